@@ -1,0 +1,127 @@
+"""What a notebook user touches: ``braid.load().caption("dog.jpg")``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from braid.bundle import WEIGHTS, Bundle, read_bundle
+from braid.collate import Collator
+from braid.errors import UserError
+from braid.evaluation import Answers, Watch, predict
+from braid.generation import GenerationConfig, Runtime, generate
+from braid.records import Batch, Example, Prediction
+from braid.tasks import Task, task_of
+
+BUILT_IN = Path(__file__).parent / "checkpoints"
+
+
+def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
+    """A model ready for use.
+
+    Args:
+        model: the name of a built-in checkpoint, a bundle's folder, or a run's folder (its best model).
+        runtime: ``torch``, ``onnx``, or "" for torch where it is installed and the folder has its weights.
+    Raises:
+        UserError: when there is no such model, or it cannot be read.
+    """
+    bundle = read_bundle(find_model(model))
+    return LoadedModel(bundle, _runtime(bundle, runtime))
+
+
+def find_model(model: str | Path) -> Path:
+    """The bundle's folder that a name or path means."""
+    path = Path(model).expanduser()
+    for folder in (BUILT_IN / str(model), path, path / "best"):
+        if (folder / "interface.json").is_file():
+            return folder
+    built_in = sorted(folder.name for folder in BUILT_IN.glob("*") if (folder / "interface.json").is_file())
+    raise UserError(f"there is no model {str(model)!r}: neither a folder with interface.json nor built in ({', '.join(built_in) or 'none'})")
+
+
+def _runtime(bundle: Bundle, name: str) -> Runtime:
+    if name not in ("", "torch", "onnx"):
+        raise UserError(f"there is no runtime {name!r}; choose torch or onnx")
+    has_torch = find_spec("torch") is not None and (bundle.folder / WEIGHTS).is_file()
+    if name == "torch" or (not name and has_torch):
+        from braid.runtime.torch import TorchRuntime, load_model
+
+        return TorchRuntime(load_model(bundle), bundle.tokenizer)
+    from braid.runtime.onnx import OnnxRuntime
+
+    return OnnxRuntime(bundle)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A bundle and the runtime that runs it."""
+
+    bundle: Bundle
+    runtime: Runtime
+
+    def caption(self, images: Any, beam: int | None = None) -> Any:
+        """Describe one picture (str), or a list of them (list of str).
+
+        Args:
+            images: path, bytes, PIL image or array (uint8 [h, w, 3]), or a list of such.
+        """
+        single = not isinstance(images, list | tuple)
+        texts = [prediction.text for prediction in self.captions([images] if single else images, beam)]
+        return texts[0] if single else texts
+
+    def captions(self, images: Sequence[Any], beam: int | None = None) -> list[Prediction]:
+        """Captions with confidence, one a picture, in order; the first unreadable picture is an error."""
+        examples = [Example(str(row), {"image": image}, source=_name(image, row)) for row, image in enumerate(images)]
+        return list(self.answer("captioning", examples, beam, strict=True).predictions)
+
+    def ask(self, image: Any, question: str) -> Prediction:
+        """Answer a question about a picture."""
+        example = Example("0", {"image": image, "question": question}, source=_name(image, 0))
+        return self.answer("vqa", [example], strict=True).predictions[0]
+
+    def answer(
+        self,
+        task: str,
+        examples: Sequence[Example],
+        beam: int | None = None,
+        batch_size: int = 16,
+        strict: bool = False,
+        watch: Watch | None = None,
+    ) -> Answers:
+        """Do one of the model's tasks on many examples; rows that cannot be read come back with the reason."""
+        chosen = self.task(task, beam)
+        samples = [chosen.prepare(example) for example in examples]
+        return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
+
+    def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
+        """Go on with a text: the decoder alone, as a language model."""
+        decoder = self.runtime.decoder("text")
+        settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
+        tokens = self.bundle.tokenizer.encode(text)
+        limit = self.bundle.interface.outputs["text"].max_length  # type: ignore[union-attr]
+        if len(tokens) >= limit - 2:
+            raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
+        (found,) = generate(decoder, Batch(("0",), {}), settings, [tokens])
+        return Prediction("0", self.bundle.tokenizer.decode([*tokens, *_new(found.tokens, tokens)]), confidence=found.confidence)
+
+    def task(self, kind: str, beam: int | None = None) -> Task:
+        """One of the model's tasks as it was trained for; ``beam`` 1 is greedy."""
+        task = task_of(self.bundle.interface, kind)
+        if beam is None:
+            return task
+        generation = replace(task.generation, method="greedy" if beam == 1 else "beam", beam=beam)
+        return replace(task, generation=generation)
+
+    @property
+    def collator(self) -> Collator:
+        return Collator(self.bundle.inputs, self.bundle.outputs)
+
+
+def _new(tokens: Sequence[int], prefix: Sequence[int]) -> list[int]:
+    """What was generated after the prefix."""
+    return list(tokens[len(prefix) :]) if list(tokens[: len(prefix)]) == list(prefix) else list(tokens)
+
+
+def _name(image: Any, row: int) -> str:
+    return str(image) if isinstance(image, str | Path) else f"image {row + 1}"

@@ -1,0 +1,95 @@
+"""The command ``braid``: its verbs, and how every failure ends in one clear line."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: a spinning barrier starves a busy machine
+
+import typer
+
+import braid
+from braid.cli import data, demo, evaluate, export, inspect, score, train, use
+from braid.errors import UserError
+
+VERBS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Use a model": (use.caption, use.complete, use.predict, demo.demo),
+    "Make a model": (train.train, export.export),
+    "Look closely": (evaluate.evaluate, inspect.inspect),
+}
+EXTRAS = {"torch": "train", "onnx": "onnx", "onnxscript": "onnx", "skimage": "demo"}  # package -> the extra that brings it
+
+app = typer.Typer(
+    name="braid",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+score_app = typer.Typer(no_args_is_help=True, help="Score anybody's predictions with the official metrics.")
+data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before training on it.")
+
+for panel, verbs in VERBS.items():
+    for verb in verbs:
+        app.command(rich_help_panel=panel)(verb)
+score_app.command()(score.captions)
+data_app.command()(data.check)
+app.add_typer(score_app, name="score", rich_help_panel="Look closely")
+app.add_typer(data_app, name="data", rich_help_panel="Look closely")
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"braid {braid.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Train, use and measure small models that see and write: on your own pictures, on your own machine.
+
+    Every verb takes --json for machines, and --help shows examples.
+    """
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 done; 1 something the user can mend, told in one line on stderr; 2 wrong usage; 130 interrupted.
+    """
+    try:
+        app(prog_name="braid")
+    except UserError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _fail(f'this needs {package}, which is not installed; run: pip install "braidlm[{EXTRAS[package]}]"')
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{_MENDABLE[error.errno]}{where}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+_MENDABLE = {
+    errno.ENOSPC: "the disk is full; free some space and run the command again",
+    errno.EACCES: "permission denied; choose a place you may read and write",
+    errno.EPERM: "permission denied; choose a place you may read and write",
+    errno.EROFS: "the disk is read-only; choose another place",
+}
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(1)

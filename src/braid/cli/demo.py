@@ -1,0 +1,141 @@
+"""braid demo: sample photos and your own, captioned, on one page that opens anywhere."""
+
+import base64
+import time
+from dataclasses import dataclass
+from html import escape
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from braid.cli.console import note, print_json, print_table, progress
+from braid.errors import UserError
+
+if TYPE_CHECKING:
+    from braid.api import LoadedModel
+    from braid.bundle import DataCard
+
+# Free photos inside the scikit-image wheel: no download.
+SAMPLES = {
+    "astronaut.png": "Eileen Collins, NASA, public domain",
+    "chelsea.png": "Chelsea by Stéfan van der Walt, CC0",
+    "coffee.png": "Pikolo Espresso Bar by Rachel Michetti, CC0",
+    "rocket.jpg": "DSCOVR on Falcon 9, SpaceX, public domain",
+}
+THUMBNAIL = 640  # pixels, the longer side
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photo of the page: its caption, or why there is none."""
+
+    path: Path
+    credit: str
+    text: str = ""
+    confidence: float = 0.0
+    error: str = ""
+
+
+def demo(
+    photos: Annotated[list[str] | None, typer.Argument(help="Your pictures, patterns or folders.", show_default=False)] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("demo/index.html"),
+    model: Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")] = "small",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Caption sample photos, and yours, and write a page to look at.
+
+    Examples:
+
+        braid demo
+
+        braid demo ~/Pictures/*.jpg -o holiday.html
+    """
+    from braid.api import load
+
+    paths = _paths(photos or [])
+    started = time.perf_counter()
+    loaded = load(model)
+    loading = time.perf_counter() - started
+    started = time.perf_counter()
+    pictures = [_captioned(loaded, path, credit) for path, credit in progress(paths.items(), "describing", len(paths))]
+    seconds = (time.perf_counter() - started) / len(pictures)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(_page(pictures, loaded.bundle.interface.card, model, loading, seconds), encoding="utf-8")
+    if json:
+        shown = [{"id": str(p.path), "text": p.text, "confidence": round(p.confidence, 4), "error": p.error} for p in pictures]
+        print_json({"page": str(output), "seconds_a_picture": round(seconds, 4), "pictures": shown})
+        return
+    rows = [[p.path.name, p.text or p.error, f"{p.confidence:.2f}" if p.text else ""] for p in pictures]
+    print_table("Captions", ["picture", "caption", "confidence"], rows, ["confidence"])
+    note(f"\n{len(pictures)} pictures, {seconds:.2f} s each; the model was ready in {loading:.1f} s")
+    note(f"the page: {output.resolve()}")
+
+
+def _paths(photos: list[str]) -> dict[Path, str]:
+    """Every picture and its credit: the user's first, then the samples, where their package is installed."""
+    from braid.modalities import image_files
+
+    found = {Path(path): "" for path in image_files(photos)} if photos else {}
+    package = find_spec("skimage")
+    if package is not None and package.submodule_search_locations:
+        folder = Path(package.submodule_search_locations[0]) / "data"
+        found |= {folder / name: credit for name, credit in SAMPLES.items() if (folder / name).is_file()}
+    if not found:
+        raise UserError('there are no photos to show; name some, or install the samples with: pip install "braidlm[demo]"')
+    return found
+
+
+def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Picture:
+    """One at a time: a photo that cannot be read is told on the page and stops nothing."""
+    try:
+        (prediction,) = loaded.captions([str(path)])
+    except UserError as error:
+        return Picture(path, credit, error=str(error))
+    return Picture(path, credit, prediction.text or "", prediction.confidence)
+
+
+def _page(pictures: list[Picture], card: "DataCard", model: str, loading: float, seconds: float) -> str:
+    about = " ".join(part for part in (card.description, card.terms) if part)
+    scores = ", ".join(f"{name} {value:.1f}" for name, value in card.scores.items())
+    return Template(Path(__file__).with_name("demo.html").read_text(encoding="utf-8")).substitute(
+        model=escape(card.name or model),
+        about=escape(about),
+        scores=escape(f"{card.scored_on}: {scores}" if scores and card.scored_on else scores),
+        count=len(pictures),
+        loading=f"{loading:.1f}",
+        seconds=f"{seconds:.2f}",
+        cards="\n".join(_card(picture) for picture in pictures),
+    )
+
+
+def _card(picture: Picture) -> str:
+    source = _thumbnail(picture.path)
+    image = f'<img src="{source}" alt="{escape(picture.text)}">' if source else '<div class="missing">no picture</div>'
+    if picture.error:
+        told = f'<p class="error">{escape(picture.error)}</p>'
+    else:
+        percent = round(100 * picture.confidence)
+        bar = f'<span class="bar"><span style="width:{percent}%"></span></span>'
+        told = f'<p class="caption">{escape(picture.text)}</p><p class="sure">{bar}{percent}% sure</p>'
+    name = escape(picture.credit or picture.path.name)
+    return f'<figure>{image}<figcaption>{told}<p class="credit">{name}</p></figcaption></figure>'
+
+
+def _thumbnail(path: Path) -> str:
+    """A small JPEG as a data URI; "" where the picture cannot be drawn."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (THUMBNAIL, THUMBNAIL))
+            small = ImageOps.exif_transpose(image).convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
+    file = BytesIO()
+    small.save(file, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,108 @@
+"""braid train: from a table or a YAML file to a model folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from braid.cli.console import note, print_json, print_table, stderr
+from braid.datasets.table import parse_columns
+from braid.errors import UserError
+
+if TYPE_CHECKING:
+    from braid.training import Estimate, RunConfig, Watcher
+
+
+def train(
+    run: Annotated[Path | None, typer.Argument(help="A run's YAML file.", show_default=False)] = None,
+    task: Annotated[str, typer.Option(help="captioning, vqa or language_modelling (without a YAML file).")] = "",
+    data: Annotated[str, typer.Option(help="A file or folder of any supported format, or 'scenes'.")] = "",
+    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
+    model: Annotated[str, typer.Option(help="A preset: small, classic or tiny.")] = "small",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: optimizer.learning_rate=1e-4")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Train a model; says first how long it takes and how much memory it needs.
+
+    Examples:
+
+        braid train --task captioning --data photos.csv
+
+        braid train run.yaml --set optimizer.learning_rate=1e-4 --output runs/slow
+
+        braid train run.yaml --output runs/slow --resume
+    """
+    from braid.training import train as run_training
+
+    if resume and run is None and not task and output is not None:
+        run = output / "run.yaml"
+    config, folder = _config(run, task, data, columns, model, settings or [], output)
+    bar = _Bar()
+    with bar.progress:
+        outcome = run_training(config, folder, resume, bar.watcher())
+    if json:
+        print_json({"folder": str(outcome.folder), "best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.task.best})
+        return
+    early = " (stopped early)" if outcome.stopped_early else ""
+    print_table(
+        f"Trained{early}",
+        ["model", config.task.best, "epoch"],
+        [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", outcome.best_epoch + 1]],
+    )
+
+
+def _config(
+    run: Path | None, task: str, data: str, columns: str, model: str, settings: list[str], output: Path | None
+) -> tuple["RunConfig", Path]:
+    from braid.training import read_run, run_from
+
+    if run is not None:
+        if task or data:
+            raise UserError(f"{run} says task and data already; change them with --set task.kind=... or --set data.path=...")
+        folder = output or (run.parent if run.name == "run.yaml" else Path("runs") / run.stem)
+        return read_run(run, settings), folder
+    if not task or not data:
+        raise UserError("give a run's YAML file, or --task and --data; for example: braid train --task captioning --data photos.csv")
+    whole = {"task": task, "data": {"path": data, "columns": parse_columns(columns)}, "model": model}
+    return run_from(whole, settings, "the command line"), output or Path("runs") / f"{Path(data).stem or 'data'}-{task}"
+
+
+class _Bar:
+    """A live line: epoch, loss, rate, samples a second, time left."""
+
+    def __init__(self) -> None:
+        line = TextColumn("{task.fields[line]}")
+        self.progress = Progress(line, BarColumn(), TimeElapsedColumn(), console=stderr, disable=not stderr.is_terminal)
+        self._task: TaskID | None = None
+
+    def watcher(self) -> "Watcher":
+        from braid.training import Watcher
+
+        return Watcher(self._start, self._step, self._epoch, note)
+
+    def _start(self, estimate: "Estimate") -> None:
+        million = f"{estimate.parameters / 1e6:.1f} M parameters, {estimate.trained / 1e6:.1f} M of them trained"
+        note(f"{million}; {estimate.steps} steps, about {_time(estimate.seconds)} and {estimate.memory_bytes / 1e9:.1f} GB of memory")
+        self._task = self.progress.add_task("", total=estimate.steps, line="starting")
+
+    def _step(self, record: dict[str, Any]) -> None:
+        line = (
+            f"epoch {record['epoch'] + 1}/{record['epochs']}  loss {record['loss']:.3f}  rate {record['learning_rate']:.1e}  "
+            f"{record['samples_per_second']:.0f} samples/s  {_time(record['seconds_left'])} left"
+        )
+        if self._task is not None:
+            self.progress.update(self._task, completed=record["step"], line=line)
+
+    def _epoch(self, record: dict[str, Any]) -> None:
+        figures = {name: value for name, value in record.items() if name not in ("step", "epoch", "best", "num_samples")}
+        told = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        note(f"epoch {record['epoch'] + 1}: {told}{'  (best)' if record['best'] else ''}")
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,154 @@
+"""braid caption, complete, predict: a finished model at work."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from braid.cli.console import note, print_json, print_table, progress
+from braid.datasets.table import Table, parse_columns, read_table, table_examples, write_table
+from braid.errors import UserError
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
+BeamOption = Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")]
+
+
+def caption(
+    paths: Annotated[list[str], typer.Argument(help="Pictures, patterns or folders.", show_default=False)],
+    model: ModelOption = "small",
+    beam: BeamOption = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures described at once.")] = 16,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Describe pictures: path, caption, confidence.
+
+    Examples:
+
+        braid caption dog.jpg
+
+        braid caption *.png holiday/ --beam 5 --json
+    """
+    from braid.api import load
+    from braid.modalities import image_files
+    from braid.records import Example
+
+    files = [str(path) for path in image_files(paths)]
+    loaded = load(model)
+    examples = [Example(file, {"image": file}, source=file) for file in files]
+    answers = loaded.answer(
+        "captioning", examples, beam, batch_size, strict, lambda batches, total: progress(batches, "describing", total)
+    )
+    if json:
+        for found in answers.predictions:
+            print_json({"id": found.id, "text": found.text, "confidence": round(found.confidence, 4)})
+    elif answers.predictions:
+        rows = [[found.id, found.text, f"{found.confidence:.2f}"] for found in answers.predictions]
+        print_table("Captions", ["picture", "caption", "confidence"], rows, ["confidence"])
+    _report(answers.broken)
+
+
+def complete(
+    text: Annotated[str, typer.Argument(help="The beginning.")],
+    model: ModelOption = "small",
+    samples: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
+    temperature: Annotated[float, typer.Option(help="Higher is wilder.")] = 0.8,
+    top_p: Annotated[float, typer.Option(help="Choose among the likeliest tokens that make up this share.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a text: the text decoder alone is a language model too.
+
+    Examples:
+
+        braid complete "a dog runs"
+
+        braid complete "two children" --samples 5 --temperature 1.0
+    """
+    from braid.api import load
+    from braid.generation import GenerationConfig
+
+    loaded = load(model)
+    if () not in loaded.bundle.interface.trained_on:
+        note("this model was never trained without its inputs; its continuations may be poor")
+    for number in range(samples):
+        config = GenerationConfig(method="sample", temperature=temperature, top_p=top_p, seed=seed + number)
+        found = loaded.complete(text, config)
+        if json:
+            print_json({"id": str(number), "text": found.text, "confidence": round(found.confidence, 4)})
+        else:
+            print(found.text)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A built-in name, a model's folder or a run's folder.")],
+    table: Annotated[Path, typer.Argument(help="csv, tsv or jsonl, one row a question.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The same table with the predictions added.")],
+    task: Annotated[str, typer.Option(help="Default: the model's only task.")] = "",
+    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,question=text")] = "",
+    beam: BeamOption = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Add a prediction and its confidence to every row of a table; every column is kept.
+
+    A row that cannot be read keeps its place, with the reason in the column `error`.
+
+    Examples:
+
+        braid predict small photos.csv -o captioned.csv
+
+        braid predict runs/vqa questions.jsonl -o answered.jsonl --columns image=photo
+    """
+    from braid.api import load
+    from braid.records import Example
+
+    loaded = load(model)
+    kinds = sorted(loaded.bundle.interface.tasks)
+    if not task and len(kinds) > 1:
+        raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
+    given = read_table(table)
+    rows = table_examples(given, parse_columns(columns))
+    examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
+    numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
+    answers = loaded.answer(
+        task or kinds[0], numbered, beam, batch_size, strict, lambda batches, total: progress(batches, "predicting", total)
+    )
+    reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}
+    if strict and reasons:
+        raise UserError(reasons[min(reasons)])
+    reasons |= {int(sample.id): reason for sample, reason in answers.broken}
+    found = {int(prediction.id): prediction for prediction in answers.predictions}
+    write_table(_joined(given, found, reasons), output)
+    if json:
+        print_json({"output": str(output), "num_samples": len(found), "num_broken": len(reasons)})
+    else:
+        note(f"{len(found)} rows predicted, {len(reasons)} could not be read: {output}")
+    if reasons:
+        _report([(None, reasons[number]) for number in sorted(reasons)])
+
+
+def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str]) -> Table:
+    added = ["prediction", "confidence", *(["error"] if reasons else [])]
+    named = {name: name if name not in table.columns else f"braid_{name}" for name in added}
+    rows = []
+    for number, row in enumerate(table.rows):
+        answer = found.get(number)
+        values = {
+            "prediction": answer.text if answer else "",
+            "confidence": f"{answer.confidence:.4f}" if answer else "",
+            "error": reasons.get(number, ""),
+        }
+        rows.append({**row, **{named[name]: values[name] for name in added}})
+    return Table((*table.columns, *named.values()), tuple(rows), table.path)
+
+
+def _report(broken: Any) -> None:
+    """Say what was left out, and fail at the end: nothing that could be done was lost."""
+    for _, reason in broken[:20]:
+        note(f"left out: {reason}")
+    if broken:
+        raise typer.Exit(1)

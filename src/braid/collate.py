@@ -1,0 +1,114 @@
+"""list[Sample] -> Batch: every distinct value is prepared once, and a row that cannot be read is set aside."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from braid.errors import UserError
+from braid.modalities import Augmentation, ImageModality, Modality, TextModality
+from braid.records import Batch, BatchInput, Padded, Sample
+
+
+@dataclass(frozen=True)
+class Collated:
+    """A batch, the samples that are in it (row by row), and those that are not, each with the reason."""
+
+    batch: Batch
+    samples: tuple[Sample, ...]
+    broken: tuple[tuple[Sample, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Prepares and stacks the inputs a model has; other inputs of a sample are left alone."""
+
+    inputs: Mapping[str, Modality]
+    outputs: Mapping[str, Modality] = field(default_factory=dict)
+    augmentation: Augmentation | None = None
+
+    def __call__(self, samples: Sequence[Sample], seeds: Sequence[tuple[int, ...]] | None = None, strict: bool = False) -> Collated:
+        """Stack ``samples``; with ``seeds``, one a sample, pictures are augmented.
+
+        Raises:
+            UserError: with ``strict``, for the first row that cannot be prepared.
+        """
+        prepared: dict[str, _Distinct] = {name: _Distinct() for name in self.inputs}
+        kept, broken = [], []
+        for row, sample in enumerate(samples):
+            try:
+                values = {name: self._value(name, sample, prepared[name], seeds and seeds[row]) for name in self.inputs}
+            except UserError as error:
+                if strict:
+                    raise
+                broken.append((sample, str(error)))
+                continue
+            for name, value in values.items():
+                prepared[name].add(*value)
+            kept.append(sample)
+        inputs = {name: prepared[name].batch(modality) for name, modality in self.inputs.items() if prepared[name].items}
+        targets = {name: self._targets(name, kept) for name in self.outputs if kept and name in kept[0].targets}
+        return Collated(Batch(tuple(sample.id for sample in kept), inputs, targets), tuple(kept), tuple(broken))
+
+    def _value(self, name: str, sample: Sample, distinct: "_Distinct", seed: tuple[int, ...] | None) -> tuple[Any, Any]:
+        """The key of one value and, unless it is known already, its prepared form."""
+        if name not in sample.inputs:
+            return None, None
+        value = sample.inputs[name]
+        # Augmented pictures differ row by row, so only plain values are shared.
+        key = (*seed, name) if seed and self.augmentation else _key(value)
+        if key in distinct.keys:
+            return key, None
+        modality = self.inputs[name]
+        if isinstance(modality, TextModality):
+            return key, modality.prepare(value, sample.source)
+        return key, self._picture(modality, value, sample.source, seed)
+
+    def _picture(self, modality: ImageModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
+        if seed is None or self.augmentation is None:
+            return modality.prepare(value, source)
+        return modality.prepare(value, source, self.augmentation, np.random.default_rng(seed))
+
+    def _targets(self, name: str, samples: Sequence[Sample]) -> Padded:
+        """Text targets [batch, group, length]: a row with fewer texts than the largest group is masked out there."""
+        modality = self.outputs[name]
+        assert isinstance(modality, TextModality)
+        groups = [[modality.prepare(text, sample.source) for text in sample.targets[name]] for sample in samples]
+        largest = max(len(group) for group in groups)
+        flat = [group[i] if i < len(group) else np.zeros(0, np.int64) for group in groups for i in range(largest)]
+        padded = modality.pad(flat)
+        shape = (len(samples), largest, padded.values.shape[-1])
+        return Padded(padded.values.reshape(shape), padded.mask.reshape(shape))
+
+
+class _Distinct:
+    """The distinct prepared values of one input, and which of them each row uses."""
+
+    def __init__(self) -> None:
+        self.keys: dict[Any, int] = {}
+        self.items: list[Any] = []
+        self.index: list[int] = []
+
+    def add(self, key: Any, item: Any) -> None:
+        if key is None:
+            self.index.append(-1)
+            return
+        if key not in self.keys:
+            self.keys[key] = len(self.items)
+            self.items.append(item)
+        self.index.append(self.keys[key])
+
+    def batch(self, modality: Modality) -> BatchInput:
+        return BatchInput(modality.pad(self.items), np.array(self.index, dtype=np.int64))
+
+
+def _key(value: Any) -> Any:
+    """Equal keys mean equal values; an array or a picture in memory is only equal to itself."""
+    return value if isinstance(value, str | bytes) else (str(value) if hasattr(value, "__fspath__") else id(value))
+
+
+def collated(collator: Collator, samples: Sequence[Sample], size: int, strict: bool = False) -> Iterator[Collated]:
+    """``samples`` in batches of ``size``, in order; a batch of which no row could be read has size 0."""
+    for first in range(0, len(samples), size):
+        yield collator(samples[first : first + size], strict=strict)

@@ -1,0 +1,191 @@
+"""Frozen dataclasses <-> plain dicts, strictly: an unknown key, kind or type is an error that names the valid ones."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from braid.errors import UserError
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> Any:
+    """Turn a config into dicts, lists and scalars, ready for JSON or YAML."""
+    if dataclasses.is_dataclass(config):
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {key: to_dict(value) for key, value in config.items()}
+    if isinstance(config, tuple | list):
+        return [to_dict(value) for value in config]
+    return config
+
+
+def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
+    """Build the dataclass (or union of dataclasses, picked by ``kind``) that ``expected`` names.
+
+    Args:
+        expected: a frozen dataclass, or a union of such whose ``kind`` fields differ.
+        data: nested dicts as read from JSON or YAML.
+        where: the path put in front of every message, e.g. ``run.yaml: model``.
+    Raises:
+        UserError: for an unknown key or kind, a missing key or a wrong type, with the valid choices.
+    """
+    return _read(expected, data, where)  # type: ignore[no-any-return]
+
+
+def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Apply ``a.b=value`` settings (values read as YAML) to a nested dict; the input stays as it is."""
+    import yaml
+
+    result: dict[str, Any] = _copy(data)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise UserError(f"--set {setting}: write it as path=value, for example optimizer.learning_rate=1e-4")
+        *parents, last = path.split(".")
+        node = result
+        for name in parents:
+            child = node.setdefault(name, {})
+            if not isinstance(child, dict):
+                raise UserError(f"--set {setting}: {name} is {child!r}, not a section")
+            node = child
+        node[last] = _number(yaml.safe_load(text))
+    return result
+
+
+def did_you_mean(name: str, choices: Sequence[str]) -> str:
+    """List the choices, and the closest one if any is close: the end of every such error message."""
+    close = difflib.get_close_matches(str(name), choices, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"choose from {', '.join(sorted(choices))}{hint}"
+
+
+def kinds(union: Any) -> dict[str, Any]:
+    """The members of a union of configs, by their ``kind``."""
+    members = get_args(union) if get_origin(union) in (Union, types.UnionType) else (union,)
+    return {_kind(member): member for member in members}
+
+
+def _kind(config_class: Any) -> str:
+    return str(get_args(_hints(config_class)["kind"])[0])
+
+
+@cache
+def _hints(config_class: Any) -> dict[str, Any]:
+    return get_type_hints(config_class)
+
+
+def _copy(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _copy(value) for key, value in data.items()}
+    return [_copy(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4 as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _read(expected: Any, data: Any, where: str) -> Any:
+    origin = get_origin(expected)
+    if expected is Any:
+        return data
+    if origin in (Union, types.UnionType):
+        return _read_union(expected, data, where)
+    if origin is Literal:
+        if data not in get_args(expected):
+            raise UserError(f"{where} is {data!r}; {did_you_mean(data, [str(a) for a in get_args(expected)])}")
+        return data
+    if dataclasses.is_dataclass(expected):
+        return _read_dataclass(expected, data, where)
+    if origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
+        return _read_mapping(expected, data, where)
+    if origin is tuple:
+        return _read_tuple(expected, data, where)
+    return _read_scalar(expected, data, where)
+
+
+def _read_union(expected: Any, data: Any, where: str) -> Any:
+    members = [member for member in get_args(expected) if member is not type(None)]
+    if data is None and len(members) < len(get_args(expected)):
+        return None
+    if len(members) == 1:
+        return _read(members[0], data, where)
+    if not all(dataclasses.is_dataclass(member) for member in members):
+        return _read_alternatives(members, data, where)
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where} is {data!r}, not a section with a kind; {did_you_mean('', list(kinds(expected)))}")
+    by_kind = {_kind(member): member for member in members}
+    kind = data.get("kind")
+    if kind not in by_kind:
+        raise UserError(f"{where}.kind is {kind!r}; {did_you_mean(str(kind), list(by_kind))}")
+    return _read_dataclass(by_kind[kind], data, where)
+
+
+def _read_alternatives(members: list[Any], data: Any, where: str) -> Any:
+    for member in members:
+        try:
+            return _read(member, data, where)
+        except UserError as error:
+            last = error
+    raise last
+
+
+def _read_dataclass(expected: Any, data: Any, where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where} is {data!r}, not a section")
+    fields = {f.name: f for f in dataclasses.fields(expected) if f.init}
+    for key in data:
+        if key not in fields:
+            raise UserError(f"{where} has no setting {key!r}; {did_you_mean(str(key), list(fields))}")
+    for name, f in fields.items():
+        needed = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if needed and name not in data:
+            raise UserError(f"{where} needs {name!r}")
+    hints = _hints(expected)
+    values = {key: _read(hints[key], value, f"{where}.{key}") for key, value in data.items()}
+    try:
+        return expected(**values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _read_mapping(expected: Any, data: Any, where: str) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where} is {data!r}, not a section")
+    value_type = get_args(expected)[1]
+    return {str(key): _read(value_type, value, f"{where}.{key}") for key, value in data.items()}
+
+
+def _read_tuple(expected: Any, data: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(data, list | tuple):
+        raise UserError(f"{where} is {data!r}, not a list")
+    arguments = get_args(expected)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_read(arguments[0], value, f"{where}[{i}]") for i, value in enumerate(data))
+    if len(data) != len(arguments):
+        raise UserError(f"{where} has {len(data)} values; it takes {len(arguments)}")
+    return tuple(_read(kind, value, f"{where}[{i}]") for i, (kind, value) in enumerate(zip(arguments, data, strict=True)))
+
+
+def _read_scalar(expected: Any, data: Any, where: str) -> Any:
+    if expected is float and not isinstance(data, bool):
+        data = _number(data)
+        if isinstance(data, int | float):
+            return float(data)
+    elif isinstance(data, expected) and (expected is bool or not isinstance(data, bool)):
+        return data
+    raise UserError(f"{where} is {data!r}; it takes {_name(expected)}")
+
+
+def _name(expected: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return names.get(expected, getattr(expected, "__name__", str(expected)))

@@ -1,0 +1,174 @@
+"""What encoders, fusions and decoders are built from: attention, transformer blocks with a cache, masked mean."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braid.errors import UserError
+from braid.records import Padded
+
+
+def masked_mean(values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:
+    """Mean over the real positions; zero where a row has none."""
+    real = mask.unsqueeze(-1).to(values.dtype)
+    return (values * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (arXiv:1706.03762).
+
+    Keys and values come from ``keys_values`` so that a caller can compute them once and keep them. A row without
+    any real key gives zeros, never NaN.
+    """
+
+    def __init__(self, width: int, heads: int, memory_width: int | None = None, dropout: float = 0.0) -> None:
+        super().__init__()
+        if width % heads:
+            raise UserError(f"width {width} is not divisible by heads {heads}; choose a multiple of {heads}")
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(memory_width or width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def keys_values(
+        self, memory: Float[Tensor, "batch keys memory_width"]
+    ) -> tuple[Float[Tensor, "batch heads keys head_width"], Float[Tensor, "batch heads keys head_width"]]:
+        keys, values = self.key_value(memory).chunk(2, dim=-1)
+        return self._split(keys), self._split(values)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "batch queries width"],
+        keys: Float[Tensor, "batch heads keys head_width"],
+        values: Float[Tensor, "batch heads keys head_width"],
+        mask: Bool[Tensor, "batch #queries keys"] | None = None,
+        causal: bool = False,
+    ) -> Float[Tensor, "batch queries width"]:
+        """``mask`` is True where a query may read a key; ``causal`` (without a mask) lets it read no later key."""
+        dropout = self.dropout if self.training else 0.0
+        split = self._split(self.query(queries))
+        if mask is None:
+            read = F.scaled_dot_product_attention(split, keys, values, dropout_p=dropout, is_causal=causal)
+            return self.output(self._join(read))
+        # A finite bias keeps a row without keys finite; such a row is then zeroed.
+        bias = torch.where(mask, 0.0, -1e9).to(split.dtype).unsqueeze(1)
+        read = F.scaled_dot_product_attention(split, keys, values, attn_mask=bias, dropout_p=dropout)
+        return self.output(self._join(read)) * mask.any(-1, keepdim=True).to(split.dtype)
+
+    def _split(self, values: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch heads length head_width"]:
+        batch, length, width = values.shape
+        return values.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+    def _join(self, values: Float[Tensor, "batch heads length head_width"]) -> Float[Tensor, "batch length width"]:
+        return values.transpose(1, 2).flatten(2)
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, Linear: the position-wise half of a transformer block."""
+
+    def __init__(self, width: int, dropout: float = 0.0, expansion: int = 4) -> None:
+        super().__init__(
+            nn.Linear(width, expansion * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * width, width)
+        )
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block over one sequence (arXiv:1706.03762, arXiv:2002.04745)."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout=dropout)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch #length length"]
+    ) -> Float[Tensor, "batch length width"]:
+        normed = self.attention_norm(values)
+        values = values + self.dropout(self.attention(normed, *self.attention.keys_values(normed), mask))
+        return values + self.dropout(self.feed_forward(self.feed_forward_norm(values)))
+
+
+class DecoderBlock(nn.Module):
+    """Pre-norm transformer block: causal self-attention, then cross-attention to a memory shared by a row's group.
+
+    Queries of one group are laid end to end, so cross-attention reads a row's keys without copying them.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.self_norm = nn.LayerNorm(width)
+        self.self_attention = Attention(width, heads, dropout=dropout)
+        self.cross_norm = nn.LayerNorm(width)
+        self.cross_attention = Attention(width, heads, dropout=dropout)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch group length width"],
+        memory_keys: Float[Tensor, "batch heads memory head_width"],
+        memory_values: Float[Tensor, "batch heads memory head_width"],
+        memory_mask: Bool[Tensor, "batch memory"],
+        past: tuple[Float[Tensor, "rows heads past head_width"], Float[Tensor, "rows heads past head_width"]] | None = None,
+    ) -> tuple[Float[Tensor, "batch group length width"], tuple[Tensor, Tensor]]:
+        """With ``past`` the length is 1 and the returned keys and values have grown by it; rows = batch * group."""
+        batch, group, length, width = values.shape
+        flat = values.reshape(batch * group, length, width)
+        normed = self.self_norm(flat)
+        keys, own = self.self_attention.keys_values(normed)
+        if past is not None:
+            keys, own = torch.cat([past[0], keys], 2), torch.cat([past[1], own], 2)
+        flat = flat + self.dropout(self.self_attention(normed, keys, own, causal=past is None))
+        row = flat.view(batch, group * length, width)
+        read = self.cross_attention(self.cross_norm(row), memory_keys, memory_values, memory_mask.unsqueeze(1))
+        row = row + self.dropout(read)
+        row = row + self.dropout(self.feed_forward(self.feed_forward_norm(row)))
+        return row.view(batch, group, length, width), (keys, own)
+
+
+class TokenEmbedding(nn.Module):
+    """Token plus learned position embedding; ``logits`` reads the same table backwards (tied, arXiv:1608.05859)."""
+
+    def __init__(self, vocab_size: int, max_length: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, width)
+        self.positions = nn.Embedding(max_length, width)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.tokens.weight, std=width**-0.5)
+        nn.init.normal_(self.positions.weight, std=width**-0.5)
+
+    def forward(self, tokens: Int[Tensor, "*rows length"], first: int = 0) -> Float[Tensor, "*rows length width"]:
+        positions = torch.arange(first, first + tokens.shape[-1], device=tokens.device)
+        return self.dropout(self.tokens(tokens) + self.positions(positions))
+
+    def logits(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows vocab"]:
+        return F.linear(values, self.tokens.weight)
+
+
+def sequence_loss(
+    values: Float[Tensor, "batch group length width"],
+    head: Callable[[Float[Tensor, "real width"]], Float[Tensor, "real vocab"]],
+    target: Padded,
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy over the real tokens after <bos>; ``values[..., t, :]`` predicts token ``t + 1``.
+
+    ``head`` sees real positions only: the vocabulary is the widest product of a small decoder, and a third of a
+    padded batch is padding.
+    """
+    real = target.mask[..., 1:]
+    return F.cross_entropy(head(values[..., :-1, :][real]).float(), target.values[..., 1:][real], label_smoothing=label_smoothing)
+
+
+def reorder_cache(state: Mapping[str, Tensor], parents: Int[Tensor, "batch group"]) -> dict[str, Tensor]:
+    """Give every ``cache.*`` [batch, old group, ...] the group that ``parents`` names; ``memory.*`` stays."""
+    rows = torch.arange(parents.shape[0], device=parents.device).unsqueeze(1)
+    return {name: value[rows, parents] if name.startswith("cache.") else value for name, value in state.items()}

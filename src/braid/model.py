@@ -1,0 +1,104 @@
+"""The model: encode -> fuse -> decode, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from braid.config import did_you_mean
+from braid.decoders import DecoderConfig, TextDecoder
+from braid.encoders import EncoderConfig
+from braid.errors import UserError
+from braid.fusions import FusionConfig
+from braid.modalities import Modality
+from braid.records import Batch, Features, Fused
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """An architecture: encoders by input name, one fusion, decoders by output name.
+
+    ``width`` is the shared width that every input is projected to before the fusion.
+    """
+
+    width: int
+    encoders: dict[str, EncoderConfig]
+    fusion: FusionConfig
+    decoders: dict[str, DecoderConfig]
+
+    def build(self, inputs: Mapping[str, Modality], outputs: Mapping[str, Modality]) -> "Model":
+        return Model(self, inputs, outputs)
+
+
+class Projection(nn.Module):
+    """An encoder's native features in the shared width."""
+
+    def __init__(self, native_width: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(native_width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Features) -> Features:
+        return Features(self.norm(self.linear(features.values)), features.mask, features.extent)
+
+
+class Model(nn.Module):
+    """e = Encoder(text), f = Encoder(image), h = Fusion(e, f), y_t = softmax(Decoder(h, y_<t))."""
+
+    def __init__(self, config: ModelConfig, inputs: Mapping[str, Modality], outputs: Mapping[str, Modality]) -> None:
+        super().__init__()
+        self.config = config
+        for name, encoder in config.encoders.items():
+            _check(name, encoder.modality, inputs, "input")
+        for name, decoder in config.decoders.items():
+            _check(name, decoder.modality, outputs, "output")
+        self.encoders = nn.ModuleDict({name: encoder.build(inputs[name]) for name, encoder in config.encoders.items()})
+        self.projections = nn.ModuleDict(
+            {name: Projection(encoder.width, config.width) for name, encoder in self.encoders.items()}
+        )
+        self.fusion = config.fusion.build(list(config.encoders), config.width)
+        self.decoders = nn.ModuleDict(
+            {name: decoder.build(self.fusion.width, outputs[name]) for name, decoder in config.decoders.items()}
+        )
+
+    def forward(self, batch: Batch) -> Fused:
+        return self.fuse(self.encode(batch))
+
+    def encode(self, batch: Batch) -> dict[str, Features]:
+        """Every input of the model in the shared width; distinct values are encoded once, then dealt to the rows."""
+        features = {}
+        for name, encoder in self.encoders.items():
+            given = batch.inputs.get(name)
+            if given is None:
+                features[name] = self._missing(batch.size)
+            else:
+                features[name] = deal(self.projections[name](encoder(given.distinct)), given.index)
+        return features
+
+    def fuse(self, features: Mapping[str, Features]) -> Fused:
+        return self.fusion(features)
+
+    def decoder(self, name: str) -> TextDecoder:
+        return self.decoders[name]  # type: ignore[return-value]
+
+    def _missing(self, rows: int) -> Features:
+        weight = self.projections[next(iter(self.projections))].norm.weight
+        values = weight.new_zeros(rows, 1, self.config.width)
+        return Features(values, torch.zeros(rows, 1, dtype=torch.bool, device=weight.device))
+
+
+def deal(features: Features, index: Int[Tensor, " batch"]) -> Features:
+    """Distinct features to the rows that use them; a row with index -1 is masked and zero."""
+    present = index >= 0
+    rows = index.clamp(min=0)
+    values: Float[Tensor, "batch length width"] = features.values[rows] * present.view(-1, 1, 1).to(features.values.dtype)
+    return Features(values, features.mask[rows] & present.unsqueeze(1), features.extent)
+
+
+def _check(name: str, needed: str, modalities: Mapping[str, Modality], role: str) -> None:
+    if name not in modalities:
+        raise UserError(f"the model's {role} {name!r} has no modality; {did_you_mean(name, list(modalities))}")
+    if modalities[name].config.kind != needed:
+        raise UserError(f"the model's {role} {name!r} is {modalities[name].config.kind}, but its part takes {needed}")

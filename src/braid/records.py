@@ -1,0 +1,112 @@
+"""The records: the whole dataflow of Braid, in order.
+
+    Example -> Sample -> Batch -> Features -> Fused -> Prediction
+
+They hold numpy arrays on the way in and torch tensors inside the model, so an array is typed by its shape alone.
+``mask`` is True where a value is real, everywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Bool, Float, Int, Shaped
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a data set; knows no task.
+
+    ``fields`` maps a role to its value: ``image`` (path, bytes, PIL image or array), ``captions`` (tuple of str),
+    ``question`` (str), ``answers`` (tuple of str), ``label`` (str), ``text`` (str), ...
+    """
+
+    id: str
+    fields: Mapping[str, Any]
+    split: str = ""  # train, val, test, or "" where the data set does not say
+    source: str = ""  # where the row stands, for error messages: "captions.jsonl, row 12"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one task makes of an example, still raw: values by input name, targets by decoder name."""
+
+    id: str
+    inputs: Mapping[str, Any]
+    targets: Mapping[str, Any] = field(default_factory=dict)  # text decoders: a tuple of texts (a group)
+    references: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Values of unequal size in one array. ``mask`` is True = real, over the leading axes of ``values``.
+
+    Text is ``values [n, length]`` with ``mask [n, length]``; an image is ``values [n, 3, height, width]`` with
+    ``mask [n, height, width]`` (False where the picture was letterboxed); a text target is
+    ``[batch, group, length]`` for both.
+    """
+
+    values: Shaped[Any, "..."]
+    mask: Bool[Any, "..."]
+
+
+@dataclass(frozen=True)
+class BatchInput:
+    """One input of a batch: its distinct values, and which of them each row uses (-1: the row lacks this input)."""
+
+    distinct: Padded
+    index: Int[Any, " batch"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows ready for a model. An input that no row has is absent from ``inputs``."""
+
+    ids: tuple[str, ...]
+    inputs: Mapping[str, BatchInput]
+    targets: Mapping[str, Padded] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Features:
+    """One input after its encoder. ``extent`` is each position's source, the same for every row where it is given:
+    a box (left, top, right, bottom) in 0..1 of the model's picture, or (first, last) token of a text."""
+
+    values: Float[Any, "batch length width"]
+    mask: Bool[Any, "batch length"]
+    extent: Float[Any, "length corners"] | None = None
+
+
+@dataclass(frozen=True)
+class Fused:
+    """All inputs in one sequence. A vector fusion has length 1.
+
+    ``pooled`` summarises a row; ``spans`` says which positions came from which input, where that is still true;
+    ``weights`` how much each input counted (inputs in the order of ``spans`` or of the fusion), where the fusion knows.
+    """
+
+    values: Float[Any, "batch length width"]
+    mask: Bool[Any, "batch length"]
+    pooled: Float[Any, "batch width"]
+    spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    weights: Mapping[str, Float[Any, " batch"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer for one row. ``confidence`` is in 0..1; ``scores`` maps a candidate to its probability.
+
+    ``token_probabilities`` are those of the text's tokens, <eos> included: what confidence is the mean of.
+    """
+
+    id: str
+    text: str | None = None
+    label: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    confidence: float = 0.0
+    token_probabilities: tuple[float, ...] = ()

@@ -1,0 +1,96 @@
+"""A bundle on PyTorch: the border between numpy batches and tensors."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a spinning barrier is up to 50 times slower on a busy core
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from braid.bundle import Bundle
+from braid.config import did_you_mean, from_dict
+from braid.decoders import TextDecoder
+from braid.errors import UserError
+from braid.modalities import Tokenizer
+from braid.model import Model, ModelConfig
+from braid.records import Batch, BatchInput, Padded
+
+
+def to_tensors(batch: Batch, device: torch.device) -> Batch:
+    """The same batch, its arrays as tensors on ``device``."""
+
+    def padded(value: Padded) -> Padded:
+        return Padded(torch.from_numpy(value.values).to(device), torch.from_numpy(value.mask).to(device))
+
+    inputs = {
+        name: BatchInput(padded(given.distinct), torch.from_numpy(given.index).to(device)) for name, given in batch.inputs.items()
+    }
+    return Batch(batch.ids, inputs, {name: padded(target) for name, target in batch.targets.items()})
+
+
+def load_model(bundle: Bundle) -> Model:
+    """Build the architecture and fill in the weights, checking every size against the file.
+
+    Raises:
+        UserError: naming parameters that are missing, left over or of another shape.
+    """
+    if bundle.architecture is None:
+        raise UserError(f"{bundle.folder} has no model.json; this bundle runs on ONNX only")
+    config: ModelConfig = from_dict(ModelConfig, bundle.architecture, str(bundle.folder / "model.json"))
+    model = config.build(bundle.inputs, bundle.outputs)
+    weights = bundle.weights()
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name not in weights:
+            raise UserError(f"{bundle.folder}: model.json asks for {name} {list(tensor.shape)}, the weights do not have it")
+        if tuple(tensor.shape) != weights[name].shape:
+            disagree = f"{list(tensor.shape)} by model.json, tokenizer.json and interface.json, {list(weights[name].shape)} in the weights"
+            raise UserError(f"{bundle.folder}: {name} is {disagree}; the files are of different models")
+    left = sorted(set(weights) - set(own))
+    if left:
+        raise UserError(f"{bundle.folder}: the weights hold {left[0]}, which model.json does not; the files are of different models")
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return model.eval()
+
+
+class TorchRuntime:
+    """A model in memory, behind the same small protocol as ``OnnxRuntime``."""
+
+    def __init__(self, model: Model, tokenizer: Tokenizer, device: str = "cpu") -> None:
+        self.model = model.to(device)
+        self.tokenizer = tokenizer
+        self.device = torch.device(device)
+
+    def decoder(self, name: str) -> "TorchDecoder":
+        if name not in self.model.decoders:
+            raise UserError(f"this model has no output {name!r}; {did_you_mean(name, list(self.model.decoders))}")
+        return TorchDecoder(self.model, self.model.decoder(name), self.device)
+
+
+class TorchDecoder:
+    """The decode protocol over one text decoder: numpy tokens in, numpy logits out, the state opaque between."""
+
+    def __init__(self, model: Model, decoder: TextDecoder, device: torch.device) -> None:
+        self._model, self._decoder, self._device = model, decoder, device
+
+    @torch.inference_mode()
+    def start(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Encode, fuse, and compute what stays the same for the whole text."""
+        self._model.eval()
+        return self._decoder.start(self._model(to_tensors(batch, self._device)))
+
+    @torch.inference_mode()
+    def step(
+        self, tokens: Int[np.ndarray, "batch group"], state: Any
+    ) -> tuple[Float[np.ndarray, "batch group vocab"], Mapping[str, Tensor]]:
+        logits, state = self._decoder.step(torch.from_numpy(tokens).to(self._device), state)
+        return logits.float().cpu().numpy(), state
+
+    @torch.inference_mode()
+    def reorder(self, state: Any, parents: Int[np.ndarray, "batch group"]) -> Mapping[str, Tensor]:
+        return self._decoder.reorder(state, torch.from_numpy(parents).to(self._device))

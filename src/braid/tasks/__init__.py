@@ -1,0 +1,32 @@
+"""What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task."""
+
+from braid.bundle import Interface
+from braid.config import did_you_mean, from_dict, kinds
+from braid.errors import UserError
+from braid.tasks.captioning import Captioning
+from braid.tasks.language_modelling import LanguageModelling
+from braid.tasks.vqa import VisualQuestionAnswering
+
+Task = Captioning | LanguageModelling | VisualQuestionAnswering
+
+__all__ = ["Captioning", "LanguageModelling", "Task", "VisualQuestionAnswering", "task_named", "task_of"]
+
+
+def task_named(kind: str) -> Task:
+    """A task with its default settings."""
+    if kind not in kinds(Task):
+        raise UserError(f"there is no task {kind!r}; {did_you_mean(kind, list(kinds(Task)))}")
+    return from_dict(Task, {"kind": kind}, "task")
+
+
+def task_of(interface: Interface, kind: str) -> Task:
+    """A task as this model was trained for it (prompt, generation).
+
+    Raises:
+        UserError: when the model was not trained for it, naming what it can do.
+    """
+    if kind not in kinds(Task):
+        raise UserError(f"there is no task {kind!r}; {did_you_mean(kind, list(kinds(Task)))}")
+    if kind not in interface.tasks:
+        raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks))}")
+    return from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")

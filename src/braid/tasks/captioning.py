@@ -1,0 +1,41 @@
+"""Captioning: a picture -> a sentence, scored by the official caption metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from braid.errors import UserError
+from braid.generation import GenerationConfig, Runtime, write_text
+from braid.metrics import score_captions
+from braid.records import Batch, Example, Prediction, Sample
+
+
+@dataclass(frozen=True)
+class Captioning:
+    """``prompt`` is what the text encoder of a model reads that has one."""
+
+    kind: Literal["captioning"] = "captioning"
+    prompt: str = "describe the picture"
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+
+    decoder: ClassVar[str] = "text"
+    best: ClassVar[str] = "cider-d"
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    needs: ClassVar[tuple[str, ...]] = ("image",)
+
+    def prepare(self, example: Example) -> Sample:
+        """Captions, where there are any, become one group of targets and the references."""
+        if "image" not in example.fields:
+            raise UserError(f"{example.source}: captioning needs an image; map its column with --columns image=NAME")
+        captions = tuple(example.fields.get("captions", ()))
+        inputs = {"image": example.fields["image"], "prompt": self.prompt}
+        return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
+
+    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+        return write_text(runtime.decoder(self.decoder), batch, runtime.tokenizer, self.generation)
+
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """Corpus figures x100 and ``num_samples``; see ``braid.metrics``."""
+        texts = {prediction.id: prediction.text or "" for prediction in predictions}
+        references = {sample.id: sample.references for sample in samples}
+        return score_captions(texts, references, tokenizer).figures

@@ -1,0 +1,44 @@
+"""Visual question answering: a picture and a question -> a short answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from braid.errors import UserError
+from braid.generation import GenerationConfig, Runtime, write_text
+from braid.records import Batch, Example, Prediction, Sample
+
+
+@dataclass(frozen=True)
+class VisualQuestionAnswering:
+    """The question is the prompt; the answer is generated word by word."""
+
+    kind: Literal["vqa"] = "vqa"
+    generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=12))
+
+    decoder: ClassVar[str] = "text"
+    best: ClassVar[str] = "accuracy"
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    needs: ClassVar[tuple[str, ...]] = ("image", "question")
+
+    def prepare(self, example: Example) -> Sample:
+        """The first answer is the target; every answer is a reference."""
+        missing = [role for role in self.needs if role not in example.fields]
+        if missing:
+            raise UserError(f"{example.source}: vqa needs {' and '.join(missing)}; map the column with --columns {missing[0]}=NAME")
+        answers = tuple(example.fields.get("answers", ()))
+        inputs = {"image": example.fields["image"], "prompt": example.fields["question"]}
+        return Sample(example.id, inputs, {self.decoder: answers[:1]} if answers else {}, answers, example.source)
+
+    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+        return write_text(runtime.decoder(self.decoder), batch, runtime.tokenizer, self.generation)
+
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """``accuracy`` x100: the share of predictions that equal one of the answers, case and spaces aside."""
+        references = {sample.id: {_plain(answer) for answer in sample.references} for sample in samples}
+        right = [_plain(prediction.text or "") in references[prediction.id] for prediction in predictions]
+        return {"accuracy": 100 * sum(right) / max(len(right), 1), "num_samples": float(len(right))}
+
+
+def _plain(answer: str) -> str:
+    return " ".join(answer.lower().split())

@@ -1,0 +1,147 @@
+"""RunConfig: one training run (task, data, model, optimizer), read from one YAML file, strictly."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from braid.bundle import DataCard
+from braid.config import did_you_mean, from_dict, to_dict, with_overrides
+from braid.errors import UserError
+from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
+from braid.model import ModelConfig
+from braid.presets import PRESETS
+from braid.tasks import Task, task_named
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to train on and what to judge by. ``columns`` maps roles to column names; a limit of 0 takes every row."""
+
+    path: str
+    columns: dict[str, str] = field(default_factory=dict)
+    train: str = "train"
+    val: str = "val"
+    limit_train: int = 0
+    limit_val: int = 0
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Trained on the run's own text, or taken from another model's folder."""
+
+    vocab_size: int = 6000
+    lowercase: bool = True
+    bundle: str = ""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW (arXiv:1711.05101) with linear warm-up and cosine decay to ``final`` x the learning rate.
+
+    ``scales`` maps the start of a parameter's name to a factor on its learning rate; 0 freezes it; the longest match
+    counts. Norms, biases and embeddings are not decayed. ``clip`` bounds the gradient's norm; 0 leaves it.
+    """
+
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.98
+    warmup_steps: int = 200
+    final: float = 0.02
+    clip: float = 1.0
+    accumulation: int = 1
+    scales: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """After each epoch: loss and the task's own metric on ``limit`` rows of val (0: all).
+
+    ``patience``: stop after so many epochs without a better figure; 0 never stops early.
+    """
+
+    limit: int = 500
+    batch_size: int = 32
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run, whole. ``initialize`` maps a part (``encoders.image``) to a weight file or to a model's folder."""
+
+    task: Task
+    data: DataConfig
+    model: ModelConfig
+    inputs: dict[str, ModalityConfig] = field(
+        default_factory=lambda: {"image": ImageModalityConfig(), "prompt": TextModalityConfig(max_length=32)}
+    )
+    outputs: dict[str, ModalityConfig] = field(default_factory=lambda: {"text": TextModalityConfig(max_length=40)})
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    augmentation: Augmentation | None = None
+    initialize: dict[str, str] = field(default_factory=dict)
+    epochs: int = 10
+    batch_size: int = 32
+    workers: int = 1
+    threads: int = 2
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    label_smoothing: float = 0.1
+    input_dropout: dict[str, float] = field(default_factory=dict)  # chance that a row loses this input
+    ema: float = 0.0  # decay of the weights' moving average; 0 keeps none
+    checkpoint_steps: int = 100
+    half: bool = False  # save bundles in float16
+    strict: bool = False
+    card: DataCard = DataCard()
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "checkpoint_steps", "threads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        unknown = [name for name in self.input_dropout if name not in self.model.encoders]
+        if unknown:
+            raise UserError(f"input_dropout names {unknown[0]!r}; {did_you_mean(unknown[0], list(self.model.encoders))}")
+
+
+def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
+    """Read a run's YAML and apply ``--set`` overrides; ``model: small`` names a preset, written out in full.
+
+    Raises:
+        UserError: naming the file and the setting.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; give a run's YAML file, or --task and --data") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is not a run; it needs task, data and model")
+    return run_from(data, settings, str(path))
+
+
+def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "run") -> RunConfig:
+    """A run from nested dicts, presets written out before the overrides so that any part of them can be set."""
+    whole = dict(data)
+    if isinstance(whole.get("model"), str):
+        whole["model"] = preset(whole["model"])
+    if isinstance(whole.get("task"), str):
+        whole["task"] = to_dict(task_named(whole["task"]))
+    return from_dict(RunConfig, with_overrides(whole, settings), where)
+
+
+def preset(name: str) -> dict[str, Any]:
+    """A preset architecture as nested dicts."""
+    if name not in PRESETS:
+        raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
+    return dict(to_dict(PRESETS[name]()))
+
+
+def write_run(config: RunConfig, path: Path) -> None:
+    """Write every setting, defaults included, so that the run can be repeated from this file alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")

@@ -1,0 +1,284 @@
+"""The one loop. Every step is a function of (seed, step) and the weights, so a resumed run repeats a whole one."""
+
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from braid.bundle import write_bundle
+from braid.collate import Collated, collated
+from braid.config import to_dict
+from braid.errors import UserError
+from braid.evaluation import evaluate, prepared
+from braid.records import Batch
+from braid.runtime.torch import TorchRuntime, to_tensors
+from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
+from braid.training.config import RunConfig, write_run
+from braid.training.data import Plan, batches
+from braid.training.diagnosis import check_loss, reliance, same_answer
+from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
+from braid.training.setup import Setup, set_up
+
+CPU = torch.device("cpu")
+
+
+def _silent(*_: Any) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told of a run: every step's record, every epoch's, and notes in words."""
+
+    on_start: Callable[["Estimate"], None] = _silent
+    on_step: Callable[[dict[str, Any]], None] = _silent
+    on_epoch: Callable[[dict[str, Any]], None] = _silent
+    on_note: Callable[[str], None] = _silent
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Measured on a few batches before the first step."""
+
+    steps: int
+    seconds: float
+    memory_bytes: int
+    parameters: int
+    trained: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the best and the last model are, and the best figure."""
+
+    folder: Path
+    best: float | None
+    best_epoch: int
+    stopped_early: bool = False
+
+
+@dataclass
+class Run:
+    """One training under way: what the loop's functions share."""
+
+    setup: Setup
+    folder: Path
+    watcher: Watcher
+    optimizer: torch.optim.AdamW
+    average: MovingAverage
+    plan: Plan
+    position: Position = field(default_factory=Position)
+
+    @property
+    def config(self) -> RunConfig:
+        return self.setup.config
+
+    @property
+    def model(self) -> nn.Module:
+        return self.setup.model
+
+    @property
+    def steps(self) -> int:
+        return self.config.epochs * -(-self.plan.batches // self.config.optimizer.accumulation)
+
+
+def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
+    """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, and the bundles best/ and last/.
+
+    Args:
+        resume: go on from the folder's checkpoint; the end is bit-equal to that of a run never stopped.
+    Raises:
+        UserError: for bad settings or data, a folder already in use, or a loss that is not a number.
+    """
+    if (folder / FILE).exists() and not resume:
+        raise UserError(f"{folder} holds a run already; add --resume to go on with it, or choose another --output")
+    setup = set_up(config)
+    run = _begin(setup, folder, watcher or Watcher())
+    for row in setup.broken[:5]:
+        run.watcher.on_note(f"left out: {row}")
+    run.watcher.on_start(_estimate(run))
+    if resume and (folder / FILE).exists():
+        run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
+        _cut_log(folder, run.position)
+    else:
+        write_run(config, folder / "run.yaml")
+    while not run.position.done:
+        _epoch(run)
+        _end_epoch(run)
+    position = run.position
+    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs)
+
+
+def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
+    config = setup.config
+    optimizer = build_optimizer(setup.model, config.optimizer)
+    plan = Plan(len(setup.train), config.batch_size, config.seed)
+    return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), plan)
+
+
+def _epoch(run: Run) -> None:
+    """The rest of one epoch, from the batch where the run stands."""
+    config, position = run.config, run.position
+    collator = replace(run.setup.collator, augmentation=config.augmentation)
+    loader = batches(run.setup.train, collator, run.plan, position.epoch, position.batch, config.workers, config.strict)
+    pending: list[Collated] = []
+    started = time.perf_counter()
+    for part in loader:
+        pending.append(part)
+        position.batch += 1
+        if len(pending) < config.optimizer.accumulation and position.batch < run.plan.batches:
+            continue
+        record = _step(run, pending)
+        rows = sum(len(part.samples) for part in pending)
+        elapsed, started = time.perf_counter() - started, time.perf_counter()
+        _log(run, {**record, "samples_per_second": round(rows / elapsed, 2), "seconds_left": _left(run, elapsed)})
+        pending = []
+        if position.step % config.checkpoint_steps == 0:
+            save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
+
+
+def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
+    """One optimizer step over the parts' gradients."""
+    config, position = run.config, run.position
+    torch.manual_seed(int(np.random.SeedSequence((config.seed, position.step)).generate_state(1, np.uint64)[0] >> 1))
+    rate = learning_rate(config.optimizer, position.step, run.steps)
+    set_learning_rate(run.optimizer, rate)
+    run.optimizer.zero_grad(set_to_none=True)
+    readable = [part for part in parts if part.samples]
+    for part in parts:
+        for _, reason in part.broken:
+            run.watcher.on_note(f"left out: {reason}")
+    total = sum(_backward(run, part.batch) / len(readable) for part in readable)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
+    if readable and not torch.isfinite(norm):
+        check_loss(norm, position.step, readable[0].batch.ids)
+    run.optimizer.step()
+    run.average.update(run.model, position.step)
+    position.step += 1
+    return {"step": position.step, "epoch": position.epoch, "loss": round(total, 5), "learning_rate": rate, "gradient_norm": round(float(norm), 4)}
+
+
+def _backward(run: Run, batch: Batch) -> float:
+    config = run.config
+    run.model.train()
+    tensors = to_tensors(_dropped(batch, config, run.position.step), CPU)
+    with torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext():
+        loss = _loss(run, tensors, config.label_smoothing)
+    check_loss(loss, run.position.step, batch.ids)
+    (loss / config.optimizer.accumulation).backward()
+    return float(loss.detach())
+
+
+def _loss(run: Run, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
+    output = run.config.task.decoder
+    return run.setup.model.decoder(output).loss(run.setup.model(batch), batch.targets[output], label_smoothing)
+
+
+def _dropped(batch: Batch, config: RunConfig, step: int) -> Batch:
+    """Rows lose whole inputs by chance, so that the model learns to do without."""
+    rng = np.random.default_rng((config.seed, step))
+    inputs = dict(batch.inputs)
+    for name, chance in config.input_dropout.items():
+        if name in inputs:
+            lost = rng.random(batch.size) < chance
+            inputs[name] = replace(inputs[name], index=np.where(lost, -1, inputs[name].index))
+    return replace(batch, inputs=inputs)
+
+
+def _end_epoch(run: Run) -> None:
+    """Evaluate with the averaged weights, save best and last, decide whether to go on, and checkpoint."""
+    config, position = run.config, run.position
+    with run.average.applied(run.model):
+        record = _evaluated(run)
+        figure = record[config.task.best]
+        better = position.best is None or (figure > position.best) == (config.task.better == "higher") and figure != position.best
+        if better:
+            position.best, position.best_epoch = figure, position.epoch
+        for name in ["last", *(["best"] if better else [])]:
+            _save_bundle(run, run.folder / name, record)
+    position.epoch, position.batch = position.epoch + 1, 0
+    waited = position.epoch - 1 - position.best_epoch
+    position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
+    save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
+    _write_log(run, record)
+    run.watcher.on_epoch({**record, "best": better})
+
+
+def _evaluated(run: Run) -> dict[str, Any]:
+    """Loss and the task's figures on val, greedy; and whether the model looks at its inputs at all."""
+    config, setup = run.config, run.setup
+    run.model.eval()
+    task = replace(config.task, generation=replace(config.task.generation, method="greedy"))
+    examples = setup.val[: config.evaluation.limit or None]
+    figures, answers = evaluate(
+        TorchRuntime(setup.model, setup.tokenizer), setup.collator, task, examples, batch_size=config.evaluation.batch_size
+    )
+    samples = [sample for sample in prepared(task, examples[:256]) if sample.targets]
+    parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, config.evaluation.batch_size) if c.samples]
+    with torch.no_grad():
+        loss = statistics.fmean(float(_loss(run, batch)) for batch in parts)
+    found = [reliance(setup.model, parts, task.decoder, name) for name in setup.interface.inputs]
+    warnings = [same_answer(answers.predictions), *(one.warning for one in found if one)]
+    for warning in filter(None, warnings if config.task.kind != "language_modelling" else []):
+        run.watcher.on_note(f"warning: {warning}")
+    return {"step": run.position.step, "epoch": run.position.epoch, "val_loss": round(loss, 5), **figures}
+
+
+def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
+    setup, config = run.setup, run.config
+    scores = {name: round(float(value), 2) for name, value in record.items() if name not in ("step", "epoch")}
+    scored_on = f"{config.data.path} {config.data.val}, {record['num_samples']:.0f} rows, greedy, seed {config.seed}"
+    interface = replace(setup.interface, card=replace(setup.interface.card, scores=scores, scored_on=scored_on))
+    weights = {name: value.detach().numpy() for name, value in setup.model.state_dict().items()}
+    write_bundle(folder, interface, setup.tokenizer, to_dict(config.model), weights, config.half)
+
+
+def _estimate(run: Run) -> Estimate:
+    """Time and memory of the whole run, from three forward and backward passes that leave no trace."""
+    buffers = {name: value.clone() for name, value in run.model.named_buffers()}
+    collator = replace(run.setup.collator, augmentation=run.config.augmentation)
+    seconds = []
+    for _, part in zip(range(3), batches(run.setup.train, collator, run.plan, 0, 0, 0), strict=False):
+        started = time.perf_counter()
+        if part.samples:
+            _backward(run, part.batch)
+        seconds.append(time.perf_counter() - started)
+    run.optimizer.zero_grad(set_to_none=True)
+    for name, value in run.model.named_buffers():
+        value.copy_(buffers[name])
+    parameters = list(run.model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * trained  # AdamW's two moments come on top
+    left = run.config.epochs * run.plan.batches
+    return Estimate(run.steps, min(seconds) * left, memory, sum(p.numel() for p in parameters), trained)
+
+
+def _left(run: Run, seconds: float) -> float:
+    return round((run.steps - run.position.step) * seconds, 1)
+
+
+def _log(run: Run, record: dict[str, Any]) -> None:
+    _write_log(run, record)
+    run.watcher.on_step({**record, "steps": run.steps, "epochs": run.config.epochs})
+
+
+def _write_log(run: Run, record: dict[str, Any]) -> None:
+    with open(run.folder / "log.jsonl", "a", encoding="utf-8") as log:
+        log.write(json.dumps(record) + "\n")
+
+
+def _cut_log(folder: Path, position: Position) -> None:
+    """Drop what was logged after the checkpoint: those steps will be taken, and logged, again."""
+    path = folder / "log.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= position.step]
+    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

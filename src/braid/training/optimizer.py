@@ -1,0 +1,89 @@
+"""AdamW with parameter groups, warm-up and cosine decay, and a moving average of the weights."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from braid.errors import UserError
+from braid.training.config import OptimizerConfig
+
+
+def scale_of(name: str, scales: dict[str, float]) -> float:
+    """The factor on a parameter's learning rate: that of the longest matching start, else 1."""
+    matching = [start for start in scales if name == start or name.startswith(start.rstrip(".") + ".")]
+    return scales[max(matching, key=len)] if matching else 1.0
+
+
+def freeze(model: nn.Module, scales: dict[str, float]) -> None:
+    """Parameters with scale 0 take no gradient; a scale that matches nothing is a mistake."""
+    names = [name for name, _ in model.named_parameters()]
+    for start in scales:
+        if not any(scale_of(name, {start: 0.0}) == 0.0 for name in names):
+            tops = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise UserError(f"optimizer.scales: no parameter starts with {start!r}; parts are {', '.join(tops)}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(scale_of(name, scales) != 0.0)
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """Freeze what is to be frozen, and group the rest by learning rate and decay."""
+    freeze(model, config.scales)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decayed = parameter.ndim >= 2 and "embedding" not in name
+            groups.setdefault((scale_of(name, config.scales), decayed), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if decayed else 0.0}
+            for (scale, decayed), parameters in groups.items()
+        ],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+    )
+
+
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The rate of optimizer step ``step`` (from 0) of ``steps``."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
+    low = config.final
+    return config.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+class MovingAverage:
+    """Exponential moving average of the trained weights; early on it follows faster: decay = min(d, (1+n)/(10+n))."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad and decay > 0}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        parameters = dict(model.named_parameters())
+        for name, value in self.values.items():
+            value.lerp_(parameters[name], 1 - decay)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """The averaged weights in the model, for evaluation and saving; the trained ones come back afterwards."""
+        trained: dict[str, Tensor] = {}
+        parameters = dict(model.named_parameters())
+        for name, value in self.values.items():
+            trained[name] = parameters[name].data
+            parameters[name].data = value
+        try:
+            yield
+        finally:
+            for name, original in trained.items():
+                parameters[name].data = original

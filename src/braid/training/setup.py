@@ -1,0 +1,117 @@
+"""From a RunConfig to everything the loop needs: samples, tokenizer, model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from braid.bundle import Interface, read_bundle
+from braid.collate import Collator
+from braid.config import did_you_mean, to_dict
+from braid.datasets import open_dataset
+from braid.encoders import load_weights
+from braid.errors import UserError
+from braid.evaluation import prepared
+from braid.modalities import Tokenizer
+from braid.model import Model
+from braid.records import Example, Sample
+from braid.runtime.torch import load_model
+from braid.training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run before its first step. ``val`` stays examples: the evaluation prepares them itself."""
+
+    config: RunConfig
+    tokenizer: Tokenizer
+    interface: Interface
+    model: Model
+    train: tuple[Sample, ...]
+    val: tuple[Example, ...]
+    broken: tuple[str, ...]
+
+    @property
+    def collator(self) -> Collator:
+        """Without augmentation; the loop adds it for training."""
+        return Collator(
+            {name: self.interface.inputs[name].build(self.tokenizer) for name in self.interface.inputs},
+            {name: self.interface.outputs[name].build(self.tokenizer) for name in self.interface.outputs},
+        )
+
+
+def set_up(config: RunConfig) -> Setup:
+    """Open the data, train or take the tokenizer, build the model from the seed, fill in initial weights."""
+    torch.set_num_threads(config.threads)
+    dataset = open_dataset(config.data.path, config.data.columns)
+    train_examples = _limited(dataset.split(config.data.train), config.data.limit_train)
+    val = _limited(dataset.split(config.data.val), config.data.limit_val)
+    train = tuple(sample for sample in prepared(config.task, train_examples) if sample.targets)
+    if not train:
+        raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}")
+    tokenizer = _tokenizer(config, train)
+    interface = _interface(config)
+    torch.manual_seed(config.seed)
+    model = config.model.build(
+        {name: modality.build(tokenizer) for name, modality in interface.inputs.items()},
+        {name: modality.build(tokenizer) for name, modality in interface.outputs.items()},
+    )
+    for part, path in config.initialize.items():
+        initialize(model, part, Path(path))
+    broken = tuple(f"{row.source}: {row.reason}" for row in dataset.broken)
+    return Setup(config, tokenizer, interface, model, train, val, broken)
+
+
+def initialize(model: Model, part: str, path: Path) -> None:
+    """Fill one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or from a model's folder.
+
+    From a folder the part is copied parameter by parameter; those that are not in it, or have another shape because
+    they read another fusion, keep their first values as long as most of the part is there.
+    """
+    parts = [f"{group}.{name}" for group in ("encoders", "decoders") for name in getattr(model, group)]
+    if part not in parts:
+        raise UserError(f"initialize names {part!r}; {did_you_mean(part, parts)}")
+    module = model.get_submodule(part)
+    if not (path / "interface.json").is_file():
+        load_weights(module, path)
+        return
+    given = load_model(read_bundle(path))
+    if part not in [f"{group}.{name}" for group in ("encoders", "decoders") for name in getattr(given, group)]:
+        raise UserError(f"initialize: the model {path} has no {part}")
+    own, other = module.state_dict(), given.get_submodule(part).state_dict()
+    fitting = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}
+    if len(fitting) < 0.5 * len(own):
+        raise UserError(f"initialize: only {len(fitting)} of {len(own)} parameters of {part} fit those of {path}; give both the same sizes")
+    module.load_state_dict({**own, **fitting})
+
+
+def _limited(examples: Sequence[Example], limit: int) -> tuple[Example, ...]:
+    return tuple(examples[:limit] if limit else examples)
+
+
+def _tokenizer(config: RunConfig, samples: Sequence[Sample]) -> Tokenizer:
+    if config.tokenizer.bundle:
+        return read_bundle(Path(config.tokenizer.bundle)).tokenizer
+    return Tokenizer.train(_texts(samples), config.tokenizer.vocab_size, config.tokenizer.lowercase)
+
+
+def _texts(samples: Sequence[Sample]) -> list[str]:
+    targets = [text for sample in samples for texts in sample.targets.values() for text in texts]
+    prompts = [value for sample in samples for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str)]
+    return targets + prompts
+
+
+def _interface(config: RunConfig) -> Interface:
+    inputs = {name: _modality(name, config.inputs, "inputs") for name in config.model.encoders}
+    outputs = {name: _modality(name, config.outputs, "outputs") for name in config.model.decoders}
+    seen = () if config.task.kind == "language_modelling" else tuple(inputs)
+    subsets = {seen} | {tuple(name for name in seen if name != dropped) for dropped in config.input_dropout if dropped in seen}
+    card = replace(config.card, name=config.card.name or "unnamed")
+    return Interface(inputs, outputs, {config.task.kind: to_dict(config.task)}, tuple(sorted(subsets, key=len, reverse=True)), card)
+
+
+def _modality(name: str, modalities: Mapping[str, T], section: str) -> T:
+    if name not in modalities:
+        raise UserError(f"the model reads or writes {name!r}, which {section} does not describe; {did_you_mean(name, list(modalities))}")
+    return modalities[name]

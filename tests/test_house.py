@@ -1,0 +1,83 @@
+"""The house rules that no linter knows: sizes, the README's tree, what a start-up imports."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "braid"
+LONGEST = 450  # lines
+WEIGHTS_AND_DATA = {".pt", ".pth", ".pkl", ".npy", ".npz", ".bin", ".jpg", ".jpeg", ".zip", ".gz"}
+
+
+def committed() -> list[Path]:
+    """What git tracks or would add; everything that is on disk where there is no git."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no git here to say which files are the project's")
+    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in committed() if path.suffix == ".py"}
+    assert lengths
+    assert {str(path): length for path, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_no_data_photos_or_pickles_are_tracked() -> None:
+    assert [str(path) for path in committed() if path.suffix.lower() in WEIGHTS_AND_DATA] == []
+
+
+def test_only_the_built_in_checkpoint_is_big() -> None:
+    big = [path for path in committed() if path.stat().st_size > 2_000_000]
+    assert [str(path) for path in big if PACKAGE / "checkpoints" not in path.parents] == []
+
+
+def drawn_tree() -> list[str]:
+    """The paths of the README's annotated tree, relative to the repository; a level is four columns wide."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## The house\n")[2]
+    block = re.search(r"```\w*\n(.*?)```", section, re.DOTALL)
+    assert block, "README.md has no tree under '## The house'"
+    paths: list[str] = []
+    parents: list[tuple[int, str]] = []
+    for line in block[1].splitlines():
+        found = re.match(r"([\s│├└─]*)([\w./-]+)", line)
+        if not found or line.lstrip(" │").startswith("#"):
+            continue
+        column, name = len(found[1]), found[2]
+        parents = [parent for parent in parents if parent[0] < column]
+        paths.append("/".join([*(parent.rstrip("/") for _, parent in parents), name]))
+        if name.endswith("/"):
+            parents.append((column, name))
+    return paths
+
+
+def test_the_drawn_tree_is_on_disk() -> None:
+    assert [path for path in drawn_tree() if not (ROOT / path).exists()] == []
+
+
+def test_the_drawn_tree_names_every_part_of_the_package() -> None:
+    drawn = {(ROOT / path).resolve() for path in drawn_tree()}
+    parts = {path for path in PACKAGE.iterdir() if path.suffix in ("", ".py") and not path.name.startswith("__")}
+    assert sorted(part.name for part in parts - drawn) == []
+
+
+@pytest.mark.parametrize(
+    "start", ["import braid", "import braid.cli", "import sys, runpy; sys.argv[1:] = ['--help']; runpy.run_module('braid')"]
+)
+def test_a_start_up_imports_nothing_heavy(start: str) -> None:
+    heavy = "torch|onnx|onnxruntime|onnxscript|skimage|scipy|transformers"
+    code = f"try:\n {start}\nexcept SystemExit: pass\nimport sys\nprint([m for m in '{heavy}'.split('|') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_import_braid_is_lazy() -> None:
+    code = "import braid, sys; print('numpy' in sys.modules, braid.__version__, 'braid.api' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split()[::2] == ["False", "False"]
