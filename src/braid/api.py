@@ -37,7 +37,9 @@ def find_model(model: str | Path) -> Path:
         if (folder / "interface.json").is_file():
             return folder
     built_in = sorted(folder.name for folder in BUILT_IN.glob("*") if (folder / "interface.json").is_file())
-    raise UserError(f"there is no model {str(model)!r}: neither a folder with interface.json nor built in ({', '.join(built_in) or 'none'})")
+    raise UserError(
+        f"there is no model {str(model)!r}: neither a folder with interface.json nor built in ({', '.join(built_in) or 'none'})"
+    )
 
 
 def _runtime(bundle: Bundle, name: str) -> Runtime:
@@ -102,8 +104,9 @@ class LoadedModel:
         limit = self.bundle.interface.outputs["text"].max_length  # type: ignore[union-attr]
         if len(tokens) >= limit - 2:
             raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
+        settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
         (found,) = generate(decoder, Batch(("0",), {}), settings, [tokens])
-        return Prediction("0", self.bundle.tokenizer.decode([*tokens, *_new(found.tokens, tokens)]), confidence=found.confidence)
+        return Prediction("0", self.bundle.tokenizer.decode([*tokens, *found.tokens]), confidence=found.confidence)
 
     def task(self, kind: str, beam: int | None = None) -> Task:
         """One of the model's tasks as it was trained for; ``beam`` 1 is greedy."""
@@ -116,11 +119,6 @@ class LoadedModel:
     @property
     def collator(self) -> Collator:
         return Collator(self.bundle.inputs, self.bundle.outputs)
-
-
-def _new(tokens: Sequence[int], prefix: Sequence[int]) -> list[int]:
-    """What was generated after the prefix."""
-    return list(tokens[len(prefix) :]) if list(tokens[: len(prefix)]) == list(prefix) else list(tokens)
 
 
 def _name(image: Any, row: int) -> str:

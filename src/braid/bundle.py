@@ -59,7 +59,7 @@ class Interface:
     outputs: dict[str, ModalityConfig]
     tasks: dict[str, Any]
     trained_on: tuple[tuple[str, ...], ...] = ()
-    card: DataCard = DataCard()
+    card: DataCard = field(default_factory=DataCard)
 
 
 @dataclass(frozen=True)

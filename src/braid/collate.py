@@ -28,7 +28,9 @@ class Collator:
     outputs: Mapping[str, Modality] = field(default_factory=dict)
     augmentation: Augmentation | None = None
 
-    def __call__(self, samples: Sequence[Sample], seeds: Sequence[tuple[int, ...]] | None = None, strict: bool = False) -> Collated:
+    def __call__(
+        self, samples: Sequence[Sample], seeds: Sequence[tuple[int, ...]] | None = None, strict: bool = False
+    ) -> Collated:
         """Stack ``samples``; with ``seeds``, one a sample, pictures are augmented.
 
         Raises:

@@ -71,9 +71,7 @@ class FeedForward(nn.Sequential):
     """Linear, GELU, Linear: the position-wise half of a transformer block."""
 
     def __init__(self, width: int, dropout: float = 0.0, expansion: int = 4) -> None:
-        super().__init__(
-            nn.Linear(width, expansion * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * width, width)
-        )
+        super().__init__(nn.Linear(width, expansion * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * width, width))
 
 
 class EncoderBlock(nn.Module):

@@ -26,7 +26,7 @@ def classic(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None) ->
         width=256,
         encoders={name: encoders[name] for name in inputs},
         fusion=ConcatFusionConfig(over="vectors"),
-        decoders={"text": RecurrentTextDecoderConfig(cell="gru", width=384, depth=1)},
+        decoders={"text": RecurrentTextDecoderConfig(cell="gru", width=384)},
     )
 
 

@@ -44,7 +44,9 @@ def inspect(
 def _parts(bundle: "Bundle") -> list[dict[str, Any]]:
     """One row a part: its kind and settings from model.json, its parameters counted in the weights."""
     architecture = bundle.architecture or {}
-    described = {f"{group}.{name}": part for group in ("encoders", "decoders") for name, part in architecture.get(group, {}).items()}
+    described = {
+        f"{group}.{name}": part for group in ("encoders", "decoders") for name, part in architecture.get(group, {}).items()
+    }
     described["fusion"] = architecture.get("fusion", {})
     counts: dict[str, int] = {}
     for name, value in bundle.weights().items() if architecture else ():
@@ -69,7 +71,11 @@ def _shapes(bundle: "Bundle") -> list[list[str]]:
         for name, modality in modalities.items():
             kind = modality.config.kind
             size = getattr(modality, "size", None)
-            shape = f"[3, {size}, {size}] floats" if size else f"up to {modality.config.max_length} of {bundle.tokenizer.vocab_size} tokens"  # type: ignore[union-attr]
+            shape = (
+                f"[3, {size}, {size}] floats"
+                if size
+                else f"up to {modality.config.max_length} of {bundle.tokenizer.vocab_size} tokens"
+            )  # type: ignore[union-attr]
             rows.append([f"{role}: {name}", kind, shape])
     return rows
 

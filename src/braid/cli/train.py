@@ -44,7 +44,9 @@ def train(
     with bar.progress:
         outcome = run_training(config, folder, resume, bar.watcher())
     if json:
-        print_json({"folder": str(outcome.folder), "best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.task.best})
+        print_json(
+            {"folder": str(outcome.folder), "best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.task.best}
+        )
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(
@@ -65,7 +67,9 @@ def _config(
         folder = output or (run.parent if run.name == "run.yaml" else Path("runs") / run.stem)
         return read_run(run, settings), folder
     if not task or not data:
-        raise UserError("give a run's YAML file, or --task and --data; for example: braid train --task captioning --data photos.csv")
+        raise UserError(
+            "give a run's YAML file, or --task and --data; for example: braid train --task captioning --data photos.csv"
+        )
     whole = {"task": task, "data": {"path": data, "columns": parse_columns(columns)}, "model": model}
     return run_from(whole, settings, "the command line"), output or Path("runs") / f"{Path(data).stem or 'data'}-{task}"
 
@@ -84,8 +88,9 @@ class _Bar:
         return Watcher(self._start, self._step, self._epoch, note)
 
     def _start(self, estimate: "Estimate") -> None:
-        million = f"{estimate.parameters / 1e6:.1f} M parameters, {estimate.trained / 1e6:.1f} M of them trained"
-        note(f"{million}; {estimate.steps} steps, about {_time(estimate.seconds)} and {estimate.memory_bytes / 1e9:.1f} GB of memory")
+        parameters = f"{estimate.parameters / 1e6:.1f} M parameters, {estimate.trained / 1e6:.1f} M of them trained"
+        cost = f"about {_time(estimate.seconds)} and {estimate.memory_bytes / 1e9:.1f} GB of memory"
+        note(f"{parameters}; {estimate.steps} steps, {cost}")
         self._task = self.progress.add_task("", total=estimate.steps, line="starting")
 
     def _step(self, record: dict[str, Any]) -> None:

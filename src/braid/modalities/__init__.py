@@ -1,12 +1,13 @@
 """Raw values <-> arrays, one file a modality, with limits and clear errors."""
 
-from braid.modalities.image import ImageModality, ImageModalityConfig
+from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files
 from braid.modalities.text import TextModality, TextModalityConfig, Tokenizer
 
 ModalityConfig = ImageModalityConfig | TextModalityConfig
 Modality = ImageModality | TextModality
 
 __all__ = [
+    "Augmentation",
     "ImageModality",
     "ImageModalityConfig",
     "Modality",
@@ -14,4 +15,5 @@ __all__ = [
     "TextModality",
     "TextModalityConfig",
     "Tokenizer",
+    "image_files",
 ]

@@ -49,11 +49,13 @@ def load_model(bundle: Bundle) -> Model:
         if name not in weights:
             raise UserError(f"{bundle.folder}: model.json asks for {name} {list(tensor.shape)}, the weights do not have it")
         if tuple(tensor.shape) != weights[name].shape:
-            disagree = f"{list(tensor.shape)} by model.json, tokenizer.json and interface.json, {list(weights[name].shape)} in the weights"
-            raise UserError(f"{bundle.folder}: {name} is {disagree}; the files are of different models")
+            sizes = f"{list(tensor.shape)} by model.json and tokenizer.json, {list(weights[name].shape)} by the weights"
+            raise UserError(f"{bundle.folder}: {name} is {sizes}; the files are of different models")
     left = sorted(set(weights) - set(own))
     if left:
-        raise UserError(f"{bundle.folder}: the weights hold {left[0]}, which model.json does not; the files are of different models")
+        raise UserError(
+            f"{bundle.folder}: the weights hold {left[0]}, which model.json does not; the files are of different models"
+        )
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return model.eval()
 

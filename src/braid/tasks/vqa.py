@@ -25,7 +25,9 @@ class VisualQuestionAnswering:
         """The first answer is the target; every answer is a reference."""
         missing = [role for role in self.needs if role not in example.fields]
         if missing:
-            raise UserError(f"{example.source}: vqa needs {' and '.join(missing)}; map the column with --columns {missing[0]}=NAME")
+            raise UserError(
+                f"{example.source}: vqa needs {' and '.join(missing)}; map the column with --columns {missing[0]}=NAME"
+            )
         answers = tuple(example.fields.get("answers", ()))
         inputs = {"image": example.fields["image"], "prompt": example.fields["question"]}
         return Sample(example.id, inputs, {self.decoder: answers[:1]} if answers else {}, answers, example.source)

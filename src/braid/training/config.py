@@ -96,12 +96,17 @@ class RunConfig:
     checkpoint_steps: int = 100
     half: bool = False  # save bundles in float16
     strict: bool = False
-    card: DataCard = DataCard()
+    card: DataCard = field(default_factory=DataCard)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "checkpoint_steps", "threads"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        limits = [modality.max_length for modality in self.outputs.values() if isinstance(modality, TextModalityConfig)]
+        if self.task.generation.max_length > max(limits, default=0) - 1:
+            raise UserError(
+                f"task.generation.max_length is {self.task.generation.max_length}; outputs have room for {max(limits) - 1}"
+            )
         unknown = [name for name in self.input_dropout if name not in self.model.encoders]
         if unknown:
             raise UserError(f"input_dropout names {unknown[0]!r}; {did_you_mean(unknown[0], list(self.model.encoders))}")

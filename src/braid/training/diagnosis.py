@@ -27,7 +27,7 @@ def same_answer(predictions: Sequence[Prediction]) -> str | None:
     texts = {prediction.text for prediction in predictions}
     if len(predictions) >= 8 and len(texts) == 1:
         (text,) = texts
-        return f"every one of {len(predictions)} rows gets the same text {text!r}; train longer, or check that inputs reach the model"
+        return f"all {len(predictions)} rows get the same text {text!r}; train longer, or check that inputs reach the model"
     return None
 
 
@@ -55,7 +55,10 @@ def reliance(model: Model, batches: Sequence[Batch], output: str, name: str) -> 
     usable = [batch for batch in batches if name in batch.inputs and batch.inputs[name].distinct.values.shape[0] > 1]
     if not usable:
         return None
-    losses = [[float(model.decoder(output).loss(model(b), b.targets[output])) for b in (batch, _rolled(batch, name))] for batch in usable]
+    losses = [
+        [float(model.decoder(output).loss(model(b), b.targets[output])) for b in (batch, _rolled(batch, name))]
+        for batch in usable
+    ]
     true, shuffled = torch.tensor(losses).mean(0).tolist()
     return Reliance(name, true, shuffled)
 

@@ -164,7 +164,13 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
     run.optimizer.step()
     run.average.update(run.model, position.step)
     position.step += 1
-    return {"step": position.step, "epoch": position.epoch, "loss": round(total, 5), "learning_rate": rate, "gradient_norm": round(float(norm), 4)}
+    return {
+        "step": position.step,
+        "epoch": position.epoch,
+        "loss": round(total, 5),
+        "learning_rate": rate,
+        "gradient_norm": round(float(norm), 4),
+    }
 
 
 def _backward(run: Run, batch: Batch) -> float:
@@ -200,7 +206,7 @@ def _end_epoch(run: Run) -> None:
     with run.average.applied(run.model):
         record = _evaluated(run)
         figure = record[config.task.best]
-        better = position.best is None or (figure > position.best) == (config.task.better == "higher") and figure != position.best
+        better = position.best is None or (figure > position.best if config.task.better == "higher" else figure < position.best)
         if better:
             position.best, position.best_epoch = figure, position.epoch
         for name in ["last", *(["best"] if better else [])]:

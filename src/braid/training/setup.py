@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -18,6 +19,8 @@ from braid.model import Model
 from braid.records import Example, Sample
 from braid.runtime.torch import load_model
 from braid.training.config import RunConfig
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ def initialize(model: Model, part: str, path: Path) -> None:
     own, other = module.state_dict(), given.get_submodule(part).state_dict()
     fitting = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}
     if len(fitting) < 0.5 * len(own):
-        raise UserError(f"initialize: only {len(fitting)} of {len(own)} parameters of {part} fit those of {path}; give both the same sizes")
+        raise UserError(
+            f"initialize: only {len(fitting)} of {len(own)} parameters of {part} fit those of {path}; give both the same sizes"
+        )
     module.load_state_dict({**own, **fitting})
 
 
@@ -98,7 +103,9 @@ def _tokenizer(config: RunConfig, samples: Sequence[Sample]) -> Tokenizer:
 
 def _texts(samples: Sequence[Sample]) -> list[str]:
     targets = [text for sample in samples for texts in sample.targets.values() for text in texts]
-    prompts = [value for sample in samples for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str)]
+    prompts = [
+        value for sample in samples for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str)
+    ]
     return targets + prompts
 
 
@@ -108,10 +115,14 @@ def _interface(config: RunConfig) -> Interface:
     seen = () if config.task.kind == "language_modelling" else tuple(inputs)
     subsets = {seen} | {tuple(name for name in seen if name != dropped) for dropped in config.input_dropout if dropped in seen}
     card = replace(config.card, name=config.card.name or "unnamed")
-    return Interface(inputs, outputs, {config.task.kind: to_dict(config.task)}, tuple(sorted(subsets, key=len, reverse=True)), card)
+    return Interface(
+        inputs, outputs, {config.task.kind: to_dict(config.task)}, tuple(sorted(subsets, key=len, reverse=True)), card
+    )
 
 
 def _modality(name: str, modalities: Mapping[str, T], section: str) -> T:
     if name not in modalities:
-        raise UserError(f"the model reads or writes {name!r}, which {section} does not describe; {did_you_mean(name, list(modalities))}")
+        raise UserError(
+            f"the model reads or writes {name!r}, which {section} does not describe; {did_you_mean(name, list(modalities))}"
+        )
     return modalities[name]

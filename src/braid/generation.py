@@ -1,0 +1,283 @@
+"""Greedy, beam and sampled text over one decode protocol; knows tokens and logits, and no runtime."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from braid.errors import UserError
+from braid.modalities import Tokenizer
+from braid.modalities.text import BOS, EOS, PAD
+from braid.records import Batch, Prediction
+
+NEVER = -np.inf
+
+
+class Decoder(Protocol):
+    """The decode protocol: what generation asks of a model, on torch or on ONNX. The state is opaque.
+
+    ``start`` encodes a batch; the state it gives has group 1. ``step`` reads one token a beam (the first is <bos>) and
+    gives the logits of the next. ``reorder`` gives each row's beams the states of their parents, and may change the group.
+    """
+
+    def start(self, batch: Batch) -> Any: ...
+
+    def step(self, tokens: Int[np.ndarray, "batch group"], state: Any) -> tuple[Float[np.ndarray, "batch group vocab"], Any]: ...
+
+    def reorder(self, state: Any, parents: Int[np.ndarray, "batch group"]) -> Any: ...
+
+
+class Runtime(Protocol):
+    """One saved model, however it runs: the decode protocol of each output, and the tokenizer of its texts."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    def decoder(self, name: str) -> Decoder: ...
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How text is chosen.
+
+    A beam is ranked by its log-probability / length ** ``length_penalty`` (0 favours short texts, 1 takes the mean).
+    ``max_length`` counts the tokens written, <eos> included; at least ``min_length`` come before <eos>. Sampling divides
+    logits by ``temperature``, keeps the ``top_k`` likeliest (0: all), then the likeliest that make up ``top_p``; each row
+    has a random stream of its own, from ``seed`` and its id.
+    """
+
+    method: Literal["greedy", "beam", "sample"] = "beam"
+    beam: int = 3
+    length_penalty: float = 0.7
+    max_length: int = 24
+    min_length: int = 1
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("beam", 1), ("max_length", 1), ("min_length", 0), ("top_k", 0), ("seed", 0)):
+            if getattr(self, name) < low:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        if not self.temperature > 0:
+            raise UserError(f"temperature is {self.temperature}; it must be above 0 (method greedy takes the likeliest token)")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One text. ``token_probabilities`` are the model's own, one a token and one for <eos> if it was reached."""
+
+    tokens: tuple[int, ...]
+    token_probabilities: tuple[float, ...]
+    score: float  # what beams are ranked by: log-probability / length ** length_penalty
+
+    @property
+    def confidence(self) -> float:
+        """Mean token probability, in 0..1."""
+        return float(np.mean(self.token_probabilities)) if self.token_probabilities else 0.0
+
+
+def generate(
+    decoder: Decoder, batch: Batch, config: GenerationConfig, prefixes: Sequence[Sequence[int]] | None = None
+) -> list[Generated]:
+    """Write one text a row; no row's text depends on the other rows of its batch.
+
+    Args:
+        prefixes: tokens that a row's text begins with; they are read, and left out of the result.
+    """
+    starts = [list(prefix) for prefix in prefixes] if prefixes is not None else [[] for _ in batch.ids]
+    assert len(starts) == batch.size
+    if config.method == "beam":
+        return _beam(decoder, batch, config, starts)
+    return _one_by_one(decoder, batch, config, starts)
+
+
+def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list[list[int]]) -> list[Generated]:
+    """Greedy and sampling: one text a row, one token a step."""
+    rngs = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
+    state = decoder.start(batch)
+    texts = [_Text() for _ in batch.ids]
+    tokens = np.full((batch.size, 1), BOS, dtype=np.int64)
+    for position in range(config.max_length + max(map(len, starts), default=0)):
+        logits, state = decoder.step(tokens, state)
+        logs = _allowed(logits[:, 0], [position - len(start) for start in starts], config)
+        for row, text in enumerate(texts):
+            if position < len(starts[row]):
+                tokens[row, 0] = starts[row][position]
+            elif not text.ended and len(text.tokens) < config.max_length:
+                chosen = int(logs[row].argmax()) if config.method == "greedy" else _drawn(logs[row], config, rngs[row])
+                text.add(chosen, float(logs[row, chosen]))
+                tokens[row, 0] = chosen
+        if all(text.ended or len(text.tokens) >= config.max_length for text in texts):
+            break
+    return [text.generated(config) for text in texts]
+
+
+@dataclass
+class _Text:
+    """A text under way: its tokens and their log-probabilities."""
+
+    tokens: list[int] = field(default_factory=list)
+    logs: list[float] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.tokens) and self.tokens[-1] == EOS
+
+    @property
+    def log_probability(self) -> float:
+        return sum(self.logs)
+
+    def add(self, token: int, log: float) -> None:
+        self.tokens.append(token)
+        self.logs.append(log)
+
+    def extended(self, token: int, log: float) -> "_Text":
+        return _Text([*self.tokens, token], [*self.logs, log])
+
+    def score(self, config: GenerationConfig) -> float:
+        return self.log_probability / float(max(len(self.tokens), 1) ** config.length_penalty)
+
+    def generated(self, config: GenerationConfig) -> Generated:
+        written = tuple(token for token in self.tokens if token != EOS)
+        return Generated(written, tuple(float(np.exp(log)) for log in self.logs), self.score(config))
+
+
+@dataclass
+class _Row:
+    """One row of a beam search: texts under way, the best that ended, and what was forced on it."""
+
+    start: list[int]
+    live: list[_Text]
+    best: _Text | None = None
+    done: bool = False
+
+    def end(self, text: _Text, config: GenerationConfig) -> None:
+        if self.best is None or text.score(config) > self.best.score(config):
+            self.best = text
+
+    def settle(self, config: GenerationConfig) -> None:
+        """Done once no live text can still beat the best: more tokens only lower its log-probability."""
+        if self.best is None:
+            return
+        hope = max((text.log_probability for text in self.live), default=NEVER)
+        self.done = hope / config.max_length**config.length_penalty <= self.best.score(config)
+
+
+def _beam(decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list[list[int]]) -> list[Generated]:
+    """Beam search; the state's group is 1 until the first free choice, then ``config.beam``."""
+    state = decoder.start(batch)
+    rows = [_Row(start, [_Text()]) for start in starts]
+    tokens = np.full((batch.size, 1), BOS, dtype=np.int64)
+    for position in range(config.max_length + max(map(len, starts), default=0)):
+        logits, state = decoder.step(tokens, state)
+        parents = np.zeros((batch.size, config.beam), dtype=np.int64)
+        tokens = np.full((batch.size, config.beam), EOS, dtype=np.int64)
+        logs = _allowed(logits, [position - len(start) for start in starts], config)
+        for row, search in enumerate(rows):
+            if position < len(search.start):
+                tokens[row] = search.start[position]
+            elif not search.done:
+                _advance(search, logs[row], parents[row], tokens[row], config)
+        if all(search.done for search in rows):
+            break
+        state = decoder.reorder(state, parents)
+    return [(search.best or max(search.live, key=lambda text: text.score(config))).generated(config) for search in rows]
+
+
+def _advance(
+    search: _Row,
+    logs: Float[np.ndarray, "group vocab"],
+    parents: Int[np.ndarray, " beam"],
+    tokens: Int[np.ndarray, " beam"],
+    config: GenerationConfig,
+) -> None:
+    """Grow one row's texts by a token: those that end are kept aside, the ``beam`` likeliest others live on."""
+    beam, vocab = config.beam, logs.shape[1]
+    sums = np.array([text.log_probability for text in search.live])
+    ranked = (logs[: len(search.live)] + sums[:, None]).ravel()
+    # Every live text can end only once, so twice the beam always holds enough that do not.
+    top = np.argpartition(-ranked, min(2 * beam, ranked.size - 1))[: 2 * beam]
+    top = top[np.lexsort((top, -ranked[top]))]
+    old, search.live = search.live, []
+    for rank, candidate in enumerate(top):
+        parent, token = divmod(int(candidate), vocab)
+        if ranked[candidate] == NEVER:
+            break
+        grown = old[parent].extended(token, float(logs[parent, token]))
+        if token == EOS:
+            if rank < beam:
+                search.end(grown, config)
+        elif len(search.live) < beam:
+            parents[len(search.live)], tokens[len(search.live)] = parent, token
+            search.live.append(grown)
+    if search.live and len(search.live[0].tokens) >= config.max_length:
+        for text in search.live if search.best is None else ():
+            search.end(text, config)
+        search.done = True
+        return
+    search.settle(config)
+
+
+def _allowed(
+    logits: Float[np.ndarray, "batch ... vocab"], written: Sequence[int], config: GenerationConfig
+) -> Float[np.ndarray, "batch ... vocab"]:
+    """Log-probabilities with <pad> and <bos> never chosen, and <eos> not before ``min_length`` tokens."""
+    logits = logits.astype(np.float64)
+    logits[..., [PAD, BOS]] = NEVER
+    for row, length in enumerate(written):
+        if length < config.min_length:
+            logits[row, ..., EOS] = NEVER
+    return log_softmax(logits)
+
+
+def log_softmax(logits: Float[np.ndarray, "... vocab"]) -> Float[np.ndarray, "... vocab"]:
+    shifted = logits - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+
+
+def _drawn(logs: Float[np.ndarray, " vocab"], config: GenerationConfig, rng: np.random.Generator) -> int:
+    """One token by temperature, top-k and top-p (nucleus sampling, arXiv:1904.09751)."""
+    order = np.argsort(-logs, kind="stable")[: config.top_k or None]
+    probabilities = np.exp(log_softmax(logs[order] / config.temperature))
+    before = np.cumsum(probabilities) - probabilities
+    kept = probabilities * (before < config.top_p)
+    return int(rng.choice(order, p=kept / kept.sum()))
+
+
+def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: GenerationConfig) -> list[Prediction]:
+    """Generate one text a row; confidence is the mean probability of its tokens, <eos> included."""
+    return [
+        Prediction(
+            identity,
+            text=tokenizer.decode(generated.tokens),
+            confidence=generated.confidence,
+            token_probabilities=generated.token_probabilities,
+        )
+        for identity, generated in zip(batch.ids, generate(decoder, batch, config), strict=True)
+    ]
+
+
+def score_text(decoder: Decoder, batch: Batch, name: str) -> list[Prediction]:
+    """The probability of every token of the batch's targets ``name`` [batch, group, length], read one step at a time."""
+    target = batch.targets[name]
+    rows, group, length = target.values.shape
+    state = decoder.reorder(decoder.start(batch), np.zeros((rows, group), dtype=np.int64))
+    found = np.zeros((rows, group, length - 1))
+    for position in range(length - 1):
+        logits, state = decoder.step(target.values[..., position], state)
+        following = target.values[..., position + 1, None]
+        found[..., position] = np.exp(np.take_along_axis(log_softmax(logits), following, axis=-1))[..., 0]
+    real = target.mask[..., 1:]
+    return [
+        Prediction(
+            identity, confidence=float(found[row][real[row]].mean()), token_probabilities=tuple(found[row][real[row]].tolist())
+        )
+        for row, identity in enumerate(batch.ids)
+    ]

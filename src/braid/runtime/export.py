@@ -1,0 +1,118 @@
+"""A model's text decoders as fp32 ONNX graphs, two each: ``start`` and ``step`` of the decode protocol."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from braid.bundle import Bundle
+from braid.decoders import TextDecoder
+from braid.errors import UserError
+from braid.modalities import ImageModality, Modality
+from braid.model import Model
+from braid.records import Batch, BatchInput, Padded
+from braid.runtime.onnx import graph_path
+from braid.runtime.torch import load_model
+
+
+def export(bundle: Bundle, folder: Path) -> list[Path]:
+    """Write the graphs of every text decoder into ``folder`` (usually the bundle's own) and return their paths."""
+    model = load_model(bundle)
+    paths = []
+    for name in model.decoders:
+        paths += export_decoder(model, bundle.inputs, name, folder)
+    return paths
+
+
+def export_decoder(model: Model, inputs: Mapping[str, Modality], name: str, folder: Path) -> list[Path]:
+    """Write ``<name>.start.onnx`` and ``<name>.step.onnx``; every axis but the widths may vary at run time."""
+    model = model.eval()
+    decoder = model.decoder(name)
+    flat = [tensor for modality in inputs.values() for tensor in _example(modality)]
+    state = _Start(model, decoder, list(inputs))(*flat)
+    names = list(_state(model, decoder, list(inputs), flat))
+    input_names = [f"{name}.{field}" for name in inputs for field in ("values", "mask", "index")]
+    start = graph_path(folder, name, "start")
+    _write(_Start(model, decoder, list(inputs)), tuple(flat), input_names, names, _axes(flat), start)
+    grown = _two_beams(decoder, dict(zip(names, state, strict=True)))
+    tokens = torch.tensor([[3, 4], [5, 6]])
+    step_names = ["tokens", *names]
+    outputs = ["logits", *(name for name in names if name.startswith("cache."))]
+    step = graph_path(folder, name, "step")
+    arguments = (tokens, *grown.values())
+    _write(_Step(decoder, names), arguments, step_names, outputs, _axes(arguments), step)
+    return [start, step]
+
+
+class _Start(nn.Module):
+    """Flat tensors in, the state's tensors out."""
+
+    def __init__(self, model: Model, decoder: TextDecoder, inputs: list[str]) -> None:
+        super().__init__()
+        self.model, self.decoder, self.inputs = model, decoder, inputs
+
+    def forward(self, *flat: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_state(self.model, self.decoder, self.inputs, flat).values())
+
+
+class _Step(nn.Module):
+    """Tokens and the state's tensors in; logits and the new cache out."""
+
+    def __init__(self, decoder: TextDecoder, names: list[str]) -> None:
+        super().__init__()
+        self.decoder, self.names = decoder, names
+
+    def forward(self, tokens: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        logits, new = self.decoder.step(tokens, dict(zip(self.names, state, strict=True)))
+        return (logits, *(new[name] for name in self.names if name.startswith("cache.")))
+
+
+def _state(model: Model, decoder: TextDecoder, inputs: list[str], flat: Any) -> dict[str, Tensor]:
+    given = {
+        name: BatchInput(Padded(flat[3 * place], flat[3 * place + 1]), flat[3 * place + 2]) for place, name in enumerate(inputs)
+    }
+    rows = flat[2].shape[0]
+    return decoder.start(model(Batch(("",) * int(rows) if isinstance(rows, int) else (), given)))
+
+
+def _example(modality: Modality) -> tuple[Tensor, Tensor, Tensor]:
+    """Three distinct values for two rows: sizes that no two axes share."""
+    index = torch.tensor([0, 2])
+    if isinstance(modality, ImageModality):
+        size = modality.size
+        return torch.zeros(3, 3, size, size), torch.ones(3, size, size, dtype=torch.bool), index
+    return torch.full((3, 5), 3), torch.ones(3, 5, dtype=torch.bool), index
+
+
+def _two_beams(decoder: TextDecoder, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state in the middle of a text: two beams a row, three tokens read."""
+    with torch.no_grad():
+        state = decoder.reorder(state, torch.zeros(2, 2, dtype=torch.long))
+        for _ in range(3):
+            _, state = decoder.step(torch.tensor([[3, 4], [5, 6]]), state)
+    return state
+
+
+def _axes(tensors: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
+    """Any axis may vary that the model's own sizes do not fix."""
+    automatic = torch.export.Dim.AUTO
+    return tuple(dict.fromkeys(range(tensor.ndim), automatic) for tensor in tensors)
+
+
+def _write(
+    module: nn.Module, arguments: tuple[Tensor, ...], inputs: list[str], outputs: list[str], axes: tuple[Any, ...], path: Path
+) -> None:
+    try:
+        import onnxscript  # noqa: F401 - the exporter needs it, and says so less clearly
+    except ImportError:
+        raise UserError("export needs the packages onnx and onnxscript: pip install 'braidlm[onnx]'") from None
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(), arguments, input_names=inputs, output_names=outputs, dynamic_shapes=(axes,), dynamo=True, verbose=False
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)

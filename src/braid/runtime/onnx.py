@@ -1,0 +1,92 @@
+"""A bundle on ONNX Runtime: numpy alone, started in a moment. ``export.py`` writes the graphs."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Float, Int
+
+from braid.bundle import Bundle
+from braid.config import did_you_mean
+from braid.errors import UserError
+from braid.modalities import ImageModality, Modality, Tokenizer
+from braid.modalities.image import Picture
+from braid.records import Batch, BatchInput
+
+State = Mapping[str, np.ndarray]
+
+
+def graph_path(folder: Path, decoder: str, graph: str) -> Path:
+    """Where a decoder's ``start`` or ``step`` graph lies in a bundle."""
+    return folder / f"{decoder}.{graph}.onnx"
+
+
+class OnnxRuntime:
+    """A model's graphs, behind the same small protocol as ``TorchRuntime``."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.tokenizer: Tokenizer = bundle.tokenizer
+
+    def decoder(self, name: str) -> "OnnxDecoder":
+        if name not in self.bundle.outputs:
+            raise UserError(f"this model has no output {name!r}; {did_you_mean(name, list(self.bundle.outputs))}")
+        return OnnxDecoder(self.bundle, name)
+
+
+class OnnxDecoder:
+    """The decode protocol over two graphs: ``start`` (inputs -> state) and ``step`` (tokens, state -> logits, cache)."""
+
+    def __init__(self, bundle: Bundle, name: str) -> None:
+        self._inputs = bundle.inputs
+        self._start = _session(graph_path(bundle.folder, name, "start"))
+        self._step = _session(graph_path(bundle.folder, name, "step"))
+
+    def start(self, batch: Batch) -> State:
+        feeds: dict[str, np.ndarray] = {}
+        for name, modality in self._inputs.items():
+            given = batch.inputs.get(name) or _missing(modality, batch.size)
+            feeds |= {f"{name}.values": given.distinct.values, f"{name}.mask": given.distinct.mask, f"{name}.index": given.index}
+        return _run(self._start, feeds)
+
+    def step(self, tokens: Int[np.ndarray, "batch group"], state: State) -> tuple[Float[np.ndarray, "batch group vocab"], State]:
+        found = _run(self._step, {"tokens": tokens, **state})
+        return found.pop("logits"), {**state, **found}
+
+    def reorder(self, state: State, parents: Int[np.ndarray, "batch group"]) -> State:
+        rows = np.arange(len(parents))[:, None]
+        return {name: value[rows, parents] if name.startswith("cache.") else value for name, value in state.items()}
+
+
+def _missing(modality: Modality, rows: int) -> BatchInput:
+    """One blank value that no row uses: a graph wants every input."""
+    if isinstance(modality, ImageModality):
+        shape = (modality.size, modality.size)
+        blank = modality.pad([Picture(np.zeros((*shape, 3), np.uint8), np.ones(shape, bool))])
+    else:
+        blank = modality.pad([modality.prepare("")])
+    return BatchInput(blank, np.full(rows, -1, dtype=np.int64))
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing; run `braid export {path.parent}` where torch is installed, or install braidlm[train]"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); export it again") from None
+
+
+def _run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    wanted = {node.name for node in session.get_inputs()}  # a graph drops inputs that it makes no use of
+    names = [node.name for node in session.get_outputs()]
+    return dict(zip(names, session.run(names, {name: value for name, value in feeds.items() if name in wanted}), strict=True))
