@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 from zlib import crc32
 
 import numpy as np
@@ -16,6 +16,7 @@ from braid.records import Batch, Prediction
 NEVER = -np.inf
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """The decode protocol: what generation asks of a model, on torch or on ONNX. The state is opaque.
 
@@ -30,6 +31,7 @@ class Decoder(Protocol):
     def reorder(self, state: Any, parents: Int[np.ndarray, "batch group"]) -> Any: ...
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """One saved model, however it runs: the decode protocol of each output, and the tokenizer of its texts."""
 
@@ -107,6 +109,7 @@ def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts
     for position in range(config.max_length + max(map(len, starts), default=0)):
         logits, state = decoder.step(tokens, state)
         logs = _allowed(logits[:, 0], [position - len(start) for start in starts], config)
+        tokens = tokens.copy()  # a state may hold on to what it was given
         for row, text in enumerate(texts):
             if position < len(starts[row]):
                 tokens[row, 0] = starts[row][position]
@@ -132,7 +135,7 @@ class _Text:
 
     @property
     def log_probability(self) -> float:
-        return sum(self.logs)
+        return sum(self.logs, 0.0)
 
     def add(self, token: int, log: float) -> None:
         self.tokens.append(token)

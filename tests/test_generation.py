@@ -1,0 +1,144 @@
+"""Generation against exhaustive search, on a decoder small enough to enumerate: a random table of next-token logits."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from braid.errors import UserError
+from braid.generation import GenerationConfig, generate, log_softmax
+from braid.modalities.text import BOS, EOS, PAD
+from braid.records import Batch
+
+VOCAB = 7
+
+
+class TableDecoder:
+    """Logits of the next token depend on the row and the last two tokens; the state is each beam's last token."""
+
+    def __init__(self, seed: int = 0, eos: float = 0.0) -> None:
+        self.table = np.random.default_rng(seed).normal(size=(10, VOCAB, VOCAB, VOCAB)).astype(np.float32) * 2
+        self.table[..., EOS] += eos
+        self.steps = 0
+
+    def start(self, batch: Batch) -> dict[str, np.ndarray]:
+        rows = np.array([int(identity) for identity in batch.ids])
+        return {"memory.row": rows, "cache.last": np.zeros((batch.size, 1), np.int64)}
+
+    def step(self, tokens: np.ndarray, state: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        self.steps += 1
+        assert tokens.shape == state["cache.last"].shape
+        logits = self.table[state["memory.row"][:, None], state["cache.last"], tokens]
+        return logits, {**state, "cache.last": tokens}
+
+    def reorder(self, state: dict[str, np.ndarray], parents: np.ndarray) -> dict[str, np.ndarray]:
+        return {**state, "cache.last": state["cache.last"][np.arange(len(parents))[:, None], parents]}
+
+    def logs(self, row: int, text: Sequence[int], min_length: int = 0) -> list[float]:
+        """Log-probabilities of a whole text, by the rules that generation states."""
+        read = [PAD, BOS, *text]
+        found = []
+        for position, token in enumerate(text):
+            logits = self.table[row, read[position], read[position + 1]].astype(np.float64)
+            logits[[PAD, BOS]] = -np.inf
+            if position < min_length:
+                logits[EOS] = -np.inf
+            found.append(float(log_softmax(logits)[token]))
+        return found
+
+
+def batch(*rows: int) -> Batch:
+    return Batch(tuple(str(row) for row in rows), {})
+
+
+def best_by_enumeration(decoder: TableDecoder, row: int, config: GenerationConfig) -> tuple[int, ...]:
+    words = range(EOS + 1, VOCAB)
+    texts = [(*text, EOS) for length in range(1, config.max_length) for text in itertools.product(words, repeat=length)]
+    return max(texts, key=lambda text: sum(decoder.logs(row, text, 1)) / len(text) ** config.length_penalty)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0])
+def test_a_wide_beam_finds_the_best_text_there_is(length_penalty: float) -> None:
+    decoder = TableDecoder(eos=1.0)
+    config = GenerationConfig(beam=300, length_penalty=length_penalty, max_length=5)
+    for row, found in enumerate(generate(decoder, batch(*range(6)), config)):
+        best = best_by_enumeration(decoder, row, config)
+        assert (*found.tokens, EOS) == best
+        assert found.score == pytest.approx(sum(decoder.logs(row, best, 1)) / len(best) ** length_penalty)
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_a_row_never_depends_on_the_others(method: str) -> None:
+    decoder = TableDecoder()
+    config = GenerationConfig(method=method, max_length=9, temperature=1.3)  # type: ignore[arg-type]
+    together = generate(decoder, batch(*range(10)), config)
+    alone = [generate(decoder, batch(row), config)[0] for row in range(10)]
+    assert together == alone
+    assert len({found.tokens for found in together}) > 1
+
+
+def test_greedy_is_a_beam_of_one() -> None:
+    decoder = TableDecoder(3, eos=0.5)
+    rows = batch(*range(10))
+    greedy = generate(decoder, rows, GenerationConfig(method="greedy", max_length=8))
+    beam = generate(decoder, rows, GenerationConfig(method="beam", beam=1, max_length=8, length_penalty=0.0))
+    assert [found.tokens for found in greedy] == [found.tokens for found in beam]
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_lengths_and_special_tokens(method: str) -> None:
+    decoder = TableDecoder(eos=3.0)
+    config = GenerationConfig(method=method, min_length=4, max_length=6)  # type: ignore[arg-type]
+    for found in generate(decoder, batch(*range(10)), config):
+        assert 4 <= len(found.tokens) <= 6 and min(found.tokens) > EOS
+        assert len(found.token_probabilities) in (len(found.tokens), len(found.tokens) + 1)
+        assert 0 < found.confidence <= 1
+        assert found.confidence == pytest.approx(np.mean(found.token_probabilities))
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_a_prefix_is_read_and_not_repeated(method: str) -> None:
+    decoder = TableDecoder(1)
+    config = GenerationConfig(method=method, max_length=5)  # type: ignore[arg-type]
+    whole = generate(decoder, batch(2, 4), config)
+    prefixes = [whole[0].tokens[:2], ()]
+    continued = generate(decoder, batch(2, 4), config, prefixes)
+    if method == "greedy":
+        assert continued[0].tokens[: len(whole[0].tokens) - 2] == whole[0].tokens[2:]
+    assert continued[1] == whole[1]
+    assert len(continued[0].tokens) <= 5
+
+
+def test_sampling_follows_its_settings() -> None:
+    decoder = TableDecoder(5)
+    rows = batch(*range(10))
+
+    def sample(**settings: float) -> list[tuple[int, ...]]:
+        return [found.tokens for found in generate(decoder, rows, GenerationConfig(method="sample", max_length=8, **settings))]  # type: ignore[arg-type]
+
+    greedy = [found.tokens for found in generate(decoder, rows, GenerationConfig(method="greedy", max_length=8))]
+    assert sample(top_k=1) == greedy
+    assert sample(top_p=1e-9) == greedy
+    assert sample(temperature=1e-4) == greedy
+    assert sample(seed=1) == sample(seed=1) != sample(seed=2)
+
+
+def test_a_beam_stops_when_nothing_better_can_come() -> None:
+    decoder = TableDecoder(eos=20.0)
+    generate(decoder, batch(*range(10)), GenerationConfig(max_length=30))
+    assert decoder.steps < 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beam": 0}, "beam is 0; it must be at least 1"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0 (method greedy takes the likeliest token)"),
+        ({"top_p": 1.5}, "top_p is 1.5; it must be above 0 and at most 1"),
+    ],
+)
+def test_bad_settings(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        GenerationConfig(**settings)  # type: ignore[arg-type]
+    assert str(caught.value) == message
