@@ -1,6 +1,6 @@
 """What encoders, fusions and decoders are built from: attention, transformer blocks with a cache, masked mean."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,13 +8,44 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.errors import UserError
-from braid.records import Padded
+from braid.records import Features, Padded
 
 
 def masked_mean(values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:
     """Mean over the real positions; zero where a row has none."""
     real = mask.unsqueeze(-1).to(values.dtype)
     return (values * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+def grid_features(cells: Float[Tensor, "n channels rows columns"], mask: Bool[Tensor, "n height width"]) -> Features:
+    """A feature map as a sequence, row by row; a cell is real where any of its pixels is; its extent is its box in 0..1."""
+    rows, columns = cells.shape[2], cells.shape[3]
+    real = F.adaptive_max_pool2d(mask.unsqueeze(1).float(), (rows, columns)).flatten(1) > 0
+    return Features(cells.flatten(2).transpose(1, 2), real, grid_boxes(rows, columns, cells.device))
+
+
+def grid_boxes(rows: int, columns: int, device: torch.device) -> Float[Tensor, "positions 4"]:
+    """Left, top, right, bottom of every cell of a grid over the picture, in 0..1, row by row."""
+    top = torch.arange(rows, device=device).repeat_interleave(columns) / rows
+    left = torch.arange(columns, device=device).repeat(rows) / columns
+    return torch.stack([left, top, left + 1 / columns, top + 1 / rows], 1)
+
+
+def token_extent(tokens: Int[Tensor, "n length"]) -> Float[Tensor, "length 2"]:
+    """First and last token of every position of a text: itself."""
+    positions = torch.arange(tokens.shape[1], device=tokens.device)
+    return torch.stack([positions, positions], 1).float()
+
+
+def end_to_end(features: Mapping[str, Features], inputs: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Where each input's positions stand once they are laid end to end."""
+    spans: dict[str, tuple[int, int]] = {}
+    first = 0
+    for name in inputs:
+        length = features[name].values.shape[1]
+        spans[name] = (first, first + length)
+        first += length
+    return spans
 
 
 class Attention(nn.Module):

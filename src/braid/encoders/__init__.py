@@ -1,0 +1,27 @@
+"""Padded -> Features, one file a kind; ``weights.py`` fills them from standard files."""
+
+from braid.encoders.mobilenet import MobileNetEncoder, MobileNetEncoderConfig
+from braid.encoders.recurrent import RecurrentTextEncoder, RecurrentTextEncoderConfig
+from braid.encoders.resnet import ResNetEncoder, ResNetEncoderConfig
+from braid.encoders.transformer import TransformerTextEncoder, TransformerTextEncoderConfig
+from braid.encoders.vit import ViTEncoder, ViTEncoderConfig
+from braid.encoders.weights import load_weights
+
+EncoderConfig = (
+    MobileNetEncoderConfig | RecurrentTextEncoderConfig | ResNetEncoderConfig | TransformerTextEncoderConfig | ViTEncoderConfig
+)
+
+__all__ = [
+    "EncoderConfig",
+    "MobileNetEncoder",
+    "MobileNetEncoderConfig",
+    "RecurrentTextEncoder",
+    "RecurrentTextEncoderConfig",
+    "ResNetEncoder",
+    "ResNetEncoderConfig",
+    "TransformerTextEncoder",
+    "TransformerTextEncoderConfig",
+    "ViTEncoder",
+    "ViTEncoderConfig",
+    "load_weights",
+]

@@ -1,0 +1,41 @@
+"""Recurrent text encoder: a GRU or LSTM over the words, left to right."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from braid.layers import token_extent
+from braid.modalities import TextModality
+from braid.records import Features, Padded
+
+
+@dataclass(frozen=True)
+class RecurrentTextEncoderConfig:
+    """One layer of GRU (arXiv:1406.1078) or LSTM. Padding comes last, so no real word ever reads it."""
+
+    kind: Literal["recurrent"] = "recurrent"
+    cell: Literal["gru", "lstm"] = "gru"
+    width: int = 256
+    dropout: float = 0.1
+
+    modality: ClassVar[str] = "text"
+
+    def build(self, modality: TextModality) -> "RecurrentTextEncoder":
+        return RecurrentTextEncoder(self, modality)
+
+
+class RecurrentTextEncoder(nn.Module):
+    """Tokens [n, length] -> the state after each token."""
+
+    def __init__(self, config: RecurrentTextEncoderConfig, modality: TextModality) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.embedding = nn.Embedding(modality.vocab_size, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layer = (nn.GRU if config.cell == "gru" else nn.LSTM)(config.width, config.width, batch_first=True)
+
+    def forward(self, inputs: Padded) -> Features:
+        values, _ = self.layer(self.dropout(self.embedding(inputs.values)))
+        return Features(self.dropout(values), inputs.mask, token_extent(inputs.values))

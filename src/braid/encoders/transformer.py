@@ -1,0 +1,51 @@
+"""Transformer text encoder, BERT style (bidirectional) or GPT style (causal)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from braid.layers import EncoderBlock, TokenEmbedding, token_extent
+from braid.modalities import TextModality
+from braid.records import Features, Padded
+
+
+@dataclass(frozen=True)
+class TransformerTextEncoderConfig:
+    """Pre-norm blocks; ``bidirectional`` reads the whole text everywhere (arXiv:1810.04805), ``causal`` what came before."""
+
+    kind: Literal["transformer"] = "transformer"
+    attention: Literal["bidirectional", "causal"] = "bidirectional"
+    width: int = 256
+    depth: int = 2
+    heads: int = 4
+    dropout: float = 0.1
+
+    modality: ClassVar[str] = "text"
+
+    def build(self, modality: TextModality) -> "TransformerTextEncoder":
+        return TransformerTextEncoder(self, modality)
+
+
+class TransformerTextEncoder(nn.Module):
+    """Tokens [n, length] -> one vector a token."""
+
+    def __init__(self, config: TransformerTextEncoderConfig, modality: TextModality) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.embedding = TokenEmbedding(modality.vocab_size, modality.max_length, config.width, config.dropout)
+        self.blocks = nn.ModuleList(EncoderBlock(config.width, config.heads, config.dropout) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, inputs: Padded) -> Features:
+        tokens, mask = inputs.values, inputs.mask
+        readable = mask.unsqueeze(1)
+        if self.config.attention == "causal":
+            length = tokens.shape[1]
+            readable = readable & torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+        values = self.embedding(tokens)
+        for block in self.blocks:
+            values = block(values, readable)
+        return Features(self.norm(values), mask, token_extent(tokens))

@@ -1,0 +1,91 @@
+"""Standard weight files -> an encoder: safetensors, or torch files read without running any code in them."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from braid.errors import UserError
+
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # under which training scripts save the parameters
+HEADS = ("classifier.", "fc.", "heads.")  # of the file's own task, which an encoder has no use for
+
+
+def load_weights(module: nn.Module, path: str | Path) -> None:
+    """Fill ``module`` from a file that names its parameters as torchvision does, or as the module can translate.
+
+    Args:
+        path: a .safetensors, .pt or .pth file, or a folder that holds exactly one.
+    Raises:
+        UserError: when the file is missing, unreadable, or of another architecture, naming the parameter.
+    """
+    file = _file(Path(path).expanduser())
+    state = {name.removeprefix("module."): value for name, value in _read(file).items()}
+    translate = getattr(module, "standard_names", None)
+    if translate is not None:
+        state = translate(state)
+    own = module.state_dict()
+    state = {name: value for name, value in state.items() if name in own or not name.startswith(HEADS)}
+    _check(own, state, file)
+    module.load_state_dict({name: state.get(name, value) for name, value in own.items()})
+
+
+def _file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    inside = sorted(file for file in path.glob("*") if file.suffix in (".safetensors", ".pt", ".pth")) if path.is_dir() else []
+    if len(inside) == 1:
+        return inside[0]
+    if inside:
+        raise UserError(f"{path} holds {len(inside)} weight files; give one of them: {', '.join(file.name for file in inside)}")
+    raise UserError(f"{path} is no weight file; give a .safetensors, .pt or .pth file")
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        found: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            raise UserError(
+                f"{path} holds more than weights, and reading that could run code; save its state_dict() alone"
+            ) from None
+        raise UserError(f"{path} is not a weight file ({_first_line(error)})") from None
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({_first_line(error)}); it may be cut short, copy it again") from None
+    for wrapper in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
+            found = found[wrapper]
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{path} does not map names to weights; save the model's state_dict()")
+    return dict(found)
+
+
+def _check(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    left = [name for name in state if name not in own]
+    folded = [name for name in missing if "running_mean" in name], [name for name in left if "running_mean" in name]
+    if folded[0] or folded[1]:
+        setting = "true" if folded[0] else "false"
+        raise UserError(
+            f"{path}: batch norm is {'folded into' if folded[0] else 'apart from'} its convolutions; set folded: {setting}"
+        )
+    if missing:
+        raise UserError(
+            f"{path} lacks {len(missing)} of {len(own)} parameters, first {missing[0]}; it is of another architecture"
+        )
+    if left:
+        raise UserError(f"{path} has {len(left)} parameters that the model lacks, first {left[0]}; it is of another architecture")
+    for name, value in own.items():
+        if name in state and state[name].shape != value.shape:
+            raise UserError(
+                f"{path}: {name} is {list(state[name].shape)}, the model has {list(value.shape)}; it is of another size"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

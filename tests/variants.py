@@ -1,0 +1,112 @@
+"""Every variant of every part, each in an otherwise tiny model; the contract tests iterate over them.
+
+A new kind in a union without a tiny form here fails ``test_every_kind_has_a_variant``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+
+from braid.collate import Collator
+from braid.config import kinds
+from braid.datasets.scenes import scene_examples
+from braid.decoders import DecoderConfig, RecurrentTextDecoderConfig
+from braid.encoders import (
+    EncoderConfig,
+    MobileNetEncoderConfig,
+    RecurrentTextEncoderConfig,
+    ResNetEncoderConfig,
+    TransformerTextEncoderConfig,
+    ViTEncoderConfig,
+)
+from braid.fusions import AttentionFusionConfig, ConcatFusionConfig, FusionConfig, WeightedFusionConfig
+from braid.modalities import ImageModalityConfig, Modality, TextModalityConfig, Tokenizer
+from braid.model import Model, ModelConfig
+from braid.presets import tiny
+from braid.records import Sample
+from braid.tasks import VisualQuestionAnswering
+
+SIZE = 32  # pixels
+
+ENCODERS: dict[str, EncoderConfig] = {
+    "mobilenet": MobileNetEncoderConfig(width_multiplier=0.25),
+    "mobilenet folded": MobileNetEncoderConfig(width_multiplier=0.25, padding="tensorflow", folded=True),
+    "resnet": ResNetEncoderConfig(depth=18),
+    "vit": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
+    "transformer bidirectional": TransformerTextEncoderConfig(
+        "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
+    ),
+    "transformer causal": TransformerTextEncoderConfig("transformer", "causal", width=32, depth=1, heads=2, dropout=0.0),
+    "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
+    "recurrent lstm": RecurrentTextEncoderConfig(cell="lstm", width=32, dropout=0.0),
+}
+FUSIONS: dict[str, FusionConfig] = {
+    "concat vectors": ConcatFusionConfig(over="vectors"),
+    "concat sequences": ConcatFusionConfig(over="sequences"),
+    "weighted": WeightedFusionConfig(),
+    "attention": AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
+}
+DECODERS: dict[str, DecoderConfig] = {
+    "transformer": tiny().decoders["text"],
+    "recurrent gru cross": RecurrentTextDecoderConfig(cell="gru", width=32, dropout=0.0, reads="cross"),
+    "recurrent lstm cross": RecurrentTextDecoderConfig(cell="lstm", width=32, dropout=0.0, reads="cross"),
+    "recurrent gru initial": RecurrentTextDecoderConfig(cell="gru", width=32, dropout=0.0, reads="initial"),
+    "recurrent lstm initial": RecurrentTextDecoderConfig(cell="lstm", width=32, dropout=0.0, reads="initial"),
+}
+
+
+def variants() -> dict[str, ModelConfig]:
+    """Models that differ from ``tiny()`` in one part each, by the part's name."""
+    base = tiny()
+    found = {}
+    for name, encoder in ENCODERS.items():
+        role = "image" if encoder.modality == "image" else "prompt"
+        found[f"encoder {name}"] = replace(base, encoders={**base.encoders, role: encoder})
+    for name, fusion in FUSIONS.items():
+        found[f"fusion {name}"] = replace(base, fusion=fusion)
+    for name, decoder in DECODERS.items():
+        found[f"decoder {name}"] = replace(base, decoders={"text": decoder})
+    return found
+
+
+def missing_kinds() -> set[str]:
+    """Kinds of the unions that no variant above stands for."""
+    unions: list[tuple[Any, Sequence[Any]]] = [
+        (EncoderConfig, list(ENCODERS.values())),
+        (FusionConfig, list(FUSIONS.values())),
+        (DecoderConfig, list(DECODERS.values())),
+    ]
+    return {kind for union, parts in unions for kind, config in kinds(union).items() if not any(type(p) is config for p in parts)}
+
+
+@cache
+def samples(number: int = 8) -> tuple[Sample, ...]:
+    """Questions about scenes, of unequal lengths, with their answers."""
+    task = VisualQuestionAnswering()
+    return tuple(task.prepare(example) for example in scene_examples("vqa", "train", number, size=SIZE))
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    texts = [text for sample in samples(64) for text in (sample.inputs["prompt"], *sample.targets["text"])]
+    return Tokenizer.train(texts, vocab_size=320)
+
+
+def inputs() -> dict[str, Modality]:
+    return {"image": ImageModalityConfig(size=SIZE).build(), "prompt": TextModalityConfig(max_length=32).build(tokenizer())}
+
+
+def outputs() -> dict[str, Modality]:
+    return {"text": TextModalityConfig(max_length=24).build(tokenizer())}
+
+
+def collator() -> Collator:
+    return Collator(inputs(), outputs())
+
+
+def build(config: ModelConfig, seed: int = 0) -> Model:
+    torch.manual_seed(seed)
+    return config.build(inputs(), outputs()).eval()
