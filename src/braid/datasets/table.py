@@ -83,7 +83,9 @@ def _read_jsonl(path: Path, text: str) -> Table:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            rows.append(BrokenRow(f"{path.name}, row {number}", f"is not JSON ({error.msg}, column {error.colno}); mend the line"))
+            rows.append(
+                BrokenRow(f"{path.name}, row {number}", f"is not JSON ({error.msg}, column {error.colno}); mend the line")
+            )
             continue
         if isinstance(row, dict):
             columns.update(dict.fromkeys(row))
@@ -174,7 +176,9 @@ def roles_of(table: Table, columns: Mapping[str, str]) -> dict[str, tuple[str, .
         roles["captions"] = roles.pop("text")  # a picture and a text, and nothing else: the text describes it
     if not set(roles) - {"id", "split"}:
         example = "image=COLUMN,captions=COLUMN"
-        raise UserError(f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}")
+        raise UserError(
+            f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}"
+        )
     return roles
 
 

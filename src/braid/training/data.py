@@ -10,21 +10,41 @@ from braid.collate import Collated, Collator
 from braid.records import Sample
 
 
+WINDOW = 32  # batches that are sorted by length together
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The order of one epoch: rows shuffled by (seed, epoch), cut into whole batches (the last may be smaller)."""
+    """The order of one epoch: rows shuffled by (seed, epoch), cut into batches (one may be smaller).
 
-    rows: int
+    Rows of a window of batches are sorted by length first, so that a batch holds little padding: half the time on text.
+    """
+
+    lengths: np.ndarray  # a row's longest text, in any unit
     batch_size: int
     seed: int
+
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
 
     @property
     def batches(self) -> int:
         return -(-self.rows // self.batch_size)
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
-        return [order[first : first + self.batch_size] for first in range(0, self.rows, self.batch_size)]
+        rng = np.random.default_rng((self.seed, epoch))
+        order = rng.permutation(self.rows)
+        size = WINDOW * self.batch_size
+        windows = [order[first : first + size] for first in range(0, self.rows, size)]
+        ranked = np.concatenate([window[np.argsort(self.lengths[window], kind="stable")] for window in windows])
+        batches = [ranked[first : first + self.batch_size] for first in range(0, self.rows, self.batch_size)]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
+    """The length of each sample's longest target, in characters."""
+    return np.array([max((len(text) for texts in sample.targets.values() for text in texts), default=0) for sample in samples])
 
 
 class _Batches(Dataset[Collated]):
