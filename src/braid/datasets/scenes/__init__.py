@@ -1,0 +1,22 @@
+"""A procedural world of coloured shapes, free of licences, for tests, tutorials and measurements: no download, no file."""
+
+from braid.datasets.scenes.examples import ScenePicture, open_scenes, scene_examples
+from braid.datasets.scenes.language import Question
+from braid.datasets.scenes.objects import COLOURS, HELD_OUT, SHAPES, TEXTURES, Background, SceneObject
+from braid.datasets.scenes.world import SPLITS, Scene, Scenes
+
+__all__ = [
+    "COLOURS",
+    "HELD_OUT",
+    "SHAPES",
+    "SPLITS",
+    "TEXTURES",
+    "Background",
+    "Question",
+    "Scene",
+    "SceneObject",
+    "ScenePicture",
+    "Scenes",
+    "open_scenes",
+    "scene_examples",
+]

@@ -1,0 +1,147 @@
+"""The world: scene k of (seed, split) is a function of these three alone, so there are as many as anybody wants and none is stored."""
+
+import random
+from dataclasses import dataclass, field
+from math import hypot, pi
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from braid.config import did_you_mean
+from braid.datasets.scenes import language
+from braid.datasets.scenes.objects import (
+    BACKGROUNDS,
+    HELD_OUT,
+    SEEN,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    TONES,
+    Background,
+    Pair,
+    SceneObject,
+)
+from braid.datasets.scenes.render import object_masks, reach, render
+from braid.errors import UserError
+
+SPLITS = ("train", "val", "test", "compositional")
+MOST_OBJECTS = 4
+GAP = 0.015  # least distance between objects and to the border
+TILT = pi / 14  # most that an object is turned
+TRIES = 40  # to place objects before a large one is made small
+
+# Radius of the first object of a size and of the others: one is always clearly the largest (its area is 1.26 times the next).
+RADII = {"large": ((0.163, 0.172), (0.136, 0.142)), "small": ((0.090, 0.094), (0.075, 0.080))}
+REACH = {shape: reach(shape) for shape in SHAPES}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects that do not overlap, on a background. ``pairs`` are the (colour, shape) that its split can hold."""
+
+    objects: tuple[SceneObject, ...]
+    background: Background
+    pairs: tuple[Pair, ...] = field(default=SEEN, repr=False)
+
+    @property
+    def label(self) -> str:
+        """The shape of the largest object."""
+        return max(self.objects, key=lambda item: item.radius).shape
+
+    def render(self, size: int) -> UInt8[np.ndarray, "size size 3"]:
+        """The picture, ``size`` pixels a side."""
+        return render(self.objects, self.background, size)
+
+    def masks(self, size: int) -> Bool[np.ndarray, "objects size size"]:
+        """The pixels of each object, in the order of ``objects``."""
+        return object_masks(self.objects, size)
+
+    def captions(self, rng: random.Random, num: int = 5) -> tuple[str, ...]:
+        """``num`` true sentences, of which no two are the same while the scene gives enough to say."""
+        return language.captions(self.objects, self.background, rng, num)
+
+    def questions(self, rng: random.Random) -> tuple[language.Question, ...]:
+        """One question of every kind that has a single true answer here, in chance order."""
+        return language.questions(self.objects, self.pairs, rng)
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """An endless world of coloured shapes: ``size`` pixels a side, 1 to ``max_objects`` (at most 4) objects a scene.
+
+    The split ``compositional`` holds the colour-shape pairs (``HELD_OUT``) that the other three never show.
+    """
+
+    seed: int = 0
+    size: int = 64
+    max_objects: int = MOST_OBJECTS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_objects <= MOST_OBJECTS:
+            raise UserError(f"max_objects is {self.max_objects}; it must be 1 to {MOST_OBJECTS}")
+        if self.size < 16:
+            raise UserError(f"size is {self.size}; a scene needs at least 16 pixels a side")
+
+    def rng(self, split: str, k: int, purpose: str = "scene") -> random.Random:
+        """Chance for one purpose in one scene, the same in every process.
+
+        Raises:
+            UserError: for an unknown split.
+        """
+        if split not in SPLITS:
+            raise UserError(f"scenes have no split {split!r}; {did_you_mean(split, SPLITS)}")
+        return random.Random(f"{self.seed}/{split}/{k}/{purpose}")  # a text seeds by its bytes, not by hash()
+
+    def scene(self, split: str, k: int) -> Scene:
+        """Scene ``k`` of a split."""
+        rng = self.rng(split, k)
+        pairs = HELD_OUT if split == "compositional" else SEEN
+        looks = [(*pair, rng.choice(TEXTURES), rng.choice(SIZES)) for pair in _chosen_pairs(rng, pairs, self.max_objects)]
+        return Scene(_placed(rng, looks), _background(rng), pairs)
+
+
+def _chosen_pairs(rng: random.Random, pairs: tuple[Pair, ...], most: int) -> list[Pair]:
+    """Every number of objects is equally likely, and so is every number of them that have something in common."""
+    number = rng.randint(1, most)
+    common = rng.randint(1, number)
+    first = rng.choice(pairs)
+    alike = rng.choice((lambda pair: pair == first, lambda pair: pair[0] == first[0], lambda pair: pair[1] == first[1]))
+    inside, outside = [pair for pair in pairs if alike(pair)], [pair for pair in pairs if not alike(pair)]
+    chosen = [first, *rng.choices(inside, k=common - 1), *rng.choices(outside, k=number - common)]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def _placed(rng: random.Random, looks: list[tuple[str, str, str, str]]) -> tuple[SceneObject, ...]:
+    """Objects that do not touch; where they do not fit, large ones become small."""
+    while True:
+        for _ in range(TRIES):
+            objects: list[SceneObject] = []
+            for colour, shape, texture, size in looks:
+                low, high = RADII[size][any(item.size == size for item in objects)]
+                item = _somewhere(rng, shape, colour, texture, size, rng.uniform(low, high))
+                if any(_touch(item, other) for other in objects):
+                    break
+                objects.append(item)
+            else:
+                return tuple(objects)
+        large = [i for i, look in enumerate(looks) if look[3] == "large"]
+        for i in large[-1:]:
+            looks = [*looks[:i], (*looks[i][:3], "small"), *looks[i + 1 :]]
+
+
+def _somewhere(rng: random.Random, shape: str, colour: str, texture: str, size: str, radius: float) -> SceneObject:
+    margin = radius * REACH[shape] + GAP
+    x, y = rng.uniform(margin, 1 - margin), rng.uniform(margin, 1 - margin)
+    return SceneObject(shape, colour, texture, size, x, y, radius, rng.uniform(-TILT, TILT))
+
+
+def _touch(one: SceneObject, other: SceneObject) -> bool:
+    near = one.radius * REACH[one.shape] + other.radius * REACH[other.shape] + GAP
+    return hypot(one.x - other.x, one.y - other.y) < near
+
+
+def _background(rng: random.Random) -> Background:
+    return Background(
+        rng.choice(BACKGROUNDS), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000)
+    )

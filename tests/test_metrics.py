@@ -1,0 +1,119 @@
+"""The metrics against the official scorers' own output, and on cases small enough to do by hand."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from braid.errors import UserError
+from braid.metrics import score_captions, tokenizer_named
+from braid.metrics.meteor import aligned
+from braid.metrics.rouge import longest_common
+
+WORDS = st.lists(st.sampled_from("a dog cat runs sits on the grass red ball".split()), min_size=5, max_size=12).map(" ".join)
+
+
+@pytest.mark.parametrize("name", ["cider", "cider-d"])
+def test_cider_equals_the_official_scores_item_by_item(shared_data: Path, name: str) -> None:
+    folder = shared_data / "metric-reference" / "cider"
+    expected = json.loads((folder / f"scores_{name.replace('-d', 'D')}_abstract_candsB.json").read_text())
+
+    def plain(text: str) -> str:
+        return " ".join(re.sub(r"[^a-z0-9' ]", " ", text.lower()).split())
+
+    candidates = json.loads((folder / "abstract_candsB.json").read_text())
+    references: dict[str, list[str]] = {}
+    for row in json.loads((folder / "abstract48S.json").read_text()):
+        references.setdefault(row["image_id"], []).append(plain(row["caption"]))
+    predictions = {row["image_id"]: plain(row["caption"]) for row in candidates}
+    found = score_captions(predictions, {key: references[key] for key in predictions}, tokenizer="none")
+    assert found.figures[name] == pytest.approx(100 * expected["score"], abs=1e-4)
+    ours = [item[name] for item in found.items.values()]
+    assert ours == pytest.approx([100 * score for score in expected["per_item"]], abs=1e-4)
+
+
+def test_bleu_rouge_and_cider_equal_the_official_scores(shared_data: Path) -> None:
+    folder = shared_data / "metric-reference" / "nlg-eval"
+    hypotheses, first, second = ((folder / name).read_text().split("\n")[:2] for name in ("hyp.txt", "ref1.txt", "ref2.txt"))
+    expected = json.loads((folder / "expected.json").read_text())
+    references = {str(row): list(texts) for row, texts in enumerate(zip(first, second, strict=True))}
+    figures = score_captions({str(row): text for row, text in enumerate(hypotheses)}, references, "none").figures
+    for name, value in expected.items():
+        ours = {"CIDEr": "cider-d"}.get(name, name.lower())
+        if ours in figures:
+            assert figures[ours] / 100 == pytest.approx(value, abs=1e-4 if name != "CIDEr" else 1e-4), name
+
+
+def test_words_of_the_penn_treebank_kind() -> None:
+    cases = {
+        "A dog doesn't run.": "a dog does n't run",
+        "The boy's t-shirt, size 3.5!": "the boy 's t-shirt size 3.5",
+        'He said "stop" - twice...': "he said stop twice",
+        "Mr. Smith (left) of the U.S. team": "mr. smith -lrb- left -rrb- of the u.s. team",
+        "They cannot; we'll see": "they can not we 'll see",
+        "1,000 people at 5:30": "1,000 people at 5:30",
+        "": "",
+    }
+    for text, expected in cases.items():
+        assert " ".join(tokenizer_named("ptb")(text)) == expected
+
+
+def test_chinese_is_scored_by_characters() -> None:
+    assert tokenizer_named("characters")("一只 狗") == ["一", "只", "狗"]
+    figures = score_captions({"1": "一只狗在跑"}, {"1": ["一只狗在跑"]}, "characters").figures
+    assert figures["bleu-4"] == pytest.approx(100, abs=1e-3)
+
+
+def test_by_hand() -> None:
+    assert longest_common("a b c d".split(), "a x c d".split()) == 3
+    assert aligned("the dogs run".split(), "run the dog".split()) == (3, 2)
+    figures = score_captions({"1": "a dog"}, {"1": ["a dog runs far"]}, "none").figures
+    assert figures["bleu-1"] == pytest.approx(100 * math.exp(-1), abs=1e-4)
+    assert figures["rouge-l"] == pytest.approx(100 * (1 + 1.44) * 0.5 / (0.5 + 1.44), abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(WORDS, min_size=3, max_size=6, unique=True), st.randoms())
+def test_perfect_is_100_and_order_does_not_matter(texts: list[str], random: object) -> None:
+    references = {str(row): [text] for row, text in enumerate(texts)}
+    figures = score_captions({key: text[0] for key, text in references.items()}, references).figures
+    assert figures["bleu-4"] == pytest.approx(100, abs=1e-3)
+    assert figures["rouge-l"] == pytest.approx(100)
+    turned = {key: references[key] for key in reversed(references)}
+    other = score_captions({key: text[0] for key, text in turned.items()}, turned).figures
+    assert other == pytest.approx(figures)
+
+
+def test_intervals_hold_the_figure() -> None:
+    texts = ["a dog runs on the grass", "a cat sits on a mat", "two men play ball", "a red bus stops here", "a man eats an apple"]
+    references = {str(row): [text, "a man walks on the grass"] for row, text in enumerate(texts)}
+    scores = score_captions({str(row): text.replace("a ", "the ") for row, text in enumerate(texts)}, references)
+    for name, (low, high) in scores.intervals.items():
+        assert low <= scores.figures[name] <= high
+        assert low < high
+
+
+def test_an_empty_prediction_scores_nothing() -> None:
+    figures = score_captions({"1": "", "2": "a dog"}, {"1": ["a dog"], "2": ["a dog"]}).items["1"]
+    assert all(value < 1e-3 for value in figures.values())
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "message"),
+    [
+        ({}, {}, "there are no predictions to score"),
+        ({"1": "a", "2": "b"}, {"1": ["a"]}, "1 ids have no references, first '2'; give both for the same ids"),
+        ({"1": "a"}, {"1": ["a"], "2": ["b"]}, "1 ids have no prediction, first '2'; give both for the same ids"),
+        ({"1": "a"}, {"1": []}, "the references of '1' are []; give a list of at least one text"),
+    ],
+)
+def test_what_cannot_be_scored_is_told(predictions: dict[str, str], references: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        score_captions(predictions, references)
+    assert str(caught.value) == message
+    with pytest.raises(UserError, match="there is no tokenizer 'ptp'; choose from characters, none, ptb .did you mean 'ptb'"):
+        score_captions({"1": "a"}, {"1": ["a"]}, "ptp")
