@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import snowballstemmer
 
@@ -37,7 +38,7 @@ def aligned(candidate: Sequence[str], reference: Sequence[str]) -> tuple[int, in
         while run := _longest_run(own, other, links):
             links.update({run[0] + i: run[1] + i for i in range(run[2])})
     places = sorted(links.items())
-    breaks = sum((b[0] - a[0], b[1] - a[1]) != (1, 1) for a, b in zip(places, places[1:], strict=False))
+    breaks = sum((b[0] - a[0], b[1] - a[1]) != (1, 1) for a, b in pairwise(places))
     return len(links), breaks + bool(links)
 
 
