@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from variants import build, collator, inputs, missing_kinds, samples, tokenizer, variants
 
 from braid.bundle import Interface, read_bundle, write_bundle
 from braid.config import from_dict, to_dict
 from braid.generation import GenerationConfig, generate
-from braid.model import Model, ModelConfig
 from braid.modalities import ImageModalityConfig, TextModalityConfig
+from braid.model import Model, ModelConfig
 from braid.records import Batch, BatchInput, Fused, Padded, Sample
 from braid.runtime.export import export_decoder
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
+from variants import build, collator, inputs, missing_kinds, samples, tokenizer, variants
 
 CPU = torch.device("cpu")
 every_variant = pytest.mark.parametrize("config", variants().values(), ids=variants())

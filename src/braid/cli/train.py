@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def train(
     run: Annotated[Path | None, typer.Argument(help="A run's YAML file.", show_default=False)] = None,
     task: Annotated[str, typer.Option(help="captioning, vqa or language_modelling (without a YAML file).")] = "",
-    data: Annotated[str, typer.Option(help="A file or folder of any supported format, or 'scenes'.")] = "",
+    data: Annotated[str, typer.Option(help="A file or folder of any supported format, or scenes:TASK.")] = "",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
     model: Annotated[str, typer.Option(help="A preset: small, classic or tiny.")] = "small",
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: optimizer.learning_rate=1e-4")] = None,

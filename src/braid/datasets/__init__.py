@@ -3,28 +3,44 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from braid.datasets import lines, table
+from braid.datasets import coco, flickr, folder, karpathy, lines, table
 from braid.datasets.dataset import BrokenRow, Dataset
+from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
 
-FORMATS: tuple[tuple[Callable[[Path], bool], Callable[[Path, Mapping[str, str]], Dataset]], ...] = (
-    (table.recognise, table.open_table),
-    (lines.recognise, lines.open_lines),
+# The first that recognises a path reads it: the particular before the general.
+FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, str]], Dataset]], ...] = (
+    ("a table (csv, tsv, jsonl)", table.recognise, table.open_table),
+    ("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
+    ("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),
+    ("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr),
+    ("lines of text (txt, txt.gz)", lines.recognise, lines.open_lines),
+    ("a folder of pictures with a text file each", folder.recognise, folder.open_folder),
 )
 
 __all__ = ["BrokenRow", "Dataset", "open_dataset"]
 
 
 def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
-    """Open a file or folder of any supported format.
+    """Open a file or folder of any supported format, or the procedural scenes (``scenes:captioning,train=500``).
 
     Raises:
         UserError: when there is nothing there, or nothing recognised.
     """
+    if str(path).partition(":")[0] == "scenes":
+        return open_scenes(str(path))
     place = Path(path).expanduser()
     if not place.exists():
         raise UserError(f"{place} does not exist; check the path")
-    for recognise, open_format in FORMATS:
-        if recognise(place):
-            return open_format(place, columns or {})
-    raise UserError(f"{place}: no data set recognised there")
+    for candidate in (place, *_tables(place)):
+        for _, recognise, open_format in FORMATS:
+            if recognise(candidate):
+                return open_format(candidate, columns or {})
+    known = "; ".join(name for name, _, _ in FORMATS)
+    raise UserError(f"{place} holds no data set that Braid knows; it reads {known}")
+
+
+def _tables(place: Path) -> list[Path]:
+    """The only table of a folder stands for the folder."""
+    inside = [file for file in sorted(place.iterdir()) if table.recognise(file)] if place.is_dir() else []
+    return inside if len(inside) == 1 else []

@@ -1,9 +1,12 @@
 """What every data format becomes: examples by split, and the rows that could not be read, with reasons."""
 
+import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from braid.errors import UserError
@@ -63,3 +66,78 @@ def _split_of(example: Example, val_share: float) -> str:
     image = example.fields.get("image")
     identity = Path(image).name if isinstance(image, str | Path) else str(example.fields.get("text", example.id))
     return "val" if crc32(f"braid {identity}".encode()) % 10_000 < 10_000 * val_share else "train"
+
+
+def file_finder() -> Callable[[Path], bool]:
+    """Whether a file exists, from one listing of each folder instead of one look-up a file."""
+    listed: dict[str, set[str]] = {}
+
+    def exists(path: Path) -> bool:
+        parent = os.path.dirname(path)
+        if parent not in listed:
+            try:
+                listed[parent] = set(os.listdir(parent or "."))
+            except OSError:
+                listed[parent] = set()
+        return path.name in listed[parent]
+
+    return exists
+
+
+class PictureFinder:
+    """Finds pictures that a file names without their folder: beside it, one folder down, one up, or one up and one down."""
+
+    def __init__(self, home: Path) -> None:
+        self._places = list(dict.fromkeys([home, *_folders(home), home.parent, *_folders(home.parent)]))
+        self._exists = file_finder()
+
+    def __call__(self, name: str) -> Path | None:
+        for place in self._places:
+            if self._exists(place / name):
+                if place is not self._places[0]:  # the next picture is most likely there, too
+                    self._places.remove(place)
+                    self._places.insert(0, place)
+                return place / name
+        return None
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        return sorted(inside for inside in place.iterdir() if inside.is_dir() and not inside.name.startswith("."))
+    except OSError:
+        return []
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a known format.
+
+    Raises:
+        UserError: when it is no UTF-8 text or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); is the file complete?") from None
+
+
+def head(path: Path, size: int = 65_536) -> str:
+    """The beginning of a text file, by which a format is recognised; "" where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(size).decode("utf-8", errors="ignore")
+    except OSError:
+        return ""
+
+
+def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
+    """The texts that hold anything, without space around them.
+
+    Raises:
+        UserError: when none does.
+    """
+    found = tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
+    if not found:
+        raise UserError("has no caption; write one or remove the picture")
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from braid.config import did_you_mean
-from braid.datasets.dataset import BrokenRow, Dataset, with_splits
+from braid.datasets.dataset import BrokenRow, Dataset, file_finder, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -194,7 +194,7 @@ def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple
 def table_examples(table: Table, columns: Mapping[str, str]) -> list[Example | BrokenRow]:
     """One example a row, in order; a row that lacks a picture file or a text is a ``BrokenRow``."""
     roles = roles_of(table, columns)
-    exists = _file_finder(table.path.parent)
+    exists = file_finder()
     found: list[Example | BrokenRow] = []
     for number, row in enumerate(table.rows, 1):
         if isinstance(row, BrokenRow):
@@ -254,22 +254,6 @@ def _text(value: Any, column: str) -> str:
     if not str(value).strip():
         raise UserError(f"column {column!r} is empty; fill it in or remove the row")
     return str(value).strip()
-
-
-def _file_finder(folder: Path) -> Callable[[Path], bool]:
-    """Whether a file exists, from one listing of each folder instead of one look-up a file."""
-    listed: dict[str, set[str]] = {}
-
-    def exists(path: Path) -> bool:
-        parent = os.path.dirname(path)
-        if parent not in listed:
-            try:
-                listed[parent] = set(os.listdir(parent or "."))
-            except OSError:
-                listed[parent] = set()
-        return path.name in listed[parent]
-
-    return exists
 
 
 def _grouped(examples: Sequence[Example]) -> list[Example]:

@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, Dataset
 from braid.collate import Collated, Collator
 from braid.records import Sample
 
-
 WINDOW = 32  # batches that are sorted by length together
 
 

@@ -1,0 +1,63 @@
+"""COCO captions: {"images": [{id, file_name}], "annotations": [{image_id, caption}]}, one file a split."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from braid.datasets.dataset import BrokenRow, Dataset, PictureFinder, clean_captions, head, read_json, with_splits
+from braid.errors import UserError
+from braid.records import Example
+
+SPLIT = re.compile(r"(train|val|test)", re.IGNORECASE)
+
+
+def recognise(path: Path) -> bool:
+    return bool(_files(path))
+
+
+def _files(path: Path) -> list[Path]:
+    """The caption files of a folder (or of its ``annotations``), or the file itself."""
+    if path.is_file():
+        return [path] if path.suffix == ".json" and re.search(r'"(file_name|image_id)"\s*:', head(path)) else []
+    inside = [*sorted(path.glob("captions_*.json")), *sorted(path.glob("annotations/captions_*.json"))]
+    return [file for file in inside if _files(file)]
+
+
+def open_coco(path: Path, columns: Mapping[str, str]) -> Dataset:
+    """One example a picture, with all its captions; the split is in the file's name (captions_val2017.json)."""
+    examples: list[Example] = []
+    broken: list[BrokenRow] = []
+    for file in _files(path):
+        found, without = _read(file)
+        examples += found
+        broken += without
+    return Dataset(str(path), "COCO captions", with_splits(examples), tuple(broken))
+
+
+def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
+    whole = read_json(file)
+    captions: dict[Any, list[Any]] = {}
+    try:
+        images = [(row["id"], str(row["file_name"])) for row in whole["images"]]
+        for row in whole["annotations"]:
+            captions.setdefault(row["image_id"], []).append(row["caption"])
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} lacks {error}; a COCO caption file has images (id, file_name) and annotations (image_id, caption)"
+        ) from None
+    match = SPLIT.search(file.stem)
+    split, locate = match[1].lower() if match else "", PictureFinder(file.parent)
+    examples: list[Example] = []
+    broken: list[BrokenRow] = []
+    for key, name in images:
+        source = f"{file.name}, image {key}"
+        place = locate(name)
+        try:
+            if place is None:
+                raise UserError(f"{name} is not in any folder near {file}; put the pictures beside it")
+            fields = {"image": str(place), "captions": clean_captions(captions.get(key, ()))}
+            examples.append(Example(str(key), fields, split, source))
+        except UserError as error:
+            broken.append(BrokenRow(source, str(error)))
+    return examples, broken

@@ -1,0 +1,73 @@
+"""Flickr8k and Flickr30k as they were published: a token file (picture#number, tab, caption) and lists of pictures by split."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from braid.datasets.dataset import BrokenRow, Dataset, PictureFinder, clean_captions, head, with_splits
+from braid.errors import UserError
+from braid.records import Example
+
+LINE = re.compile(r"^(.+\.\w+)#(\d+)\t(.*)$")
+SPLIT = re.compile(r"(train|dev|val|test)", re.IGNORECASE)
+NAMES = {"dev": "val"}
+
+
+def recognise(path: Path) -> bool:
+    return _file(path) is not None
+
+
+def _file(path: Path) -> Path | None:
+    """The token file: the path itself, or the one that a folder (or a folder in it) holds; never the lemmatised copy."""
+    if path.is_dir():
+        inside = [file for pattern in ("*.token*", "*/*.token*") for file in sorted(path.glob(pattern))]
+        return next((file for file in inside if "lemma" not in file.name and _file(file)), None)
+    start = head(path, 4096) if path.suffix in (".txt", ".token") else ""
+    return path if LINE.match(start.partition("\n")[0].rstrip("\r")) else None
+
+
+def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
+    """One example a picture, with all its captions; splits from the lists beside the token file, where there are any."""
+    file = _file(path)
+    assert file is not None, "recognise() said so"
+    captions: dict[str, list[str]] = {}
+    broken: list[BrokenRow] = []
+    for number, line in enumerate(_lines(file), 1):
+        match = LINE.match(line)
+        if match:
+            captions.setdefault(match[1], []).append(match[3])
+        elif line.strip():
+            broken.append(BrokenRow(f"{file.name}, line {number}", "is not picture#number, tab, caption; mend the line"))
+    splits, locate = _splits(file), PictureFinder(file.parent)
+    examples: list[Example] = []
+    for name, texts in captions.items():
+        source = f"{file.name}, {name}"
+        place = locate(name)
+        try:
+            if place is None:
+                raise UserError(f"{name} is not in any folder near {file}; put the pictures beside it")
+            fields = {"image": str(place), "captions": clean_captions(texts)}
+            examples.append(Example(name, fields, splits.get(name, ""), source))
+        except UserError as error:
+            broken.append(BrokenRow(source, str(error)))
+    return Dataset(str(path), "Flickr token file", with_splits(examples), tuple(broken))
+
+
+def _splits(token_file: Path) -> dict[str, str]:
+    """Picture -> split, from files such as Flickr_8k.trainImages.txt (names) or train.txt (names without an ending)."""
+    found: dict[str, str] = {}
+    for file in sorted(token_file.parent.glob("*.txt")):
+        match = SPLIT.search(file.stem)
+        if match and file != token_file and "\t" not in head(file, 4096):
+            split = match[1].lower()
+            for line in _lines(file):
+                name = line.strip()
+                found[name] = found[f"{name}.jpg"] = NAMES.get(split, split)
+    return found
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None

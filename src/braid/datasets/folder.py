@@ -1,0 +1,40 @@
+"""A folder of pictures, each with its captions in a text file of the same name; folders train, val and test are splits."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from braid.datasets.dataset import BrokenRow, Dataset, clean_captions, with_splits
+from braid.errors import UserError
+from braid.records import Example
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+
+
+def recognise(path: Path) -> bool:
+    return path.is_dir() and any(picture.with_suffix(".txt").is_file() for picture in _pictures(path))
+
+
+def _pictures(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
+
+
+def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
+    """One example a picture; a caption a line of its text file."""
+    examples: list[Example] = []
+    broken: list[BrokenRow] = []
+    for picture in _pictures(path):
+        name = str(picture.relative_to(path))
+        text = picture.with_suffix(".txt")
+        try:
+            fields = {"image": str(picture), "captions": clean_captions(text.read_text(encoding="utf-8").splitlines())}
+        except FileNotFoundError:
+            broken.append(BrokenRow(name, f"has no captions; write them to {text.name} beside it, one a line"))
+        except UnicodeDecodeError:
+            broken.append(BrokenRow(name, f"{text.name} is not UTF-8 text; save it as UTF-8"))
+        except UserError as error:
+            broken.append(BrokenRow(name, f"{text.name} {error}"))
+        else:
+            parts = picture.relative_to(path).parts
+            examples.append(Example(name, fields, SPLITS.get(parts[0].lower(), "") if len(parts) > 1 else "", name))
+    return Dataset(str(path), "folder of pictures with text files", with_splits(examples), tuple(broken))

@@ -1,0 +1,58 @@
+"""Karpathy's split files (dataset_flickr8k.json, dataset_coco.json): pictures with sentences and a split each."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from braid.datasets.dataset import BrokenRow, Dataset, PictureFinder, clean_captions, head, read_json, with_splits
+from braid.errors import UserError
+from braid.records import Example
+
+SPLITS = {"restval": "train"}  # COCO's validation pictures that everybody trains on
+
+
+def recognise(path: Path) -> bool:
+    return bool(_file(path))
+
+
+def _file(path: Path) -> Path | None:
+    if path.is_dir():
+        return next((file for file in sorted(path.glob("dataset*.json")) if _file(file)), None)
+    start = head(path) if path.suffix == ".json" else ""
+    return path if re.search(r'"sentences"\s*:', start) and re.search(r'"filename"\s*:', start) else None
+
+
+def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
+    """One example a picture, with the raw text of its sentences.
+
+    Raises:
+        UserError: when the file is not complete.
+    """
+    file = _file(path)
+    assert file is not None, "recognise() said so"
+    whole, locate = read_json(file), PictureFinder(file.parent)
+    if not isinstance(whole, dict) or not isinstance(whole.get("images"), list):
+        raise UserError(f"{file} has no list of images; is the file complete?")
+    examples: list[Example] = []
+    broken: list[BrokenRow] = []
+    for number, row in enumerate(whole["images"], 1):
+        source = f"{file.name}, image {number}"
+        try:
+            examples.append(_example(row, source, locate))
+        except UserError as error:
+            broken.append(BrokenRow(source, str(error)))
+    return Dataset(str(path), "Karpathy splits", with_splits(examples), tuple(broken))
+
+
+def _example(row: dict[str, Any], source: str, locate: PictureFinder) -> Example:
+    try:
+        name, split = str(row["filename"]), str(row.get("split", ""))
+        sentences = [sentence["raw"] for sentence in row["sentences"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"lacks {error}; an image has filename, split and sentences (raw)") from None
+    place = locate(f"{row['filepath']}/{name}" if row.get("filepath") else name) or locate(name)
+    if place is None:
+        raise UserError(f"{name} is not in any folder near it; put the pictures beside the file")
+    fields = {"image": str(place), "captions": clean_captions(sentences)}
+    return Example(name, fields, SPLITS.get(split, split), source)
