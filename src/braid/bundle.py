@@ -99,7 +99,7 @@ def read_bundle(folder: Path) -> Bundle:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; a model is a folder with interface.json in it")
-    interface = from_dict(Interface, _read_json(folder / "interface.json"), str(folder / "interface.json"))
+    interface: Interface = from_dict(Interface, _read_json(folder / "interface.json"), str(folder / "interface.json"))
     tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"))
     architecture = _read_json(folder / "model.json") if (folder / "model.json").exists() else None
     return Bundle(folder, interface, tokenizer, architecture)

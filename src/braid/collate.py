@@ -40,7 +40,7 @@ class Collator:
         kept, broken = [], []
         for row, sample in enumerate(samples):
             try:
-                values = {name: self._value(name, sample, prepared[name], seeds and seeds[row]) for name in self.inputs}
+                values = {name: self._value(name, sample, prepared[name], seeds[row] if seeds else None) for name in self.inputs}
             except UserError as error:
                 if strict:
                     raise

@@ -33,7 +33,7 @@ def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
     Raises:
         UserError: for an unknown key or kind, a missing key or a wrong type, with the valid choices.
     """
-    return _read(expected, data, where)  # type: ignore[no-any-return]
+    return _read(expected, data, where)
 
 
 def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -54,14 +54,14 @@ class Model(nn.Module):
             _check(name, encoder.modality, inputs, "input")
         for name, decoder in config.decoders.items():
             _check(name, decoder.modality, outputs, "output")
-        self.encoders = nn.ModuleDict({name: encoder.build(inputs[name]) for name, encoder in config.encoders.items()})
-        self.projections = nn.ModuleDict(
-            {name: Projection(encoder.width, config.width) for name, encoder in self.encoders.items()}
-        )
+        # _check saw to it that each part gets the modality it takes.
+        encoders = {name: encoder.build(inputs[name]) for name, encoder in config.encoders.items()}  # type: ignore[arg-type]
+        self.encoders = nn.ModuleDict(encoders)
+        self.projections = nn.ModuleDict({name: Projection(part.width, config.width) for name, part in encoders.items()})
         self.fusion = config.fusion.build(list(config.encoders), config.width)
-        self.decoders = nn.ModuleDict(
-            {name: decoder.build(self.fusion.width, outputs[name]) for name, decoder in config.decoders.items()}
-        )
+        memory = self.fusion.width
+        decoders = {name: part.build(memory, outputs[name]) for name, part in config.decoders.items()}  # type: ignore[arg-type]
+        self.decoders = nn.ModuleDict(decoders)
 
     def forward(self, batch: Batch) -> Fused:
         return self.fuse(self.encode(batch))
@@ -84,7 +84,7 @@ class Model(nn.Module):
         return self.decoders[name]  # type: ignore[return-value]
 
     def _missing(self, rows: int) -> Features:
-        weight = self.projections[next(iter(self.projections))].norm.weight
+        weight = next(self.projections.parameters())
         values = weight.new_zeros(rows, 1, self.config.width)
         return Features(values, torch.zeros(rows, 1, dtype=torch.bool, device=weight.device))
 

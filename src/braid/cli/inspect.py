@@ -66,17 +66,17 @@ def _part(name: str, config: dict[str, Any], parameters: int, architecture: dict
 
 
 def _shapes(bundle: "Bundle") -> list[list[str]]:
+    from braid.modalities import TextModalityConfig
+
     rows = []
     for role, modalities in (("in", bundle.inputs), ("out", bundle.outputs)):
         for name, modality in modalities.items():
-            kind = modality.config.kind
-            size = getattr(modality, "size", None)
-            shape = (
-                f"[3, {size}, {size}] floats"
-                if size
-                else f"up to {modality.config.max_length} of {bundle.tokenizer.vocab_size} tokens"
-            )  # type: ignore[union-attr]
-            rows.append([f"{role}: {name}", kind, shape])
+            config = modality.config
+            if isinstance(config, TextModalityConfig):
+                shape = f"up to {config.max_length} of {bundle.tokenizer.vocab_size} tokens"
+            else:
+                shape = f"[3, {config.size}, {config.size}] floats"
+            rows.append([f"{role}: {name}", config.kind, shape])
     return rows
 
 

@@ -142,7 +142,8 @@ def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str]) -> Tab
             "confidence": f"{answer.confidence:.4f}" if answer else "",
             "error": reasons.get(number, ""),
         }
-        rows.append({**row, **{named[name]: values[name] for name in added}})
+        cells = row if isinstance(row, dict) else {}
+        rows.append({**cells, **{named[name]: values[name] for name in added}})
     return Table((*table.columns, *named.values()), tuple(rows), table.path)
 
 

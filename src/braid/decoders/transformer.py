@@ -1,7 +1,7 @@
 """Transformer text decoder: causal self-attention over the words, cross-attention to what was fused."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -88,7 +88,7 @@ class TransformerTextDecoder(nn.Module):
         self, fused: Fused
     ) -> tuple[Float[Tensor, "batch depth heads memory head_width"], Float[Tensor, "batch depth heads memory head_width"]]:
         memory = self.memory(fused.values)
-        pairs = [block.cross_attention.keys_values(memory) for block in self.blocks]
+        pairs = [cast(DecoderBlock, block).cross_attention.keys_values(memory) for block in self.blocks]
         return torch.stack([keys for keys, _ in pairs], 1), torch.stack([values for _, values in pairs], 1)
 
     def _decode(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length width"]:

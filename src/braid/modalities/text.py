@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPE
-from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from braid.errors import UserError
 from braid.records import Padded
@@ -31,7 +31,7 @@ class Tokenizer:
         steps: list[normalizers.Normalizer] = [normalizers.NFC()]
         if lowercase:
             steps.append(normalizers.Lowercase())
-        steps += [normalizers.Replace(_regex(r"\s+"), " "), normalizers.Strip(), normalizers.Replace(_regex(r"\s*\.+$"), "")]
+        steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), normalizers.Replace(Regex(r"\s*\.+$"), "")]
         bpe.normalizer = normalizers.Sequence(steps)
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         bpe.decoder = decoders.ByteLevel()
@@ -68,12 +68,6 @@ class Tokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of ``tokens``; special tokens are left out."""
         return str(self._bpe.decode([int(token) for token in tokens], skip_special_tokens=True)).strip()
-
-
-def _regex(pattern: str) -> object:
-    from tokenizers import Regex
-
-    return Regex(pattern)
 
 
 @dataclass(frozen=True)

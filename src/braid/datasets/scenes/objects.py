@@ -1,4 +1,4 @@
-"""What a scene is made of: its words, its objects and its background. Lengths are shares of the picture's side, y grows downwards."""
+"""What a scene is made of: its words, objects and background. Lengths are shares of the picture's side, y grows downwards."""
 
 from dataclasses import dataclass
 from typing import Literal

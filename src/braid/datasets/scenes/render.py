@@ -1,4 +1,4 @@
-"""Scenes -> pixels. A shape is its outline's radius in every direction; edges are smooth because a pixel is sampled 3 x 3 times."""
+"""Scenes -> pixels. A shape is its outline's radius in every direction; a pixel is sampled 3 x 3 times, so edges are smooth."""
 
 import random
 from collections.abc import Sequence

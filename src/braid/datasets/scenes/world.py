@@ -1,4 +1,4 @@
-"""The world: scene k of (seed, split) is a function of these three alone, so there are as many as anybody wants and none is stored."""
+"""The world: scene k is a function of (seed, split, k) alone, so there are as many as anybody wants and none is stored."""
 
 import random
 from dataclasses import dataclass, field
