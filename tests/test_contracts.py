@@ -1,8 +1,11 @@
 """The contracts every part keeps, over every variant: see docs/architecture.md for their numbers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -57,9 +60,9 @@ def test_1_learns_eight_samples_by_heart(config: ModelConfig) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if float(loss) < 0.02:
+        if float(loss.detach()) < 0.02:
             break
-    assert float(loss) < 0.1
+    assert float(loss.detach()) < 0.1
 
 
 @every_variant
@@ -183,7 +186,8 @@ def test_10_onnx_gives_torchs_tokens(config: ModelConfig, tmp_path: Path) -> Non
     )
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     write_bundle(tmp_path / "model", interface, tokenizer(), to_dict(config), weights)
-    export_decoder(model, inputs(), "text", tmp_path / "model")
+    with shapes_unchecked():
+        export_decoder(model, inputs(), "text", tmp_path / "model")
     ours = TorchRuntime(model, tokenizer()).decoder("text")
     theirs = OnnxRuntime(read_bundle(tmp_path / "model")).decoder("text")
     whole = collator()(samples()).batch
@@ -198,6 +202,16 @@ def test_10_onnx_gives_torchs_tokens(config: ModelConfig, tmp_path: Path) -> Non
             settings = GenerationConfig(method=method, max_length=10)  # type: ignore[arg-type]
             expected = [found.tokens for found in generate(ours, batch, settings)]
             assert [found.tokens for found in generate(theirs, batch, settings)] == expected
+
+
+@contextmanager
+def shapes_unchecked() -> Iterator[None]:
+    """The exporter traces with symbolic sizes, which no shape in a signature allows for."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def _repeated(fused: Fused, times: int) -> Fused:

@@ -111,6 +111,9 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], broken: list["
 def _shown(example: "Example") -> list[list[str]]:
     rows = [["id", example.id]]
     for role, value in example.fields.items():
-        text = "\n".join(value) if isinstance(value, tuple) else Path(value).name if role == "image" else str(value)
+        if role == "image":
+            text = Path(value).name if isinstance(value, str) else "drawn when it is looked at"
+        else:
+            text = "\n".join(value) if isinstance(value, tuple) else str(value)
         rows.append([role, text if len(text) < 500 else text[:500] + " ..."])
     return rows

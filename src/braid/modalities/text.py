@@ -102,7 +102,7 @@ class TextModality:
     def max_length(self) -> int:
         return self.config.max_length
 
-    def prepare(self, value: str, source: str = "", rng: np.random.Generator | None = None) -> Int[np.ndarray, " length"]:
+    def prepare(self, value: str, source: str = "", rng: np.random.Generator | None = None) -> Int[np.ndarray, " _"]:
         """Turn one text into tokens.
 
         Raises:
@@ -113,7 +113,7 @@ class TextModality:
         tokens = self.tokenizer.encode(value)[: self.max_length - 2]
         return np.array([BOS, *tokens, EOS], dtype=np.int64)
 
-    def pad(self, values: Sequence[Int[np.ndarray, " length"]]) -> Padded:
+    def pad(self, values: Sequence[Int[np.ndarray, " _"]]) -> Padded:
         """Stack token rows: ``values [n, longest]``, ``mask [n, longest]``."""
         longest = max((len(value) for value in values), default=0)
         tokens = np.full((len(values), longest), PAD, dtype=np.int64)

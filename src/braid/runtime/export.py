@@ -14,7 +14,7 @@ from braid.errors import UserError
 from braid.modalities import ImageModality, Modality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
-from braid.runtime.onnx import graph_path
+from braid.runtime.onnx import NEXT, graph_path
 from braid.runtime.torch import load_model
 
 
@@ -36,11 +36,11 @@ def export_decoder(model: Model, inputs: Mapping[str, Modality], name: str, fold
     names = list(_state(model, decoder, list(inputs), flat))
     input_names = [f"{name}.{field}" for name in inputs for field in ("values", "mask", "index")]
     start = graph_path(folder, name, "start")
-    _write(_Start(model, decoder, list(inputs)), tuple(flat), input_names, names, _axes(flat), start)
+    _write(_Start(model, decoder, list(inputs)), tuple(flat), input_names, names, _input_axes(inputs, flat), start)
     grown = _two_beams(decoder, dict(zip(names, state, strict=True)))
     tokens = torch.tensor([[3, 4], [5, 6]])
     step_names = ["tokens", *names]
-    outputs = ["logits", *(name for name in names if name.startswith("cache."))]
+    outputs = ["logits", *(name + NEXT for name in names if name.startswith("cache."))]
     step = graph_path(folder, name, "step")
     arguments = (tokens, *grown.values())
     _write(_Step(decoder, names), arguments, step_names, outputs, _axes(arguments), step)
@@ -65,8 +65,8 @@ class _Step(nn.Module):
         super().__init__()
         self.decoder, self.names = decoder, names
 
-    def forward(self, tokens: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        logits, new = self.decoder.step(tokens, dict(zip(self.names, state, strict=True)))
+    def forward(self, *flat: Tensor) -> tuple[Tensor, ...]:
+        logits, new = self.decoder.step(flat[0], dict(zip(self.names, flat[1:], strict=True)))
         return (logits, *(new[name] for name in self.names if name.startswith("cache.")))
 
 
@@ -97,9 +97,14 @@ def _two_beams(decoder: TextDecoder, state: dict[str, Tensor]) -> dict[str, Tens
 
 
 def _axes(tensors: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
-    """Any axis may vary that the model's own sizes do not fix."""
+    """Any axis may vary that the model's own sizes do not fix; a picture's sides never do."""
     automatic = torch.export.Dim.AUTO
     return tuple(dict.fromkeys(range(tensor.ndim), automatic) for tensor in tensors)
+
+
+def _input_axes(inputs: Mapping[str, Modality], flat: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
+    pictures = [isinstance(modality, ImageModality) for modality in inputs.values() for _ in range(3)]
+    return tuple({0: axes[0]} if picture else axes for picture, axes in zip(pictures, _axes(flat), strict=True))
 
 
 def _write(

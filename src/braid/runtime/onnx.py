@@ -17,6 +17,7 @@ from braid.modalities.image import Picture
 from braid.records import Batch, BatchInput
 
 State = Mapping[str, np.ndarray]
+NEXT = ".next"  # what the step graph's new cache is called after: a graph cannot give out a name that it takes in
 
 
 def graph_path(folder: Path, decoder: str, graph: str) -> Path:
@@ -54,7 +55,8 @@ class OnnxDecoder:
 
     def step(self, tokens: Int[np.ndarray, "batch group"], state: State) -> tuple[Float[np.ndarray, "batch group vocab"], State]:
         found = _run(self._step, {"tokens": tokens, **state})
-        return found.pop("logits"), {**state, **found}
+        logits = found.pop("logits")
+        return logits, {**state, **{name.removesuffix(NEXT): value for name, value in found.items()}}
 
     def reorder(self, state: State, parents: Int[np.ndarray, "batch group"]) -> State:
         rows = np.arange(len(parents))[:, None]

@@ -114,7 +114,7 @@ def _interface(config: RunConfig) -> Interface:
     outputs = {name: _modality(name, config.outputs, "outputs") for name in config.model.decoders}
     seen = () if config.task.kind == "language_modelling" else tuple(inputs)
     subsets = {seen} | {tuple(name for name in seen if name != dropped) for dropped in config.input_dropout if dropped in seen}
-    card = replace(config.card, name=config.card.name or "unnamed")
+    card = replace(config.card, name=config.card.name or f"{config.task.kind} on {Path(config.data.path).stem}")
     return Interface(
         inputs, outputs, {config.task.kind: to_dict(config.task)}, tuple(sorted(subsets, key=len, reverse=True)), card
     )

@@ -59,7 +59,7 @@ def _heart() -> list[tuple[float, float]]:
 
 OUTLINES = {
     "circle": np.ones(DIRECTIONS),
-    "square": _outline([(1, 1), (-1, 1), (-1, -1), (1, -1)]),
+    "square": _outline([(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)]),
     "triangle": _outline(_regular(3)),
     "star": _outline(_regular(5, inner=0.5)),
     "cross": _outline(_cross(0.38)),
