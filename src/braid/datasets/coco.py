@@ -47,7 +47,7 @@ def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
             f"{file} lacks {error}; a COCO caption file has images (id, file_name) and annotations (image_id, caption)"
         ) from None
     match = SPLIT.search(file.stem)
-    split, locate = match[1].lower() if match else "", PictureFinder(file.parent)
+    split, locate = match[1].lower() if match else "", PictureFinder(file.parent, [name for _, name in images])
     examples: list[Example] = []
     broken: list[BrokenRow] = []
     for key, name in images:

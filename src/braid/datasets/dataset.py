@@ -85,11 +85,16 @@ def file_finder() -> Callable[[Path], bool]:
 
 
 class PictureFinder:
-    """Finds pictures that a file names without their folder: beside it, one folder down, one up, or one up and one down."""
+    """Finds pictures that a file names without their folder: beside it or one folder down; if none of them is there,
+    one folder up or one up and one down (``annotations/`` beside ``train2017/``)."""
 
-    def __init__(self, home: Path) -> None:
-        self._places = list(dict.fromkeys([home, *_folders(home), home.parent, *_folders(home.parent)]))
+    def __init__(self, home: Path, names: Iterable[str]) -> None:
+        names = list(names)
         self._exists = file_finder()
+        for near in (home, home.parent):
+            self._places = [near, *_folders(near)]
+            if any(self(name) for name in names):
+                return
 
     def __call__(self, name: str) -> Path | None:
         for place in self._places:

@@ -38,7 +38,7 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
             captions.setdefault(match[1], []).append(match[3])
         elif line.strip():
             broken.append(BrokenRow(f"{file.name}, line {number}", "is not picture#number, tab, caption; mend the line"))
-    splits, locate = _splits(file), PictureFinder(file.parent)
+    splits, locate = _splits(file), PictureFinder(file.parent, captions)
     examples: list[Example] = []
     for name, texts in captions.items():
         source = f"{file.name}, {name}"

@@ -31,9 +31,10 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
     """
     file = _file(path)
     assert file is not None, "recognise() said so"
-    whole, locate = read_json(file), PictureFinder(file.parent)
+    whole = read_json(file)
     if not isinstance(whole, dict) or not isinstance(whole.get("images"), list):
         raise UserError(f"{file} has no list of images; is the file complete?")
+    locate = PictureFinder(file.parent, [_name(row) for row in whole["images"] if isinstance(row, dict)])
     examples: list[Example] = []
     broken: list[BrokenRow] = []
     for number, row in enumerate(whole["images"], 1):
@@ -45,13 +46,19 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
     return Dataset(str(path), "Karpathy splits", with_splits(examples), tuple(broken))
 
 
+def _name(row: dict[str, Any]) -> str:
+    """COCO's file names its pictures' folder, too; Flickr's do not."""
+    name = str(row.get("filename", ""))
+    return f"{row['filepath']}/{name}" if row.get("filepath") else name
+
+
 def _example(row: dict[str, Any], source: str, locate: PictureFinder) -> Example:
     try:
         name, split = str(row["filename"]), str(row.get("split", ""))
         sentences = [sentence["raw"] for sentence in row["sentences"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"lacks {error}; an image has filename, split and sentences (raw)") from None
-    place = locate(f"{row['filepath']}/{name}" if row.get("filepath") else name) or locate(name)
+    place = locate(_name(row)) or locate(name)
     if place is None:
         raise UserError(f"{name} is not in any folder near it; put the pictures beside the file")
     fields = {"image": str(place), "captions": clean_captions(sentences)}
