@@ -6,15 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from braid.bundle import WEIGHTS, Bundle, read_bundle
+from braid.bundle import WEIGHTS, Bundle, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.evaluation import Answers, Watch, predict
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.records import Batch, Example, Prediction
 from braid.tasks import Task, task_of
-
-BUILT_IN = Path(__file__).parent / "checkpoints"
 
 
 def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
@@ -26,20 +24,8 @@ def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
     Raises:
         UserError: when there is no such model, or it cannot be read.
     """
-    bundle = read_bundle(find_model(model))
+    bundle = read_bundle(find_bundle(model))
     return LoadedModel(bundle, _runtime(bundle, runtime))
-
-
-def find_model(model: str | Path) -> Path:
-    """The bundle's folder that a name or path means."""
-    path = Path(model).expanduser()
-    for folder in (BUILT_IN / str(model), path, path / "best"):
-        if (folder / "interface.json").is_file():
-            return folder
-    built_in = sorted(folder.name for folder in BUILT_IN.glob("*") if (folder / "interface.json").is_file())
-    raise UserError(
-        f"there is no model {str(model)!r}: neither a folder with interface.json nor built in ({', '.join(built_in) or 'none'})"
-    )
 
 
 def _runtime(bundle: Bundle, name: str) -> Runtime:

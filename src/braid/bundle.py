@@ -24,6 +24,7 @@ from braid.modalities import Modality, ModalityConfig, Tokenizer
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+BUILT_IN = Path(__file__).parent / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,23 @@ class Bundle:
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
         return {name: _single(tensor) for name, tensor in tensors.items()}
+
+
+def bundle_folder(model: str | Path) -> Path | None:
+    """The folder that a built-in name, a bundle's folder or a run's folder (its best model) means; None if there is none."""
+    path = Path(model).expanduser()
+    places = (BUILT_IN / str(model), path, path / "best") if str(model) else ()
+    return next((folder for folder in places if (folder / "interface.json").is_file()), None)
+
+
+def find_bundle(model: str | Path) -> Path:
+    """``bundle_folder``, where there has to be one."""
+    folder = bundle_folder(model)
+    if folder is None:
+        built_in = sorted(place.name for place in BUILT_IN.glob("*") if (place / "interface.json").is_file())
+        names = ", ".join(built_in) or "none"
+        raise UserError(f"there is no model {str(model)!r}: neither a folder with interface.json nor built in ({names})")
+    return folder
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -23,11 +23,10 @@ def export(
     """
     import shutil
 
-    from braid.api import find_model
-    from braid.bundle import read_bundle
+    from braid.bundle import find_bundle, read_bundle
     from braid.runtime.export import export as write_graphs
 
-    bundle = read_bundle(find_model(model))
+    bundle = read_bundle(find_bundle(model))
     folder = output or bundle.folder
     folder.mkdir(parents=True, exist_ok=True)
     paths = write_graphs(bundle, folder)

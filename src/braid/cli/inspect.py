@@ -24,10 +24,9 @@ def inspect(
 
         braid inspect runs/vqa --json
     """
-    from braid.api import find_model
-    from braid.bundle import read_bundle
+    from braid.bundle import find_bundle, read_bundle
 
-    bundle = read_bundle(find_model(model))
+    bundle = read_bundle(find_bundle(model))
     parts = _parts(bundle)
     whole = sum(part["parameters"] for part in parts)
     size = sum(file.stat().st_size for file in bundle.folder.iterdir() if file.is_file())

@@ -13,13 +13,16 @@ from braid.errors import UserError
 if TYPE_CHECKING:
     from braid.training import Estimate, RunConfig, Watcher
 
+BUILT_IN = "small"
+
 
 def train(
     run: Annotated[Path | None, typer.Argument(help="A run's YAML file.", show_default=False)] = None,
     task: Annotated[str, typer.Option(help="captioning, vqa or language_modelling (without a YAML file).")] = "",
     data: Annotated[str, typer.Option(help="A file or folder of any supported format, or scenes:TASK.")] = "",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
-    model: Annotated[str, typer.Option(help="A preset: small, classic or tiny.")] = "small",
+    model: Annotated[str, typer.Option("--model", "-m", help="A preset (small, classic, tiny), trained from scratch.")] = "",
+    start: Annotated[str, typer.Option(help="Go on from this model: built-in name or folder.")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: optimizer.learning_rate=1e-4")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
@@ -31,6 +34,8 @@ def train(
 
         braid train --task captioning --data photos.csv
 
+        braid train --task captioning --data photos.csv --model classic --set epochs=20
+
         braid train run.yaml --set optimizer.learning_rate=1e-4 --output runs/slow
 
         braid train run.yaml --output runs/slow --resume
@@ -39,7 +44,7 @@ def train(
 
     if resume and run is None and not task and output is not None:
         run = output / "run.yaml"
-    config, folder = _config(run, task, data, columns, model, settings or [], output)
+    config, folder = _config(run, task, data, columns, model, start, settings or [], output)
     bar = _Bar()
     with bar.progress:
         outcome = run_training(config, folder, resume, bar.watcher())
@@ -57,7 +62,7 @@ def train(
 
 
 def _config(
-    run: Path | None, task: str, data: str, columns: str, model: str, settings: list[str], output: Path | None
+    run: Path | None, task: str, data: str, columns: str, model: str, start: str, settings: list[str], output: Path | None
 ) -> tuple["RunConfig", Path]:
     from braid.training import read_run, run_from
 
@@ -70,8 +75,22 @@ def _config(
         raise UserError(
             "give a run's YAML file, or --task and --data; for example: braid train --task captioning --data photos.csv"
         )
-    whole = {"task": task, "data": {"path": data, "columns": parse_columns(columns)}, "model": model}
-    return run_from(whole, settings, "the command line"), output or Path("runs") / f"{Path(data).stem or 'data'}-{task}"
+    if model and start:
+        raise UserError(f"--model {model} trains from scratch and --start {start} goes on from a saved model; give one of them")
+    whole = {"task": task, "data": {"path": data, "columns": parse_columns(columns)}, **_beginning(task, model, start)}
+    folder = output or Path("runs") / f"{Path(data).stem.replace(':', '-') or 'data'}-{task}"
+    return run_from(whole, settings, "the command line"), folder
+
+
+def _beginning(task: str, model: str, start: str) -> dict[str, Any]:
+    """What is asked for; else the built-in model goes on captioning, or lends its image encoder to another task."""
+    from braid.bundle import bundle_folder
+    from braid.training import starting_from
+
+    if start or (not model and task == "captioning" and bundle_folder(BUILT_IN)):
+        return starting_from(start or BUILT_IN)
+    lent = {"encoders.image": BUILT_IN} if not model and bundle_folder(BUILT_IN) else {}
+    return {"model": model or "small", "initialize": lent}
 
 
 class _Bar:

@@ -1,6 +1,18 @@
 """Training: one loop, its configuration, its exact resume."""
 
-from braid.training.config import DataConfig, RunConfig, preset, read_run, run_from, write_run
+from braid.training.config import DataConfig, RunConfig, preset, read_run, run_from, starting_from, write_run
 from braid.training.loop import Estimate, Outcome, Watcher, train
 
-__all__ = ["DataConfig", "Estimate", "Outcome", "RunConfig", "Watcher", "preset", "read_run", "run_from", "train", "write_run"]
+__all__ = [
+    "DataConfig",
+    "Estimate",
+    "Outcome",
+    "RunConfig",
+    "Watcher",
+    "preset",
+    "read_run",
+    "run_from",
+    "starting_from",
+    "train",
+    "write_run",
+]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import yaml
 
-from braid.bundle import DataCard
+from braid.bundle import DataCard, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, to_dict, with_overrides
 from braid.errors import UserError
 from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
@@ -144,6 +144,24 @@ def preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
     return dict(to_dict(PRESETS[name]()))
+
+
+def starting_from(model: str) -> dict[str, Any]:
+    """The settings that go on from a saved model: its architecture, interface, tokenizer and weights, at a gentler rate."""
+    bundle = read_bundle(find_bundle(model))
+    if bundle.architecture is None:
+        raise UserError(f"{bundle.folder} has no model.json; it runs on ONNX only and cannot be trained further")
+    groups = {group: bundle.architecture[group] for group in ("encoders", "decoders")}
+    parts = [f"{group}.{name}" for group, members in groups.items() for name in members]
+    parts += [f"projections.{name}" for name in groups["encoders"]] + ["fusion"]
+    return {
+        "model": bundle.architecture,
+        "inputs": {name: to_dict(modality) for name, modality in bundle.interface.inputs.items()},
+        "outputs": {name: to_dict(modality) for name, modality in bundle.interface.outputs.items()},
+        "tokenizer": {"bundle": model},
+        "initialize": dict.fromkeys(parts, model),
+        "optimizer": {"learning_rate": 1e-4},
+    }
 
 
 def write_run(config: RunConfig, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from braid.bundle import Interface, read_bundle
+from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.config import did_you_mean, to_dict
 from braid.datasets import open_dataset
@@ -61,26 +61,26 @@ def set_up(config: RunConfig) -> Setup:
         {name: modality.build(tokenizer) for name, modality in interface.outputs.items()},
     )
     for part, path in config.initialize.items():
-        initialize(model, part, Path(path))
+        initialize(model, part, path)
     broken = tuple(f"{row.source}: {row.reason}" for row in dataset.broken)
     return Setup(config, tokenizer, interface, model, train, val, broken)
 
 
-def initialize(model: Model, part: str, path: Path) -> None:
-    """Fill one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or from a model's folder.
+def initialize(model: Model, part: str, path: str) -> None:
+    """Fill one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or from a saved model.
 
-    From a folder the part is copied parameter by parameter; those that are not in it, or have another shape because
+    From a model the part is copied parameter by parameter; those that are not in it, or have another shape because
     they read another fusion, keep their first values as long as most of the part is there.
     """
-    parts = [f"{group}.{name}" for group in ("encoders", "decoders") for name in getattr(model, group)]
-    if part not in parts:
-        raise UserError(f"initialize names {part!r}; {did_you_mean(part, parts)}")
+    if part not in _parts(model):
+        raise UserError(f"initialize names {part!r}; {did_you_mean(part, _parts(model))}")
     module = model.get_submodule(part)
-    if not (path / "interface.json").is_file():
-        load_weights(module, path)
+    folder = bundle_folder(path)
+    if folder is None:
+        load_weights(module, Path(path))
         return
-    given = load_model(read_bundle(path))
-    if part not in [f"{group}.{name}" for group in ("encoders", "decoders") for name in getattr(given, group)]:
+    given = load_model(read_bundle(folder))
+    if part not in _parts(given):
         raise UserError(f"initialize: the model {path} has no {part}")
     own, other = module.state_dict(), given.get_submodule(part).state_dict()
     fitting = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}
@@ -91,13 +91,18 @@ def initialize(model: Model, part: str, path: Path) -> None:
     module.load_state_dict({**own, **fitting})
 
 
+def _parts(model: Model) -> list[str]:
+    named = [f"{group}.{name}" for group in ("encoders", "projections", "decoders") for name in getattr(model, group)]
+    return [*named, "fusion"]
+
+
 def _limited(examples: Sequence[Example], limit: int) -> tuple[Example, ...]:
     return tuple(examples[:limit] if limit else examples)
 
 
 def _tokenizer(config: RunConfig, samples: Sequence[Sample]) -> Tokenizer:
     if config.tokenizer.bundle:
-        return read_bundle(Path(config.tokenizer.bundle)).tokenizer
+        return read_bundle(find_bundle(config.tokenizer.bundle)).tokenizer
     return Tokenizer.train(_texts(samples), config.tokenizer.vocab_size, config.tokenizer.lowercase)
 
 
