@@ -54,7 +54,7 @@ def test_1_learns_eight_samples_by_heart(config: ModelConfig) -> None:
     model = build(config).train()
     batch = batch_of(samples())
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    for _ in range(150):
+    for _ in range(300):
         loss = model.decoder("text").loss(model(batch), batch.targets["text"])
         optimizer.zero_grad()
         loss.backward()

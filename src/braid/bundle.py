@@ -164,7 +164,7 @@ def _stored(value: np.ndarray, half: bool) -> np.ndarray:
     stored = value.astype(np.float16) if half and value.dtype == np.float32 else value
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise UserError("a weight is not a finite number in the chosen precision; save it in float32 or train again")
-    return np.ascontiguousarray(stored)
+    return np.asarray(stored, order="C")  # unlike ascontiguousarray, leaves a scalar one
 
 
 def _single(tensor: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:
     if not torch.isfinite(loss):
         rows = ", ".join(ids[:3])
         raise UserError(
-            f"the loss is {float(loss)} at step {step} (rows {rows}, ...); the last checkpoint is from before. "
+            f"the loss is {float(loss.detach())} at step {step} (rows {rows}, ...); the last checkpoint is from before. "
             "Halve optimizer.learning_rate, keep optimizer.clip at 1, or use precision: float32, then --resume"
         )
 

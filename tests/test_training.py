@@ -1,0 +1,300 @@
+"""The one loop: exact resume, what it writes, and what it says when something is wrong."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.numpy import load_file
+
+from braid.bundle import read_bundle
+from braid.errors import UserError
+from braid.training import RunConfig, Watcher, read_run, run_from, train
+from braid.training.config import OptimizerConfig
+from braid.training.data import Plan
+from braid.training.optimizer import learning_rate
+
+TINY: dict[str, Any] = {
+    "task": {"kind": "captioning", "generation": {"max_length": 12}},
+    "data": {"path": "scenes:captioning,train=48,val=8,test=1,compositional=1,size=32"},
+    "model": "tiny",
+    "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text", "max_length": 16}},
+    "tokenizer": {"vocab_size": 300},
+    "optimizer": {"learning_rate": 2e-3, "warmup_steps": 4},
+    "evaluation": {"limit": 8},
+    "epochs": 2,
+    "batch_size": 8,
+    "workers": 0,
+    "threads": 1,
+}
+
+
+def tiny(*settings: str) -> RunConfig:
+    return run_from(TINY, settings)
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in log(folder) if "loss" in record}
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_killed_at_five_random_moments_ends_in_the_same_weights(tmp_path: Path) -> None:
+    """kill -9, workers included; dropout, augmentation, averaging and accumulation all on."""
+    settings = {
+        **TINY,
+        "augmentation": {"horizontal_flip": 0.5, "crop_scale": [0.6, 1.0]},
+        "input_dropout": {"image": 0.2},
+        "ema": 0.9,
+        "optimizer": {"learning_rate": 2e-3, "accumulation": 2},
+        "workers": 2,
+        "checkpoint_steps": 2,
+        "epochs": 6,
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "braid", "train", str(tmp_path / "run.yaml"), "--output"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    steps = len(losses(tmp_path / "whole"))
+    moments = sorted(random.Random(0).sample(range(1, steps - 1), 5))
+    killed = tmp_path / "killed"
+    for moment in moments:
+        process = subprocess.Popen([*command, str(killed), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and last_step(killed) < moment:
+            time.sleep(0.002)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*command, str(killed), "--resume"], check=True, capture_output=True)
+    assert losses(killed) == losses(tmp_path / "whole")
+    for name in ("best", "last"):
+        assert same_weights(tmp_path / "whole" / name, killed / name)
+
+
+def last_step(folder: Path) -> int:
+    try:
+        lines = (folder / "log.jsonl").read_text().splitlines()
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+    except (OSError, ValueError):  # not there yet, or a line half written
+        return 0
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    for workers in (0, 2):
+        train(tiny(f"workers={workers}", "augmentation={horizontal_flip: 0.5}", "epochs=1"), tmp_path / str(workers))
+    assert losses(tmp_path / "0") == losses(tmp_path / "2")
+    assert same_weights(tmp_path / "0" / "last", tmp_path / "2" / "last")
+
+
+def test_the_run_is_written_down_and_can_be_repeated_from_that(tmp_path: Path) -> None:
+    config = tiny("epochs=1")
+    outcome = train(config, tmp_path / "first")
+    assert read_run(tmp_path / "first" / "run.yaml") == config
+    train(read_run(tmp_path / "first" / "run.yaml"), tmp_path / "second")
+    assert same_weights(tmp_path / "first" / "best", tmp_path / "second" / "best")
+    assert outcome.best == [record for record in log(tmp_path / "first") if "val_loss" in record][-1]["cider-d"]
+    card = read_bundle(tmp_path / "first" / "best").interface.card
+    assert card.scored_on.endswith("val, 8 rows, greedy, seed 0")
+
+
+def test_a_step_s_record_says_what_a_person_wants_to_know(tmp_path: Path) -> None:
+    steps: list[dict[str, Any]] = []
+    starts: list[Any] = []
+    train(tiny("epochs=1"), tmp_path / "run", watcher=Watcher(on_start=starts.append, on_step=steps.append))
+    assert {"step", "steps", "epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second", "seconds_left"} <= set(
+        steps[0]
+    )
+    assert [record["step"] for record in steps] == [1, 2, 3, 4, 5, 6]
+    assert starts[0].steps == 6
+    assert starts[0].seconds > 0
+    assert starts[0].memory_bytes > 1e7
+    assert starts[0].trained == starts[0].parameters
+
+
+def test_accumulated_steps_are_one_large_step(tmp_path: Path) -> None:
+    """Same rows, same gradient up to rounding: rows are dealt to batches alike where their captions are of equal length."""
+    (tmp_path / "data.txt").write_text("".join(f"line {k:02d} says {k:02d}\n" for k in range(64)))
+    settings = {"task": "language_modelling", "data": {"path": str(tmp_path / "data.txt"), "val": "train"}}
+    found = {}
+    for size, parts in ((64, 1), (16, 4)):
+        config = run_from(
+            {**TINY, **settings, "label_smoothing": 0.0, "epochs": 1, "batch_size": size},
+            [f"optimizer.accumulation={parts}", "optimizer.clip=0"],
+        )
+        train(config, tmp_path / str(size))
+        found[size] = log(tmp_path / str(size))[0]
+    assert found[16]["step"] == found[64]["step"] == 1
+    assert found[16]["loss"] == pytest.approx(found[64]["loss"], rel=1e-3)
+    assert found[16]["gradient_norm"] == pytest.approx(found[64]["gradient_norm"], rel=1e-2)
+
+
+def test_a_frozen_part_stays_as_it_is_and_a_scaled_one_moves_less(tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    train(tiny("epochs=1", "optimizer.learning_rate=0"), start)
+    train(tiny("epochs=1", "optimizer.scales={encoders.image: 0, decoders.text: 0.01}"), tmp_path / "run")
+    before, after = (load_file(folder / "last" / "model.safetensors") for folder in (start, tmp_path / "run"))
+    moved = {name: float(np.abs(after[name] - before[name]).max()) for name in before}
+    assert all(value == 0 for name, value in moved.items() if name.startswith("encoders.image"))
+    decoder = max(value for name, value in moved.items() if name.startswith("decoders"))
+    encoder = max(value for name, value in moved.items() if name.startswith("encoders.prompt"))
+    assert 0 < decoder < encoder / 5
+
+
+def test_a_part_starts_from_another_model(tmp_path: Path) -> None:
+    train(tiny("epochs=1", "seed=7"), tmp_path / "first")
+    settings = [
+        "epochs=1",
+        "optimizer.learning_rate=0",
+        f"tokenizer.bundle={tmp_path / 'first'}",
+        f"initialize={{decoders.text: {tmp_path / 'first'}}}",
+    ]
+    train(tiny(*settings), tmp_path / "second")
+    first, second = (load_file(tmp_path / name / "last" / "model.safetensors") for name in ("first", "second"))
+    assert all(np.array_equal(first[name], second[name]) for name in first if name.startswith("decoders.text"))
+    assert any(not np.array_equal(first[name], second[name]) for name in first if name.startswith("encoders"))
+
+
+def test_early_stopping(tmp_path: Path) -> None:
+    outcome = train(tiny("epochs=9", "optimizer.learning_rate=0", "evaluation.patience=2"), tmp_path / "run")
+    assert outcome.stopped_early
+    assert [record["epoch"] for record in log(tmp_path / "run") if "val_loss" in record] == [0, 1, 2]
+    assert outcome.best_epoch == 0
+
+
+def test_the_same_caption_for_every_picture_and_an_unused_picture_are_told(tmp_path: Path) -> None:
+    notes: list[str] = []
+    train(tiny("epochs=1", "optimizer.scales={encoders.image: 0}"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    told = " ".join(notes)
+    assert "the same" in told
+    assert "image" in told
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the (loss|gradient) .*(nan|inf|not a (finite )?number).*"):
+        train(tiny("optimizer.learning_rate=1e30", "optimizer.clip=0", "optimizer.warmup_steps=0"), tmp_path / "run")
+
+
+def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
+    train(tiny("epochs=1"), tmp_path / "run")
+    with pytest.raises(UserError, match="holds a run already; add --resume to go on with it, or choose another --output"):
+        train(tiny("epochs=1"), tmp_path / "run")
+    assert train(tiny("epochs=1"), tmp_path / "run", resume=True).best_epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimiser.learning_rate=1", r"run: there is no 'optimiser'.*did you mean 'optimizer'"),
+        ("optimizer.learning_rat=1", r"run: optimizer: there is no 'learning_rat'.*did you mean 'learning_rate'"),
+        ("model.fusion.kind=atention", r"'atention'.*did you mean 'attention'"),
+        ("epochs=ten", r"run: epochs.*'ten'"),
+        ("epochs=0", r"epochs is 0; it must be at least 1"),
+        ("input_dropout={picture: 0.1}", r"input_dropout names 'picture'; choose from image, prompt"),
+        ("task.generation.max_length=99", r"task.generation.max_length is 99; outputs have room for 39"),
+        ("task.generation.beam=0", r"beam is 0; it must be at least 1"),
+        ("nothing", r"--set nothing"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told(setting: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tiny(setting)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["initialize={decoder.text: x}"], r"initialize names 'decoder.text'; .*did you mean 'decoders.text'"),
+        (["initialize={encoders.image: gone}"], r"gone does not exist"),
+        (
+            ["optimizer.scales={encoder: 0}"],
+            r"optimizer.scales: no parameter starts with 'encoder'; parts are decoders.text, enc",
+        ),
+        (["data.path=gone.csv"], r"gone.csv does not exist; check the path"),
+        (["data.val=dev"], r"has no rows in split 'dev'; it has"),
+        (["tokenizer.bundle=gone"], r"there is no model 'gone'"),
+    ],
+)
+def test_a_run_that_cannot_start_is_told_before_anything_is_written(settings: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        train(tiny(*settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
+    train(tiny("epochs=1"), tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"checkpoint.safetensors cannot be read \(.*\); remove the folder and start again"):
+        train(tiny("epochs=1"), tmp_path / "run", resume=True)
+
+
+def test_unreadable_pictures_are_left_out_and_told(tmp_path: Path) -> None:
+    from PIL import Image
+
+    lines = []
+    for k in range(12):
+        Image.new("RGB", (32, 32), (20 * k, 40, 90)).save(tmp_path / f"{k}.png")
+        lines.append(json.dumps({"image": f"{k}.png", "captions": [f"picture {k}"], "split": "val" if k < 3 else "train"}))
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    (tmp_path / "5.png").write_bytes(b"\x89PNG broken")
+    notes: list[str] = []
+    config = replace(tiny("epochs=1"), data=replace(tiny().data, path=str(tmp_path / "data.jsonl")))
+    train(config, tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    assert any("data.jsonl, row 6" in note and "5.png" in note for note in notes)
+    with pytest.raises(UserError, match="5.png"):
+        train(replace(config, strict=True), tmp_path / "strict")
+
+
+def test_warm_up_and_cosine() -> None:
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=10, final=0.1)
+    rates = [learning_rate(config, step, 110) for step in range(111)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[110] == pytest.approx(0.1)
+    short = [learning_rate(config, step, 20) for step in range(20)]
+    assert max(short) == short[2] == pytest.approx(1.0)
+
+
+def test_every_row_comes_once_an_epoch_in_another_order_each_time() -> None:
+    plan = Plan(np.arange(1000) % 37, 16, seed=3)
+    epochs = [np.concatenate(plan.epoch(k)) for k in range(2)]
+    assert all(sorted(rows) == list(range(1000)) for rows in epochs)
+    assert not np.array_equal(*epochs)
+    spread = [np.ptp(plan.lengths[batch]) for batch in plan.epoch(0)]
+    assert np.mean(spread) < 8
+
+
+def test_bfloat16_stays_close_to_float32(tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        train(tiny("epochs=1", f"precision={precision}"), tmp_path / precision)
+    full, half = losses(tmp_path / "float32"), losses(tmp_path / "bfloat16")
+    assert half[1] == pytest.approx(full[1], rel=0.02)
+    assert half != full
+    saved = load_file(tmp_path / "bfloat16" / "last" / "model.safetensors")
+    assert {value.dtype for value in saved.values()} == {np.dtype(np.float32)}
+
+
+def test_a_half_precision_bundle_is_half_as_large(tmp_path: Path) -> None:
+    train(tiny("epochs=1"), tmp_path / "full")
+    train(tiny("epochs=1", "half=true"), tmp_path / "half")
+    sizes = [(tmp_path / name / "last" / "model.safetensors").stat().st_size for name in ("full", "half")]
+    assert 0.5 < sizes[1] / sizes[0] < 0.6
+    assert all(
+        torch.isfinite(torch.from_numpy(value)).all() for value in read_bundle(tmp_path / "half" / "last").weights().values()
+    )
