@@ -18,9 +18,11 @@ from safetensors.numpy import load_file
 
 from braid.bundle import read_bundle
 from braid.errors import UserError
+from braid.records import Prediction
 from braid.training import RunConfig, Watcher, read_run, run_from, train
 from braid.training.config import OptimizerConfig
 from braid.training.data import Plan
+from braid.training.diagnosis import same_answer
 from braid.training.optimizer import learning_rate
 
 TINY: dict[str, Any] = {
@@ -176,12 +178,17 @@ def test_early_stopping(tmp_path: Path) -> None:
     assert outcome.best_epoch == 0
 
 
-def test_the_same_caption_for_every_picture_and_an_unused_picture_are_told(tmp_path: Path) -> None:
+def test_the_same_caption_for_every_picture_is_told() -> None:
+    bored = [Prediction(str(k), text="a shape") for k in range(9)]
+    told = "all 9 rows get the same text 'a shape'; train longer, or check that inputs reach the model"
+    assert same_answer(bored) == told
+    assert same_answer([*bored, Prediction("9", text="a dog")]) is None
+
+
+def test_a_picture_that_is_not_looked_at_is_told(tmp_path: Path) -> None:
     notes: list[str] = []
     train(tiny("epochs=1", "optimizer.scales={encoders.image: 0}"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
-    told = " ".join(notes)
-    assert "the same" in told
-    assert "image" in told
+    assert any(note.startswith("warning: the model ignores its input 'image': val loss is 5") for note in notes)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
@@ -199,10 +206,10 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("optimiser.learning_rate=1", r"run: there is no 'optimiser'.*did you mean 'optimizer'"),
-        ("optimizer.learning_rat=1", r"run: optimizer: there is no 'learning_rat'.*did you mean 'learning_rate'"),
+        ("optimiser.learning_rate=1", r"run has no setting 'optimiser'; .*did you mean 'optimizer'"),
+        ("optimizer.learning_rat=1", r"run.optimizer has no setting 'learning_rat'; .*did you mean 'learning_rate'"),
         ("model.fusion.kind=atention", r"'atention'.*did you mean 'attention'"),
-        ("epochs=ten", r"run: epochs.*'ten'"),
+        ("epochs=ten", r"run.epochs is 'ten'; it takes a whole number"),
         ("epochs=0", r"epochs is 0; it must be at least 1"),
         ("input_dropout={picture: 0.1}", r"input_dropout names 'picture'; choose from image, prompt"),
         ("task.generation.max_length=99", r"task.generation.max_length is 99; outputs have room for 39"),
@@ -219,7 +226,7 @@ def test_a_setting_that_cannot_be_is_told(setting: str, message: str) -> None:
     ("settings", "message"),
     [
         (["initialize={decoder.text: x}"], r"initialize names 'decoder.text'; .*did you mean 'decoders.text'"),
-        (["initialize={encoders.image: gone}"], r"gone does not exist"),
+        (["initialize={encoders.image: gone}"], r"gone is no weight file; give a .safetensors, .pt or .pth file"),
         (
             ["optimizer.scales={encoder: 0}"],
             r"optimizer.scales: no parameter starts with 'encoder'; parts are decoders.text, enc",
