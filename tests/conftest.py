@@ -1,9 +1,12 @@
 """Shapes in signatures are checked while tests run; shared real data is used where it is present."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.update(COLUMNS="160", NO_COLOR="1", TERM="dumb")  # tables of one width on every machine
 
 from jaxtyping import install_import_hook
 
@@ -12,10 +15,83 @@ install_import_hook("braid", "beartype.beartype")
 import pytest  # noqa: E402
 
 
+class Ran(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def braid(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """The command line in this process, from arguments to exit code."""
+    from braid import cli
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr("sys.argv", ["braid", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the checkout; a test that needs it is skipped where it is absent."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that was trained for a moment on captions of scenes, with its ONNX graphs beside it."""
+    import jaxtyping
+
+    from braid.bundle import read_bundle
+    from braid.runtime.export import export
+    from braid.training import run_from, train
+
+    settings = {
+        "task": "captioning",
+        "data": {"path": "scenes:captioning,train=96,val=8,test=1,compositional=1,size=32"},
+        "model": "tiny",
+        "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text", "max_length": 16}},
+        "tokenizer": {"vocab_size": 400},
+        "optimizer": {"learning_rate": 3e-3},
+        "input_dropout": {"image": 0.1},
+        "epochs": 4,
+        "batch_size": 16,
+        "workers": 0,
+        "threads": 1,
+        "card": {"name": "toy", "terms": "for tests"},
+    }
+    folder = tmp_path_factory.mktemp("captioner") / "run"
+    train(run_from(settings), folder)
+    jaxtyping.config.update("jaxtyping_disable", True)  # the exporter's symbolic sizes fit no shape in a signature
+    export(read_bundle(folder / "best"), folder / "best")
+    jaxtyping.config.update("jaxtyping_disable", False)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of five scenes as PNG files, 0.png to 4.png."""
+    from PIL import Image
+
+    from braid.datasets.scenes import Scenes
+
+    world = Scenes(size=48)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for k in range(5):
+        Image.fromarray(world.scene("test", k).render(48)).save(folder / f"{k}.png")
     return folder

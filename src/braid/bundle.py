@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,16 @@ def write_bundle(
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:
+    """Put measured figures into a saved model's data card."""
+    rounded = {name: round(value, 2) for name, value in scores.items()}
+    card = replace(bundle.interface.card, scores=rounded, scored_on=scored_on)
+    path = bundle.folder / "interface.json"
+    fresh = path.with_suffix(".part")
+    _write_json(fresh, {"format": FORMAT, **to_dict(replace(bundle.interface, card=card))})
+    os.replace(fresh, path)
 
 
 def _swap(fresh: Path, folder: Path) -> None:

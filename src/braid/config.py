@@ -37,7 +37,10 @@ def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
 
 
 def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Apply ``a.b=value`` settings (values read as YAML) to a nested dict; the input stays as it is."""
+    """Apply ``a.b=value`` settings (values read as YAML) to a nested dict; the input stays as it is.
+
+    Another ``kind`` begins afresh: the settings of the kind that stood there mean nothing to it.
+    """
     import yaml
 
     result: dict[str, Any] = _copy(data)
@@ -52,7 +55,13 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
             if not isinstance(child, dict):
                 raise UserError(f"--set {setting}: {name} is {child!r}, not a section")
             node = child
-        node[last] = _number(yaml.safe_load(text))
+        try:
+            value = _number(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {setting}: the value is not YAML ({' '.join(str(error).split())})") from None
+        if last == "kind" and node.get("kind") != value:
+            node.clear()
+        node[last] = value
     return result
 
 

@@ -22,6 +22,7 @@ def evaluate(
     limit: Annotated[int, typer.Option(min=0, help="Score the first rows only; 0 takes all.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
     save_predictions: Annotated[Path | None, typer.Option(help="Write {id: text} here, as `braid score` reads it.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's data card.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
 ) -> None:
@@ -34,6 +35,7 @@ def evaluate(
         braid evaluate --task vqa --data questions.jsonl --split test --model runs/vqa --json
     """
     from braid.api import load
+    from braid.bundle import write_scores
     from braid.datasets import open_dataset
     from braid.evaluation import evaluate as score
 
@@ -59,10 +61,13 @@ def evaluate(
     if save_predictions is not None:
         texts = {prediction.id: prediction.text for prediction in answers.predictions}
         save_predictions.write_text(json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    method = chosen.generation.method + (f" {chosen.generation.beam}" if chosen.generation.method == "beam" else "")
+    if record:
+        measured = f"{Path(data).name} {split}, {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
+        write_scores(loaded.bundle, {name: value for name, value in figures.items() if name != "num_samples"}, measured)
     if json:
         print_json({**figures, "num_samples": int(figures["num_samples"])})
         return
-    method = chosen.generation.method + (f" {chosen.generation.beam}" if chosen.generation.method == "beam" else "")
     title = f"{task} on {data}, split {split}: {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
     rows = [[name, f"{value:.2f}"] for name, value in figures.items() if name != "num_samples"]
     print_table(title, ["metric", "x100" if task != "language_modelling" else "value"], rows, ["x100", "value"])

@@ -71,8 +71,6 @@ def complete(
     from braid.generation import GenerationConfig
 
     loaded = load(model)
-    if () not in loaded.bundle.interface.trained_on:
-        note("this model was never trained without its inputs; its continuations may be poor")
     for number in range(samples):
         config = GenerationConfig(method="sample", temperature=temperature, top_p=top_p, seed=seed + number)
         found = loaded.complete(text, config)
@@ -80,6 +78,8 @@ def complete(
             print_json({"id": str(number), "text": found.text, "confidence": round(found.confidence, 4)})
         else:
             print(found.text)
+    if () not in loaded.bundle.interface.trained_on:
+        note("this model was never trained without its inputs; its continuations may be poor")
 
 
 def predict(

@@ -147,7 +147,10 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
         UserError: for a pattern or a folder in which there is no picture.
     """
     found: dict[Path, None] = {}
-    for path in (Path(given).expanduser() for given in paths):
+    for given in paths:
+        if str(given).startswith(("http://", "https://")):
+            raise UserError(f"{given} is a web address; download the picture and give its path")
+        path = Path(given).expanduser()
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         elif glob.has_magic(str(path)) and not path.exists():

@@ -68,6 +68,14 @@ class EvaluationConfig:
     patience: int = 0
 
 
+def default_inputs() -> dict[str, ModalityConfig]:
+    return {"image": ImageModalityConfig(), "prompt": TextModalityConfig(max_length=32)}
+
+
+def default_outputs() -> dict[str, ModalityConfig]:
+    return {"text": TextModalityConfig(max_length=40)}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """A run, whole. ``initialize`` maps a part (``encoders.image``) to a weight file or to a model's folder."""
@@ -75,10 +83,8 @@ class RunConfig:
     task: Task
     data: DataConfig
     model: ModelConfig
-    inputs: dict[str, ModalityConfig] = field(
-        default_factory=lambda: {"image": ImageModalityConfig(), "prompt": TextModalityConfig(max_length=32)}
-    )
-    outputs: dict[str, ModalityConfig] = field(default_factory=lambda: {"text": TextModalityConfig(max_length=40)})
+    inputs: dict[str, ModalityConfig] = field(default_factory=default_inputs)
+    outputs: dict[str, ModalityConfig] = field(default_factory=default_outputs)
     tokenizer: TokenizerConfig = TokenizerConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -136,6 +142,8 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
         whole["model"] = preset(whole["model"])
     if isinstance(whole.get("task"), str):
         whole["task"] = to_dict(task_named(whole["task"]))
+    for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
+        whole.setdefault(name, to_dict(modalities))
     return from_dict(RunConfig, with_overrides(whole, settings), where)
 
 
