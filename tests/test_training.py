@@ -279,12 +279,19 @@ def test_warm_up_and_cosine() -> None:
 
 
 def test_every_row_comes_once_an_epoch_in_another_order_each_time() -> None:
-    plan = Plan(np.arange(1000) % 37, 16, seed=3)
+    plan = Plan(np.arange(1000) % 37, np.arange(1000), 16, seed=3)
     epochs = [np.concatenate(plan.epoch(k)) for k in range(2)]
     assert all(sorted(rows) == list(range(1000)) for rows in epochs)
     assert not np.array_equal(*epochs)
     spread = [np.ptp(plan.lengths[batch]) for batch in plan.epoch(0)]
     assert np.mean(spread) < 8
+
+
+def test_questions_about_one_picture_come_in_one_batch() -> None:
+    pictures = np.arange(1000) // 4
+    batches = Plan(np.arange(1000) % 7, pictures, 16, seed=3).epoch(0)
+    assert sorted(np.concatenate(batches)) == list(range(1000))
+    assert np.mean([len(np.unique(pictures[batch])) for batch in batches]) < 4.5
 
 
 def test_bfloat16_stays_close_to_float32(tmp_path: Path) -> None:

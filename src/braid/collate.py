@@ -59,7 +59,7 @@ class Collator:
             return None, None
         value = sample.inputs[name]
         # Augmented pictures differ row by row, so only plain values are shared.
-        key = (*seed, name) if seed and self.augmentation else _key(value)
+        key = (*seed, name) if seed and self.augmentation else value_key(value)
         if key in distinct.keys:
             return key, None
         modality = self.inputs[name]
@@ -105,7 +105,7 @@ class _Distinct:
         return BatchInput(modality.pad(self.items), np.array(self.index, dtype=np.int64))
 
 
-def _key(value: Any) -> Any:
+def value_key(value: Any) -> Any:
     """Equal keys mean equal values; an array or a picture in memory is only equal to itself."""
     return value if isinstance(value, str | bytes) else (str(value) if hasattr(value, "__fspath__") else id(value))
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from braid.collate import Collated, Collator
+from braid.collate import Collated, Collator, value_key
 from braid.records import Sample
 
 WINDOW = 32  # batches that are sorted by length together
@@ -16,10 +17,12 @@ WINDOW = 32  # batches that are sorted by length together
 class Plan:
     """The order of one epoch: rows shuffled by (seed, epoch), cut into batches (one may be smaller).
 
-    Rows of a window of batches are sorted by length first, so that a batch holds little padding: half the time on text.
+    Rows that share a picture stay together, so that it is encoded once for all its questions. Within a window of batches
+    they are sorted by length, so that a batch holds little padding: half the time on text.
     """
 
     lengths: np.ndarray  # a row's longest text, in any unit
+    pictures: np.ndarray  # a row's picture, numbered from 0 in order of appearance
     batch_size: int
     seed: int
 
@@ -33,17 +36,25 @@ class Plan:
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(self.rows)
-        size = WINDOW * self.batch_size
-        windows = [order[first : first + size] for first in range(0, self.rows, size)]
-        ranked = np.concatenate([window[np.argsort(self.lengths[window], kind="stable")] for window in windows])
+        place = rng.permutation(int(self.pictures.max()) + 1)
+        longest = np.zeros(len(place), dtype=np.int64)
+        np.maximum.at(longest, self.pictures, self.lengths)
+        window = place[self.pictures] * (self.rows // len(place)) // (WINDOW * self.batch_size)
+        ranked = np.lexsort((place[self.pictures], longest[self.pictures], window))
         batches = [ranked[first : first + self.batch_size] for first in range(0, self.rows, self.batch_size)]
-        return [batches[place] for place in rng.permutation(len(batches))]
+        return [batches[k] for k in rng.permutation(len(batches))]
 
 
 def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
     """The length of each sample's longest target, in characters."""
     return np.array([max((len(text) for texts in sample.targets.values() for text in texts), default=0) for sample in samples])
+
+
+def picture_numbers(samples: Sequence[Sample]) -> np.ndarray:
+    """Equal numbers for rows that share a picture; a row without one has a number of its own."""
+    numbers: dict[Any, int] = {}
+    keys = [value_key(sample.inputs["image"]) if "image" in sample.inputs else ("row", row) for row, sample in enumerate(samples)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 class _Batches(Dataset[Collated]):

@@ -23,7 +23,7 @@ from braid.records import Batch
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
-from braid.training.data import Plan, batches, text_lengths
+from braid.training.data import Plan, batches, picture_numbers, text_lengths
 from braid.training.diagnosis import check_loss, reliance, same_answer
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
 from braid.training.setup import Setup, set_up
@@ -121,7 +121,7 @@ def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watche
 def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     config = setup.config
     optimizer = build_optimizer(setup.model, config.optimizer)
-    plan = Plan(text_lengths(setup.train), config.batch_size, config.seed)
+    plan = Plan(text_lengths(setup.train), picture_numbers(setup.train), config.batch_size, config.seed)
     return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), plan)
 
 

@@ -1,0 +1,67 @@
+"""What the quality benchmarks share: train a run unless it is there, score it, write the results down."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from braid.api import load
+from braid.datasets import open_dataset
+from braid.evaluation import evaluate
+from braid.training import Watcher, run_from, train
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run, how long it trained, and how many parameters it has."""
+
+    folder: Path
+    minutes: float
+    parameters: int
+
+
+def trained(settings: dict[str, Any], folder: Path) -> Trained:
+    """Train, go on with, or find a run; ``minutes`` are summed over the steps, so interruptions do not count."""
+    say(f"{folder.name}: training")
+    started = time.perf_counter()
+    done = folder / "seconds.json"
+    if not done.exists():
+        sizes: list[int] = []
+        config = run_from(settings, where=folder.name)
+        train(
+            config, folder, resume=True, watcher=Watcher(lambda e: sizes.append(e.parameters), on_epoch=_say_epoch, on_note=say)
+        )
+        done.write_text(json.dumps({"seconds": time.perf_counter() - started, "parameters": sizes[0]}))
+    found = json.loads(done.read_text())
+    return Trained(folder, found["seconds"] / 60, found["parameters"])
+
+
+def scored(folder: Path, task: str, data: str, split: str, beam: int | None = None) -> dict[str, float]:
+    """The figures of a run's best model on one split."""
+    model = load(folder)
+    figures, _ = evaluate(model.runtime, model.collator, model.task(task, beam), open_dataset(data).split(split))
+    return figures
+
+
+def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], how: str) -> None:
+    """Print a Markdown table and keep it, with the command that makes it, in ``results/NAME.md``."""
+    lines = [f"# {title}", "", how, "", f"Command: `python {' '.join(sys.argv)}`", ""]
+    lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row) + " |" for row in rows]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_epoch(record: dict[str, Any]) -> None:
+    figures = {name: round(value, 2) for name, value in record.items() if name not in ("step", "best")}
+    say(f"  {figures}")
