@@ -64,8 +64,8 @@ def main() -> None:
                 rows.append([task, model, name, METRIC[task], test[METRIC[task]], unseen[METRIC[task]], size, run.minutes])
     how = (
         f"Scenes of 96 x 96 pixels, seed {chosen.seed}, {chosen.epochs} epochs of {ROWS['vqa']} questions or "
-        f"{ROWS['captioning']} pictures with 5 captions each; greedy; tokenizer of the metrics ptb; 1,000 test questions, 500 test pictures, and as "
-        "many with colour-shape pairs that training never shows."
+        f"{ROWS['captioning']} pictures with 5 captions each; greedy; tokenizer of the metrics ptb; 1,000 test questions, "
+        "500 test pictures, and as many with colour-shape pairs that training never shows."
     )
     columns = ["task", "model", "inputs", "metric", "test", "unseen pairs", "parameters", "minutes"]
     report("fusion_on_scenes", "Fusion on scenes", columns, rows, how)
