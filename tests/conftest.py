@@ -1,7 +1,8 @@
 """Shapes in signatures are checked while tests run; shared real data is used where it is present."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,18 @@ from jaxtyping import install_import_hook
 
 install_import_hook("braid", "beartype.beartype")
 
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+
+
+@contextmanager
+def shapes_unchecked() -> Iterator[None]:
+    """The exporter traces with symbolic sizes, which no shape in a signature allows for."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 class Ran(NamedTuple):
@@ -33,7 +45,8 @@ def braid(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr()
         code = 0
         try:
-            cli.main()
+            with shapes_unchecked() if arguments[0] == "export" else nullcontext():
+                cli.main()
         except SystemExit as left:
             code = int(left.code or 0)
         printed = capsys.readouterr()
@@ -54,8 +67,6 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that was trained for a moment on captions of scenes, with its ONNX graphs beside it."""
-    import jaxtyping
-
     from braid.bundle import read_bundle
     from braid.runtime.export import export
     from braid.training import run_from, train
@@ -76,9 +87,8 @@ def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     folder = tmp_path_factory.mktemp("captioner") / "run"
     train(run_from(settings), folder)
-    jaxtyping.config.update("jaxtyping_disable", True)  # the exporter's symbolic sizes fit no shape in a signature
-    export(read_bundle(folder / "best"), folder / "best")
-    jaxtyping.config.update("jaxtyping_disable", False)
+    with shapes_unchecked():
+        export(read_bundle(folder / "best"), folder / "best")
     return folder
 
 

@@ -1,11 +1,8 @@
 """The contracts every part keeps, over every variant: see docs/architecture.md for their numbers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -19,6 +16,7 @@ from braid.records import Batch, BatchInput, Fused, Padded, Sample
 from braid.runtime.export import export_decoder
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
+from conftest import shapes_unchecked
 from variants import build, collator, inputs, missing_kinds, samples, tokenizer, variants
 
 CPU = torch.device("cpu")
@@ -202,16 +200,6 @@ def test_10_onnx_gives_torchs_tokens(config: ModelConfig, tmp_path: Path) -> Non
             settings = GenerationConfig(method=method, max_length=10)  # type: ignore[arg-type]
             expected = [found.tokens for found in generate(ours, batch, settings)]
             assert [found.tokens for found in generate(theirs, batch, settings)] == expected
-
-
-@contextmanager
-def shapes_unchecked() -> Iterator[None]:
-    """The exporter traces with symbolic sizes, which no shape in a signature allows for."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def _repeated(fused: Fused, times: int) -> Fused:
