@@ -68,11 +68,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _check(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     left = [name for name in state if name not in own]
-    folded = [name for name in missing if "running_mean" in name], [name for name in left if "running_mean" in name]
-    if folded[0] or folded[1]:
-        setting = "true" if folded[0] else "false"
+    wanted, given = (any("running_mean" in name for name in names) for names in (own, state))
+    if wanted != given:
+        place, setting = ("apart from", "false") if given else ("folded into", "true")
         raise UserError(
-            f"{path}: batch norm is {'folded into' if folded[0] else 'apart from'} its convolutions; set folded: {setting}"
+            f"{path}: batch norm is {place} its convolutions; set folded: {setting}, where the encoder has that setting"
         )
     if missing:
         raise UserError(

@@ -1,0 +1,181 @@
+"""Image encoders against the published architectures, and standard weight files in and out."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from braid.encoders import EncoderConfig, MobileNetEncoderConfig, ResNetEncoderConfig, ViTEncoderConfig, load_weights
+from braid.errors import UserError
+from braid.modalities import ImageModality, ImageModalityConfig
+from braid.records import Padded
+
+MODALITY = ImageModalityConfig(size=64).build()
+SMALL_VIT = ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2)
+FOLDED = MobileNetEncoderConfig(padding="tensorflow", folded=True)
+
+
+def built(config: EncoderConfig) -> nn.Module:
+    torch.manual_seed(0)
+    return config.build(MODALITY).eval()  # type: ignore[arg-type]
+
+
+def encoded(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    mask = torch.ones(pixels.shape[0], *pixels.shape[2:], dtype=torch.bool)
+    with torch.no_grad():
+        return encoder(Padded(pixels, mask)).values
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (ResNetEncoderConfig(depth=18), 11_176_512),
+        (ResNetEncoderConfig(depth=34), 21_284_672),
+        (ResNetEncoderConfig(depth=50), 23_508_032),
+        (MobileNetEncoderConfig(), 2_223_872),
+    ],
+    ids=["resnet18", "resnet34", "resnet50", "mobilenetv2"],
+)
+def test_as_many_parameters_as_torchvision_s_without_the_head(config: EncoderConfig, parameters: int) -> None:
+    assert sum(p.numel() for p in built(config).parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (
+            ResNetEncoderConfig(depth=18),
+            ["conv1.weight", "bn1.running_var", "layer2.0.downsample.0.weight"],
+        ),
+        (ResNetEncoderConfig(depth=50), ["layer4.2.conv3.weight", "layer1.0.downsample.1.bias"]),
+        (
+            MobileNetEncoderConfig(),
+            ["features.0.0.weight", "features.1.conv.1.weight", "features.18.1.bias"],
+        ),
+    ],
+    ids=["resnet18", "resnet50", "mobilenetv2"],
+)
+def test_parameters_have_torchvision_s_names(config: EncoderConfig, names: list[str]) -> None:
+    assert set(names) <= set(built(config).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("config", "cells"),
+    [
+        (ResNetEncoderConfig(depth=18), 4),
+        (MobileNetEncoderConfig(), 4),
+        (ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2), 16),
+    ],
+    ids=["resnet", "mobilenet", "vit"],
+)
+def test_every_cell_knows_its_box(config: EncoderConfig, cells: int) -> None:
+    mask = torch.ones(1, 64, 64, dtype=torch.bool)
+    mask[:, 32:] = False
+    with torch.no_grad():
+        features = built(config)(Padded(torch.zeros(1, 3, 64, 64), mask))
+    assert features.extent is not None
+    assert features.extent.shape == (cells, 4)
+    side = int(cells**0.5)
+    assert features.extent[-1].tolist() == pytest.approx([1 - 1 / side, 1 - 1 / side, 1, 1])
+    assert features.mask[0].tolist() == [row < side // 2 for row in range(side) for _ in range(side)]
+
+
+def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
+    source, target = built(ResNetEncoderConfig(depth=18)), ResNetEncoderConfig(depth=18).build(MODALITY).eval()
+    state = {**source.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    pixels = torch.randn(1, 3, 64, 64)
+    for name, save in (("w.pth", torch.save), ("w.safetensors", save_file)):
+        save({key: value.contiguous() for key, value in state.items()}, str(tmp_path / name))
+        for parameter in target.parameters():
+            nn.init.zeros_(parameter)
+        load_weights(target, tmp_path / name)
+        assert torch.equal(encoded(source, pixels), encoded(target, pixels))
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, tmp_path / "wrapped.pt")
+    load_weights(target, tmp_path / "wrapped.pt")
+
+
+def test_folding_batch_norm_changes_nothing() -> None:
+    """The folded architecture computes what the plain one does with its norms in their running state."""
+    plain, folded = built(MobileNetEncoderConfig()), MobileNetEncoderConfig(folded=True).build(MODALITY).eval()
+    state = plain.state_dict()
+    made: dict[str, torch.Tensor] = {}
+    for name, value in state.items():
+        if name.endswith("weight") and value.ndim == 4:
+            first, last = name.removesuffix(".weight").rsplit(".", 1)
+            norm = f"{first}.{int(last) + 1}"
+            scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + 1e-5).sqrt()
+            made[name] = value * scale.view(-1, 1, 1, 1)
+            made[name.replace("weight", "bias")] = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+    folded.load_state_dict(made)
+    pixels = torch.randn(2, 3, 64, 64)
+    assert torch.allclose(encoded(plain, pixels), encoded(folded, pixels), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("gone", r"w.pt is no weight file; give a .safetensors, .pt or .pth file"),
+        ("cut", r"w.pt cannot be read \(.*\); it may be cut short, copy it again"),
+        ("code", r"w.pt holds more than weights, and reading that could run code; save its state_dict\(\) alone"),
+        ("list", r"w.pt does not map names to weights; save the model's state_dict\(\)"),
+        ("other", r"w.pt lacks 120 of 122 parameters, first conv1.weight; it is of another architecture"),
+        ("size", r"w.pt: conv1.weight is \[64, 1, 7, 7\], the model has \[64, 3, 7, 7\]; it is of another size"),
+        ("folded", r"w.pt: batch norm is folded into its convolutions; set folded: true, where"),
+    ],
+)
+def test_a_weight_file_that_does_not_fit_is_told(content: str, message: str, tmp_path: Path) -> None:
+    path, encoder = tmp_path / "w.pt", built(ResNetEncoderConfig(depth=18))
+    state = dict(encoder.state_dict())
+    if content == "cut":
+        torch.save(state, path)
+        path.write_bytes(path.read_bytes()[:4000])
+    elif content == "code":
+        path.write_bytes(pickle.dumps({"x": Harmful()}))
+    elif content == "list":
+        torch.save([1, 2], path)
+    elif content == "other":
+        torch.save({name: state[name] for name in ("bn1.running_mean", "bn1.running_var")}, path)
+    elif content == "size":
+        torch.save({**state, "conv1.weight": torch.zeros(64, 1, 7, 7)}, path)
+    elif content == "folded":
+        torch.save({name: value for name, value in state.items() if "bn" not in name}, path)
+    with pytest.raises(UserError, match=message):
+        load_weights(encoder, path)
+
+
+class Harmful:
+    """What a hostile file would run when it is read."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (eval, ("1 + 1",))
+
+
+def test_the_folded_mobilenet_at_hand_sees_what_is_in_a_photo(shared_data: Path) -> None:
+    """With the file's own classifier on top: free sample photos get the right ImageNet class."""
+    data = pytest.importorskip("skimage.data")
+    folder = shared_data / "weights" / "mobilenet_v2"
+    encoder = built(FOLDED)
+    load_weights(encoder, folder)
+    file = next(folder.glob("*.pt"))
+    state = torch.load(file, weights_only=True)
+    classifier = {name: value for name, value in state.items() if name.startswith("classifier")}
+    weight = next(value for value in classifier.values() if value.ndim > 1).flatten(1)
+    bias = next(value for value in classifier.values() if value.ndim == 1)
+    names = json.loads((shared_data / "weights" / "imagenet_classnames.json").read_text())
+    modality = ImageModality(ImageModalityConfig(size=224))
+    for photo, wanted in (
+        ("coffee", ("espresso", "cup")),
+        ("chelsea", ("cat", "tabby", "lynx")),
+        ("rocket", ("missile", "projectile")),
+    ):
+        picture = Image.fromarray(np.asarray(getattr(data, photo)()))
+        padded = modality.pad([modality.prepare(picture)])
+        features = encoded(encoder, torch.from_numpy(padded.values))
+        best = (features.mean(1) @ weight.T + bias)[0].topk(3).indices.tolist()
+        assert any(word in names[k].lower() for k in best for word in wanted), [names[k] for k in best]
