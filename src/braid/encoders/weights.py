@@ -71,9 +71,7 @@ def _check(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -
     wanted, given = (any("running_mean" in name for name in names) for names in (own, state))
     if wanted != given:
         place, setting = ("apart from", "false") if given else ("folded into", "true")
-        raise UserError(
-            f"{path}: batch norm is {place} its convolutions; set folded: {setting}, where the encoder has that setting"
-        )
+        raise UserError(f"{path}: batch norm is {place} its convolutions; this needs an encoder with folded: {setting}")
     if missing:
         raise UserError(
             f"{path} lacks {len(missing)} of {len(own)} parameters, first {missing[0]}; it is of another architecture"
