@@ -143,6 +143,7 @@ def write_bundle(
         _write_json(fresh / "model.json", {"format": FORMAT, **architecture})
         (fresh / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
+        os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
         _swap(fresh, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
