@@ -19,7 +19,17 @@ CAPTIONS = {
     "d.png": ["a boat", "a boat at sea", "the sea"],
 }
 SPLITS = {"a.png": "train", "b.png": "train", "c.png": "val", "d.png": "test"}
-FORMATS = ["jsonl", "csv, a caption a row", "csv, numbered captions", "coco", "coco folder", "karpathy", "flickr", "folder"]
+FORMATS = [
+    "jsonl",
+    "json",
+    "csv, a caption a row",
+    "csv, numbered captions",
+    "coco",
+    "coco folder",
+    "karpathy",
+    "flickr",
+    "folder",
+]
 
 
 def picture(path: Path, colour: str = "red") -> Path:
@@ -49,6 +59,9 @@ def write(kind: str, home: Path) -> Path:
         lines = [json.dumps({"image": n, "captions": t, "split": SPLITS[n]}) for n, t in CAPTIONS.items()]
         (home / "data.jsonl").write_text("\n".join(lines))
         return home / "data.jsonl"
+    if kind == "json":
+        (home / "data.json").write_text(json.dumps([{"image": n, "caption": t, "split": SPLITS[n]} for n, t in CAPTIONS.items()]))
+        return home / "data.json"
     if kind == "csv, a caption a row":
         rows = [{"photo": n, "title": text, "fold": SPLITS[n]} for n, texts in CAPTIONS.items() for text in texts]
         return rows_to_csv(home / "data.csv", rows)
@@ -173,7 +186,9 @@ def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
         ("header.csv", b"image,caption\n", "header.csv has a header and no rows"),
         ("latin.csv", b"image,caption\na.png,caf\xe9\n", "latin.csv is not UTF-8 text"),
         ("odd.csv", b"x,y\n1,2\n", "odd.csv: no column has a usual name (x, y); say which is which: --columns"),
-        ("what.bin", b"\0\1", "what.bin holds no data set that Braid knows; it reads a table (csv, tsv, jsonl)"),
+        ("what.bin", b"\0\1", "what.bin holds no data set that Braid knows; it reads a table (csv, tsv, jsonl, json)"),
+        ("list.json", b"[]", "list.json is no list of rows"),
+        ("list.json", b"[1]", "list.json: no row is a JSON object; write {column: value}"),
         ("captions_val.json", b'{"images": [{"file_name": "a"', "captions_val.json, line 1, is not JSON"),
         ("captions_val.json", b'{"images": [{"file_name": "a"}], "annotations": []}', "captions_val.json lacks 'id'"),
         ("bad.txt", b"\xff\xfe\x00", "bad.txt cannot be read as UTF-8 text"),
@@ -199,11 +214,14 @@ def test_columns_that_are_not_there_name_the_likely_one(tmp_path: Path) -> None:
 
 def test_an_unknown_split_lists_those_there_are(tmp_path: Path) -> None:
     dataset: Dataset = open_dataset(write("jsonl", tmp_path))
-    with pytest.raises(UserError, match=r"has no rows in split 'dev'; it has test \(1\), train \(2\), val \(1\)"):
+    with pytest.raises(
+        UserError, match=r"has no rows in split 'dev'; it has test \(1\), train \(2\), val \(1\); all takes every row"
+    ):
         dataset.split("dev")
+    assert dataset.split("all") == dataset.examples
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json"])
 def test_a_table_is_written_as_it_was_read(suffix: str, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"image": "a.png", "note": "one, \\"two\\"\\nthree"}\n{"image": "b.png", "note": ""}\n')
     table = read_table(tmp_path / "in.jsonl")

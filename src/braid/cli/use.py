@@ -55,6 +55,7 @@ def complete(
     model: ModelOption = "small",
     samples: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
     temperature: Annotated[float, typer.Option(help="Higher is wilder.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Choose among so many likeliest tokens; 0 takes all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Choose among the likeliest tokens that make up this share.")] = 0.9,
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
     json: JsonOption = False,
@@ -72,7 +73,7 @@ def complete(
 
     loaded = load(model)
     for number in range(samples):
-        config = GenerationConfig(method="sample", temperature=temperature, top_p=top_p, seed=seed + number)
+        config = GenerationConfig(method="sample", temperature=temperature, top_k=top_k, top_p=top_p, seed=seed + number)
         found = loaded.complete(text, config)
         if json:
             print_json({"id": str(number), "text": found.text, "confidence": round(found.confidence, 4)})

@@ -10,7 +10,7 @@ from braid.errors import UserError
 
 # The first that recognises a path reads it: the particular before the general.
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, str]], Dataset]], ...] = (
-    ("a table (csv, tsv, jsonl)", table.recognise, table.open_table),
+    ("a table (csv, tsv, jsonl, json)", table.recognise, table.open_table),
     ("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
     ("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),
     ("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr),
@@ -32,10 +32,11 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     place = Path(path).expanduser()
     if not place.exists():
         raise UserError(f"{place} does not exist; check the path")
-    for candidate in (place, *_tables(place)):
-        for _, recognise, open_format in FORMATS:
-            if recognise(candidate):
-                return open_format(candidate, columns or {})
+    for _, recognise, open_format in FORMATS:
+        if recognise(place):
+            return open_format(place, columns or {})
+    for inside in _tables(place):
+        return table.open_table(inside, columns or {})
     known = "; ".join(name for name, _, _ in FORMATS)
     raise UserError(f"{place} holds no data set that Braid knows; it reads {known}")
 
@@ -43,4 +44,6 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
 def _tables(place: Path) -> list[Path]:
     """The only table of a folder stands for the folder."""
     inside = [file for file in sorted(place.iterdir()) if table.recognise(file)] if place.is_dir() else []
-    return inside if len(inside) == 1 else []
+    if len(inside) > 1:
+        raise UserError(f"{place} holds {len(inside)} tables; give one of them: {', '.join(file.name for file in inside)}")
+    return inside

@@ -39,15 +39,15 @@ class Dataset:
         return dict(Counter(example.split for example in self.examples))
 
     def split(self, name: str) -> tuple[Example, ...]:
-        """The rows of one split.
+        """The rows of one split; ``all`` takes every row.
 
         Raises:
             UserError: when there are none, with the splits there are.
         """
-        found = tuple(example for example in self.examples if example.split == name)
+        found = self.examples if name == "all" else tuple(example for example in self.examples if example.split == name)
         if not found:
             there = ", ".join(f"{split or 'unassigned'} ({count})" for split, count in sorted(self.splits.items()))
-            raise UserError(f"{self.path} has no rows in split {name!r}; it has {there or 'no rows at all'}")
+            raise UserError(f"{self.path} has no rows in split {name!r}; it has {there or 'no rows at all'}; all takes every row")
         return found
 
 

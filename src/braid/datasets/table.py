@@ -1,4 +1,4 @@
-"""Tables (csv, tsv, jsonl): columns recognised by name or mapped to roles."""
+"""Tables (csv, tsv, jsonl, json): columns recognised by name or mapped to roles."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from braid.config import did_you_mean
-from braid.datasets.dataset import BrokenRow, Dataset, file_finder, with_splits
+from braid.datasets.dataset import BrokenRow, Dataset, file_finder, head, read_json, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -26,7 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "split": ("split", "subset", "set", "fold"),
 }
 MANY = ("captions", "answers")  # roles that hold several texts
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
 
@@ -40,7 +40,7 @@ class Table:
 
 
 def recognise(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in SUFFIXES
+    return path.is_file() and path.suffix.lower() in SUFFIXES and (path.suffix != ".json" or head(path).lstrip()[:1] == "[")
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
@@ -71,30 +71,39 @@ def read_table(path: Path) -> Table:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     if not text.strip():
         raise UserError(f"{path} is empty; a table needs at least one row")
-    return (_read_jsonl if path.suffix.lower() == ".jsonl" else _read_csv)(path, text)
+    return {".jsonl": _read_jsonl, ".json": _read_json_list}.get(path.suffix.lower(), _read_csv)(path, text)
 
 
 def _read_jsonl(path: Path, text: str) -> Table:
-    rows: list[dict[str, Any] | BrokenRow] = []
-    columns: dict[str, None] = {}
+    rows: list[Any] = []
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
         try:
-            row = json.loads(line)
+            rows += [json.loads(line)] if line.strip() else []
         except json.JSONDecodeError as error:
-            rows.append(
-                BrokenRow(f"{path.name}, row {number}", f"is not JSON ({error.msg}, column {error.colno}); mend the line")
-            )
-            continue
-        if isinstance(row, dict):
-            columns.update(dict.fromkeys(row))
-            rows.append(row)
-        else:
-            rows.append(BrokenRow(f"{path.name}, row {number}", "is not a JSON object; write {column: value}"))
-    if not columns:
-        raise UserError(f"{path}: no row is a JSON object; the first: {next(row for row in rows).reason}")  # type: ignore[union-attr]
-    return Table(tuple(columns), tuple(rows), path)
+            reason = f"is not JSON ({error.msg}, column {error.colno}); mend the line"
+            rows.append(BrokenRow(f"{path.name}, row {number}", reason))
+    return _of_objects(path, rows)
+
+
+def _read_json_list(path: Path, text: str) -> Table:
+    rows = read_json(path)
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path} is no list of rows; write [{{column: value}}, ...]")
+    return _of_objects(path, rows)
+
+
+def _of_objects(path: Path, values: Sequence[Any]) -> Table:
+    """Rows of JSON objects; anything else is broken in its place."""
+    objects = [row for row in values if isinstance(row, dict)]
+    rows = [
+        row
+        if isinstance(row, dict | BrokenRow)
+        else BrokenRow(f"{path.name}, row {number}", "is not a JSON object; write {column: value}")
+        for number, row in enumerate(values, 1)
+    ]
+    if not objects:
+        raise UserError(f"{path}: no row is a JSON object; write {{column: value}}")
+    return Table(tuple(dict.fromkeys(name for row in objects for name in row)), tuple(rows), path)
 
 
 def _read_csv(path: Path, text: str) -> Table:
@@ -127,7 +136,9 @@ def write_table(table: Table, path: Path) -> None:
     fresh = path.with_name(path.name + ".part")
     rows = [row if isinstance(row, dict) else {} for row in table.rows]
     with open(fresh, "w", encoding="utf-8", newline="") as file:
-        if path.suffix.lower() == ".jsonl":
+        if path.suffix.lower() == ".json":
+            json.dump(rows, file, ensure_ascii=False, indent=1)
+        elif path.suffix.lower() == ".jsonl":
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         else:
             writer = csv.DictWriter(file, table.columns, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
