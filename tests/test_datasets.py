@@ -145,6 +145,12 @@ def test_without_splits_the_same_picture_stays_in_the_same_split(tmp_path: Path)
     assert all(places[example.id] == example.split for example in half.examples)
 
 
+def test_a_small_data_set_without_splits_can_be_trained_on(tmp_path: Path) -> None:
+    names = [picture(tmp_path / f"{k}.png").name for k in range(4)]
+    rows_to_csv(tmp_path / "data.csv", [{"image": name, "caption": "a thing"} for name in names])
+    assert open_dataset(tmp_path / "data.csv").splits == {"train": 3, "val": 1}
+
+
 def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     lines = [

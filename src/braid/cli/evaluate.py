@@ -40,11 +40,11 @@ def evaluate(
     from braid.evaluation import evaluate as score
 
     loaded = load(model)
+    chosen = loaded.task(task, beam)
     dataset = open_dataset(data, parse_columns(columns))
     if strict and dataset.broken:
         raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
     examples = dataset.split(split)[: limit or None]
-    chosen = loaded.task(task, beam)
     figures, answers = score(
         loaded.runtime,
         loaded.collator,
