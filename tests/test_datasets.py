@@ -136,7 +136,7 @@ def test_lines_of_text(tmp_path: Path) -> None:
 
 
 def test_without_splits_the_same_picture_stays_in_the_same_split(tmp_path: Path) -> None:
-    names = [picture(tmp_path / f"{k}.png").name for k in range(60)]
+    names = [picture(tmp_path / f"{k}.png").name for k in range(300)]
     rows_to_csv(tmp_path / "all.csv", [{"image": name, "caption": "a thing"} for name in names])
     rows_to_csv(tmp_path / "half.csv", [{"image": name, "caption": "a thing"} for name in names[::2]])
     whole, half = open_dataset(tmp_path / "all.csv"), open_dataset(tmp_path / "half.csv")
