@@ -57,7 +57,8 @@ def main() -> None:
     how = (
         f"Scenes of 96 x 96 pixels, seed {chosen.seed}, {chosen.epochs} epoch(s) of {ROWS['vqa']:,} questions (4 a picture) or "
         f"{ROWS['captioning']:,} pictures with 5 captions each; greedy; tokenizer of the metrics ptb; 1,000 test questions, "
-        "500 test pictures, and as many with colour-shape pairs that training never shows. Minutes are of two cores with other work beside."
+        "500 test pictures, and as many with colour-shape pairs that training never shows. Minutes are of two cores with other "
+        "work beside."
     )
     columns = ["task", "model", "inputs", "metric", "test", "unseen pairs", "parameters", "minutes"]
     rows = []
