@@ -7,7 +7,7 @@ import numpy as np
 
 from braid.config import did_you_mean
 from braid.datasets.dataset import Dataset
-from braid.datasets.scenes.world import SPLITS, Scenes
+from braid.datasets.scenes.world import MOST_OBJECTS, SPLITS, Scenes
 from braid.errors import UserError
 from braid.records import Example
 
@@ -30,9 +30,12 @@ class ScenePicture:
         return pixels if dtype is None else pixels.astype(dtype)
 
 
-def scene_examples(task: str, split: str, number: int, seed: int = 0, size: int = 64) -> tuple[Example, ...]:
+def scene_examples(
+    task: str, split: str, number: int, seed: int = 0, size: int = 64, objects: int = MOST_OBJECTS
+) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share a picture) or ``classification`` (image, text, label: the shape of the largest object).
+    A scene has 1 to ``objects`` objects.
 
     A row depends on the task, the split, the seed and its own place, never on ``number``.
 
@@ -41,7 +44,7 @@ def scene_examples(task: str, split: str, number: int, seed: int = 0, size: int 
     """
     if task not in TASKS:
         raise UserError(f"scenes have no task {task!r}; {did_you_mean(task, TASKS)}")
-    world = Scenes(seed, size)
+    world = Scenes(seed, size, objects)
     if task == "vqa":
         return _questions(world, split, number)
     return tuple(_described(world, task, split, k) for k in range(number))
@@ -80,7 +83,7 @@ def open_scenes(spec: str) -> Dataset:
     where = f"scenes:{spec.removeprefix('scenes').removeprefix(':')}"
     if task not in TASKS:
         raise UserError(f"{where}: the task is {task!r}; {did_you_mean(task, TASKS)}")
-    chosen = {**ROWS, "seed": 0, "size": 64}
+    chosen = {**ROWS, "seed": 0, "size": 64, "objects": MOST_OBJECTS}
     for setting in filter(None, settings):
         name, _, value = (side.strip() for side in setting.partition("="))
         if name not in chosen:
@@ -88,5 +91,9 @@ def open_scenes(spec: str) -> Dataset:
         if not value.isascii() or not value.isdigit():
             raise UserError(f"{where}: {name} is {value!r}; give a whole number, such as {name}={chosen[name]}")
         chosen[name] = int(value)
-    rows = [row for split in SPLITS for row in scene_examples(task, split, chosen[split], chosen["seed"], chosen["size"])]
+    rows = [
+        row
+        for split in SPLITS
+        for row in scene_examples(task, split, chosen[split], chosen["seed"], chosen["size"], chosen["objects"])
+    ]
     return Dataset(where, "scenes (procedural)", tuple(rows))
