@@ -4,8 +4,8 @@
     python benchmarks/fusion_on_scenes.py --tasks vqa --epochs 2
 
 A control is the same architecture without one encoder, trained on the same rows for as many steps with the same seed.
-classic() starts from random weights, and takes to its questions the image encoder that learned to caption; small() takes
-its image encoder from the built-in model, frozen, on pictures twice as large.
+Every model captions first, then answers: to its questions it takes the words, the image encoder (frozen from then on) and the
+decoder of its own captioning run. classic() begins with random weights, small() with the built-in model's image encoder.
 Test and compositional splits: no model was chosen on them.
 """
 
@@ -27,21 +27,21 @@ ROWS = {"captioning": 6_000, "vqa": 20_000}
 
 
 def settings(task: str, model: str, inputs: tuple[str, ...], train: int, epochs: int, seed: int, output: Path) -> dict[str, Any]:
-    preset = classic(inputs) if model == "classic" else small(inputs)
-    frozen = {"encoders.image": "small"} if model == "small" and "image" in inputs else {}
-    captioner = output / "captioning-classic-image"
-    lent = {"encoders.image": str(captioner)} if (task, model) == ("vqa", "classic") and "image" in inputs else frozen
+    captioner = str(run_folder(output, "captioning", model, inputs) / "best")
+    parts = ["decoders.text", *(["encoders.image", "projections.image"] if "image" in inputs else [])]
+    first = {"encoders.image": "small"} if model == "small" and "image" in inputs else {}
+    scales = {"encoders.image": 0.3 if task == "captioning" else 0.0} if first or (task == "vqa" and "image" in inputs) else {}
     return {
         "task": task,
         "data": {"path": DATA[task].format(train=train)},
-        "model": to_dict(preset),
-        "initialize": lent,
+        "model": to_dict((classic if model == "classic" else small)(inputs)),
+        "initialize": first if task == "captioning" else dict.fromkeys(parts, captioner),
         "inputs": {
             "image": {"kind": "image", "size": 192 if model == "small" else 96},
-            "prompt": {"kind": "text", "max_length": 32},
+            "prompt": {"kind": "text", "max_length": 64},
         },
-        "tokenizer": {"vocab_size": 1000},
-        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 100, "scales": dict.fromkeys(frozen, 0)},
+        "tokenizer": {"vocab_size": 1000} if task == "captioning" else {"bundle": captioner},
+        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 100, "scales": scales},
         "evaluation": {"limit": 400},
         "epochs": epochs,
         "batch_size": 64 if task == "vqa" else 32,
@@ -50,6 +50,10 @@ def settings(task: str, model: str, inputs: tuple[str, ...], train: int, epochs:
         "label_smoothing": 0.0,
         "seed": seed,
     }
+
+
+def run_folder(output: Path, task: str, model: str, inputs: tuple[str, ...]) -> Path:
+    return output / f"{task}-{model}-{'-'.join(inputs)}"
 
 
 def main() -> None:
@@ -72,7 +76,7 @@ def main() -> None:
         for model in chosen.models:
             for name, inputs in INPUTS.items():
                 config = settings(task, model, inputs, ROWS[task], chosen.epochs, chosen.seed, chosen.output)
-                run = trained(config, chosen.output / f"{task}-{model}-{'-'.join(inputs)}")
+                run = trained(config, run_folder(chosen.output, task, model, inputs))
                 test, unseen = (scored(run.folder, task, config["data"]["path"], split) for split in ("test", "compositional"))
                 size = f"{run.parameters / 1e6:.1f} M"
                 rows.append([task, model, name, METRIC[task], test[METRIC[task]], unseen[METRIC[task]], size, run.minutes])
