@@ -5,7 +5,7 @@
 
 A control is the same architecture without one encoder, trained on the same rows for as many steps with the same seed.
 Every model captions first, then answers: to its questions it takes the words, the image encoder (frozen from then on) and the
-decoder of its own captioning run. classic() begins with random weights, small() with the built-in model's image encoder.
+decoder of its own captioning run. classic() begins with random weights, small() with the built-in model's image encoder, frozen.
 Test and compositional splits: no model was chosen on them.
 """
 
@@ -30,7 +30,7 @@ def settings(task: str, model: str, inputs: tuple[str, ...], train: int, epochs:
     captioner = str(run_folder(output, "captioning", model, inputs) / "best")
     parts = ["decoders.text", *(["encoders.image", "projections.image"] if "image" in inputs else [])]
     first = {"encoders.image": "small"} if model == "small" and "image" in inputs else {}
-    scales = {"encoders.image": 0.3 if task == "captioning" else 0.0} if first or (task == "vqa" and "image" in inputs) else {}
+    frozen = first if task == "captioning" else parts[1:2]
     return {
         "task": task,
         "data": {"path": DATA[task].format(train=train)},
@@ -41,13 +41,13 @@ def settings(task: str, model: str, inputs: tuple[str, ...], train: int, epochs:
             "prompt": {"kind": "text", "max_length": 64},
         },
         "tokenizer": {"vocab_size": 1000} if task == "captioning" else {"bundle": captioner},
-        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 100, "scales": scales},
+        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 100, "scales": dict.fromkeys(frozen, 0)},
         "evaluation": {"limit": 400},
         "epochs": epochs,
         "batch_size": 64 if task == "vqa" else 32,
         "workers": 1,
         "precision": "bfloat16",
-        "label_smoothing": 0.0,
+        "objective": {"kind": "likelihood", "label_smoothing": 0.0},
         "seed": seed,
     }
 

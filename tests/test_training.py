@@ -135,7 +135,7 @@ def test_accumulated_steps_are_one_large_step(tmp_path: Path) -> None:
     found = {}
     for size, parts in ((64, 1), (16, 4)):
         config = run_from(
-            {**TINY, **settings, "label_smoothing": 0.0, "epochs": 1, "batch_size": size},
+            {**TINY, **settings, "objective": {"kind": "likelihood", "label_smoothing": 0.0}, "epochs": 1, "batch_size": size},
             [f"optimizer.accumulation={parts}", "optimizer.clip=0"],
         )
         train(config, tmp_path / str(size))

@@ -22,7 +22,7 @@ from braid.encoders import (
     TransformerTextEncoderConfig,
     ViTEncoderConfig,
 )
-from braid.fusions import AttentionFusionConfig, ConcatFusionConfig, FusionConfig, WeightedFusionConfig
+from braid.fusions import AttentionFusionConfig, ConcatFusionConfig, FusionConfig, TransformerFusionConfig, WeightedFusionConfig
 from braid.modalities import ImageModalityConfig, Modality, TextModalityConfig, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
@@ -48,6 +48,7 @@ FUSIONS: dict[str, FusionConfig] = {
     "concat sequences": ConcatFusionConfig(over="sequences"),
     "weighted": WeightedFusionConfig(),
     "attention": AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
+    "transformer": TransformerFusionConfig(depth=1, heads=2, dropout=0.0),
 }
 DECODERS: dict[str, DecoderConfig] = {
     "transformer": tiny().decoders["text"],

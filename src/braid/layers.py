@@ -187,14 +187,21 @@ def sequence_loss(
     head: Callable[[Float[Tensor, "real width"]], Float[Tensor, "real vocab"]],
     target: Padded,
     label_smoothing: float = 0.0,
+    weights: Float[Tensor, "batch group"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy over the real tokens after <bos>; ``values[..., t, :]`` predicts token ``t + 1``.
+
+    ``weights`` multiply each text's part, negative ones too: with advantages for weights it is a policy gradient.
 
     ``head`` sees real positions only: the vocabulary is the widest product of a small decoder, and a third of a
     padded batch is padding.
     """
     real = target.mask[..., 1:]
-    return F.cross_entropy(head(values[..., :-1, :][real]).float(), target.values[..., 1:][real], label_smoothing=label_smoothing)
+    logits, tokens = head(values[..., :-1, :][real]).float(), target.values[..., 1:][real]
+    if weights is None:
+        return F.cross_entropy(logits, tokens, label_smoothing=label_smoothing)
+    losses = F.cross_entropy(logits, tokens, reduction="none", label_smoothing=label_smoothing)
+    return (losses * weights.unsqueeze(-1).expand(real.shape)[real]).mean()
 
 
 def reorder_cache(state: Mapping[str, Tensor], parents: Int[Tensor, "batch group"]) -> dict[str, Tensor]:

@@ -66,9 +66,15 @@ class RecurrentTextDecoder(nn.Module):
         self.output = nn.Linear(3 * width if looks else 2 * width, width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0) -> Float[Tensor, ""]:
-        """Mean cross-entropy of ``target`` [batch, group, length]."""
-        return sequence_loss(self._decode(fused, target.values), self._head, target, label_smoothing)
+    def loss(
+        self,
+        fused: Fused,
+        target: Padded,
+        label_smoothing: float = 0.0,
+        weights: Float[Tensor, "batch group"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy of ``target`` [batch, group, length], each text's part times its weight."""
+        return sequence_loss(self._decode(fused, target.values), self._head, target, label_smoothing, weights)
 
     def logits(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length vocab"]:
         """Teacher-forced: position ``t`` predicts token ``t + 1``."""

@@ -2,9 +2,10 @@
 
 from braid.fusions.attention import AttentionFusion, AttentionFusionConfig
 from braid.fusions.concat import ConcatFusionConfig, SequenceConcatFusion, VectorConcatFusion
+from braid.fusions.transformer import TransformerFusion, TransformerFusionConfig
 from braid.fusions.weighted import WeightedFusion, WeightedFusionConfig
 
-FusionConfig = AttentionFusionConfig | ConcatFusionConfig | WeightedFusionConfig
+FusionConfig = AttentionFusionConfig | ConcatFusionConfig | TransformerFusionConfig | WeightedFusionConfig
 
 __all__ = [
     "AttentionFusion",
@@ -12,6 +13,8 @@ __all__ = [
     "ConcatFusionConfig",
     "FusionConfig",
     "SequenceConcatFusion",
+    "TransformerFusion",
+    "TransformerFusionConfig",
     "VectorConcatFusion",
     "WeightedFusion",
     "WeightedFusionConfig",

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from braid.errors import UserError
-from braid.metrics.bleu import bleu, statistics
+from braid.metrics.bleu import bleu, bleu_statistics
 from braid.metrics.bootstrap import interval
 from braid.metrics.cider import Cider
 from braid.metrics.meteor import meteor
@@ -18,7 +18,7 @@ from braid.metrics.tokenizers import ngram_counts, tokenizer_named
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEANS = ("rouge-l", "cider", "cider-d", "meteor-exact-stem")
 
-__all__ = ["Cider", "CaptionScores", "ngram_counts", "score_captions", "tokenizer_named"]
+__all__ = ["Cider", "CaptionScores", "bleu", "bleu_statistics", "ngram_counts", "score_captions", "tokenizer_named"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def score_captions(
     for key, text in predictions.items():
         candidate, given = split(text), words[key]
         grams = ngram_counts(candidate)
-        rows.append(statistics(grams, len(candidate), counts[key], [len(reference) for reference in given]))
+        rows.append(bleu_statistics(grams, len(candidate), counts[key], [len(reference) for reference in given]))
         vector, others = cider.vector(grams), [cider.vector(reference) for reference in counts[key]]
         ciders = cider.cider(vector, others), cider.cider_d(vector, others)
         means.append([100 * rouge_l(candidate, given), *(100 * score for score in ciders), 100 * meteor(candidate, given)])

@@ -10,7 +10,7 @@ ORDER = 4
 TINY, SMALL = 1e-15, 1e-9  # COCO's: an item without a match scores almost zero, not zero
 
 
-def statistics(
+def bleu_statistics(
     candidate: Counter[tuple[str, ...]], length: int, references: Sequence[Counter[tuple[str, ...]]], lengths: Sequence[int]
 ) -> Float[np.ndarray, " statistics"]:
     """What BLEU adds up over items: matches of each order, candidate n-grams of each order, length, closest reference length."""

@@ -12,6 +12,7 @@ from braid.config import did_you_mean, from_dict, to_dict, with_overrides
 from braid.errors import UserError
 from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
 from braid.model import ModelConfig
+from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import PRESETS
 from braid.tasks import Task, task_named
 
@@ -86,6 +87,7 @@ class RunConfig:
     inputs: dict[str, ModalityConfig] = field(default_factory=default_inputs)
     outputs: dict[str, ModalityConfig] = field(default_factory=default_outputs)
     tokenizer: TokenizerConfig = TokenizerConfig()
+    objective: ObjectiveConfig = field(default_factory=LikelihoodConfig)
     optimizer: OptimizerConfig = OptimizerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     augmentation: Augmentation | None = None
@@ -96,7 +98,6 @@ class RunConfig:
     threads: int = 2
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    label_smoothing: float = 0.1
     input_dropout: dict[str, float] = field(default_factory=dict)  # chance that a row loses this input
     ema: float = 0.0  # decay of the weights' moving average; 0 keeps none
     checkpoint_steps: int = 100

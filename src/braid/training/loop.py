@@ -19,6 +19,7 @@ from braid.collate import Collated, collated
 from braid.config import to_dict
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
+from braid.objectives import Objective
 from braid.records import Batch
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
@@ -75,6 +76,7 @@ class Run:
     watcher: Watcher
     optimizer: torch.optim.AdamW
     average: MovingAverage
+    objective: Objective
     plan: Plan
     position: Position = field(default_factory=Position)
 
@@ -122,7 +124,8 @@ def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     config = setup.config
     optimizer = build_optimizer(setup.model, config.optimizer)
     plan = Plan(text_lengths(setup.train), picture_numbers(setup.train), config.batch_size, config.seed)
-    return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), plan)
+    objective = config.objective.build(config.task, setup.tokenizer, setup.train)
+    return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), objective, plan)
 
 
 def _epoch(run: Run) -> None:
@@ -157,7 +160,7 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
     for part in parts:
         for _, reason in part.broken:
             run.watcher.on_note(f"left out: {reason}")
-    total = sum(_backward(run, part.batch) / len(readable) for part in readable)
+    losses = [_backward(run, part) for part in readable]
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
     if readable and not torch.isfinite(norm):
         check_loss(norm, position.step, readable[0].batch.ids)
@@ -167,26 +170,29 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
     return {
         "step": position.step,
         "epoch": position.epoch,
-        "loss": round(total, 5),
+        **_mean(losses),
         "learning_rate": rate,
         "gradient_norm": round(float(norm), 4),
     }
 
 
-def _backward(run: Run, batch: Batch) -> float:
+def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
+    """Of each figure; a step of which no row could be read has a loss of 0."""
+    if not figures:
+        return {"loss": 0.0}
+    return {name: round(statistics.fmean(one[name] for one in figures), 5) for name in figures[0]}
+
+
+def _backward(run: Run, part: Collated) -> dict[str, float]:
+    """Add one batch's gradients; the loss, and what else the objective tells."""
     config = run.config
     run.model.train()
-    tensors = to_tensors(_dropped(batch, config, run.position.step), CPU)
+    tensors = to_tensors(_dropped(part.batch, config, run.position.step), CPU)
     with torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext():
-        loss = _loss(run, tensors, config.label_smoothing)
-    check_loss(loss, run.position.step, batch.ids)
+        loss, figures = run.objective(run.setup.model, tensors, part.samples)
+    check_loss(loss, run.position.step, part.batch.ids)
     (loss / config.optimizer.accumulation).backward()
-    return float(loss.detach())
-
-
-def _loss(run: Run, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-    output = run.config.task.decoder
-    return run.setup.model.decoder(output).loss(run.setup.model(batch), batch.targets[output], label_smoothing)
+    return {"loss": float(loss.detach()), **figures}
 
 
 def _dropped(batch: Batch, config: RunConfig, step: int) -> Batch:
@@ -231,7 +237,8 @@ def _evaluated(run: Run) -> dict[str, Any]:
     samples = [sample for sample in prepared(task, examples[:256]) if sample.targets]
     parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, config.evaluation.batch_size) if c.samples]
     with torch.no_grad():
-        loss = statistics.fmean(float(_loss(run, batch)) for batch in parts)
+        decoder = setup.model.decoder(task.decoder)
+        loss = statistics.fmean(float(decoder.loss(setup.model(batch), batch.targets[task.decoder])) for batch in parts)
     found = [reliance(setup.model, parts, task.decoder, name) for name in setup.interface.inputs]
     warnings = [same_answer(answers.predictions), *(one.warning for one in found if one)]
     for warning in filter(None, warnings if config.task.kind != "language_modelling" else []):
@@ -256,7 +263,7 @@ def _estimate(run: Run) -> Estimate:
     for _, part in zip(range(3), batches(run.setup.train, collator, run.plan, 0, 0, 0), strict=False):
         started = time.perf_counter()
         if part.samples:
-            _backward(run, part.batch)
+            _backward(run, part)
         seconds.append(time.perf_counter() - started)
     run.optimizer.zero_grad(set_to_none=True)
     for name, value in run.model.named_buffers():

@@ -1,0 +1,49 @@
+"""Single stream: all inputs end to end, every position reads every other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import nn
+
+from braid.layers import EncoderBlock, end_to_end, masked_mean
+from braid.records import Features, Fused
+
+
+@dataclass(frozen=True)
+class TransformerFusionConfig:
+    """``depth`` transformer blocks over all inputs at once (VisualBERT, arXiv:1908.03557); of a single input, they refine it."""
+
+    kind: Literal["transformer"] = "transformer"
+    depth: int = 2
+    heads: int = 4
+    dropout: float = 0.1
+
+    def build(self, inputs: Sequence[str], width: int) -> "TransformerFusion":
+        return TransformerFusion(self, inputs, width)
+
+
+class TransformerFusion(nn.Module):
+    """Begins as concatenation of sequences: each block's two residual branches start at zero (arXiv:2003.04887).
+
+    So a model that was trained with plain concatenation goes on from where it was.
+    """
+
+    def __init__(self, config: TransformerFusionConfig, inputs: Sequence[str], width: int) -> None:
+        super().__init__()
+        self.inputs = tuple(inputs)
+        self.width = width
+        self.marks = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in self.inputs})
+        self.blocks = nn.ModuleList(EncoderBlock(width, config.heads, config.dropout) for _ in range(config.depth))
+        for block in self.blocks:
+            for last in (cast(EncoderBlock, block).attention.output, cast(EncoderBlock, block).feed_forward[-1]):
+                nn.init.zeros_(cast(nn.Linear, last).weight)
+                nn.init.zeros_(cast(nn.Linear, last).bias)
+
+    def forward(self, features: Mapping[str, Features]) -> Fused:
+        values = torch.cat([features[name].values + self.marks[name] for name in self.inputs], 1)
+        mask = torch.cat([features[name].mask for name in self.inputs], 1)
+        for block in self.blocks:
+            values = block(values, mask.unsqueeze(1))
+        return Fused(values, mask, masked_mean(values, mask), end_to_end(features, self.inputs))

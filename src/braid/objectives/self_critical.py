@@ -1,0 +1,116 @@
+"""Self-critical training: texts that the model draws itself are made likelier the better a caption metric finds them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from braid.decoders import TextDecoder
+from braid.errors import UserError
+from braid.metrics import Cider, bleu, bleu_statistics, ngram_counts, tokenizer_named
+from braid.modalities import Tokenizer
+from braid.modalities.text import BOS, EOS, PAD
+from braid.model import Model
+from braid.records import Batch, Fused, Padded, Sample
+from braid.tasks import Task
+
+END = "<eos>"  # counted as a word, or texts learn to stop in mid-sentence
+
+
+@dataclass(frozen=True)
+class SelfCriticalConfig:
+    """Policy gradient on a caption metric (arXiv:1612.00563): ``samples`` texts are drawn a row, and a text's advantage is its
+    reward less the mean reward of the row's other texts (arXiv:2003.09971).
+
+    The reward is CIDEr-D (raw, 0..10) plus ``bleu_4`` times BLEU-4 (0..1) against the row's references.
+    """
+
+    kind: Literal["self_critical"] = "self_critical"
+    samples: int = 5
+    bleu_4: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise UserError(f"samples is {self.samples}; it must be at least 2, for each is compared with the others")
+
+    def build(self, task: Task, tokenizer: Tokenizer, samples: Sequence[Sample]) -> "SelfCritical":
+        return SelfCritical(self, task, tokenizer, samples)
+
+
+class SelfCritical:
+    """Document frequencies are those of all training references; <eos> counts as a word of a text that ended."""
+
+    def __init__(self, config: SelfCriticalConfig, task: Task, tokenizer: Tokenizer, samples: Sequence[Sample]) -> None:
+        self.config = config
+        self.output = task.decoder
+        self.max_length = task.generation.max_length
+        self.tokenizer = tokenizer
+        self._words = tokenizer_named("ptb")
+        self._cider = Cider([ngram_counts(words) for words in self._references(sample)] for sample in samples)
+
+    def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
+        """The loss, and the mean reward of the texts drawn."""
+        fused, decoder = model(batch), model.decoder(self.output)
+        drawn = draw(decoder, fused, self.config.samples, self.max_length)
+        rewards = self.rewards(drawn, samples)
+        others = (rewards.sum(1, keepdims=True) - rewards) / (self.config.samples - 1)
+        advantage = torch.from_numpy(rewards - others).to(fused.values.device, torch.float32)
+        return decoder.loss(fused, drawn, weights=advantage), {"reward": float(rewards.mean())}
+
+    def rewards(self, drawn: Padded, samples: Sequence[Sample]) -> Float[np.ndarray, "batch group"]:
+        """The reward of every text drawn."""
+        tokens = drawn.values.cpu().numpy()
+        found = np.zeros(tokens.shape[:2])
+        for row, sample in enumerate(samples):
+            references = self._references(sample)
+            counts = [ngram_counts(words) for words in references]
+            vectors, lengths = [self._cider.vector(count) for count in counts], [len(words) for words in references]
+            for place, text in enumerate(tokens[row]):
+                words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (EOS in text)
+                grams = ngram_counts(words)
+                score = self._cider.cider_d(self._cider.vector(grams), vectors)
+                found[row, place] = score + self.config.bleu_4 * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
+        return found
+
+    def _references(self, sample: Sample) -> list[list[str]]:
+        return [[*self._words(text), END] for text in sample.references]
+
+
+@torch.no_grad()
+def draw(decoder: TextDecoder, fused: Fused, group: int, max_length: int) -> Padded:
+    """``group`` texts a row from the model's own distribution, without dropout: [batch, group, length], <bos> first.
+
+    The mask ends with <eos>, or with the last token of a text that ``max_length`` tokens did not end.
+    """
+    training = decoder.training
+    decoder.eval()
+    batch = fused.values.shape[0]
+    first = torch.zeros(batch, group, dtype=torch.int64, device=fused.values.device)
+    state = decoder.reorder(decoder.start(fused), first)
+    tokens = torch.full_like(first, BOS)
+    ended: Bool[Tensor, "batch group"] = torch.zeros_like(first, dtype=torch.bool)
+    written: list[Int[Tensor, "batch group"]] = [tokens]
+    masks = [~ended]
+    for _ in range(max_length):
+        logits, state = decoder.step(tokens, state)
+        logits = logits.float()
+        logits[..., [PAD, BOS]] = -torch.inf
+        masks.append(~ended)
+        tokens = _chosen(logits.softmax(-1)).masked_fill(ended, PAD)
+        written.append(tokens)
+        ended = ended | (tokens == EOS)
+        if ended.all():
+            break
+    decoder.train(training)
+    return Padded(torch.stack(written, 2), torch.stack(masks, 2))
+
+
+def _chosen(probabilities: Float[Tensor, "batch group vocab"]) -> Int[Tensor, "batch group"]:
+    """By inverse transform: one random number a text, where torch.multinomial draws one a word of the vocabulary."""
+    sums = probabilities.cumsum(-1)
+    place = torch.rand_like(sums[..., :1]) * sums[..., -1:]
+    return torch.searchsorted(sums, place, right=True).squeeze(-1).clamp(max=probabilities.shape[-1] - 1)
