@@ -5,12 +5,20 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braid.errors import UserError
-from braid.metrics import score_captions, tokenizer_named
+from braid.metrics import (
+    caption_diversity,
+    expected_calibration_error,
+    fit_calibration,
+    reliability,
+    score_captions,
+    tokenizer_named,
+)
 from braid.metrics.meteor import aligned
 from braid.metrics.rouge import longest_common
 
@@ -120,3 +128,35 @@ def test_what_cannot_be_scored_is_told(predictions: dict[str, str], references: 
     assert str(caught.value) == message
     with pytest.raises(UserError, match="there is no tokenizer 'ptp'; choose from characters, none, ptb .did you mean 'ptb'"):
         score_captions({"1": "a"}, {"1": ["a"]}, "ptp")
+
+
+def test_a_fitted_confidence_is_the_chance_of_being_right() -> None:
+    """Outcomes drawn from a known curve: the fit finds it, and its error is a fraction of the raw confidence's."""
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.5, 0.95, 4000)
+    truth = 1 / (1 + np.exp(-(3 * np.log(sure / (1 - sure)) - 3)))
+    scores = np.where(rng.random(4000) < truth, 2.0, 1.0) + 1e-3 * rng.random(4000)
+    calibration = fit_calibration(sure.tolist(), np.where(scores > 1.5, scores, 0).tolist())
+    assert calibration.threshold in scores or calibration.threshold == 0
+    assert calibration.slope == pytest.approx(3, abs=0.3)
+    good = (scores > calibration.threshold).tolist()
+    bins = reliability([calibration.chance(one) for one in sure], good)
+    assert sum(one.count for one in bins) == 4000
+    assert expected_calibration_error(bins) < 0.02 < expected_calibration_error(reliability(sure.tolist(), good))
+    with pytest.raises(UserError) as caught:
+        fit_calibration([0.5] * 30, [1.0] * 30)
+    assert str(caught.value) == (
+        "30 rows, 0 of them better than the median, are too few to fit a confidence on; give 20 or more that differ"
+    )
+
+
+def test_ece_by_hand() -> None:
+    bins = reliability([0.05, 0.05, 0.95, 1.0], [False, True, True, True])
+    assert [(one.low, one.count, one.accuracy) for one in bins] == [(0.0, 2, 0.5), (0.9, 2, 1.0)]
+    assert expected_calibration_error(bins) == pytest.approx((2 * 0.45 + 2 * 0.025) / 4)
+
+
+def test_diversity_by_hand() -> None:
+    found = caption_diversity(["a dog runs", "a dog runs.", "a cat"], ["A dog runs", "a bird"])
+    assert found == pytest.approx({"distinct-1": 50.0, "distinct-2": 60.0, "different": 200 / 3, "novel": 100 / 3})
+    assert "novel" not in caption_diversity(["a dog"])

@@ -154,9 +154,19 @@ def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) ->
     """Put measured figures into a saved model's data card."""
     rounded = {name: round(value, 2) for name, value in scores.items()}
     card = replace(bundle.interface.card, scores=rounded, scored_on=scored_on)
+    write_interface(bundle, replace(bundle.interface, card=card))
+
+
+def write_task(bundle: Bundle, task: Any) -> None:
+    """Change the settings with which a saved model does one of its tasks."""
+    tasks = {**bundle.interface.tasks, task.kind: to_dict(task)}
+    write_interface(bundle, replace(bundle.interface, tasks=tasks))
+
+
+def write_interface(bundle: Bundle, interface: Interface) -> None:
     path = bundle.folder / "interface.json"
     fresh = path.with_suffix(".part")
-    _write_json(fresh, {"format": FORMAT, **to_dict(replace(bundle.interface, card=card))})
+    _write_json(fresh, {"format": FORMAT, **to_dict(interface)})
     os.replace(fresh, path)
 
 

@@ -4,9 +4,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from braid.collate import Collated, Collator, collated
 from braid.errors import UserError
 from braid.generation import Runtime
+from braid.metrics import (
+    Calibration,
+    ReliabilityBin,
+    expected_calibration_error,
+    fit_calibration,
+    reliability,
+    score_captions,
+)
 from braid.records import Example, Prediction, Sample
 from braid.tasks import Task
 
@@ -71,3 +81,32 @@ def evaluate(
     if not answers.predictions:
         raise UserError(f"none of {len(samples)} rows could be read; the first: {answers.broken[0][1]}")
     return dict(task.score(answers.predictions, answers.samples, tokenizer)), answers
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """A confidence fitted on half of the rows, and how far it is off on the others, ``num_samples`` of them; ECE in 0..1."""
+
+    calibration: Calibration
+    error_before: float
+    error: float
+    bins: tuple[ReliabilityBin, ...]
+    num_samples: int
+
+
+def calibrate(answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
+    """Fit the chance that a caption is good on a random half of ``answers`` (raw confidences), and measure it on the other.
+
+    Good means a CIDEr of its own above the median of the first half; document frequencies are those of all rows.
+    """
+    texts = {prediction.id: prediction.text or "" for prediction in answers.predictions}
+    items = score_captions(texts, {sample.id: sample.references for sample in answers.samples}, tokenizer).items
+    scores = np.array([items[prediction.id]["cider"] for prediction in answers.predictions])
+    sure = np.array([prediction.confidence for prediction in answers.predictions])
+    order = np.random.default_rng(seed).permutation(len(scores))
+    first, second = order[: len(order) // 2], order[len(order) // 2 :]
+    calibration = fit_calibration(sure[first].tolist(), scores[first].tolist())
+    good = (scores[second] > calibration.threshold).tolist()
+    bins = reliability([calibration.chance(confidence) for confidence in sure[second]], good)
+    before = expected_calibration_error(reliability(sure[second].tolist(), good))
+    return CalibrationReport(calibration, before, expected_calibration_error(bins), tuple(bins), len(second))

@@ -38,6 +38,7 @@ def evaluate(
     from braid.bundle import write_scores
     from braid.datasets import open_dataset
     from braid.evaluation import evaluate as score
+    from braid.metrics import caption_diversity
 
     loaded = load(model)
     chosen = loaded.task(task, beam)
@@ -65,6 +66,10 @@ def evaluate(
     if record:
         measured = f"{Path(data).name} {split}, {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
         write_scores(loaded.bundle, {name: value for name, value in figures.items() if name != "num_samples"}, measured)
+    if task == "captioning":
+        trained_on = (e for e in dataset.examples if e.split == "train" and split not in ("train", "all"))
+        known = (text for example in trained_on for text in example.fields.get("captions", ()))
+        figures |= caption_diversity([prediction.text or "" for prediction in answers.predictions], known, tokenizer)
     if json:
         print_json({**figures, "num_samples": int(figures["num_samples"])})
         return

@@ -1,6 +1,6 @@
 """Pure functions (predictions, references) -> figures, without Java or downloads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,9 @@ from jaxtyping import Float
 from braid.errors import UserError
 from braid.metrics.bleu import bleu, bleu_statistics
 from braid.metrics.bootstrap import interval
+from braid.metrics.calibration import Calibration, ReliabilityBin, expected_calibration_error, fit_calibration, reliability
 from braid.metrics.cider import Cider
+from braid.metrics.diversity import distinct, share_novel
 from braid.metrics.meteor import meteor
 from braid.metrics.rouge import rouge_l
 from braid.metrics.tokenizers import ngram_counts, tokenizer_named
@@ -18,7 +20,21 @@ from braid.metrics.tokenizers import ngram_counts, tokenizer_named
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEANS = ("rouge-l", "cider", "cider-d", "meteor-exact-stem")
 
-__all__ = ["Cider", "CaptionScores", "bleu", "bleu_statistics", "ngram_counts", "score_captions", "tokenizer_named"]
+__all__ = [
+    "Calibration",
+    "CaptionScores",
+    "Cider",
+    "ReliabilityBin",
+    "bleu",
+    "bleu_statistics",
+    "caption_diversity",
+    "expected_calibration_error",
+    "fit_calibration",
+    "ngram_counts",
+    "reliability",
+    "score_captions",
+    "tokenizer_named",
+]
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,20 @@ def score_captions(
         ciders = cider.cider(vector, others), cider.cider_d(vector, others)
         means.append([100 * rouge_l(candidate, given), *(100 * score for score in ciders), 100 * meteor(candidate, given)])
     return CaptionScores(tuple(predictions), np.array(rows), np.array(means))
+
+
+def caption_diversity(texts: Sequence[str], known: Iterable[str] = (), tokenizer: str = "ptb") -> dict[str, float]:
+    """x100: ``distinct-1`` and ``distinct-2``, ``different`` (captions that differ, of all) and, given the captions that were
+    trained on, ``novel`` (captions that are none of them)."""
+    split = tokenizer_named(tokenizer)
+    words = [split(text) for text in texts]
+    counts = [ngram_counts(one, longest=2) for one in words]
+    found = {f"distinct-{order}": distinct(counts, order) for order in (1, 2)}
+    found["different"] = len({tuple(one) for one in words}) / max(len(words), 1)
+    seen = {tuple(split(text)) for text in known}
+    if seen:
+        found["novel"] = share_novel(words, seen)
+    return {name: 100 * value for name, value in found.items()}
 
 
 def _check(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:

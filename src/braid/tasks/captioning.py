@@ -1,22 +1,24 @@
 """Captioning: a picture -> a sentence, scored by the official caption metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime, write_text
-from braid.metrics import score_captions
+from braid.metrics import Calibration, score_captions
 from braid.records import Batch, Example, Prediction, Sample
 
 
 @dataclass(frozen=True)
 class Captioning:
-    """``prompt`` is what the text encoder of a model reads that has one."""
+    """``prompt`` is what the text encoder of a model reads that has one. With a ``calibration``, confidence is the chance that
+    a caption is good; without, the mean probability of its tokens."""
 
     kind: Literal["captioning"] = "captioning"
     prompt: str = "describe the picture"
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+    calibration: Calibration | None = None
 
     decoder: ClassVar[str] = "text"
     best: ClassVar[str] = "cider-d"
@@ -32,7 +34,10 @@ class Captioning:
         return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
-        return write_text(runtime.decoder(self.decoder), batch, runtime.tokenizer, self.generation)
+        found = write_text(runtime.decoder(self.decoder), batch, runtime.tokenizer, self.generation)
+        if self.calibration is None:
+            return found
+        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Corpus figures x100 and ``num_samples``; see ``braid.metrics``."""

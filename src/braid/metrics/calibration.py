@@ -1,0 +1,80 @@
+"""Is a confidence of 0.8 right eight times in ten? Fitting it, and measuring it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from braid.errors import UserError
+
+BINS = 10  # of equal width, as is usual (arXiv:1706.04599)
+STEPS = 50  # of Newton's method, which needs about six
+RIDGE = 1e-4  # keeps the slope finite where the scores separate good from bad
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The chance that a caption is good: 1 / (1 + exp(-(``slope`` x + ``intercept``))), x the logit of its raw confidence
+    (Platt 1999). Good means a CIDEr of its own, x100, above ``threshold``."""
+
+    slope: float
+    intercept: float
+    threshold: float
+
+    def chance(self, confidence: float) -> float:
+        """From the mean token probability to the chance of being good, both in 0..1."""
+        return float(1 / (1 + np.exp(-(self.slope * _logit(confidence) + self.intercept))))
+
+
+def fit_calibration(confidences: Sequence[float], scores: Sequence[float]) -> Calibration:
+    """Logistic regression of "better than the median score" on the logit of the confidence, by Newton's method.
+
+    Raises:
+        UserError: with fewer than 20 rows, or where no score is above the median.
+    """
+    threshold = float(np.median(scores))
+    good = np.asarray(scores) > threshold
+    if len(good) < 20 or not good.any():
+        told = f"{len(good)} rows, {good.sum()} of them better than the median"
+        raise UserError(f"{told}, are too few to fit a confidence on; give 20 or more that differ")
+    given = np.stack([[_logit(confidence) for confidence in confidences], np.ones(len(good))], 1)
+    weights = np.zeros(2)
+    for _ in range(STEPS):
+        chance = 1 / (1 + np.exp(-given @ weights))
+        gradient = given.T @ (good - chance) - RIDGE * weights
+        curvature = (given * (chance * (1 - chance))[:, None]).T @ given + RIDGE * np.eye(2)
+        weights = weights + np.linalg.solve(curvature, gradient)
+    return Calibration(float(weights[0]), float(weights[1]), threshold)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The rows whose confidence lies in one tenth of 0..1: how sure they are on average, and how often they are right."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidences: Sequence[float], right: Sequence[bool]) -> list[ReliabilityBin]:
+    """The bins that hold anything, from unsure to sure."""
+    sure, good = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
+    return [
+        ReliabilityBin(k / BINS, (k + 1) / BINS, int(inside.sum()), float(sure[inside].mean()), float(good[inside].mean()))
+        for k in range(BINS)
+        if (inside := place == k).any()
+    ]
+
+
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """ECE (arXiv:1706.04599): the gap between confidence and accuracy, averaged over rows, in 0..1."""
+    rows = sum(one.count for one in bins)
+    return sum(one.count * abs(one.confidence - one.accuracy) for one in bins) / max(rows, 1)
+
+
+def _logit(chance: float) -> float:
+    inside = min(max(chance, 1e-6), 1 - 1e-6)
+    return float(np.log(inside / (1 - inside)))

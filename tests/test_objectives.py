@@ -1,0 +1,113 @@
+"""What training minimises: rewards, the texts that are drawn for them, and that they rise."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import variants
+from braid.modalities.text import BOS, EOS, PAD
+from braid.model import Model
+from braid.objectives import SelfCritical, SelfCriticalConfig
+from braid.objectives.self_critical import draw
+from braid.records import Batch, Fused, Padded, Sample
+from braid.runtime.torch import to_tensors
+from braid.tasks import Captioning
+from braid.training import Watcher, run_from, train
+from test_training import TINY, log, same_weights
+
+
+def _fused() -> tuple[Model, Batch, Fused]:
+    model = variants.build(variants.variants()["decoder transformer"])
+    batch = to_tensors(variants.collator()(variants.samples()).batch, torch.device("cpu"))
+    return model, batch, model(batch)
+
+
+def _objective(samples: tuple[Sample, ...], bleu_4: float = 0.0) -> SelfCritical:
+    return SelfCriticalConfig(samples=2, bleu_4=bleu_4).build(Captioning(), variants.tokenizer(), samples)
+
+
+def _padded(texts: list[list[int]]) -> Padded:
+    length = max(len(text) for text in texts)
+    values = torch.tensor([[BOS, *text, *[PAD] * (length - len(text))] for text in texts])
+    return Padded(values.unsqueeze(0), (values != PAD).unsqueeze(0))
+
+
+def test_texts_are_drawn_as_the_model_finds_them_likely() -> None:
+    model, _, fused = _fused()
+    decoder = model.decoder("text")
+    torch.manual_seed(0)
+    drawn = draw(decoder, fused, 4000, 1).values[0, :, 1]
+    logits = decoder.logits(fused, torch.full((fused.values.shape[0], 1, 1), BOS))[0, 0, 0]
+    logits[[PAD, BOS]] = -torch.inf
+    shares = torch.bincount(drawn, minlength=len(logits)) / 4000
+    assert 0.5 * (shares - logits.softmax(-1)).abs().sum() < 0.15  # total variation; 0.11 is chance with 320 tokens
+
+
+def test_a_drawn_text_ends_with_eos_and_is_masked_after_it() -> None:
+    model, _, fused = _fused()
+    model.train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model.decoder("text").embedding.tokens.weight[EOS] *= 8  # so that many texts end early
+    drawn = draw(model.decoder("text"), fused, 6, 12)
+    assert model.decoder("text").training
+    for tokens, mask in zip(drawn.values.flatten(0, 1).tolist(), drawn.mask.flatten(0, 1).tolist(), strict=True):
+        real = sum(mask)
+        assert mask == [True] * real + [False] * (len(mask) - real)
+        assert tokens[0] == BOS and EOS not in tokens[1 : real - 1] and not {PAD, BOS} & set(tokens[1:real])
+        assert tokens[real - 1] == EOS or real == len(tokens) == 13
+        assert set(tokens[real:]) <= {PAD}
+
+
+def test_the_reward_is_cider_d_where_ending_counts_as_a_word() -> None:
+    references = (("a red circle on a grey background", "one red circle"), ("two blue squares", "a pair of blue squares"))
+    samples = tuple(Sample(str(k), {}, references=texts) for k, texts in enumerate(references))
+    encode = variants.tokenizer().encode
+    whole = encode("one red circle")
+    rewards = _objective(samples).rewards(_padded([[*whole, EOS], whole]), samples[:1])[0]
+    assert rewards[0] > rewards[1] > 0
+    perfect = _padded([[*encode("a red circle on a grey background"), EOS]])
+    gain = _objective(samples, bleu_4=2.0).rewards(perfect, samples[:1]) - _objective(samples).rewards(perfect, samples[:1])
+    assert gain == pytest.approx(2.0, abs=1e-3)
+
+
+def test_weights_turn_the_loss_into_a_policy_gradient() -> None:
+    """The loss of weight w is w times the text's own, texts counting by their tokens; weight 1 is the plain loss."""
+    model, batch, fused = _fused()
+    decoder, target = model.decoder("text"), batch.targets["text"]
+    plain = decoder.loss(fused, target)
+    assert torch.allclose(decoder.loss(fused, target, weights=torch.ones(target.values.shape[:2])), plain)
+    weights = torch.randn(target.values.shape[:2])
+    logs = decoder.logits(fused, target.values)[:, :, :-1].log_softmax(-1)
+    losses = F.nll_loss(logs.flatten(0, 2), target.values[..., 1:].flatten(), reduction="none").view(logs.shape[:3])
+    real = target.mask[..., 1:]
+    expected = (losses * weights.unsqueeze(-1) * real).sum() / real.sum()
+    assert torch.allclose(decoder.loss(fused, target, weights=weights), expected, atol=1e-5)
+
+
+def test_self_critical_training_raises_its_reward_and_resumes_exactly(captioner: Path, tmp_path: Path) -> None:
+    settings = {
+        **TINY,
+        "tokenizer": {"bundle": str(captioner / "best")},
+        "initialize": dict.fromkeys(("encoders.image", "encoders.prompt", "fusion", "decoders.text"), str(captioner / "best")),
+        "objective": {"kind": "self_critical", "samples": 4, "bleu_4": 0.5},
+        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 2},
+        "checkpoint_steps": 5,
+    }
+    train(run_from({**settings, "epochs": 5}), tmp_path / "whole")
+    rewards = [record["reward"] for record in log(tmp_path / "whole") if "reward" in record]
+    assert np.mean(rewards[-6:]) > 1.1 * np.mean(rewards[:6])
+    half = run_from({**settings, "epochs": 5})
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["step"] == 17:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(half, tmp_path / "stopped", watcher=Watcher(on_step=stop))
+    train(half, tmp_path / "stopped", resume=True)
+    assert same_weights(tmp_path / "whole" / "last", tmp_path / "stopped" / "last")
