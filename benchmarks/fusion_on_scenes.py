@@ -46,6 +46,7 @@ def settings(task: str, model: str, inputs: tuple[str, ...], train: int, epochs:
         "epochs": epochs,
         "batch_size": 64 if task == "vqa" else 32,
         "workers": 1,
+        "threads": 1,
         "precision": "bfloat16",
         "objective": {"kind": "likelihood", "label_smoothing": 0.0},
         "seed": seed,
@@ -68,7 +69,7 @@ def main() -> None:
         f"Scenes of 96 x 96 pixels with one or two objects, seed {chosen.seed}; {chosen.epochs} epoch(s) of {ROWS['vqa']:,} "
         f"questions (4 a picture) or {ROWS['captioning']:,} pictures with 5 captions each; greedy; tokenizer of the metrics ptb; "
         "1,000 test questions, 500 test pictures, and as many with colour-shape pairs that training never shows. Minutes are of "
-        "two cores with other work beside."
+        "one core with other work beside."
     )
     columns = ["task", "model", "inputs", "metric", "test", "unseen pairs", "parameters", "minutes"]
     rows = []
