@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -97,8 +98,9 @@ def test_evaluate_and_score_agree(braid: Braid, captioner: Path, tmp_path: Path)
     )
     assert ran.code == 0, ran.err
     (figures,) = lines(ran)
-    names = [*(f"bleu-{n}" for n in range(1, 5)), "rouge-l", "cider", "cider-d", "meteor-exact-stem", "num_samples"]
-    assert list(figures) == names
+    names = {*(f"bleu-{n}" for n in range(1, 5)), "rouge-l", "cider", "cider-d", "meteor-exact-stem", "num_samples"}
+    assert set(figures) == names | {"distinct-1", "distinct-2", "different", "novel"}
+    assert 0 <= figures.pop("novel") <= 100  # the training captions are known to evaluate alone
     assert figures["num_samples"] == 12
     assert isinstance(figures["num_samples"], int)
     from braid.datasets import open_dataset
@@ -110,6 +112,27 @@ def test_evaluate_and_score_agree(braid: Braid, captioner: Path, tmp_path: Path)
     table = braid(*score)
     assert "95% interval" in table.out
     assert f"{figures['cider-d']:.2f}" in table.out
+
+
+def test_calibrate_writes_a_confidence_that_caption_then_tells(
+    braid: Braid, captioner: Path, photos: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(captioner / "best", tmp_path / "model")
+    raw = lines(braid("caption", photos, "-m", tmp_path / "model", "--json"))
+    data = "scenes:captioning,train=1,val=60,test=1,compositional=1,size=32"
+    ran = braid("calibrate", tmp_path / "model", "--data", data, "--json")
+    assert ran.code == 0, ran.err
+    (report,) = lines(ran)
+    assert report["num_samples"] == 30 == sum(one["count"] for one in report["bins"])  # type: ignore[attr-defined]
+    told = lines(braid("caption", photos, "-m", tmp_path / "model", "--json"))
+    for before, after in zip(raw, told, strict=True):
+        odds = float(before["confidence"]) / (1 - float(before["confidence"]))  # type: ignore[arg-type]
+        chance = 1 / (1 + math.exp(-(report["slope"] * math.log(odds) + report["intercept"])))  # type: ignore[operator]
+        assert after["confidence"] == pytest.approx(chance, abs=0.02)  # what caption prints is rounded
+    assert "that it was not fitted on" in braid("calibrate", tmp_path / "model", "--data", data).out
+    few = braid("calibrate", tmp_path / "model", "--data", data.replace("val=60", "val=8"))
+    assert few.code == 1
+    assert "are too few to fit a confidence on; give 20 or more that differ" in few.err
 
 
 def test_record_writes_the_figures_into_the_card(braid: Braid, captioner: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def captions(
 
         braid score captions --predictions mine.json --references truth.json --tokenizer characters --json
     """
-    from braid.metrics import score_captions
+    from braid.metrics import caption_diversity, score_captions
 
     guesses, truths = read_predictions(predictions), read_references(references)
     unscored = [key for key in truths if key not in guesses]
@@ -35,10 +35,12 @@ def captions(
     scores = score_captions(guesses, truths, tokenizer)
     if per_item is not None:
         per_item.write_text(json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    diversity = caption_diversity(list(guesses.values()), tokenizer=tokenizer)
     if json:
-        print_json({**scores.figures, "num_samples": int(scores.figures["num_samples"])})
+        print_json({**scores.figures, **diversity, "num_samples": int(scores.figures["num_samples"])})
         return
     rows = [[name, f"{scores.figures[name]:.2f}", f"{low:.2f} to {high:.2f}"] for name, (low, high) in scores.intervals.items()]
+    rows += [[name, f"{value:.2f}", ""] for name, value in diversity.items()]
     title = f"{predictions}: {len(guesses)} captions, tokenizer {tokenizer}"
     print_table(title, ["metric", "x100", "95% interval"], rows, ["x100", "95% interval"])
 
