@@ -7,6 +7,7 @@ from braid.errors import UserError
 from braid.report.description import Description, Part
 
 STYLES = (
+    ("terminal", "#fffdf9", "#6b645a"),
     ("encoder", "#e3edf7", "#0072b2"),
     ("projection", "#f4f2ee", "#8a8378"),
     ("fusion", "#fbeadd", "#d55e00"),
@@ -26,14 +27,14 @@ def flowchart(description: Description) -> str:
     arrows: list[str] = []
     by_name = {part.name: part for part in description.parts}
     for k, (name, modality) in enumerate(description.inputs.items()):
-        nodes.append(f"    input{k}([{_ends(name, modality)}])")
+        nodes.append(f"    input{k}([{_end(name, modality)}]):::terminal")
         nodes.append(f"    encoder{k}[{_box(by_name[f'encoders.{name}'])}]:::encoder")
         nodes.append(f"    projection{k}[{_box(by_name[f'projections.{name}'])}]:::projection")
         arrows.append(f"    input{k} --> encoder{k} --> projection{k} --> fusion")
     nodes.append(f"    fusion{{{{{_box(by_name['fusion'])}}}}}:::fusion")
     for k, (name, modality) in enumerate(description.outputs.items()):
         nodes.append(f"    decoder{k}[{_box(by_name[f'decoders.{name}'])}]:::decoder")
-        nodes.append(f"    output{k}([{_ends(name, modality)}])")
+        nodes.append(f"    output{k}([{_end(name, modality)}]):::terminal")
         arrows.append(f"    fusion --> decoder{k} --> output{k}")
     styles = [f"    classDef {name} fill:{fill},stroke:{stroke},color:#24211d" for name, fill, stroke in STYLES]
     return "\n".join(["flowchart LR", *nodes, *arrows, *styles])
@@ -46,9 +47,10 @@ def _box(part: Part) -> str:
     return _label(title, *_sizes(part.settings), f"{count(part.parameters)} parameters")
 
 
-def _ends(name: str, modality: dict[str, Any]) -> str:
-    """What goes in or comes out: its name in bold, its modality and sizes."""
-    return _label(name, modality["kind"], *_sizes({key: value for key, value in modality.items() if type(value) is int}))
+def _end(name: str, modality: dict[str, Any]) -> str:
+    """What goes in or comes out: its name in bold, its modality where that is another word, its sizes."""
+    kind = [modality["kind"]] if modality["kind"] != name else []
+    return _label(name, *kind, *_sizes({key: value for key, value in modality.items() if type(value) is int}))
 
 
 def _sizes(settings: dict[str, Any]) -> list[str]:

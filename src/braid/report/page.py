@@ -227,25 +227,39 @@ def _settings(run: LoggedRun) -> str:
 
 
 def comparison(runs: Sequence[LoggedRun]) -> str:
-    """One row a run: what differs, the figures of its best epoch, time and parameters; and the curves over each other."""
+    """One column a run: what differs, the figures of its best epoch (the best in bold), size and time; and the curves."""
     differing = differences(runs)
-    figures = ["val_loss", *dict.fromkeys(name for run in runs for name in run.figures)]
-    figures.sort(key=lambda name: name != runs[0].metric)
-    rows = []
-    for k, run in enumerate(runs):
-        swatch = f'<span class="swatch" style="background:{COLOURS[k % len(COLOURS)]}"></span>{escape(run.name)}'
-        measured = [figure(name, (run.best or {}).get(name)) for name in figures]
-        size = count(run.description.parameters) if run.description else ""
-        settings = [escape(values[k]) for values in differing.values()]
-        rows.append([swatch, *settings, *measured, str(run.best["epoch"] + 1) if run.best else "", size, duration(run.seconds)])
-    numeric = [*figures, "epoch", "parameters", "time"]
-    found = table(["run", *differing, *figures, "epoch", "parameters", "time"], rows, numeric)
+    found = _runs_table(runs, differing)
     odd = judged_alike(runs)
     if odd:
         found += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
     elif not differing:
         found += '<p class="caution">These runs have the same settings.</p>'
-    return found + charts([(title, _overlaid(runs, title)) for title in ("val_loss", runs[0].metric)])
+    return found + charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
+
+
+def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]]) -> str:
+    dots = [f'<span class="swatch" style="background:{COLOURS[k % len(COLOURS)]}"></span>' for k in range(len(runs))]
+    head = "".join(f"<th>{dot}{escape(run.name)}</th>" for dot, run in zip(dots, runs, strict=True))
+    rows = [(escape(name), [escape(value) for value in values]) for name, values in differing.items()]
+    names = dict.fromkeys([runs[0].metric, "val_loss", *(name for run in runs for name in run.figures)])
+    rows += [(escape(name), _figures_of(runs, name)) for name in names]
+    rows.append(("best epoch", [str(run.best["epoch"] + 1) if run.best else "" for run in runs]))
+    rows.append(("parameters", [count(run.description.parameters) if run.description else "" for run in runs]))
+    rows.append(("time", [duration(run.seconds) for run in runs]))
+    lines = [f"<th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) for name, cells in rows]
+    set_, measured = lines[: len(differing)], lines[len(differing) :]  # a heavier rule parts them
+    body = "".join(f"<tbody>{''.join(f'<tr>{line}</tr>' for line in part)}</tbody>" for part in (set_, measured) if part)
+    return f'<div class="wide"><table class="runs"><thead><tr><th></th>{head}</tr></thead>{body}</table></div>'
+
+
+def _figures_of(runs: Sequence[LoggedRun], name: str) -> list[str]:
+    """A figure of each run's best epoch; the task's own figures all point the way of the one that decides."""
+    values = [(run.best or {}).get(name) for run in runs]
+    known = [value for value in values if isinstance(value, int | float)]
+    best = (max if runs[0].higher_is_better and name != "val_loss" else min)(known, default=None)
+    cells = [figure(name, value) for value in values]
+    return [f"<b>{cell}</b>" if value is not None and value == best else cell for cell, value in zip(cells, values, strict=True)]
 
 
 def _overlaid(runs: Sequence[LoggedRun], name: str) -> str:

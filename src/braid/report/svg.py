@@ -11,7 +11,7 @@ Point = tuple[float, float]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a3568a", "#b87d00", "#3f9fd0", "#24211d")
 WIDTH, HEIGHT = 380, 230  # units, about a pixel each where a chart is shown
 LEFT, TOP, BOTTOM = 46, 12, 30
-LETTER = 6.1  # the mean width of a letter of the charts' font
+LETTER = 6.6  # the mean width of a letter of the charts' font
 DRAWN = 240  # points of one line; more would not be seen
 
 
@@ -45,9 +45,10 @@ def chart(lines: Sequence[Line], across: str, from_zero: bool = False, mark: Mar
         return ""
     named = clear if len(clear) > 1 else []
     right = 12 + max((LETTER * len(line.name) for line in named), default=0)
-    across_limits = _limits([x for line in clear for x, _ in line.points], whole=True)
-    up_limits = _limits([y for line in clear for _, y in line.points], from_zero=from_zero)
-    frame = _Frame(across_limits, up_limits, WIDTH - right)
+    places = {x for line in clear for x, _ in line.points}
+    across_limits = (min(places), max(places)) if len(places) > 1 else (min(places) - 0.5, min(places) + 0.5)
+    up_limits = _limits([y for line in clear for _, y in line.points], from_zero)
+    frame = _Frame(across_limits, up_limits, WIDTH - right, len(places) == 1)
     drawn = [*_axes(frame, across), *(_line(line, frame) for line in lines), *_names(named, frame)]
     told = ", ".join(f"{line.name} ends at {number(line.points[-1][1])}" for line in clear)
     return (
@@ -97,6 +98,7 @@ class _Frame:
     across: tuple[float, float]
     up: tuple[float, float]
     right: float
+    single: bool  # one place across: a dot, named by a whole number
 
     def x(self, value: float) -> float:
         low, high = self.across
@@ -108,12 +110,11 @@ class _Frame:
         return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
 
 
-def _limits(values: Sequence[float], from_zero: bool = False, whole: bool = False) -> tuple[float, float]:
+def _limits(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
+    """What the axis up spans: a little more than the values."""
     low, high = min(values), max(values)
     if from_zero:
         low = min(low, 0.0)
-    if whole:
-        return (low, high) if high > low else (low - 0.5, high + 0.5)
     room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     return (low if from_zero and low == 0 else low - room, high + room)
 
@@ -132,8 +133,9 @@ def _axes(frame: _Frame, across: str) -> list[str]:
         y = frame.y(value)
         found.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
         found.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{number(value)}</text>')
-    values = [value for value in ticks(*frame.across) if value == int(value)] or list(frame.across)
-    for value in values:
+    across_ticks = ticks(*frame.across)
+    whole = [value for value in across_ticks if value == int(value)]
+    for value in whole if len(whole) > 1 or frame.single else across_ticks:
         place = f'x="{frame.x(value):.1f}" y="{HEIGHT - BOTTOM + 15}"'
         found.append(f'<text class="tick" {place} text-anchor="middle">{number(value)}</text>')
     found.append(f'<text class="tick" x="{frame.right:.1f}" y="{HEIGHT - 2}" text-anchor="end">{escape(across)}</text>')

@@ -1,9 +1,10 @@
 """What every sink is: a place outside the run's folder of files that is told what log.jsonl says."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Sink(Protocol):
     """One service, open for one run. Anything it raises is told once; the run goes on without it."""
 
