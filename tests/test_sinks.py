@@ -102,12 +102,12 @@ def test_a_package_that_is_not_installed_is_told_once(
 
 
 def test_a_sink_that_fails_half_way_is_left_behind(captioner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tensorboardX import SummaryWriter
+    from tensorboardX.event_file_writer import EventsWriter
 
     def broken(*_: Any) -> None:
         raise ConnectionError("no route to host\nand more")
 
-    monkeypatch.setattr(SummaryWriter, "add_scalar", broken)
+    monkeypatch.setattr(EventsWriter, "write_event", broken)
     notes: list[str] = []
     outcome = train(tiny(captioner, "sinks=[tensorboard]"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
     assert [note for note in notes if note.startswith("sink")] == [

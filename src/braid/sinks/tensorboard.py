@@ -1,6 +1,7 @@
 """TensorBoard: event files in RUN/tensorboard, written by tensorboardX (no TensorFlow, no server)."""
 
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +21,26 @@ class TensorBoardSinkConfig:
 
 
 class TensorBoardSink:
-    """A run begun afresh replaces what an earlier attempt in the same folder wrote."""
+    """A run begun afresh replaces what an earlier attempt in the same folder wrote.
+
+    The file is written here and now, not by the queue and thread of ``SummaryWriter``, whose ``flush`` waits for neither.
+    """
 
     def __init__(self, folder: Path, run: str) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
 
         if not run:
             shutil.rmtree(folder, ignore_errors=True)
         self.run = folder.name
-        self._writer = SummaryWriter(str(folder))
+        folder.mkdir(exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"))
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         for name, value in figures.items():
-            self._writer.add_scalar(name, value, step)
+            self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
 
     def flush(self) -> None:
         self._writer.flush()
