@@ -14,7 +14,19 @@ import braid
 from braid import cli
 from braid.errors import UserError
 
-VERBS = ["caption", "complete", "predict", "demo", "train", "export", "evaluate", "inspect", "report", "score captions", "data check"]
+VERBS = [
+    "caption",
+    "complete",
+    "predict",
+    "demo",
+    "train",
+    "export",
+    "evaluate",
+    "inspect",
+    "report",
+    "score captions",
+    "data check",
+]
 
 
 def shown(*arguments: str) -> str:

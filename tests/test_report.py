@@ -247,15 +247,15 @@ def test_a_page_that_cannot_be_written_does_not_end_a_run(captioner: Path, tmp_p
 def test_an_interrupted_run_logs_every_step_and_epoch_once(captioner: Path, tmp_path: Path) -> None:
     config = read_run(captioner / "run.yaml", ["checkpoint_steps=4", "epochs=3"])
 
-    def stop(record: dict[str, Any]) -> None:
-        if record["step"] in (3, 15):  # before the first checkpoint; in the third epoch
-            raise KeyboardInterrupt
+    for moment in (3, 15):  # before the first checkpoint; in the third epoch
 
-    for moment in (3, 15):
+        def stop(record: dict[str, Any], moment: int = moment) -> None:
+            if record["step"] == moment:
+                raise KeyboardInterrupt
+
         with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "run", resume=moment > 3, watcher=Watcher(on_step=stop))
-        stopped = moment
-        assert records(tmp_path / "run")[-1]["step"] == stopped
+            train(config, tmp_path / "run", resume=True, watcher=Watcher(on_step=stop))
+        assert records(tmp_path / "run")[-1]["step"] == moment
     train(config, tmp_path / "run", resume=True)
     log = records(tmp_path / "run")
     assert [record["step"] for record in log if "loss" in record] == list(range(1, 19))
@@ -264,8 +264,8 @@ def test_an_interrupted_run_logs_every_step_and_epoch_once(captioner: Path, tmp_
 
 
 def test_a_chart_names_its_lines_and_marks_its_best() -> None:
-    lines = [Line("train", [(1, 3.0), (2, 2.0)], "#000000"), Line("val <1>", [(1, 4.0), (2, 3.0)], "#111111", dots=True)]
-    drawn = chart(lines, "epoch", mark=Mark((2, 3.0), "best 3.0"))
+    lines = [Line("train", [(1.0, 3.0), (2.0, 2.0)], "#000000"), Line("val <1>", [(1.0, 4.0), (2.0, 3.0)], "#111111", dots=True)]
+    drawn = chart(lines, "epoch", mark=Mark((2.0, 3.0), "best 3.0"))
     Page(drawn)
     assert 'aria-label="train ends at 2, val &lt;1&gt; ends at 3"' in drawn
     assert drawn.count("<circle") == 3
@@ -289,9 +289,9 @@ def test_thinning_keeps_the_peaks_and_smoothing_the_level() -> None:
 
 def test_ticks_are_round_and_inside() -> None:
     assert ticks(0.13, 0.94) == pytest.approx([0.2, 0.4, 0.6, 0.8])
-    assert ticks(1, 14) == [5, 10]
-    assert ticks(0, 0.0021, 4) == pytest.approx([0, 0.001, 0.002])
-    assert [number(value) for value in (0, 0.0005, 2e-05, 0.25, 42.123, 12_345)] == [
+    assert ticks(1.0, 14.0) == [5, 10]
+    assert ticks(0.0, 0.0021, 4) == pytest.approx([0, 0.001, 0.002])
+    assert [number(value) for value in (0.0, 0.0005, 2e-05, 0.25, 42.123, 12_345.0)] == [
         "0",
         "5e-4",
         "2e-5",

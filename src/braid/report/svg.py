@@ -44,7 +44,7 @@ def chart(lines: Sequence[Line], across: str, from_zero: bool = False, mark: Mar
     if not clear:
         return ""
     named = clear if len(clear) > 1 else []
-    right = 12 + max((LETTER * len(line.name) for line in named), default=0)
+    right = 14.0 + max((LETTER * len(line.name) for line in named), default=0.0)
     places = {x for line in clear for x, _ in line.points}
     across_limits = (min(places), max(places)) if len(places) > 1 else (min(places) - 0.5, min(places) + 0.5)
     up_limits = _limits([y for line in clear for _, y in line.points], from_zero)
@@ -162,7 +162,7 @@ def _names(lines: Sequence[Line], frame: _Frame) -> list[str]:
         places.append(max(y, places[-1] + 12) if places else y)
     over = max(0.0, places[-1] - (HEIGHT - BOTTOM)) if places else 0.0
     return [
-        f'<text class="name" x="{frame.right + 6:.1f}" y="{y - over:.1f}" fill="{lines[k].colour}">{escape(lines[k].name)}</text>'
+        f'<text class="name" x="{frame.right + 9:.1f}" y="{y - over:.1f}" fill="{lines[k].colour}">{escape(lines[k].name)}</text>'
         for y, (_, k) in zip(places, ends, strict=True)
     ]
 

@@ -41,11 +41,8 @@ class Followers:
         self._looked = 0.0
 
     def __enter__(self) -> "Followers":
-        if self._configs:
-            self._marks = self._read_marks()
         for config in self._configs:
-            mark = self._marks.setdefault(config.kind, Mark())
-            self._guarded(config.kind, partial(self._open, config, mark))
+            self._guarded(config.kind, partial(self._open, config))
         self.follow(now=True)
         return self
 
@@ -70,7 +67,9 @@ class Followers:
         except Exception as error:
             self._note(f"report.html was not written ({_told(error)}); braid report {self._folder} tries again")
 
-    def _open(self, config: SinkConfig, mark: Mark) -> None:
+    def _open(self, config: SinkConfig) -> None:
+        self._marks = self._marks or self._read_marks()
+        mark = self._marks.setdefault(config.kind, Mark())
         sink = config.build(self._folder, read_settings(self._folder), mark.run)
         mark.run = sink.run
         self._write_marks()
