@@ -24,6 +24,7 @@ VERBS = [
     "export",
     "evaluate",
     "inspect",
+    "report",
     "score captions",
     "data check",
 ]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from braid.errors import UserError
-from braid.modalities import Augmentation, ImageModalityConfig, image_files
+from braid.modalities import Augmentation, ImageModalityConfig, image_files, thumbnail
 
 RED = (250, 10, 10)
 
@@ -134,3 +134,15 @@ def test_files_patterns_and_folders(tmp_path: Path) -> None:
     assert image_files([tmp_path / "odd[1].png"]) == [tmp_path / "odd[1].png"]
     with pytest.raises(UserError, match="no picture there"):
         image_files([tmp_path / "*.gif"])
+
+
+def test_a_thumbnail_keeps_the_proportions_and_the_caller_s_picture(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (300, 100), (0, 0, 0, 0))
+    with Image.open(io.BytesIO(thumbnail(picture, 60))) as small:
+        assert (small.format, small.mode, small.size) == ("JPEG", "RGB", (60, 20))
+        assert min(small.getpixel((30, 10))) > 250  # transparent is white
+    assert picture.size == (300, 100)
+    with Image.open(io.BytesIO(thumbnail(np.zeros((8, 4, 3), np.uint8), 60))) as small:
+        assert small.size == (4, 8)
+    with pytest.raises(UserError, match="gone.png does not exist; check the path"):
+        thumbnail(tmp_path / "gone.png", 60)

@@ -65,6 +65,17 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
     return result
 
 
+def flat(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """Nested settings by their path: ``{"optimizer.learning_rate": 0.001}``; an empty section is left out."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{start}{name}.")
+        else:
+            found[start + str(name)] = value
+    return found
+
+
 def did_you_mean(name: str, choices: Sequence[str]) -> str:
     """List the choices, and the closest one if any is close: the end of every such error message."""
     close = difflib.get_close_matches(str(name), choices, n=1)

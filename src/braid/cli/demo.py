@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Annotated
@@ -127,15 +126,9 @@ def _card(picture: Picture) -> str:
 
 def _thumbnail(path: Path) -> str:
     """A small JPEG as a data URI; "" where the picture cannot be drawn."""
-    from PIL import Image, ImageOps
+    from braid.modalities import thumbnail
 
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (THUMBNAIL, THUMBNAIL))
-            small = ImageOps.exif_transpose(image).convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return "data:image/jpeg;base64," + base64.b64encode(thumbnail(str(path), THUMBNAIL)).decode("ascii")
+    except UserError:
         return ""
-    file = BytesIO()
-    small.save(file, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,105 +1,80 @@
-"""braid inspect: the architecture of a saved model as a table."""
+"""braid inspect: the architecture of a saved model as a table or a diagram."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from braid.cli.console import print_json, print_table
 
 if TYPE_CHECKING:
-    from braid.bundle import Bundle
+    from braid.report import Description
 
 
 def inspect(
     model: Annotated[str, typer.Argument(help="A built-in name, a model's folder or a run's folder.")] = "small",
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, as GitHub draws it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show a model: parts, shapes, parameters, size, and its data card.
+    """Show a model: parts, shapes, parameters, size, and its data card; a run under way by its checkpoint.
 
     Examples:
 
         braid inspect small
 
+        braid inspect small --mermaid
+
         braid inspect runs/vqa --json
     """
-    from braid.bundle import find_bundle, read_bundle
+    from braid.report import describe, flowchart
 
-    bundle = read_bundle(find_bundle(model))
-    parts = _parts(bundle)
-    whole = sum(part["parameters"] for part in parts)
-    size = sum(file.stat().st_size for file in bundle.folder.iterdir() if file.is_file())
-    if json:
-        print_json(_as_json(bundle, parts, whole, size))
+    found = describe(model)
+    if mermaid:
+        print_json({"mermaid": flowchart(found)}) if json else print(flowchart(found))
         return
-    rows = [[part["part"], part["kind"], part["settings"], _count(part["parameters"])] for part in parts]
-    title = f"{bundle.interface.card.name or bundle.folder.name}: {_count(whole)} parameters, {size / 1e6:.1f} MB"
+    if json:
+        print_json(_as_json(found))
+        return
+    from braid.report import count
+
+    rows = [[part.name, part.kind, part.told, count(part.parameters)] for part in found.parts]
+    title = f"{found.card.name or found.folder.name}: {count(found.parameters)} parameters, {found.bytes / 1e6:.1f} MB"
     print_table(title, ["part", "kind", "settings", "parameters"], rows, ["parameters"])
-    print_table("\nIn and out", ["name", "modality", "shape"], _shapes(bundle))
-    print_table("\nData card", ["", ""], _card(bundle))
+    print_table("\nIn and out", ["name", "modality", "shape"], _shapes(found))
+    print_table("\nData card", ["", ""], _card(found))
 
 
-def _parts(bundle: "Bundle") -> list[dict[str, Any]]:
-    """One row a part: its kind and settings from model.json, its parameters counted in the weights."""
-    architecture = bundle.architecture or {}
-    described = {
-        f"{group}.{name}": part for group in ("encoders", "decoders") for name, part in architecture.get(group, {}).items()
-    }
-    described["fusion"] = architecture.get("fusion", {})
-    counts: dict[str, int] = {}
-    for name, value in bundle.weights().items() if architecture else ():
-        part = "fusion" if name.startswith("fusion.") else ".".join(name.split(".")[:2])
-        counts[part] = counts.get(part, 0) + int(np.prod(value.shape))
-    order = [*(n for n in described if n.startswith("encoders")), *(n for n in counts if n.startswith("projections")), "fusion"]
-    order += [n for n in described if n.startswith("decoders")]
-    return [_part(name, described.get(name, {"kind": "linear"}), counts.get(name, 0), architecture) for name in order]
-
-
-def _part(name: str, config: dict[str, Any], parameters: int, architecture: dict[str, Any]) -> dict[str, Any]:
-    settings = {key: value for key, value in config.items() if key != "kind"}
-    if name.startswith("projections"):
-        settings = {"width": architecture["width"]}
-    told = ", ".join(f"{key} {value}" for key, value in settings.items())
-    return {"part": name, "kind": config.get("kind", ""), "settings": told, "parameters": parameters}
-
-
-def _shapes(bundle: "Bundle") -> list[list[str]]:
-    from braid.modalities import TextModalityConfig
-
+def _shapes(found: "Description") -> list[list[str]]:
     rows = []
-    for role, modalities in (("in", bundle.inputs), ("out", bundle.outputs)):
+    for role, modalities in (("in", found.inputs), ("out", found.outputs)):
         for name, modality in modalities.items():
-            config = modality.config
-            if isinstance(config, TextModalityConfig):
-                shape = f"up to {config.max_length} of {bundle.tokenizer.vocab_size} tokens"
+            if modality["kind"] == "text":
+                tokens = f" of {found.vocab_size}" if found.vocab_size else ""
+                shape = f"up to {modality['max_length']}{tokens} tokens"
             else:
-                shape = f"[3, {config.size}, {config.size}] floats"
-            rows.append([f"{role}: {name}", config.kind, shape])
+                shape = f"[3, {modality['size']}, {modality['size']}] floats"
+            rows.append([f"{role}: {name}", modality["kind"], shape])
     return rows
 
 
-def _card(bundle: "Bundle") -> list[list[str]]:
-    card = bundle.interface.card
-    rows = [["tasks", ", ".join(bundle.interface.tasks)]]
-    rows += [["trained on", "; ".join(" + ".join(subset) or "no input" for subset in bundle.interface.trained_on)]]
+def _card(found: "Description") -> list[list[str]]:
+    card = found.card
+    rows = [["tasks", ", ".join(found.tasks)]]
+    rows += [["trained on", "; ".join(" + ".join(subset) or "no input" for subset in found.trained_on)]]
     rows += [["about", card.description], ["terms", card.terms]]
     rows += [["made from", f"{source.name} ({source.use}): {source.terms}"] for source in card.sources]
     rows += [["scores", ", ".join(f"{name} {value:g}" for name, value in card.scores.items())], ["scored on", card.scored_on]]
     return [row for row in rows if row[1]]
 
 
-def _as_json(bundle: "Bundle", parts: list[dict[str, Any]], parameters: int, size: int) -> dict[str, Any]:
+def _as_json(found: "Description") -> dict[str, Any]:
     from braid.config import to_dict
 
+    parts = [{"part": p.name, "kind": p.kind, "settings": p.told, "parameters": p.parameters} for p in found.parts]
+    interface = {key: to_dict(getattr(found, key)) for key in ("inputs", "outputs", "tasks", "trained_on", "card")}
     return {
-        "folder": str(Path(bundle.folder)),
-        "parameters": parameters,
-        "bytes": size,
+        "folder": str(found.folder),
+        "parameters": found.parameters,
+        "bytes": found.bytes,
         "parts": parts,
-        "interface": to_dict(bundle.interface),
+        "interface": interface,
     }
-
-
-def _count(number: int) -> str:
-    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,}"

@@ -1,6 +1,6 @@
 """Raw values <-> arrays, one file a modality, with limits and clear errors."""
 
-from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files
+from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, thumbnail
 from braid.modalities.text import TextModality, TextModalityConfig, Tokenizer
 
 ModalityConfig = ImageModalityConfig | TextModalityConfig
@@ -16,4 +16,5 @@ __all__ = [
     "TextModalityConfig",
     "Tokenizer",
     "image_files",
+    "thumbnail",
 ]

@@ -140,6 +140,19 @@ class ImageModality:
         return Picture(np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box)), mask)
 
 
+def thumbnail(value: Any, size: int, source: str = "") -> bytes:
+    """A picture upright in its own proportions, at most ``size`` pixels a side, as JPEG.
+
+    Raises:
+        UserError: naming the file, when it cannot be read.
+    """
+    image = _decoded(value, _where(value, source), size)
+    image.thumbnail((size, size))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=84)
+    return file.getvalue()
+
+
 def image_files(paths: Iterable[str | Path]) -> list[Path]:
     """The pictures that files, patterns (``*.png``) and folders (searched through) mean, each once, folders sorted.
 

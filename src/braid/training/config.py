@@ -14,6 +14,7 @@ from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, 
 from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import PRESETS
+from braid.sinks import SinkConfig
 from braid.tasks import Task, task_named
 
 
@@ -103,6 +104,7 @@ class RunConfig:
     checkpoint_steps: int = 100
     half: bool = False  # save bundles in float16
     strict: bool = False
+    sinks: tuple[SinkConfig, ...] = ()  # who else is told what log.jsonl says
     card: DataCard = field(default_factory=DataCard)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,9 @@ class RunConfig:
             raise UserError(
                 f"task.generation.max_length is {self.task.generation.max_length}; outputs have room for {max(limits) - 1}"
             )
+        sinks = [sink.kind for sink in self.sinks]
+        if len(sinks) > len(set(sinks)):
+            raise UserError(f"sinks names {max(sinks, key=sinks.count)} twice; name each once")
         unknown = [name for name in self.input_dropout if name not in self.model.encoders]
         if unknown:
             raise UserError(f"input_dropout names {unknown[0]!r}; {did_you_mean(unknown[0], list(self.model.encoders))}")
@@ -145,7 +150,10 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
         whole["task"] = to_dict(task_named(whole["task"]))
     for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
         whole.setdefault(name, to_dict(modalities))
-    return from_dict(RunConfig, with_overrides(whole, settings), where)
+    whole = with_overrides(whole, settings)
+    if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
+        whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
+    return from_dict(RunConfig, whole, where)
 
 
 def preset(name: str) -> dict[str, Any]:

@@ -21,12 +21,17 @@ from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
 from braid.objectives import Objective
 from braid.records import Batch
+from braid.report import read_log, write_whole
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
 from braid.training.data import Plan, batches, picture_numbers, text_lengths
-from braid.training.diagnosis import check_loss, reliance, same_answer
+from braid.training.diagnosis import check_loss, reliance
+from braid.training.followers import FILE as SINKS
+from braid.training.followers import Followers
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
+from braid.training.samples import FILE as SAMPLES
+from braid.training.samples import diagnosed, warnings, write_samples
 from braid.training.setup import Setup, set_up
 
 CPU = torch.device("cpu")
@@ -110,12 +115,16 @@ def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watche
     run.watcher.on_start(_estimate(run))
     if resume and (folder / FILE).exists():
         run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
-        _cut_log(folder, run.position)
     else:
         write_run(config, folder / "run.yaml")
-    while not run.position.done:
-        _epoch(run)
-        _end_epoch(run)
+        (folder / SINKS).unlink(missing_ok=True)
+    _cut_logs(folder, run.position)
+    if setup.broken:
+        _write_log(run, {"step": 0, "epoch": 0, "left_out": setup.broken})
+    with Followers(folder, config.sinks, run.watcher.on_note) as followers:
+        while not run.position.done:
+            _epoch(run, followers)
+            _end_epoch(run, followers)
     position = run.position
     return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs)
 
@@ -128,7 +137,7 @@ def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), objective, plan)
 
 
-def _epoch(run: Run) -> None:
+def _epoch(run: Run, followers: Followers) -> None:
     """The rest of one epoch, from the batch where the run stands."""
     config, position = run.config, run.position
     collator = replace(run.setup.collator, augmentation=config.augmentation)
@@ -143,7 +152,9 @@ def _epoch(run: Run) -> None:
         record = _step(run, pending)
         rows = sum(len(part.samples) for part in pending)
         elapsed, started = time.perf_counter() - started, time.perf_counter()
-        _log(run, {**record, "samples_per_second": round(rows / elapsed, 2), "seconds_left": _left(run, elapsed)})
+        speed = {"seconds": round(elapsed, 4), "samples_per_second": round(rows / elapsed, 2)}
+        _log(run, {**record, **speed, "seconds_left": _left(run, elapsed)})
+        followers.follow()
         pending = []
         if position.step % config.checkpoint_steps == 0:
             save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
@@ -157,9 +168,9 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
     readable = [part for part in parts if part.samples]
-    for part in parts:
-        for _, reason in part.broken:
-            run.watcher.on_note(f"left out: {reason}")
+    left_out = [reason for part in parts for _, reason in part.broken]
+    for reason in left_out:
+        run.watcher.on_note(f"left out: {reason}")
     losses = [_backward(run, part) for part in readable]
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
     if readable and not torch.isfinite(norm):
@@ -173,6 +184,7 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
         **_mean(losses),
         "learning_rate": rate,
         "gradient_norm": round(float(norm), 4),
+        **({"left_out": left_out} if left_out else {}),
     }
 
 
@@ -206,11 +218,11 @@ def _dropped(batch: Batch, config: RunConfig, step: int) -> Batch:
     return replace(batch, inputs=inputs)
 
 
-def _end_epoch(run: Run) -> None:
+def _end_epoch(run: Run, followers: Followers) -> None:
     """Evaluate with the averaged weights, save best and last, decide whether to go on, and checkpoint."""
     config, position = run.config, run.position
     with run.average.applied(run.model):
-        record = _evaluated(run)
+        record, told = _evaluated(run)
         figure = record[config.task.best]
         better = position.best is None or (figure > position.best if config.task.better == "higher" else figure < position.best)
         if better:
@@ -220,14 +232,16 @@ def _end_epoch(run: Run) -> None:
     position.epoch, position.batch = position.epoch + 1, 0
     waited = position.epoch - 1 - position.best_epoch
     position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
+    _write_log(run, {**record, **told})  # before the checkpoint: a run killed in between evaluates again
     save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
-    _write_log(run, record)
     run.watcher.on_epoch({**record, "best": better})
+    followers.end_epoch()
 
 
-def _evaluated(run: Run) -> dict[str, Any]:
-    """Loss and the task's figures on val, greedy; and whether the model looks at its inputs at all."""
+def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Loss and the task's figures on val, greedy; and what a report tells beside them: does it look at its inputs at all?"""
     config, setup = run.config, run.setup
+    started = time.perf_counter()
     run.model.eval()
     task = replace(config.task, generation=replace(config.task.generation, method="greedy"))
     examples = setup.val[: config.evaluation.limit or None]
@@ -240,10 +254,12 @@ def _evaluated(run: Run) -> dict[str, Any]:
         decoder = setup.model.decoder(task.decoder)
         loss = statistics.fmean(float(decoder.loss(setup.model(batch), batch.targets[task.decoder])) for batch in parts)
     found = [reliance(setup.model, parts, task.decoder, name) for name in setup.interface.inputs]
-    warnings = [same_answer(answers.predictions), *(one.warning for one in found if one)]
-    for warning in filter(None, warnings if config.task.kind != "language_modelling" else []):
+    told = diagnosed(answers, [one for one in found if one])
+    for warning in warnings(told):
         run.watcher.on_note(f"warning: {warning}")
-    return {"step": run.position.step, "epoch": run.position.epoch, "val_loss": round(loss, 5), **figures}
+    write_samples(run.folder, run.position.step, run.position.epoch, answers)
+    record = {"step": run.position.step, "epoch": run.position.epoch, "val_loss": round(loss, 5), **figures}
+    return record, {**told, "seconds": round(time.perf_counter() - started, 3)}
 
 
 def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
@@ -289,9 +305,10 @@ def _write_log(run: Run, record: dict[str, Any]) -> None:
         log.write(json.dumps(record) + "\n")
 
 
-def _cut_log(folder: Path, position: Position) -> None:
-    """Drop what was logged after the checkpoint: those steps will be taken, and logged, again."""
-    path = folder / "log.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= position.step]
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+def _cut_logs(folder: Path, position: Position) -> None:
+    """Drop what was logged after the checkpoint: those steps will be taken, and those epochs judged, again."""
+    for name in ("log.jsonl", SAMPLES):
+        path = folder / name
+        done = [r for r in read_log(path) if r["step"] > 0]
+        kept = [r for r in done if (r["step"] <= position.step if "loss" in r else r["epoch"] < position.epoch)]
+        write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))

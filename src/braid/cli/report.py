@@ -1,0 +1,84 @@
+"""braid report: a run on one page, beside others if there are any."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from braid.cli.console import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from braid.report import LoggedRun
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, finished, under way or killed.", show_default=False)],
+    others: Annotated[list[Path] | None, typer.Argument(help="Runs to compare it with.", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The page. Default: RUN/report.html")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Write a page that shows a run: curves, sample predictions, diagnosis, and how other runs differ.
+
+    Training writes it after every epoch; it needs no network, no script and no data set.
+
+    Examples:
+
+        braid report runs/mine
+
+        braid report runs/mine runs/slower -o compared.html
+    """
+    from braid.report import write_report
+
+    page = output or run / "report.html"
+    runs = write_report([run, *(others or [])], page)
+    if json:
+        print_json(_as_json(page, runs))
+        return
+    _print(runs)
+    note(f"\nthe page: {page.resolve()}")
+
+
+def _as_json(page: Path, runs: list["LoggedRun"]) -> dict[str, Any]:
+    from braid.report import diagnose, differences
+
+    differing = differences(runs)
+    findings = [{"title": one.title, "text": one.text, "good": one.good} for one in diagnose(runs[0])]
+    return {"page": str(page), "diagnosis": findings, "runs": [_run(k, run, differing) for k, run in enumerate(runs)]}
+
+
+def _run(number: int, run: "LoggedRun", differing: dict[str, list[str]]) -> dict[str, Any]:
+    best = run.best or {}
+    return {
+        "folder": str(run.folder),
+        "task": run.task,
+        "state": run.state,
+        "metric": run.metric,
+        "best_epoch": best.get("epoch"),
+        "figures": {name: best.get(name) for name in ("val_loss", *run.figures)} if best else {},
+        "parameters": run.description.parameters if run.description else None,
+        "seconds": run.seconds,
+        "differs": {name: values[number] for name, values in differing.items()},
+    }
+
+
+def _print(runs: list["LoggedRun"]) -> None:
+    from braid.report import count, diagnose, differences, duration
+
+    differing = differences(runs)
+    metric = runs[0].metric
+    rows = [
+        [
+            run.name,
+            *(values[k] for values in differing.values()),
+            f"{run.best[metric]:.2f}" if run.best and metric in run.best else "",
+            run.best["epoch"] + 1 if run.best else "",
+            count(run.description.parameters) if run.description else "",
+            duration(run.seconds),
+            run.state,
+        ]
+        for k, run in enumerate(runs)
+    ]
+    numeric = [metric, "epoch", "parameters", "time"]
+    print_table("Runs", ["run", *differing, metric, "epoch", "parameters", "time", "state"], rows, numeric)
+    marks = {True: "ok", False: "look", None: ""}
+    print_table("\nDiagnosis", ["", "", ""], [[marks[one.good], one.title, one.text] for one in diagnose(runs[0])])

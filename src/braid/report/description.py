@@ -1,0 +1,144 @@
+"""What a saved model is made of, read from its files alone: no weight is loaded and nothing is built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from braid.bundle import WEIGHTS, DataCard, bundle_folder, find_bundle, read_bundle
+from braid.config import to_dict
+from braid.errors import UserError
+
+RUN = "run.yaml"
+CHECKPOINT = "checkpoint.safetensors"
+GROUPS = ("encoders", "projections", "decoders")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model: ``name`` is its place (``encoders.image``), ``parameters`` are counted in the weights."""
+
+    name: str
+    kind: str
+    settings: dict[str, Any]
+    parameters: int
+
+    @property
+    def told(self) -> str:
+        """The settings on one line."""
+        return ", ".join(f"{key} {value}" for key, value in self.settings.items())
+
+
+@dataclass(frozen=True)
+class Description:
+    """A bundle, or a run that has none yet. ``inputs`` and ``outputs`` are the modalities' settings by name."""
+
+    folder: Path
+    parts: tuple[Part, ...]
+    inputs: dict[str, dict[str, Any]]
+    outputs: dict[str, dict[str, Any]]
+    tasks: dict[str, Any]
+    trained_on: tuple[tuple[str, ...], ...] = ()
+    card: DataCard = field(default_factory=DataCard)
+    vocab_size: int | None = None  # unknown of a run without a bundle
+
+    @property
+    def parameters(self) -> int:
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
+
+
+def describe(model: str | Path) -> Description:
+    """Describe a built-in model, a bundle, or a run: its best bundle, or the checkpoint of one that has no bundle yet.
+
+    Raises:
+        UserError: when there is none of these, or its files cannot be read.
+    """
+    folder = Path(model).expanduser()
+    if bundle_folder(model) is None and (folder / RUN).is_file():
+        return describe_checkpoint(folder)
+    bundle = read_bundle(find_bundle(model))
+    interface = bundle.interface
+    shapes = tensor_shapes(bundle.folder / WEIGHTS) if bundle.architecture else {}
+    return Description(
+        bundle.folder,
+        model_parts(bundle.architecture or {}, shapes),
+        to_dict(interface.inputs),
+        to_dict(interface.outputs),
+        interface.tasks,
+        interface.trained_on,
+        interface.card,
+        bundle.tokenizer.vocab_size,
+    )
+
+
+def describe_checkpoint(folder: Path) -> Description:
+    """A run before the end of its first epoch: run.yaml and the checkpoint's weights."""
+    settings = read_settings(folder)
+    if not (folder / CHECKPOINT).is_file():
+        raise UserError(f"{folder} has no {CHECKPOINT} yet; wait for the run's first checkpoint, or start it again")
+    shapes = tensor_shapes(folder / CHECKPOINT, "model.")
+    model, task = settings["model"], settings["task"]
+    inputs = {name: settings["inputs"][name] for name in model["encoders"]}
+    outputs = {name: settings["outputs"][name] for name in model["decoders"]}
+    return Description(folder, model_parts(model, shapes), inputs, outputs, {task["kind"]: task})
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """A run's settings as nested dicts, whether or not this version of Braid still knows every one of them.
+
+    Raises:
+        UserError: when there is no run in ``folder``.
+    """
+    path = folder / RUN
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder} is no run: it has no {RUN}; give the --output folder of braid train") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); copy it again") from None
+    if not isinstance(settings, dict) or not all(isinstance(settings.get(key), dict) for key in ("task", "data", "model")):
+        raise UserError(f"{path} is not a run; it needs the sections task, data and model")
+    return settings
+
+
+def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    """Shapes by name of a safetensors file's tensors that begin with ``prefix`` (left out), from its header alone."""
+    try:
+        with safe_open(path, framework="np") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
+            return {name.removeprefix(prefix): tuple(file.get_slice(name).get_shape()) for name in names}
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} has no {path.name}; this bundle runs on ONNX only") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
+
+
+def model_parts(architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
+    """Encoders, projections, fusion, decoders: what model.json says of each, and its parameters."""
+    counts: dict[str, int] = {}
+    for name, shape in shapes.items():
+        part = "fusion" if name.startswith("fusion.") else ".".join(name.split(".")[:2])
+        counts[part] = counts.get(part, 0) + prod(shape)
+    found = []
+    for group in (*GROUPS[:2], "fusion", GROUPS[2]):
+        members = {"fusion": architecture.get("fusion", {})} if group == "fusion" else _members(group, architecture, shapes)
+        for name, settings in members.items():
+            rest = {key: value for key, value in settings.items() if key != "kind"}
+            found.append(Part(name, settings.get("kind", ""), rest, counts.get(name, 0)))
+    return tuple(found)
+
+
+def _members(group: str, architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, Any]]:
+    if group != "projections":
+        return {f"{group}.{name}": part for name, part in architecture.get(group, {}).items()}
+    linears = {name: shapes.get(f"projections.{name}.linear.weight") for name in architecture.get("encoders", {})}
+    # A weight's shape is [out, in].
+    return {f"projections.{n}": {"kind": "linear", "reads": s[1], "width": s[0]} for n, s in linears.items() if s}

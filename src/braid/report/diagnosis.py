@@ -1,0 +1,73 @@
+"""What a run's records say about its health, in sentences; the figures were measured while it trained."""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from braid.report.run import LoggedRun
+
+RISE = 1.01  # of val loss over its lowest, before it is called overfitting
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``good`` is None where a run is too young to tell, or did not measure it."""
+
+    title: str
+    text: str
+    good: bool | None
+    details: tuple[str, ...] = ()
+
+
+def diagnose(run: LoggedRun) -> list[Finding]:
+    """The last epoch's answers and reliance on each input, overfitting, and rows left out."""
+    return [*_answers(run), *_reliance(run), _overfitting(run), _left_out(run)]
+
+
+def _answers(run: LoggedRun) -> list[Finding]:
+    found = run.epochs[-1].get("answers") if run.epochs else None
+    if not found:
+        return []
+    calm = f"{found['distinct']:,} different texts for {found['rows']:,} val rows"
+    often = f"; the commonest, “{found['commonest']}”, is given to {found['times']:,}" if found["times"] > 1 else ""
+    return [Finding("Answers differ", found["warning"] or calm + often, not found["warning"])]
+
+
+def _reliance(run: LoggedRun) -> list[Finding]:
+    found = run.epochs[-1].get("reliance", {}) if run.epochs else {}
+    findings = []
+    for name, one in found.items():
+        more = 100 * (one["loss_shuffled"] / one["loss"] - 1) if one["loss"] else 0.0
+        calm = (
+            f"val loss is {one['loss']:.3f}, and {one['loss_shuffled']:.3f} ({more:+.0f}%) with another row’s {name} in its place"
+        )
+        findings.append(Finding(f"Reads its {name}", one["warning"] or calm, not one["warning"]))
+    return findings
+
+
+def _overfitting(run: LoggedRun) -> Finding:
+    """Val loss rises while train loss falls; their levels do not compare (dropout, smoothing, augmentation), their courses do."""
+    title = "Does not overfit"
+    if len(run.epochs) < 3:
+        return Finding(title, "fewer than three epochs are too few to tell", None)
+    lowest, last = min(run.epochs, key=lambda record: record["val_loss"]), run.epochs[-1]
+    train = {epoch: fmean(losses) for epoch, losses in _losses(run).items()}
+    before, after = train.get(lowest["epoch"]), train.get(last["epoch"])
+    if before is None or after is None or last["val_loss"] < RISE * lowest["val_loss"] or after >= before:
+        return Finding(title, f"val loss ends at {last['val_loss']:.3f}; its lowest is {lowest['val_loss']:.3f}", True)
+    rose = f"val loss rose from {lowest['val_loss']:.3f} (epoch {lowest['epoch'] + 1}) to {last['val_loss']:.3f}"
+    fell = f"while train loss fell from {before:.3f} to {after:.3f}"
+    return Finding(title, f"{rose} {fell}; try more data, augmentation or dropout, or stop by evaluation.patience", False)
+
+
+def _losses(run: LoggedRun) -> dict[int, list[float]]:
+    found: dict[int, list[float]] = {}
+    for record in run.steps:
+        found.setdefault(record["epoch"], []).append(record["loss"])
+    return found
+
+
+def _left_out(run: LoggedRun) -> Finding:
+    if not run.left_out:
+        return Finding("Every row was read", "none is left out", True)
+    rows = "1 row is" if len(run.left_out) == 1 else f"{len(run.left_out):,} rows are"
+    return Finding("Every row was read", f"{rows} left out", False, run.left_out)

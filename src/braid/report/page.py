@@ -1,0 +1,271 @@
+"""The page that shows a run: one HTML file that opens anywhere, without a script or a network."""
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from braid.config import flat
+from braid.report.comparison import differences, judged_alike, told
+from braid.report.description import Description
+from braid.report.diagnosis import Finding, diagnose
+from braid.report.files import write_whole
+from braid.report.mermaid import count
+from braid.report.run import LoggedRun, read_run_folder
+from braid.report.svg import COLOURS, Line, Mark, Point, chart, smooth
+
+TEMPLATE = Path(__file__).with_name("report.html")
+REASONS = 20  # of rows left out, in full
+
+
+def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
+    """Show the run in the first folder, beside those in the others, and give back what was read.
+
+    Raises:
+        UserError: when a folder is no run's.
+    """
+    runs = [read_run_folder(folder) for folder in folders]
+    write_whole(output, page(runs))
+    return runs
+
+
+def page(runs: Sequence[LoggedRun]) -> str:
+    run = runs[0]
+    sections = [
+        ("Diagnosis", "".join(map(_finding, diagnose(run))), "findings"),
+        ("Against other runs", comparison(runs) if len(runs) > 1 else "", ""),
+        ("Curves", _curves(run), ""),
+        ("What it says", _samples(run), "samples"),
+        ("Epochs", _epochs(run), ""),
+        ("Model", _model(run.description), ""),
+        ("Settings", _settings(run), ""),
+    ]
+    body = [
+        f'<section><h2>{title}</h2><div class="{kind}">{inside}</div></section>'
+        if kind
+        else f"<section><h2>{title}</h2>{inside}</section>"
+        for title, inside, kind in sections
+        if inside
+    ]
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=escape(run.name), lead=_lead(run), facts=_facts(run), sections="\n".join(body)
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """As people say it; "" where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def figure(name: str, value: Any) -> str:
+    """A figure of a record: losses to three places, the rest to one."""
+    if not isinstance(value, int | float):
+        return ""
+    return f"{value:.3f}" if name == "val_loss" else f"{value:,.1f}"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[str] = (), strong: int = -1) -> str:
+    """Cells are HTML already; ``numeric`` columns are right-aligned, row ``strong`` stands out."""
+    kinds = [' class="number"' if column in numeric else "" for column in columns]
+    head = "".join(f"<th{kind}>{escape(column)}</th>" for column, kind in zip(columns, kinds, strict=True))
+    body = "".join(
+        f'<tr class="strong">{cells}</tr>' if k == strong else f"<tr>{cells}</tr>"
+        for k, cells in enumerate(
+            "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) for row in rows
+        )
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _lead(run: LoggedRun) -> str:
+    if run.best is None:
+        return f"<p>{escape(run.state)}; figures come with the end of the first epoch</p>"
+    value = figure(run.metric, run.best[run.metric])
+    where = f"{escape(run.metric)} on val, best at epoch {run.best['epoch'] + 1}"
+    return f'<p><strong class="figure">{value}</strong> {where}; {escape(run.state)}</p>'
+
+
+def _facts(run: LoggedRun) -> str:
+    model, data = run.settings["model"], run.settings["data"]
+    encoders = " + ".join(part.get("kind", "") for part in model.get("encoders", {}).values())
+    decoders = " + ".join(part.get("kind", "") for part in model.get("decoders", {}).values())
+    parameters = f"{count(run.description.parameters)} parameters" if run.description else ""
+    facts = {
+        "task": run.task,
+        "data": str(data.get("path", "")),
+        "model": f"{encoders} → {model.get('fusion', {}).get('kind', '')} → {decoders}",
+        "size": parameters,
+        "seed": str(run.settings.get("seed", "")),
+        "time": duration(run.seconds),
+    }
+    return "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
+
+
+def _finding(finding: Finding) -> str:
+    mark, kind = {True: ("✓", "good"), False: ("!", "bad"), None: ("·", "open")}[finding.good]
+    title = escape(finding.title) + ("?" if finding.good is False else "")
+    more = "".join(f"<li>{escape(reason)}</li>" for reason in finding.details[:REASONS])
+    if len(finding.details) > REASONS:
+        more += f"<li>and {len(finding.details) - REASONS} more, in log.jsonl</li>"
+    details = f"<details><summary>which, and why</summary><ul>{more}</ul></details>" if more else ""
+    return (
+        f'<div class="{kind}"><span aria-hidden="true">{mark}</span>'
+        f"<div><h3>{title}</h3><p>{escape(finding.text)}</p>{details}</div></div>"
+    )
+
+
+def _curves(run: LoggedRun) -> str:
+    across = "epoch" if run.epochs else "step"
+    blue, red, *_ = COLOURS
+    loss, val = of_steps(run, "loss"), of_epochs(run, "val_loss")
+    lines = [Line("raw", loss, blue, faint=True), Line("train", smooth(loss), blue), Line("val", val, red, dots=True)]
+    found = [("Loss", chart(lines, across))]
+    family = run.metric.partition("-")[0]
+    others = [name for name in run.figures if name.partition("-")[0] != family]
+    main = [name for name in run.figures if name not in others]
+    for title, names in ((run.metric, main), ("Other figures", others)):
+        lines = [Line(name, of_epochs(run, name), colour, dots=True) for name, colour in zip(names, COLOURS, strict=False)]
+        found.append((title, chart(lines, across, mark=best_mark(run) if title == run.metric else None)))
+    for title, name in (
+        ("Learning rate", "learning_rate"),
+        ("Gradient norm", "gradient_norm"),
+        ("Samples a second", "samples_per_second"),
+    ):
+        points = of_steps(run, name)
+        raw = [Line("raw", points, blue, faint=True)] if name != "learning_rate" else []
+        clear = points if name == "learning_rate" else smooth(points)
+        found.append((title, chart([*raw, Line(title, clear, blue)], across, from_zero=True)))
+    return charts(found)
+
+
+def charts(found: Iterable[tuple[str, str]]) -> str:
+    drawn = [f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in found if svg]
+    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+
+
+def of_steps(run: LoggedRun, name: str) -> list[Point]:
+    return _finite((run.place(record["step"]), record.get(name)) for record in run.steps)
+
+
+def of_epochs(run: LoggedRun, name: str) -> list[Point]:
+    return _finite((float(record["epoch"] + 1), record.get(name)) for record in run.epochs)
+
+
+def _finite(points: Iterable[tuple[float, Any]]) -> list[Point]:
+    return [(x, float(y)) for x, y in points if isinstance(y, int | float) and math.isfinite(y)]
+
+
+def best_mark(run: LoggedRun) -> Mark | None:
+    if run.best is None:
+        return None
+    value = float(run.best[run.metric])
+    return Mark((run.best["epoch"] + 1.0, value), f"best {figure(run.metric, value)}") if math.isfinite(value) else None
+
+
+def _samples(run: LoggedRun) -> str:
+    """The best epoch's answers to some val rows; what earlier and later epochs said stands folded away."""
+    if run.best is None or run.best["epoch"] not in run.samples:
+        return ""
+    shown = run.samples[run.best["epoch"]]
+    inputs = [tuple(sample["inputs"].values()) for sample in shown]
+    told_apart = len(set(inputs)) > 1  # a prompt that never changes tells nothing
+    return "".join(_sample(run, k, sample, told_apart) for k, sample in enumerate(shown) if sample["text"] is not None)
+
+
+def _sample(run: LoggedRun, number: int, sample: Mapping[str, Any], with_inputs: bool) -> str:
+    image = _picture(run.folder / sample["picture"]) if sample["picture"] else ""
+    asked = "".join(f'<p class="asked">{escape(text)}</p>' for text in sample["inputs"].values()) if with_inputs else ""
+    percent = round(100 * sample["confidence"])
+    sure = f'<p class="sure"><span class="bar"><span style="width:{percent}%"></span></span>{percent}% sure</p>'
+    references = "".join(f"<li>{escape(text)}</li>" for text in sample["references"][:5])
+    history = [(epoch, rows[number]["text"]) for epoch, rows in sorted(run.samples.items()) if number < len(rows)]
+    said = "".join(f"<li><b>{epoch + 1}</b> {escape(text or '')}</li>" for epoch, text in history)
+    earlier = f"<details><summary>by epoch</summary><ol>{said}</ol></details>" if len(history) > 1 else ""
+    return (
+        f'<figure>{image}<figcaption>{asked}<p class="said">{escape(sample["text"])}</p>{sure}'
+        f"<ul>{references}</ul>{earlier}</figcaption></figure>"
+    )
+
+
+def _picture(path: Path) -> str:
+    try:
+        encoded = base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError:
+        return ""
+    return f'<img src="data:image/jpeg;base64,{encoded}" alt="">'
+
+
+def _epochs(run: LoggedRun) -> str:
+    if not run.epochs:
+        return ""
+    names = ["val_loss", *run.figures]
+    rows = [[str(record["epoch"] + 1), *(figure(name, record.get(name)) for name in names)] for record in run.epochs]
+    best = run.epochs.index(run.best) if run.best else -1
+    return table(["epoch", *names], rows, ["epoch", *names], strong=best)
+
+
+def _model(description: Description | None) -> str:
+    if description is None:
+        return ""
+    rows = [[escape(cell) for cell in (part.name, part.kind, part.told, f"{part.parameters:,}")] for part in description.parts]
+    rows.append(["all", "", "", f"{description.parameters:,}"])
+    return table(["part", "kind", "settings", "parameters"], rows, ["parameters"], strong=len(rows) - 1)
+
+
+def _settings(run: LoggedRun) -> str:
+    """Everything but the model, which has its own table, and empty sections."""
+    settings = flat({key: value for key, value in run.settings.items() if key not in ("model", "card")})
+    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(told(value))}</dd></div>" for name, value in settings.items())
+    return f'<details><summary>all {len(settings)} settings of run.yaml</summary><dl class="settings">{rows}</dl></details>'
+
+
+def comparison(runs: Sequence[LoggedRun]) -> str:
+    """One column a run: what differs, the figures of its best epoch (the best in bold), size and time; and the curves."""
+    differing = differences(runs)
+    found = _runs_table(runs, differing)
+    odd = judged_alike(runs)
+    if odd:
+        found += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
+    elif not differing:
+        found += '<p class="caution">These runs have the same settings.</p>'
+    return found + charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
+
+
+def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]]) -> str:
+    dots = [f'<span class="swatch" style="background:{COLOURS[k % len(COLOURS)]}"></span>' for k in range(len(runs))]
+    head = "".join(f"<th>{dot}{escape(run.name)}</th>" for dot, run in zip(dots, runs, strict=True))
+    rows = [(escape(name), [escape(value) for value in values]) for name, values in differing.items()]
+    names = dict.fromkeys([runs[0].metric, "val_loss", *(name for run in runs for name in run.figures)])
+    rows += [(escape(name), _figures_of(runs, name)) for name in names]
+    rows.append(("best epoch", [str(run.best["epoch"] + 1) if run.best else "" for run in runs]))
+    rows.append(("parameters", [count(run.description.parameters) if run.description else "" for run in runs]))
+    rows.append(("time", [duration(run.seconds) for run in runs]))
+    lines = [f"<th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) for name, cells in rows]
+    set_, measured = lines[: len(differing)], lines[len(differing) :]  # a heavier rule parts them
+    body = "".join(f"<tbody>{''.join(f'<tr>{line}</tr>' for line in part)}</tbody>" for part in (set_, measured) if part)
+    return f'<div class="wide"><table class="runs"><thead><tr><th></th>{head}</tr></thead>{body}</table></div>'
+
+
+def _figures_of(runs: Sequence[LoggedRun], name: str) -> list[str]:
+    """A figure of each run's best epoch; the task's own figures all point the way of the one that decides."""
+    values = [(run.best or {}).get(name) for run in runs]
+    known = [value for value in values if isinstance(value, int | float)]
+    best = (max if runs[0].higher_is_better and name != "val_loss" else min)(known, default=None)
+    cells = [figure(name, value) for value in values]
+    return [f"<b>{cell}</b>" if value is not None and value == best else cell for cell, value in zip(cells, values, strict=True)]
+
+
+def _overlaid(runs: Sequence[LoggedRun], name: str) -> str:
+    lines = [Line(_short(run.name), of_epochs(run, name), COLOURS[k % len(COLOURS)], dots=True) for k, run in enumerate(runs)]
+    return chart(lines, "epoch")
+
+
+def _short(name: str, longest: int = 16) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

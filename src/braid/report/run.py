@@ -1,0 +1,119 @@
+"""A run as its folder tells it: settings, records, samples. Nothing of the run itself need be alive, or finished."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from braid.bundle import bundle_folder
+from braid.config import kinds
+from braid.errors import UserError
+from braid.report.description import Description, describe, read_settings
+from braid.report.files import read_log
+from braid.tasks import Task
+
+NOT_FIGURES = ("step", "epoch", "num_samples", "seconds")
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """``steps`` and ``epochs`` are records of log.jsonl; ``samples`` those of samples.jsonl, by epoch."""
+
+    folder: Path
+    settings: dict[str, Any]
+    steps: tuple[dict[str, Any], ...]
+    epochs: tuple[dict[str, Any], ...]
+    samples: dict[int, list[dict[str, Any]]]
+    left_out: tuple[str, ...]  # reasons, each once
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def task(self) -> str:
+        return str(self.settings["task"]["kind"])
+
+    @property
+    def metric(self) -> str:
+        """The figure that chooses the best epoch."""
+        task = kinds(Task).get(self.task)
+        return task.best if task else "val_loss"
+
+    @property
+    def higher_is_better(self) -> bool:
+        task = kinds(Task).get(self.task)
+        return bool(task and task.better == "higher")
+
+    @cached_property
+    def figures(self) -> tuple[str, ...]:
+        """The task's own figures, the one that decides first."""
+        last = self.epochs[-1] if self.epochs else {}
+        names = [
+            name for name, value in last.items() if isinstance(value, int | float) and name not in (*NOT_FIGURES, "val_loss")
+        ]
+        return tuple(sorted(names, key=lambda name: name != self.metric))
+
+    @cached_property
+    def best(self) -> dict[str, Any] | None:
+        """The record of the best epoch; the first of equals, as training chooses."""
+        sign = -1 if self.higher_is_better else 1
+        return min(self.epochs, key=lambda record: sign * float(record[self.metric]), default=None)
+
+    @property
+    def seconds(self) -> float | None:
+        """Training and evaluation, stops left out; None where the log does not say."""
+        found = [record["seconds"] for record in (*self.steps, *self.epochs) if "seconds" in record]
+        return sum(found) if found else None
+
+    @cached_property
+    def steps_per_epoch(self) -> float | None:
+        """Known from the end of the first epoch on."""
+        return self.epochs[0]["step"] / (self.epochs[0]["epoch"] + 1) if self.epochs else None
+
+    def place(self, step: int) -> float:
+        """A step on the axis of epochs; on that of steps before the first epoch has ended."""
+        return step / (self.steps_per_epoch or 1)
+
+    @property
+    def state(self) -> str:
+        whole = int(self.settings.get("epochs", 0))
+        done = len(self.epochs)
+        if done >= whole > 0:
+            return f"finished, {done} {'epoch' if done == 1 else 'epochs'}"
+        patience = self.settings.get("evaluation", {}).get("patience", 0)
+        if self.best and 0 < patience <= self.epochs[-1]["epoch"] - self.best["epoch"]:
+            return f"stopped early after {done} of {whole} epochs"
+        steps = f", {self.steps[-1]['step']:,} steps" if self.steps else ""
+        return f"{done} of {whole} epochs{steps}"
+
+    @cached_property
+    def description(self) -> Description | None:
+        """The model's parts; None for a run that has saved nothing yet."""
+        last = self.folder / "last"
+        try:
+            return describe(last if bundle_folder(last) else self.folder)
+        except UserError:
+            return None
+
+
+def read_run_folder(folder: Path) -> LoggedRun:
+    """Read a run's folder; what a killed run wrote twice or by half counts once or not at all.
+
+    Raises:
+        UserError: when it is no run's folder.
+    """
+    settings = read_settings(folder)
+    records = read_log(folder / "log.jsonl")
+    steps = {record["step"]: record for record in records if "loss" in record}
+    epochs = {record["epoch"]: record for record in records if "val_loss" in record}
+    samples = {record["epoch"]: record["samples"] for record in read_log(folder / "samples.jsonl")}
+    reasons = dict.fromkeys(reason for record in records for reason in record.get("left_out", ()))
+    return LoggedRun(
+        folder,
+        settings,
+        tuple(steps[step] for step in sorted(steps)),
+        tuple(epochs[epoch] for epoch in sorted(epochs)),
+        samples,
+        tuple(reasons),
+    )

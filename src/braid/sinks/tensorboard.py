@@ -1,0 +1,49 @@
+"""TensorBoard: event files in RUN/tensorboard, written by tensorboardX (no TensorFlow, no server)."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+
+@dataclass(frozen=True)
+class TensorBoardSinkConfig:
+    """Look with ``tensorboard --logdir RUNS``."""
+
+    kind: Literal["tensorboard"] = "tensorboard"
+
+    package: ClassVar[str] = "tensorboardX"
+
+    def build(self, folder: Path, settings: Mapping[str, Any], run: str) -> "TensorBoardSink":
+        return TensorBoardSink(folder / "tensorboard", run)
+
+
+class TensorBoardSink:
+    """A run begun afresh replaces what an earlier attempt in the same folder wrote.
+
+    The file is written here and now, not by the queue and thread of ``SummaryWriter``, whose ``flush`` waits for neither.
+    """
+
+    def __init__(self, folder: Path, run: str) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+
+        if not run:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.run = folder.name
+        folder.mkdir(exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"))
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        for name, value in figures.items():
+            self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()

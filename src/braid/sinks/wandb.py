@@ -1,0 +1,47 @@
+"""Weights & Biases: offline in RUN/wandb unless asked otherwise; ``wandb sync`` sends it later."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from uuid import uuid4
+
+
+@dataclass(frozen=True)
+class WandbSinkConfig:
+    """``online`` needs a network and ``wandb login``; a run's name there is its folder's."""
+
+    kind: Literal["wandb"] = "wandb"
+    project: str = "braid"
+    mode: Literal["offline", "online"] = "offline"
+
+    package: ClassVar[str] = "wandb"
+
+    def build(self, folder: Path, settings: Mapping[str, Any], run: str) -> "WandbSink":
+        return WandbSink(self, folder, settings, run)
+
+
+class WandbSink:
+    def __init__(self, config: WandbSinkConfig, folder: Path, settings: Mapping[str, Any], run: str) -> None:
+        import wandb
+
+        self.run = run or uuid4().hex[:8]
+        self._run = wandb.init(
+            project=config.project,
+            name=folder.resolve().name,
+            id=self.run,
+            resume="allow",
+            dir=str(folder),
+            mode=config.mode,
+            config=dict(settings),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=30),  # a run waits no longer for a network
+        )
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def flush(self) -> None:
+        pass  # a process of its own writes what it is told at once
+
+    def close(self) -> None:
+        self._run.finish()

@@ -1,0 +1,121 @@
+"""Who reads along in a run's log: the page report.html, and the sinks. None of them can end a run."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from braid.config import kinds
+from braid.report import read_settings, write_report, write_whole
+from braid.sinks import Sink, SinkConfig, figures
+
+FILE = "sinks.json"
+SECONDS = 2.0  # between two looks at the log
+
+
+@dataclass
+class Mark:
+    """How far a sink has been told of the log: the last step and the last epoch, and the service's name of the run."""
+
+    run: str = ""
+    step: int = 0
+    epoch: int = -1
+
+
+class Followers:
+    """Hands what log.jsonl gains to every sink, and makes the page at the end of an epoch.
+
+    The mark is written before the sink is told: a run killed in between loses those records there, and a resumed
+    one never tells them twice. The log has them all.
+    """
+
+    def __init__(self, folder: Path, configs: Sequence[SinkConfig], note: Callable[[str], None]) -> None:
+        self._folder, self._configs, self._note = folder, configs, note
+        self._sinks: dict[str, Sink] = {}
+        self._marks: dict[str, Mark] = {}
+        self._read = 0  # bytes of the log
+        self._looked = 0.0
+
+    def __enter__(self) -> "Followers":
+        for config in self._configs:
+            self._guarded(config.kind, partial(self._open, config))
+        self.follow(now=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.follow(now=True)
+        for name, sink in list(self._sinks.items()):
+            self._guarded(name, sink.close)
+
+    def follow(self, now: bool = False) -> None:
+        """Tell the sinks what is new, every few seconds at most unless ``now``."""
+        if not self._sinks or (not now and time.monotonic() - self._looked < SECONDS):
+            return
+        self._looked = time.monotonic()
+        records = self._new_records()
+        for name, sink in list(self._sinks.items()):
+            self._guarded(name, partial(self._tell, name, sink, records))
+
+    def end_epoch(self) -> None:
+        self.follow(now=True)
+        try:
+            write_report([self._folder], self._folder / "report.html")
+        except Exception as error:
+            self._note(f"report.html was not written ({_told(error)}); braid report {self._folder} tries again")
+
+    def _open(self, config: SinkConfig) -> None:
+        self._marks = self._marks or self._read_marks()
+        mark = self._marks.setdefault(config.kind, Mark())
+        sink = config.build(self._folder, read_settings(self._folder), mark.run)
+        mark.run = sink.run
+        self._write_marks()
+        self._sinks[config.kind] = sink
+
+    def _tell(self, name: str, sink: Sink, records: list[dict[str, Any]]) -> None:
+        mark = self._marks[name]
+        new = [r for r in records if (r["epoch"] > mark.epoch if "val_loss" in r else r["step"] > mark.step)]
+        if not new:
+            return
+        mark.step = max([mark.step, *(record["step"] for record in new)])
+        mark.epoch = max([mark.epoch, *(record["epoch"] for record in new if "val_loss" in record)])
+        self._write_marks()
+        for record in new:
+            sink.write(record["step"], figures(record))
+        sink.flush()
+
+    def _guarded(self, name: str, action: Callable[[], None]) -> None:
+        """A sink that fails is told of once and left out of the rest of the run."""
+        try:
+            action()
+        except (Exception, SystemExit) as error:  # a service's client may do anything, even leave
+            self._sinks.pop(name, None)
+            if isinstance(error, ModuleNotFoundError):
+                package = kinds(SinkConfig)[name].package
+                why = f'{package} is not installed; run: pip install "braidlm[{name}]"'
+            else:
+                why = _told(error)
+            self._note(f"sink {name} is left out: {why}; log.jsonl has everything")
+
+    def _new_records(self) -> list[dict[str, Any]]:
+        with open(self._folder / "log.jsonl", "rb") as log:
+            log.seek(self._read)
+            lines = log.read().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith(b"\n")]
+        self._read += sum(map(len, whole))
+        return [json.loads(line) for line in whole]
+
+    def _read_marks(self) -> dict[str, Mark]:
+        path = self._folder / FILE
+        return {name: Mark(**mark) for name, mark in json.loads(path.read_text()).items()} if path.is_file() else {}
+
+    def _write_marks(self) -> None:
+        write_whole(self._folder / FILE, json.dumps({name: asdict(mark) for name, mark in self._marks.items()}))
+
+
+def _told(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -1,0 +1,80 @@
+"""What a run keeps of each evaluation for people to look at: some val rows, their pictures, and what the model said."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from braid.errors import UserError
+from braid.evaluation import Answers
+from braid.modalities import thumbnail
+from braid.records import Sample
+from braid.training.diagnosis import Reliance, same_answer
+
+FILE = "samples.jsonl"
+PICTURES = "samples"
+SHOWN = 12  # rows
+THUMBNAIL = 320  # pixels, the longer side
+
+
+def write_samples(folder: Path, step: int, epoch: int, answers: Answers) -> None:
+    """Append one record: the answers to rows at even distances, the same every epoch, never chosen.
+
+    Pictures are written once, as small JPEGs beside it, so that a report needs no data set.
+    """
+    total = len(answers.samples)
+    rows = [k * total // min(SHOWN, total) for k in range(min(SHOWN, total))]
+    shown = []
+    for number, row in enumerate(rows):
+        sample, answer = answers.samples[row], answers.predictions[row]
+        texts = {name: value for name, value in sample.inputs.items() if isinstance(value, str) and name != "image"}
+        shown.append(
+            {
+                "id": sample.id,
+                "text": answer.text,
+                "confidence": round(answer.confidence, 4),
+                "references": list(sample.references),
+                "inputs": texts,
+                "picture": _picture(folder, epoch, number, sample),
+            }
+        )
+    with open(folder / FILE, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "epoch": epoch, "samples": shown}) + "\n")
+
+
+def _picture(folder: Path, epoch: int, number: int, sample: Sample) -> str | None:
+    """The thumbnail's path within the run's folder; None for a row without a picture."""
+    name = f"{PICTURES}/{number}.jpg"
+    if epoch > 0 and (folder / name).is_file():  # an earlier attempt may have left another's
+        return name
+    try:
+        encoded = thumbnail(sample.inputs["image"], THUMBNAIL, sample.source)
+    except (KeyError, UserError):
+        return None
+    (folder / PICTURES).mkdir(exist_ok=True)
+    (folder / name).write_bytes(encoded)
+    return name
+
+
+def diagnosed(answers: Answers, found: Sequence[Reliance]) -> dict[str, Any]:
+    """The figures behind the warnings, and the warnings, as the epoch's record keeps them."""
+    texts = Counter(prediction.text for prediction in answers.predictions if prediction.text is not None)
+    told: dict[str, Any] = {}
+    if texts:
+        (text, times), *_ = texts.most_common(1)
+        told["answers"] = {"rows": texts.total(), "distinct": len(texts), "commonest": text, "times": times}
+        told["answers"]["warning"] = same_answer(answers.predictions)
+        told["reliance"] = {
+            one.input: {"loss": round(one.loss, 5), "loss_shuffled": round(one.loss_shuffled, 5), "warning": one.warning}
+            for one in found
+        }
+    if answers.broken:
+        told["left_out"] = [reason for _, reason in answers.broken]
+    return told
+
+
+def warnings(told: dict[str, Any]) -> list[str]:
+    """The warnings in what ``diagnosed`` found."""
+    parts = [told["answers"], *told["reliance"].values()] if "answers" in told else []
+    return [part["warning"] for part in parts if part["warning"]]

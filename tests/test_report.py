@@ -1,0 +1,301 @@
+"""The page that shows a run: what is on it, from which files, and what it says of a run's health."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from braid.errors import UserError
+from braid.report import diagnose, differences, write_report
+from braid.report.comparison import judged_alike
+from braid.report.run import LoggedRun, read_run_folder
+from braid.report.svg import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
+from braid.training import Watcher, read_run, train
+from conftest import Ran
+
+Braid = Callable[..., Ran]
+VOID = {"meta", "img", "br", "circle", "line", "path"}
+
+
+class Page(HTMLParser):
+    """Every tag is closed in order; attributes and text by tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def records(run: Path, name: str = "log.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / name).read_text().splitlines()]
+
+
+def copied(captioner: Path, folder: Path, *names: str) -> Path:
+    """A run's folder that holds ``names`` alone."""
+    folder.mkdir()
+    for name in names:
+        (shutil.copytree if (captioner / name).is_dir() else shutil.copy)(captioner / name, folder / name)
+    return folder
+
+
+def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None:
+    text = (captioner / "report.html").read_text()
+    page = Page(text)
+    assert not [value for name, value in page.attributes if name in ("src", "href") and not value.startswith("data:image/")]
+    assert "http" not in text
+    assert "script" not in page.tags
+    for title in ("Diagnosis", "Curves", "What it says", "Epochs", "Model", "Settings"):
+        assert f"<h2>{title}</h2>" in text
+    assert text.count('src="data:image/jpeg;base64,') == 8  # val has no more rows
+    titles = re.findall(r"<figcaption>([A-Za-z -]+)</figcaption>", text)
+    assert titles == ["Loss", "cider-d", "Other figures", "Learning rate", "Gradient norm", "Samples a second"]
+
+
+def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: Path) -> None:
+    kept = records(captioner, "samples.jsonl")
+    assert [record["epoch"] for record in kept] == [0, 1, 2, 3]
+    assert len({tuple(sample["id"] for sample in record["samples"]) for record in kept}) == 1
+    run = read_run_folder(captioner)
+    assert run.best is not None
+    assert run.best["cider-d"] == max(record["cider-d"] for record in run.epochs)
+    text = (captioner / "report.html").read_text()
+    for sample in kept[run.best["epoch"]]["samples"]:
+        assert f'<p class="said">{sample["text"]}</p>' in text
+        assert f"<li>{sample['references'][0]}</li>" in text
+        assert (captioner / sample["picture"]).is_file()
+
+
+def test_an_epoch_s_record_holds_the_diagnosis(captioner: Path) -> None:
+    last = records(captioner)[-1]
+    assert last["answers"]["rows"] == 8
+    assert 1 <= last["answers"]["distinct"] <= 8
+    assert set(last["reliance"]) == {"image"}  # the prompt is the same in every row
+    assert last["reliance"]["image"]["loss"] == pytest.approx(last["val_loss"], rel=1e-4)
+    assert last["seconds"] > 0
+    found = read_run_folder(captioner)
+    assert found.seconds == pytest.approx(sum(record["seconds"] for record in records(captioner)))
+
+
+def test_a_killed_run_is_shown_from_what_it_left(braid: Braid, captioner: Path, tmp_path: Path) -> None:
+    run = copied(captioner, tmp_path / "killed", "run.yaml", "checkpoint.safetensors")
+    log = [line for line in (captioner / "log.jsonl").read_text().splitlines(keepends=True) if '"epoch": 0' in line]
+    (run / "log.jsonl").write_text("".join(log[:4]) + log[4][:30])
+    ran = braid("report", run, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["page"] == str(run / "report.html")
+    assert told["runs"][0]["state"] == "0 of 4 epochs, 4 steps"
+    assert told["runs"][0]["parameters"] == json.loads(braid("inspect", captioner, "--json").out)["parameters"]
+    page = (run / "report.html").read_text()
+    Page(page)
+    assert "figures come with the end of the first epoch" in page
+    assert page.count("<svg viewBox") == 1 + 4  # the mark above, and the curves of steps
+    (run / "log.jsonl").unlink()
+    (run / "checkpoint.safetensors").unlink()
+    assert braid("report", run).code == 0
+
+
+def test_runs_beside_each_other_show_what_differs_and_nothing_else(braid: Braid, captioner: Path, tmp_path: Path) -> None:
+    other = copied(captioner, tmp_path / "other", "run.yaml", "log.jsonl")
+    settings = yaml.safe_load((captioner / "run.yaml").read_text())
+    settings["optimizer"]["learning_rate"] = 1e-4
+    settings["model"]["fusion"] = {"kind": "concat", "over": "vectors"}
+    settings["card"]["name"] = "another"
+    (other / "run.yaml").write_text(yaml.safe_dump(settings))
+    page = tmp_path / "both" / "page.html"
+    ran = braid("report", captioner, other, "-o", page)
+    assert ran.code == 0, ran.err
+    assert "concat (over vectors)" in ran.out
+    runs = [read_run_folder(folder) for folder in (captioner, other)]
+    assert differences(runs) == {
+        "model.fusion": ["attention (depth 1, heads 2, dropout 0)", "concat (over vectors)"],
+        "optimizer.learning_rate": ["0.003", "0.0001"],
+    }
+    text = page.read_text()
+    Page(text)
+    shown = re.findall(r"<tr[^>]*><th>([^<]+)</th>", text)
+    assert shown[:4] == ["model.fusion", "optimizer.learning_rate", "cider-d", "val_loss"]
+    assert "do not compare" not in text
+    settings["data"]["limit_val"] = 4
+    (other / "run.yaml").write_text(yaml.safe_dump(settings))
+    write_report([captioner, other], page)
+    assert "These runs differ in data.limit_val: their figures do not compare." in page.read_text()
+    assert judged_alike([read_run_folder(captioner)] * 2) == []
+
+
+def logged(epochs: list[dict[str, Any]], losses: list[float], **more: Any) -> LoggedRun:
+    steps = tuple({"step": k + 1, "epoch": k, "loss": loss} for k, loss in enumerate(losses))
+    records = tuple({"step": k + 1, "epoch": k, **record} for k, record in enumerate(epochs))
+    settings = {"task": {"kind": "captioning"}, "data": {}, "model": {}, "epochs": len(epochs)}
+    return LoggedRun(Path(), settings, steps, records, {}, more.get("left_out", ()))
+
+
+def told(run: LoggedRun) -> dict[str, tuple[bool | None, str]]:
+    return {finding.title: (finding.good, finding.text) for finding in diagnose(run)}
+
+
+def test_overfitting_is_told_by_the_courses_of_both_losses() -> None:
+    falls = [{"val_loss": loss} for loss in (3.0, 2.0, 1.9)]
+    rises = [{"val_loss": loss} for loss in (3.0, 2.0, 2.5)]
+    good, text = told(logged(rises, [3.0, 2.0, 1.0]))["Does not overfit"]
+    assert good is False
+    assert text.startswith("val loss rose from 2.000 (epoch 2) to 2.500 while train loss fell from 2.000 to 1.000; try more data")
+    assert told(logged(falls, [3.0, 2.0, 1.0]))["Does not overfit"] == (True, "val loss ends at 1.900; its lowest is 1.900")
+    assert told(logged(rises, [3.0, 2.0, 2.2]))["Does not overfit"][0] is True  # both rise: not that
+    assert told(logged(rises[:2], [3.0, 2.0]))["Does not overfit"][0] is None
+
+
+def test_the_same_answer_and_an_ignored_input_are_told_in_training_s_words() -> None:
+    bored = {"rows": 8, "distinct": 1, "commonest": "a dog", "times": 8, "warning": "all 8 rows get the same text"}
+    blind = {"image": {"loss": 2.0, "loss_shuffled": 2.0, "warning": "the model ignores its input 'image'"}}
+    found = told(logged([{"val_loss": 2.0, "answers": bored, "reliance": blind}], [2.0]))
+    assert found["Answers differ"] == (False, "all 8 rows get the same text")
+    assert found["Reads its image"] == (False, "the model ignores its input 'image'")
+    lively = {"rows": 8, "distinct": 7, "commonest": "a dog", "times": 2, "warning": None}
+    seeing = {"image": {"loss": 2.0, "loss_shuffled": 3.0, "warning": None}}
+    found = told(logged([{"val_loss": 2.0, "answers": lively, "reliance": seeing}], [2.0]))
+    assert found["Answers differ"] == (True, "7 different texts for 8 val rows; the commonest, “a dog”, is given to 2")
+    assert found["Reads its image"] == (True, "val loss is 2.000, and 3.000 (+50%) with another row’s image in its place")
+
+
+def test_rows_left_out_are_counted_and_named_once_each(tmp_path: Path, captioner: Path) -> None:
+    """Three rows: no caption (data), not readable in training, not readable in val; two epochs meet them twice."""
+    from PIL import Image
+
+    rows = [{"image": f"{k}.png", "captions": [f"picture {k}"], "split": "val" if k < 4 else "train"} for k in range(16)]
+    for k in range(16):
+        Image.new("RGB", (32, 32), (15 * k, 40, 90)).save(tmp_path / f"{k}.png")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    (tmp_path / "9.png").write_bytes(b"no picture")
+    rows[12]["captions"] = []
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = [f"data.path={tmp_path / 'data.jsonl'}", "epochs=2", "evaluation.limit=16"]
+    train(read_run(captioner / "run.yaml", settings), tmp_path / "run")
+    run = read_run_folder(tmp_path / "run")
+    assert len(run.left_out) == 3
+    assert told(run)["Every row was read"] == (False, "3 rows are left out")
+    text = (tmp_path / "run" / "report.html").read_text()
+    for name in ("data.jsonl, row 3", "data.jsonl, row 10", "data.jsonl, row 13"):
+        assert text.count(name) == 1
+
+
+def test_texts_of_people_and_models_stay_text(captioner: Path, tmp_path: Path) -> None:
+    run = copied(captioner, tmp_path / "run", "run.yaml", "log.jsonl", "samples.jsonl")
+    hostile = '<script>alert("1")</script>'
+    kept = records(run, "samples.jsonl")
+    for record in kept:
+        record["samples"][0] |= {"text": hostile, "references": [hostile], "inputs": {"prompt": hostile}}
+    (run / "samples.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
+    settings = yaml.safe_load((run / "run.yaml").read_text())
+    settings["data"]["path"] = hostile
+    (run / "run.yaml").write_text(yaml.safe_dump(settings))
+    write_report([run], run / "report.html")
+    text = (run / "report.html").read_text()
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") > 3
+    Page(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"{folder} is no run: it has no run.yaml; give the --output folder of braid train"),
+        ("a: [", r"{folder}/run.yaml cannot be read \(.*\); copy it again"),
+        ("task: captioning\n", r"{folder}/run.yaml is not a run; it needs the sections task, data and model"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_told(content: str | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "run.yaml").write_text(content)
+    with pytest.raises(UserError, match="^" + message.format(folder=re.escape(str(tmp_path))) + "$"):
+        write_report([tmp_path], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_page_that_cannot_be_written_does_not_end_a_run(captioner: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "report.html").mkdir(parents=True)
+    notes: list[str] = []
+    train(read_run(captioner / "run.yaml", ["epochs=1"]), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    assert any(
+        re.fullmatch(r"report.html was not written \(IsADirectoryError: .*\); braid report .*run tries again", n) for n in notes
+    )
+    assert (tmp_path / "run" / "best").is_dir()
+
+
+def test_an_interrupted_run_logs_every_step_and_epoch_once(captioner: Path, tmp_path: Path) -> None:
+    config = read_run(captioner / "run.yaml", ["checkpoint_steps=4", "epochs=3"])
+
+    for moment in (3, 15):  # before the first checkpoint; in the third epoch
+
+        def stop(record: dict[str, Any], moment: int = moment) -> None:
+            if record["step"] == moment:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run", resume=True, watcher=Watcher(on_step=stop))
+        assert records(tmp_path / "run")[-1]["step"] == moment
+    train(config, tmp_path / "run", resume=True)
+    log = records(tmp_path / "run")
+    assert [record["step"] for record in log if "loss" in record] == list(range(1, 19))
+    assert [record["epoch"] for record in log if "val_loss" in record] == [0, 1, 2]
+    assert [record["epoch"] for record in records(tmp_path / "run", "samples.jsonl")] == [0, 1, 2]
+
+
+def test_a_chart_names_its_lines_and_marks_its_best() -> None:
+    lines = [Line("train", [(1.0, 3.0), (2.0, 2.0)], "#000000"), Line("val <1>", [(1.0, 4.0), (2.0, 3.0)], "#111111", dots=True)]
+    drawn = chart(lines, "epoch", mark=Mark((2.0, 3.0), "best 3.0"))
+    Page(drawn)
+    assert 'aria-label="train ends at 2, val &lt;1&gt; ends at 3"' in drawn
+    assert drawn.count("<circle") == 3
+    assert ">best 3.0</text>" in drawn
+    heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", drawn)]
+    assert heights[0] < heights[1]  # down the page is down the scale
+    assert chart([Line("nothing", [], "#000000")], "epoch") == ""
+    assert 'class="name"' not in chart(lines[:1], "epoch")
+
+
+def test_thinning_keeps_the_peaks_and_smoothing_the_level() -> None:
+    points = [(float(k), 1.0) for k in range(5000)]
+    points[1234] = (1234.0, 99.0)
+    kept = thinned(points)
+    assert len(kept) <= DRAWN + 1
+    assert (1234.0, 99.0) in kept
+    assert kept == sorted(kept)
+    assert kept[-1] == points[-1]
+    assert all(y == pytest.approx(7.0) for _, y in smooth([(float(k), 7.0) for k in range(300)]))
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0.13, 0.94) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert ticks(1.0, 14.0) == [5, 10]
+    assert ticks(0.0, 0.0021, 4) == pytest.approx([0, 0.001, 0.002])
+    assert [number(value) for value in (0.0, 0.0005, 2e-05, 0.25, 42.123, 12_345.0)] == [
+        "0",
+        "5e-4",
+        "2e-5",
+        "0.25",
+        "42.1",
+        "12,345",
+    ]
