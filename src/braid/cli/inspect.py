@@ -60,22 +60,23 @@ def _part(name: str, config: dict[str, Any], parameters: int, architecture: dict
     settings = {key: value for key, value in config.items() if key != "kind"}
     if name.startswith("projections"):
         settings = {"width": architecture["width"]}
-    told = ", ".join(f"{key} {value}" for key, value in settings.items())
+    if "architecture" in settings:  # of a pretrained part: its family stands for all its settings
+        settings["architecture"] = settings["architecture"]["model_type"]
+    told = ", ".join(f"{key} {value}" for key, value in settings.items() if value != "")
     return {"part": name, "kind": config.get("kind", ""), "settings": told, "parameters": parameters}
 
 
 def _shapes(bundle: "Bundle") -> list[list[str]]:
-    from braid.modalities import TextModalityConfig
+    from braid.modalities import TextModality
 
     rows = []
     for role, modalities in (("in", bundle.inputs), ("out", bundle.outputs)):
         for name, modality in modalities.items():
-            config = modality.config
-            if isinstance(config, TextModalityConfig):
-                shape = f"up to {config.max_length} of {bundle.tokenizer.vocab_size} tokens"
+            if isinstance(modality, TextModality):
+                shape = f"up to {modality.max_length} of {modality.vocab_size} tokens"
             else:
-                shape = f"[3, {config.size}, {config.size}] floats"
-            rows.append([f"{role}: {name}", config.kind, shape])
+                shape = f"[3, {modality.size}, {modality.size}] floats"
+            rows.append([f"{role}: {name}", modality.config.kind, shape])
     return rows
 
 

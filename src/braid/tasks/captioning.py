@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from braid.errors import UserError
-from braid.generation import GenerationConfig, Runtime, write_text
+from braid.generation import GenerationConfig, Runtime
 from braid.metrics import score_captions
 from braid.records import Batch, Example, Prediction, Sample
 
@@ -32,7 +32,7 @@ class Captioning:
         return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
-        return write_text(runtime.decoder(self.decoder), batch, runtime.tokenizer, self.generation)
+        return runtime.write(self.decoder, batch, self.generation)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Corpus figures x100 and ``num_samples``; see ``braid.metrics``."""
