@@ -163,24 +163,51 @@ def weights(folder: Path, architecture: Mapping[str, Any], role: Role, new: tupl
     Raises:
         UserError: when the file is missing, damaged or lacks parameters.
     """
+    network, absent = _loaded(folder, _config(architecture), role, ("pooler", *new))
+    state: dict[str, Tensor] = _part(network, role).state_dict()
+    return {name: value for name, value in state.items() if name not in absent or "pooler" in name}
+
+
+def whole(folder: Path) -> Any:
+    """An image-to-text model, ready for use."""
+    return _loaded(folder, configuration(folder, WHOLE), WHOLE)[0].eval()
+
+
+def _loaded(folder: Path, config: Any, role: Role, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """A network with its folder's weights, and the ``optional`` parameters that the folder lacks."""
     auto = getattr(library(), role.auto)
     try:
         network, report = auto.from_pretrained(
-            folder,
-            config=_config(architecture),
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
+            folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # each file format, and transformers itself, fails in its own way
         raise UserError(f"the weights in {folder} cannot be read ({_short(error)}); copy the folder again") from None
     absent = sorted(report["missing_keys"])
-    lacking = [name for name in absent if not any(part in name for part in ("pooler", *new))]
+    lacking = [name for name in absent if not any(part in name for part in optional)]
     if lacking:
         raise UserError(f"the weights in {folder} lack {len(lacking)} parameters, first {lacking[0]}; copy the folder again")
-    state: dict[str, Tensor] = _part(network, role).state_dict()
-    return {name: value for name, value in state.items() if name not in absent or "pooler" in name}
+    return network, absent
+
+
+def store_tied_once(network: nn.Module) -> None:
+    """Leave the second name of a parameter that has two (input and output embeddings) out of what is saved."""
+    first: dict[int, str] = {}
+    tied: dict[str, str] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(parameter), name) != name:
+            tied[name] = first[id(parameter)]
+
+    def leave_out(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
+        for name in tied:
+            del state[prefix + name]
+
+    def put_back(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+        for name, source in tied.items():
+            if prefix + source in state:
+                state[prefix + name] = state[prefix + source]
+
+    network.register_state_dict_post_hook(leave_out)
+    network.register_load_state_dict_pre_hook(put_back)
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -75,6 +75,7 @@ class PretrainedTextDecoder(nn.Module):
             raise UserError(f"the {kind} model has no place for cross-attention; choose reads: prefix")
         hub.check_vocabulary(self.network, modality.vocab_size)
         hub.set_training(self.network, config.train, config.lora_rank, CROSS)
+        hub.store_tied_once(self.network)
         width = self.network.get_input_embeddings().embedding_dim
         self.memory = nn.Sequential(nn.Linear(memory_width, width), nn.LayerNorm(width))
 
@@ -133,13 +134,13 @@ class PretrainedTextDecoder(nn.Module):
                 f"{self.network.config.model_type} model reads; choose reads: cross, or fusion: concat over vectors"
             )
         given = {"inputs_embeds": memory, "attention_mask": mask.long(), "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
-        return _stacked(self._run(_cache([]), given)[1])
+        return _stacked(self._run(_cache(), given)[1])
 
     def _cross(
         self, memory: Float[Tensor, "batch positions width"], mask: Bool[Tensor, "batch positions"]
     ) -> tuple[Tensor, Tensor]:
         """Keys and values that cross-attention has of the fused positions, taken from the reading of one token."""
-        cache = _both(_cache([]), _cache([]))
+        cache = _both(_cache(), _cache())
         token = torch.zeros(memory.shape[0], 1, dtype=torch.long, device=memory.device)
         given = {"input_ids": token, "encoder_hidden_states": memory, "encoder_attention_mask": mask.long()}
         return _stacked(self._run(cache, given)[1].cross_attention_cache)
@@ -159,8 +160,8 @@ class PretrainedTextDecoder(nn.Module):
             words = mask.new_ones(batch * group, read + length)
             given["attention_mask"] = torch.cat([mask, words], 1).long()
             given["position_ids"] = place + mask.sum(1, keepdim=True)
-            logits, grown = self._run(_cache([torch.cat(pair, 3) for pair in zip(memory, past, strict=True)]), given)
-            keys, values = (whole[:, :, :, positions:] for whole in _stacked(grown))
+            logits, grown = self._run(_cache(memory, past), given)
+            keys, values = (whole[:, :, :, positions:].contiguous() for whole in _stacked(grown))
         else:
             width = self.memory[1].normalized_shape[0]
             given["encoder_hidden_states"] = memory[0].new_zeros(1, 1, 1).expand(batch * group, positions, width)  # unread
@@ -178,13 +179,14 @@ class PretrainedTextDecoder(nn.Module):
         return found.logits[..., : self.modality.vocab_size], found.past_key_values
 
 
-def _cache(pair: Sequence[Float[Tensor, "rows depth heads length head_width"]]) -> Any:
-    """A cache of transformers that holds these keys and values, or nothing."""
+def _cache(*parts: Sequence[Float[Tensor, "rows depth heads _ head_width"]]) -> Any:
+    """A cache of transformers that holds these keys and values, one part after the other."""
     from transformers import DynamicCache
 
     cache = DynamicCache()
-    for layer in range(pair[0].shape[1] if pair else 0):
-        cache.update(pair[0][:, layer], pair[1][:, layer], layer)
+    for keys, values in parts:
+        for layer in range(keys.shape[1]):
+            cache.update(keys[:, layer], values[:, layer], layer)
     return cache
 
 

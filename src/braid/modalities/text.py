@@ -70,6 +70,16 @@ class Tokenizer:
         return cls(bpe)
 
     @classmethod
+    def of_bytes(cls) -> "Tokenizer":
+        """One token a byte, nothing changed: for text that a model's own processor will read."""
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        bpe = BPE(models.BPE({token: number for number, token in enumerate([*SPECIAL, *alphabet])}, []))
+        bpe.add_special_tokens(list(SPECIAL))
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        bpe.decoder = decoders.ByteLevel()
+        return cls(bpe)
+
+    @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         try:
             whole, names = text, SPECIAL
