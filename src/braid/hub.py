@@ -252,11 +252,7 @@ def tokenizer(folder: Path, begins: bool = False) -> Tokenizer:
     Args:
         begins: texts are written with it, so something has to begin them; where nothing does, the end of text, as in GPT-2.
     """
-    transformers = library()
-    try:
-        found = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # many formats, each with errors of its own
-        raise UserError(f"the tokenizer in {folder} cannot be read ({_short(error)})") from None
+    found = own_tokenizer(folder)
     backend = getattr(found, "backend_tokenizer", None)
     if backend is None:
         raise UserError(f"the tokenizer in {folder} has no tokenizer.json form; save it with transformers as a fast tokenizer")
@@ -267,6 +263,16 @@ def tokenizer(folder: Path, begins: bool = False) -> Tokenizer:
     backend.no_truncation()
     start = found.bos_token or found.cls_token or (end if begins else "")
     return Tokenizer(backend, (found.pad_token or end, start, end))
+
+
+def own_tokenizer(folder: Path) -> Any:
+    """A model's tokenizer as transformers reads it; without any file of it, transformers would make up an empty one."""
+    if not any(file for pattern in ("tokenizer.json", "vocab.*", "*.model") for file in folder.glob(pattern)):
+        raise UserError(f"{folder} has no tokenizer.json, which says how the model wants its text; copy it, too")
+    try:
+        return library().AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # many formats, each with errors of its own
+        raise UserError(f"the tokenizer in {folder} cannot be read ({_short(error)}); copy the folder again") from None
 
 
 def pictures(folder: Path) -> ImageModalityConfig:

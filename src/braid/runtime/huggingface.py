@@ -100,7 +100,7 @@ class PicturesAlone:
 
     def __init__(self, folder: Path) -> None:
         self.processor = _read(hub.library().AutoImageProcessor, folder)
-        self.tokenizer = _read(hub.library().AutoTokenizer, folder)
+        self.tokenizer = hub.own_tokenizer(folder)
 
     def __call__(self, pictures: list[Image.Image], prompts: BatchInput | None) -> dict[str, Any]:
         return dict(self.processor(images=pictures, return_tensors="pt"))
@@ -120,7 +120,7 @@ class PicturesAndText:
 
     def __call__(self, pictures: list[Image.Image], prompts: BatchInput | None) -> dict[str, Any]:
         assert prompts is not None  # every task gives its prompt or question
-        distinct = [self._asked(self._bytes.decode(tokens)) for tokens in prompts.distinct.values]
+        distinct = [self._asked(self._bytes.decode(tokens.tolist())) for tokens in prompts.distinct.values]
         texts = [distinct[place] for place in prompts.index]
         return dict(self.processor(text=texts, images=[[one] for one in pictures], padding=True, return_tensors="pt"))
 
