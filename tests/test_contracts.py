@@ -72,7 +72,7 @@ def test_2_saved_is_loaded_bit_for_bit(config: ModelConfig, tmp_path: Path) -> N
         {},
     )
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    write_bundle(tmp_path / "model", interface, tokenizer(), to_dict(config), weights)
+    write_bundle(tmp_path / "model", interface, {"tokenizer": tokenizer()}, to_dict(config), weights)
     bundle = read_bundle(tmp_path / "model")
     assert from_dict(ModelConfig, bundle.architecture) == config
     loaded = load_model(bundle)
@@ -183,7 +183,7 @@ def test_10_onnx_gives_torchs_tokens(config: ModelConfig, tmp_path: Path) -> Non
         {},
     )
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    write_bundle(tmp_path / "model", interface, tokenizer(), to_dict(config), weights)
+    write_bundle(tmp_path / "model", interface, {"tokenizer": tokenizer()}, to_dict(config), weights)
     with shapes_unchecked():
         export_decoder(model, inputs(), "text", tmp_path / "model")
     ours = TorchRuntime(model, tokenizer()).decoder("text")

@@ -8,6 +8,7 @@ import pytest
 
 from braid.errors import UserError
 from braid.generation import GenerationConfig, generate, log_softmax
+from braid.modalities import SpecialTokens
 from braid.modalities.text import BOS, EOS, PAD
 from braid.records import Batch
 
@@ -21,6 +22,7 @@ class TableDecoder:
         self.table = np.random.default_rng(seed).normal(size=(10, VOCAB, VOCAB, VOCAB)).astype(np.float32) * 2
         self.table[..., EOS] += eos
         self.steps = 0
+        self.special = SpecialTokens()
 
     def start(self, batch: Batch) -> dict[str, np.ndarray]:
         rows = np.array([int(identity) for identity in batch.ids])

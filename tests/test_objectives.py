@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import variants
+from braid.modalities import SpecialTokens
 from braid.modalities.text import BOS, EOS, PAD
 from braid.model import Model
 from braid.objectives import SelfCritical, SelfCriticalConfig
@@ -40,7 +41,7 @@ def test_texts_are_drawn_as_the_model_finds_them_likely() -> None:
     model, _, fused = _fused()
     decoder = model.decoder("text")
     torch.manual_seed(0)
-    drawn = draw(decoder, fused, 4000, 1).values[0, :, 1]
+    drawn = draw(decoder, fused, 4000, 1, SpecialTokens()).values[0, :, 1]
     logits = decoder.logits(fused, torch.full((fused.values.shape[0], 1, 1), BOS))[0, 0, 0]
     logits[[PAD, BOS]] = -torch.inf
     shares = torch.bincount(drawn, minlength=len(logits)) / 4000
@@ -53,7 +54,7 @@ def test_a_drawn_text_ends_with_eos_and_is_masked_after_it() -> None:
     torch.manual_seed(0)
     with torch.no_grad():
         model.decoder("text").embedding.tokens.weight[EOS] *= 8  # so that many texts end early
-    drawn = draw(model.decoder("text"), fused, 6, 12)
+    drawn = draw(model.decoder("text"), fused, 6, 12, SpecialTokens())
     assert model.decoder("text").training
     for tokens, mask in zip(drawn.values.flatten(0, 1).tolist(), drawn.mask.flatten(0, 1).tolist(), strict=True):
         real = sum(mask)

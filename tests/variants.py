@@ -13,10 +13,12 @@ import torch
 from braid.collate import Collator
 from braid.config import kinds
 from braid.datasets.scenes import scene_examples
-from braid.decoders import DecoderConfig, RecurrentTextDecoderConfig
+from braid.decoders import DecoderConfig, PretrainedTextDecoderConfig, RecurrentTextDecoderConfig
 from braid.encoders import (
     EncoderConfig,
     MobileNetEncoderConfig,
+    PretrainedImageEncoderConfig,
+    PretrainedTextEncoderConfig,
     RecurrentTextEncoderConfig,
     ResNetEncoderConfig,
     TransformerTextEncoderConfig,
@@ -31,6 +33,39 @@ from braid.tasks import VisualQuestionAnswering
 
 SIZE = 32  # pixels
 
+# Hugging Face models with random weights; a frozen one is learned around.
+BERT = {
+    "model_type": "bert",
+    "vocab_size": 330,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+CLIP = {
+    "model_type": "clip_vision_model",
+    "image_size": SIZE,
+    "patch_size": 8,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
+GPT2 = {
+    "model_type": "gpt2",
+    "vocab_size": 330,
+    "n_positions": 96,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 2,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
+
 ENCODERS: dict[str, EncoderConfig] = {
     "mobilenet": MobileNetEncoderConfig(width_multiplier=0.25),
     "mobilenet folded": MobileNetEncoderConfig(width_multiplier=0.25, padding="tensorflow", folded=True),
@@ -40,6 +75,9 @@ ENCODERS: dict[str, EncoderConfig] = {
         "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
     ),
     "transformer causal": TransformerTextEncoderConfig("transformer", "causal", width=32, depth=1, heads=2, dropout=0.0),
+    "pretrained bert": PretrainedTextEncoderConfig(architecture=BERT, train="full"),
+    "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
+    "pretrained resnet frozen": PretrainedImageEncoderConfig(architecture=RESNET, train="frozen"),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
     "recurrent lstm": RecurrentTextEncoderConfig(cell="lstm", width=32, dropout=0.0),
 }
@@ -52,6 +90,8 @@ FUSIONS: dict[str, FusionConfig] = {
 }
 DECODERS: dict[str, DecoderConfig] = {
     "transformer": tiny().decoders["text"],
+    "pretrained gpt2 prefix": PretrainedTextDecoderConfig(architecture=GPT2, reads="prefix"),
+    "pretrained gpt2 cross": PretrainedTextDecoderConfig(architecture=GPT2, reads="cross"),
     "recurrent gru cross": RecurrentTextDecoderConfig(cell="gru", width=32, dropout=0.0, reads="cross"),
     "recurrent lstm cross": RecurrentTextDecoderConfig(cell="lstm", width=32, dropout=0.0, reads="cross"),
     "recurrent gru initial": RecurrentTextDecoderConfig(cell="gru", width=32, dropout=0.0, reads="initial"),

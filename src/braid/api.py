@@ -15,15 +15,25 @@ from braid.records import Batch, Example, Prediction
 from braid.tasks import Task, task_of
 
 
+HUGGING_FACE = "hf:"
+
+
 def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
     """A model ready for use.
 
     Args:
-        model: the name of a built-in checkpoint, a bundle's folder, or a run's folder (its best model).
+        model: the name of a built-in checkpoint, a bundle's folder, a run's folder (its best model), or ``hf:`` and a
+            Hugging Face image-to-text model: its name on the hub or its folder.
         runtime: ``torch``, ``onnx``, or "" for torch where it is installed and the folder has its weights.
     Raises:
         UserError: when there is no such model, or it cannot be read.
     """
+    if str(model).startswith(HUGGING_FACE):
+        if runtime == "onnx":
+            raise UserError(f"{model} runs on torch only; leave the runtime out")
+        from braid.runtime.huggingface import load_whole
+
+        return LoadedModel(*load_whole(str(model).removeprefix(HUGGING_FACE)))
     bundle = read_bundle(find_bundle(model))
     return LoadedModel(bundle, _runtime(bundle, runtime))
 

@@ -1,7 +1,7 @@
 """The files of one saved model: read, write, check.
 
 A bundle is a folder: interface.json (what goes in and out), model.json (architecture), model.safetensors and/or
-*.onnx (weights), tokenizer.json. Never pickle; every file carries a format number.
+*.onnx (weights), tokenizer.json (and one for each pretrained part that reads or writes text). Never pickle; every file carries a format number.
 """
 
 import json
@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from braid.config import from_dict, to_dict
 from braid.errors import UserError
-from braid.modalities import Modality, ModalityConfig, Tokenizer
+from braid.modalities import Modality, ModalityConfig, Tokenizer, build_modalities, tokenizer_names
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -62,6 +62,11 @@ class Interface:
     trained_on: tuple[tuple[str, ...], ...] = ()
     card: DataCard = field(default_factory=DataCard)
 
+    def __post_init__(self) -> None:
+        names = tokenizer_names(self.outputs)
+        if len(names) > 1:
+            raise UserError(f"the outputs write with the tokenizers {' and '.join(names)}; give them one")
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -69,16 +74,21 @@ class Bundle:
 
     folder: Path
     interface: Interface
-    tokenizer: Tokenizer
+    tokenizers: Mapping[str, Tokenizer]
     architecture: dict[str, Any] | None
 
     @cached_property
     def inputs(self) -> dict[str, Modality]:
-        return {name: config.build(self.tokenizer) for name, config in self.interface.inputs.items()}
+        return build_modalities(self.interface.inputs, self.tokenizers)
 
     @cached_property
     def outputs(self) -> dict[str, Modality]:
-        return {name: config.build(self.tokenizer) for name, config in self.interface.outputs.items()}
+        return build_modalities(self.interface.outputs, self.tokenizers)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the texts which the model writes."""
+        return self.tokenizers[next(iter(tokenizer_names(self.interface.outputs, self.interface.inputs)))]
 
     def weights(self) -> dict[str, np.ndarray]:
         """Parameters by name, float32 (the file may hold float16)."""
@@ -118,15 +128,16 @@ def read_bundle(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; a model is a folder with interface.json in it")
     interface: Interface = from_dict(Interface, _read_json(folder / "interface.json"), str(folder / "interface.json"))
-    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"))
+    names = tokenizer_names(interface.outputs, interface.inputs)
+    tokenizers = {name: Tokenizer.from_json(_read_text(folder / f"{name}.json")) for name in names}
     architecture = _read_json(folder / "model.json") if (folder / "model.json").exists() else None
-    return Bundle(folder, interface, tokenizer, architecture)
+    return Bundle(folder, interface, tokenizers, architecture)
 
 
 def write_bundle(
     folder: Path,
     interface: Interface,
-    tokenizer: Tokenizer,
+    tokenizers: Mapping[str, Tokenizer],
     architecture: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
     half: bool = False,
@@ -134,6 +145,7 @@ def write_bundle(
     """Write all files beside ``folder``, then swap them in: a killed process leaves the old bundle or the new one.
 
     Args:
+        tokenizers: by the name under which the interface's texts ask for them.
         half: store float32 weights as float16, at half the size.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +153,8 @@ def write_bundle(
     try:
         _write_json(fresh / "interface.json", {"format": FORMAT, **to_dict(interface)})
         _write_json(fresh / "model.json", {"format": FORMAT, **architecture})
-        (fresh / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+        for name in tokenizer_names(interface.inputs, interface.outputs):
+            (fresh / f"{name}.json").write_text(tokenizers[name].to_json(), encoding="utf-8")
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
         _swap(fresh, folder)

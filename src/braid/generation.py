@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braid.errors import UserError
-from braid.modalities import Tokenizer
-from braid.modalities.text import BOS, EOS, PAD
+from braid.modalities import SpecialTokens, Tokenizer
 from braid.records import Batch, Prediction
 
 NEVER = -np.inf
@@ -24,6 +23,9 @@ class Decoder(Protocol):
     gives the logits of the next. ``reorder`` gives each row's beams the states of their parents, and may change the group.
     """
 
+    @property
+    def special(self) -> SpecialTokens: ...
+
     def start(self, batch: Batch) -> Any: ...
 
     def step(self, tokens: Int[np.ndarray, "batch group"], state: Any) -> tuple[Float[np.ndarray, "batch group vocab"], Any]: ...
@@ -33,12 +35,11 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """One saved model, however it runs: the decode protocol of each output, and the tokenizer of its texts."""
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
+    """One saved model, however it runs: the decode protocol of each output, and whole texts written with it."""
 
     def decoder(self, name: str) -> Decoder: ...
+
+    def write(self, name: str, batch: Batch, config: "GenerationConfig") -> list[Prediction]: ...
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts
     """Greedy and sampling: one text a row, one token a step."""
     rngs = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
     state = decoder.start(batch)
-    texts = [_Text() for _ in batch.ids]
-    tokens = np.full((batch.size, 1), BOS, dtype=np.int64)
+    texts = [_Text(decoder.special.eos) for _ in batch.ids]
+    tokens = _first(decoder, batch)
     for position in range(config.max_length + max(map(len, starts), default=0)):
         logits, state = decoder.step(tokens, state)
-        logs = _allowed(logits[:, 0], [position - len(start) for start in starts], config)
+        logs = _allowed(logits[:, 0], [position - len(start) for start in starts], config, decoder.special)
         tokens = tokens.copy()  # a state may hold on to what it was given
         for row, text in enumerate(texts):
             if position < len(starts[row]):
@@ -122,16 +123,23 @@ def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts
     return [text.generated(config) for text in texts]
 
 
+def _first(decoder: Decoder, batch: Batch) -> Int[np.ndarray, "batch 1"]:
+    bos = decoder.special.bos
+    assert bos is not None  # a tokenizer that texts are written with has a token to begin them
+    return np.full((batch.size, 1), bos, dtype=np.int64)
+
+
 @dataclass
 class _Text:
-    """A text under way: its tokens and their log-probabilities."""
+    """A text under way: what ends it, its tokens and their log-probabilities."""
 
+    eos: int
     tokens: list[int] = field(default_factory=list)
     logs: list[float] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
-        return bool(self.tokens) and self.tokens[-1] == EOS
+        return bool(self.tokens) and self.tokens[-1] == self.eos
 
     @property
     def log_probability(self) -> float:
@@ -142,13 +150,13 @@ class _Text:
         self.logs.append(log)
 
     def extended(self, token: int, log: float) -> "_Text":
-        return _Text([*self.tokens, token], [*self.logs, log])
+        return _Text(self.eos, [*self.tokens, token], [*self.logs, log])
 
     def score(self, config: GenerationConfig) -> float:
         return self.log_probability / float(max(len(self.tokens), 1) ** config.length_penalty)
 
     def generated(self, config: GenerationConfig) -> Generated:
-        written = tuple(token for token in self.tokens if token != EOS)
+        written = tuple(token for token in self.tokens if token != self.eos)
         return Generated(written, tuple(float(np.exp(log)) for log in self.logs), self.score(config))
 
 
@@ -176,13 +184,13 @@ class _Row:
 def _beam(decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list[list[int]]) -> list[Generated]:
     """Beam search; the state's group is 1 until the first free choice, then ``config.beam``."""
     state = decoder.start(batch)
-    rows = [_Row(start, [_Text()]) for start in starts]
-    tokens = np.full((batch.size, 1), BOS, dtype=np.int64)
+    rows = [_Row(start, [_Text(decoder.special.eos)]) for start in starts]
+    tokens = _first(decoder, batch)
     for position in range(config.max_length + max(map(len, starts), default=0)):
         logits, state = decoder.step(tokens, state)
         parents = np.zeros((batch.size, config.beam), dtype=np.int64)
-        tokens = np.full((batch.size, config.beam), EOS, dtype=np.int64)
-        logs = _allowed(logits, [position - len(start) for start in starts], config)
+        tokens = np.full((batch.size, config.beam), decoder.special.eos, dtype=np.int64)
+        logs = _allowed(logits, [position - len(start) for start in starts], config, decoder.special)
         for row, search in enumerate(rows):
             if position < len(search.start):
                 tokens[row] = search.start[position]
@@ -214,7 +222,7 @@ def _advance(
         if ranked[candidate] == NEVER:
             break
         grown = old[parent].extended(token, float(logs[parent, token]))
-        if token == EOS:
+        if grown.ended:
             if rank < beam:
                 search.end(grown, config)
         elif len(search.live) < beam:
@@ -229,14 +237,14 @@ def _advance(
 
 
 def _allowed(
-    logits: Float[np.ndarray, "batch ... vocab"], written: Sequence[int], config: GenerationConfig
+    logits: Float[np.ndarray, "batch ... vocab"], written: Sequence[int], config: GenerationConfig, special: SpecialTokens
 ) -> Float[np.ndarray, "batch ... vocab"]:
     """Log-probabilities with <pad> and <bos> never chosen, and <eos> not before ``min_length`` tokens."""
     logits = logits.astype(np.float64)
-    logits[..., [PAD, BOS]] = NEVER
+    logits[..., [token for token in (special.pad, special.bos) if token != special.eos]] = NEVER
     for row, length in enumerate(written):
         if length < config.min_length:
-            logits[row, ..., EOS] = NEVER
+            logits[row, ..., special.eos] = NEVER
     return log_softmax(logits)
 
 

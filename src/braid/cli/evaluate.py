@@ -41,6 +41,8 @@ def evaluate(
     from braid.metrics import caption_diversity
 
     loaded = load(model)
+    if record and not (loaded.bundle.folder / "interface.json").is_file():
+        raise UserError(f"{loaded.bundle.folder} has no interface.json to record figures in; leave out --record")
     chosen = loaded.task(task, beam)
     dataset = open_dataset(data, parse_columns(columns))
     if strict and dataset.broken:

@@ -31,8 +31,8 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     paths = write_graphs(bundle, folder)
     if folder != bundle.folder:
-        for name in ("interface.json", "tokenizer.json"):
-            shutil.copy(bundle.folder / name, folder / name)
+        for name in ("interface", *bundle.tokenizers):
+            shutil.copy(bundle.folder / f"{name}.json", folder / f"{name}.json")
     if json:
         print_json({"folder": str(folder), "files": [path.name for path in paths]})
         return

@@ -48,7 +48,8 @@ def _shapes(found: "Description") -> list[list[str]]:
     for role, modalities in (("in", found.inputs), ("out", found.outputs)):
         for name, modality in modalities.items():
             if modality["kind"] == "text":
-                tokens = f" of {found.vocab_size}" if found.vocab_size else ""
+                vocabulary = found.vocab_sizes.get(modality["tokenizer"])
+                tokens = f" of {vocabulary}" if vocabulary else ""
                 shape = f"up to {modality['max_length']}{tokens} tokens"
             else:
                 shape = f"[3, {modality['size']}, {modality['size']}] floats"

@@ -1,6 +1,12 @@
 """Padded -> Features, one file a kind; ``weights.py`` fills them from standard files."""
 
 from braid.encoders.mobilenet import MobileNetEncoder, MobileNetEncoderConfig
+from braid.encoders.pretrained import (
+    PretrainedImageEncoder,
+    PretrainedImageEncoderConfig,
+    PretrainedTextEncoder,
+    PretrainedTextEncoderConfig,
+)
 from braid.encoders.recurrent import RecurrentTextEncoder, RecurrentTextEncoderConfig
 from braid.encoders.resnet import ResNetEncoder, ResNetEncoderConfig
 from braid.encoders.transformer import TransformerTextEncoder, TransformerTextEncoderConfig
@@ -8,13 +14,23 @@ from braid.encoders.vit import ViTEncoder, ViTEncoderConfig
 from braid.encoders.weights import load_weights
 
 EncoderConfig = (
-    MobileNetEncoderConfig | RecurrentTextEncoderConfig | ResNetEncoderConfig | TransformerTextEncoderConfig | ViTEncoderConfig
+    MobileNetEncoderConfig
+    | PretrainedImageEncoderConfig
+    | PretrainedTextEncoderConfig
+    | RecurrentTextEncoderConfig
+    | ResNetEncoderConfig
+    | TransformerTextEncoderConfig
+    | ViTEncoderConfig
 )
 
 __all__ = [
     "EncoderConfig",
     "MobileNetEncoder",
     "MobileNetEncoderConfig",
+    "PretrainedImageEncoder",
+    "PretrainedImageEncoderConfig",
+    "PretrainedTextEncoder",
+    "PretrainedTextEncoderConfig",
     "RecurrentTextEncoder",
     "RecurrentTextEncoderConfig",
     "ResNetEncoder",

@@ -1,7 +1,9 @@
 """Raw values <-> arrays, one file a modality, with limits and clear errors."""
 
+from collections.abc import Mapping
+
 from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, thumbnail
-from braid.modalities.text import TextModality, TextModalityConfig, Tokenizer
+from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
 
 ModalityConfig = ImageModalityConfig | TextModalityConfig
 Modality = ImageModality | TextModality
@@ -12,9 +14,26 @@ __all__ = [
     "ImageModalityConfig",
     "Modality",
     "ModalityConfig",
+    "SpecialTokens",
     "TextModality",
     "TextModalityConfig",
     "Tokenizer",
+    "build_modalities",
     "image_files",
     "thumbnail",
+    "tokenizer_names",
 ]
+
+
+def tokenizer_names(*groups: Mapping[str, ModalityConfig]) -> list[str]:
+    """The tokenizers that the text modalities read with, each once."""
+    named = [config.tokenizer for group in groups for config in group.values() if isinstance(config, TextModalityConfig)]
+    return list(dict.fromkeys(named))
+
+
+def build_modalities(configs: Mapping[str, ModalityConfig], tokenizers: Mapping[str, Tokenizer]) -> dict[str, Modality]:
+    """Every modality, each text with the tokenizer that it names."""
+    return {
+        name: config.build(tokenizers[config.tokenizer]) if isinstance(config, TextModalityConfig) else config.build()
+        for name, config in configs.items()
+    }

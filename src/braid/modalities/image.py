@@ -23,8 +23,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 class Picture(NamedTuple):
     """One prepared picture. ``mask`` is False where it was letterboxed."""
 
-    pixels: UInt8[np.ndarray, "size size 3"]
-    mask: Bool[np.ndarray, "size size"]
+    pixels: UInt8[np.ndarray, "height width 3"]
+    mask: Bool[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class ImageModality:
         Raises:
             UserError: naming the file, when it is missing, no picture, cut short, or too large.
         """
-        image = _decoded(value, _where(value, source), self.size)
+        image = self.decoded(value, source)
         box = (0.0, 0.0, float(image.width), float(image.height))
         if augmentation is None or rng is None:
             return self._squared(image, box)
@@ -110,6 +110,10 @@ class ImageModality:
         if rng.random() < augmentation.horizontal_flip:
             picture = Picture(np.ascontiguousarray(picture.pixels[:, ::-1]), np.ascontiguousarray(picture.mask[:, ::-1]))
         return picture
+
+    def decoded(self, value: Any, source: str = "") -> Image.Image:
+        """The picture in its own size (a large JPEG at a fraction of it), upright and in RGB; raises as ``prepare`` does."""
+        return _decoded(value, _where(value, source), self.size)
 
     def pad(self, values: Sequence[Picture]) -> Padded:
         """Stack pictures: normalised ``values [n, 3, size, size]`` float32, ``mask [n, size, size]``."""

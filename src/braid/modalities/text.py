@@ -1,8 +1,11 @@
-"""Text <-> tokens: a byte-level BPE tokenizer trained on the run's own words."""
+"""Text <-> tokens: a byte-level BPE tokenizer trained on the run's own words, or that of a pretrained model."""
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import cached_property
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -16,13 +19,34 @@ PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
-class Tokenizer:
-    """Byte-level BPE (arXiv:1508.07909 on bytes): any text has tokens, and no token is unknown."""
+class SpecialTokens(NamedTuple):
+    """The ids that mean no word: they fill up a batch, begin a text (None: nothing does) and end it.
 
-    def __init__(self, bpe: BPE) -> None:
+    A pretrained model may use one token for several of them, as GPT-2 does for all three.
+    """
+
+    pad: int = PAD
+    bos: int | None = BOS
+    eos: int = EOS
+
+
+class Tokenizer:
+    """Braid's own is byte-level BPE (arXiv:1508.07909 on bytes): any text has tokens, and no token is unknown.
+
+    That of a pretrained model comes with the names of its special tokens (pad, bos, eos; an empty bos begins no text), which
+    stand beside it in its file: ``{"special": {"pad": ..., "bos": ..., "eos": ...}, "tokenizer": {...}}``.
+    """
+
+    def __init__(self, bpe: BPE, names: Sequence[str] = SPECIAL) -> None:
         self._bpe = bpe
-        if [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
+        self._names = tuple(names)
+        pad, bos, eos = (bpe.token_to_id(name) if name else None for name in self._names)
+        if self._names == SPECIAL and (pad, bos, eos) != (PAD, BOS, EOS):
             raise UserError(f"tokenizer.json: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
+        if pad is None or eos is None or (bos is None and self._names[1]):
+            missing = next(name for name, found in zip(names, (pad, bos, eos), strict=True) if found is None)
+            raise UserError(f"the tokenizer has no token {missing!r}, which it is said to fill up, begin or end a text with")
+        self.special = SpecialTokens(pad, bos, eos)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int = 6000, lowercase: bool = True) -> "Tokenizer":
@@ -46,42 +70,75 @@ class Tokenizer:
         return cls(bpe)
 
     @classmethod
-    def from_json(cls, text: str) -> "Tokenizer":
-        try:
-            bpe = BPE.from_str(text)
-        except Exception as error:
-            raise UserError(f"tokenizer.json cannot be read ({error}); copy the bundle again") from None
+    def of_bytes(cls) -> "Tokenizer":
+        """One token a byte, nothing changed: for text that a model's own processor will read."""
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        bpe = BPE(models.BPE({token: number for number, token in enumerate([*SPECIAL, *alphabet])}, []))
+        bpe.add_special_tokens(list(SPECIAL))
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        bpe.decoder = decoders.ByteLevel()
         return cls(bpe)
 
-    def to_json(self) -> str:
-        return str(self._bpe.to_str(pretty=True))
+    @classmethod
+    def from_json(cls, text: str) -> "Tokenizer":
+        try:
+            whole, names = text, SPECIAL
+            if text.startswith(_FOREIGN):
+                data = json.loads(text)
+                whole, names = json.dumps(data["tokenizer"]), tuple(str(data["special"][role]) for role in ("pad", "bos", "eos"))
+            bpe = BPE.from_str(whole)
+        except Exception as error:
+            raise UserError(f"tokenizer.json cannot be read ({error}); copy the bundle again") from None
+        return cls(bpe, names)
 
-    @property
+    def to_json(self) -> str:
+        own = str(self._bpe.to_str(pretty=True))
+        if self._names == SPECIAL:
+            return own
+        special = dict(zip(("pad", "bos", "eos"), self._names, strict=True))
+        return json.dumps({"special": special, "tokenizer": json.loads(own)}, indent=1, ensure_ascii=False)
+
+    @cached_property
     def vocab_size(self) -> int:
-        return int(self._bpe.get_vocab_size())
+        """One more than the largest id: a pretrained vocabulary may have holes."""
+        return 1 + max(self._bpe.get_vocab().values())
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of ``text``, without <bos> and <eos>."""
+        """Tokens of ``text``, without those that begin and end it."""
         # A special token spelled out in a user's text must stay text.
-        return [token for token in self._bpe.encode(text, add_special_tokens=False).ids if token > EOS]
+        return [token for token in self._bpe.encode(text, add_special_tokens=False).ids if token not in self.special]
+
+    def framed(self, text: str, max_length: int) -> list[int]:
+        """Tokens of ``text`` between that which begins a text and that which ends it, at most ``max_length`` in all."""
+        first = [] if self.special.bos is None else [self.special.bos]
+        return [*first, *self.encode(text)[: max_length - len(first) - 1], self.special.eos]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of ``tokens``; special tokens are left out."""
         return str(self._bpe.decode([int(token) for token in tokens], skip_special_tokens=True)).strip()
 
 
+_FOREIGN = '{\n "special"'  # how the file of a pretrained model's tokenizer begins
+
+
 @dataclass(frozen=True)
 class TextModalityConfig:
-    """How a text becomes tokens. ``max_length`` counts <bos> and <eos>; longer text is cut."""
+    """How a text becomes tokens. ``max_length`` counts <bos> and <eos>; longer text is cut.
+
+    ``tokenizer`` names its file in the bundle, without ``.json``: a pretrained part brings one of its own.
+    """
 
     kind: Literal["text"] = "text"
     max_length: int = 32
+    tokenizer: str = "tokenizer"
 
     name: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
         if self.max_length < 3:
             raise UserError(f"max_length is {self.max_length}; it must be at least 3, for <bos>, one token and <eos>")
+        if not re.fullmatch(r"[\w.-]*tokenizer", self.tokenizer):
+            raise UserError(f"tokenizer is {self.tokenizer!r}; it must be the name of a file beside it that ends in 'tokenizer'")
 
     def build(self, tokenizer: Tokenizer) -> "TextModality":
         return TextModality(self, tokenizer)
@@ -110,13 +167,12 @@ class TextModality:
         """
         if not isinstance(value, str):
             raise UserError(f"{source or 'input'}: expected text, found {type(value).__name__} {value!r}")
-        tokens = self.tokenizer.encode(value)[: self.max_length - 2]
-        return np.array([BOS, *tokens, EOS], dtype=np.int64)
+        return np.array(self.tokenizer.framed(value, self.max_length), dtype=np.int64)
 
     def pad(self, values: Sequence[Int[np.ndarray, " _"]]) -> Padded:
         """Stack token rows: ``values [n, longest]``, ``mask [n, longest]``."""
         longest = max((len(value) for value in values), default=0)
-        tokens = np.full((len(values), longest), PAD, dtype=np.int64)
+        tokens = np.full((len(values), longest), self.tokenizer.special.pad, dtype=np.int64)
         mask = np.zeros((len(values), longest), dtype=bool)
         for row, value in enumerate(values):
             tokens[row, : len(value)] = value

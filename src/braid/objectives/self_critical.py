@@ -12,8 +12,7 @@ from torch import Tensor
 from braid.decoders import TextDecoder
 from braid.errors import UserError
 from braid.metrics import Cider, bleu, bleu_statistics, ngram_counts, tokenizer_named
-from braid.modalities import Tokenizer
-from braid.modalities.text import BOS, EOS, PAD
+from braid.modalities import SpecialTokens, Tokenizer
 from braid.model import Model
 from braid.records import Batch, Fused, Padded, Sample
 from braid.tasks import Task
@@ -55,7 +54,7 @@ class SelfCritical:
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The loss, and the mean reward of the texts drawn."""
         fused, decoder = model(batch), model.decoder(self.output)
-        drawn = draw(decoder, fused, self.config.samples, self.max_length)
+        drawn = draw(decoder, fused, self.config.samples, self.max_length, self.tokenizer.special)
         rewards = self.rewards(drawn, samples)
         others = (rewards.sum(1, keepdims=True) - rewards) / (self.config.samples - 1)
         advantage = torch.from_numpy(rewards - others).to(fused.values.device, torch.float32)
@@ -70,7 +69,7 @@ class SelfCritical:
             counts = [ngram_counts(words) for words in references]
             vectors, lengths = [self._cider.vector(count) for count in counts], [len(words) for words in references]
             for place, text in enumerate(tokens[row]):
-                words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (EOS in text)
+                words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (self.tokenizer.special.eos in text[1:])
                 grams = ngram_counts(words)
                 score = self._cider.cider_d(self._cider.vector(grams), vectors)
                 found[row, place] = score + self.config.bleu_4 * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
@@ -81,28 +80,30 @@ class SelfCritical:
 
 
 @torch.no_grad()
-def draw(decoder: TextDecoder, fused: Fused, group: int, max_length: int) -> Padded:
+def draw(decoder: TextDecoder, fused: Fused, group: int, max_length: int, special: SpecialTokens) -> Padded:
     """``group`` texts a row from the model's own distribution, without dropout: [batch, group, length], <bos> first.
 
     The mask ends with <eos>, or with the last token of a text that ``max_length`` tokens did not end.
     """
     training = decoder.training
     decoder.eval()
+    begin, never = special.bos, [token for token in (special.pad, special.bos) if token != special.eos]
+    assert begin is not None  # a tokenizer that texts are written with has a token to begin them
     batch = fused.values.shape[0]
     first = torch.zeros(batch, group, dtype=torch.int64, device=fused.values.device)
     state = decoder.reorder(decoder.start(fused), first)
-    tokens = torch.full_like(first, BOS)
+    tokens = torch.full_like(first, begin)
     ended: Bool[Tensor, "batch group"] = torch.zeros_like(first, dtype=torch.bool)
     written: list[Int[Tensor, "batch group"]] = [tokens]
     masks = [~ended]
     for _ in range(max_length):
         logits, state = decoder.step(tokens, state)
         logits = logits.float()
-        logits[..., [PAD, BOS]] = -torch.inf
+        logits[..., never] = -torch.inf
         masks.append(~ended)
-        tokens = _chosen(logits.softmax(-1)).masked_fill(ended, PAD)
+        tokens = _chosen(logits.softmax(-1)).masked_fill(ended, special.pad)
         written.append(tokens)
-        ended = ended | (tokens == EOS)
+        ended = ended | (tokens == special.eos)
         if ended.all():
             break
     decoder.train(training)

@@ -29,8 +29,9 @@ class Part:
 
     @property
     def told(self) -> str:
-        """The settings on one line."""
-        return ", ".join(f"{key} {value}" for key, value in self.settings.items())
+        """The settings on one line; of a pretrained part, its family stands for the whole of its architecture."""
+        family = {"architecture": self.settings["architecture"]["model_type"]} if "architecture" in self.settings else {}
+        return ", ".join(f"{key} {value}" for key, value in {**self.settings, **family}.items() if value != "")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Description:
     tasks: dict[str, Any]
     trained_on: tuple[tuple[str, ...], ...] = ()
     card: DataCard = field(default_factory=DataCard)
-    vocab_size: int | None = None  # unknown of a run without a bundle
+    vocab_sizes: dict[str, int] = field(default_factory=dict)  # by tokenizer; unknown of a run without a bundle
 
     @property
     def parameters(self) -> int:
@@ -75,7 +76,7 @@ def describe(model: str | Path) -> Description:
         interface.tasks,
         interface.trained_on,
         interface.card,
-        bundle.tokenizer.vocab_size,
+        {name: tokenizer.vocab_size for name, tokenizer in bundle.tokenizers.items()},
     )
 
 

@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from braid.bundle import Bundle
 from braid.config import did_you_mean
 from braid.errors import UserError
+from braid.generation import GenerationConfig, write_text
 from braid.modalities import ImageModality, Modality, Tokenizer
 from braid.modalities.image import Picture
-from braid.records import Batch, BatchInput
+from braid.records import Batch, BatchInput, Prediction
 
 State = Mapping[str, np.ndarray]
 NEXT = ".next"  # what the step graph's new cache is called after: a graph cannot give out a name that it takes in
@@ -37,12 +38,16 @@ class OnnxRuntime:
             raise UserError(f"this model has no output {name!r}; {did_you_mean(name, list(self.bundle.outputs))}")
         return OnnxDecoder(self.bundle, name)
 
+    def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
+        return write_text(self.decoder(name), batch, self.tokenizer, config)
+
 
 class OnnxDecoder:
     """The decode protocol over two graphs: ``start`` (inputs -> state) and ``step`` (tokens, state -> logits, cache)."""
 
     def __init__(self, bundle: Bundle, name: str) -> None:
         self._inputs = bundle.inputs
+        self.special = bundle.tokenizer.special
         self._start = _session(graph_path(bundle.folder, name, "start"))
         self._step = _session(graph_path(bundle.folder, name, "step"))
 

@@ -16,9 +16,10 @@ from braid.bundle import Bundle
 from braid.config import did_you_mean, from_dict
 from braid.decoders import TextDecoder
 from braid.errors import UserError
-from braid.modalities import Tokenizer
+from braid.generation import GenerationConfig, write_text
+from braid.modalities import SpecialTokens, Tokenizer
 from braid.model import Model, ModelConfig
-from braid.records import Batch, BatchInput, Padded
+from braid.records import Batch, BatchInput, Padded, Prediction
 
 
 def to_tensors(batch: Batch, device: torch.device) -> Batch:
@@ -71,14 +72,17 @@ class TorchRuntime:
     def decoder(self, name: str) -> "TorchDecoder":
         if name not in self.model.decoders:
             raise UserError(f"this model has no output {name!r}; {did_you_mean(name, list(self.model.decoders))}")
-        return TorchDecoder(self.model, self.model.decoder(name), self.device)
+        return TorchDecoder(self.model, self.model.decoder(name), self.tokenizer.special, self.device)
+
+    def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
+        return write_text(self.decoder(name), batch, self.tokenizer, config)
 
 
 class TorchDecoder:
     """The decode protocol over one text decoder: numpy tokens in, numpy logits out, the state opaque between."""
 
-    def __init__(self, model: Model, decoder: TextDecoder, device: torch.device) -> None:
-        self._model, self._decoder, self._device = model, decoder, device
+    def __init__(self, model: Model, decoder: TextDecoder, special: SpecialTokens, device: torch.device) -> None:
+        self._model, self._decoder, self.special, self._device = model, decoder, special, device
 
     @torch.inference_mode()
     def start(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from braid.errors import UserError
-from braid.generation import GenerationConfig, Runtime, write_text
+from braid.generation import GenerationConfig, Runtime
 from braid.metrics import Calibration, score_captions
 from braid.records import Batch, Example, Prediction, Sample
 
@@ -34,7 +34,7 @@ class Captioning:
         return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
-        found = write_text(runtime.decoder(self.decoder), batch, runtime.tokenizer, self.generation)
+        found = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
             return found
         return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]

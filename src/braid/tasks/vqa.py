@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from braid.errors import UserError
-from braid.generation import GenerationConfig, Runtime, write_text
+from braid.generation import GenerationConfig, Runtime
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -33,7 +33,7 @@ class VisualQuestionAnswering:
         return Sample(example.id, inputs, {self.decoder: answers[:1]} if answers else {}, answers, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
-        return write_text(runtime.decoder(self.decoder), batch, runtime.tokenizer, self.generation)
+        return runtime.write(self.decoder, batch, self.generation)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """``accuracy`` x100: the share of predictions that equal one of the answers, case and spaces aside."""

@@ -268,7 +268,7 @@ def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
     scored_on = f"{config.data.path} {config.data.val}, {record['num_samples']:.0f} rows, greedy, seed {config.seed}"
     interface = replace(setup.interface, card=replace(setup.interface.card, scores=scores, scored_on=scored_on))
     weights = {name: value.detach().numpy() for name, value in setup.model.state_dict().items()}
-    write_bundle(folder, interface, setup.tokenizer, to_dict(config.model), weights, config.half)
+    write_bundle(folder, interface, setup.tokenizers, to_dict(config.model), weights, config.half)
 
 
 def _estimate(run: Run) -> Estimate:

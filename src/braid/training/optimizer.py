@@ -18,14 +18,14 @@ def scale_of(name: str, scales: dict[str, float]) -> float:
 
 
 def freeze(model: nn.Module, scales: dict[str, float]) -> None:
-    """Parameters with scale 0 take no gradient; a scale that matches nothing is a mistake."""
+    """Parameters with scale 0 take no gradient, like those a part froze itself; a scale that matches nothing is a mistake."""
     names = [name for name, _ in model.named_parameters()]
     for start in scales:
         if not any(scale_of(name, {start: 0.0}) == 0.0 for name in names):
             tops = sorted({".".join(name.split(".")[:2]) for name in names})
             raise UserError(f"optimizer.scales: no parameter starts with {start!r}; parts are {', '.join(tops)}")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(scale_of(name, scales) != 0.0)
+        parameter.requires_grad_(parameter.requires_grad and scale_of(name, scales) != 0.0)
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

@@ -14,21 +14,23 @@ from braid.datasets import open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
 from braid.evaluation import prepared
-from braid.modalities import Tokenizer
+from braid.modalities import Tokenizer, build_modalities, tokenizer_names
 from braid.model import Model
 from braid.records import Example, Sample
 from braid.runtime.torch import load_model
 from braid.training.config import RunConfig
+from braid.training.pretrained import take_over
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A run before its first step. ``val`` stays examples: the evaluation prepares them itself."""
+    """A run before its first step; its pretrained parts have their architectures. ``val`` stays examples: the evaluation
+    prepares them itself."""
 
     config: RunConfig
-    tokenizer: Tokenizer
+    tokenizers: dict[str, Tokenizer]
     interface: Interface
     model: Model
     train: tuple[Sample, ...]
@@ -39,13 +41,17 @@ class Setup:
     def collator(self) -> Collator:
         """Without augmentation; the loop adds it for training."""
         return Collator(
-            {name: self.interface.inputs[name].build(self.tokenizer) for name in self.interface.inputs},
-            {name: self.interface.outputs[name].build(self.tokenizer) for name in self.interface.outputs},
+            build_modalities(self.interface.inputs, self.tokenizers), build_modalities(self.interface.outputs, self.tokenizers)
         )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the texts which the model writes."""
+        return self.tokenizers[tokenizer_names(self.interface.outputs)[0]]
 
 
 def set_up(config: RunConfig) -> Setup:
-    """Open the data, train or take the tokenizer, build the model from the seed, fill in initial weights."""
+    """Open the data, train or take the tokenizers, build the model from the seed, fill in initial weights."""
     torch.set_num_threads(config.threads)
     dataset = open_dataset(config.data.path, config.data.columns)
     train_examples = _limited(dataset.split(config.data.train), config.data.limit_train)
@@ -53,17 +59,19 @@ def set_up(config: RunConfig) -> Setup:
     train = tuple(sample for sample in prepared(config.task, train_examples) if sample.targets)
     if not train:
         raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}")
-    tokenizer = _tokenizer(config, train)
+    taken = take_over(config)
+    config = taken.config
     interface = _interface(config)
+    tokenizers = _tokenizers(config, train, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
     torch.manual_seed(config.seed)
     model = config.model.build(
-        {name: modality.build(tokenizer) for name, modality in interface.inputs.items()},
-        {name: modality.build(tokenizer) for name, modality in interface.outputs.items()},
+        build_modalities(interface.inputs, tokenizers), build_modalities(interface.outputs, tokenizers)
     )
+    taken.fill(model)
     for part, path in config.initialize.items():
         initialize(model, part, path)
     broken = tuple(f"{row.source}: {row.reason}" for row in dataset.broken)
-    return Setup(config, tokenizer, interface, model, train, val, broken)
+    return Setup(config, tokenizers, interface, model, train, val, broken)
 
 
 def initialize(model: Model, part: str, path: str) -> None:
@@ -100,10 +108,19 @@ def _limited(examples: Sequence[Example], limit: int) -> tuple[Example, ...]:
     return tuple(examples[:limit] if limit else examples)
 
 
-def _tokenizer(config: RunConfig, samples: Sequence[Sample]) -> Tokenizer:
+def _tokenizers(
+    config: RunConfig, samples: Sequence[Sample], names: Sequence[str], brought: Mapping[str, Tokenizer]
+) -> dict[str, Tokenizer]:
+    """Those that the modalities name: brought by pretrained parts, taken from another model, or trained on the run's text."""
+    found = dict(brought)
     if config.tokenizer.bundle:
-        return read_bundle(find_bundle(config.tokenizer.bundle)).tokenizer
-    return Tokenizer.train(_texts(samples), config.tokenizer.vocab_size, config.tokenizer.lowercase)
+        found = {**read_bundle(find_bundle(config.tokenizer.bundle)).tokenizers, **found}
+    elif "tokenizer" in names:
+        found["tokenizer"] = Tokenizer.train(_texts(samples), config.tokenizer.vocab_size, config.tokenizer.lowercase)
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UserError(f"a text is read with {missing[0]!r}, which this run does not have; {did_you_mean(missing[0], list(found))}")
+    return {name: found[name] for name in names}
 
 
 def _texts(samples: Sequence[Sample]) -> list[str]:

@@ -1,0 +1,207 @@
+"""A pretrained causal language model as text decoder, reading what was fused as a prefix or by cross-attention."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from inspect import signature
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from braid import hub
+from braid.errors import UserError
+from braid.layers import reorder_cache, sequence_loss
+from braid.modalities import TextModality, TextModalityConfig, Tokenizer
+from braid.records import Fused, Padded
+
+State = dict[str, Tensor]
+CROSS = ("crossattention", "ln_cross_attn", "encoder_attn")  # what transformers calls cross-attention in its models
+
+
+@dataclass(frozen=True)
+class PretrainedTextDecoderConfig:
+    """GPT-2, OPT, Llama, Qwen ...: any causal language model of transformers that keeps keys and values of its past.
+
+    ``reads`` prefix: the fused positions come before the text as if they were words (ClipCap, arXiv:2111.09734); cross: new
+    cross-attention layers, trained whatever ``train`` says (VisionEncoderDecoder, arXiv:1907.12461; GPT-2 and BERT have
+    the place for them). ``source``, ``train``, ``lora_rank`` and ``architecture`` are those of a pretrained encoder.
+    """
+
+    kind: Literal["pretrained"] = "pretrained"
+    source: str = ""
+    reads: Literal["prefix", "cross"] = "prefix"
+    train: hub.Training = "full"
+    lora_rank: int = 8
+    architecture: dict[str, Any] = field(default_factory=dict)
+
+    modality: ClassVar[str] = "text"
+
+    def __post_init__(self) -> None:
+        hub.check_part(self.source, self.architecture, self.lora_rank)
+
+    def build(self, memory_width: int, modality: TextModality) -> "PretrainedTextDecoder":
+        return PretrainedTextDecoder(self, memory_width, modality)
+
+    def taken_over(
+        self, folder: Path, modality: TextModalityConfig, file: str
+    ) -> tuple["PretrainedTextDecoderConfig", TextModalityConfig, dict[str, Tokenizer]]:
+        """This part without its source, its text written with the model's own tokenizer, and that under the name ``file``."""
+        architecture = hub.architecture(folder, hub.WRITER)
+        hub.check_length(modality.max_length, architecture)
+        part = replace(self, source="", architecture=architecture)
+        return part, replace(modality, tokenizer=file), {file: hub.tokenizer(folder, begins=True)}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The architecture as a decoder that reads this way."""
+        return {**self.architecture, "is_decoder": True, "add_cross_attention": self.reads == "cross"}
+
+
+class PretrainedTextDecoder(nn.Module):
+    """The network's own cache is taken apart into a flat state: keys and values of what was fused once a row
+    (``memory.*``), those of the words once a beam (``cache.*``), layers stacked."""
+
+    def __init__(self, config: PretrainedTextDecoderConfig, memory_width: int, modality: TextModality) -> None:
+        super().__init__()
+        self.config = config
+        self.reads = config.reads
+        self.modality = modality
+        self.network = hub.build(config.settings, hub.WRITER)
+        self._takes = set(signature(self.network.forward).parameters)
+        if self.reads == "cross" and "encoder_hidden_states" not in self._takes:
+            kind = self.network.config.model_type
+            raise UserError(f"the {kind} model has no place for cross-attention; choose reads: prefix")
+        hub.check_vocabulary(self.network, modality.vocab_size)
+        hub.set_training(self.network, config.train, config.lora_rank, CROSS)
+        hub.store_tied_once(self.network)
+        width = self.network.get_input_embeddings().embedding_dim
+        self.memory = nn.Sequential(nn.Linear(memory_width, width), nn.LayerNorm(width))
+
+    def load(self, folder: Path) -> None:
+        """Fill in the weights of a model's folder; a prefix begins as loud as the model's own words."""
+        hub.fill(self.network, hub.weights(folder, self.config.settings, hub.WRITER, CROSS))
+        if self.reads == "prefix":
+            nn.init.constant_(self.memory[1].weight, float(self.network.get_input_embeddings().weight.detach().std()))
+
+    def train(self, mode: bool = True) -> "PretrainedTextDecoder":
+        """A frozen network that gets a prefix keeps still in training too; new cross-attention is trained with its dropout."""
+        super().train(mode)
+        if self.config.train == "frozen" and self.reads == "prefix":
+            self.network.eval()
+        return self
+
+    def loss(
+        self,
+        fused: Fused,
+        target: Padded,
+        label_smoothing: float = 0.0,
+        weights: Float[Tensor, "batch group"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy of ``target`` [batch, group, length], each text's part times its weight."""
+        return sequence_loss(self.logits(fused, target.values), nn.Identity(), target, label_smoothing, weights)
+
+    def logits(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length vocab"]:
+        """Teacher-forced: position ``t`` predicts token ``t + 1``."""
+        state = self.reorder(self.start(fused), torch.zeros_like(tokens[:, :, 0]))
+        return self._read(tokens, state)[0]
+
+    def start(self, fused: Fused) -> State:
+        """Keys and values of what was fused, once a row, and an empty cache of one beam."""
+        memory = self.memory(fused.values) * fused.mask.unsqueeze(-1)
+        keys, values = (self._prefix if self.reads == "prefix" else self._cross)(memory, fused.mask)
+        batch, depth, heads, _, head_width = keys.shape
+        empty = keys.new_zeros(batch, 1, depth, heads, 0, head_width)
+        return {
+            "memory.keys": keys,
+            "memory.values": values,
+            "memory.mask": fused.mask,
+            "cache.keys": empty,
+            "cache.values": empty.clone(),
+        }
+
+    def step(self, tokens: Int[Tensor, "batch group"], state: State) -> tuple[Float[Tensor, "batch group vocab"], State]:
+        """Read one more token a beam; the cache's group must equal that of ``tokens``."""
+        logits, state = self._read(tokens.unsqueeze(-1), state)
+        return logits.squeeze(2), state
+
+    def reorder(self, state: State, parents: Int[Tensor, "batch group"]) -> State:
+        return reorder_cache(state, parents)
+
+    def _prefix(
+        self, memory: Float[Tensor, "batch positions width"], mask: Bool[Tensor, "batch positions"]
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the fused positions, read as words."""
+        limit = getattr(self.network.config, "max_position_embeddings", None)
+        if limit and memory.shape[1] + self.modality.max_length > limit:
+            raise UserError(
+                f"{memory.shape[1]} fused positions and {self.modality.max_length} tokens are more than the {limit} that the "
+                f"{self.network.config.model_type} model reads; choose reads: cross, or fusion: concat over vectors"
+            )
+        given = {"inputs_embeds": memory, "attention_mask": mask.long(), "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        return _stacked(self._run(_cache(), given)[1])
+
+    def _cross(
+        self, memory: Float[Tensor, "batch positions width"], mask: Bool[Tensor, "batch positions"]
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values that cross-attention has of the fused positions, taken from the reading of one token."""
+        cache = _both(_cache(), _cache())
+        token = torch.zeros(memory.shape[0], 1, dtype=torch.long, device=memory.device)
+        given = {"input_ids": token, "encoder_hidden_states": memory, "encoder_attention_mask": mask.long()}
+        return _stacked(self._run(cache, given)[1].cross_attention_cache)
+
+    def _read(
+        self, tokens: Int[Tensor, "batch group length"], state: State
+    ) -> tuple[Float[Tensor, "batch group length vocab"], State]:
+        """Read ``tokens`` after those that are in the cache."""
+        batch, group, length = tokens.shape
+        mask = state["memory.mask"].repeat_interleave(group, 0)
+        memory = [state[f"memory.{part}"].repeat_interleave(group, 0) for part in ("keys", "values")]
+        past = [state[f"cache.{part}"].flatten(0, 1) for part in ("keys", "values")]
+        read, positions = past[0].shape[3], mask.shape[1]
+        given: dict[str, Tensor] = {"input_ids": tokens.flatten(0, 1)}
+        place = torch.arange(read, read + length, device=tokens.device).expand(batch * group, -1)
+        if self.reads == "prefix":
+            words = mask.new_ones(batch * group, read + length)
+            given["attention_mask"] = torch.cat([mask, words], 1).long()
+            given["position_ids"] = place + mask.sum(1, keepdim=True)
+            logits, grown = self._run(_cache(memory, past), given)
+            keys, values = (whole[:, :, :, positions:].contiguous() for whole in _stacked(grown))
+        else:
+            width = self.memory[1].normalized_shape[0]
+            given["encoder_hidden_states"] = memory[0].new_zeros(1, 1, 1).expand(batch * group, positions, width)  # unread
+            given["encoder_attention_mask"] = mask.long()
+            given["position_ids"] = place
+            logits, grown = self._run(_both(_cache(past), _cache(memory)), given)
+            keys, values = _stacked(grown.self_attention_cache)
+        new = {"cache.keys": keys.unflatten(0, (batch, group)), "cache.values": values.unflatten(0, (batch, group))}
+        return logits.unflatten(0, (batch, group)), {**state, **new}
+
+    def _run(self, cache: Any, given: dict[str, Tensor]) -> tuple[Float[Tensor, "rows length vocab"], Any]:
+        """Logits over the tokenizer's own tokens, and the grown cache."""
+        taken = {name: value for name, value in given.items() if name in self._takes}
+        found = self.network(**taken, past_key_values=cache, use_cache=True)
+        return found.logits[..., : self.modality.vocab_size], found.past_key_values
+
+
+def _cache(*parts: Sequence[Float[Tensor, "rows depth heads _ head_width"]]) -> Any:
+    """A cache of transformers that holds these keys and values, one part after the other."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    for keys, values in parts:
+        for layer in range(keys.shape[1]):
+            cache.update(keys[:, layer], values[:, layer], layer)
+    return cache
+
+
+def _both(own: Any, cross: Any) -> Any:
+    from transformers import EncoderDecoderCache
+
+    return EncoderDecoderCache(own, cross)
+
+
+def _stacked(cache: Any) -> tuple[Tensor, Tensor]:
+    """Keys and values of every layer [rows, depth, heads, length, head_width]."""
+    return torch.stack([layer.keys for layer in cache.layers], 1), torch.stack([layer.values for layer in cache.layers], 1)

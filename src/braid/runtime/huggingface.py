@@ -1,0 +1,216 @@
+"""A whole image-to-text model of Hugging Face under Braid's verbs: BLIP, VisionEncoderDecoder, image-text-to-text.
+
+Its own processor prepares pictures and text and its own ``generate`` writes, so that it answers as it does anywhere else;
+reading files, batches, confidence and metrics are Braid's.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from braid import hub
+from braid.bundle import Bundle, DataCard, Interface
+from braid.config import to_dict
+from braid.errors import UserError
+from braid.generation import Decoder, GenerationConfig
+from braid.modalities import (
+    Augmentation,
+    ImageModality,
+    ImageModalityConfig,
+    Modality,
+    ModalityConfig,
+    TextModalityConfig,
+    Tokenizer,
+)
+from braid.modalities.image import Picture
+from braid.records import Batch, BatchInput, Padded, Prediction
+from braid.tasks import Captioning, Task, VisualQuestionAnswering
+
+LONGEST = 2048  # pixels of a picture's longer side; a model's own processor makes it smaller still
+GENERATION = GenerationConfig(method="beam", beam=3, length_penalty=1.0, max_length=40)
+
+
+class OwnSize(ImageModality):
+    """Pictures as they are, for a processor that has its own way of making them fit."""
+
+    def __init__(self) -> None:
+        super().__init__(ImageModalityConfig(size=LONGEST))
+
+    def prepare(
+        self, value: Any, source: str = "", augmentation: Augmentation | None = None, rng: np.random.Generator | None = None
+    ) -> Picture:
+        image = self.decoded(value, source)
+        image.thumbnail((LONGEST, LONGEST))
+        pixels = np.asarray(image)
+        return Picture(pixels, np.ones(pixels.shape[:2], dtype=bool))
+
+    def pad(self, values: Sequence[Picture]) -> Padded:
+        """``values [n, 3, height, width]`` uint8 with room for the largest, ``mask [n, height, width]``."""
+        height, width = (max(picture.mask.shape[axis] for picture in values) for axis in (0, 1))
+        pixels = np.zeros((len(values), 3, height, width), dtype=np.uint8)
+        mask = np.zeros((len(values), height, width), dtype=bool)
+        for row, picture in enumerate(values):
+            rows, columns = picture.mask.shape
+            pixels[row, :, :rows, :columns] = picture.pixels.transpose(2, 0, 1)
+            mask[row, :rows, :columns] = True
+        return Padded(pixels, mask)
+
+
+class HuggingFaceBundle(Bundle):
+    """A folder in Hugging Face's format, as the rest of Braid wants to see a saved model."""
+
+    @cached_property
+    def inputs(self) -> dict[str, Modality]:
+        return {**super().inputs, "image": OwnSize()}
+
+
+def load_whole(source: str) -> tuple[HuggingFaceBundle, "HuggingFaceRuntime"]:
+    """A model by its name on the hub or its folder.
+
+    Raises:
+        UserError: when there is none, it cannot be read, or it does not describe pictures.
+    """
+    folder = hub.find(source)
+    model = hub.whole(folder)
+    processing = (PicturesAndText if _reads_text(model) else PicturesAlone)(folder)
+    tasks = {task.kind: to_dict(task) for task in processing.tasks}
+    interface = Interface(processing.inputs, {}, tasks, card=DataCard(name=source))
+    bundle = HuggingFaceBundle(folder, interface, {"tokenizer": Tokenizer.of_bytes()}, None)
+    return bundle, HuggingFaceRuntime(model, processing, folder)
+
+
+def _reads_text(model: Any) -> bool:
+    """A model that has a token for the place of a picture in a text."""
+    config = model.config
+    return any(getattr(config, name, None) is not None for name in ("image_token_id", "image_token_index"))
+
+
+class PicturesAlone:
+    """What BLIP, VisionEncoderDecoder and GIT take: pixels, and no text."""
+
+    inputs: ClassVar[dict[str, ModalityConfig]] = {"image": ImageModalityConfig()}
+    tasks: ClassVar[tuple[Task, ...]] = (Captioning(generation=GENERATION),)
+
+    def __init__(self, folder: Path) -> None:
+        self.processor = _read(hub.library().AutoImageProcessor, folder)
+        self.tokenizer = hub.own_tokenizer(folder)
+
+    def __call__(self, pictures: list[Image.Image], prompts: BatchInput | None) -> dict[str, Any]:
+        return dict(self.processor(images=pictures, return_tensors="pt"))
+
+
+class PicturesAndText:
+    """What LLaVA, SmolVLM, PaliGemma and the rest of the image-text-to-text family take: a picture and what is asked of it."""
+
+    inputs: ClassVar[dict[str, ModalityConfig]] = {"image": ImageModalityConfig(), "prompt": TextModalityConfig(max_length=4096)}
+    tasks: ClassVar[tuple[Task, ...]] = (Captioning(generation=GENERATION), VisualQuestionAnswering(generation=GENERATION))
+
+    def __init__(self, folder: Path) -> None:
+        self.processor = _read(hub.library().AutoProcessor, folder)
+        self.tokenizer = self.processor.tokenizer
+        self.tokenizer.padding_side = "left"  # the answer goes on from the last token of every row
+        self._bytes = Tokenizer.of_bytes()
+
+    def __call__(self, pictures: list[Image.Image], prompts: BatchInput | None) -> dict[str, Any]:
+        assert prompts is not None  # every task gives its prompt or question
+        distinct = [self._asked(self._bytes.decode(tokens.tolist())) for tokens in prompts.distinct.values]
+        texts = [distinct[place] for place in prompts.index]
+        return dict(self.processor(text=texts, images=[[one] for one in pictures], padding=True, return_tensors="pt"))
+
+    def _asked(self, prompt: str) -> str:
+        """The prompt as the model was trained to be asked."""
+        if self.processor.chat_template:
+            content = [{"type": "image"}, {"type": "text", "text": prompt}]
+            return str(self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True))
+        return f"{self._mark}{prompt}"
+
+    @cached_property
+    def _mark(self) -> str:
+        """What stands for the picture before a text; nothing where the processor sees to it."""
+        token = getattr(self.processor, "image_token", None)
+        blank = Image.new("RGB", (32, 32))
+        marked = self.processor(text=["a"], images=[[blank]], return_tensors="pt")["input_ids"]
+        place = self.tokenizer.convert_tokens_to_ids(str(token)) if token else None
+        return "" if place is None or bool((marked == place).any()) else f"{token}\n"
+
+
+class HuggingFaceRuntime:
+    """Writes whole texts; there is no single step to ask for."""
+
+    def __init__(self, model: Any, processing: PicturesAlone | PicturesAndText, folder: Path) -> None:
+        self.model, self.processing, self.folder = model, processing, folder
+
+    def decoder(self, name: str) -> Decoder:
+        raise UserError(f"{self.folder} is a Hugging Face model, which writes whole texts only: caption, predict, evaluate")
+
+    @torch.inference_mode()
+    def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
+        """One text a row; confidence is the mean probability of its tokens, the last included."""
+        image = batch.inputs.get("image")
+        if image is None or (image.index < 0).any():
+            raise UserError(f"{self.folder} describes pictures, and a row has none")
+        pictures = _pictures(image.distinct)
+        given = self.processing([pictures[place] for place in image.index], batch.inputs.get("prompt"))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            found = self.model.generate(**given, **_settings(config), return_dict_in_generate=True, output_scores=True)
+        tokens, probabilities = _chosen(found)
+        return [self._prediction(identity, tokens[row], probabilities[row]) for row, identity in enumerate(batch.ids)]
+
+    def _prediction(self, identity: str, tokens: Int[Tensor, " length"], probabilities: Float[Tensor, " length"]) -> Prediction:
+        ends = [place for place, token in enumerate(tokens.tolist()) if token in self._ends]
+        length = ends[0] + 1 if ends else len(tokens)
+        text = self.processing.tokenizer.decode(tokens[:length], skip_special_tokens=True).strip()
+        chances = tuple(probabilities[:length].tolist())
+        return Prediction(identity, text=text, confidence=float(np.mean(chances)), token_probabilities=chances)
+
+    @cached_property
+    def _ends(self) -> set[int]:
+        """The tokens that end a text, or fill up what comes after its end."""
+        named, tokenizer = self.model.generation_config.eos_token_id, self.processing.tokenizer
+        own = [tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id]
+        return {token for token in [*(named if isinstance(named, list) else [named]), *own] if token is not None}
+
+
+def _read(auto: Any, folder: Path) -> Any:
+    try:
+        return auto.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # each kind of file fails in its own way
+        told = " ".join(str(error).split())[:160]
+        raise UserError(f"{folder} lacks what prepares its pictures and text, or it cannot be read ({told})") from None
+
+
+def _pictures(distinct: Padded) -> list[Image.Image]:
+    """Every picture in its own size again."""
+    sizes = [(mask.any(1).sum(), mask.any(0).sum()) for mask in distinct.mask]
+    pixels = [values[:, :rows, :columns] for values, (rows, columns) in zip(distinct.values, sizes, strict=True)]
+    return [Image.fromarray(np.ascontiguousarray(one.transpose(1, 2, 0))) for one in pixels]
+
+
+def _settings(config: GenerationConfig) -> dict[str, Any]:
+    """The same generation in the words of transformers."""
+    lengths = {"max_new_tokens": config.max_length, "min_new_tokens": config.min_length}
+    if config.method == "sample":
+        drawn = {"temperature": config.temperature, "top_k": config.top_k, "top_p": config.top_p}
+        return {**lengths, "do_sample": True, "num_beams": 1, **drawn}
+    beams = config.beam if config.method == "beam" else 1
+    return {**lengths, "do_sample": False, "num_beams": beams, "length_penalty": config.length_penalty}
+
+
+def _chosen(found: Any) -> tuple[Int[Tensor, "rows length"], Float[Tensor, "rows length"]]:
+    """The tokens that were written, and the model's probability of each among those that were allowed."""
+    beams = getattr(found, "beam_indices", None)
+    if beams is None:
+        beams = torch.arange(len(found.sequences)).unsqueeze(1).expand(-1, len(found.scores))
+    length = int((beams >= 0).sum(1).max())
+    tokens = found.sequences[:, -length:]
+    steps = [found.scores[step][beams[:, step].clamp(min=0)].log_softmax(-1) for step in range(length)]
+    chances = [logs.gather(1, tokens[:, step, None]) for step, logs in enumerate(steps)]
+    return tokens, torch.cat(chances, 1).exp()

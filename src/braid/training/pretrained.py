@@ -1,0 +1,57 @@
+"""Pretrained parts of a run: found, described, and what they bring with them taken over."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from braid import hub
+from braid.bundle import Source
+from braid.modalities import Tokenizer
+from braid.model import Model
+from braid.training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """A run in which every pretrained part has its architecture and every modality is as its part wants it.
+
+    ``tokenizers`` are those that the parts bring; ``folders`` says where each part's weights are, by its name in the model.
+    """
+
+    config: RunConfig
+    tokenizers: dict[str, Tokenizer]
+    folders: dict[str, Path]
+
+    def fill(self, model: Model) -> None:
+        for name, folder in self.folders.items():
+            model.get_submodule(name).load(folder)  # type: ignore[operator]
+
+
+def take_over(config: RunConfig) -> TakenOver:
+    """Read what the sources of a run's pretrained parts say of themselves.
+
+    Raises:
+        UserError: naming the source that cannot be found, read, or used for this part.
+    """
+    tokenizers: dict[str, Tokenizer] = {}
+    folders: dict[str, Path] = {}
+    taken: dict[str, dict[str, Any]] = {}
+    groups: tuple[tuple[str, Any, Any], ...] = (
+        ("encoders", config.model.encoders, config.inputs),
+        ("decoders", config.model.decoders, config.outputs),
+    )
+    for group, parts, modalities in groups:
+        taken[group], taken[f"{group} read"] = dict(parts), dict(modalities)
+        for name, part in parts.items():
+            source = getattr(part, "source", "")
+            if not source or name not in modalities:
+                continue
+            folder = folders[f"{group}.{name}"] = hub.find(source)
+            found, modality, brought = part.taken_over(folder, modalities[name], f"{name}.tokenizer")
+            taken[group][name], taken[f"{group} read"][name] = found, modality
+            tokenizers |= brought
+    model = replace(config.model, encoders=taken["encoders"], decoders=taken["decoders"])
+    made_from = [Source(folder.name, f"first weights of {name}", "those of its authors") for name, folder in folders.items()]
+    card = replace(config.card, sources=(*config.card.sources, *made_from))
+    whole = replace(config, model=model, inputs=taken["encoders read"], outputs=taken["decoders read"], card=card)
+    return TakenOver(whole, tokenizers, folders)

