@@ -34,6 +34,7 @@ SIZE = 32  # pixels
 ENCODERS: dict[str, EncoderConfig] = {
     "mobilenet": MobileNetEncoderConfig(width_multiplier=0.25),
     "mobilenet folded": MobileNetEncoderConfig(width_multiplier=0.25, padding="tensorflow", folded=True),
+    "mobilenet scales": MobileNetEncoderConfig(width_multiplier=0.25, scales=(1.0, 2.0)),
     "resnet": ResNetEncoderConfig(depth=18),
     "vit": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
     "transformer bidirectional": TransformerTextEncoderConfig(

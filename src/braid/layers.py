@@ -24,6 +24,12 @@ def grid_features(cells: Float[Tensor, "n channels rows columns"], mask: Bool[Te
     return Features(cells.flatten(2).transpose(1, 2), real, grid_boxes(rows, columns, cells.device))
 
 
+def end_to_end_grids(grids: Sequence[Features]) -> Features:
+    """Several grids over the same pictures as one sequence."""
+    extents = [grid.extent for grid in grids if grid.extent is not None]
+    return Features(torch.cat([g.values for g in grids], 1), torch.cat([g.mask for g in grids], 1), torch.cat(extents))
+
+
 def grid_boxes(rows: int, columns: int, device: torch.device) -> Float[Tensor, "positions 4"]:
     """Left, top, right, bottom of every cell of a grid over the picture, in 0..1, row by row."""
     top = torch.arange(rows, device=device).repeat_interleave(columns) / rows

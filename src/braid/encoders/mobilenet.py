@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braid.layers import grid_features
+from braid.errors import UserError
+from braid.layers import end_to_end_grids, grid_features
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
 
@@ -22,15 +23,21 @@ class MobileNetEncoderConfig:
     """MobileNetV2 (arXiv:1801.04381) up to its last feature map, with torchvision's parameter names.
 
     ``padding``: torch pads both sides alike, tensorflow (SAME) the right and bottom first. ``folded``: batch norm is
-    part of the convolutions' weights and biases.
+    part of the convolutions' weights and biases. ``scales``: the picture is read once at each, relative to its size, and the
+    grids of all scales are laid end to end.
     """
 
     kind: Literal["mobilenet"] = "mobilenet"
     width_multiplier: float = 1.0
     padding: Literal["torch", "tensorflow"] = "torch"
     folded: bool = False
+    scales: tuple[float, ...] = (1.0,)
 
     modality: ClassVar[str] = "image"
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise UserError(f"scales is {list(self.scales)}; give one or more numbers above 0, such as [1.0, 1.25]")
 
     def build(self, modality: ImageModality) -> "MobileNetEncoder":
         return MobileNetEncoder(self)
@@ -83,7 +90,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetEncoder(nn.Module):
-    """Pixels [n, 3, size, size] -> one feature vector a cell of 32 x 32 pixels."""
+    """Pixels [n, 3, size, size] -> one feature vector a cell of 32 x 32 pixels, at each scale."""
 
     def __init__(self, config: MobileNetEncoderConfig) -> None:
         super().__init__()
@@ -105,8 +112,17 @@ class MobileNetEncoder(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Padded) -> Features:
-        pixels = inputs.values.contiguous(memory_format=torch.channels_last)  # about twice as fast on a CPU
-        return grid_features(self.features(pixels), inputs.mask)
+        grids = [self._grid(inputs, scale) for scale in self.config.scales]
+        return grids[0] if len(grids) == 1 else end_to_end_grids(grids)
+
+    def _grid(self, inputs: Padded, scale: float) -> Features:
+        pixels, mask = inputs.values, inputs.mask
+        if scale != 1.0:
+            size = (round(scale * pixels.shape[2]), round(scale * pixels.shape[3]))
+            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
+            mask = F.interpolate(mask.unsqueeze(1).float(), size).squeeze(1) > 0
+        pixels = pixels.contiguous(memory_format=torch.channels_last)  # about twice as fast on a CPU
+        return grid_features(self.features(pixels), mask)
 
     def standard_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's names for those of a folded file that says stem, blocks.N.expand/depthwise/project, head."""
