@@ -6,8 +6,6 @@ A bundle is a folder: interface.json (what goes in and out), model.json (archite
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from braid.config import from_dict, to_dict
 from braid.errors import UserError
+from braid.files import settle, whole, write_whole
 from braid.modalities import Modality, ModalityConfig, Tokenizer
 
 FORMAT = 1
@@ -96,6 +95,8 @@ def bundle_folder(model: str | Path) -> Path | None:
     """The folder that a built-in name, a bundle's folder or a run's folder (its best model) means; None if there is none."""
     path = Path(model).expanduser()
     places = (BUILT_IN / str(model), path, path / "best") if str(model) else ()
+    for parent in {path.parent, path} if path.name and not (path / "interface.json").is_file() else ():
+        settle(parent)  # a process killed while it replaced the bundle
     return next((folder for folder in places if (folder / "interface.json").is_file()), None)
 
 
@@ -131,44 +132,25 @@ def write_bundle(
     weights: Mapping[str, np.ndarray],
     half: bool = False,
 ) -> None:
-    """Write all files beside ``folder``, then swap them in: a killed process leaves the old bundle or the new one.
+    """Write all files aside, then swap them in: a killed process leaves the old bundle or the new one.
 
     Args:
         half: store float32 weights as float16, at half the size.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _write_json(fresh / "interface.json", {"format": FORMAT, **to_dict(interface)})
-        _write_json(fresh / "model.json", {"format": FORMAT, **architecture})
+    with whole(folder) as fresh:
+        fresh.mkdir()
+        (fresh / "interface.json").write_text(_json({"format": FORMAT, **to_dict(interface)}), encoding="utf-8")
+        (fresh / "model.json").write_text(_json({"format": FORMAT, **architecture}), encoding="utf-8")
         (fresh / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
-        _swap(fresh, folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
 
 
 def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:
     """Put measured figures into a saved model's data card."""
     rounded = {name: round(value, 2) for name, value in scores.items()}
     card = replace(bundle.interface.card, scores=rounded, scored_on=scored_on)
-    path = bundle.folder / "interface.json"
-    fresh = path.with_suffix(".part")
-    _write_json(fresh, {"format": FORMAT, **to_dict(replace(bundle.interface, card=card))})
-    os.replace(fresh, path)
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    os.chmod(fresh, 0o755)
-    if not folder.exists():
-        os.rename(fresh, folder)
-        return
-    old = fresh.with_name(fresh.name + "-old")
-    os.rename(folder, old)
-    os.rename(fresh, folder)
-    shutil.rmtree(old)
+    write_whole(bundle.folder / "interface.json", _json({"format": FORMAT, **to_dict(replace(bundle.interface, card=card))}))
 
 
 def _stored(value: np.ndarray, half: bool) -> np.ndarray:
@@ -201,5 +183,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -9,6 +9,7 @@ import typer
 from braid.cli.console import note, print_json, print_table, progress
 from braid.datasets.table import parse_columns
 from braid.errors import UserError
+from braid.files import ready, write_whole
 
 
 def evaluate(
@@ -45,6 +46,8 @@ def evaluate(
     if strict and dataset.broken:
         raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
     examples = dataset.split(split)[: limit or None]
+    if save_predictions is not None:
+        ready(save_predictions)
     figures, answers = score(
         loaded.runtime,
         loaded.collator,
@@ -60,7 +63,7 @@ def evaluate(
         note(f"left out: {reason}")
     if save_predictions is not None:
         texts = {prediction.id: prediction.text for prediction in answers.predictions}
-        save_predictions.write_text(json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_whole(save_predictions, json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n")
     method = chosen.generation.method + (f" {chosen.generation.beam}" if chosen.generation.method == "beam" else "")
     if record:
         measured = f"{Path(data).name} {split}, {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"

@@ -8,6 +8,7 @@ import typer
 
 from braid.cli.console import note, print_json, print_table
 from braid.errors import UserError
+from braid.files import ready, write_whole
 
 
 def captions(
@@ -27,6 +28,8 @@ def captions(
     """
     from braid.metrics import score_captions
 
+    if per_item is not None:
+        ready(per_item)
     guesses, truths = read_predictions(predictions), read_references(references)
     unscored = [key for key in truths if key not in guesses]
     if unscored and len(unscored) < len(truths):
@@ -34,7 +37,7 @@ def captions(
         truths = {key: texts for key, texts in truths.items() if key in guesses}
     scores = score_captions(guesses, truths, tokenizer)
     if per_item is not None:
-        per_item.write_text(json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_whole(per_item, json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n")
     if json:
         print_json({**scores.figures, "num_samples": int(scores.figures["num_samples"])})
         return

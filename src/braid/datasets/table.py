@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 from braid.config import did_you_mean
 from braid.datasets.dataset import BrokenRow, Dataset, file_finder, head, read_json, with_splits
 from braid.errors import UserError
+from braid.files import whole
 from braid.records import Example
 
 # role -> the names it usually has, the likeliest first
@@ -132,10 +132,8 @@ def write_table(table: Table, path: Path) -> None:
     """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".part")
     rows = [row if isinstance(row, dict) else {} for row in table.rows]
-    with open(fresh, "w", encoding="utf-8", newline="") as file:
+    with whole(path) as fresh, open(fresh, "w", encoding="utf-8", newline="") as file:
         if path.suffix.lower() == ".json":
             json.dump(rows, file, ensure_ascii=False, indent=1)
         elif path.suffix.lower() == ".jsonl":
@@ -144,7 +142,6 @@ def write_table(table: Table, path: Path) -> None:
             writer = csv.DictWriter(file, table.columns, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             writer.writeheader()
             writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    os.replace(fresh, path)
 
 
 def _cell(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """The resumable state of a run: one file, written whole or not at all."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from braid.errors import UserError
+from braid.files import whole
 from braid.training.optimizer import MovingAverage
 
 FILE = "checkpoint.safetensors"
@@ -36,9 +36,10 @@ def save_checkpoint(
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
-    fresh = folder / (FILE + ".part")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, fresh, {"position": json.dumps(asdict(position))})
-    os.replace(fresh, folder / FILE)
+    with whole(folder / FILE) as fresh:
+        save_file(
+            {name: value.contiguous() for name, value in tensors.items()}, fresh, {"position": json.dumps(asdict(position))}
+        )
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage) -> Position:

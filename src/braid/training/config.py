@@ -10,6 +10,7 @@ import yaml
 from braid.bundle import DataCard, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, to_dict, with_overrides
 from braid.errors import UserError
+from braid.files import write_whole
 from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
 from braid.model import ModelConfig
 from braid.presets import PRESETS
@@ -174,5 +175,4 @@ def starting_from(model: str) -> dict[str, Any]:
 
 def write_run(config: RunConfig, path: Path) -> None:
     """Write every setting, defaults included, so that the run can be repeated from this file alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120))

@@ -19,6 +19,7 @@ from braid.collate import Collated, collated
 from braid.config import to_dict
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
+from braid.files import write_whole
 from braid.records import Batch
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
@@ -287,4 +288,4 @@ def _cut_log(folder: Path, position: Position) -> None:
     path = folder / "log.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= position.step]
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    write_whole(path, "".join(line + "\n" for line in kept))
