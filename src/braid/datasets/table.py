@@ -128,10 +128,15 @@ def _read_csv(path: Path, text: str) -> Table:
     return Table(columns, tuple(rows), path)
 
 
-def write_table(table: Table, path: Path) -> None:
-    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty."""
+def check_name(path: Path) -> None:
+    """A table's format is told by its name."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty."""
+    check_name(path)
     rows = [row if isinstance(row, dict) else {} for row in table.rows]
     with whole(path) as fresh, open(fresh, "w", encoding="utf-8", newline="") as file:
         if path.suffix.lower() == ".json":

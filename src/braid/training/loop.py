@@ -19,17 +19,20 @@ from braid.collate import Collated, collated
 from braid.config import to_dict
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
-from braid.files import write_whole
+from braid.files import settle, write_whole
+from braid.left_out import LeftOut
 from braid.records import Batch
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
 from braid.training.data import Plan, batches, picture_numbers, text_lengths
 from braid.training.diagnosis import check_loss, reliance, same_answer
+from braid.training.guard import Interrupt, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
 from braid.training.setup import Setup, set_up
 
 CPU = torch.device("cpu")
+LEFT_OUT = "left_out.jsonl"
 
 
 def _silent(*_: Any) -> None:
@@ -59,12 +62,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the best and the last model are, and the best figure."""
+    """Where the best and the last model are, the best figure, and how many rows the run did without."""
 
     folder: Path
     best: float | None
     best_epoch: int
     stopped_early: bool = False
+    left_out: int = 0
 
 
 @dataclass
@@ -77,7 +81,9 @@ class Run:
     optimizer: torch.optim.AdamW
     average: MovingAverage
     plan: Plan
+    left_out: LeftOut
     position: Position = field(default_factory=Position)
+    interrupt: Interrupt = field(default_factory=Interrupt)
 
     @property
     def config(self) -> RunConfig:
@@ -93,37 +99,41 @@ class Run:
 
 
 def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
-    """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, and the bundles best/ and last/.
+    """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, the bundles best/ and last/, and
+    left_out.jsonl, the rows that could not be read.
 
     Args:
         resume: go on from the folder's checkpoint; the end is bit-equal to that of a run never stopped.
     Raises:
         UserError: for bad settings or data, a folder already in use, or a loss that is not a number.
+        Stopped: after Ctrl-C or SIGTERM, once the step is done and the checkpoint saved.
     """
     if (folder / FILE).exists() and not resume:
         raise UserError(f"{folder} holds a run already; add --resume to go on with it, or choose another --output")
     setup = set_up(config)
     run = _begin(setup, folder, watcher or Watcher())
-    for row in setup.broken[:5]:
-        run.watcher.on_note(f"left out: {row}")
     run.watcher.on_start(_estimate(run))
-    if resume and (folder / FILE).exists():
-        run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
+    with guarded(folder, run.interrupt, lambda: _save(run)):
+        settle(folder)
+        if resume and (folder / FILE).exists():
+            run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
+            run.left_out.load(folder / LEFT_OUT)
+        else:
+            write_run(config, folder / "run.yaml")
         _cut_log(folder, run.position)
-    else:
-        write_run(config, folder / "run.yaml")
-    while not run.position.done:
-        _epoch(run)
-        _end_epoch(run)
+        run.left_out.add((row.source, row.reason) for row in setup.broken)
+        while not run.position.done:
+            _epoch(run)
+            _end_epoch(run)
     position = run.position
-    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs)
+    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out))
 
 
 def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     config = setup.config
     optimizer = build_optimizer(setup.model, config.optimizer)
     plan = Plan(text_lengths(setup.train), picture_numbers(setup.train), config.batch_size, config.seed)
-    return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), plan)
+    return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), plan, LeftOut(watcher.on_note))
 
 
 def _epoch(run: Run) -> None:
@@ -143,8 +153,9 @@ def _epoch(run: Run) -> None:
         elapsed, started = time.perf_counter() - started, time.perf_counter()
         _log(run, {**record, "samples_per_second": round(rows / elapsed, 2), "seconds_left": _left(run, elapsed)})
         pending = []
+        run.interrupt.check()
         if position.step % config.checkpoint_steps == 0:
-            save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
+            _save(run)
 
 
 def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
@@ -155,9 +166,9 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
     readable = [part for part in parts if part.samples]
-    for part in parts:
-        for _, reason in part.broken:
-            run.watcher.on_note(f"left out: {reason}")
+    run.left_out.add((sample.source, reason) for part in parts for sample, reason in part.broken)
+    if not readable and all(sample.source in run.left_out for sample in run.setup.train):
+        raise UserError(f"none of {run.plan.rows} rows to train on could be read; the first: {parts[0].broken[0][1]}")
     total = sum(_backward(run, part.batch) / len(readable) for part in readable)
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
     if readable and not torch.isfinite(norm):
@@ -215,9 +226,14 @@ def _end_epoch(run: Run) -> None:
     position.epoch, position.batch = position.epoch + 1, 0
     waited = position.epoch - 1 - position.best_epoch
     position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
-    save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
+    _save(run)
     _write_log(run, record)
     run.watcher.on_epoch({**record, "best": better})
+
+
+def _save(run: Run) -> None:
+    run.left_out.save(run.folder / LEFT_OUT)
+    save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position)
 
 
 def _evaluated(run: Run) -> dict[str, Any]:
@@ -226,11 +242,13 @@ def _evaluated(run: Run) -> dict[str, Any]:
     run.model.eval()
     task = replace(config.task, generation=replace(config.task.generation, method="greedy"))
     examples = setup.val[: config.evaluation.limit or None]
+    runtime, size = TorchRuntime(setup.model, setup.tokenizer), config.evaluation.batch_size
     figures, answers = evaluate(
-        TorchRuntime(setup.model, setup.tokenizer), setup.collator, task, examples, batch_size=config.evaluation.batch_size
+        runtime, setup.collator, task, examples, batch_size=size, strict=config.strict, watch=run.interrupt.watch
     )
+    run.left_out.add((sample.source, reason) for sample, reason in answers.broken)
     samples = [sample for sample in prepared(task, examples[:256]) if sample.targets]
-    parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, config.evaluation.batch_size) if c.samples]
+    parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, size) if c.samples]
     with torch.no_grad():
         loss = statistics.fmean(float(_loss(run, batch)) for batch in parts)
     found = [reliance(setup.model, parts, task.decoder, name) for name in setup.interface.inputs]
@@ -286,6 +304,7 @@ def _write_log(run: Run, record: dict[str, Any]) -> None:
 def _cut_log(folder: Path, position: Position) -> None:
     """Drop what was logged after the checkpoint: those steps will be taken, and logged, again."""
     path = folder / "log.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= position.step]
-    write_whole(path, "".join(line + "\n" for line in kept))
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]  # the last may be half a line
+    write_whole(path, "".join(line + "\n" for line in lines if json.loads(line)["step"] <= position.step))
