@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -62,7 +62,7 @@ def ready(path: Path) -> None:
     if path.exists() and not path.is_file():
         return  # a device
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.rmdir(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=path.parent))
+    shutil.rmtree(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=path.parent), ignore_errors=True)
 
 
 def settle(folder: Path) -> None:
@@ -72,17 +72,23 @@ def settle(folder: Path) -> None:
             with open(aside / "lock", "r+b") as lock:
                 if _locked(lock, wait=False):
                     _clear(aside)
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # just made, or just cleared by somebody else
+        except FileNotFoundError:
+            with suppress(OSError):
+                aside.rmdir()  # killed before it was locked, or after it was cleared; one that is in use is not empty for long
+        except NotADirectoryError:
+            continue
 
 
 def _aside(folder: Path) -> tuple[Path, IO[bytes]]:
     """A new folder to write in, locked for as long as this process lives."""
     while True:
         aside = Path(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=folder))
-        lock = open(aside / "lock", "wb")  # noqa: SIM115 - it is held open
+        try:
+            lock = open(aside / "lock", "wb")  # noqa: SIM115 - it is held open
+        except FileNotFoundError:
+            continue  # somebody took it for a leftover in the moment before it was locked
         _locked(lock, wait=True)
-        if (aside / "lock").exists():  # nobody took it for a leftover in the moment before it was locked
+        if (aside / "lock").exists():
             (aside / "new").mkdir()
             return aside, lock
         lock.close()
@@ -116,7 +122,8 @@ def _clear(aside: Path) -> None:
     for old in (aside / "old").glob("*"):
         if not (aside.parent / old.name).exists():
             os.rename(old, aside.parent / old.name)
-    shutil.rmtree(aside, ignore_errors=True)
+    for part in ("new", "old", "."):  # the lock last: killed in between, it is still known for what it is
+        shutil.rmtree(aside / part, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
