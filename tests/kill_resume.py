@@ -70,8 +70,9 @@ def run_killed(home: Path, kills: int, rng: random.Random) -> tuple[Path, list[K
     folder = home / "killed"
     told = []
     records = [json.loads(line) for line in (home / "whole" / "log.jsonl").read_text().splitlines()]
-    seconds = [record["seconds_left"] / (len(records) - record["step"]) for record in records if record.get("seconds_left")]
-    for moment in sorted(rng.choices(range(1, records[-1]["step"] - 2), k=kills)):
+    steps = records[-1]["step"]
+    seconds = [record["seconds_left"] / (steps - record["step"]) for record in records if record.get("seconds_left")]
+    for moment in sorted(rng.choices(range(1, steps - 2), k=kills)):
         process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and last(folder).get("step", 0) < moment:
             time.sleep(0.002)

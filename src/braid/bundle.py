@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from braid.config import from_dict, to_dict
+from braid.config import from_dict, parse_json, plain_names, to_dict
 from braid.errors import UserError
 from braid.files import settle, whole, write_whole
 from braid.modalities import Modality, ModalityConfig, Tokenizer
@@ -61,6 +61,10 @@ class Interface:
     trained_on: tuple[tuple[str, ...], ...] = ()
     card: DataCard = field(default_factory=DataCard)
 
+    def __post_init__(self) -> None:
+        plain_names("an input", self.inputs)
+        plain_names("an output", self.outputs)
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -88,6 +92,9 @@ class Bundle:
             tensors = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
+        for name, tensor in tensors.items():
+            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+                raise UserError(f"{path}: {name} holds values that are no numbers; copy it again, or train again")
         return {name: _single(tensor) for name, tensor in tensors.items()}
 
 
@@ -119,8 +126,8 @@ def read_bundle(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; a model is a folder with interface.json in it")
     interface: Interface = from_dict(Interface, _read_json(folder / "interface.json"), str(folder / "interface.json"))
-    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"))
-    architecture = _read_json(folder / "model.json") if (folder / "model.json").exists() else None
+    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"), str(folder / "tokenizer.json"))
+    architecture = _architecture(folder / "model.json") if (folder / "model.json").exists() else None
     return Bundle(folder, interface, tokenizer, architecture)
 
 
@@ -175,12 +182,26 @@ def _read_text(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
+        data = parse_json(_read_text(path))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{path} is not JSON ({error}); copy it again") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise UserError(f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or save it again")
     return data
+
+
+def _architecture(path: Path) -> dict[str, Any]:
+    """model.json as far as it can be checked without torch: parts by name."""
+    found = _read_json(path)
+    parts = [found.get("fusion")]
+    for group in ("encoders", "decoders"):
+        members = found.get(group)
+        parts += members.values() if isinstance(members, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise UserError(f"{path} does not describe encoders, fusion and decoders; copy it again")
+    return found
 
 
 def _json(data: Mapping[str, Any]) -> str:

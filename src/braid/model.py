@@ -1,5 +1,6 @@
 """The model: encode -> fuse -> decode, and nothing else."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from braid.config import did_you_mean
+from braid.config import did_you_mean, plain_names, within
 from braid.decoders import DecoderConfig, TextDecoder
 from braid.encoders import EncoderConfig
 from braid.errors import UserError
@@ -27,6 +28,17 @@ class ModelConfig:
     encoders: dict[str, EncoderConfig]
     fusion: FusionConfig
     decoders: dict[str, DecoderConfig]
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "width")
+        plain_names("an encoder", self.encoders)
+        plain_names("a decoder", self.decoders)
+        for group, parts in (("encoders", self.encoders), ("decoders", self.decoders)):
+            if not parts:
+                raise UserError(f"there are no {group}; a model needs at least one")
+            kept = [name for name in parts if hasattr(nn.ModuleDict, name)]
+            if kept:
+                raise UserError(f"{group} has a part named {kept[0]!r}, a word that torch keeps for itself; choose another name")
 
     def build(self, inputs: Mapping[str, Modality], outputs: Mapping[str, Modality]) -> "Model":
         return Model(self, inputs, outputs)

@@ -48,6 +48,8 @@ def train(
 
     if resume and run is None and not task and output is not None:
         run = output / "run.yaml"
+        if not run.exists():
+            raise UserError(f"{output} holds no run to go on with; start one without --resume, or give its YAML file")
     settings = [*(settings or []), *(["strict=true"] if strict else [])]
     config, folder = _config(run, task, data, columns, model, start, settings, output)
     bar = _Bar()

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from braid.config import within
 from braid.layers import grid_features
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
@@ -31,6 +32,9 @@ class MobileNetEncoderConfig:
     folded: bool = False
 
     modality: ClassVar[str] = "image"
+
+    def __post_init__(self) -> None:
+        within(self, 0.01, 100, "width_multiplier")
 
     def build(self, modality: ImageModality) -> "MobileNetEncoder":
         return MobileNetEncoder(self)

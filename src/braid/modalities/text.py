@@ -9,10 +9,12 @@ from jaxtyping import Int
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPE
 
+from braid.config import within
 from braid.errors import UserError
 from braid.records import Padded
 
 PAD, BOS, EOS = 0, 1, 2
+MAX_LENGTH = 100_000  # tokens
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
@@ -21,8 +23,6 @@ class Tokenizer:
 
     def __init__(self, bpe: BPE) -> None:
         self._bpe = bpe
-        if [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
-            raise UserError(f"tokenizer.json: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int = 6000, lowercase: bool = True) -> "Tokenizer":
@@ -46,11 +46,13 @@ class Tokenizer:
         return cls(bpe)
 
     @classmethod
-    def from_json(cls, text: str) -> "Tokenizer":
+    def from_json(cls, text: str, where: str = "tokenizer.json") -> "Tokenizer":
         try:
             bpe = BPE.from_str(text)
         except Exception as error:
-            raise UserError(f"tokenizer.json cannot be read ({error}); copy the bundle again") from None
+            raise UserError(f"{where} cannot be read ({error}); copy the model again") from None
+        if [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
+            raise UserError(f"{where}: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
         return cls(bpe)
 
     def to_json(self) -> str:
@@ -80,8 +82,7 @@ class TextModalityConfig:
     name: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
-        if self.max_length < 3:
-            raise UserError(f"max_length is {self.max_length}; it must be at least 3, for <bos>, one token and <eos>")
+        within(self, 3, MAX_LENGTH, "max_length")
 
     def build(self, tokenizer: Tokenizer) -> "TextModality":
         return TextModality(self, tokenizer)
