@@ -6,7 +6,8 @@ import json
 import math
 import re
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -61,13 +62,29 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
         try:
             value = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:
-            raise UserError(f"--set {setting}: the value is not YAML ({' '.join(str(error).split())})") from None
+            raise UserError(f"--set {setting}: the value is not YAML ({yaml_problem(error)})") from None
         except RecursionError:
             raise UserError(f"--set {setting[:40]}...: the value is nested too deeply") from None
         if last == "kind" and node.get("kind") != value:
             node.clear()
         node[last] = value
     return result
+
+
+def yaml_problem(error: Exception) -> str:
+    """What is wrong with a YAML text, and on which line."""
+    mark = getattr(error, "problem_mark", None)
+    told = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"line {mark.line + 1}: {told}" if mark else told
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put the part that it is about in front of an error."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def within(config: Any, low: float, high: float, *names: str) -> None:
@@ -98,8 +115,12 @@ def parse_json(text: str) -> Any:
     """
     try:
         return json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError:
+        raise
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError("it holds a number of too many digits" if "digits" in str(error) else str(error)) from None
 
 
 def _no_number(text: str) -> None:
@@ -202,10 +223,8 @@ def _read_dataclass(expected: Any, data: Any, where: str) -> Any:
             raise UserError(f"{where} needs {name!r}")
     hints = _hints(expected)
     values = {key: _read(hints[key], value, f"{where}.{key}") for key, value in data.items()}
-    try:
+    with named(where):
         return expected(**values)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
 
 
 def _read_mapping(expected: Any, data: Any, where: str) -> dict[str, Any]:

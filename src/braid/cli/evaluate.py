@@ -53,7 +53,7 @@ def evaluate(
         raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
     examples = dataset.split(split)[: limit or None]
     if save_predictions is not None:
-        _distinct(examples, data)
+        _distinct(examples)
         ready(save_predictions)
     if left_out is not None:
         ready(left_out)
@@ -86,13 +86,13 @@ def evaluate(
     print_table(title, ["metric", "x100" if task != "language_modelling" else "value"], rows, ["x100", "value"])
 
 
-def _distinct(examples: Sequence["Example"], data: str) -> None:
+def _distinct(examples: Sequence["Example"]) -> None:
     """{id: text} has room for one text an id."""
     first: dict[str, str] = {}
     for example in examples:
         if example.id in first:
             raise UserError(
-                f"{data}: {first[example.id]} and {example.source} both have the id {example.id!r}, and --save-predictions "
+                f"{first[example.id]} and {example.source} both have the id {example.id!r}, and --save-predictions "
                 "writes one text an id; give each row its own, or name another column with --columns id=NAME"
             )
         first[example.id] = example.source

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table
+from braid.config import named
 from braid.errors import UserError
 from braid.files import ready, write_whole
 
@@ -36,10 +37,8 @@ def captions(
     if unscored and len(unscored) < len(truths):
         note(f"{len(unscored)} ids of {references} have no prediction and are left out, first {unscored[0]!r}")
         truths = {key: texts for key, texts in truths.items() if key in guesses}
-    try:
+    with named(f"{predictions} against {references}"):
         scores = score_captions(guesses, truths, tokenizer)
-    except UserError as error:
-        raise UserError(f"{predictions} against {references}: {error}") from None
     if per_item is not None:
         write_whole(per_item, json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n")
     if json:

@@ -48,7 +48,9 @@ def load_model(bundle: Bundle) -> Model:
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in weights:
-            raise UserError(f"{bundle.folder}: model.json asks for {name} {list(tensor.shape)}, the weights do not have it")
+            raise UserError(
+                f"{bundle.folder}: model.json asks for {name} {list(tensor.shape)}, the weights do not have it; copy them again"
+            )
         if tuple(tensor.shape) != weights[name].shape:
             sizes = f"{list(tensor.shape)} by model.json and tokenizer.json, {list(weights[name].shape)} by the weights"
             raise UserError(f"{bundle.folder}: {name} is {sizes}; the files are of different models")

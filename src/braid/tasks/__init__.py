@@ -29,7 +29,7 @@ def task_of(interface: Interface, kind: str) -> Task:
     if kind not in kinds(Task):
         raise UserError(f"there is no task {kind!r}; {did_you_mean(kind, list(kinds(Task)))}")
     if kind not in interface.tasks:
-        raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks))}")
+        raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks)) or 'nothing yet'}")
     task: Task = from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")
     output = interface.outputs.get(task.decoder)
     if isinstance(output, TextModalityConfig) and task.generation.max_length > output.max_length - 1:

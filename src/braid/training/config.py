@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from braid.bundle import DataCard, find_bundle, read_bundle
-from braid.config import did_you_mean, from_dict, plain_names, to_dict, with_overrides, within
+from braid.config import did_you_mean, from_dict, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.errors import UserError
 from braid.files import write_whole
 from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
@@ -150,8 +150,12 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a run's YAML file, or --task and --data") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a run's YAML file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; mend the line") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); give a run's YAML file") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; write a run as in the README") from None
     if not isinstance(data, dict):
