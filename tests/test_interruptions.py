@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 import kill_resume
+from braid.errors import UserError
+from braid.training import Watcher, run_from, train
 from kill_resume import RUN, command, last, log, weights_differ
 
 # Long enough to be interrupted; one step a checkpoint is not what saves it.
@@ -91,6 +93,25 @@ def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
         "most likely because memory ran out; --resume goes on from the last checkpoint, "
         "with fewer of them if need be: --set workers=0"
     )
+
+
+class Lost(Exception):
+    """The machine goes away between two epochs."""
+
+
+def test_a_loss_that_is_no_number_leaves_a_checkpoint_to_go_on_from(whole: Path, tmp_path: Path) -> None:
+    def lose(record: dict[str, Any]) -> None:
+        raise Lost
+
+    folder = tmp_path / "run"
+    with pytest.raises(Lost):
+        train(run_from(RUN), folder, watcher=Watcher(on_epoch=lose))
+    wild = {"learning_rate": 1e30, "clip": 0, "accumulation": 2, "warmup_steps": 0}
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+ .*the last checkpoint is from before.*then --resume"):
+        train(run_from({**RUN, "optimizer": wild, "checkpoint_steps": 1000}), folder, resume=True)
+    train(run_from(RUN), folder, resume=True)
+    assert log(folder) == log(whole)
+    assert weights_differ(folder, whole) == []
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def named(where: str) -> Iterator[None]:
         raise UserError(f"{where}: {error}") from None
 
 
-def within(config: Any, low: float, high: float, *names: str) -> None:
+def within(config: Any, low: int | float, high: int | float, *names: str) -> None:
     """Hold settings of a config to ``low`` .. ``high``, for ``__post_init__``.
 
     Raises:
