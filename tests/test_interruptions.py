@@ -81,6 +81,26 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     process.stdout.close()
 
 
+def test_the_workers_of_a_killed_run_end(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, LONG)
+    wait_for(process, lambda: last(folder).get("step", 0) >= 2 and len(workers(process)) == 2)
+    left = workers(process)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(alive(worker) for worker in left) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [worker for worker in left if alive(worker)] == []
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = start(folder, LONG)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from braid.collate import Collated, Collator, value_key
 from braid.errors import UserError
 from braid.records import Sample
-from braid.training.guard import leave_signals_to_the_run
+from braid.training.guard import follow_the_run
 
 WINDOW = 32  # batches that are sorted by length together
 
@@ -89,7 +89,7 @@ def batches(
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=leave_signals_to_the_run,
+        worker_init_fn=follow_the_run,
     )
     for part in loader:
         if isinstance(part, UserError):

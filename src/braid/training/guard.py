@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +83,15 @@ def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Ite
             signal.signal(number, handler)
 
 
-def leave_signals_to_the_run(worker: int) -> None:
-    """For a process that prepares batches: a signal to the whole group is the run's to answer."""
+def follow_the_run(worker: int) -> None:
+    """For a process that prepares batches: a signal to the whole group is the run's to answer, and its end is theirs."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+
+
+def _outlive_nobody(run: int) -> None:
+    """A worker whose run was killed may wait for ever to hand over its batch, and keep its memory."""
+    while os.getppid() == run:
+        time.sleep(1)
+    os._exit(1)
