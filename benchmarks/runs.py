@@ -11,6 +11,7 @@ from typing import Any
 from braid.api import load
 from braid.datasets import open_dataset
 from braid.evaluation import evaluate
+from braid.files import write_whole
 from braid.training import Watcher, run_from, train
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,7 +37,7 @@ def trained(settings: dict[str, Any], folder: Path) -> Trained:
         train(
             config, folder, resume=True, watcher=Watcher(lambda e: sizes.append(e.parameters), on_epoch=_say_epoch, on_note=say)
         )
-        done.write_text(json.dumps({"seconds": time.perf_counter() - started, "parameters": sizes[0]}))
+        write_whole(done, json.dumps({"seconds": time.perf_counter() - started, "parameters": sizes[0]}))
     found = json.loads(done.read_text())
     return Trained(folder, found["seconds"] / 60, found["parameters"])
 
@@ -53,8 +54,7 @@ def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequenc
     lines = [f"# {title}", "", how, "", f"Command: `python {' '.join(sys.argv)}`", ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row) + " |" for row in rows]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(RESULTS / f"{name}.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -95,6 +95,31 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
     assert str(model) in message
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("tokenizer", "tokenizer.json has 261 tokens, the graphs write "),
+        ("interface", "the graphs do not fit interface.json (Got invalid dimensions for input: image.values"),
+    ],
+)
+def test_graphs_of_another_model(damage: str, told: str, captioner: Path, photos: Path, tmp_path: Path) -> None:
+    import braid
+    from braid.errors import UserError
+    from braid.modalities import Tokenizer
+
+    model = tmp_path / "model"
+    shutil.copytree(captioner / "best", model)
+    if damage == "tokenizer":
+        (model / "tokenizer.json").write_text(Tokenizer.train(["a b"] * 9, vocab_size=300).to_json())
+    else:
+        changed = json.loads((model / "interface.json").read_text())
+        changed["inputs"]["image"]["size"] = 40
+        (model / "interface.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError) as caught:
+        braid.load(model, runtime="onnx").caption(photos / "0.png")
+    assert str(caught.value).startswith(f"{model}: {told}")
+
+
 def test_tables(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     (photos / "latin.csv").write_bytes("image,note\n0.png,caf\xe9\n".encode("latin-1"))

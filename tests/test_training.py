@@ -2,10 +2,6 @@
 
 import json
 import random
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.numpy import load_file
 
+import kill_resume
 from braid.bundle import read_bundle
 from braid.errors import UserError
 from braid.records import Prediction
@@ -59,41 +55,11 @@ def same_weights(one: Path, other: Path) -> bool:
 
 def test_a_run_killed_at_five_random_moments_ends_in_the_same_weights(tmp_path: Path) -> None:
     """kill -9, workers included; dropout, augmentation, averaging and accumulation all on."""
-    settings = {
-        **TINY,
-        "augmentation": {"horizontal_flip": 0.5, "crop_scale": [0.6, 1.0]},
-        "input_dropout": {"image": 0.2},
-        "ema": 0.9,
-        "optimizer": {"learning_rate": 2e-3, "accumulation": 2},
-        "workers": 2,
-        "checkpoint_steps": 2,
-        "epochs": 6,
-    }
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "braid", "train", str(tmp_path / "run.yaml"), "--output"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
-    steps = len(losses(tmp_path / "whole"))
-    moments = sorted(random.Random(0).sample(range(1, steps - 1), 5))
-    killed = tmp_path / "killed"
-    for moment in moments:
-        process = subprocess.Popen([*command, str(killed), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and last_step(killed) < moment:
-            time.sleep(0.002)
-        assert process.poll() is None, "it ended before it could be killed"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    subprocess.run([*command, str(killed), "--resume"], check=True, capture_output=True)
-    assert losses(killed) == losses(tmp_path / "whole")
-    for name in ("best", "last"):
-        assert same_weights(tmp_path / "whole" / name, killed / name)
-
-
-def last_step(folder: Path) -> int:
-    try:
-        lines = (folder / "log.jsonl").read_text().splitlines()
-        return int(json.loads(lines[-1])["step"]) if lines else 0
-    except (OSError, ValueError):  # not there yet, or a line half written
-        return 0
+    whole = kill_resume.run_whole(tmp_path, kill_resume.RUN)
+    killed, _ = kill_resume.run_killed(tmp_path, 5, random.Random(0))
+    assert kill_resume.log(killed) == kill_resume.log(whole)
+    assert kill_resume.weights_differ(whole, killed) == []
+    assert sorted(file.name for file in killed.iterdir()) == sorted(file.name for file in whole.iterdir())
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
@@ -213,7 +179,7 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
         ("epochs=0", r"epochs is 0; it must be at least 1"),
         ("input_dropout={picture: 0.1}", r"input_dropout names 'picture'; choose from image, prompt"),
         ("task.generation.max_length=99", r"task.generation.max_length is 99; outputs have room for 39"),
-        ("task.generation.beam=0", r"beam is 0; it must be at least 1"),
+        ("task.generation.beam=0", r"beam is 0; it must be 1 to 1000"),
         ("nothing", r"--set nothing"),
     ],
 )

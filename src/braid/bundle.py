@@ -6,8 +6,6 @@ A bundle is a folder: interface.json (what goes in and out), model.json (archite
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,8 +16,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from braid.config import from_dict, to_dict
+from braid.config import from_dict, parse_json, plain_names, to_dict
 from braid.errors import UserError
+from braid.files import settle, whole, write_whole
 from braid.modalities import Modality, ModalityConfig, Tokenizer, build_modalities, tokenizer_names
 
 FORMAT = 1
@@ -63,6 +62,8 @@ class Interface:
     card: DataCard = field(default_factory=DataCard)
 
     def __post_init__(self) -> None:
+        plain_names("an input", self.inputs)
+        plain_names("an output", self.outputs)
         names = tokenizer_names(self.outputs)
         if len(names) > 1:
             raise UserError(f"the outputs write with the tokenizers {' and '.join(names)}; give them one")
@@ -99,6 +100,9 @@ class Bundle:
             tensors = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
+        for name, tensor in tensors.items():
+            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+                raise UserError(f"{path}: {name} holds values that are no numbers; copy it again, or train again")
         return {name: _single(tensor) for name, tensor in tensors.items()}
 
 
@@ -106,6 +110,8 @@ def bundle_folder(model: str | Path) -> Path | None:
     """The folder that a built-in name, a bundle's folder or a run's folder (its best model) means; None if there is none."""
     path = Path(model).expanduser()
     places = (BUILT_IN / str(model), path, path / "best") if str(model) else ()
+    for parent in {path.parent, path} if path.name and not (path / "interface.json").is_file() else ():
+        settle(parent)  # a process killed while it replaced the bundle
     return next((folder for folder in places if (folder / "interface.json").is_file()), None)
 
 
@@ -129,8 +135,9 @@ def read_bundle(folder: Path) -> Bundle:
         raise UserError(f"{folder} is not a folder; a model is a folder with interface.json in it")
     interface: Interface = from_dict(Interface, _read_json(folder / "interface.json"), str(folder / "interface.json"))
     names = tokenizer_names(interface.outputs, interface.inputs)
-    tokenizers = {name: Tokenizer.from_json(_read_text(folder / f"{name}.json")) for name in names}
-    architecture = _read_json(folder / "model.json") if (folder / "model.json").exists() else None
+    paths = {name: folder / f"{name}.json" for name in names}
+    tokenizers = {name: Tokenizer.from_json(_read_text(path), str(path)) for name, path in paths.items()}
+    architecture = _architecture(folder / "model.json") if (folder / "model.json").exists() else None
     return Bundle(folder, interface, tokenizers, architecture)
 
 
@@ -142,25 +149,20 @@ def write_bundle(
     weights: Mapping[str, np.ndarray],
     half: bool = False,
 ) -> None:
-    """Write all files beside ``folder``, then swap them in: a killed process leaves the old bundle or the new one.
+    """Write all files aside, then swap them in: a killed process leaves the old bundle or the new one.
 
     Args:
         tokenizers: by the name under which the interface's texts ask for them.
         half: store float32 weights as float16, at half the size.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _write_json(fresh / "interface.json", {"format": FORMAT, **to_dict(interface)})
-        _write_json(fresh / "model.json", {"format": FORMAT, **architecture})
+    with whole(folder) as fresh:
+        fresh.mkdir()
+        (fresh / "interface.json").write_text(_json({"format": FORMAT, **to_dict(interface)}), encoding="utf-8")
+        (fresh / "model.json").write_text(_json({"format": FORMAT, **architecture}), encoding="utf-8")
         for name in tokenizer_names(interface.inputs, interface.outputs):
             (fresh / f"{name}.json").write_text(tokenizers[name].to_json(), encoding="utf-8")
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
-        _swap(fresh, folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
 
 
 def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:
@@ -177,21 +179,7 @@ def write_task(bundle: Bundle, task: Any) -> None:
 
 
 def write_interface(bundle: Bundle, interface: Interface) -> None:
-    path = bundle.folder / "interface.json"
-    fresh = path.with_suffix(".part")
-    _write_json(fresh, {"format": FORMAT, **to_dict(interface)})
-    os.replace(fresh, path)
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    os.chmod(fresh, 0o755)
-    if not folder.exists():
-        os.rename(fresh, folder)
-        return
-    old = fresh.with_name(fresh.name + "-old")
-    os.rename(folder, old)
-    os.rename(fresh, folder)
-    shutil.rmtree(old)
+    write_whole(bundle.folder / "interface.json", _json({"format": FORMAT, **to_dict(interface)}))
 
 
 def _stored(value: np.ndarray, half: bool) -> np.ndarray:
@@ -216,13 +204,27 @@ def _read_text(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
+        data = parse_json(_read_text(path))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{path} is not JSON ({error}); copy it again") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise UserError(f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or save it again")
     return data
 
 
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _architecture(path: Path) -> dict[str, Any]:
+    """model.json as far as it can be checked without torch: parts by name."""
+    found = _read_json(path)
+    parts = [found.get("fusion")]
+    for group in ("encoders", "decoders"):
+        members = found.get(group)
+        parts += members.values() if isinstance(members, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise UserError(f"{path} does not describe encoders, fusion and decoders; copy it again")
+    return found
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

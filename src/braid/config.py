@@ -2,8 +2,12 @@
 
 import dataclasses
 import difflib
+import json
+import math
+import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -58,7 +62,9 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
         try:
             value = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:
-            raise UserError(f"--set {setting}: the value is not YAML ({' '.join(str(error).split())})") from None
+            raise UserError(f"--set {setting}: the value is not YAML ({yaml_problem(error)})") from None
+        except RecursionError:
+            raise UserError(f"--set {setting[:40]}...: the value is nested too deeply") from None
         if last == "kind" and node.get("kind") != value:
             node.clear()
         node[last] = value
@@ -74,6 +80,62 @@ def flat(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:
         else:
             found[start + str(name)] = value
     return found
+
+
+def yaml_problem(error: Exception) -> str:
+    """What is wrong with a YAML text, and on which line."""
+    mark = getattr(error, "problem_mark", None)
+    told = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"line {mark.line + 1}: {told}" if mark else told
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put the part that it is about in front of an error."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def within(config: Any, low: int | float, high: int | float, *names: str) -> None:
+    """Hold settings of a config to ``low`` .. ``high``, for ``__post_init__``.
+
+    Raises:
+        UserError: naming the setting and its bounds.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not low <= value <= high:
+            bounds = f"at least {low:g}" if high == math.inf else f"{low:g} to {high:g}"
+            raise UserError(f"{name} is {value}; it must be {bounds}")
+
+
+def plain_names(what: str, names: Iterable[str]) -> None:
+    """Names of inputs and outputs become names of files and of parts of a model, so they hold letters, digits and _ only."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+            raise UserError(f"{what} is named {name!r}; a name is made of letters, digits and _")
+
+
+def parse_json(text: str) -> Any:
+    """JSON as the standard has it.
+
+    Raises:
+        ValueError: for what is no JSON, for NaN and infinity, and for nesting or numbers without end.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError("it holds a number of too many digits" if "digits" in str(error) else str(error)) from None
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"it holds {text}, which is no number")
 
 
 def did_you_mean(name: str, choices: Sequence[str]) -> str:
@@ -122,7 +184,7 @@ def _read(expected: Any, data: Any, where: str) -> Any:
         return _read_union(expected, data, where)
     if origin is Literal:
         if data not in get_args(expected):
-            raise UserError(f"{where} is {data!r}; {did_you_mean(data, [str(a) for a in get_args(expected)])}")
+            raise UserError(f"{where} is {_shown(data)}; {did_you_mean(data, [str(a) for a in get_args(expected)])}")
         return data
     if dataclasses.is_dataclass(expected):
         return _read_dataclass(expected, data, where)
@@ -142,10 +204,10 @@ def _read_union(expected: Any, data: Any, where: str) -> Any:
     if not all(dataclasses.is_dataclass(member) for member in members):
         return _read_alternatives(members, data, where)
     if not isinstance(data, Mapping):
-        raise UserError(f"{where} is {data!r}, not a section with a kind; {did_you_mean('', list(kinds(expected)))}")
+        raise UserError(f"{where} is {_shown(data)}, not a section with a kind; {did_you_mean('', list(kinds(expected)))}")
     by_kind = {_kind(member): member for member in members}
     kind = data.get("kind")
-    if kind not in by_kind:
+    if not isinstance(kind, str) or kind not in by_kind:
         raise UserError(f"{where}.kind is {kind!r}; {did_you_mean(str(kind), list(by_kind))}")
     return _read_dataclass(by_kind[kind], data, where)
 
@@ -161,7 +223,7 @@ def _read_alternatives(members: list[Any], data: Any, where: str) -> Any:
 
 def _read_dataclass(expected: Any, data: Any, where: str) -> Any:
     if not isinstance(data, Mapping):
-        raise UserError(f"{where} is {data!r}, not a section")
+        raise UserError(f"{where} is {_shown(data)}, not a section")
     fields = {f.name: f for f in dataclasses.fields(expected) if f.init}
     for key in data:
         if key not in fields:
@@ -172,22 +234,20 @@ def _read_dataclass(expected: Any, data: Any, where: str) -> Any:
             raise UserError(f"{where} needs {name!r}")
     hints = _hints(expected)
     values = {key: _read(hints[key], value, f"{where}.{key}") for key, value in data.items()}
-    try:
+    with named(where):
         return expected(**values)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
 
 
 def _read_mapping(expected: Any, data: Any, where: str) -> dict[str, Any]:
     if not isinstance(data, Mapping):
-        raise UserError(f"{where} is {data!r}, not a section")
+        raise UserError(f"{where} is {_shown(data)}, not a section")
     value_type = get_args(expected)[1]
     return {str(key): _read(value_type, value, f"{where}.{key}") for key, value in data.items()}
 
 
 def _read_tuple(expected: Any, data: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(data, list | tuple):
-        raise UserError(f"{where} is {data!r}, not a list")
+        raise UserError(f"{where} is {_shown(data)}, not a list")
     arguments = get_args(expected)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_read(arguments[0], value, f"{where}[{i}]") for i, value in enumerate(data))
@@ -199,11 +259,20 @@ def _read_tuple(expected: Any, data: Any, where: str) -> tuple[Any, ...]:
 def _read_scalar(expected: Any, data: Any, where: str) -> Any:
     if expected is float and not isinstance(data, bool):
         data = _number(data)
-        if isinstance(data, int | float):
+        if isinstance(data, int | float) and abs(data) < 1e300:
             return float(data)
-    elif isinstance(data, expected) and (expected is bool or not isinstance(data, bool)):
+    elif expected is int:
+        if isinstance(data, int) and not isinstance(data, bool) and abs(data) < 2**63:
+            return data
+    elif isinstance(data, expected):
         return data
-    raise UserError(f"{where} is {data!r}; it takes {_name(expected)}")
+    raise UserError(f"{where} is {_shown(data)}; it takes {_name(expected)}")
+
+
+def _shown(data: Any) -> str:
+    """A value as it goes into a message: not all of a million digits."""
+    text = repr(data)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _name(expected: Any) -> str:

@@ -1,5 +1,6 @@
 """Greedy, beam and sampled text over one decode protocol; knows tokens and logits, and no runtime."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -8,11 +9,13 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Float, Int
 
+from braid.config import within
 from braid.errors import UserError
 from braid.modalities import SpecialTokens, Tokenizer
 from braid.records import Batch, Prediction
 
 NEVER = -np.inf
+MAX_BEAM = 1000
 
 
 @runtime_checkable
@@ -63,9 +66,9 @@ class GenerationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("beam", 1), ("max_length", 1), ("min_length", 0), ("top_k", 0), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        within(self, 1, MAX_BEAM, "beam")
+        within(self, 1, math.inf, "max_length")
+        within(self, 0, math.inf, "min_length", "top_k", "seed")
         if not self.temperature > 0:
             raise UserError(f"temperature is {self.temperature}; it must be above 0 (method greedy takes the likeliest token)")
         if not 0 < self.top_p <= 1:

@@ -1,5 +1,6 @@
 """The model: encode -> fuse -> decode, and nothing else."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from braid.config import did_you_mean
+from braid.config import did_you_mean, named, plain_names, within
 from braid.decoders import DecoderConfig, TextDecoder
 from braid.encoders import EncoderConfig
 from braid.errors import UserError
@@ -27,6 +28,17 @@ class ModelConfig:
     encoders: dict[str, EncoderConfig]
     fusion: FusionConfig
     decoders: dict[str, DecoderConfig]
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "width")
+        plain_names("an encoder", self.encoders)
+        plain_names("a decoder", self.decoders)
+        for group, parts in (("encoders", self.encoders), ("decoders", self.decoders)):
+            if not parts:
+                raise UserError(f"there are no {group}; a model needs at least one")
+            kept = [name for name in parts if hasattr(nn.ModuleDict, name)]
+            if kept:
+                raise UserError(f"{group} has a part named {kept[0]!r}, a word that torch keeps for itself; choose another name")
 
     def build(self, inputs: Mapping[str, Modality], outputs: Mapping[str, Modality]) -> "Model":
         return Model(self, inputs, outputs)
@@ -55,12 +67,19 @@ class Model(nn.Module):
         for name, decoder in config.decoders.items():
             _check(name, decoder.modality, outputs, "output")
         # _check saw to it that each part gets the modality it takes.
-        encoders = {name: encoder.build(inputs[name]) for name, encoder in config.encoders.items()}  # type: ignore[arg-type]
+        encoders = {}
+        for name, encoder in config.encoders.items():
+            with named(f"encoders.{name}"):
+                encoders[name] = encoder.build(inputs[name])  # type: ignore[arg-type]
         self.encoders = nn.ModuleDict(encoders)
         self.projections = nn.ModuleDict({name: Projection(part.width, config.width) for name, part in encoders.items()})
-        self.fusion = config.fusion.build(list(config.encoders), config.width)
+        with named("fusion"):
+            self.fusion = config.fusion.build(list(config.encoders), config.width)
         memory = self.fusion.width
-        decoders = {name: part.build(memory, outputs[name]) for name, part in config.decoders.items()}  # type: ignore[arg-type]
+        decoders = {}
+        for name, decoder in config.decoders.items():
+            with named(f"decoders.{name}"):
+                decoders[name] = decoder.build(memory, outputs[name])  # type: ignore[arg-type]
         self.decoders = nn.ModuleDict(decoders)
 
     def forward(self, batch: Batch) -> Fused:

@@ -87,6 +87,13 @@ _MENDABLE = {
     errno.EACCES: "permission denied; choose a place you may read and write",
     errno.EPERM: "permission denied; choose a place you may read and write",
     errno.EROFS: "the disk is read-only; choose another place",
+    errno.EDQUOT: "your share of the disk is full; free some space and run the command again",
+    errno.EFBIG: "the file is larger than this place allows; choose another place",
+    errno.EISDIR: "that is a folder; give the name of a file",
+    errno.ENOTDIR: "a file stands where a folder should be; choose another place",
+    errno.EEXIST: "a file stands where a folder should be; choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ELOOP: "the path is a link that leads back to itself; choose another place",
 }
 
 

@@ -2,14 +2,21 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from braid.left_out import LeftOut
+
 T = TypeVar("T")
+
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")]
+LeftOutOption = Annotated[Path | None, typer.Option("--left-out", help="List the rows that could not be read here (jsonl).")]
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -34,6 +41,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
 def note(text: str) -> None:
     """A line for the person, never part of the output: stderr."""
     stderr.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def finish(left_out: LeftOut, path: Path | None) -> None:
+    """Say how many rows were left out, and list them where that was asked for."""
+    if path is not None:
+        left_out.save(path)
+    if len(left_out):
+        note(f"{len(left_out)} rows were left out; {f'{path} lists them' if path else '--left-out FILE lists them'}")
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

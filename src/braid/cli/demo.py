@@ -13,6 +13,7 @@ import typer
 
 from braid.cli.console import note, print_json, print_table, progress
 from braid.errors import UserError
+from braid.files import ready, write_whole
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
@@ -56,14 +57,14 @@ def demo(
     from braid.api import load
 
     paths = _paths(photos or [])
+    ready(output)
     started = time.perf_counter()
     loaded = load(model)
     loading = time.perf_counter() - started
     started = time.perf_counter()
     pictures = [_captioned(loaded, path, credit) for path, credit in progress(paths.items(), "describing", len(paths))]
     seconds = (time.perf_counter() - started) / len(pictures)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(_page(pictures, loaded.bundle.interface.card, model, loading, seconds), encoding="utf-8")
+    write_whole(output, _page(pictures, loaded.bundle.interface.card, model, loading, seconds))
     if json:
         shown = [{"id": str(p.path), "text": p.text, "confidence": round(p.confidence, 4), "error": p.error} for p in pictures]
         print_json({"page": str(output), "seconds_a_picture": round(seconds, 4), "pictures": shown})

@@ -1,14 +1,20 @@
 """braid evaluate: predict a split and score it."""
 
 import json as json_files
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, progress
+from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
 from braid.datasets.table import parse_columns
 from braid.errors import UserError
+from braid.files import ready, write_whole
+from braid.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from braid.records import Example
 
 
 def evaluate(
@@ -23,7 +29,8 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
     save_predictions: Annotated[Path | None, typer.Option(help="Write {id: text} here, as `braid score` reads it.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's data card.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")] = False,
+    left_out: LeftOutOption = None,
+    strict: StrictOption = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
 ) -> None:
     """Score a model on a data set with the official metrics (x100).
@@ -48,6 +55,11 @@ def evaluate(
     if strict and dataset.broken:
         raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
     examples = dataset.split(split)[: limit or None]
+    if save_predictions is not None:
+        _distinct(examples)
+        ready(save_predictions)
+    if left_out is not None:
+        ready(left_out)
     figures, answers = score(
         loaded.runtime,
         loaded.collator,
@@ -58,12 +70,13 @@ def evaluate(
         strict,
         lambda batches, total: progress(batches, "evaluating", total),
     )
-    left_out = [f"{row.source}: {row.reason}" for row in dataset.broken] + [reason for _, reason in answers.broken]
-    for reason in left_out[:5]:
-        note(f"left out: {reason}")
+    without = LeftOut(note)
+    without.add((row.source, row.reason) for row in dataset.broken)
+    without.add((sample.source, reason) for sample, reason in answers.broken)
+    finish(without, left_out)
     if save_predictions is not None:
         texts = {prediction.id: prediction.text for prediction in answers.predictions}
-        save_predictions.write_text(json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_whole(save_predictions, json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n")
     method = chosen.generation.method + (f" {chosen.generation.beam}" if chosen.generation.method == "beam" else "")
     if record:
         measured = f"{Path(data).name} {split}, {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
@@ -78,3 +91,15 @@ def evaluate(
     title = f"{task} on {data}, split {split}: {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
     rows = [[name, f"{value:.2f}"] for name, value in figures.items() if name != "num_samples"]
     print_table(title, ["metric", "x100" if task != "language_modelling" else "value"], rows, ["x100", "value"])
+
+
+def _distinct(examples: Sequence["Example"]) -> None:
+    """{id: text} has room for one text an id."""
+    first: dict[str, str] = {}
+    for example in examples:
+        if example.id in first:
+            raise UserError(
+                f"{first[example.id]} and {example.source} both have the id {example.id!r}, and --save-predictions "
+                "writes one text an id; give each row its own, or name another column with --columns id=NAME"
+            )
+        first[example.id] = example.source

@@ -21,18 +21,16 @@ def export(
 
         braid export small --output small-onnx
     """
-    import shutil
-
     from braid.bundle import find_bundle, read_bundle
+    from braid.files import write_whole
     from braid.runtime.export import export as write_graphs
 
     bundle = read_bundle(find_bundle(model))
     folder = output or bundle.folder
-    folder.mkdir(parents=True, exist_ok=True)
     paths = write_graphs(bundle, folder)
     if folder != bundle.folder:
         for name in ("interface", *bundle.tokenizers):
-            shutil.copy(bundle.folder / f"{name}.json", folder / f"{name}.json")
+            write_whole(folder / f"{name}.json", (bundle.folder / f"{name}.json").read_text(encoding="utf-8"))
     if json:
         print_json({"folder": str(folder), "files": [path.name for path in paths]})
         return

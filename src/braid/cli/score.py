@@ -1,13 +1,16 @@
 """braid score: the official metrics on anybody's predictions."""
 
 import json as json_files
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from braid.cli.console import note, print_json, print_table
+from braid.config import named
 from braid.errors import UserError
+from braid.files import ready, write_whole
 
 
 def captions(
@@ -27,14 +30,17 @@ def captions(
     """
     from braid.metrics import caption_diversity, score_captions
 
+    if per_item is not None:
+        ready(per_item)
     guesses, truths = read_predictions(predictions), read_references(references)
     unscored = [key for key in truths if key not in guesses]
     if unscored and len(unscored) < len(truths):
         note(f"{len(unscored)} ids of {references} have no prediction and are left out, first {unscored[0]!r}")
         truths = {key: texts for key, texts in truths.items() if key in guesses}
-    scores = score_captions(guesses, truths, tokenizer)
+    with named(f"{predictions} against {references}"):
+        scores = score_captions(guesses, truths, tokenizer)
     if per_item is not None:
-        per_item.write_text(json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_whole(per_item, json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n")
     diversity = caption_diversity(list(guesses.values()), tokenizer=tokenizer)
     if json:
         print_json({**scores.figures, **diversity, "num_samples": int(scores.figures["num_samples"])})
@@ -49,7 +55,7 @@ def read_predictions(path: Path) -> dict[str, str]:
     """{id: text}; a list of COCO results ({image_id, caption}) too."""
     found = _read(path, "{id: text}")
     if isinstance(found, list):
-        found = {str(row.get("image_id", "")): row.get("caption") for row in found if isinstance(row, dict)}
+        found = _coco_results(path, found)
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no JSON object; write {{id: text}}")
     for key, text in found.items():
@@ -65,14 +71,42 @@ def read_references(path: Path) -> dict[str, list[str]]:
         raise UserError(f"{path} holds no JSON object; write {{id: [texts]}}")
     references = {key: [texts] if isinstance(texts, str) else texts for key, texts in found.items()}
     for key, texts in references.items():
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise UserError(f"{path}: the references of {key!r} are {_short(texts)}, not a list of texts; write {{id: [texts]}}")
     return references
 
 
+def _coco_results(path: Path, rows: list[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or "image_id" not in row:
+            raise UserError(f"{path}, row {number}, is {_short(row)}; write {{image_id, caption}}, or {{id: text}} for all")
+        key = str(row["image_id"])
+        if key in found:
+            raise UserError(f"{path}, row {number}, is the second one of image {key!r}; give one caption a picture")
+        found[key] = row.get("caption")
+    return found
+
+
+def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """JSON lets a name stand twice in an object; the first would be lost."""
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{path} holds {twice!r} twice; give every id once")
+        return found
+
+    return object_of
+
+
 def _read(path: Path, shape: str) -> Any:
     try:
-        return json_files.loads(path.read_text(encoding="utf-8"))
+        return json_files.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once(path))
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply; write {shape}") from None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
     except UnicodeDecodeError as error:

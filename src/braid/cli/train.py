@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, print_json, print_table, stderr
+from braid.cli.console import StrictOption, note, print_json, print_table, stderr
 from braid.datasets.table import parse_columns
 from braid.errors import UserError
 
@@ -26,9 +26,12 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: optimizer.learning_rate=1e-4")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    strict: StrictOption = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
     """Train a model; says first how long it takes and how much memory it needs.
+
+    Ctrl-C finishes the step and saves a checkpoint; a second one leaves at once.
 
     Examples:
 
@@ -40,18 +43,27 @@ def train(
 
         braid train run.yaml --output runs/slow --resume
     """
+    from braid.training import LEFT_OUT, Stopped
     from braid.training import train as run_training
 
     if resume and run is None and not task and output is not None:
         run = output / "run.yaml"
-    config, folder = _config(run, task, data, columns, model, start, settings or [], output)
+        if not run.exists():
+            raise UserError(f"{output} holds no run to go on with; start one without --resume, or give its YAML file")
+    settings = [*(settings or []), *(["strict=true"] if strict else [])]
+    config, folder = _config(run, task, data, columns, model, start, settings, output)
     bar = _Bar()
-    with bar.progress:
-        outcome = run_training(config, folder, resume, bar.watcher())
+    try:
+        with bar.progress:
+            outcome = run_training(config, folder, resume, bar.watcher())
+    except Stopped as stopped:
+        note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
+        raise typer.Exit(128 + stopped.number) from None
+    if outcome.left_out:
+        note(f"{outcome.left_out} rows were left out; {folder / LEFT_OUT} lists them")
     if json:
-        print_json(
-            {"folder": str(outcome.folder), "best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.task.best}
-        )
+        figures = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.task.best}
+        print_json({"folder": str(outcome.folder), **figures, "num_left_out": outcome.left_out})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(

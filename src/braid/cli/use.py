@@ -5,14 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, progress
-from braid.datasets.table import Table, parse_columns, read_table, table_examples, write_table
+from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.datasets.table import Table, check_name, parse_columns, read_table, table_examples, write_table
 from braid.errors import UserError
+from braid.files import ready
+from braid.left_out import LeftOut
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
 BeamOption = Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")]
 
 
 def caption(
@@ -20,6 +21,7 @@ def caption(
     model: ModelOption = "small",
     beam: BeamOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures described at once.")] = 16,
+    left_out: LeftOutOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -35,6 +37,8 @@ def caption(
     from braid.modalities import image_files
     from braid.records import Example
 
+    if left_out is not None:
+        ready(left_out)
     files = [str(path) for path in image_files(paths)]
     loaded = load(model)
     examples = [Example(file, {"image": file}, source=file) for file in files]
@@ -47,7 +51,11 @@ def caption(
     elif answers.predictions:
         rows = [[found.id, found.text, f"{found.confidence:.2f}"] for found in answers.predictions]
         print_table("Captions", ["picture", "caption", "confidence"], rows, ["confidence"])
-    _report(answers.broken)
+    without = LeftOut(note)
+    without.add((sample.source, reason) for sample, reason in answers.broken)
+    finish(without, left_out)
+    if len(without):
+        raise typer.Exit(1)
 
 
 def complete(
@@ -111,6 +119,8 @@ def predict(
     kinds = sorted(loaded.bundle.interface.tasks)
     if not task and len(kinds) > 1:
         raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
+    check_name(output)
+    ready(output)
     given = read_table(table)
     rows = table_examples(given, parse_columns(columns))
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
@@ -128,8 +138,10 @@ def predict(
         print_json({"output": str(output), "num_samples": len(found), "num_broken": len(reasons)})
     else:
         note(f"{len(found)} rows predicted, {len(reasons)} could not be read: {output}")
+    without = LeftOut(note)
+    without.add((rows[number].source, reasons[number]) for number in sorted(reasons))
     if reasons:
-        _report([(None, reasons[number]) for number in sorted(reasons)])
+        raise typer.Exit(1)
 
 
 def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str]) -> Table:
@@ -146,11 +158,3 @@ def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str]) -> Tab
         cells = row if isinstance(row, dict) else {}
         rows.append({**cells, **{named[name]: values[name] for name in added}})
     return Table((*table.columns, *named.values()), tuple(rows), table.path)
-
-
-def _report(broken: Any) -> None:
-    """Say what was left out, and fail at the end: nothing that could be done was lost."""
-    for _, reason in broken[:20]:
-        note(f"left out: {reason}")
-    if broken:
-        raise typer.Exit(1)

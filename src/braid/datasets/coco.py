@@ -60,4 +60,9 @@ def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
             examples.append(Example(str(key), fields, split, source))
         except UserError as error:
             broken.append(BrokenRow(source, str(error)))
+    listed = {key for key, _ in images}
+    for key in captions:
+        if key not in listed:
+            reason = f"has {len(captions[key])} captions and is not among the images; add it there or remove them"
+            broken.append(BrokenRow(f"{file.name}, image {key}", reason))
     return examples, broken

@@ -13,6 +13,7 @@ from braid.errors import UserError
 from braid.records import Example
 
 VAL_SHARE = 0.1  # of a data set that names no splits
+LONGEST = 100_000  # characters of one text: a long novel's chapter, and a moment's work for the tokenizer
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,33 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); is the file complete?") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} holds nesting or a number without end; is it the right file?") from None
+
+
+def parse(text: str) -> Any:
+    """The JSON of one row; NaN is let through, and refused where a value is used.
+
+    Raises:
+        UserError: saying what is wrong with it, in a few words.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{error.msg}, column {error.colno}") from None
+    except (ValueError, RecursionError):
+        raise UserError("nesting or a number without end") from None
+
+
+def check_length(text: str, what: str) -> str:
+    """``text``, if it is of a length that somebody wrote.
+
+    Raises:
+        UserError: naming ``what`` is too long.
+    """
+    if len(text) > LONGEST:
+        raise UserError(f"{what} has {len(text):,} characters, at most {LONGEST:,} are read; shorten it or remove the row")
+    return text
 
 
 def head(path: Path, size: int = 65_536) -> str:
@@ -143,9 +171,13 @@ def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
     """The texts that hold anything, without space around them.
 
     Raises:
-        UserError: when none does.
+        UserError: when none does, or one is no text.
     """
-    found = tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
+    texts = tuple(texts)
+    odd = [text for text in texts if not isinstance(text, str)]
+    if odd:
+        raise UserError(f"has the caption {odd[0]!r}, which is no text; write one or remove it")
+    found = tuple(check_length(text.strip(), "a caption") for text in texts if text.strip())
     if not found:
         raise UserError("has no caption; write one or remove the picture")
     return found

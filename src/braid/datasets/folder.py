@@ -16,7 +16,7 @@ def recognise(path: Path) -> bool:
 
 
 def _pictures(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and (file.is_file() or file.is_symlink()))
 
 
 def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:

@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import Dataset, with_splits
+from braid.datasets.dataset import BrokenRow, Dataset, check_length, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -22,7 +22,12 @@ def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
             lines = [line.strip() for line in file]
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text ({error}); save it again") from None
-    examples = [
-        Example(str(number), {"text": line}, source=f"{path.name}, line {number}") for number, line in enumerate(lines, 1) if line
-    ]
-    return Dataset(str(path), "lines of text", with_splits(examples, VAL_SHARE), columns={"text": "line"})
+    examples: list[Example] = []
+    broken: list[BrokenRow] = []
+    for number, line in enumerate(lines, 1):
+        source = f"{path.name}, line {number}"
+        try:
+            examples += [Example(str(number), {"text": check_length(line, "it")}, source=source)] if line else []
+        except UserError as error:
+            broken.append(BrokenRow(source, str(error)))
+    return Dataset(str(path), "lines of text", with_splits(examples, VAL_SHARE), tuple(broken), {"text": "line"})

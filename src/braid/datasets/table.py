@@ -1,17 +1,20 @@
 """Tables (csv, tsv, jsonl, json): columns recognised by name or mapped to roles."""
 
 import csv
+import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from braid.config import did_you_mean
-from braid.datasets.dataset import BrokenRow, Dataset, file_finder, head, read_json, with_splits
+from braid.datasets.dataset import BrokenRow, Dataset, check_length, file_finder, head, parse, read_json, with_splits
 from braid.errors import UserError
+from braid.files import whole
 from braid.records import Example
 
 # role -> the names it usually has, the likeliest first
@@ -50,7 +53,8 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
     found = table_examples(table, columns)
     broken = tuple(row for row in found if isinstance(row, BrokenRow))
     rows = [row for row in found if isinstance(row, Example)]
-    examples = with_splits(_grouped(rows) if "captions" in roles and "question" not in roles else rows)
+    grouped = _grouped(rows) if "captions" in roles and "question" not in roles else rows
+    examples = with_splits(grouped if "id" in roles else _named_apart(grouped, path.parent))
     shown = {role: ", ".join(names) for role, names in roles.items()}
     return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", examples, broken, shown)
 
@@ -76,12 +80,11 @@ def read_table(path: Path) -> Table:
 
 def _read_jsonl(path: Path, text: str) -> Table:
     rows: list[Any] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines(): JSON texts may hold U+2028 and the like
         try:
-            rows += [json.loads(line)] if line.strip() else []
-        except json.JSONDecodeError as error:
-            reason = f"is not JSON ({error.msg}, column {error.colno}); mend the line"
-            rows.append(BrokenRow(f"{path.name}, row {number}", reason))
+            rows += [parse(line)] if line.strip() else []
+        except UserError as error:
+            rows.append(BrokenRow(f"{path.name}, row {number}", f"is not JSON ({error}); mend the line"))
     return _of_objects(path, rows)
 
 
@@ -107,14 +110,18 @@ def _of_objects(path: Path, values: Sequence[Any]) -> Table:
 
 
 def _read_csv(path: Path, text: str) -> Table:
-    csv.field_size_limit(10_000_000)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    csv.field_size_limit(2**31 - 1)  # a long cell breaks its own row, in _text
+    lines = list(io.StringIO(text, newline=""))
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(lines, delimiter=separator)
     rows: list[dict[str, Any] | BrokenRow] = []
     columns: tuple[str, ...] = ()
+    begun = ended = 0  # the lines of the last row
     try:
         for number, cells in enumerate(reader):
+            begun, ended = ended, reader.line_num
             if not columns:
-                columns = tuple(cell.strip() for cell in cells)
+                columns = _header(path, cells)
             elif cells and len(cells) != len(columns):
                 source = f"{path.name}, row {number}"
                 reason = f"has {len(cells)} cells, the header has {len(columns)}; quote cells that hold the separator"
@@ -123,19 +130,41 @@ def _read_csv(path: Path, text: str) -> Table:
                 rows.append(dict(zip(columns, cells, strict=True)))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}; mend the line") from None
+    if rows and _quote_left_open(lines[begun:], separator):
+        reason = f"begins a quote on line {begun + 1} that never ends, and takes the file's last {ended - begun} lines with it"
+        rows[-1] = BrokenRow(f"{path.name}, row {len(rows)}", f"{reason}; close the quote")
     if not rows:
         raise UserError(f"{path} has a header and no rows")
     return Table(columns, tuple(rows), path)
 
 
-def write_table(table: Table, path: Path) -> None:
-    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty."""
+def _quote_left_open(lines: Sequence[str], separator: str) -> bool:
+    try:
+        return not list(csv.reader(lines, delimiter=separator, strict=True))
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+
+
+def _header(path: Path, cells: Sequence[str]) -> tuple[str, ...]:
+    """Names of the columns; one without a name, as spreadsheets leave them, is called after its place."""
+    columns = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1))
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise UserError(f"{path} has {columns.count(twice[0])} columns named {twice[0]!r}; give each a name of its own")
+    return columns
+
+
+def check_name(path: Path) -> None:
+    """A table's format is told by its name."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".part")
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty."""
+    check_name(path)
     rows = [row if isinstance(row, dict) else {} for row in table.rows]
-    with open(fresh, "w", encoding="utf-8", newline="") as file:
+    with whole(path) as fresh, open(fresh, "w", encoding="utf-8", newline="") as file:
         if path.suffix.lower() == ".json":
             json.dump(rows, file, ensure_ascii=False, indent=1)
         elif path.suffix.lower() == ".jsonl":
@@ -144,7 +173,6 @@ def write_table(table: Table, path: Path) -> None:
             writer = csv.DictWriter(file, table.columns, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             writer.writeheader()
             writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    os.replace(fresh, path)
 
 
 def _cell(value: Any) -> Any:
@@ -249,8 +277,8 @@ def _texts(value: Any, column: str) -> list[str]:
     """One text or a JSON list of texts."""
     if isinstance(value, str) and value.startswith("["):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
+            value = parse(value)
+        except UserError:
             return [_text(value, column)]
     if isinstance(value, list):
         return [_text(item, column) for item in value]
@@ -264,7 +292,18 @@ def _text(value: Any, column: str) -> str:
         raise UserError(f"column {column!r} is NaN, not text; fill it in or remove the row")
     if not str(value).strip():
         raise UserError(f"column {column!r} is empty; fill it in or remove the row")
-    return str(value).strip()
+    return check_length(str(value).strip(), f"column {column!r}")
+
+
+def _named_apart(examples: Sequence[Example], folder: Path) -> list[Example]:
+    """Pictures of the same name in several folders are called by their paths."""
+    pictures: dict[str, set[Any]] = {}
+    for example in examples:
+        pictures.setdefault(example.id, set()).add(example.fields.get("image"))
+    return [
+        replace(example, id=os.path.relpath(example.fields["image"], folder)) if len(pictures[example.id]) > 1 else example
+        for example in examples
+    ]
 
 
 def _grouped(examples: Sequence[Example]) -> list[Example]:

@@ -1,5 +1,6 @@
 """Recurrent text decoder: a GRU or LSTM that starts from what was fused, and may look back at it by attention."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from braid.config import within
 from braid.layers import reorder_cache, sequence_loss
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
@@ -26,6 +28,10 @@ class RecurrentTextDecoderConfig:
     reads: Literal["cross", "initial"] = "cross"
 
     modality: ClassVar[str] = "text"
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "width")
+        within(self, 0, 1, "dropout")
 
     def build(self, memory_width: int, modality: TextModality) -> "RecurrentTextDecoder":
         return RecurrentTextDecoder(self, memory_width, modality)

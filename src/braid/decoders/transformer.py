@@ -1,5 +1,6 @@
 """Transformer text decoder: causal self-attention over the words, cross-attention to what was fused."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from braid.config import within
 from braid.layers import DecoderBlock, TokenEmbedding, reorder_cache, sequence_loss
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
@@ -23,6 +25,10 @@ class TransformerTextDecoderConfig:
     dropout: float = 0.1
 
     modality: ClassVar[str] = "text"
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "width", "depth", "heads")
+        within(self, 0, 1, "dropout")
 
     def build(self, memory_width: int, modality: TextModality) -> "TransformerTextDecoder":
         return TransformerTextDecoder(self, memory_width, modality)

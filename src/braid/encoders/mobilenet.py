@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from braid.config import within
 from braid.errors import UserError
 from braid.layers import end_to_end_grids, grid_features
 from braid.modalities import ImageModality
@@ -36,8 +37,9 @@ class MobileNetEncoderConfig:
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
-            raise UserError(f"scales is {list(self.scales)}; give one or more numbers above 0, such as [1.0, 1.25]")
+        within(self, 0.01, 100, "width_multiplier")
+        if not self.scales or not 0 < min(self.scales) <= max(self.scales) <= 8:
+            raise UserError(f"scales is {list(self.scales)}; give one or more numbers above 0 and at most 8, such as [1.0, 1.25]")
 
     def build(self, modality: ImageModality) -> "MobileNetEncoder":
         return MobileNetEncoder(self)

@@ -1,10 +1,12 @@
 """Recurrent text encoder: a GRU or LSTM over the words, left to right."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import nn
 
+from braid.config import within
 from braid.layers import token_extent
 from braid.modalities import TextModality
 from braid.records import Features, Padded
@@ -20,6 +22,10 @@ class RecurrentTextEncoderConfig:
     dropout: float = 0.1
 
     modality: ClassVar[str] = "text"
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "width")
+        within(self, 0, 1, "dropout")
 
     def build(self, modality: TextModality) -> "RecurrentTextEncoder":
         return RecurrentTextEncoder(self, modality)

@@ -1,11 +1,13 @@
 """Transformer text encoder, BERT style (bidirectional) or GPT style (causal)."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
+from braid.config import within
 from braid.layers import EncoderBlock, TokenEmbedding, token_extent
 from braid.modalities import TextModality
 from braid.records import Features, Padded
@@ -23,6 +25,10 @@ class TransformerTextEncoderConfig:
     dropout: float = 0.1
 
     modality: ClassVar[str] = "text"
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "width", "depth", "heads")
+        within(self, 0, 1, "dropout")
 
     def build(self, modality: TextModality) -> "TransformerTextEncoder":
         return TransformerTextEncoder(self, modality)

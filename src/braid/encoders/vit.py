@@ -1,5 +1,6 @@
 """Vision Transformer: a picture as a sequence of patches."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from braid.config import within
 from braid.errors import UserError
 from braid.layers import EncoderBlock, grid_boxes
 from braid.modalities import ImageModality
@@ -25,6 +27,10 @@ class ViTEncoderConfig:
     dropout: float = 0.1
 
     modality: ClassVar[str] = "image"
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "patch_size", "width", "depth", "heads")
+        within(self, 0, 1, "dropout")
 
     def build(self, modality: ImageModality) -> "ViTEncoder":
         return ViTEncoder(self, modality)

@@ -1,6 +1,7 @@
 """Standard weight files -> an encoder: safetensors, or torch files read without running any code in them."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def _file(path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        found: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the file's age; what is wrong with it is told next
+            safe = path.suffix == ".safetensors"
+            found: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise UserError(

@@ -1,5 +1,6 @@
 """Co-attention: every input reads every other."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from braid.config import within
 from braid.layers import Attention, FeedForward, end_to_end, masked_mean
 from braid.records import Features, Fused
 
@@ -20,6 +22,10 @@ class AttentionFusionConfig:
     depth: int = 1
     heads: int = 4
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "depth", "heads")
+        within(self, 0, 1, "dropout")
 
     def build(self, inputs: Sequence[str], width: int) -> "AttentionFusion":
         return AttentionFusion(self, inputs, width)

@@ -1,8 +1,10 @@
 """Pictures -> square arrays: safe decoding of whatever people have, three ways to make it square, and augmentation."""
 
+import errno
 import glob
 import io
 import os
+import stat
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,9 +15,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
+from braid.config import within
 from braid.errors import UserError
 from braid.records import Padded
 
+MAX_SIZE = 4096  # pixels, of the square that a model sees
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than any camera gives, and 300 MB once decoded
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
@@ -70,8 +74,7 @@ class ImageModalityConfig:
     name: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"size is {self.size}; it must be at least 1 pixel")
+        within(self, 1, MAX_SIZE, "size")
         if min(self.std) <= 0:
             raise UserError(f"std is {list(self.std)}; every channel must be above 0")
 
@@ -169,7 +172,8 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
             raise UserError(f"{given} is a web address; download the picture and give its path")
         path = Path(given).expanduser()
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            named = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+            inside = sorted(file for file in named if file.is_file() or file.is_symlink())  # a broken link is told of, too
         elif glob.has_magic(str(path)) and not path.exists():
             inside = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
         else:
@@ -189,16 +193,16 @@ def _where(value: Any, source: str) -> str:
 
 def _decoded(value: Any, where: str, size: int) -> Image.Image:
     """The picture upright, in RGB, on white where it was transparent."""
-    if isinstance(value, Image.Image):
-        return _rgb(_limited(value, where))
     if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
         return _from_array(np.asarray(value), where)
     if isinstance(value, str) and value.startswith(("http://", "https://")):
         raise UserError(f"{where} is a web address; download the picture and give its path")
-    if not isinstance(value, str | os.PathLike | bytes | bytearray):
+    if not isinstance(value, str | os.PathLike | bytes | bytearray | Image.Image):
         raise UserError(f"{where}: expected a picture (path, bytes, PIL image or array), found {type(value).__name__}")
     try:
-        with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else os.fspath(value)) as image:
+        if isinstance(value, Image.Image):
+            return _rgb(_limited(value, where))  # Pillow reads the file only now
+        with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else _regular(os.fspath(value), where)) as image:
             _limited(image, where)
             image.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode a large photo at a fraction of its size
             return _rgb(image)
@@ -210,10 +214,25 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
         raise UserError(f"{where} is not a picture that can be read; save it as PNG or JPEG") from None
     except Image.DecompressionBombError:
         raise UserError(f"{where} has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller") from None
+    except PermissionError:
+        raise UserError(f"{where} may not be read; change its permissions") from None
     except UserError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what decoders raise on damaged files
         raise UserError(f"{where} is damaged or cut short ({error}); copy it again") from None
+
+
+def _regular(path: str, where: str) -> str:
+    """A pipe or a device would be waited for, maybe for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(f"{where} is a link that leads back to itself; give the file itself") from None
+        raise
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UserError(f"{where} is a pipe or a device; save the picture to a file")
+    return path
 
 
 def _opened(file: str | io.BytesIO) -> Image.Image:

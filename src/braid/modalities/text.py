@@ -12,10 +12,12 @@ from jaxtyping import Int
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPE
 
+from braid.config import within
 from braid.errors import UserError
 from braid.records import Padded
 
 PAD, BOS, EOS = 0, 1, 2
+MAX_LENGTH = 100_000  # tokens
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
@@ -41,8 +43,6 @@ class Tokenizer:
         self._bpe = bpe
         self._names = tuple(names)
         pad, bos, eos = (bpe.token_to_id(name) if name else None for name in self._names)
-        if self._names == SPECIAL and (pad, bos, eos) != (PAD, BOS, EOS):
-            raise UserError(f"tokenizer.json: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
         if pad is None or eos is None or (bos is None and self._names[1]):
             missing = next(name for name, found in zip(names, (pad, bos, eos), strict=True) if found is None)
             raise UserError(f"the tokenizer has no token {missing!r}, which it is said to fill up, begin or end a text with")
@@ -80,7 +80,7 @@ class Tokenizer:
         return cls(bpe)
 
     @classmethod
-    def from_json(cls, text: str) -> "Tokenizer":
+    def from_json(cls, text: str, where: str = "tokenizer.json") -> "Tokenizer":
         try:
             whole, names = text, SPECIAL
             if text.startswith(_FOREIGN):
@@ -88,7 +88,9 @@ class Tokenizer:
                 whole, names = json.dumps(data["tokenizer"]), tuple(str(data["special"][role]) for role in ("pad", "bos", "eos"))
             bpe = BPE.from_str(whole)
         except Exception as error:
-            raise UserError(f"tokenizer.json cannot be read ({error}); copy the bundle again") from None
+            raise UserError(f"{where} cannot be read ({error}); copy the model again") from None
+        if names == SPECIAL and [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
+            raise UserError(f"{where}: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
         return cls(bpe, names)
 
     def to_json(self) -> str:
@@ -135,8 +137,7 @@ class TextModalityConfig:
     name: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
-        if self.max_length < 3:
-            raise UserError(f"max_length is {self.max_length}; it must be at least 3, for <bos>, one token and <eos>")
+        within(self, 3, MAX_LENGTH, "max_length")
         if not re.fullmatch(r"[\w.-]*tokenizer", self.tokenizer):
             raise UserError(f"tokenizer is {self.tokenizer!r}; it must be the name of a file beside it that ends in 'tokenizer'")
 

@@ -3,7 +3,7 @@
 from braid.report.comparison import differences
 from braid.report.description import Description, Part, describe, read_settings
 from braid.report.diagnosis import Finding, diagnose
-from braid.report.files import read_log, write_whole
+from braid.report.files import read_log
 from braid.report.mermaid import count, flowchart
 from braid.report.page import duration, write_report
 from braid.report.run import LoggedRun
@@ -22,5 +22,4 @@ __all__ = [
     "read_log",
     "read_settings",
     "write_report",
-    "write_whole",
 ]

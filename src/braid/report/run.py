@@ -8,6 +8,7 @@ from typing import Any
 from braid.bundle import bundle_folder
 from braid.config import kinds
 from braid.errors import UserError
+from braid.left_out import FILE as LEFT_OUT
 from braid.report.description import Description, describe, read_settings
 from braid.report.files import read_log
 from braid.tasks import Task
@@ -24,7 +25,7 @@ class LoggedRun:
     steps: tuple[dict[str, Any], ...]
     epochs: tuple[dict[str, Any], ...]
     samples: dict[int, list[dict[str, Any]]]
-    left_out: tuple[str, ...]  # reasons, each once
+    left_out: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -108,12 +109,12 @@ def read_run_folder(folder: Path) -> LoggedRun:
     steps = {record["step"]: record for record in records if "loss" in record}
     epochs = {record["epoch"]: record for record in records if "val_loss" in record}
     samples = {record["epoch"]: record["samples"] for record in read_log(folder / "samples.jsonl")}
-    reasons = dict.fromkeys(reason for record in records for reason in record.get("left_out", ()))
+    left_out = tuple(f"{row['source']}: {row['reason']}" for row in read_log(folder / LEFT_OUT))
     return LoggedRun(
         folder,
         settings,
         tuple(steps[step] for step in sorted(steps)),
         tuple(epochs[epoch] for epoch in sorted(epochs)),
         samples,
-        tuple(reasons),
+        left_out,
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from braid.bundle import Bundle
 from braid.decoders import TextDecoder
 from braid.errors import UserError
+from braid.files import whole
 from braid.modalities import ImageModality, Modality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
@@ -120,4 +121,5 @@ def _write(
             module.eval(), arguments, input_names=inputs, output_names=outputs, dynamic_shapes=(axes,), dynamo=True, verbose=False
         )
     assert program is not None
-    program.save(str(path), external_data=False)
+    with whole(path) as fresh:
+        program.save(str(fresh), external_data=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from jaxtyping import Float, Int
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from braid.bundle import Bundle
 from braid.config import did_you_mean
@@ -50,13 +51,22 @@ class OnnxDecoder:
         self.special = bundle.tokenizer.special
         self._start = _session(graph_path(bundle.folder, name, "start"))
         self._step = _session(graph_path(bundle.folder, name, "step"))
+        self._folder, vocab = bundle.folder, bundle.tokenizer.vocab_size
+        written = next(node.shape[-1] for node in self._step.get_outputs() if node.name == "logits")
+        if written != vocab:
+            told = f"tokenizer.json has {vocab} tokens, the graphs write {written}"
+            raise UserError(f"{bundle.folder}: {told}; the files are of different models")
 
     def start(self, batch: Batch) -> State:
         feeds: dict[str, np.ndarray] = {}
         for name, modality in self._inputs.items():
             given = batch.inputs.get(name) or _missing(modality, batch.size)
             feeds |= {f"{name}.values": given.distinct.values, f"{name}.mask": given.distinct.mask, f"{name}.index": given.index}
-        return _run(self._start, feeds)
+        try:
+            return _run(self._start, feeds)
+        except InvalidArgument as error:
+            first = str(error).strip().splitlines()[0].partition("INVALID_ARGUMENT : ")[2]
+            raise UserError(f"{self._folder}: the graphs do not fit interface.json ({first}); export them again") from None
 
     def step(self, tokens: Int[np.ndarray, "batch group"], state: State) -> tuple[Float[np.ndarray, "batch group vocab"], State]:
         found = _run(self._step, {"tokens": tokens, **state})

@@ -43,12 +43,15 @@ def load_model(bundle: Bundle) -> Model:
     if bundle.architecture is None:
         raise UserError(f"{bundle.folder} has no model.json; this bundle runs on ONNX only")
     config: ModelConfig = from_dict(ModelConfig, bundle.architecture, str(bundle.folder / "model.json"))
-    model = config.build(bundle.inputs, bundle.outputs)
     weights = bundle.weights()
+    _check_sizes(bundle, weights)
+    model = config.build(bundle.inputs, bundle.outputs)
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in weights:
-            raise UserError(f"{bundle.folder}: model.json asks for {name} {list(tensor.shape)}, the weights do not have it")
+            raise UserError(
+                f"{bundle.folder}: model.json asks for {name} {list(tensor.shape)}, the weights do not have it; copy them again"
+            )
         if tuple(tensor.shape) != weights[name].shape:
             sizes = f"{list(tensor.shape)} by model.json and tokenizer.json, {list(weights[name].shape)} by the weights"
             raise UserError(f"{bundle.folder}: {name} is {sizes}; the files are of different models")
@@ -59,6 +62,21 @@ def load_model(bundle: Bundle) -> Model:
         )
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return model.eval()
+
+
+def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
+    """A number in model.json that is larger than all there is in the weights would only fill the memory."""
+    limit = max([1024, len(weights), *(size for value in weights.values() for size in value.shape)])
+
+    def check(where: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inside in value.items():
+                check(f"{where}.{name}" if where else name, inside)
+        elif isinstance(value, int | float) and value > limit:
+            told = f"model.json has {where} {value}, and nothing in the weights is that large"
+            raise UserError(f"{bundle.folder}: {told}; the files are of different models")
+
+    check("", bundle.architecture)
 
 
 class TorchRuntime:

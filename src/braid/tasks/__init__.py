@@ -3,6 +3,7 @@
 from braid.bundle import Interface
 from braid.config import did_you_mean, from_dict, kinds
 from braid.errors import UserError
+from braid.modalities import TextModalityConfig
 from braid.tasks.captioning import Captioning
 from braid.tasks.language_modelling import LanguageModelling
 from braid.tasks.vqa import VisualQuestionAnswering
@@ -28,5 +29,12 @@ def task_of(interface: Interface, kind: str) -> Task:
     if kind not in kinds(Task):
         raise UserError(f"there is no task {kind!r}; {did_you_mean(kind, list(kinds(Task)))}")
     if kind not in interface.tasks:
-        raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks))}")
-    return from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")
+        raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks)) or 'nothing yet'}")
+    task: Task = from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")
+    output = interface.outputs.get(task.decoder)
+    if isinstance(output, TextModalityConfig) and task.generation.max_length > output.max_length - 1:
+        raise UserError(
+            f"interface.json: tasks.{kind}.generation.max_length is {task.generation.max_length}; "
+            f"the output has room for {output.max_length - 1}"
+        )
+    return task

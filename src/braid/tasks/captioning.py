@@ -41,6 +41,7 @@ class Captioning:
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Corpus figures x100 and ``num_samples``; see ``braid.metrics``."""
-        texts = {prediction.id: prediction.text or "" for prediction in predictions}
-        references = {sample.id: sample.references for sample in samples}
+        # By place, not by id: rows that share an id are scored each.
+        texts = {str(row): prediction.text or "" for row, prediction in enumerate(predictions)}
+        references = {str(row): sample.references for row, sample in enumerate(samples)}
         return score_captions(texts, references, tokenizer).figures

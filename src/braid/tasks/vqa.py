@@ -37,8 +37,10 @@ class VisualQuestionAnswering:
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """``accuracy`` x100: the share of predictions that equal one of the answers, case and spaces aside."""
-        references = {sample.id: {_plain(answer) for answer in sample.references} for sample in samples}
-        right = [_plain(prediction.text or "") in references[prediction.id] for prediction in predictions]
+        right = [
+            _plain(prediction.text or "") in {_plain(answer) for answer in sample.references}
+            for prediction, sample in zip(predictions, samples, strict=True)
+        ]
         return {"accuracy": 100 * sum(right) / max(len(right), 1), "num_samples": float(len(right))}
 
 

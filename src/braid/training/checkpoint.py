@@ -1,7 +1,6 @@
 """The resumable state of a run: one file, written whole or not at all."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from braid.errors import UserError
+from braid.files import whole
 from braid.training.optimizer import MovingAverage
 
 FILE = "checkpoint.safetensors"
@@ -36,9 +36,10 @@ def save_checkpoint(
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
-    fresh = folder / (FILE + ".part")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, fresh, {"position": json.dumps(asdict(position))})
-    os.replace(fresh, folder / FILE)
+    with whole(folder / FILE) as fresh:
+        save_file(
+            {name: value.contiguous() for name, value in tensors.items()}, fresh, {"position": json.dumps(asdict(position))}
+        )
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage) -> Position:
@@ -56,11 +57,14 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             position = Position(**json.loads(file.metadata()["position"]))
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove the folder and start again") from None
-    try:
-        model.load_state_dict(_part(tensors, "model."))
-    except RuntimeError as error:
-        first = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is of another model than run.yaml describes: {first}") from None
+    saved = _part(tensors, "model.")
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name in sorted(own.keys() | saved.keys()):
+        there = tuple(saved[name].shape) if name in saved else None
+        if there != own.get(name):
+            sizes = f"{name} is {list(there or ())} in it and {list(own.get(name, ()))} by run.yaml"
+            raise UserError(f"{path} is of another model: {sizes}; resume with the settings it was made with")
+    model.load_state_dict(saved)
     average.values = _part(tensors, "average.")
     parameters = dict(model.named_parameters())
     for name, tensor in _part(tensors, "optimizer.").items():

@@ -1,5 +1,6 @@
 """RunConfig: one training run (task, data, model, optimizer), read from one YAML file, strictly."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, Literal
 import yaml
 
 from braid.bundle import DataCard, find_bundle, read_bundle
-from braid.config import did_you_mean, from_dict, to_dict, with_overrides
+from braid.config import did_you_mean, from_dict, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.errors import UserError
+from braid.files import write_whole
 from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
 from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
@@ -29,6 +31,9 @@ class DataConfig:
     limit_train: int = 0
     limit_val: int = 0
 
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "limit_train", "limit_val")
+
 
 @dataclass(frozen=True)
 class TokenizerConfig:
@@ -37,6 +42,9 @@ class TokenizerConfig:
     vocab_size: int = 6000
     lowercase: bool = True
     bundle: str = ""
+
+    def __post_init__(self) -> None:
+        within(self, 259, 10_000_000, "vocab_size")  # 256 bytes and three special tokens
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,11 @@ class OptimizerConfig:
     accumulation: int = 1
     scales: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "learning_rate", "weight_decay", "warmup_steps", "final", "clip")
+        within(self, 0, 0.999999, "beta1", "beta2")
+        within(self, 1, math.inf, "accumulation")
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -68,6 +81,10 @@ class EvaluationConfig:
     limit: int = 500
     batch_size: int = 32
     patience: int = 0
+
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "limit", "patience")
+        within(self, 1, math.inf, "batch_size")
 
 
 def default_inputs() -> dict[str, ModalityConfig]:
@@ -108,9 +125,11 @@ class RunConfig:
     card: DataCard = field(default_factory=DataCard)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_steps", "threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
+        within(self, 0, math.inf, "workers", "seed")
+        within(self, 0, 1, "label_smoothing", "ema")
+        plain_names("an input", self.inputs)
+        plain_names("an output", self.outputs)
         limits = [modality.max_length for modality in self.outputs.values() if isinstance(modality, TextModalityConfig)]
         if self.task.generation.max_length > max(limits, default=0) - 1:
             raise UserError(
@@ -122,6 +141,9 @@ class RunConfig:
         unknown = [name for name in self.input_dropout if name not in self.model.encoders]
         if unknown:
             raise UserError(f"input_dropout names {unknown[0]!r}; {did_you_mean(unknown[0], list(self.model.encoders))}")
+        for name, chance in self.input_dropout.items():
+            if not 0 <= chance <= 1:
+                raise UserError(f"input_dropout.{name} is {chance:g}; it must be 0 to 1")
 
 
 def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
@@ -134,8 +156,14 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a run's YAML file, or --task and --data") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a run's YAML file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; mend the line") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); give a run's YAML file") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply; write a run as in the README") from None
     if not isinstance(data, dict):
         raise UserError(f"{path} is not a run; it needs task, data and model")
     return run_from(data, settings, str(path))
@@ -143,7 +171,7 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
 
 def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "run") -> RunConfig:
     """A run from nested dicts, presets written out before the overrides so that any part of them can be set."""
-    whole = dict(data)
+    whole = _finite(data, where)
     if isinstance(whole.get("model"), str):
         whole["model"] = preset(whole["model"])
     if isinstance(whole.get("task"), str):
@@ -154,6 +182,14 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
     return from_dict(RunConfig, whole, where)
+
+
+def _finite(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """YAML can refer to itself, which no setting has a use for."""
+    try:
+        return with_overrides(data, ())
+    except RecursionError:
+        raise UserError(f"{where} refers to itself; write every setting out") from None
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -183,5 +219,4 @@ def starting_from(model: str) -> dict[str, Any]:
 
 def write_run(config: RunConfig, path: Path) -> None:
     """Write every setting, defaults included, so that the run can be repeated from this file alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120))

@@ -8,7 +8,9 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from braid.collate import Collated, Collator, value_key
+from braid.errors import UserError
 from braid.records import Sample
+from braid.training.guard import follow_the_run
 
 WINDOW = 32  # batches that are sorted by length together
 
@@ -57,7 +59,7 @@ def picture_numbers(samples: Sequence[Sample]) -> np.ndarray:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
-class _Batches(Dataset[Collated]):
+class _Batches(Dataset[Collated | UserError]):
     """Batch k of one epoch, from a given batch on; workers hold no state, so a resumed run sees the same batches."""
 
     def __init__(self, samples: Sequence[Sample], collator: Collator, plan: Plan, epoch: int, first: int, strict: bool) -> None:
@@ -68,9 +70,13 @@ class _Batches(Dataset[Collated]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, k: int) -> Collated:
+    def __getitem__(self, k: int) -> Collated | UserError:
+        """An error of the user comes back as a value: raised in a worker it would arrive with a traceback in its text."""
         rows = [int(row) for row in self._rows[k]]
-        return self._collator([self._samples[row] for row in rows], [(*self._key, row) for row in rows], self._strict)
+        try:
+            return self._collator([self._samples[row] for row in rows], [(*self._key, row) for row in rows], self._strict)
+        except UserError as error:
+            return error
 
 
 def batches(
@@ -78,5 +84,14 @@ def batches(
 ) -> Iterator[Collated]:
     """Batches ``first``.. of ``epoch``, prepared in ``workers`` processes (0: in this one)."""
     dataset = _Batches(samples, collator, plan, epoch, first, strict)
-    loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
-    yield from loader
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=follow_the_run,
+    )
+    for part in loader:
+        if isinstance(part, UserError):
+            raise part
+        yield part

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from braid.config import kinds
-from braid.report import read_settings, write_report, write_whole
+from braid.files import write_whole
+from braid.report import read_settings, write_report
 from braid.sinks import Sink, SinkConfig, figures
 
 FILE = "sinks.json"

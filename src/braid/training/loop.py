@@ -19,9 +19,12 @@ from braid.collate import Collated, collated
 from braid.config import to_dict
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
+from braid.files import settle, write_whole
+from braid.left_out import FILE as LEFT_OUT
+from braid.left_out import LeftOut
 from braid.objectives import Objective
 from braid.records import Batch
-from braid.report import read_log, write_whole
+from braid.report import read_log
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
@@ -29,6 +32,7 @@ from braid.training.data import Plan, batches, picture_numbers, text_lengths
 from braid.training.diagnosis import check_loss, reliance
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
+from braid.training.guard import Interrupt, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, warnings, write_samples
@@ -64,12 +68,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the best and the last model are, and the best figure."""
+    """Where the best and the last model are, the best figure, and how many rows the run did without."""
 
     folder: Path
     best: float | None
     best_epoch: int
     stopped_early: bool = False
+    left_out: int = 0
 
 
 @dataclass
@@ -83,7 +88,9 @@ class Run:
     average: MovingAverage
     objective: Objective
     plan: Plan
+    left_out: LeftOut
     position: Position = field(default_factory=Position)
+    interrupt: Interrupt = field(default_factory=Interrupt)
 
     @property
     def config(self) -> RunConfig:
@@ -99,42 +106,44 @@ class Run:
 
 
 def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
-    """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, and the bundles best/ and last/.
+    """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, the bundles best/ and last/, and
+    left_out.jsonl, the rows that could not be read.
 
     Args:
         resume: go on from the folder's checkpoint; the end is bit-equal to that of a run never stopped.
     Raises:
         UserError: for bad settings or data, a folder already in use, or a loss that is not a number.
+        Stopped: after Ctrl-C or SIGTERM, once the step is done and the checkpoint saved.
     """
     if (folder / FILE).exists() and not resume:
         raise UserError(f"{folder} holds a run already; add --resume to go on with it, or choose another --output")
     setup = set_up(config)
     run = _begin(setup, folder, watcher or Watcher())
-    for row in setup.broken[:5]:
-        run.watcher.on_note(f"left out: {row}")
     run.watcher.on_start(_estimate(run))
-    if resume and (folder / FILE).exists():
-        run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
-    else:
-        write_run(config, folder / "run.yaml")
-        (folder / SINKS).unlink(missing_ok=True)
-    _cut_logs(folder, run.position)
-    if setup.broken:
-        _write_log(run, {"step": 0, "epoch": 0, "left_out": setup.broken})
-    with Followers(folder, config.sinks, run.watcher.on_note) as followers:
-        while not run.position.done:
-            _epoch(run, followers)
-            _end_epoch(run, followers)
+    with guarded(folder, run.interrupt, lambda: _save(run)):
+        settle(folder)
+        if resume and (folder / FILE).exists():
+            run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
+            run.left_out.load(folder / LEFT_OUT)
+        else:
+            write_run(config, folder / "run.yaml")
+            (folder / SINKS).unlink(missing_ok=True)
+        _cut_logs(folder, run.position)
+        run.left_out.add((row.source, row.reason) for row in setup.broken)
+        with Followers(folder, config.sinks, run.watcher.on_note) as followers:
+            while not run.position.done:
+                _epoch(run, followers)
+                _end_epoch(run, followers)
     position = run.position
-    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs)
+    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out))
 
 
 def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     config = setup.config
     optimizer = build_optimizer(setup.model, config.optimizer)
     plan = Plan(text_lengths(setup.train), picture_numbers(setup.train), config.batch_size, config.seed)
-    objective = config.objective.build(config.task, setup.tokenizer, setup.train)
-    return Run(setup, folder, watcher, optimizer, MovingAverage(setup.model, config.ema), objective, plan)
+    average, objective = MovingAverage(setup.model, config.ema), config.objective.build(config.task, setup.tokenizer, setup.train)
+    return Run(setup, folder, watcher, optimizer, average, objective, plan, LeftOut(watcher.on_note))
 
 
 def _epoch(run: Run, followers: Followers) -> None:
@@ -156,8 +165,9 @@ def _epoch(run: Run, followers: Followers) -> None:
         _log(run, {**record, **speed, "seconds_left": _left(run, elapsed)})
         followers.follow()
         pending = []
+        run.interrupt.check()
         if position.step % config.checkpoint_steps == 0:
-            save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
+            _save(run)
 
 
 def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
@@ -168,9 +178,9 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
     readable = [part for part in parts if part.samples]
-    left_out = [reason for part in parts for _, reason in part.broken]
-    for reason in left_out:
-        run.watcher.on_note(f"left out: {reason}")
+    run.left_out.add((sample.source, reason) for part in parts for sample, reason in part.broken)
+    if not readable and all(sample.source in run.left_out for sample in run.setup.train):
+        raise UserError(f"none of {run.plan.rows} rows to train on could be read; the first: {parts[0].broken[0][1]}")
     losses = [_backward(run, part) for part in readable]
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
     if readable and not torch.isfinite(norm):
@@ -184,7 +194,6 @@ def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
         **_mean(losses),
         "learning_rate": rate,
         "gradient_norm": round(float(norm), 4),
-        **({"left_out": left_out} if left_out else {}),
     }
 
 
@@ -233,9 +242,14 @@ def _end_epoch(run: Run, followers: Followers) -> None:
     waited = position.epoch - 1 - position.best_epoch
     position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
     _write_log(run, {**record, **told})  # before the checkpoint: a run killed in between evaluates again
-    save_checkpoint(run.folder, run.model, run.optimizer, run.average, position)
+    _save(run)
     run.watcher.on_epoch({**record, "best": better})
     followers.end_epoch()
+
+
+def _save(run: Run) -> None:
+    run.left_out.save(run.folder / LEFT_OUT)
+    save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position)
 
 
 def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -245,11 +259,13 @@ def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     run.model.eval()
     task = replace(config.task, generation=replace(config.task.generation, method="greedy"))
     examples = setup.val[: config.evaluation.limit or None]
+    runtime, size = TorchRuntime(setup.model, setup.tokenizer), config.evaluation.batch_size
     figures, answers = evaluate(
-        TorchRuntime(setup.model, setup.tokenizer), setup.collator, task, examples, batch_size=config.evaluation.batch_size
+        runtime, setup.collator, task, examples, batch_size=size, strict=config.strict, watch=run.interrupt.watch
     )
+    run.left_out.add((sample.source, reason) for sample, reason in answers.broken)
     samples = [sample for sample in prepared(task, examples[:256]) if sample.targets]
-    parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, config.evaluation.batch_size) if c.samples]
+    parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, size) if c.samples]
     with torch.no_grad():
         decoder = setup.model.decoder(task.decoder)
         loss = statistics.fmean(float(decoder.loss(setup.model(batch), batch.targets[task.decoder])) for batch in parts)

@@ -69,8 +69,6 @@ def diagnosed(answers: Answers, found: Sequence[Reliance]) -> dict[str, Any]:
             one.input: {"loss": round(one.loss, 5), "loss_shuffled": round(one.loss_shuffled, 5), "warning": one.warning}
             for one in found
         }
-    if answers.broken:
-        told["left_out"] = [reason for _, reason in answers.broken]
     return told
 
 

@@ -10,7 +10,7 @@ import torch
 from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.config import did_you_mean, to_dict
-from braid.datasets import open_dataset
+from braid.datasets import BrokenRow, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
 from braid.evaluation import prepared
@@ -35,7 +35,7 @@ class Setup:
     model: Model
     train: tuple[Sample, ...]
     val: tuple[Example, ...]
-    broken: tuple[str, ...]
+    broken: tuple[BrokenRow, ...]
 
     @property
     def collator(self) -> Collator:
@@ -54,6 +54,8 @@ def set_up(config: RunConfig) -> Setup:
     """Open the data, train or take the tokenizers, build the model from the seed, fill in initial weights."""
     torch.set_num_threads(config.threads)
     dataset = open_dataset(config.data.path, config.data.columns)
+    if config.strict and dataset.broken:
+        raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
     train_examples = _limited(dataset.split(config.data.train), config.data.limit_train)
     val = _limited(dataset.split(config.data.val), config.data.limit_val)
     train = tuple(sample for sample in prepared(config.task, train_examples) if sample.targets)
@@ -70,8 +72,7 @@ def set_up(config: RunConfig) -> Setup:
     taken.fill(model)
     for part, path in config.initialize.items():
         initialize(model, part, path)
-    broken = tuple(f"{row.source}: {row.reason}" for row in dataset.broken)
-    return Setup(config, tokenizers, interface, model, train, val, broken)
+    return Setup(config, tokenizers, interface, model, train, val, dataset.broken)
 
 
 def initialize(model: Model, part: str, path: str) -> None:

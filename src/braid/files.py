@@ -1,0 +1,146 @@
+"""Files and folders that appear whole or not at all: written aside, flushed to the disk, renamed into place."""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from braid.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place of the same name to write a file or a folder to; it takes the place of ``path`` when the block ends well.
+
+    Killed at any moment, or out of disk, the old one or the new one is there, never a half: what was written aside is
+    cleared by the next ``whole`` in that folder. A device, such as /dev/stdout, is written to directly.
+
+    Raises:
+        OSError: naming ``path``, when it cannot be written.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
+    path = Path(os.path.realpath(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        settle(path.parent)
+        aside, lock = _aside(path.parent)
+        try:
+            yield aside / "new" / path.name
+            _swap(aside, path)
+        finally:
+            _clear(aside)
+            lock.close()
+    except Exception as error:
+        raise _naming(error, path) from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file by way of ``whole``, as UTF-8."""
+    with whole(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
+
+
+def ready(path: Path) -> None:
+    """Find out before long work whether its result can be written to ``path``, and leave nothing behind.
+
+    Raises:
+        UserError: when it is a folder.
+        OSError: when it cannot be written.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of a file to write")
+    if path.exists() and not path.is_file():
+        return  # a device
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=path.parent), ignore_errors=True)
+
+
+def settle(folder: Path) -> None:
+    """Put back what a killed process was replacing in ``folder``, and clear what it left; living ones are left alone."""
+    for aside in folder.glob(".braid-*.part"):
+        try:
+            with open(aside / "lock", "r+b") as lock:
+                if _locked(lock, wait=False):
+                    _clear(aside)
+        except FileNotFoundError:
+            with suppress(OSError):
+                aside.rmdir()  # killed before it was locked, or after it was cleared; one that is in use is not empty for long
+        except NotADirectoryError:
+            continue
+
+
+def _aside(folder: Path) -> tuple[Path, IO[bytes]]:
+    """A new folder to write in, locked for as long as this process lives."""
+    while True:
+        aside = Path(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=folder))
+        try:
+            lock = open(aside / "lock", "wb")  # noqa: SIM115 - it is held open
+        except FileNotFoundError:
+            continue  # somebody took it for a leftover in the moment before it was locked
+        _locked(lock, wait=True)
+        if (aside / "lock").exists():
+            (aside / "new").mkdir()
+            return aside, lock
+        lock.close()
+
+
+def _locked(lock: IO[bytes], wait: bool) -> bool:
+    """Where a file system knows no locks nobody can tell a leftover from work under way, so it stays."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+def _swap(aside: Path, path: Path) -> None:
+    fresh = aside / "new" / path.name
+    for written in [fresh, *(fresh.rglob("*") if fresh.is_dir() else ())]:
+        _sync(written)
+    if fresh.is_dir() and path.exists():
+        (aside / "old").mkdir()
+        os.rename(path, aside / "old" / path.name)  # killed after this, ``settle`` puts it back
+        os.rename(fresh, path)
+    else:
+        os.replace(fresh, path)
+    _sync(path.parent)
+
+
+def _clear(aside: Path) -> None:
+    for old in (aside / "old").glob("*"):
+        if not (aside.parent / old.name).exists():
+            os.rename(old, aside.parent / old.name)
+    for part in ("new", "old", "."):  # the lock last: killed in between, it is still known for what it is
+        shutil.rmtree(aside / part, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    if sys.platform == "win32" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _naming(error: Exception, path: Path) -> Exception:
+    """The error with the file's real name; libraries written in Rust tell the system's error in words only."""
+    if isinstance(error, OSError):
+        if error.errno is not None and (error.filename is None or ".braid-" in str(error.filename)):
+            return OSError(error.errno, os.strerror(error.errno), str(path))
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error

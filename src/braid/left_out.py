@@ -1,0 +1,50 @@
+"""The rows that a command does without: each is told once, counted, and listed in a file."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from braid.files import write_whole
+
+FILE = "left_out.jsonl"  # in a run's folder
+SHOWN = 20  # rows told in full; more are counted
+
+
+class LeftOut:
+    """Collects what could not be read. A row is known by its ``source`` ("photos.csv, row 12"), or else by its reason."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._reasons: dict[str, str] = {}
+        self._unsaved = True
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def __contains__(self, source: str) -> bool:
+        return source in self._reasons
+
+    def add(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Take (source, reason) of each row, and tell of those that are new."""
+        for source, reason in rows:
+            if (source or reason) in self._reasons:
+                continue
+            self._reasons[source or reason] = reason.removeprefix(f"{source}: ")
+            self._unsaved = True
+            if len(self) <= SHOWN:
+                self._tell(f"left out: {reason if reason.startswith(source) else f'{source}: {reason}'}")
+            elif len(self) == SHOWN + 1:
+                self._tell("left out: more rows, which are counted and listed but no longer told one by one")
+
+    def save(self, path: Path) -> None:
+        """List the rows as JSON lines {"source", "reason"}; a list that has not grown is not written again."""
+        if self._unsaved:
+            rows = ({"source": source, "reason": reason} for source, reason in self._reasons.items())
+            write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            self._unsaved = False
+
+    def load(self, path: Path) -> None:
+        """Know the rows of an earlier list, so that they are not told again."""
+        if path.exists():
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+            self._reasons.update((row["source"], row["reason"]) for row in rows)

@@ -1,0 +1,97 @@
+"""What ends a run from outside: Ctrl-C, SIGTERM, a full disk, a data worker that is killed. Nothing of it loses the run."""
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from braid.errors import UserError
+
+T = TypeVar("T")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Stopped(KeyboardInterrupt):
+    """A run that was asked to stop, and whose checkpoint is saved; ``number`` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+class Interrupt:
+    """Remembers that the run was asked to stop; asked twice, the process leaves at once."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._number:
+            os._exit(128 + number)
+        self._number = number
+
+    def check(self) -> None:
+        """Stop here, where the run's state is that after a whole step."""
+        if self._number:
+            raise Stopped(self._number)
+
+    def watch(self, items: Iterable[T], total: int) -> Iterator[T]:
+        for item in items:
+            self.check()
+            yield item
+
+
+@contextmanager
+def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Iterator[None]:
+    """Run the block with ``interrupt`` in charge of Ctrl-C and SIGTERM; ``save`` is called before ``Stopped`` goes on.
+
+    Raises:
+        UserError: for a full disk or a data worker that was killed.
+        Stopped: when the run was asked to stop.
+    """
+    there = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, interrupt) for number in there}
+    try:
+        try:
+            yield
+        except Stopped:
+            save()
+            raise
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        told = f"{error.filename or folder} cannot be written ({os.strerror(error.errno).lower()})"
+        raise UserError(f"{told}; the last checkpoint is whole: free some space, then --resume") from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).partition(". ")[0].removeprefix("DataLoader ")
+        raise UserError(
+            f"a process that prepares batches was lost ({reason}), most likely because memory ran out; "
+            "--resume goes on from the last checkpoint, with fewer of them if need be: --set workers=0"
+        ) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow_the_run(worker: int) -> None:
+    """For a process that prepares batches: a signal to the whole group is the run's to answer, and its end is theirs."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+
+
+def _outlive_nobody(run: int) -> None:
+    """A worker whose run was killed may wait for ever to hand over its batch, and keep its memory."""
+    while os.getppid() == run:
+        time.sleep(1)
+    os._exit(1)

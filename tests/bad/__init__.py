@@ -1,0 +1,1 @@
+"""Cases of bad input by kind; ``bad_inputs.py`` beside this folder makes the page of them."""

@@ -1,0 +1,112 @@
+"""Settings that cannot be, and runs that cannot go on."""
+
+from pathlib import Path
+from typing import Any
+
+from bad.case import CASES, SETTINGS, Case, case, command, run, table
+from braid.training import read_run, run_from, train
+
+
+def setting(what: str, *settings: str) -> None:
+    CASES.append(Case("configuration", f"{what}: `{' '.join(settings)}`", lambda home: run(None, *settings)))
+
+
+def trained(what: str, *settings: str) -> None:
+    CASES.append(Case("configuration", f"{what}: `{' '.join(settings)}`", lambda home: train(run(None, *settings), home / "run")))
+
+
+setting("an unknown setting", "optimizer.learning_rat=1e-4")
+setting("an unknown kind", "model.fusion.kind=atention")
+setting("an unknown task", "task.kind=captoning")
+setting("a kind that is a list", "model.fusion.kind=[attention]")
+setting("text for a number", "epochs=ten")
+setting("a number for a section", "optimizer=3")
+setting("no number", "optimizer.learning_rate=.nan")
+setting("a negative number of workers", "workers=-1")
+setting("a negative limit", "data.limit_train=-5")
+setting("a negative learning rate", "optimizer.learning_rate=-0.1")
+setting("a batch of no rows", "batch_size=0")
+setting("a chance above 1", "input_dropout={image: 1.5}")
+setting("an input the model does not have", "input_dropout={picture: 0.1}")
+setting("a text longer than the output has room for", "task.generation.max_length=99")
+setting("no `=`", "epochs")
+setting("a value that is not YAML", "epochs=[1")
+setting("a value nested 100,000 deep", "epochs=" + "[" * 100_000)
+setting("a path through a value", "epochs.more=1")
+setting("a name that leads out of the folder", "outputs={../../text: {kind: text}}")
+trained("a width that its heads do not divide", "model.decoders.text.heads=5")
+trained("no heads", "model.decoders.text.heads=0")
+trained("a negative width", "model.decoders.text.width=-32")
+trained("dropout above 1", "model.decoders.text.dropout=1.5")
+trained("patches that do not divide the picture", "model.encoders.image.patch_size=7")
+trained("patches of no pixels", "model.encoders.image.patch_size=0")
+trained("an input without a modality", "inputs={image: {kind: image, size: 32}}")
+trained("a modality of the wrong kind", "inputs.image={kind: text}")
+trained("a split without rows", "data.val=dev")
+trained("frozen parts that do not exist", "optimizer.scales={encoder: 0}")
+trained("weights that are not there", "initialize={encoders.image: gone.safetensors}")
+
+
+@case("configuration", "an unknown preset")
+def _(home: Path) -> Any:
+    return run_from({**SETTINGS, "model": "smal"})
+
+
+@case("configuration", "a YAML file that is missing")
+def _(home: Path) -> Any:
+    return read_run(home / "gone.yaml")
+
+
+@case("configuration", "a YAML syntax error")
+def _(home: Path) -> Any:
+    return read_run(table(home, "task: [captioning\nmodel: tiny\n", "run.yaml"))
+
+
+@case("configuration", "YAML that refers to itself")
+def _(home: Path) -> Any:
+    return read_run(table(home, "task: captioning\ndata: &x {path: *x}\nmodel: tiny\n", "run.yaml"))
+
+
+@case("configuration", "YAML that would run code")
+def _(home: Path) -> Any:
+    return read_run(table(home, "task: !!python/object/apply:os.system ['true']\n", "run.yaml"))
+
+
+@case("configuration", "a picture given as the run's YAML")
+def _(home: Path) -> Any:
+    return read_run(home / "photo.png")
+
+
+@case("configuration", "a list for a run")
+def _(home: Path) -> Any:
+    return read_run(table(home, "- captioning\n", "run.yaml"))
+
+
+@case("configuration", "to resume from a folder without a run")
+def _(home: Path) -> Any:
+    return command("train", "--resume", "-o", home / "nothing")
+
+
+@case("configuration", "a folder in use")
+def _(home: Path) -> Any:
+    train(run(), home / "run")
+    train(run(), home / "run")
+
+
+@case("configuration", "to resume with another model")
+def _(home: Path) -> Any:
+    train(run(), home / "run")
+    train(run(None, "model.decoders.text.width=64"), home / "run", resume=True)
+
+
+@case("configuration", "to resume from a checkpoint that is cut short")
+def _(home: Path) -> Any:
+    train(run(), home / "run")
+    path = home / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    train(run(), home / "run", resume=True)
+
+
+@case("configuration", "a loss that is not a number")
+def _(home: Path) -> Any:
+    train(run(None, "optimizer.learning_rate=1e30", "optimizer.clip=0", "optimizer.warmup_steps=0", "epochs=9"), home / "run")

@@ -1,0 +1,256 @@
+"""Data sets with rows, or whole files, that cannot be read."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import braid
+from bad.case import case, command, run, table
+from braid.datasets import open_dataset
+from braid.datasets.table import parse_columns
+from braid.evaluation import evaluate
+from braid.training import train
+
+
+def opened(path: Path, columns: str = "", split: str = "") -> str:
+    """What a data set holds, and the first row that is left out of it."""
+    dataset = open_dataset(path, parse_columns(columns))
+    rows = dataset.split(split) if split else dataset.examples
+    left = "".join(f"; left out: {row.source}: {row.reason}" for row in dataset.broken)
+    return f"works: {len(rows)} rows{left}"
+
+
+GOOD = "image,caption\nphoto.png,a dog\n"
+
+
+@case("data", "a file that is missing")
+def _(home: Path) -> Any:
+    return opened(home / "gone.csv")
+
+
+@case("data", "a file of no known format")
+def _(home: Path) -> Any:
+    return opened(table(home, b"\0\1\2", "data.bin"))
+
+
+@case("data", "a folder with two tables")
+def _(home: Path) -> Any:
+    (home / "set").mkdir()
+    table(home / "set", GOOD, "a.csv")
+    table(home / "set", GOOD, "b.csv")
+    return opened(home / "set")
+
+
+@case("data", "a column that is not there")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD), "captions=captoin")
+
+
+@case("data", "a role that is not there")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD), "capton=caption")
+
+
+@case("data", "columns with unusual names")
+def _(home: Path) -> Any:
+    return opened(table(home, "x,y\n1,2\n"))
+
+
+@case("data", "two columns of the same name")
+def _(home: Path) -> Any:
+    return opened(table(home, "image,caption,caption\nphoto.png,a dog,a cat\n"))
+
+
+@case("data", "empty captions")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + "photo.png,\n"))
+
+
+@case("data", "a caption that is no text")
+def _(home: Path) -> Any:
+    return opened(table(home, '{"image": "photo.png", "caption": {"en": "a dog"}}\n' * 2, "data.jsonl"))
+
+
+@case("data", "a caption that is NaN")
+def _(home: Path) -> Any:
+    return opened(table(home, '{"image": "photo.png", "caption": NaN}\n', "data.jsonl"))
+
+
+@case("data", "Latin-1")
+def _(home: Path) -> Any:
+    return opened(table(home, "image,caption\nphoto.png,café\n".encode("latin-1")))
+
+
+@case("data", "UTF-16, as spreadsheets save it")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD.encode("utf-16")))
+
+
+@case("data", "UTF-8 with a byte order mark")
+def _(home: Path) -> Any:
+    return opened(table(home, b"\xef\xbb\xbf" + GOOD.encode()))
+
+
+@case("data", "NUL bytes in a path")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + "pho\0to.png,a dog\n"))
+
+
+@case("data", "a line separator (U+2028) within a caption")
+def _(home: Path) -> Any:
+    return opened(table(home, '{"image": "photo.png", "caption": "a dog\u2028runs"}\n', "data.jsonl"))
+
+
+@case("data", "two rows with the same id, predictions saved by id")
+def _(home: Path) -> Any:
+    shutil.copy(home / "photo.png", home / "other.png")
+    path = table(home, "id,image,caption\n7,photo.png,a dog\n7,other.png,a cat\n")
+    return command("evaluate", "--data", path, "--split", "all", "-m", home / "model", "--save-predictions", home / "p.json")
+
+
+@case("data", "two pictures of the same name in two folders")
+def _(home: Path) -> Any:
+    for folder in ("a", "b"):
+        (home / folder).mkdir()
+        shutil.copy(home / "photo.png", home / folder / "1.png")
+    dataset = open_dataset(table(home, "image,caption\na/1.png,a dog\nb/1.png,a cat\n"))
+    return f"works: their ids are {' and '.join(example.id for example in dataset.examples)}"
+
+
+@case("data", "one caption for all pictures")
+def _(home: Path) -> Any:
+    rows = []
+    for k in range(9):
+        Image.new("RGB", (9, 9), (20 * k, 0, 0)).save(home / f"{k}.png")
+        rows.append(f"{k}.png,a dog,val\n")
+    path = table(home, "image,caption,split\n" + "".join(rows))
+    model = braid.load(home / "model")
+    figures, _ = evaluate(model.runtime, model.collator, model.task("captioning"), open_dataset(path).split("val"))
+    return f"works: CIDEr and all others are numbers: {all(np.isfinite(list(figures.values())))}"
+
+
+@case("data", "labels of mixed type")
+def _(home: Path) -> Any:
+    rows = [{"image": "photo.png", "text": "x", "label": label} for label in ("dog", 1, 2.5, True, None)]
+    return opened(table(home, "".join(json.dumps(row) + "\n" for row in rows), "data.jsonl"))
+
+
+@case("data", "an empty split")
+def _(home: Path) -> Any:
+    return opened(table(home, "image,caption,split\nphoto.png,a dog,train\n"), split="val")
+
+
+@case("data", "a caption of 10 MB in a csv")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + f"photo.png,{'dog ' * 2_500_000}\n"))
+
+
+@case("data", "a csv row with too many cells")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + "photo.png,a dog, running\n"))
+
+
+@case("data", "a csv row with too few cells")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + "photo.png\n"))
+
+
+@case("data", "a csv quote that is never closed")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + 'photo.png,"a dog\nphoto.png,a cat\n'))
+
+
+@case("data", "a jsonl whose last line is cut")
+def _(home: Path) -> Any:
+    return opened(table(home, '{"image": "photo.png", "caption": "a dog"}\n{"image": "photo.png", "capt', "data.jsonl"))
+
+
+@case("data", "a jsonl row nested 100,000 deep")
+def _(home: Path) -> Any:
+    return opened(table(home, '{"image": "photo.png", "caption": "a dog"}\n' + "[" * 100_000 + "\n", "data.jsonl"))
+
+
+@case("data", "a jsonl number of 5,000 digits")
+def _(home: Path) -> Any:
+    return opened(table(home, '{"image": "photo.png", "caption": "a dog"}\n' + "1" * 5000 + "\n", "data.jsonl"))
+
+
+@case("data", "a list nested 200,000 deep in a cell")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + f"photo.png,{'[' * 200_000}\n"))
+
+
+@case("data", "an empty file")
+def _(home: Path) -> Any:
+    return opened(table(home, ""))
+
+
+@case("data", "a header and no rows")
+def _(home: Path) -> Any:
+    return opened(table(home, "image,caption\n"))
+
+
+@case("data", "pictures that are not there")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + "gone.png,a cat\n"))
+
+
+@case("data", "COCO captions of a picture that is not listed")
+def _(home: Path) -> Any:
+    whole = {
+        "images": [{"id": 1, "file_name": "photo.png"}],
+        "annotations": [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}],
+    }
+    return opened(table(home, json.dumps(whole), "captions_val.json"))
+
+
+@case("data", "COCO captions cut short")
+def _(home: Path) -> Any:
+    return opened(table(home, '{"images": [{"id": 1, "file_name": "a"', "captions_val.json"))
+
+
+@case("data", "gzip that is cut short")
+def _(home: Path) -> Any:
+    import gzip
+
+    packed = gzip.compress(b"a dog runs\n" * 1000)
+    return opened(table(home, packed[: len(packed) // 2], "text.txt.gz"))
+
+
+@case("data", "every picture unreadable, in training")
+def _(home: Path) -> Any:
+    table(home, "", "broken.png")
+    path = table(home, "image,caption,split\n" + "broken.png,a dog,train\n" * 3 + "photo.png,a dog,val\n")
+    train(run(path), home / "run")
+
+
+@case("data", "one bad picture with --strict, prepared in another process")
+def _(home: Path) -> Any:
+    table(home, "", "broken.png")
+    path = table(home, "image,caption,split\nphoto.png,a dog,train\nbroken.png,a dog,train\nphoto.png,a dog,val\n")
+    train(run(path, "strict=true", "workers=1"), home / "run")
+
+
+@case("data", "scenes with a setting that is not there")
+def _(home: Path) -> Any:
+    return open_dataset("scenes:captioning,trian=3")
+
+
+@case("data", "a result named after no format of a table")
+def _(home: Path) -> Any:
+    return command("predict", home / "model", table(home, GOOD), "-o", home / "out.xls")
+
+
+@case("data", "a result where a folder stands")
+def _(home: Path) -> Any:
+    (home / "out.csv").mkdir()
+    return command("predict", home / "model", table(home, GOOD), "-o", home / "out.csv")
+
+
+@case("data", "a result below a file")
+def _(home: Path) -> Any:
+    return command("predict", home / "model", table(home, GOOD), "-o", home / "photo.png" / "out.csv")

@@ -1,0 +1,210 @@
+"""Pictures that are damaged, unusual, or none."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bad.case import case, command
+from braid.modalities import ImageModalityConfig, image_files
+
+NOBODY = 65534
+
+
+def look(picture: Any) -> str:
+    prepared = ImageModalityConfig(size=8).build().prepare(picture)
+    red, green, blue = (round(value) for value in prepared.pixels.mean(axis=(0, 1)).tolist())
+    return f"works: its mean colour is {red}, {green}, {blue}"
+
+
+def saved(home: Path, image: Image.Image, name: str, **options: Any) -> Path:
+    image.save(home / name, **options)
+    return home / name
+
+
+@case("picture", "a PNG that is cut short")
+def _(home: Path) -> Any:
+    (home / "cut.png").write_bytes((home / "photo.png").read_bytes()[:3000])
+    return look(home / "cut.png")
+
+
+@case("picture", "a JPEG that is cut short")
+def _(home: Path) -> Any:
+    (home / "cut.jpg").write_bytes((home / "photo.jpg").read_bytes()[:1500])
+    return look(home / "cut.jpg")
+
+
+@case("picture", "a file of zero bytes")
+def _(home: Path) -> Any:
+    (home / "empty.png").write_bytes(b"")
+    return look(home / "empty.png")
+
+
+@case("picture", "a text file named .jpg")
+def _(home: Path) -> Any:
+    (home / "notes.jpg").write_text("not a picture")
+    return look(home / "notes.jpg")
+
+
+@case("picture", "a PDF")
+def _(home: Path) -> Any:
+    (home / "paper.pdf").write_bytes(b"%PDF-1.4\n1 0 obj\n")
+    return look(home / "paper.pdf")
+
+
+@case("picture", "a PNG named .jpg")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("RGB", (9, 9), (200, 100, 50)), "png.jpg", format="PNG"))
+
+
+@case("picture", "16 bits a pixel")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.fromarray(np.full((9, 9), 40000, np.uint16)), "deep.png"))
+
+
+@case("picture", "a palette with a transparent colour")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("P", (9, 9), 0), "palette.png", transparency=0))
+
+
+@case("picture", "half transparent")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("RGBA", (9, 9), (0, 0, 0, 128)), "glass.png"))
+
+
+@case("picture", "CMYK, from a print shop")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "print.jpg"))
+
+
+@case("picture", "an animation: its first frame")
+def _(home: Path) -> Any:
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    return look(saved(home, frames[0], "film.gif", save_all=True, append_images=frames[1:]))
+
+
+@case("picture", "turned by EXIF: upright")
+def _(home: Path) -> Any:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = saved(home, Image.new("RGB", (20, 10), "red"), "turned.jpg", exif=exif)
+    prepared = ImageModalityConfig(size=8, resize="pad").build().prepare(turned)
+    return f"works: it is {prepared.mask.any(0).sum()} wide and {prepared.mask.any(1).sum()} high"
+
+
+@case("picture", "1 x 1 pixel")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("RGB", (1, 1), "red"), "dot.png"))
+
+
+@case("picture", "1 x 10,000 pixels")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("RGB", (1, 10_000), "red"), "thread.png"))
+
+
+@case("picture", "120 megapixels")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("1", (12_000, 10_000)), "giant.png"))
+
+
+@case("picture", "a decompression bomb: 900 megapixels in 110 kB")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("1", (30_000, 30_000)), "bomb.png"))
+
+
+@case("picture", "a folder")
+def _(home: Path) -> Any:
+    return look(home / "model")
+
+
+@case("picture", "a link that leads back to itself")
+def _(home: Path) -> Any:
+    (home / "loop.png").symlink_to(home / "loop.png")
+    return look(home / "loop.png")
+
+
+@case("picture", "a link to a file that is gone")
+def _(home: Path) -> Any:
+    (home / "link.png").symlink_to(home / "gone.png")
+    return look(home / "link.png")
+
+
+@case("picture", "a file that may not be read")
+def _(home: Path) -> Any:
+    shutil.copy(home / "photo.png", home / "secret.png")
+    os.chmod(home / "secret.png", 0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)  # root may read everything
+    try:
+        return look(home / "secret.png")
+    finally:
+        os.seteuid(user)
+
+
+@case("picture", "a pipe, which would be waited for")
+def _(home: Path) -> Any:
+    os.mkfifo(home / "pipe.png")
+    return look(home / "pipe.png")
+
+
+@case("picture", "a file that is missing")
+def _(home: Path) -> Any:
+    return look(home / "gone.png")
+
+
+@case("picture", "a web address")
+def _(home: Path) -> Any:
+    return look("https://example.org/dog.jpg")
+
+
+@case("picture", "an array with NaN")
+def _(home: Path) -> Any:
+    return look(np.full((4, 4, 3), np.nan))
+
+
+@case("picture", "an array of floats up to 255")
+def _(home: Path) -> Any:
+    return look(np.full((4, 4, 3), 255.0))
+
+
+@case("picture", "an array [3, height, width]")
+def _(home: Path) -> Any:
+    return look(np.zeros((3, 8, 8), np.uint8))
+
+
+@case("picture", "an array without pixels")
+def _(home: Path) -> Any:
+    return look(np.zeros((0, 4, 3), np.uint8))
+
+
+@case("picture", "a number")
+def _(home: Path) -> Any:
+    return look(17)
+
+
+@case("picture", "an open PIL image whose file is cut short")
+def _(home: Path) -> Any:
+    (home / "cut.png").write_bytes((home / "photo.png").read_bytes()[:3000])
+    with Image.open(home / "cut.png") as image:
+        return look(image)
+
+
+@case("picture", "a folder without pictures")
+def _(home: Path) -> Any:
+    (home / "none").mkdir()
+    return image_files([home / "none"])
+
+
+@case("picture", "a pattern that matches nothing")
+def _(home: Path) -> Any:
+    return image_files([home / "*.webp"])
+
+
+@case("picture", "one bad picture among good ones, captioned")
+def _(home: Path) -> Any:
+    (home / "0.png").write_bytes(b"")
+    return command("caption", home / "0.png", home / "photo.png", "-m", home / "model")

@@ -1,0 +1,131 @@
+"""A file or folder is whole or not there, whoever is killed in the middle of writing it."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from braid.bundle import find_bundle, read_bundle
+from braid.errors import UserError
+from braid.files import ready, settle, whole, write_whole
+
+# Replaces the folder argv[1] over and over; dies at the system call argv[2] asks for, if any.
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from braid import files
+target, die_at = Path(sys.argv[1]), sys.argv[2]
+def dying(call):
+    def called(*arguments):
+        if die_at == call.__name__ + " before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        call(*arguments)
+        if die_at == call.__name__ + " after":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return called
+files.os.rename, files.os.fsync, files.os.replace = dying(os.rename), dying(os.fsync), dying(os.replace)
+with files.whole(target) as fresh:
+    if target.is_dir():
+        fresh.mkdir()
+        (fresh / "interface.json").write_text("new")
+    else:
+        fresh.write_text("new")
+"""
+
+
+def killed_while_writing(target: Path, moment: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", WRITER, str(target), moment], capture_output=True, text=True)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), whole(tmp_path / "a.txt") as fresh:
+        fresh.write_text("new")
+        raise RuntimeError
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+@pytest.mark.parametrize("moment", ["fsync before", "fsync after", "replace before", "replace after"])
+def test_a_file_survives_a_kill_and_the_next_writer_clears_up(moment: str, tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.txt", "old")
+    killed_while_writing(tmp_path / "a.txt", moment)
+    assert (tmp_path / "a.txt").read_text() == ("new" if moment == "replace after" else "old")
+    assert len(list(tmp_path.iterdir())) == 2
+    write_whole(tmp_path / "b.txt", "b")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("moment", ["fsync after", "rename before", "rename after"])
+def test_a_reader_finds_the_bundle_whenever_its_writer_was_killed(moment: str, captioner: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best").mkdir()
+    for file in (captioner / "best").iterdir():
+        (run / "best" / file.name).write_bytes(file.read_bytes())
+    killed_while_writing(run / "best", moment)
+    assert (run / "best").exists() == (moment != "rename after")  # between its two renames the place is empty
+    for named in (run, run / "best"):
+        assert read_bundle(find_bundle(named)).tokenizer.vocab_size > 0
+    settle(run)
+    assert [file.name for file in run.iterdir()] == ["best"]
+
+
+def test_work_under_way_is_no_leftover(tmp_path: Path) -> None:
+    """In this process and beside it."""
+    with whole(tmp_path / "a.txt") as fresh:
+        settle(tmp_path)
+        subprocess.run([sys.executable, "-c", f"from braid.files import *; settle(Path({str(tmp_path)!r}))"], check=True)
+        fresh.write_text("new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_many_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def write(text: str) -> None:
+        try:
+            for _ in range(20):
+                write_whole(tmp_path / "a.txt", text * 1000)
+        except BaseException as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write, args=(letter,)) for letter in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert failures == []
+    assert len(set((tmp_path / "a.txt").read_text())) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_links_are_followed_and_devices_written_to(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "link.txt").symlink_to(tmp_path / "deep" / "real.txt")
+    write_whole(tmp_path / "link.txt", "new")
+    assert (tmp_path / "deep" / "real.txt").read_text() == "new"
+    write_whole(Path(os.devnull), "nothing")
+    assert not Path(os.devnull).is_file()
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError) as caught:
+        write_whole(tmp_path / "file" / "a.txt", "")
+    assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
+    with pytest.raises(OSError) as caught, whole(tmp_path / "a.safetensors"):
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a.safetensors"))
+
+
+def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
+    ready(tmp_path / "new" / "a.csv")
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(UserError, match="new is a folder; give the name of a file to write"):
+        ready(tmp_path / "new")
