@@ -43,7 +43,8 @@ def train(
 
         braid train run.yaml --output runs/slow --resume
     """
-    from braid.training import LEFT_OUT, Stopped
+    from braid.left_out import FILE as LEFT_OUT
+    from braid.training import Stopped
     from braid.training import train as run_training
 
     if resume and run is None and not task and output is not None:

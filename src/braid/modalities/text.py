@@ -82,14 +82,14 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str, where: str = "tokenizer.json") -> "Tokenizer":
         try:
-            whole, names = text, SPECIAL
+            whole, names = text, list(SPECIAL)
             if text.startswith(_FOREIGN):
                 data = json.loads(text)
-                whole, names = json.dumps(data["tokenizer"]), tuple(str(data["special"][role]) for role in ("pad", "bos", "eos"))
+                whole, names = json.dumps(data["tokenizer"]), [str(data["special"][role]) for role in ("pad", "bos", "eos")]
             bpe = BPE.from_str(whole)
         except Exception as error:
             raise UserError(f"{where} cannot be read ({error}); copy the model again") from None
-        if names == SPECIAL and [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
+        if names == list(SPECIAL) and [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
             raise UserError(f"{where}: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
         return cls(bpe, names)
 

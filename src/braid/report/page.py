@@ -9,10 +9,10 @@ from string import Template
 from typing import Any
 
 from braid.config import flat
+from braid.files import write_whole
 from braid.report.comparison import differences, judged_alike, told
 from braid.report.description import Description
 from braid.report.diagnosis import Finding, diagnose
-from braid.files import write_whole
 from braid.report.mermaid import count
 from braid.report.run import LoggedRun, read_run_folder
 from braid.report.svg import COLOURS, Line, Mark, Point, chart, smooth

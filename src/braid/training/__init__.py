@@ -2,10 +2,9 @@
 
 from braid.training.config import DataConfig, RunConfig, preset, read_run, run_from, starting_from, write_run
 from braid.training.guard import Stopped
-from braid.training.loop import LEFT_OUT, Estimate, Outcome, Watcher, train
+from braid.training.loop import Estimate, Outcome, Watcher, train
 
 __all__ = [
-    "LEFT_OUT",
     "DataConfig",
     "Estimate",
     "Outcome",
