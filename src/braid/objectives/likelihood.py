@@ -7,7 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from braid.errors import UserError
+from braid.config import within
 from braid.modalities import Tokenizer
 from braid.model import Model
 from braid.records import Batch, Sample
@@ -22,8 +22,7 @@ class LikelihoodConfig:
     label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"label_smoothing is {self.label_smoothing}; it must be at least 0 and below 1")
+        within(self, 0, 1, "label_smoothing")
 
     def build(self, task: Task, tokenizer: Tokenizer, samples: Sequence[Sample]) -> "Likelihood":
         return Likelihood(self, task)

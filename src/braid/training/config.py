@@ -127,7 +127,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
         within(self, 0, math.inf, "workers", "seed")
-        within(self, 0, 1, "label_smoothing", "ema")
+        within(self, 0, 1, "ema")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
         limits = [modality.max_length for modality in self.outputs.values() if isinstance(modality, TextModalityConfig)]
