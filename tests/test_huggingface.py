@@ -21,8 +21,9 @@ from variants import BERT, CLIP, GPT2
 FAMILIES = ("blip", "vision-encoder-decoder", "llava", "idefics3")
 SQUARE = {"height": 32, "width": 32}
 CHAT = (
-    "{% for message in messages %}{% for part in message['content'] %}{{ '<image>' if part['type'] == 'image' else part['text'] }}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %} ?{% endif %}"
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{{ '<image>' if part['type'] == 'image' else part['text'] }}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %} ?{% endif %}"
 )
 LLAMA = {
     "model_type": "llama",

@@ -1,4 +1,4 @@
-"""Pretrained parts: features equal transformers' own, everything is taken over, and a saved model needs neither hub nor folder."""
+"""Pretrained parts: features equal transformers' own, all is taken over, a saved model needs neither hub nor folder."""
 
 import json
 import shutil
@@ -21,9 +21,8 @@ from braid.encoders import PretrainedImageEncoderConfig, PretrainedTextEncoderCo
 from braid.errors import UserError
 from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
 from braid.records import Padded
-from braid.runtime.torch import TorchRuntime, load_model, to_tensors
+from braid.runtime.torch import load_model
 from braid.training import run_from, train
-from conftest import Ran
 from variants import BERT, CLIP, GPT2, RESNET, samples
 
 SENTENCES = ("A man riding a horse on the beach.", "Zwei Hunde", "naïve café ☕, unaffable!", "a " * 90)
@@ -256,7 +255,10 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     ("wrong", "message"),
     [
         ("nothing", "a pretrained part needs source: a name on the Hugging Face hub or a local folder"),
-        ("no such folder", "{root}/gone is neither a folder nor a name on the Hugging Face hub, such as google/vit-base-patch16-224"),
+        (
+            "no such folder",
+            "{root}/gone is neither a folder nor a name on the Hugging Face hub, such as google/vit-base-patch16-224",
+        ),
         (
             "no network",
             "google/vit-base-patch16-224 is not a folder here, and the Hugging Face hub cannot be reached; where there is a "
@@ -271,7 +273,10 @@ WRONG: dict[str, Callable[[Path], Any]] = {
             "decoder for pictures",
             "{root}/gpt2 holds a gpt2 model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
         ),
-        ("pictures for text", "{root}/vit holds a vit model, which does not encode text; give a text model such as BERT or GPT-2"),
+        (
+            "pictures for text",
+            "{root}/vit holds a vit model, which does not encode text; give a text model such as BERT or GPT-2",
+        ),
         (
             "pictures for writing",
             "{root}/resnet holds a resnet model, which does not write text; give a causal language model such as GPT-2",
@@ -281,12 +286,13 @@ WRONG: dict[str, Callable[[Path], Any]] = {
         ("too long", "max_length is 600; the bert model reads at most 512 tokens"),
         (
             "other size",
-            "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model (32*32).)",
+            "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model "
+            "(32*32).)",
         ),
         ("other tokenizer", "the tokenizer has 259 tokens and the bert model 20; they are of different models"),
         (
             "unknown architecture",
-            f"model.json asks for a future model, which transformers {transformers.__version__} does not have; update transformers",
+            f"model.json asks for a future model, which transformers {transformers.__version__} lacks; update transformers",
         ),
     ],
 )
@@ -308,7 +314,10 @@ def test_what_can_be_wrong_with_a_source_is_told(
         ("lacking", r"the weights in .*/bert lack 1 parameters, first embeddings.word_embeddings.weight; copy the folder again"),
         ("no tokenizer", r".*/bert has no tokenizer.json, which says how the model wants its text; copy it, too"),
         ("bad tokenizer", r"the tokenizer in .*/bert cannot be read \(.*\); copy the folder again"),
-        ("no pictures", r".*/vit has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too"),
+        (
+            "no pictures",
+            r".*/vit has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too",
+        ),
     ],
 )
 def test_a_damaged_folder_is_told(damage: str, message: str, folders: Path, tmp_path: Path) -> None:
@@ -335,7 +344,9 @@ def test_a_damaged_folder_is_told(damage: str, message: str, folders: Path, tmp_
     elif damage == "no pictures":
         (folder / "preprocessor_config.json").unlink()
     kind, modality = (
-        (PretrainedImageEncoderConfig, ImageModalityConfig()) if name == "vit" else (PretrainedTextEncoderConfig, TextModalityConfig())
+        (PretrainedImageEncoderConfig, ImageModalityConfig())
+        if name == "vit"
+        else (PretrainedTextEncoderConfig, TextModalityConfig())
     )
     with pytest.raises(UserError, match=f"^{message}$"):
         config, read, tokenizers = kind(source=str(folder)).taken_over(folder, modality, "x.tokenizer")  # type: ignore[arg-type]

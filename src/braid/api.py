@@ -14,7 +14,6 @@ from braid.generation import GenerationConfig, Runtime, generate
 from braid.records import Batch, Example, Prediction
 from braid.tasks import Task, task_of
 
-
 HUGGING_FACE = "hf:"
 
 

@@ -82,10 +82,11 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         try:
-            whole, names = text, SPECIAL
+            whole: str = text
+            names: Sequence[str] = SPECIAL
             if text.startswith(_FOREIGN):
                 data = json.loads(text)
-                whole, names = json.dumps(data["tokenizer"]), tuple(str(data["special"][role]) for role in ("pad", "bos", "eos"))
+                whole, names = json.dumps(data["tokenizer"]), [str(data["special"][role]) for role in ("pad", "bos", "eos")]
             bpe = BPE.from_str(whole)
         except Exception as error:
             raise UserError(f"tokenizer.json cannot be read ({error}); copy the bundle again") from None
