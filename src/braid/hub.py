@@ -123,8 +123,8 @@ def configuration(folder: Path, role: Role) -> Any:
     half = getattr(found, role.half, None) if role.half else None
     config = found if half is None else half
     known = getattr(transformers, role.mapping)
-    model = known.get(type(config))
-    if model is None or (role.reads != _reads(model) and role is not WHOLE):
+    fits = type(config) in known and (role is WHOLE or _reads(known[type(config)]) == role.reads)
+    if not fits:
         raise UserError(f"{folder} holds a {found.model_type} model, which does not {role.wanted}")
     return config
 
