@@ -92,6 +92,26 @@ def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def part_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small random Hugging Face models that serve as parts: bert, gpt2, vit, clip, resnet."""
+    from huggingface_models import save_parts
+
+    root = tmp_path_factory.mktemp("parts")
+    save_parts(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def whole_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small random Hugging Face models that describe pictures: blip, vision-encoder-decoder, llava, idefics3."""
+    from huggingface_models import save_whole
+
+    root = tmp_path_factory.mktemp("whole")
+    save_whole(root)
+    return root
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of five scenes as PNG files, 0.png to 4.png."""

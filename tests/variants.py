@@ -53,7 +53,6 @@ CLIP = {
     "num_attention_heads": 2,
     "intermediate_size": 64,
 }
-RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
 GPT2 = {
     "model_type": "gpt2",
     "vocab_size": 330,
@@ -78,7 +77,6 @@ ENCODERS: dict[str, EncoderConfig] = {
     "transformer causal": TransformerTextEncoderConfig("transformer", "causal", width=32, depth=1, heads=2, dropout=0.0),
     "pretrained bert": PretrainedTextEncoderConfig(architecture=BERT, train="full"),
     "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
-    "pretrained resnet frozen": PretrainedImageEncoderConfig(architecture=RESNET, train="frozen"),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
     "recurrent lstm": RecurrentTextEncoderConfig(cell="lstm", width=32, dropout=0.0),
 }

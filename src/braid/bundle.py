@@ -1,7 +1,8 @@
 """The files of one saved model: read, write, check.
 
 A bundle is a folder: interface.json (what goes in and out), model.json (architecture), model.safetensors and/or
-*.onnx (weights), tokenizer.json (and one for each pretrained part that reads or writes text). Never pickle; every file carries a format number.
+*.onnx (weights), tokenizer.json (and one for each pretrained
+part that reads or writes text). Never pickle; every JSON file of Braid's own carries a format number.
 """
 
 import json

@@ -244,7 +244,8 @@ def _allowed(
 ) -> Float[np.ndarray, "batch ... vocab"]:
     """Log-probabilities with <pad> and <bos> never chosen, and <eos> not before ``min_length`` tokens."""
     logits = logits.astype(np.float64)
-    logits[..., [token for token in (special.pad, special.bos) if token != special.eos]] = NEVER
+    for token in {special.pad, special.bos} - {special.eos}:
+        logits[..., token] = NEVER
     for row, length in enumerate(written):
         if length < config.min_length:
             logits[row, ..., special.eos] = NEVER

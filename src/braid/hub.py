@@ -6,7 +6,7 @@ weights are read from safetensors alone.
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +19,7 @@ from braid.modalities import ImageModalityConfig, Tokenizer
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # what is fetched from the hub
 INSTALL = 'run: pip install "braidlm[hf]"'
 # Settings that would let a saved model fetch or run code, or that name this machine's own choices.
-LEFT_OUT = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "_name_or_path", "transformers_version")
+LEFT_OUT = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "_name_or_path")
 
 Training = Literal["frozen", "full", "lora"]
 
@@ -123,8 +123,8 @@ def configuration(folder: Path, role: Role) -> Any:
     half = getattr(found, role.half, None) if role.half else None
     config = found if half is None else half
     known = getattr(transformers, role.mapping)
-    model = known[type(config)] if type(config) in known else None
-    if model is None or (role.reads != _reads(model) and role is not WHOLE):
+    fits = type(config) in known and (role is WHOLE or _reads(known[type(config)]) == role.reads)
+    if not fits:
         raise UserError(f"{folder} holds a {found.model_type} model, which does not {role.wanted}")
     return config
 
@@ -145,7 +145,7 @@ def build(architecture: Mapping[str, Any], role: Role) -> Any:
     kind = str(architecture.get("model_type"))
     if kind not in transformers.CONFIG_MAPPING:
         raise UserError(
-            f"model.json asks for a {kind} model, which transformers {transformers.__version__} does not have; update transformers"
+            f"model.json asks for a {kind} model, which transformers {transformers.__version__} lacks; update transformers"
         )
     config = _config(architecture)
     try:
@@ -289,12 +289,13 @@ def pictures(folder: Path) -> ImageModalityConfig:
         raise UserError(f"{folder} wants pictures of {dict(size)}; Braid's are square")
     crop = bool(getattr(found, "do_center_crop", False)) or bool(size.get("shortest_edge"))
     scaled = bool(getattr(found, "do_normalize", True))
-    mean, std = (tuple(map(float, given)) if scaled else default for given, default in _statistics(found))
+    mean, std = (_of_channels(found.image_mean), _of_channels(found.image_std)) if scaled else ((0.0,) * 3, (1.0,) * 3)
     return ImageModalityConfig(size=int(sides[0]), resize="crop" if crop else "squash", mean=mean, std=std)
 
 
-def _statistics(found: Any) -> list[tuple[Any, tuple[float, float, float]]]:
-    return [(found.image_mean, (0.0, 0.0, 0.0)), (found.image_std, (1.0, 1.0, 1.0))]
+def _of_channels(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def _config(architecture: Mapping[str, Any]) -> Any:

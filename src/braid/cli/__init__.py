@@ -19,7 +19,8 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Make a model": (train.train, calibrate.calibrate, export.export),
     "Look closely": (evaluate.evaluate, inspect.inspect, report.report),
 }
-EXTRAS = {"torch": "train", "onnx": "onnx", "onnxscript": "onnx", "skimage": "demo", "transformers": "hf", "peft": "hf"}  # package -> the extra that brings it
+# package -> the extra that brings it
+EXTRAS = {"torch": "train", "onnx": "onnx", "onnxscript": "onnx", "skimage": "demo", "transformers": "hf", "peft": "hf"}
 
 app = typer.Typer(
     name="braid",

@@ -21,7 +21,7 @@ def evaluate(
     data: Annotated[str, typer.Option(help="A file or folder of any supported format.")],
     task: Annotated[str, typer.Option(help="captioning, vqa or language_modelling.")] = "captioning",
     split: Annotated[str, typer.Option(help="The split to score; all takes every row.")] = "val",
-    model: Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")] = "small",
+    model: Annotated[str, typer.Option("--model", "-m", help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")] = "small",
     beam: Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")] = None,
     tokenizer: Annotated[str, typer.Option(help="Of the metrics: ptb, characters or none.")] = "ptb",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",

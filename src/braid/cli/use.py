@@ -11,7 +11,7 @@ from braid.errors import UserError
 from braid.files import ready
 from braid.left_out import LeftOut
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")]
 BeamOption = Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
@@ -32,6 +32,8 @@ def caption(
         braid caption dog.jpg
 
         braid caption *.png holiday/ --beam 5 --json
+
+        braid caption dog.jpg --model hf:Salesforce/blip-image-captioning-base
     """
     from braid.api import load
     from braid.modalities import image_files
@@ -92,7 +94,7 @@ def complete(
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="A built-in name, a model's folder or a run's folder.")],
+    model: Annotated[str, typer.Argument(help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")],
     table: Annotated[Path, typer.Argument(help="csv, tsv or jsonl, one row a question.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The same table with the predictions added.")],
     task: Annotated[str, typer.Option(help="Default: the model's only task.")] = "",

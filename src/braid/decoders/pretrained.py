@@ -76,14 +76,15 @@ class PretrainedTextDecoder(nn.Module):
         hub.check_vocabulary(self.network, modality.vocab_size)
         hub.set_training(self.network, config.train, config.lora_rank, CROSS)
         hub.store_tied_once(self.network)
-        width = self.network.get_input_embeddings().embedding_dim
-        self.memory = nn.Sequential(nn.Linear(memory_width, width), nn.LayerNorm(width))
+        self.width = int(self.network.get_input_embeddings().embedding_dim)
+        self.memory = nn.Linear(memory_width, self.width)
+        self.memory_norm = nn.LayerNorm(self.width)
 
     def load(self, folder: Path) -> None:
         """Fill in the weights of a model's folder; a prefix begins as loud as the model's own words."""
         hub.fill(self.network, hub.weights(folder, self.config.settings, hub.WRITER, CROSS))
         if self.reads == "prefix":
-            nn.init.constant_(self.memory[1].weight, float(self.network.get_input_embeddings().weight.detach().std()))
+            nn.init.constant_(self.memory_norm.weight, float(self.network.get_input_embeddings().weight.detach().std()))
 
     def train(self, mode: bool = True) -> "PretrainedTextDecoder":
         """A frozen network that gets a prefix keeps still in training too; new cross-attention is trained with its dropout."""
@@ -109,7 +110,7 @@ class PretrainedTextDecoder(nn.Module):
 
     def start(self, fused: Fused) -> State:
         """Keys and values of what was fused, once a row, and an empty cache of one beam."""
-        memory = self.memory(fused.values) * fused.mask.unsqueeze(-1)
+        memory = self.memory_norm(self.memory(fused.values)) * fused.mask.unsqueeze(-1)
         keys, values = (self._prefix if self.reads == "prefix" else self._cross)(memory, fused.mask)
         batch, depth, heads, _, head_width = keys.shape
         empty = keys.new_zeros(batch, 1, depth, heads, 0, head_width)
@@ -169,8 +170,7 @@ class PretrainedTextDecoder(nn.Module):
             logits, grown = self._run(_cache(memory, past), given)
             keys, values = (whole[:, :, :, positions:].contiguous() for whole in _stacked(grown))
         else:
-            width = self.memory[1].normalized_shape[0]
-            given["encoder_hidden_states"] = memory[0].new_zeros(1, 1, 1).expand(batch * group, positions, width)  # unread
+            given["encoder_hidden_states"] = memory[0].new_zeros(1, 1, 1).expand(batch * group, positions, self.width)  # unread
             given["encoder_attention_mask"] = mask.long()
             given["position_ids"] = place
             logits, grown = self._run(_both(_cache(past), _cache(memory)), given)

@@ -1,6 +1,5 @@
 """Pretrained text and image encoders of Hugging Face, with their own tokenizers and image statistics."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal

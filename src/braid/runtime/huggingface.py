@@ -80,7 +80,7 @@ def load_whole(source: str) -> tuple[HuggingFaceBundle, "HuggingFaceRuntime"]:
     folder = hub.find(source)
     model = hub.whole(folder)
     processing = (PicturesAndText if _reads_text(model) else PicturesAlone)(folder)
-    tasks = {task.kind: to_dict(task) for task in processing.tasks}
+    tasks: dict[str, Any] = {task.kind: to_dict(task) for task in processing.tasks}
     interface = Interface(processing.inputs, {}, tasks, card=DataCard(name=source))
     bundle = HuggingFaceBundle(folder, interface, {"tokenizer": Tokenizer.of_bytes()}, None)
     return bundle, HuggingFaceRuntime(model, processing, folder)
@@ -135,10 +135,13 @@ class PicturesAndText:
     def _mark(self) -> str:
         """What stands for the picture before a text; nothing where the processor sees to it."""
         token = getattr(self.processor, "image_token", None)
-        blank = Image.new("RGB", (32, 32))
-        marked = self.processor(text=["a"], images=[[blank]], return_tensors="pt")["input_ids"]
-        place = self.tokenizer.convert_tokens_to_ids(str(token)) if token else None
-        return "" if place is None or bool((marked == place).any()) else f"{token}\n"
+        if token is None:
+            return ""
+        try:
+            read = self.processor(text=["a"], images=[[Image.new("RGB", (32, 32))]], return_tensors="pt")["input_ids"]
+        except ValueError:  # a picture without a place in the text
+            return f"{token}\n"
+        return "" if (read == self.tokenizer.convert_tokens_to_ids(str(token))).any() else f"{token}\n"
 
 
 class HuggingFaceRuntime:

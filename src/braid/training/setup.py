@@ -66,9 +66,7 @@ def set_up(config: RunConfig) -> Setup:
     interface = _interface(config)
     tokenizers = _tokenizers(config, train, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
     torch.manual_seed(config.seed)
-    model = config.model.build(
-        build_modalities(interface.inputs, tokenizers), build_modalities(interface.outputs, tokenizers)
-    )
+    model = config.model.build(build_modalities(interface.inputs, tokenizers), build_modalities(interface.outputs, tokenizers))
     taken.fill(model)
     for part, path in config.initialize.items():
         initialize(model, part, path)
@@ -120,7 +118,9 @@ def _tokenizers(
         found["tokenizer"] = Tokenizer.train(_texts(samples), config.tokenizer.vocab_size, config.tokenizer.lowercase)
     missing = [name for name in names if name not in found]
     if missing:
-        raise UserError(f"a text is read with {missing[0]!r}, which this run does not have; {did_you_mean(missing[0], list(found))}")
+        raise UserError(
+            f"a text is read with {missing[0]!r}, which this run does not have; {did_you_mean(missing[0], list(found))}"
+        )
     return {name: found[name] for name in names}
 
 
