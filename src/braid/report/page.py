@@ -233,13 +233,14 @@ def _settings(run: LoggedRun) -> str:
 def comparison(runs: Sequence[LoggedRun]) -> str:
     """One column a run: what differs, the figures of its best epoch (the best in bold), size and time; and the curves."""
     differing = differences(runs)
-    found = _runs_table(runs, differing)
+    drawn = charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
+    found = f'<div class="compared">{_runs_table(runs, differing)}{drawn}</div>'
     odd = judged_alike(runs)
     if odd:
         found += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
     elif not differing:
         found += '<p class="caution">These runs have the same settings.</p>'
-    return found + charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
+    return found
 
 
 def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]]) -> str:
