@@ -93,7 +93,8 @@ def test_a_run_begun_again_leaves_nothing_of_the_attempt_before_it(captioner: Pa
 def test_a_package_that_is_not_installed_is_told_once(
     kind: str, package: str, captioner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
+    for name in [package, *(name for name in sys.modules if name.startswith(package + "."))]:
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not there, loaded or not
     notes: list[str] = []
     train(tiny(captioner, f"sinks=[{kind}]", "epochs=1"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
     told = f'sink {kind} is left out: {package} is not installed; run: pip install "braidlm[{kind}]"; log.jsonl has everything'

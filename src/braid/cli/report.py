@@ -62,23 +62,16 @@ def _run(number: int, run: "LoggedRun", differing: dict[str, list[str]]) -> dict
 
 
 def _print(runs: list["LoggedRun"]) -> None:
+    """One column a run, as on the page, of the figure that decides."""
     from braid.report import count, diagnose, differences, duration
 
-    differing = differences(runs)
     metric = runs[0].metric
-    rows = [
-        [
-            run.name,
-            *(values[k] for values in differing.values()),
-            f"{run.best[metric]:.2f}" if run.best and metric in run.best else "",
-            run.best["epoch"] + 1 if run.best else "",
-            count(run.description.parameters) if run.description else "",
-            duration(run.seconds),
-            run.state,
-        ]
-        for k, run in enumerate(runs)
-    ]
-    numeric = [metric, "epoch", "parameters", "time"]
-    print_table("Runs", ["run", *differing, metric, "epoch", "parameters", "time", "state"], rows, numeric)
+    rows = [[name, *values] for name, values in differences(runs).items()]
+    rows.append([metric, *(f"{run.best[metric]:.2f}" if run.best and metric in run.best else "" for run in runs)])
+    rows.append(["best epoch", *(str(run.best["epoch"] + 1) if run.best else "" for run in runs)])
+    rows.append(["parameters", *(count(run.description.parameters) if run.description else "" for run in runs)])
+    rows.append(["time", *(duration(run.seconds) for run in runs)])
+    rows.append(["state", *(run.state for run in runs)])
+    print_table("Runs" if len(runs) > 1 else "Run", ["", *(run.name for run in runs)], rows)
     marks = {True: "ok", False: "look", None: ""}
     print_table("\nDiagnosis", ["", "", ""], [[marks[one.good], one.title, one.text] for one in diagnose(runs[0])])

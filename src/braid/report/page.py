@@ -19,6 +19,7 @@ from braid.report.svg import COLOURS, Line, Mark, Point, chart, smooth
 
 TEMPLATE = Path(__file__).with_name("report.html")
 REASONS = 20  # of rows left out, in full
+TOGETHER = 6  # lines in one chart, at most
 
 
 def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
@@ -130,19 +131,22 @@ def _curves(run: LoggedRun) -> str:
     family = run.metric.partition("-")[0]
     others = [name for name in run.figures if name.partition("-")[0] != family]
     main = [name for name in run.figures if name not in others]
-    for title, names in ((run.metric, main), ("Other figures", others)):
+    for names in (main, *(others[first : first + TOGETHER] for first in range(0, len(others), TOGETHER))):
         lines = [Line(name, of_epochs(run, name), colour, dots=True) for name, colour in zip(names, COLOURS, strict=False)]
-        found.append((title, chart(lines, across, mark=best_mark(run) if title == run.metric else None)))
-    for title, name in (
-        ("Learning rate", "learning_rate"),
-        ("Gradient norm", "gradient_norm"),
-        ("Samples a second", "samples_per_second"),
-    ):
+        title = run.metric if names is main else "Other figures"
+        found.append((title, chart(lines, across, mark=best_mark(run) if names is main else None)))
+    found.append(("Learning rate", chart([Line("rate", of_steps(run, "learning_rate"), blue)], across, from_zero=True)))
+    for title, name in (("Gradient norm", "gradient_norm"), ("Samples a second", "samples_per_second"), *_more_of_steps(run)):
         points = of_steps(run, name)
-        raw = [Line("raw", points, blue, faint=True)] if name != "learning_rate" else []
-        clear = points if name == "learning_rate" else smooth(points)
-        found.append((title, chart([*raw, Line(title, clear, blue)], across, from_zero=True)))
+        found.append((title, chart([Line("raw", points, blue, faint=True), Line(title, smooth(points), blue)], across, True)))
     return charts(found)
+
+
+def _more_of_steps(run: LoggedRun) -> list[tuple[str, str]]:
+    """What an objective tells of a step besides the loss, under its own name."""
+    known = {"step", "epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second", "seconds", "seconds_left"}
+    last = run.steps[-1] if run.steps else {}
+    return [(name, name) for name, value in last.items() if name not in known and isinstance(value, int | float)]
 
 
 def charts(found: Iterable[tuple[str, str]]) -> str:
@@ -229,19 +233,20 @@ def _settings(run: LoggedRun) -> str:
 def comparison(runs: Sequence[LoggedRun]) -> str:
     """One column a run: what differs, the figures of its best epoch (the best in bold), size and time; and the curves."""
     differing = differences(runs)
-    found = _runs_table(runs, differing)
+    drawn = charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
+    found = f'<div class="compared">{_runs_table(runs, differing)}{drawn}</div>'
     odd = judged_alike(runs)
     if odd:
         found += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
     elif not differing:
         found += '<p class="caution">These runs have the same settings.</p>'
-    return found + charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
+    return found
 
 
 def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]]) -> str:
     dots = [f'<span class="swatch" style="background:{COLOURS[k % len(COLOURS)]}"></span>' for k in range(len(runs))]
     head = "".join(f"<th>{dot}{escape(run.name)}</th>" for dot, run in zip(dots, runs, strict=True))
-    rows = [(escape(name), [escape(value) for value in values]) for name, values in differing.items()]
+    rows = [(escape(name).replace(".", ".<wbr>"), [escape(value) for value in values]) for name, values in differing.items()]
     names = dict.fromkeys([runs[0].metric, "val_loss", *(name for run in runs for name in run.figures)])
     rows += [(escape(name), _figures_of(runs, name)) for name in names]
     rows.append(("best epoch", [str(run.best["epoch"] + 1) if run.best else "" for run in runs]))

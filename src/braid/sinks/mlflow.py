@@ -33,6 +33,7 @@ class MLflowSink:
 
         self._client = MlflowClient(tracking_uri=config.uri or f"sqlite:///{folder.resolve() / 'mlflow.db'}")
         self.run = run or self._begun(config.experiment, folder.resolve().name, settings)
+        self.empty = not run
         self._pending: list[Any] = []
 
     def _begun(self, experiment: str, name: str, settings: Mapping[str, Any]) -> str:

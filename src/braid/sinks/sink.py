@@ -9,6 +9,7 @@ class Sink(Protocol):
     """One service, open for one run. Anything it raises is told once; the run goes on without it."""
 
     run: str  # the service's own name of this run, by which a resumed run goes on with it
+    empty: bool  # it holds nothing of this run: it is told the whole log
 
     def write(self, step: int, figures: Mapping[str, float]) -> None: ...
 

@@ -31,7 +31,7 @@ class TensorBoardSink:
 
         if not run:
             shutil.rmtree(folder, ignore_errors=True)
-        self.run = folder.name
+        self.run, self.empty = folder.name, not run
         folder.mkdir(exist_ok=True)
         self._writer = EventsWriter(str(folder / "events"))
 

@@ -1,5 +1,6 @@
 """Weights & Biases: offline in RUN/wandb unless asked otherwise; ``wandb sync`` sends it later."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,15 @@ class WandbSinkConfig:
 
 
 class WandbSink:
+    """Offline, a killed process takes along what its client has not yet written: so a resumed run begins the file anew."""
+
     def __init__(self, config: WandbSinkConfig, folder: Path, settings: Mapping[str, Any], run: str) -> None:
         import wandb
 
         self.run = run or uuid4().hex[:8]
+        self.empty = not run or config.mode == "offline"
+        for old in (folder / "wandb").glob(f"offline-run-*-{self.run}"):
+            shutil.rmtree(old)
         self._run = wandb.init(
             project=config.project,
             name=folder.resolve().name,

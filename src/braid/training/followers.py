@@ -73,6 +73,8 @@ class Followers:
         mark = self._marks.setdefault(config.kind, Mark())
         sink = config.build(self._folder, read_settings(self._folder), mark.run)
         mark.run = sink.run
+        if sink.empty:
+            mark.step, mark.epoch = Mark.step, Mark.epoch
         self._write_marks()
         self._sinks[config.kind] = sink
 
