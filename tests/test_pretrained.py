@@ -20,12 +20,15 @@ from braid.decoders import PretrainedTextDecoderConfig
 from braid.encoders import PretrainedImageEncoderConfig, PretrainedTextEncoderConfig
 from braid.errors import UserError
 from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
-from braid.records import Padded
+from braid.records import Fused, Padded
 from braid.runtime.torch import load_model
 from braid.training import run_from, train
 from huggingface_models import RESNET, tokenizer
 from variants import BERT, CLIP, GPT2, samples
 
+LLAMA = {"model_type": "llama", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+MAMBA = {"model_type": "mamba", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1}
+WORDS = TextModalityConfig().build(Tokenizer.train(["a"]))
 SENTENCES = ("A man riding a horse on the beach.", "Zwei Hunde", "naïve café ☕, unaffable!", "a " * 90)
 
 
@@ -156,6 +159,39 @@ def bert_state(folder: Path) -> dict[str, torch.Tensor]:
     return dict(transformers.AutoModel.from_pretrained(folder / "bert").state_dict())
 
 
+SIZES = {"vocab_size": 330, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+
+
+@pytest.mark.parametrize(
+    ("reads", "architecture"),
+    [
+        ("prefix", {"model_type": "llama", **SIZES, "num_key_value_heads": 2}),
+        ("prefix", {"model_type": "bloom", "vocab_size": 330, "hidden_size": 32, "n_layer": 2, "n_head": 4}),
+        ("prefix", {"model_type": "opt", **SIZES, "ffn_dim": 64, "word_embed_proj_dim": 32}),
+        ("cross", {"model_type": "roberta", **SIZES, "max_position_embeddings": 66}),
+    ],
+    ids=["rotary", "alibi", "learned", "cross"],
+)
+def test_other_language_models_keep_the_decode_protocol(reads: str, architecture: dict[str, Any]) -> None:
+    """However a model counts positions: cached is uncached, and padding and other rows of what was fused change nothing."""
+    torch.manual_seed(0)
+    decoder = PretrainedTextDecoderConfig(reads=reads, architecture=architecture).build(16, WORDS).eval()  # type: ignore[arg-type]
+    mask = torch.tensor([[1, 1, 1, 0, 0], [0] * 5, [1] * 5]).bool()
+    fused = Fused(torch.randn(3, 5, 16), mask, torch.randn(3, 16))
+    longer = Fused(torch.cat([fused.values, torch.randn(3, 3, 16)], 1), torch.nn.functional.pad(mask, (0, 3)), fused.pooled)
+    tokens = torch.randint(3, WORDS.vocab_size, (3, 2, 6))
+    with torch.no_grad():
+        whole = decoder.logits(fused, tokens)
+        assert torch.isfinite(whole).all()
+        assert torch.allclose(decoder.logits(longer, tokens), whole, atol=1e-5)
+        alone = decoder.logits(Fused(fused.values[:1], mask[:1], fused.pooled[:1]), tokens[:1])
+        assert torch.allclose(alone, whole[:1], atol=1e-5)
+        state = decoder.reorder(decoder.start(fused), torch.zeros(3, 2, dtype=torch.long))
+        for position in range(6):
+            step, state = decoder.step(tokens[:, :, position], state)
+            assert torch.allclose(step, whole[:, :, position], atol=1e-5)
+
+
 def test_lora_trains_little_and_begins_as_the_model_was(part_models: Path) -> None:
     folder = part_models / "clip"
     part = PretrainedImageEncoderConfig(source=str(folder), train="lora", lora_rank=2)
@@ -176,8 +212,6 @@ def test_a_prefix_that_is_too_long_is_told(part_models: Path) -> None:
     modality = TextModalityConfig(max_length=20).build(Tokenizer.train(["a dog"]))
     decoder = PretrainedTextDecoderConfig(architecture=gpt2).build(8, modality) if modality.vocab_size <= 330 else None
     assert decoder is not None
-    from braid.records import Fused
-
     fused = Fused(torch.zeros(1, 9, 8), torch.ones(1, 9, dtype=torch.bool), torch.zeros(1, 8))
     message = (
         "9 fused positions and 20 tokens are more than the 24 that the gpt2 model reads; choose reads: cross, or fusion: concat "
@@ -187,8 +221,6 @@ def test_a_prefix_that_is_too_long_is_told(part_models: Path) -> None:
         decoder.start(fused)
 
 
-LLAMA = {"model_type": "llama", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-WORDS = TextModalityConfig().build(Tokenizer.train(["a"]))
 WRONG: dict[str, Callable[[Path], Any]] = {
     "nothing": lambda part_models: PretrainedTextEncoderConfig(),
     "no such folder": lambda part_models: hub.find(str(part_models / "gone")),
@@ -199,6 +231,7 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     "pictures for text": lambda part_models: hub.architecture(part_models / "vit", hub.TEXT),
     "pictures for writing": lambda part_models: hub.architecture(part_models / "resnet", hub.WRITER),
     "no cross-attention": lambda part_models: PretrainedTextDecoderConfig(architecture=LLAMA, reads="cross").build(8, WORDS),
+    "no keys and values": lambda part_models: PretrainedTextDecoderConfig(architecture=MAMBA).build(8, WORDS),
     "no linear layer": lambda part_models: PretrainedImageEncoderConfig(architecture=RESNET, train="lora").build(
         ImageModalityConfig(size=32).build()
     ),
@@ -242,6 +275,10 @@ WRONG: dict[str, Callable[[Path], Any]] = {
             "{root}/resnet holds a resnet model, which does not write text; give a causal language model such as GPT-2",
         ),
         ("no cross-attention", "the llama model has no place for cross-attention; choose reads: prefix"),
+        (
+            "no keys and values",
+            "the mamba model keeps no keys and values of what it has read; give a transformer such as GPT-2",
+        ),
         ("no linear layer", "train: lora needs linear layers, and this model has none; choose frozen or full"),
         ("too long", "max_length is 600; the bert model reads at most 512 tokens"),
         (

@@ -70,8 +70,10 @@ class PretrainedTextDecoder(nn.Module):
         self.modality = modality
         self.network = hub.build(config.settings, hub.WRITER)
         self._takes = set(signature(self.network.forward).parameters)
+        kind = self.network.config.model_type
+        if "past_key_values" not in self._takes:
+            raise UserError(f"the {kind} model keeps no keys and values of what it has read; give a transformer such as GPT-2")
         if self.reads == "cross" and "encoder_hidden_states" not in self._takes:
-            kind = self.network.config.model_type
             raise UserError(f"the {kind} model has no place for cross-attention; choose reads: prefix")
         hub.check_vocabulary(self.network, modality.vocab_size)
         hub.set_training(self.network, config.train, config.lora_rank, CROSS)

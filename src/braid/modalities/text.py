@@ -74,7 +74,6 @@ class Tokenizer:
         """One token a byte, nothing changed: for text that a model's own processor will read."""
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         bpe = BPE(models.BPE({token: number for number, token in enumerate([*SPECIAL, *alphabet])}, []))
-        bpe.add_special_tokens(list(SPECIAL))
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         bpe.decoder = decoders.ByteLevel()
         return cls(bpe)
@@ -117,7 +116,8 @@ class Tokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of ``tokens``; special tokens are left out."""
-        return str(self._bpe.decode([int(token) for token in tokens], skip_special_tokens=True)).strip()
+        words = [int(token) for token in tokens if token not in self.special]
+        return str(self._bpe.decode(words, skip_special_tokens=True)).strip()
 
 
 _FOREIGN = '{\n "special"'  # how the file of a pretrained model's tokenizer begins
