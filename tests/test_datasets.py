@@ -176,6 +176,39 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
     }
 
 
+def test_rows_that_json_allows_and_nobody_expects(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    lines = [
+        '{"image": "a.png", "captions": ["fine"]}',
+        '{"image": "a.png", "captions": ["\\ud800"]}',
+        '{"image": "a\\u0000/b.png", "captions": ["x"]}',
+        '{"image": "\\ud800/b.png", "captions": ["x"]}',
+        '{"image": "a.png", "captions": ["x"], "id": [1]}',
+        '{"image": "a.png", "captions": ' + "[" * 100_000,
+        '{"image": ' + "9" * 5000 + "}",
+    ]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    dataset = open_dataset(tmp_path / "data.jsonl")
+    assert len(dataset.examples) == 1
+    assert [row.source for row in dataset.broken] == [f"data.jsonl, row {number}" for number in range(2, 8)]
+    reasons = [row.reason for row in dataset.broken]
+    half = "holds half a character (a lone surrogate), which is not text; write it again"
+    assert reasons[0] == f"column 'captions' {half}"
+    assert reasons[1].endswith("does not exist; check column 'image'")
+    assert reasons[2] == f"column 'image' {half}"
+    assert reasons[3] == "column 'id' is [1], not text; fill it in or remove the row"
+    assert reasons[4].startswith("is not JSON (nested too deeply, column 1)")
+    assert reasons[5].startswith("is not JSON (a number has too many digits, column 1)")
+
+
+def test_an_odd_id_in_coco_is_an_id_too(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    rows = {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [{"image_id": [1], "caption": "a dog"}]}
+    (tmp_path / "captions.json").write_text(json.dumps(rows))
+    (example,) = open_dataset(tmp_path / "captions.json").examples
+    assert example.fields["captions"] == ("a dog",)
+
+
 def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "data.csv").write_text("image,caption\na.png,a dog\na.png,a dog, running\n")
@@ -198,6 +231,9 @@ def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
         ("captions_val.json", b'{"images": [{"file_name": "a"', "captions_val.json, line 1, is not JSON"),
         ("captions_val.json", b'{"images": [{"file_name": "a"}], "annotations": []}', "captions_val.json lacks 'id'"),
         ("bad.txt", b"\xff\xfe\x00", "bad.txt cannot be read as UTF-8 text"),
+        ("bad.txt.gz", gzip.compress(b"")[:10] + b"\xff" * 40, "bad.txt.gz cannot be read as UTF-8 text (Error -3"),
+        ("deep.json", b"[" * 100_000, "deep.json, line 1, is not JSON (nested too deeply); is the file complete?"),
+        ("long.json", b"[" + b"9" * 5000 + b"]", "long.json, line 1, is not JSON (a number has too many digits)"),
     ],
 )
 def test_a_data_set_that_cannot_be_read_is_one_clear_error(

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from braid.config import from_dict, to_dict
+from braid.config import from_dict, parse_json, to_dict
 from braid.errors import UserError
 from braid.modalities import Modality, ModalityConfig, Tokenizer
 
@@ -193,7 +193,7 @@ def _read_text(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(_read_text(path))
+        data = parse_json(_read_text(path))
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON ({error}); copy it again") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:

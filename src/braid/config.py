@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import types
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -10,6 +11,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from braid.errors import UserError
 
 T = TypeVar("T")
+
+MOST_VALUES = 100_000  # in a YAML file, aliases written out: a few lines of them can mean billions
 
 
 def to_dict(config: Any) -> Any:
@@ -56,13 +59,53 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
                 raise UserError(f"--set {setting}: {name} is {child!r}, not a section")
             node = child
         try:
-            value = _number(yaml.safe_load(text))
+            value = _number(parse_yaml(text))
         except yaml.YAMLError as error:
             raise UserError(f"--set {setting}: the value is not YAML ({' '.join(str(error).split())})") from None
         if last == "kind" and node.get("kind") != value:
             node.clear()
         node[last] = value
     return result
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        JSONDecodeError: whatever is wrong with it; ``json`` itself raises others for deep nesting and for very long numbers.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", text, 0) from None
+    except ValueError:
+        raise json.JSONDecodeError("a number has too many digits", text, 0) from None
+
+
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        YAMLError: whatever is wrong with it; ``yaml`` itself raises others for deep nesting and for impossible numbers and dates.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except (ValueError, OverflowError) as error:
+        raise yaml.YAMLError(str(error)) from None
+    inside, values = [value], 0
+    while inside:
+        one = inside.pop()
+        values += 1
+        if values > MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES:,} values; write out fewer aliases")
+        inside += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+    return value
 
 
 def did_you_mean(name: str, choices: Sequence[str]) -> str:
@@ -134,7 +177,7 @@ def _read_union(expected: Any, data: Any, where: str) -> Any:
         raise UserError(f"{where} is {data!r}, not a section with a kind; {did_you_mean('', list(kinds(expected)))}")
     by_kind = {_kind(member): member for member in members}
     kind = data.get("kind")
-    if kind not in by_kind:
+    if not isinstance(kind, str) or kind not in by_kind:
         raise UserError(f"{where}.kind is {kind!r}; {did_you_mean(str(kind), list(by_kind))}")
     return _read_dataclass(by_kind[kind], data, where)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table
+from braid.config import parse_json
 from braid.errors import UserError
 
 
@@ -70,7 +71,7 @@ def read_references(path: Path) -> dict[str, list[str]]:
 
 def _read(path: Path, shape: str) -> Any:
     try:
-        return json_files.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
     except UnicodeDecodeError as error:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from braid.config import parse_json
 from braid.errors import UserError
 from braid.records import Example
 
+NO_TEXT = "holds half a character (a lone surrogate), which is not text"
 VAL_SHARE = 0.1  # of a data set that names no splits
 
 
@@ -68,7 +70,7 @@ def _place(example: Example) -> int:
     """0..9,999 by a hash of what the row is about."""
     image = example.fields.get("image")
     identity = Path(image).name if isinstance(image, str | Path) else str(example.fields.get("text", example.id))
-    return crc32(f"braid {identity}".encode()) % 10_000
+    return crc32(f"braid {identity}".encode(errors="surrogatepass")) % 10_000  # a file's name may be no UTF-8
 
 
 def file_finder() -> Callable[[Path], bool]:
@@ -80,7 +82,7 @@ def file_finder() -> Callable[[Path], bool]:
         if parent not in listed:
             try:
                 listed[parent] = set(os.listdir(parent or "."))
-            except OSError:
+            except (OSError, ValueError):  # a folder whose name no file system takes
                 listed[parent] = set()
         return path.name in listed[parent]
 
@@ -123,7 +125,7 @@ def read_json(path: Path) -> Any:
         UserError: when it is no UTF-8 text or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except json.JSONDecodeError as error:
@@ -139,13 +141,24 @@ def head(path: Path, size: int = 65_536) -> str:
         return ""
 
 
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can say it; JSON can spell halves of characters (``\\ud800``) that no file and no tokenizer takes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
     """The texts that hold anything, without space around them.
 
     Raises:
-        UserError: when none does.
+        UserError: when none does, or one is not text.
     """
     found = tuple(text.strip() for text in texts if isinstance(text, str) and text.strip())
+    if not all(map(is_text, found)):
+        raise UserError(f"{NO_TEXT}; write it again")
     if not found:
         raise UserError("has no caption; write one or remove the picture")
     return found

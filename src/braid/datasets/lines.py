@@ -1,6 +1,7 @@
 """Plain text, one example a line; gzip too."""
 
 import gzip
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
             lines = [line.strip() for line in file]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text ({error}); save it again") from None
     examples = [
         Example(str(number), {"text": line}, source=f"{path.name}, line {number}") for number, line in enumerate(lines, 1) if line

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from braid.config import did_you_mean
-from braid.datasets.dataset import BrokenRow, Dataset, file_finder, head, read_json, with_splits
+from braid.config import did_you_mean, parse_json
+from braid.datasets.dataset import NO_TEXT, BrokenRow, Dataset, file_finder, head, is_text, read_json, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -78,7 +78,7 @@ def _read_jsonl(path: Path, text: str) -> Table:
     rows: list[Any] = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            rows += [json.loads(line)] if line.strip() else []
+            rows += [parse_json(line)] if line.strip() else []
         except json.JSONDecodeError as error:
             reason = f"is not JSON ({error.msg}, column {error.colno}); mend the line"
             rows.append(BrokenRow(f"{path.name}, row {number}", reason))
@@ -239,17 +239,19 @@ def _example(
         fields["image"] = str(folder / fields["image"])
         if not exists(Path(fields["image"])):
             raise UserError(f"{fields['image']} does not exist; check column {roles['image'][0]!r}")
-    split = str(row.get(roles["split"][0]) or "").strip().lower() if "split" in roles else ""
-    named = str(row[roles["id"][0]]) if "id" in roles and row.get(roles["id"][0]) not in (None, "") else ""
+    split, named = (
+        _text(row[roles[role][0]], roles[role][0]) if role in roles and row.get(roles[role][0]) not in (None, "") else ""
+        for role in ("split", "id")
+    )
     identity = named or (Path(fields["image"]).name if "image" in fields and "question" not in fields else number)
-    return Example(identity, fields, SPLITS.get(split, split), source)
+    return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
 
 
 def _texts(value: Any, column: str) -> list[str]:
     """One text or a JSON list of texts."""
     if isinstance(value, str) and value.startswith("["):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except json.JSONDecodeError:
             return [_text(value, column)]
     if isinstance(value, list):
@@ -262,6 +264,8 @@ def _text(value: Any, column: str) -> str:
         raise UserError(f"column {column!r} is {value!r}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
         raise UserError(f"column {column!r} is NaN, not text; fill it in or remove the row")
+    if isinstance(value, str) and not is_text(value):
+        raise UserError(f"column {column!r} {NO_TEXT}; write it again")
     if not str(value).strip():
         raise UserError(f"column {column!r} is empty; fill it in or remove the row")
     return str(value).strip()

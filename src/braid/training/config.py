@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from braid.bundle import DataCard, find_bundle, read_bundle
-from braid.config import did_you_mean, from_dict, to_dict, with_overrides
+from braid.config import did_you_mean, from_dict, parse_yaml, to_dict, with_overrides
 from braid.errors import UserError
 from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
 from braid.model import ModelConfig
@@ -125,7 +125,7 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
         UserError: naming the file and the setting.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a run's YAML file, or --task and --data") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
