@@ -3,14 +3,16 @@
 import csv
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from braid.datasets import Dataset, open_dataset
+from braid.datasets import Dataset, Rows, open_dataset
 from braid.datasets.table import parse_columns, read_table, write_table
 from braid.errors import UserError
+from braid.records import Example
 
 CAPTIONS = {
     "a.png": ["a dog runs", "the dog is running", "a dog"],
@@ -121,6 +123,47 @@ def test_a_picture_that_is_missing_breaks_its_row_alone(kind: str, tmp_path: Pat
     assert "a.png" in dataset.broken[0].source + dataset.broken[0].reason
     left = {Path(example.fields["image"]).name for example in dataset.examples}
     assert left == {name for name in CAPTIONS if name != "a.png" and (kind != "coco" or SPLITS[name] == "train")}
+
+
+def test_rows_are_packed_and_come_out_as_they_went_in() -> None:
+    held = [object(), b"bytes"]
+    fields = [{"image": f"{k}.png", "captions": (f"caf\u00e9 {k}\nx", "\udce9"), "label": "", "n": k} for k in range(100)]
+    fields += [{"image": held[k // 2 % 2], "text": "t"} for k in range(8)]
+    examples = [Example(str(k), row, ("train", "val", "")[k % 3], f"row {k}") for k, row in enumerate(fields)]
+    rows = Rows(iter(examples))
+    assert len(rows) == 108
+    assert list(rows) == examples
+    assert [rows[k] for k in (107, 0, 33, -1)] == [examples[k] for k in (107, 0, 33, -1)]
+    assert rows[100].fields["image"] is rows[101].fields["image"] is held[0]
+    assert list(rows[5:50:3]) == examples[5:50:3]
+    assert list(rows[20:].where("val")[:4]) == [example for example in examples[20:] if example.split == "val"][:4]
+    assert rows.splits == {"train": 36, "val": 36, "": 36}
+    assert rows.where("test").splits == {}
+    moved = rows.where("").assigned(f"fold {k % 2}" for k in range(36))
+    assert moved.splits == {"fold 0": 18, "fold 1": 18}
+    assert (moved[3].split, moved[3].fields, rows[11].split) == ("fold 1", examples[11].fields, "")
+    with pytest.raises(IndexError):
+        rows[108]
+    assert list(Rows()) == []
+
+
+def test_rows_take_little_memory(tmp_path: Path) -> None:
+    text = "A black dog and a spotted dog are playing with each other on the road near number"
+    lines = (json.dumps({"image": f"pictures/{k}.png", "captions": [f"{text} {k}", f"{text} {k + 1}"]}) for k in range(20_000))
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    (tmp_path / "pictures").mkdir()
+    for k in range(20_000):
+        (tmp_path / "pictures" / f"{k}.png").touch()
+    open_dataset(tmp_path / "data.jsonl")  # what is made once in a process does not count
+    tracemalloc.start()
+    try:
+        dataset = open_dataset(tmp_path / "data.jsonl")
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(dataset.examples) == 20_000
+    assert held < 20_000 * 100  # bytes a row
+    assert peak < 20_000 * 500
 
 
 def test_lines_of_text(tmp_path: Path) -> None:

@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import BrokenRow, Dataset, PictureFinder, clean_captions, head, read_json, with_splits
+from braid.datasets.dataset import (
+    BrokenRow,
+    Dataset,
+    Missing,
+    PictureFinder,
+    broken_row,
+    clean_captions,
+    head,
+    read_json,
+    with_splits,
+)
 from braid.errors import UserError
 from braid.records import Example
 
@@ -55,9 +65,9 @@ def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
         place = locate(name)
         try:
             if place is None:
-                raise UserError(f"{name} is not in any folder near {file}; put the pictures beside it")
+                raise Missing(f"{name} is not in any folder near {file}; put the pictures beside it")
             fields = {"image": str(place), "captions": clean_captions(captions.get(key, ()))}
             examples.append(Example(key, fields, split, source))
         except UserError as error:
-            broken.append(BrokenRow(source, str(error)))
+            broken.append(broken_row(source, error))
     return examples, broken

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from braid.datasets.dataset import Dataset, with_splits
@@ -19,11 +19,14 @@ def recognise(path: Path) -> bool:
 def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
     """Every line that is not empty, as ``text``."""
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
+        examples = with_splits(_examples(path), VAL_SHARE)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text ({error}); save it again") from None
-    examples = [
-        Example(str(number), {"text": line}, source=f"{path.name}, line {number}") for number, line in enumerate(lines, 1) if line
-    ]
-    return Dataset(str(path), "lines of text", with_splits(examples, VAL_SHARE), columns={"text": "line"})
+    return Dataset(str(path), "lines of text", examples, columns={"text": "line"})
+
+
+def _examples(path: Path) -> Iterator[Example]:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield Example(str(number), {"text": line.strip()}, source=f"{path.name}, line {number}")

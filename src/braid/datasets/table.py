@@ -1,16 +1,32 @@
 """Tables (csv, tsv, jsonl, json): columns recognised by name or mapped to roles."""
 
+import codecs
 import csv
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from braid.config import did_you_mean, parse_json
-from braid.datasets.dataset import NO_TEXT, BrokenRow, Dataset, file_finder, head, is_text, read_json, with_splits
+from braid.datasets.dataset import (
+    NO_TEXT,
+    BrokenRow,
+    Dataset,
+    Missing,
+    Rows,
+    broken_row,
+    file_finder,
+    head,
+    is_text,
+    read_json,
+    with_splits,
+)
 from braid.errors import UserError
 from braid.records import Example
 
@@ -30,13 +46,30 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
 
+Row = dict[str, Any] | BrokenRow
+
+
 @dataclass(frozen=True)
 class Table:
-    """Rows by column, as they were read; a row that could not be read is a ``BrokenRow`` in its place."""
+    """Rows by column, as they were read; a row that could not be read is a ``BrokenRow`` in its place.
+
+    ``rows`` can be gone through more than once.
+    """
 
     columns: tuple[str, ...]
-    rows: tuple[dict[str, Any] | BrokenRow, ...]
+    rows: Iterable[Row]
     path: Path
+
+
+@dataclass(frozen=True)
+class _OnDisk(Iterable[Row]):
+    """Rows that are read anew whenever they are gone through, so that a large table is never in memory whole."""
+
+    path: Path
+    read: Callable[[Path], Iterator[Row]]
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.read(self.path)
 
 
 def recognise(path: Path) -> bool:
@@ -45,87 +78,125 @@ def recognise(path: Path) -> bool:
 
 def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
     """The table as a data set: rows of captions that name the same picture become one example."""
-    table = read_table(path)
+    table = stream_table(path)
     roles = roles_of(table, columns)
-    found = table_examples(table, columns)
-    broken = tuple(row for row in found if isinstance(row, BrokenRow))
-    rows = [row for row in found if isinstance(row, Example)]
+    broken: list[BrokenRow] = []
+
+    def whole() -> Iterator[Example]:
+        for row in _examples(table, roles):
+            if isinstance(row, BrokenRow):
+                broken.append(row)
+            else:
+                yield row
+
+    rows = Rows(whole())
     examples = with_splits(_grouped(rows) if "captions" in roles and "question" not in roles else rows)
     shown = {role: ", ".join(names) for role, names in roles.items()}
-    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", examples, broken, shown)
+    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", examples, tuple(broken), shown)
 
 
 def read_table(path: Path) -> Table:
-    """Read a csv, tsv or jsonl file.
+    """Read a csv, tsv, jsonl or json file into memory.
 
     Raises:
         UserError: when there is no such file, it is empty, not UTF-8, or of another format.
     """
+    table = stream_table(path)
+    return replace(table, rows=tuple(table.rows))
+
+
+def stream_table(path: Path) -> Table:
+    """``read_table``, but rows stay on disk and are read as they are needed."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is no table; give a file that ends in {', '.join(SUFFIXES)}")
+    _check_text(path)
+    return {".jsonl": _jsonl_table, ".json": _json_table}.get(path.suffix.lower(), _csv_table)(path)
+
+
+def _check_text(path: Path) -> None:
+    """Whether a file is UTF-8 and holds anything, a part of it at a time."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done, pending, empty = 0, 0, True
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            while part := file.read(1 << 20):
+                empty = not decoder.decode(part).strip("\ufeff \t\r\n") and empty
+                done, pending = done + len(part), len(decoder.getstate()[0])
+            decoder.decode(b"", final=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    if not text.strip():
+        raise UserError(f"{path} is not UTF-8 text (byte {done - pending + error.start}); save it as UTF-8") from None
+    if empty:
         raise UserError(f"{path} is empty; a table needs at least one row")
-    return {".jsonl": _read_jsonl, ".json": _read_json_list}.get(path.suffix.lower(), _read_csv)(path, text)
 
 
-def _read_jsonl(path: Path, text: str) -> Table:
-    rows: list[Any] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            rows += [parse_json(line)] if line.strip() else []
-        except json.JSONDecodeError as error:
-            reason = f"is not JSON ({error.msg}, column {error.colno}); mend the line"
-            rows.append(BrokenRow(f"{path.name}, row {number}", reason))
-    return _of_objects(path, rows)
+def _jsonl_table(path: Path) -> Table:
+    return _of_objects(path, _OnDisk(path, _jsonl_rows))
 
 
-def _read_json_list(path: Path, text: str) -> Table:
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                yield _object(path, number, parse_json(line))
+            except json.JSONDecodeError as error:
+                reason = f"is not JSON ({error.msg}, column {error.colno}); mend the line"
+                yield BrokenRow(f"{path.name}, row {number}", reason)
+
+
+def _json_table(path: Path) -> Table:
     rows = read_json(path)
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path} is no list of rows; write [{{column: value}}, ...]")
-    return _of_objects(path, rows)
+    return _of_objects(path, tuple(_object(path, number, row) for number, row in enumerate(rows, 1)))
 
 
-def _of_objects(path: Path, values: Sequence[Any]) -> Table:
-    """Rows of JSON objects; anything else is broken in its place."""
-    objects = [row for row in values if isinstance(row, dict)]
-    rows = [
-        row
-        if isinstance(row, dict | BrokenRow)
-        else BrokenRow(f"{path.name}, row {number}", "is not a JSON object; write {column: value}")
-        for number, row in enumerate(values, 1)
-    ]
-    if not objects:
+def _object(path: Path, number: int, row: Any) -> Row:
+    return (
+        row if isinstance(row, dict) else BrokenRow(f"{path.name}, row {number}", "is not a JSON object; write {column: value}")
+    )
+
+
+def _of_objects(path: Path, rows: Iterable[Row]) -> Table:
+    if all(isinstance(row, BrokenRow) for row in rows):
         raise UserError(f"{path}: no row is a JSON object; write {{column: value}}")
-    return Table(tuple(dict.fromkeys(name for row in objects for name in row)), tuple(rows), path)
+    return Table(tuple(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)), rows, path)
 
 
-def _read_csv(path: Path, text: str) -> Table:
-    csv.field_size_limit(10_000_000)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    rows: list[dict[str, Any] | BrokenRow] = []
-    columns: tuple[str, ...] = ()
-    try:
-        for number, cells in enumerate(reader):
-            if not columns:
-                columns = tuple(cell.strip() for cell in cells)
-            elif cells and len(cells) != len(columns):
-                source = f"{path.name}, row {number}"
-                reason = f"has {len(cells)} cells, the header has {len(columns)}; quote cells that hold the separator"
-                rows.append(BrokenRow(source, reason))
-            elif cells:
-                rows.append(dict(zip(columns, cells, strict=True)))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}; mend the line") from None
-    if not rows:
+def _csv_table(path: Path) -> Table:
+    rows = _OnDisk(path, _csv_rows)
+    if not any(True for _ in rows):
         raise UserError(f"{path} has a header and no rows")
-    return Table(columns, tuple(rows), path)
+    return Table(_header(next(cells for cells in _records(path) if cells)), rows, path)
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    columns: tuple[str, ...] = ()
+    for number, cells in enumerate(_records(path)):
+        if not columns:
+            columns = _header(cells)
+        elif cells and len(cells) != len(columns):
+            reason = f"has {len(cells)} cells, the header has {len(columns)}; quote cells that hold the separator"
+            yield BrokenRow(f"{path.name}, row {number}", reason)
+        elif cells:
+            yield dict(zip(columns, cells, strict=True))
+
+
+def _header(cells: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in cells)
+
+
+def _records(path: Path) -> Iterator[list[str]]:
+    csv.field_size_limit(10_000_000)
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        try:
+            yield from reader
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: {error}; mend the line") from None
 
 
 def write_table(table: Table, path: Path) -> None:
@@ -204,19 +275,20 @@ def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple
 
 def table_examples(table: Table, columns: Mapping[str, str]) -> list[Example | BrokenRow]:
     """One example a row, in order; a row that lacks a picture file or a text is a ``BrokenRow``."""
-    roles = roles_of(table, columns)
+    return list(_examples(table, roles_of(table, columns)))
+
+
+def _examples(table: Table, roles: Mapping[str, Sequence[str]]) -> Iterator[Example | BrokenRow]:
     exists = file_finder()
-    found: list[Example | BrokenRow] = []
     for number, row in enumerate(table.rows, 1):
         if isinstance(row, BrokenRow):
-            found.append(row)
+            yield row
             continue
         source = f"{table.path.name}, row {number}"
         try:
-            found.append(_example(row, roles, source, str(number), table.path.parent, exists))
+            yield _example(row, roles, source, str(number), table.path.parent, exists)
         except UserError as error:
-            found.append(BrokenRow(source, str(error)))
-    return found
+            yield broken_row(source, error)
 
 
 def _example(
@@ -232,13 +304,13 @@ def _example(
         if role in MANY:
             fields[role] = tuple(text for name in names for text in _texts(row.get(name), name))
             if not fields[role]:
-                raise UserError(f"column {', '.join(names)!r} is empty; fill it in or remove the row")
+                raise Missing(f"column {', '.join(names)!r} is empty; fill it in or remove the row")
         elif role not in ("id", "split"):
             fields[role] = _text(row.get(names[0]), names[0])
     if "image" in fields:
         fields["image"] = str(folder / fields["image"])
         if not exists(Path(fields["image"])):
-            raise UserError(f"{fields['image']} does not exist; check column {roles['image'][0]!r}")
+            raise Missing(f"{fields['image']} does not exist; check column {roles['image'][0]!r}")
     split, named = (
         _text(row[roles[role][0]], roles[role][0]) if role in roles and row.get(roles[role][0]) not in (None, "") else ""
         for role in ("split", "id")
@@ -261,25 +333,29 @@ def _texts(value: Any, column: str) -> list[str]:
 
 def _text(value: Any, column: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"column {column!r} is {value!r}, not text; fill it in or remove the row")
+        kind = Missing if value is None else UserError
+        raise kind(f"column {column!r} is {value!r}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
-        raise UserError(f"column {column!r} is NaN, not text; fill it in or remove the row")
+        raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
     if isinstance(value, str) and not is_text(value):
         raise UserError(f"column {column!r} {NO_TEXT}; write it again")
     if not str(value).strip():
-        raise UserError(f"column {column!r} is empty; fill it in or remove the row")
+        raise Missing(f"column {column!r} is empty; fill it in or remove the row")
     return str(value).strip()
 
 
-def _grouped(examples: Sequence[Example]) -> list[Example]:
-    """One example a picture, with the captions of all its rows."""
-    groups: dict[Any, Example] = {}
-    for example in examples:
-        key = (example.fields.get("image", example.id), example.split)
-        first = groups.get(key)
-        if first is None:
-            groups[key] = example
-        else:
-            captions = first.fields["captions"] + example.fields["captions"]
-            groups[key] = replace(first, fields={**first.fields, "captions": captions})
-    return list(groups.values())
+def _grouped(rows: Rows) -> Iterable[Example]:
+    """One example a picture and split, with the captions of all its rows, in the order in which pictures appear."""
+    keys = np.fromiter((hash((row.fields.get("image", row.id), row.split)) for row in rows), np.int64, len(rows))
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return rows
+    order = np.argsort(first[group], kind="stable")
+    return _merged(rows.take(order), first[group][order])
+
+
+def _merged(rows: Rows, groups: np.ndarray) -> Iterator[Example]:
+    for _, members in groupby(zip(groups, rows, strict=True), key=lambda member: member[0]):
+        same = [row for _, row in members]
+        captions = tuple(caption for row in same for caption in row.fields["captions"])
+        yield replace(same[0], fields={**same[0].fields, "captions": captions})

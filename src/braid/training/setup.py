@@ -1,6 +1,6 @@
 """From a RunConfig to everything the loop needs: samples, tokenizer, model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -10,15 +10,15 @@ import torch
 from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.config import did_you_mean, to_dict
-from braid.datasets import open_dataset
+from braid.datasets import Rows, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
-from braid.evaluation import prepared
 from braid.modalities import Tokenizer
 from braid.model import Model
-from braid.records import Example, Sample
+from braid.records import Sample
 from braid.runtime.torch import load_model
 from braid.training.config import RunConfig
+from braid.training.data import Samples, with_targets
 
 T = TypeVar("T")
 
@@ -31,8 +31,8 @@ class Setup:
     tokenizer: Tokenizer
     interface: Interface
     model: Model
-    train: tuple[Sample, ...]
-    val: tuple[Example, ...]
+    train: Samples
+    val: Rows
     broken: tuple[str, ...]
 
     @property
@@ -50,7 +50,7 @@ def set_up(config: RunConfig) -> Setup:
     dataset = open_dataset(config.data.path, config.data.columns)
     train_examples = _limited(dataset.split(config.data.train), config.data.limit_train)
     val = _limited(dataset.split(config.data.val), config.data.limit_val)
-    train = tuple(sample for sample in prepared(config.task, train_examples) if sample.targets)
+    train = with_targets(config.task, train_examples)
     if not train:
         raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}")
     tokenizer = _tokenizer(config, train)
@@ -96,8 +96,8 @@ def _parts(model: Model) -> list[str]:
     return [*named, "fusion"]
 
 
-def _limited(examples: Sequence[Example], limit: int) -> tuple[Example, ...]:
-    return tuple(examples[:limit] if limit else examples)
+def _limited(examples: Rows, limit: int) -> Rows:
+    return examples[:limit] if limit else examples
 
 
 def _tokenizer(config: RunConfig, samples: Sequence[Sample]) -> Tokenizer:
@@ -106,12 +106,11 @@ def _tokenizer(config: RunConfig, samples: Sequence[Sample]) -> Tokenizer:
     return Tokenizer.train(_texts(samples), config.tokenizer.vocab_size, config.tokenizer.lowercase)
 
 
-def _texts(samples: Sequence[Sample]) -> list[str]:
-    targets = [text for sample in samples for texts in sample.targets.values() for text in texts]
-    prompts = [
-        value for sample in samples for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str)
-    ]
-    return targets + prompts
+def _texts(samples: Sequence[Sample]) -> Iterator[str]:
+    for sample in samples:
+        yield from (text for texts in sample.targets.values() for text in texts)
+    for sample in samples:
+        yield from (value for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str))
 
 
 def _interface(config: RunConfig) -> Interface:
