@@ -3,15 +3,16 @@
     python benchmarks/memory_of_training.py             about half an hour of one core
     python benchmarks/memory_of_training.py --images 1000 20000 --steps 300
 
-The pictures are made: 64 x 64 JPEG files, each another, with five captions in Flickr8k's manner, named in one jsonl table. The
-model is ``tiny()`` with two worker processes; the default number of steps takes the largest data set through once, so that every
-row has passed through a worker. Each run has a process of its own. Its memory, and that of all its children, is read
-twenty times a second as PSS, which counts a page that several processes share once.
+The pictures are made: 64 x 64 JPEG files, each under a path of its own, with five captions in Flickr8k's manner, named in one
+jsonl table. The model is ``tiny()`` with two worker processes; the default number of steps takes the largest data set through
+once, so that every row has passed through a worker. Each run has a process of its own. Its memory, and that of all its
+children, is read twenty times a second as PSS, which counts a page that several processes share once.
 """
 
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -25,20 +26,26 @@ from runs import report, say
 
 BATCH = 64
 SIZE = 64
+DISTINCT = 1_000
 SUBJECTS = ("a brown dog", "two children", "a man in a red shirt", "a woman with a camera", "a small boat", "three people")
 ACTIONS = ("runs along the beach", "is playing in the snow", "stands near the water", "jumps over a fence", "looks at the sky")
 PLACES = ("on a sunny day", "behind an old house", "in front of a crowd", "with a yellow ball", "next to a wooden bench")
 
 
 def make(folder: Path, images: int) -> None:
-    """Pictures of smooth noise, and their table; the last 64 are val."""
+    """Pictures of smooth noise and their table, of which the last 64 rows are val; from the 1,001st on, files are hard links."""
+    rng = random.Random(0)
+    originals: list[Path] = []
     (folder / "images").mkdir()
     with open(folder / "data.jsonl", "w", encoding="utf-8") as table:
         for k in range(images + BATCH):
-            rng = np.random.default_rng(k)
-            picture = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((SIZE, SIZE))
-            name = f"images/{k:07d}_{rng.integers(1 << 40):010x}.jpg"
-            picture.save(folder / name)
+            name = f"images/{k:07d}_{rng.getrandbits(40):010x}.jpg"
+            if k < DISTINCT:
+                noise = np.random.default_rng(k).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                Image.fromarray(noise).resize((SIZE, SIZE)).save(folder / name)
+                originals.append(folder / name)
+            else:
+                os.link(originals[k % DISTINCT], folder / name)
             captions = [
                 f"{rng.choice(SUBJECTS)} {rng.choice(ACTIONS)} {rng.choice(PLACES)} , number {k % 997} ." for _ in range(5)
             ]
@@ -128,10 +135,11 @@ def main() -> None:
             peak, minutes = peak_memory([sys.executable, __file__, *arguments])
             memory.append(peak)
             rows.append([f"{images:,}", f"{steps:,}", peak, f"{peak / memory[0]:.3f}", minutes])
+    passes = steps * BATCH / max(chosen.images)
     how = (
         f"tiny() captions made pictures ({SIZE} x {SIZE} JPEG, five captions each), batch {BATCH}, two workers, augmentation on; "
-        f"{steps:,} steps in both runs, {steps * BATCH / max(chosen.images):.2f} passes over the larger data set. Memory is the peak "
-        "of the summed PSS of the training process and its workers, from start to end, opening the data included."
+        f"{steps:,} steps in both runs, which is {passes:.2f} passes over the larger data set. Memory is the peak of the summed "
+        "PSS of the training process and its workers, from start to end, opening the data included."
     )
     columns = ["pictures", "steps", "peak memory, MB", "ratio", "minutes"]
     report("memory_of_training", "Memory of training", columns, rows, how)

@@ -5,8 +5,9 @@
     python tests/fuzz.py --repeat fuzz/csv-1.bin      one reproducer again, with its traceback
 
 With the package ``atheris`` (https://github.com/google/atheris, Linux) mutation follows the code that is reached; without it,
-inputs that end in a new way are kept and mutated further. An exception other than UserError, more than 10 seconds or more than
-2 GB of memory is a failure; each kind of failure is kept once, as OUTPUT/TARGET-N.bin with its traceback beside it.
+inputs that end in a new way are kept and mutated further. An exception other than UserError, more than 10 seconds of the
+process's own time or more than 2 GB of memory is a failure; each kind of failure is kept once, as OUTPUT/TARGET-N.bin with
+its traceback beside it.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -34,9 +36,9 @@ class Watch:
     """One process's count of what happened, written down while it runs: a crash of the process loses nothing."""
 
     def __init__(self, name: str, output: Path) -> None:
-        from fuzz_targets import targets
+        from fuzz_targets import TARGETS
 
-        self.target = targets()[name]
+        self.target = TARGETS[name]()
         self.stem = output / plain(name)
         self.current = self.stem.with_suffix(".current")
         self.counts: Counter[str] = Counter()
@@ -44,13 +46,14 @@ class Watch:
         self.failures = [path.read_text().partition("\n")[0] for path in output.glob(f"{self.stem.name}-*.txt")]
         self.written = 0.0
         self.log = open(self.stem.with_suffix(".hang"), "w")  # noqa: SIM115 - open as long as the process
+        faulthandler.register(signal.SIGPROF, self.log, chain=True)  # says where it hangs, then ends the process
 
     def run(self, data: bytes) -> bool:
         """Read one input; whether it ended in a way not seen before."""
         from braid.errors import UserError
 
         self.current.write_bytes(data)
-        faulthandler.dump_traceback_later(HANG, exit=True, file=self.log)
+        signal.setitimer(signal.ITIMER_PROF, HANG)  # of the process's own time: the machine may be busy
         end: Any = "read"
         try:
             self.target.read(data)
@@ -59,7 +62,7 @@ class Watch:
         except Exception as error:
             end = ("failed", type(error).__name__, *_place(error))
             self._failed(" ".join(map(str, end)), data, traceback.format_exc())
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         self.counts["executions"] += 1
         self.counts[end[0] if isinstance(end, tuple) else end] += 1
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MEMORY:
@@ -197,7 +200,7 @@ def summary(name: str, output: Path) -> list[Any]:
 
 
 def main() -> None:
-    from fuzz_targets import targets
+    from fuzz_targets import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
@@ -210,12 +213,12 @@ def main() -> None:
     if chosen.child:
         child(chosen.child, chosen.seconds, chosen.seed, chosen.output)
         return
-    known = {plain(name): target for name, target in targets().items()}
     if chosen.repeat:
-        print(known[chosen.repeat.stem.rpartition("-")[0]].read(chosen.repeat.read_bytes()))
+        name = next(name for name in TARGETS if plain(name) == chosen.repeat.stem.rpartition("-")[0])
+        print(TARGETS[name]().read(chosen.repeat.read_bytes()))
         return
     chosen.output.mkdir(parents=True, exist_ok=True)
-    names = chosen.targets or list(targets())
+    names = chosen.targets or list(TARGETS)
     print("| target | executions | read | refused | failed | kinds of failure |\n|---|---|---|---|---|---|")
     for name in names:
         supervise(name, 60 * chosen.minutes / len(names), chosen.output)

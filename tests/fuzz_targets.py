@@ -10,7 +10,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +260,7 @@ def _reader(name: str, file: str, *seeds: bytes | str, structured: bool = False,
     return Target(name, tuple(seed if isinstance(seed, bytes) else seed.encode() for seed in seeds), read, structured)
 
 
-def _readers() -> list[Target]:
+def _readers() -> dict[str, Callable[[], Target]]:
     rows = [{"image": f"{name}.png", "captions": [f"a {name}", "it"], "split": "train", "id": k} for k, name in enumerate("abcd")]
     asked = [{"image": "a.png", "question": "what?", "answers": ["x", "y"], "label": "z"}]
     lines = "\n".join(json.dumps(row) for row in [*rows, *asked])
@@ -279,24 +279,26 @@ def _readers() -> list[Target]:
         'image,caption,split,id\na.png,"a, dog",train,1\nb.png,"[""x"", ""y""]",val,2\nc.png,cat,test,3\n',
         "photo,caption_0,caption_1\na.png,x,y\n",
     )
-    return [
-        _reader("csv", "data.csv", *csvs),
-        _reader("tsv", "data.tsv", *(text.replace(",", "\t") for text in csvs)),
-        _reader("jsonl", "data.jsonl", lines, structured=True),
-        _reader("json", "data.json", json.dumps(rows), json.dumps(asked), structured=True),
-        _reader("coco", "captions_val2017.json", json.dumps(coco), structured=True),
-        _reader("karpathy", "dataset_coco.json", json.dumps(karpathy), structured=True),
-        _reader("flickr", "Flickr.token.txt", token, beside={"trainImages.txt": "a.png\nb.png\n"}),
-        _reader("flickr splits", "trainImages.txt", "a.png\nb.png\n", beside={"Flickr.token.txt": token}),
-        _reader("lines", "lines.txt", text),
-        _reader("gzip", "lines.txt.gz", gzip.compress(text.encode(), mtime=0)),
+    readers = [
+        partial(_reader, "csv", "data.csv", *csvs),
+        partial(_reader, "tsv", "data.tsv", *(text.replace(",", "\t") for text in csvs)),
+        partial(_reader, "jsonl", "data.jsonl", lines, structured=True),
+        partial(_reader, "json", "data.json", json.dumps(rows), json.dumps(asked), structured=True),
+        partial(_reader, "coco", "captions_val2017.json", json.dumps(coco), structured=True),
+        partial(_reader, "karpathy", "dataset_coco.json", json.dumps(karpathy), structured=True),
+        partial(_reader, "flickr", "Flickr.token.txt", token, beside={"trainImages.txt": "a.png\nb.png\n"}),
+        partial(_reader, "flickr splits", "trainImages.txt", "a.png\nb.png\n", beside={"Flickr.token.txt": token}),
+        partial(_reader, "lines", "lines.txt", text),
+        partial(_reader, "gzip", "lines.txt.gz", gzip.compress(text.encode(), mtime=0)),
     ]
+    return {reader.args[0]: reader for reader in readers}
 
 
-def _bundles() -> list[Target]:
+def _bundle(file: str) -> Target:
     """``read_bundle`` and all that it gives, with one of a small bundle's files damaged."""
-    from braid.bundle import Interface, read_bundle, write_bundle
+    from braid.bundle import WEIGHTS, Interface, read_bundle, write_bundle
     from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
+    from braid.tasks import task_of
 
     folder = _folder() / "bundle"
     interface = Interface(
@@ -309,24 +311,19 @@ def _bundles() -> list[Target]:
     weights = {"a.weight": np.ones((2, 3), np.float32), "b.bias": np.zeros(4, np.float16), "c": np.array(1.0, np.float32)}
     write_bundle(folder, interface, tokenizer, {"width": 8, "encoders": {"image": {"kind": "vit"}}}, weights)
 
-    def damaged(file: str) -> Target:
-        from braid.tasks import task_of
+    whole = (folder / file).read_bytes()
 
-        whole = (folder / file).read_bytes()
+    def read(data: bytes) -> Any:
+        (folder / file).write_bytes(data)
+        try:
+            bundle = read_bundle(folder)
+            tasks = [task_of(bundle.interface, kind) for kind in bundle.interface.tasks]
+            encoded = bundle.tokenizer.decode(bundle.tokenizer.encode("a dog <pad> runs"))
+            return bundle.inputs, bundle.outputs, tasks, encoded, bundle.weights() if file == WEIGHTS else None
+        finally:
+            (folder / file).write_bytes(whole)
 
-        def read(data: bytes) -> Any:
-            (folder / file).write_bytes(data)
-            try:
-                bundle = read_bundle(folder)
-                tasks = [task_of(bundle.interface, kind) for kind in bundle.interface.tasks]
-                encoded = bundle.tokenizer.decode(bundle.tokenizer.encode("a dog <pad> runs"))
-                return bundle.inputs, bundle.outputs, tasks, encoded, bundle.weights() if file.endswith("tensors") else None
-            finally:
-                (folder / file).write_bytes(whole)
-
-        return Target(file, (whole,), read, file.endswith(".json"))
-
-    return [damaged(file) for file in ("interface.json", "model.json", "tokenizer.json", "model.safetensors")]
+    return Target(file, (whole,), read, file.endswith(".json"))
 
 
 def _run() -> Target:
@@ -374,6 +371,12 @@ def _scores() -> Target:
     return Target("scores", (json.dumps(seed).encode(), json.dumps(listed).encode()), read, structured=True)
 
 
-def targets() -> dict[str, Target]:
-    found = [_decoder(), *_readers(), *_bundles(), _run(), _scores()]
-    return {target.name: target for target in found}
+BUNDLE = ("interface.json", "model.json", "tokenizer.json", "model.safetensors")
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "image": _decoder,
+    **_readers(),
+    **{file: partial(_bundle, file) for file in BUNDLE},
+    "run.yaml": _run,
+    "scores": _scores,
+}

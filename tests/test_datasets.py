@@ -162,7 +162,7 @@ def test_rows_take_little_memory(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert len(dataset.examples) == 20_000
-    assert held < 20_000 * 100  # bytes a row
+    assert held < 20_000 * 250  # bytes a row; as objects they take over 1,500
     assert peak < 20_000 * 500
 
 

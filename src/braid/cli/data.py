@@ -58,7 +58,7 @@ def check(
     else:
         _print(dataset, splits, defects)
     if fixed and not json:
-        left_out = ", ".join(f"{count:,} {kind}" for kind, count in fixed["left_out"].items())
+        left_out = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["left_out"].items())
         note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; left out: {left_out or 'none'}")
     if strict and defects:
         raise typer.Exit(1)

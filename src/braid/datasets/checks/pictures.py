@@ -50,8 +50,8 @@ def compared(looked: list[Looked]) -> list[Defect]:
     """Copies among pictures that could be read: each is told once, beside the first of its like."""
     first, near = list(range(len(looked))), dict[int, int]()  # near: copy -> the picture that it resembles
     by_digest: dict[bytes, int] = {}
-    for place, one in enumerate(looked):
-        first[place] = by_digest.setdefault(one.digest, place)
+    for place, picture in enumerate(looked):
+        first[place] = by_digest.setdefault(picture.digest, place)
     for one, other in _near_pairs(list(by_digest.values()), looked):
         near.setdefault(other, one)
     found = []
@@ -66,7 +66,7 @@ def compared(looked: list[Looked]) -> list[Defect]:
 def in_two_splits(pictures: Iterable[Picture]) -> list[Defect]:
     """The same file in two splits."""
     return [
-        Defect("leak: a picture in two splits", tuple(one.rows.values()), f"{_name(one)} is in {_listed(one)}", _out(one, one))
+        Defect("leak: a picture in two splits", tuple(one.rows.values()), f"{one.source}: {_name(one)} is in {_listed(one)}", _out(one, one))
         for one in pictures
         if len(_assigned(one)) > 1
     ]
@@ -94,7 +94,7 @@ def _modality() -> ImageModality:
 def _told(copy: Picture, original: Picture, exact: bool) -> Defect:
     """A copy in another split is a leak, whatever else it is."""
     like = "the same as" if exact else "nearly the same as"
-    what = f"{_name(copy)} is {like} {_name(original)} ({original.source})"
+    what = f"{copy.source}: {_name(copy)} is {like} {_name(original)} ({original.source})"
     if len(_assigned(copy) | _assigned(original)) > 1:
         return Defect("leak: a picture in two splits", (copy.source, original.source), what, _out(copy, original))
     kind = "duplicate picture" if exact else "near-duplicate picture"
@@ -117,4 +117,4 @@ def _name(picture: Picture) -> str:
 
 
 def _listed(picture: Picture) -> str:
-    return " and ".join(_assigned(picture))
+    return " and ".join(split for split in picture.rows if split)

@@ -19,13 +19,14 @@ INSETS = (0.0, 0.04, 0.08)  # borders that a descriptor leaves out, as shares of
 FLAT = 4.0  # standard deviation of grey below which a picture shows nothing, of 255
 ALIKE = 0.85  # correlation from which two pictures are looked at closely
 LEAST_SIDE = 0.8  # of a picture that a crop may keep
-LEFT_OVER = 0.12  # root mean square of what is left over, as a share of the picture's own contrast
-LOCAL = 0.75  # the same in the worst places
+LEFT_OVER = 0.19  # root mean square of what is left over, as a share of the picture's own contrast
+LOCAL = 1.2  # the same in the worst places
 STEPS = 8  # of the alignment
 ROWS = 512  # compared at once
 
 Pixels = UInt8[np.ndarray, "size size 3"]
 Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, float(SIZE), float(SIZE))
 
 
 def descriptor(pixels: Pixels) -> Float16[np.ndarray, "insets cells"]:
@@ -66,10 +67,9 @@ def is_copy(one: Pixels, other: Pixels) -> bool:
 def left_over(source: Pixels, target: Pixels) -> float:
     """How much of ``target`` the best box of ``source`` does not explain; below 1 is a copy."""
     image = Image.fromarray(source)
-    wanted = _fine(Image.fromarray(target), (0.0, 0.0, SIZE, SIZE))
+    wanted = _fine(Image.fromarray(target), WHOLE)
     contrast = max(float(wanted.std()), FLAT)
-    box: Box = (0.0, 0.0, SIZE, SIZE)
-    least = np.inf
+    box, least = WHOLE, np.inf
     for _ in range(STEPS):
         found = _fine(image, box)
         error, move = _step(found, wanted)
