@@ -93,7 +93,10 @@ def test_twelve_defects_are_planted_and_found_and_none_is_invented(tmp_path: Pat
         "label skew": [""],
     }
     assert defects["duplicate picture"][0].what == "data.jsonl, row 122: same-bytes.jpg is the same as 2.jpg (data.jsonl, row 3)"
-    assert defects["near-duplicate picture"][1].what == "data.jsonl, row 125: cropped.jpg is nearly the same as 7.png (data.jsonl, row 8)"
+    assert (
+        defects["near-duplicate picture"][1].what
+        == "data.jsonl, row 125: cropped.jpg is nearly the same as 7.png (data.jsonl, row 8)"
+    )
     assert defects[TEXT_LEAK][0].what == "data.jsonl, row 20 (test) says the same as data.jsonl, row 13 (train)"
     assert "200 words, where" in defects["length of a text"][0].what
 

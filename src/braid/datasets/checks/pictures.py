@@ -66,7 +66,12 @@ def compared(looked: list[Looked]) -> list[Defect]:
 def in_two_splits(pictures: Iterable[Picture]) -> list[Defect]:
     """The same file in two splits."""
     return [
-        Defect("leak: a picture in two splits", tuple(one.rows.values()), f"{one.source}: {_name(one)} is in {_listed(one)}", _out(one, one))
+        Defect(
+            "leak: a picture in two splits",
+            tuple(one.rows.values()),
+            f"{one.source}: {_name(one)} is in {_listed(one)}",
+            _out(one, one),
+        )
         for one in pictures
         if len(_assigned(one)) > 1
     ]

@@ -101,7 +101,9 @@ def _lengths(rows: Rows, role: str) -> list[Defect]:
     usual = round(float(np.exp(middle)))
     return [
         Defect(
-            "length of a text", (row.source,), f"{row.source}: {len(words):,} words, where {usual} are usual: {_short(words)!r}"
+            "length of a text",
+            (row.source,),
+            f"{row.source}: {len(words):,} word{'s' if len(words) != 1 else ''}, where {usual} are usual: {_short(words)!r}",
         )
         for row in rows
         for words in _words(row, role)
