@@ -158,6 +158,16 @@ def test_training_says_what_is_missing(braid: Braid, photos: Path, tmp_path: Pat
     assert "gone.yaml does not exist" in one_line(braid("train", tmp_path / "gone.yaml"))
     (tmp_path / "bad.yaml").write_text("task: [\n")
     assert "bad.yaml is not YAML" in one_line(braid("train", tmp_path / "bad.yaml"))
+    bomb = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else 'x'] * 9)}]\n" for k in range(12))
+    for text, told in (
+        (bomb, "is not YAML: more than 100,000 values; write out fewer aliases"),
+        ("a: &a [*a]", "is not YAML: more than 100,000 values"),
+        ("a: " + "[" * 5000, "is not YAML: nested too deeply"),
+        ("a: 2020-13-45", "is not YAML: month must be in 1..12"),
+        ("task: {kind: []}\ndata: {path: x}\nmodel: tiny", "task.kind is []; choose from captioning"),
+    ):
+        (tmp_path / "bad.yaml").write_text(text)
+        assert told in one_line(braid("train", tmp_path / "bad.yaml"))
     (tmp_path / "bad.yaml").write_text("task: captioning\nmodle: tiny\n")
     assert "did you mean 'model'" in one_line(braid("train", tmp_path / "bad.yaml"))
     assert "there is no preset 'smal'; choose from classic, small, tiny (did you mean 'small'?)" in one_line(
@@ -177,6 +187,8 @@ def test_scores(braid: Braid, tmp_path: Path) -> None:
     assert "gone.json does not exist" in one_line(braid(*arguments, tmp_path / "gone.json"))
     (tmp_path / "r.json").write_text('{"1": [3]}')
     assert "the references of '1' are [3], not a list of texts" in one_line(braid(*arguments, tmp_path / "r.json"))
+    (tmp_path / "r.json").write_text("[" * 100_000)
+    assert "r.json, line 1, is not JSON (nested too deeply)" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text("{")
     assert "r.json, line 1, is not JSON" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text('{"1": ["a dog"]}')

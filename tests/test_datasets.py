@@ -3,14 +3,16 @@
 import csv
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from braid.datasets import Dataset, open_dataset
+from braid.datasets import Dataset, Rows, open_dataset
 from braid.datasets.table import parse_columns, read_table, write_table
 from braid.errors import UserError
+from braid.records import Example
 
 CAPTIONS = {
     "a.png": ["a dog runs", "the dog is running", "a dog"],
@@ -123,6 +125,47 @@ def test_a_picture_that_is_missing_breaks_its_row_alone(kind: str, tmp_path: Pat
     assert left == {name for name in CAPTIONS if name != "a.png" and (kind != "coco" or SPLITS[name] == "train")}
 
 
+def test_rows_are_packed_and_come_out_as_they_went_in() -> None:
+    held = [object(), b"bytes"]
+    fields = [{"image": f"{k}.png", "captions": (f"caf\u00e9 {k}\nx", "\udce9"), "label": "", "n": k} for k in range(100)]
+    fields += [{"image": held[k // 2 % 2], "text": "t"} for k in range(8)]
+    examples = [Example(str(k), row, ("train", "val", "")[k % 3], f"row {k}") for k, row in enumerate(fields)]
+    rows = Rows(iter(examples))
+    assert len(rows) == 108
+    assert list(rows) == examples
+    assert [rows[k] for k in (107, 0, 33, -1)] == [examples[k] for k in (107, 0, 33, -1)]
+    assert rows[100].fields["image"] is rows[101].fields["image"] is held[0]
+    assert list(rows[5:50:3]) == examples[5:50:3]
+    assert list(rows[20:].where("val")[:4]) == [example for example in examples[20:] if example.split == "val"][:4]
+    assert rows.splits == {"train": 36, "val": 36, "": 36}
+    assert rows.where("test").splits == {}
+    moved = rows.where("").assigned(f"fold {k % 2}" for k in range(36))
+    assert moved.splits == {"fold 0": 18, "fold 1": 18}
+    assert (moved[3].split, moved[3].fields, rows[11].split) == ("fold 1", examples[11].fields, "")
+    with pytest.raises(IndexError):
+        rows[108]
+    assert list(Rows()) == []
+
+
+def test_rows_take_little_memory(tmp_path: Path) -> None:
+    text = "A black dog and a spotted dog are playing with each other on the road near number"
+    lines = (json.dumps({"image": f"pictures/{k}.png", "captions": [f"{text} {k}", f"{text} {k + 1}"]}) for k in range(20_000))
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    (tmp_path / "pictures").mkdir()
+    for k in range(20_000):
+        (tmp_path / "pictures" / f"{k}.png").touch()
+    open_dataset(tmp_path / "data.jsonl")  # what is made once in a process does not count
+    tracemalloc.start()
+    try:
+        dataset = open_dataset(tmp_path / "data.jsonl")
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(dataset.examples) == 20_000
+    assert held < 20_000 * 250  # bytes a row; as objects they take over 1,500
+    assert peak < 20_000 * 500
+
+
 def test_lines_of_text(tmp_path: Path) -> None:
     text = "".join(f"sentence number {k}\n\n" for k in range(500))
     (tmp_path / "corpus.txt").write_text(text)
@@ -176,6 +219,39 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
     }
 
 
+def test_rows_that_json_allows_and_nobody_expects(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    lines = [
+        '{"image": "a.png", "captions": ["fine"]}',
+        '{"image": "a.png", "captions": ["\\ud800"]}',
+        '{"image": "a\\u0000/b.png", "captions": ["x"]}',
+        '{"image": "\\ud800/b.png", "captions": ["x"]}',
+        '{"image": "a.png", "captions": ["x"], "id": [1]}',
+        '{"image": "a.png", "captions": ' + "[" * 100_000,
+        '{"image": ' + "9" * 5000 + "}",
+    ]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    dataset = open_dataset(tmp_path / "data.jsonl")
+    assert len(dataset.examples) == 1
+    assert [row.source for row in dataset.broken] == [f"data.jsonl, row {number}" for number in range(2, 8)]
+    reasons = [row.reason for row in dataset.broken]
+    half = "holds half a character (a lone surrogate), which is not text; write it again"
+    assert reasons[0] == f"column 'captions' {half}"
+    assert reasons[1].endswith("does not exist; check column 'image'")
+    assert reasons[2] == f"column 'image' {half}"
+    assert reasons[3] == "column 'id' is [1], not text; fill it in or remove the row"
+    assert reasons[4].startswith("is not JSON (nested too deeply, column 1)")
+    assert reasons[5].startswith("is not JSON (a number has too many digits, column 1)")
+
+
+def test_an_odd_id_in_coco_is_an_id_too(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    rows = {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [{"image_id": [1], "caption": "a dog"}]}
+    (tmp_path / "captions.json").write_text(json.dumps(rows))
+    (example,) = open_dataset(tmp_path / "captions.json").examples
+    assert example.fields["captions"] == ("a dog",)
+
+
 def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "data.csv").write_text("image,caption\na.png,a dog\na.png,a dog, running\n")
@@ -198,6 +274,9 @@ def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
         ("captions_val.json", b'{"images": [{"file_name": "a"', "captions_val.json, line 1, is not JSON"),
         ("captions_val.json", b'{"images": [{"file_name": "a"}], "annotations": []}', "captions_val.json lacks 'id'"),
         ("bad.txt", b"\xff\xfe\x00", "bad.txt cannot be read as UTF-8 text"),
+        ("bad.txt.gz", gzip.compress(b"")[:10] + b"\xff" * 40, "bad.txt.gz cannot be read as UTF-8 text (Error -3"),
+        ("deep.json", b"[" * 100_000, "deep.json, line 1, is not JSON (nested too deeply); is the file complete?"),
+        ("long.json", b"[" + b"9" * 5000 + b"]", "long.json, line 1, is not JSON (a number has too many digits)"),
     ],
 )
 def test_a_data_set_that_cannot_be_read_is_one_clear_error(

@@ -206,9 +206,7 @@ def _read_text(path: Path) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = parse_json(_read_text(path))
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
+    except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON ({error}); copy it again") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise UserError(f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or save it again")

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from braid.errors import UserError
 
 T = TypeVar("T")
+
+MOST_VALUES = 100_000  # in a YAML file, aliases written out: a few lines of them can mean billions
 
 
 def to_dict(config: Any) -> Any:
@@ -60,11 +62,13 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
                 raise UserError(f"--set {setting}: {name} is {child!r}, not a section")
             node = child
         try:
-            value = _number(yaml.safe_load(text))
+            value = _number(parse_yaml(text))
         except yaml.YAMLError as error:
             raise UserError(f"--set {setting}: the value is not YAML ({yaml_problem(error)})") from None
         except RecursionError:
             raise UserError(f"--set {setting[:40]}...: the value is nested too deeply") from None
+        except UserError as error:
+            raise UserError(f"--set {setting[:40]}...: the value {error}") from None
         if last == "kind" and node.get("kind") != value:
             node.clear()
         node[last] = value
@@ -118,24 +122,71 @@ def plain_names(what: str, names: Iterable[str]) -> None:
             raise UserError(f"{what} is named {name!r}; a name is made of letters, digits and _")
 
 
-def parse_json(text: str) -> Any:
+class NotStandard(json.JSONDecodeError):
+    """What passes for JSON elsewhere and no program should write: NaN, nesting or numbers without end."""
+
+    def __init__(self, what: str, text: str) -> None:
+        super().__init__(what, text, 0)
+
+    def __str__(self) -> str:
+        return f"it {self.msg}"
+
+
+def parse_json(text: str, nan: bool = False, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """JSON as the standard has it.
 
+    Args:
+        nan: let NaN and infinity through, for a caller that refuses them where a value is used and can say where.
+        object_pairs_hook: as in ``json.loads``.
     Raises:
-        ValueError: for what is no JSON, for NaN and infinity, and for nesting or numbers without end.
+        JSONDecodeError: for what is no JSON.
+        NotStandard: (one of those) for NaN and infinity, and for nesting or numbers without end.
     """
+
+    def no_number(name: str) -> float:
+        if nan:
+            return float(name)
+        raise NotStandard(f"holds {name}, which is no number", text)
+
     try:
-        return json.loads(text, parse_constant=_no_number)
-    except json.JSONDecodeError:
-        raise
+        return json.loads(text, parse_constant=no_number, object_pairs_hook=object_pairs_hook)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise NotStandard("is nested too deeply", text) from None
     except ValueError as error:
-        raise ValueError("it holds a number of too many digits" if "digits" in str(error) else str(error)) from None
+        if isinstance(error, json.JSONDecodeError | UserError):
+            raise
+        raise NotStandard("holds a number of too many digits", text) from None
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"it holds {text}, which is no number")
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says, in a size that somebody wrote.
+
+    Raises:
+        YAMLError: for what is no YAML; ``yaml`` itself raises others for impossible numbers and dates.
+        RecursionError: for nesting without end.
+        UserError: for aliases without end; the caller puts the name of the file in front.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except (ValueError, OverflowError) as error:
+        raise yaml.YAMLError(str(error)) from None
+    if _written_out(value, {}) > MOST_VALUES:
+        raise UserError(f"holds more than {MOST_VALUES:,} values; write out fewer aliases")
+    return value
+
+
+def _written_out(value: Any, known: dict[int, int]) -> int:
+    """How many values it holds, with its aliases written out; ``known`` has those of lists and sections, 0 of an open one."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 0
+        known[id(value)] = 1 + sum(_written_out(one, known) for one in (value.values() if isinstance(value, dict) else value))
+    if not known[id(value)]:
+        raise UserError("refers to itself; write every setting out")
+    return known[id(value)]
 
 
 def did_you_mean(name: str, choices: Sequence[str]) -> str:

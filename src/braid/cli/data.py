@@ -1,77 +1,132 @@
 """braid data: look at a data set before training on it."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from braid.cli.console import note, print_json, print_table, progress
-from braid.datasets.table import parse_columns
+from braid.datasets.table import SUFFIXES, parse_columns, read_table, table_examples, write_table
+from braid.errors import UserError
+from braid.records import Example
 
 if TYPE_CHECKING:
-    from braid.datasets import BrokenRow, Dataset
-    from braid.records import Example
+    from braid.datasets import Dataset
+    from braid.datasets.checks import Defect
 
-SHOWN = 20  # broken rows in full; more are counted
+SHOWN = 4  # of each kind, in words; more are counted
+UNREAD = ("missing picture or text", "broken row")
 
 
 def check(
     data: Annotated[str, typer.Argument(help="A file or folder of any supported format, or scenes:TASK.")],
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
-    images: Annotated[bool, typer.Option("--images", help="Open every picture, too.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any row is broken.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="Open every picture: tell damaged ones, copies and leaks.")] = False,
+    fix: Annotated[Path | None, typer.Option(help="Write a copy of the table without the rows to leave out.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything was found.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Say what Braid makes of a data set: format, columns, splits, broken rows with reasons.
+    """Say what Braid makes of a data set (format, columns, splits) and what is wrong with it, with what to do.
+
+    Defects are rows that cannot be read, damaged pictures, copies and near-copies (re-encoded, resized, slightly cropped or
+    brightened), pictures and texts that are in two splits, ids that are not unique, texts of unusual length, one caption for
+    all, skewed or mixed labels, and empty splits. --fix leaves out the rows that cannot be read, exact copies, and what leaks,
+    out of train; the table itself is never changed.
 
     Examples:
 
         braid data check photos/captions.jsonl
 
-        braid data check photos.csv --columns image=file,captions=title --images
+        braid data check photos.csv --columns image=file,captions=title --images --fix clean.csv
     """
     from braid.datasets import open_dataset
+    from braid.datasets.checks import check as find
 
-    dataset = open_dataset(data, parse_columns(columns))
-    broken = list(dataset.broken)
-    if images:
-        broken += unreadable_images(dataset.examples)
+    roles = parse_columns(columns)
+    dataset = open_dataset(data, roles)
+    if fix is not None:
+        _check_fix(dataset, fix)
+    defects = find(dataset, images, lambda pictures: progress(pictures, "opening", len(pictures)))
+    fixed = _write_clean(dataset, roles, defects, fix) if fix is not None else {}
     splits = _splits(dataset)
     if json:
-        print_json(
-            {
-                "path": dataset.path,
-                "format": dataset.format,
-                "columns": dict(dataset.columns),
-                "splits": splits,
-                "num_examples": len(dataset.examples),
-                "num_broken": len(broken),
-                "broken": [{"source": row.source, "reason": row.reason} for row in broken],
-            }
-        )
+        print_json(_as_json(dataset, splits, defects) | fixed)
     else:
-        _print(dataset, splits, broken)
-    if strict and broken:
+        _print(dataset, splits, defects)
+    if fixed and not json:
+        left_out = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["left_out"].items())
+        note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; left out: {left_out or 'none'}")
+    if strict and defects:
         raise typer.Exit(1)
 
 
-def unreadable_images(examples: Sequence["Example"]) -> list["BrokenRow"]:
-    """Decode each distinct picture once; those that cannot be, with the reason."""
-    from braid.datasets import BrokenRow
-    from braid.errors import UserError
-    from braid.modalities import ImageModality, ImageModalityConfig
+def _check_fix(dataset: "Dataset", output: Path) -> None:
+    path = Path(dataset.path)
+    if not path.is_file() or not dataset.format.startswith("table"):
+        raise UserError(f"--fix writes a copy of a table, and {dataset.path} is {dataset.format}; leave --fix out")
+    if output.resolve() == path.resolve():
+        raise UserError(f"--fix {output} is the table that is checked; give another file")
+    if output.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--fix {output}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
 
-    modality = ImageModality(ImageModalityConfig())
-    found: list[BrokenRow] = []
-    pictures = {example.fields["image"]: example.source for example in reversed(examples) if "image" in example.fields}
-    for picture, source in progress(pictures.items(), "opening", len(pictures)):
-        try:
-            modality.prepare(picture, source)
-        except UserError as error:
-            found.append(BrokenRow(source, str(error)))
-    return found
+
+def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence[Defect]", output: Path) -> dict[str, Any]:
+    """The table without the rows to leave out, its pictures found from where it is written; how many rows that leaves."""
+    from braid.datasets import BrokenRow
+    from braid.datasets.checks import row_key
+
+    table = read_table(Path(dataset.path))
+    examples = table_examples(table, columns)
+    splits_named = any(isinstance(row, Example) and row.split for row in examples)
+    lost = {key if splits_named else key[0]: defect.kind for defect in reversed(defects) for key in defect.out}
+    unread = {defect.sources[0]: defect.kind for defect in defects if defect.kind in UNREAD}
+    home, moved = output.parent.resolve(), output.parent.resolve() != table.path.parent.resolve()
+    kept, left_out = [], Counter[str]()
+    for row, example in zip(table.rows, examples, strict=True):
+        if isinstance(row, BrokenRow) or isinstance(example, BrokenRow):
+            left_out[unread[example.source]] += 1
+            continue
+        key = row_key(example)
+        kind = lost.get(key if splits_named else key[0])
+        if kind:
+            left_out[kind] += 1
+        elif moved and "image" in dataset.columns:
+            kept.append({**row, dataset.columns["image"]: os.path.relpath(Path(key[0]).resolve(), home)})
+        else:
+            kept.append(row)
+    write_table(replace(table, rows=kept), output)
+    return {"output": str(output), "num_rows": len(examples), "num_kept": len(kept), "left_out": dict(left_out)}
+
+
+def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> dict[str, Any]:
+    from braid.datasets.checks import ADVICE, by_kind
+
+    unreadable = [defect for defect in defects if defect.kind == "unreadable picture"]
+    broken = [{"source": row.source, "reason": row.reason} for row in dataset.broken]
+    broken += [{"source": defect.sources[0], "reason": defect.what} for defect in unreadable]
+    return {
+        "path": dataset.path,
+        "format": dataset.format,
+        "columns": dict(dataset.columns),
+        "splits": splits,
+        "num_examples": len(dataset.examples),
+        "num_broken": len(broken),
+        "broken": broken,
+        "num_defects": len(defects),
+        "defects": [
+            {
+                "kind": kind,
+                "count": len(found),
+                "advice": ADVICE[kind],
+                "rows": [{"sources": list(defect.sources), "what": defect.what} for defect in found],
+            }
+            for kind, found in by_kind(defects).items()
+        ],
+    }
 
 
 def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
@@ -91,7 +146,9 @@ def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
     return {split: dict(counts) for split, counts in sorted(found.items(), key=lambda item: -item[1]["rows"])}
 
 
-def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], broken: list["BrokenRow"]) -> None:
+def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> None:
+    from braid.datasets.checks import ADVICE, by_kind
+
     names = list(dict.fromkeys(name for counts in splits.values() for name in counts))
     rows = [[split, *(f"{counts.get(name, 0):,}" for name in names)] for split, counts in splits.items()]
     print_table(f"{dataset.path}: {dataset.format}", ["split", *names], rows, names)
@@ -100,15 +157,21 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], broken: list["
     example = next(iter(dataset.examples), None)
     if example is not None:
         print_table(f"\nThe first row ({example.source})", ["role", "value"], _shown(example))
-    if not broken:
-        note("\nno broken rows")
+    if not defects:
+        note("\nno defects")
         return
-    print_table(f"\n{len(broken)} broken rows", ["row", "reason"], [[row.source, row.reason] for row in broken[:SHOWN]])
-    if len(broken) > SHOWN:
-        note(f"and {len(broken) - SHOWN} more; --json lists them all")
+    table = [[kind, f"{len(found):,}", _first(found), ADVICE[kind]] for kind, found in by_kind(defects).items()]
+    print_table(f"\n{len(defects):,} defects", ["defect", "count", "the first", "what to do"], table, ["count"])
+    if any(len(found) > SHOWN for found in by_kind(defects).values()):
+        note("--json lists them all")
 
 
-def _shown(example: "Example") -> list[list[str]]:
+def _first(found: "Sequence[Defect]") -> str:
+    more = [f"and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
+    return "\n".join([defect.what for defect in found[:SHOWN]] + more)
+
+
+def _shown(example: Example) -> list[list[str]]:
     rows = [["id", example.id]]
     for role, value in example.fields.items():
         if role == "image":

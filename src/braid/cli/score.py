@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table
-from braid.config import named
+from braid.config import NotStandard, named, parse_json
 from braid.errors import UserError
 from braid.files import ready, write_whole
 
@@ -104,9 +104,9 @@ def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
 
 def _read(path: Path, shape: str) -> Any:
     try:
-        return json_files.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once(path))
-    except RecursionError:
-        raise UserError(f"{path} is nested too deeply; write {shape}") from None
+        return parse_json(path.read_text(encoding="utf-8"), nan=True, object_pairs_hook=_once(path))
+    except NotStandard as error:
+        raise UserError(f"{path} {error.msg}; write {shape}") from None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
     except UnicodeDecodeError as error:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from braid.datasets import coco, flickr, folder, karpathy, lines, table
-from braid.datasets.dataset import BrokenRow, Dataset
+from braid.datasets.dataset import BrokenRow, Dataset, Rows
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
 
@@ -18,7 +18,7 @@ FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, s
     ("a folder of pictures with a text file each", folder.recognise, folder.open_folder),
 )
 
-__all__ = ["BrokenRow", "Dataset", "open_dataset"]
+__all__ = ["BrokenRow", "Dataset", "Rows", "open_dataset"]
 
 
 def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:

@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import BrokenRow, Dataset, PictureFinder, clean_captions, head, read_json, with_splits
+from braid.datasets.dataset import (
+    BrokenRow,
+    Dataset,
+    Missing,
+    PictureFinder,
+    broken_row,
+    clean_captions,
+    head,
+    read_json,
+    with_splits,
+)
 from braid.errors import UserError
 from braid.records import Example
 
@@ -37,11 +47,11 @@ def open_coco(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
     whole = read_json(file)
-    captions: dict[Any, list[Any]] = {}
+    captions: dict[str, list[Any]] = {}
     try:
-        images = [(row["id"], str(row["file_name"])) for row in whole["images"]]
+        images = [(str(row["id"]), str(row["file_name"])) for row in whole["images"]]
         for row in whole["annotations"]:
-            captions.setdefault(row["image_id"], []).append(row["caption"])
+            captions.setdefault(str(row["image_id"]), []).append(row["caption"])
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{file} lacks {error}; a COCO caption file has images (id, file_name) and annotations (image_id, caption)"
@@ -55,11 +65,11 @@ def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
         place = locate(name)
         try:
             if place is None:
-                raise UserError(f"{name} is not in any folder near {file}; put the pictures beside it")
+                raise Missing(f"{name} is not in any folder near {file}; put the pictures beside it")
             fields = {"image": str(place), "captions": clean_captions(captions.get(key, ()))}
-            examples.append(Example(str(key), fields, split, source))
+            examples.append(Example(key, fields, split, source))
         except UserError as error:
-            broken.append(BrokenRow(source, str(error)))
+            broken.append(broken_row(source, error))
     listed = {key for key, _ in images}
     for key in captions:
         if key not in listed:

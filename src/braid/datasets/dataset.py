@@ -1,27 +1,143 @@
 """What every data format becomes: examples by split, and the rows that could not be read, with reasons."""
 
+import copy
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zlib import crc32
+from typing import Any, overload
 
+import numpy as np
+from jaxtyping import Int
+
+from braid.config import NotStandard, parse_json
 from braid.errors import UserError
 from braid.records import Example
 
+NO_TEXT = "holds half a character (a lone surrogate), which is not text"
 VAL_SHARE = 0.1  # of a data set that names no splits
+BLOCK = 32  # rows that are compressed together
 LONGEST = 100_000  # characters of one text: a long novel's chapter, and a moment's work for the tokenizer
 
 
 @dataclass(frozen=True)
 class BrokenRow:
-    """A row that is left out, and why: ``reason`` says what to do about it."""
+    """A row that is left out, and why: ``reason`` says what to do about it; ``missing`` where something is not there at all."""
 
     source: str
     reason: str
+    missing: bool = False
+
+
+class Missing(UserError):
+    """A row lacks its picture or its text."""
+
+
+def broken_row(source: str, error: UserError) -> BrokenRow:
+    return BrokenRow(source, str(error), isinstance(error, Missing))
+
+
+class Rows(Sequence[Example]):
+    """Examples packed into a few arrays; each is made anew whenever it is asked for.
+
+    As objects, a hundred thousand rows take hundreds of megabytes, and as much again in every worker process: looking at an
+    object writes its reference count, which copies the page of memory it lies on. So the text lies in compressed blocks, and
+    only what is no text (a picture in memory) stays an object.
+    """
+
+    def __init__(self, examples: Iterable[Example] = ()) -> None:
+        self._packed = bytearray()
+        self._starts = array("q", [0])
+        self._kept: list[Any] = []
+        self._names: list[str] = []
+        codes = array("i")
+        known: dict[str, int] = {}
+        places: dict[int, int] = {}
+
+        def keep(value: Any) -> dict[str, int]:
+            if id(value) not in places:
+                places[id(value)] = len(self._kept)
+                self._kept.append(value)
+            return {"kept": places[id(value)]}
+
+        write = json.JSONEncoder(default=keep, check_circular=False).encode
+        lines: list[str] = []
+        for example in examples:
+            lines.append(write([example.id, dict(example.fields), example.source]))
+            codes.append(known.setdefault(example.split, len(known)))
+            if len(lines) == BLOCK:
+                self._pack(lines)
+                lines = []
+        self._pack(lines)
+        self._names = list(known)
+        self._codes = np.array(codes, dtype=np.int32)
+        self._index = np.arange(len(codes))
+
+    def _pack(self, lines: list[str]) -> None:
+        self._packed += zlib.compress("\n".join(lines).encode(), 1)
+        self._starts.append(len(self._packed))
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Rows": ...
+    def __getitem__(self, place: int | slice) -> "Example | Rows":
+        if isinstance(place, slice):
+            return self.take(np.arange(len(self))[place])
+        row = int(self._index[place])
+        return self._example(row, self._block(row // BLOCK))
+
+    def __iter__(self) -> Iterator[Example]:
+        held, lines = -1, [""]
+        for row in map(int, self._index):
+            if row // BLOCK != held:
+                held, lines = row // BLOCK, self._block(row // BLOCK)
+            yield self._example(row, lines)
+
+    def _block(self, block: int) -> list[str]:
+        return zlib.decompress(self._packed[self._starts[block] : self._starts[block + 1]]).decode().split("\n")
+
+    def _example(self, row: int, lines: list[str]) -> Example:
+        identity, fields, source = json.loads(lines[row % BLOCK])
+        return Example(identity, {role: self._value(fields[role]) for role in fields}, self._names[self._codes[row]], source)
+
+    def _value(self, value: Any) -> Any:
+        """Several texts are a tuple; an object in JSON stands for what was kept."""
+        if isinstance(value, dict):
+            return self._kept[value["kept"]]
+        return tuple(value) if isinstance(value, list) else value
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Rows by split."""
+        counts = np.bincount(self._codes[self._index], minlength=len(self._names))
+        return {name: int(count) for name, count in zip(self._names, counts, strict=True) if count}
+
+    def where(self, split: str) -> "Rows":
+        """The rows of one split; none, where there is no such split."""
+        code = self._names.index(split) if split in self._names else -1
+        return self.take(np.flatnonzero(self._codes[self._index] == code))
+
+    def take(self, places: Int[np.ndarray, " _"]) -> "Rows":
+        """The rows at these places, in this order; nothing but their numbers is copied."""
+        part = copy.copy(self)
+        part._index = self._index[places]
+        return part
+
+    def assigned(self, splits: Iterable[str]) -> "Rows":
+        """The same rows in other splits, one name a row."""
+        moved = copy.copy(self)
+        known: dict[str, int] = {}
+        moved._codes = self._codes.copy()
+        moved._codes[self._index] = [known.setdefault(split, len(known)) for split in splits]
+        moved._names = list(known)
+        return moved
 
 
 @dataclass(frozen=True)
@@ -30,46 +146,46 @@ class Dataset:
 
     path: str
     format: str
-    examples: tuple[Example, ...]
+    examples: Rows
     broken: tuple[BrokenRow, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)  # role -> column, where the format has columns
 
     @property
     def splits(self) -> dict[str, int]:
         """Rows by split; "" holds those that the data set assigns to none."""
-        return dict(Counter(example.split for example in self.examples))
+        return self.examples.splits
 
-    def split(self, name: str) -> tuple[Example, ...]:
+    def split(self, name: str) -> Rows:
         """The rows of one split; ``all`` takes every row.
 
         Raises:
             UserError: when there are none, with the splits there are.
         """
-        found = self.examples if name == "all" else tuple(example for example in self.examples if example.split == name)
+        found = self.examples if name == "all" else self.examples.where(name)
         if not found:
             there = ", ".join(f"{split or 'unassigned'} ({count})" for split, count in sorted(self.splits.items()))
             raise UserError(f"{self.path} has no rows in split {name!r}; it has {there or 'no rows at all'}; all takes every row")
         return found
 
 
-def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> tuple[Example, ...]:
+def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Rows:
     """Examples as they are if any names a split; else train and val, by a hash of the picture (or text, or id).
 
     The same picture lands in the same split, whatever else the data set holds; a small one gives up its first by hash.
     """
-    examples = tuple(examples)
-    if any(example.split for example in examples):
-        return examples
-    places = [_place(example) for example in examples]
-    limit = max(10_000 * val_share, min(places, default=0) + 1) if len(set(places)) > 1 else 0
-    return tuple(replace(e, split="val" if place < limit else "train") for e, place in zip(examples, places, strict=True))
+    rows = examples if isinstance(examples, Rows) else Rows(examples)
+    if any(rows.splits):
+        return rows
+    places = np.fromiter((_place(example) for example in rows), np.int64, len(rows))
+    limit = max(10_000 * val_share, places.min() + 1) if len(np.unique(places)) > 1 else 0
+    return rows.assigned("val" if place < limit else "train" for place in places)
 
 
 def _place(example: Example) -> int:
     """0..9,999 by a hash of what the row is about."""
     image = example.fields.get("image")
     identity = Path(image).name if isinstance(image, str | Path) else str(example.fields.get("text", example.id))
-    return crc32(f"braid {identity}".encode()) % 10_000
+    return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % 10_000  # a file's name may be no UTF-8
 
 
 def file_finder() -> Callable[[Path], bool]:
@@ -81,7 +197,7 @@ def file_finder() -> Callable[[Path], bool]:
         if parent not in listed:
             try:
                 listed[parent] = set(os.listdir(parent or "."))
-            except OSError:
+            except (OSError, ValueError):  # a folder whose name no file system takes
                 listed[parent] = set()
         return path.name in listed[parent]
 
@@ -124,13 +240,13 @@ def read_json(path: Path) -> Any:
         UserError: when it is no UTF-8 text or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"), nan=True)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except NotStandard:
+        raise UserError(f"{path} holds nesting or a number without end; is it the right file?") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); is the file complete?") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} holds nesting or a number without end; is it the right file?") from None
 
 
 def parse(text: str) -> Any:
@@ -140,11 +256,11 @@ def parse(text: str) -> Any:
         UserError: saying what is wrong with it, in a few words.
     """
     try:
-        return json.loads(text)
+        return parse_json(text, nan=True)
+    except NotStandard:
+        raise UserError("nesting or a number without end") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{error.msg}, column {error.colno}") from None
-    except (ValueError, RecursionError):
-        raise UserError("nesting or a number without end") from None
 
 
 def check_length(text: str, what: str) -> str:
@@ -167,6 +283,15 @@ def head(path: Path, size: int = 65_536) -> str:
         return ""
 
 
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can say it; JSON can spell halves of characters (``\\ud800``) that no file and no tokenizer takes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
     """The texts that hold anything, without space around them.
 
@@ -178,6 +303,8 @@ def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
     if odd:
         raise UserError(f"has the caption {odd[0]!r}, which is no text; write one or remove it")
     found = tuple(check_length(text.strip(), "a caption") for text in texts if text.strip())
+    if not all(map(is_text, found)):
+        raise UserError(f"{NO_TEXT}; write it again")
     if not found:
-        raise UserError("has no caption; write one or remove the picture")
+        raise Missing("has no caption; write one or remove the picture")
     return found

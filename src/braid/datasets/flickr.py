@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import BrokenRow, Dataset, PictureFinder, clean_captions, head, with_splits
+from braid.datasets.dataset import BrokenRow, Dataset, Missing, PictureFinder, broken_row, clean_captions, head, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -45,11 +45,11 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
         place = locate(name)
         try:
             if place is None:
-                raise UserError(f"{name} is not in any folder near {file}; put the pictures beside it")
+                raise Missing(f"{name} is not in any folder near {file}; put the pictures beside it")
             fields = {"image": str(place), "captions": clean_captions(texts)}
             examples.append(Example(name, fields, splits.get(name, ""), source))
         except UserError as error:
-            broken.append(BrokenRow(source, str(error)))
+            broken.append(broken_row(source, error))
     return Dataset(str(path), "Flickr token file", with_splits(examples), tuple(broken))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import BrokenRow, Dataset, clean_captions, with_splits
+from braid.datasets.dataset import BrokenRow, Dataset, Missing, clean_captions, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -29,11 +29,11 @@ def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
         try:
             fields = {"image": str(picture), "captions": clean_captions(text.read_text(encoding="utf-8").splitlines())}
         except FileNotFoundError:
-            broken.append(BrokenRow(name, f"has no captions; write them to {text.name} beside it, one a line"))
+            broken.append(BrokenRow(name, f"has no captions; write them to {text.name} beside it, one a line", missing=True))
         except UnicodeDecodeError:
             broken.append(BrokenRow(name, f"{text.name} is not UTF-8 text; save it as UTF-8"))
         except UserError as error:
-            broken.append(BrokenRow(name, f"{text.name} {error}"))
+            broken.append(BrokenRow(name, f"{text.name} {error}", isinstance(error, Missing)))
         else:
             parts = picture.relative_to(path).parts
             examples.append(Example(name, fields, SPLITS.get(parts[0].lower(), "") if len(parts) > 1 else "", name))

@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import BrokenRow, Dataset, PictureFinder, clean_captions, head, read_json, with_splits
+from braid.datasets.dataset import (
+    BrokenRow,
+    Dataset,
+    Missing,
+    PictureFinder,
+    broken_row,
+    clean_captions,
+    head,
+    read_json,
+    with_splits,
+)
 from braid.errors import UserError
 from braid.records import Example
 
@@ -42,7 +52,7 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
         try:
             examples.append(_example(row, source, locate))
         except UserError as error:
-            broken.append(BrokenRow(source, str(error)))
+            broken.append(broken_row(source, error))
     return Dataset(str(path), "Karpathy splits", with_splits(examples), tuple(broken))
 
 
@@ -60,6 +70,6 @@ def _example(row: dict[str, Any], source: str, locate: PictureFinder) -> Example
         raise UserError(f"lacks {error}; an image has filename, split and sentences (raw)") from None
     place = locate(_name(row)) or locate(name)
     if place is None:
-        raise UserError(f"{name} is not in any folder near it; put the pictures beside the file")
+        raise Missing(f"{name} is not in any folder near it; put the pictures beside the file")
     fields = {"image": str(place), "captions": clean_captions(sentences)}
     return Example(name, fields, SPLITS.get(split, split), source)

@@ -1,10 +1,11 @@
 """Plain text, one example a line; gzip too."""
 
 import gzip
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import BrokenRow, Dataset, check_length, with_splits
+from braid.datasets.dataset import BrokenRow, Dataset, broken_row, check_length, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -17,17 +18,21 @@ def recognise(path: Path) -> bool:
 
 def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
     """Every line that is not empty, as ``text``."""
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text ({error}); save it again") from None
-    examples: list[Example] = []
     broken: list[BrokenRow] = []
-    for number, line in enumerate(lines, 1):
-        source = f"{path.name}, line {number}"
-        try:
-            examples += [Example(str(number), {"text": check_length(line, "it")}, source=source)] if line else []
-        except UserError as error:
-            broken.append(BrokenRow(source, str(error)))
-    return Dataset(str(path), "lines of text", with_splits(examples, VAL_SHARE), tuple(broken), {"text": "line"})
+    try:
+        examples = with_splits(_examples(path, broken), VAL_SHARE)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text ({error}); save it again") from None
+    return Dataset(str(path), "lines of text", examples, tuple(broken), {"text": "line"})
+
+
+def _examples(path: Path, broken: list[BrokenRow]) -> Iterator[Example]:
+    """Lines that are too long go into ``broken``."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            text, source = line.strip(), f"{path.name}, line {number}"
+            try:
+                if text:
+                    yield Example(str(number), {"text": check_length(text, "it")}, source=source)
+            except UserError as error:
+                broken.append(broken_row(source, error))

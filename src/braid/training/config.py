@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from braid.bundle import DataCard, find_bundle, read_bundle
-from braid.config import did_you_mean, from_dict, plain_names, to_dict, with_overrides, within, yaml_problem
+from braid.config import did_you_mean, from_dict, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.errors import UserError
 from braid.files import write_whole
 from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
@@ -153,7 +153,7 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
         UserError: naming the file and the setting.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a run's YAML file, or --task and --data") from None
     except UnicodeDecodeError as error:
@@ -164,6 +164,8 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
         raise UserError(f"{path} cannot be read ({error.strerror}); give a run's YAML file") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; write a run as in the README") from None
+    except UserError as error:
+        raise UserError(f"{path} {error}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path} is not a run; it needs task, data and model")
     return run_from(data, settings, str(path))
@@ -171,7 +173,7 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
 
 def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "run") -> RunConfig:
     """A run from nested dicts, presets written out before the overrides so that any part of them can be set."""
-    whole = _finite(data, where)
+    whole = with_overrides(data, ())
     if isinstance(whole.get("model"), str):
         whole["model"] = preset(whole["model"])
     if isinstance(whole.get("task"), str):
@@ -182,14 +184,6 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
     return from_dict(RunConfig, whole, where)
-
-
-def _finite(data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """YAML can refer to itself, which no setting has a use for."""
-    try:
-        return with_overrides(data, ())
-    except RecursionError:
-        raise UserError(f"{where} refers to itself; write every setting out") from None
 
 
 def preset(name: str) -> dict[str, Any]:

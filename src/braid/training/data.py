@@ -2,17 +2,51 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import overload
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from braid.collate import Collated, Collator, value_key
+from braid.datasets import Rows
 from braid.errors import UserError
 from braid.records import Sample
+from braid.tasks import Task
 from braid.training.guard import follow_the_run
 
 WINDOW = 32  # batches that are sorted by length together
+
+
+@dataclass(frozen=True)
+class Samples(Sequence[Sample]):
+    """What a task makes of the rows of a data set, made anew whenever it is asked for: memory hardly grows with the data."""
+
+    task: Task
+    examples: Rows
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Samples": ...
+    def __getitem__(self, place: int | slice) -> "Sample | Samples":
+        if isinstance(place, slice):
+            return Samples(self.task, self.examples[place])
+        return self.task.prepare(self.examples[place])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self.task.prepare, self.examples)
+
+
+def with_targets(task: Task, examples: Rows) -> Samples:
+    """The samples that have something to learn from.
+
+    Raises:
+        UserError: when the rows lack a role that the task needs.
+    """
+    return Samples(task, examples.take(np.flatnonzero([bool(task.prepare(example).targets) for example in examples])))
 
 
 @dataclass(frozen=True)
@@ -49,14 +83,15 @@ class Plan:
 
 def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
     """The length of each sample's longest target, in characters."""
-    return np.array([max((len(text) for texts in sample.targets.values() for text in texts), default=0) for sample in samples])
+    lengths = (max((len(text) for texts in sample.targets.values() for text in texts), default=0) for sample in samples)
+    return np.fromiter(lengths, np.int64, len(samples))
 
 
 def picture_numbers(samples: Sequence[Sample]) -> np.ndarray:
     """Equal numbers for rows that share a picture; a row without one has a number of its own."""
-    numbers: dict[Any, int] = {}
-    keys = [value_key(sample.inputs["image"]) if "image" in sample.inputs else ("row", row) for row, sample in enumerate(samples)]
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+    keys = (value_key(sample.inputs["image"]) if "image" in sample.inputs else ("row", k) for k, sample in enumerate(samples))
+    _, first, number = np.unique(np.fromiter(map(hash, keys), np.int64, len(samples)), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
 
 
 class _Batches(Dataset[Collated | UserError]):

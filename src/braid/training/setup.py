@@ -1,6 +1,6 @@
 """From a RunConfig to everything the loop needs: samples, tokenizer, model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -10,15 +10,15 @@ import torch
 from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.config import did_you_mean, to_dict
-from braid.datasets import BrokenRow, open_dataset
+from braid.datasets import BrokenRow, Rows, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
-from braid.evaluation import prepared
 from braid.modalities import Tokenizer, build_modalities, tokenizer_names
 from braid.model import Model
-from braid.records import Example, Sample
+from braid.records import Sample
 from braid.runtime.torch import load_model
 from braid.training.config import RunConfig
+from braid.training.data import Samples, with_targets
 from braid.training.pretrained import take_over
 
 T = TypeVar("T")
@@ -33,8 +33,8 @@ class Setup:
     tokenizers: dict[str, Tokenizer]
     interface: Interface
     model: Model
-    train: tuple[Sample, ...]
-    val: tuple[Example, ...]
+    train: Samples
+    val: Rows
     broken: tuple[BrokenRow, ...]
 
     @property
@@ -58,7 +58,7 @@ def set_up(config: RunConfig) -> Setup:
         raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
     train_examples = _limited(dataset.split(config.data.train), config.data.limit_train)
     val = _limited(dataset.split(config.data.val), config.data.limit_val)
-    train = tuple(sample for sample in prepared(config.task, train_examples) if sample.targets)
+    train = with_targets(config.task, train_examples)
     if not train:
         raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}")
     taken = take_over(config)
@@ -103,8 +103,8 @@ def _parts(model: Model) -> list[str]:
     return [*named, "fusion"]
 
 
-def _limited(examples: Sequence[Example], limit: int) -> tuple[Example, ...]:
-    return tuple(examples[:limit] if limit else examples)
+def _limited(examples: Rows, limit: int) -> Rows:
+    return examples[:limit] if limit else examples
 
 
 def _tokenizers(
@@ -124,12 +124,11 @@ def _tokenizers(
     return {name: found[name] for name in names}
 
 
-def _texts(samples: Sequence[Sample]) -> list[str]:
-    targets = [text for sample in samples for texts in sample.targets.values() for text in texts]
-    prompts = [
-        value for sample in samples for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str)
-    ]
-    return targets + prompts
+def _texts(samples: Sequence[Sample]) -> Iterator[str]:
+    for sample in samples:
+        yield from (text for texts in sample.targets.values() for text in texts)
+    for sample in samples:
+        yield from (value for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str))
 
 
 def _interface(config: RunConfig) -> Interface:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from braid.config import did_you_mean
-from braid.datasets.dataset import Dataset
+from braid.datasets.dataset import Dataset, Rows
 from braid.datasets.scenes.world import MOST_OBJECTS, SPLITS, Scenes
 from braid.errors import UserError
 from braid.records import Example
@@ -91,9 +91,9 @@ def open_scenes(spec: str) -> Dataset:
         if not value.isascii() or not value.isdigit():
             raise UserError(f"{where}: {name} is {value!r}; give a whole number, such as {name}={chosen[name]}")
         chosen[name] = int(value)
-    rows = [
+    rows = Rows(
         row
         for split in SPLITS
         for row in scene_examples(task, split, chosen[split], chosen["seed"], chosen["size"], chosen["objects"])
-    ]
-    return Dataset(where, "scenes (procedural)", tuple(rows))
+    )
+    return Dataset(where, "scenes (procedural)", rows)

@@ -1,0 +1,149 @@
+"""Does the memory of training grow with the data set? The same number of steps on 1,000 and on 100,000 pictures.
+
+    python benchmarks/memory_of_training.py             about half an hour of one core
+    python benchmarks/memory_of_training.py --images 1000 20000 --steps 300
+
+The pictures are made: 64 x 64 JPEG files, each under a path of its own, with five captions in Flickr8k's manner, named in one
+jsonl table. The model is ``tiny()`` with two worker processes; the default number of steps takes the largest data set through
+once, so that every row has passed through a worker. Each run has a process of its own. Its memory, and that of all its
+children, is read twenty times a second as PSS, which counts a page that several processes share once.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from runs import report, say
+
+BATCH = 64
+SIZE = 64
+DISTINCT = 1_000
+SUBJECTS = ("a brown dog", "two children", "a man in a red shirt", "a woman with a camera", "a small boat", "three people")
+ACTIONS = ("runs along the beach", "is playing in the snow", "stands near the water", "jumps over a fence", "looks at the sky")
+PLACES = ("on a sunny day", "behind an old house", "in front of a crowd", "with a yellow ball", "next to a wooden bench")
+
+
+def make(folder: Path, images: int) -> None:
+    """Pictures of smooth noise and their table, of which the last 64 rows are val; from the 1,001st on, files are hard links."""
+    rng = random.Random(0)
+    originals: list[Path] = []
+    (folder / "images").mkdir()
+    with open(folder / "data.jsonl", "w", encoding="utf-8") as table:
+        for k in range(images + BATCH):
+            name = f"images/{k:07d}_{rng.getrandbits(40):010x}.jpg"
+            if k < DISTINCT:
+                noise = np.random.default_rng(k).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                Image.fromarray(noise).resize((SIZE, SIZE)).save(folder / name)
+                originals.append(folder / name)
+            else:
+                os.link(originals[k % DISTINCT], folder / name)
+            captions = [
+                f"{rng.choice(SUBJECTS)} {rng.choice(ACTIONS)} {rng.choice(PLACES)} , number {k % 997} ." for _ in range(5)
+            ]
+            row = {"image": name, "split": "train" if k < images else "val", "captions": captions}
+            table.write(json.dumps(row) + "\n")
+
+
+def train_for(data: Path, steps: int, output: Path) -> None:
+    """Train until ``steps`` are done, over as many epochs as that takes."""
+    from braid.training import Watcher, run_from, train
+
+    settings = {
+        "task": "captioning",
+        "data": {"path": str(data / "data.jsonl")},
+        "model": "tiny",
+        "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text", "max_length": 16}},
+        "augmentation": {"horizontal_flip": 0.5},
+        "evaluation": {"limit": 8},
+        "epochs": 1_000_000,
+        "batch_size": BATCH,
+        "workers": 2,
+        "threads": 1,
+    }
+
+    def stop(record: dict[str, float]) -> None:
+        if record["step"] >= steps:
+            raise KeyboardInterrupt
+
+    try:
+        train(run_from(settings), output, watcher=Watcher(on_step=stop))
+    except KeyboardInterrupt:
+        say(f"  {steps:,} steps done")
+
+
+def peak_memory(command: list[str]) -> tuple[float, float]:
+    """Run a command; the most memory that it and its children ever held together, in MB, and its minutes."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command)
+    most = 0.0
+    while process.poll() is None:
+        most = max(most, sum(map(proportional_mb, family(process.pid))))
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return most, (time.perf_counter() - started) / 60
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+        children = [int(child) for task in tasks for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+    return [pid, *(one for child in children for one in family(child))]
+
+
+def proportional_mb(pid: int) -> float:
+    """PSS: private memory, and a share of what is shared."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs=2, default=[1_000, 100_000])
+    parser.add_argument("--steps", type=int, help="default: one pass over the larger data set")
+    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.data:
+        train_for(chosen.data, chosen.steps, chosen.output)
+        return
+    steps = chosen.steps or -(-max(chosen.images) // BATCH)
+    rows: list[list[object]] = []
+    memory = []
+    with tempfile.TemporaryDirectory(prefix="braid-memory-") as home:
+        for images in chosen.images:
+            say(f"{images:,} pictures")
+            data = Path(home) / str(images)
+            data.mkdir()
+            make(data, images)
+            arguments = ["--data", str(data), "--steps", str(steps), "--output", str(data / "run")]
+            peak, minutes = peak_memory([sys.executable, __file__, *arguments])
+            memory.append(peak)
+            rows.append([f"{images:,}", f"{steps:,}", peak, f"{peak / memory[0]:.3f}", minutes])
+    passes = steps * BATCH / max(chosen.images)
+    how = (
+        f"tiny() captions made pictures ({SIZE} x {SIZE} JPEG, five captions each), batch {BATCH}, two workers, augmentation on; "
+        f"{steps:,} steps in both runs, which is {passes:.2f} passes over the larger data set. Memory is the peak of the summed "
+        "PSS of the training process and its workers, from start to end, opening the data included."
+    )
+    columns = ["pictures", "steps", "peak memory, MB", "ratio", "minutes"]
+    report("memory_of_training", "Memory of training", columns, rows, how)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""What is wrong with the texts, ids, labels and splits of a data set; pictures stay closed."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+
+from braid.datasets.checks.defects import Defect, Key
+from braid.datasets.dataset import Dataset, Rows
+from braid.records import Example
+
+ORDER = {"train": 0, "val": 1}  # of two splits that share something, the one that gives it up
+SHOWN = 5  # rows named where many share a defect
+FEW = 20  # rows below which a share says nothing
+SAME_CAPTION = 0.5  # share of rows with one caption from which it is told
+SKEW = 0.9  # share of one label
+LEAST_WORDS = 8  # of a text, below which the same words in two splits are chance
+FAR = 6.0  # robust standard deviations (1.4826 x the median absolute deviation, of log words)
+FACTOR = 4.0  # by which a text of unusual length also differs from the median
+SPREAD = 0.15  # least deviation assumed
+
+
+def row_key(example: Example) -> Key:
+    """What a row is known by in a table: its picture's path, or where it stands; and its split."""
+    image = example.fields.get("image")
+    return (image if isinstance(image, str) else example.source), example.split
+
+
+def of_texts(dataset: Dataset) -> list[Defect]:
+    """All that can be seen without opening a picture."""
+    rows = dataset.examples
+    found = [*_ids(dataset), *_empty_splits(rows)]
+    for role in ("captions", "text"):
+        common = _one_for_all(rows, role)
+        found += [*(common or _leaks(rows, role)), *_lengths(rows, role)]
+    return [*found, *_labels(rows)]
+
+
+def _ids(dataset: Dataset) -> list[Defect]:
+    """Ids that a column gives, or file names that two folders share; a picture in two splits is told of as that."""
+    given = "id" in dataset.columns
+    seen: dict[str, tuple[str, str]] = {}
+    found = []
+    for row in dataset.examples:
+        place = str(row.fields.get("image", row.source)) if not given else row.source
+        first, source = seen.setdefault(row.id, (place, row.source))
+        if source != row.source and (given or first != place):
+            found.append(Defect("duplicate id", (row.source,), f"{row.id!r} is also the id of {source}"))
+    return found
+
+
+def _empty_splits(rows: Rows) -> list[Defect]:
+    if set(rows.splits) <= {""}:
+        return [Defect("empty split", (), "no row can be read")] if not rows else []
+    return [Defect("empty split", (), f"{name} has no rows") for name in ("train", "val") if name not in rows.splits]
+
+
+def _leaks(rows: Rows, role: str) -> list[Defect]:
+    """The same words about another picture in another split."""
+    seen: dict[int, tuple[Key, str]] = {}
+    found = []
+    for row in rows:
+        words = _words(row, role)
+        if not row.split or "question" in row.fields or sum(map(len, words)) < LEAST_WORDS:
+            continue
+        key = row_key(row)
+        (image, split), source = seen.setdefault(hash(tuple(sorted(map(tuple, words)))), (key, row.source))
+        if split != row.split and (image != key[0] or "image" not in row.fields):
+            lost = min((key, (image, split)), key=lambda one: ORDER.get(one[1], len(ORDER)))
+            what = f"{row.source} ({row.split}) says the same as {source} ({split})"
+            found.append(Defect("leak: a text in two splits", (row.source, source), what, (lost,)))
+    return found
+
+
+def _words(row: Example, role: str) -> list[list[str]]:
+    texts = row.fields.get(role, ())
+    return [text.lower().split() for text in ([texts] if isinstance(texts, str) else texts)]
+
+
+def _one_for_all(rows: Rows, role: str) -> list[Defect]:
+    first = (" ".join(words[0]) for row in rows if (words := _words(row, role)))
+    counts = Counter(first)
+    total = counts.total()
+    if total < FEW or counts.most_common(1)[0][1] < SAME_CAPTION * total:
+        return []
+    text, number = counts.most_common(1)[0]
+    sources = _first(row.source for row in rows if _words(row, role)[:1] == [text.split()])
+    return [Defect("one caption for all", sources, f"{number:,} of {total:,} rows say {_short(text)!r}")]
+
+
+def _lengths(rows: Rows, role: str) -> list[Defect]:
+    """Texts that are much longer or shorter than the others, in words."""
+    lengths = np.array([len(words) for row in rows for words in _words(row, role)])
+    if len(lengths) < FEW:
+        return []
+    logs = np.log(np.maximum(lengths, 1))
+    middle = float(np.median(logs))
+    spread = max(1.4826 * float(np.median(np.abs(logs - middle))), SPREAD)
+    limit = max(FAR * spread, float(np.log(FACTOR)))
+    usual = round(float(np.exp(middle)))
+    return [
+        Defect(
+            "length of a text",
+            (row.source,),
+            f"{row.source}: {len(words):,} word{'s' if len(words) != 1 else ''}, where {usual} are usual: {_short(words)!r}",
+        )
+        for row in rows
+        for words in _words(row, role)
+        if abs(np.log(max(len(words), 1)) - middle) > limit
+    ]
+
+
+def _labels(rows: Rows) -> list[Defect]:
+    counts = Counter(row.fields["label"] for row in rows if "label" in row.fields)
+    found = []
+    numbers = {label for label in counts if _is_number(label)}
+    names = set(counts) - numbers
+    if numbers and names:
+        odd = min((numbers, names), key=lambda labels: sum(counts[label] for label in labels))
+        sources = _first(row.source for row in rows if row.fields.get("label") in odd)
+        what = f"{sum(counts[label] for label in odd):,} of {counts.total():,} are {'numbers' if odd is numbers else 'names'}: "
+        found.append(Defect("labels of mixed type", sources, what + ", ".join(sorted(odd)[:SHOWN])))
+    if counts.total() >= FEW and counts.most_common(1)[0][1] >= SKEW * counts.total():
+        label, number = counts.most_common(1)[0]
+        found.append(Defect("label skew", (), f"{number:,} of {counts.total():,} rows have the label {label!r}"))
+    return found
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def _first(sources: Iterable[str]) -> tuple[str, ...]:
+    return tuple(islice(sources, SHOWN))
+
+
+def _short(text: str | Sequence[str]) -> str:
+    text = text if isinstance(text, str) else " ".join(text)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,215 @@
+"""A table's rows as examples: columns recognised by name or mapped to roles."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from braid.config import did_you_mean
+from braid.datasets.dataset import (
+    NO_TEXT,
+    BrokenRow,
+    Dataset,
+    Missing,
+    Rows,
+    broken_row,
+    check_length,
+    file_finder,
+    is_text,
+    parse,
+    with_splits,
+)
+from braid.datasets.table.files import Table, stream_table
+from braid.errors import UserError
+from braid.records import Example
+
+# role -> the names it usually has, the likeliest first
+NAMES: dict[str, tuple[str, ...]] = {
+    "id": ("id", "image_id", "uid"),
+    "image": ("image", "photo", "picture", "img", "image_path", "filepath", "file_path", "file_name", "filename", "file", "path"),
+    "captions": ("captions", "caption", "sentences", "sentence", "description", "raw"),
+    "question": ("question", "query"),
+    "answers": ("answers", "answer"),
+    "label": ("label", "class", "category", "sentiment"),
+    "text": ("text", "title", "post", "tweet", "body"),
+    "split": ("split", "subset", "set", "fold"),
+}
+MANY = ("captions", "answers")  # roles that hold several texts
+SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
+
+
+def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
+    """The table as a data set: rows of captions that name the same picture become one example."""
+    table = stream_table(path)
+    roles = roles_of(table, columns)
+    broken: list[BrokenRow] = []
+
+    def read() -> Iterator[Example]:
+        for row in _examples(table, roles):
+            if isinstance(row, BrokenRow):
+                broken.append(row)
+            else:
+                yield row
+
+    rows = Rows(read())
+    if "captions" in roles and "question" not in roles:
+        rows = _grouped(rows)
+    if "image" in roles and "id" not in roles:
+        rows = _named_apart(rows, path.parent)
+    shown = {role: ", ".join(names) for role, names in roles.items()}
+    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(broken), shown)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """``image=photo,captions=title`` -> {role: column}."""
+    found: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        role, equals, column = (side.strip() for side in part.partition("="))
+        if not equals or not role or not column:
+            raise UserError(f"--columns {text}: write role=column pairs, for example image=photo,captions=title")
+        if role not in NAMES:
+            raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, list(NAMES))}")
+        found[role] = column
+    return found
+
+
+def roles_of(table: Table, columns: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """role -> the columns that hold it: those mapped, then those with a usual name, numbered ones together.
+
+    Raises:
+        UserError: when a mapped column is not in the table, or no column has a role at all.
+    """
+    roles: dict[str, tuple[str, ...]] = {}
+    for role, column in columns.items():
+        if column not in table.columns:
+            raise UserError(f"{table.path} has no column {column!r}; {did_you_mean(column, table.columns)}")
+        roles[role] = (column,)
+    taken = {name for names in roles.values() for name in names}
+    for role, names in NAMES.items():
+        if role not in roles:
+            free = {column.lower(): column for column in table.columns if column not in taken}
+            found = next(((free[name],) for name in names if name in free), ()) or _numbered(names, free, role)
+            if found:
+                roles[role] = found
+                taken.update(found)
+    if "image" in roles and "text" in roles and not {"captions", "question", "label"} & set(roles):
+        roles["captions"] = roles.pop("text")  # a picture and a text, and nothing else: the text describes it
+    if not set(roles) - {"id", "split"}:
+        example = "image=COLUMN,captions=COLUMN"
+        raise UserError(
+            f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}"
+        )
+    return roles
+
+
+def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple[str, ...]:
+    """caption_0, caption_1, ... or answer1, answer2, ..."""
+    if role not in MANY:
+        return ()
+    pattern = re.compile(rf"({'|'.join(names)})[ _-]?(\d+)")
+    found = [(int(match[2]), column) for name, column in free.items() if (match := pattern.fullmatch(name))]
+    return tuple(column for _, column in sorted(found))
+
+
+def table_examples(table: Table, columns: Mapping[str, str]) -> list[Example | BrokenRow]:
+    """One example a row, in order; a row that lacks a picture file or a text is a ``BrokenRow``."""
+    return list(_examples(table, roles_of(table, columns)))
+
+
+def _examples(table: Table, roles: Mapping[str, Sequence[str]]) -> Iterator[Example | BrokenRow]:
+    exists = file_finder()
+    for number, row in enumerate(table.rows, 1):
+        if isinstance(row, BrokenRow):
+            yield row
+            continue
+        source = f"{table.path.name}, row {number}"
+        try:
+            yield _example(row, roles, source, str(number), table.path.parent, exists)
+        except UserError as error:
+            yield broken_row(source, error)
+
+
+def _example(
+    row: Mapping[str, Any],
+    roles: Mapping[str, Sequence[str]],
+    source: str,
+    number: str,
+    folder: Path,
+    exists: Callable[[Path], bool],
+) -> Example:
+    fields: dict[str, Any] = {}
+    for role, names in roles.items():
+        if role in MANY:
+            fields[role] = tuple(text for name in names for text in _texts(row.get(name), name))
+            if not fields[role]:
+                raise Missing(f"column {', '.join(names)!r} is empty; fill it in or remove the row")
+        elif role not in ("id", "split"):
+            fields[role] = _text(row.get(names[0]), names[0])
+    if "image" in fields:
+        fields["image"] = str(folder / fields["image"])
+        if not exists(Path(fields["image"])):
+            raise Missing(f"{fields['image']} does not exist; check column {roles['image'][0]!r}")
+    split, named = (
+        _text(row[roles[role][0]], roles[role][0]) if role in roles and row.get(roles[role][0]) not in (None, "") else ""
+        for role in ("split", "id")
+    )
+    identity = named or (Path(fields["image"]).name if "image" in fields and "question" not in fields else number)
+    return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
+
+
+def _texts(value: Any, column: str) -> list[str]:
+    """One text or a JSON list of texts."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = parse(value)
+        except UserError:
+            return [_text(value, column)]
+    if isinstance(value, list):
+        return [_text(item, column) for item in value]
+    return [] if value is None or value == "" else [_text(value, column)]
+
+
+def _text(value: Any, column: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        kind = Missing if value is None else UserError
+        raise kind(f"column {column!r} is {value!r}, not text; fill it in or remove the row")
+    if isinstance(value, float) and value != value:
+        raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
+    if isinstance(value, str) and not is_text(value):
+        raise UserError(f"column {column!r} {NO_TEXT}; write it again")
+    if not str(value).strip():
+        raise Missing(f"column {column!r} is empty; fill it in or remove the row")
+    return check_length(str(value).strip(), f"column {column!r}")
+
+
+def _named_apart(rows: Rows, folder: Path) -> Rows:
+    """Pictures of the same name in several folders are called by their paths."""
+    names = np.fromiter((hash(row.id) for row in rows), np.int64, len(rows))
+    pictures = np.fromiter((hash(row.fields["image"]) for row in rows), np.int64, len(rows))
+    found, times = np.unique(np.unique(np.stack([names, pictures]), axis=1)[0], return_counts=True)
+    shared = set(found[times > 1].tolist())
+    if not shared:
+        return rows
+    return Rows(replace(row, id=os.path.relpath(row.fields["image"], folder)) if hash(row.id) in shared else row for row in rows)
+
+
+def _grouped(rows: Rows) -> Rows:
+    """One example a picture and split, with the captions of all its rows, in the order in which pictures appear."""
+    keys = np.fromiter((hash((row.fields.get("image", row.id), row.split)) for row in rows), np.int64, len(rows))
+    _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return rows
+    order = np.argsort(first[group], kind="stable")
+    return Rows(_merged(rows.take(order), first[group][order]))
+
+
+def _merged(rows: Rows, groups: np.ndarray) -> Iterator[Example]:
+    for _, members in groupby(zip(groups, rows, strict=True), key=lambda member: member[0]):
+        same = [row for _, row in members]
+        captions = tuple(caption for row in same for caption in row.fields["captions"])
+        yield replace(same[0], fields={**same[0].fields, "captions": captions})

@@ -1,0 +1,213 @@
+"""Files of rows and columns (csv, tsv, jsonl, json), read a row at a time and written whole."""
+
+import codecs
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from braid.datasets.dataset import BrokenRow, head, parse, read_json
+from braid.errors import UserError
+from braid.files import whole
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+
+Row = dict[str, Any] | BrokenRow
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows by column, as they were read; a row that could not be read is a ``BrokenRow`` in its place.
+
+    ``rows`` can be gone through more than once.
+    """
+
+    columns: tuple[str, ...]
+    rows: Iterable[Row]
+    path: Path
+
+
+@dataclass(frozen=True)
+class _OnDisk(Iterable[Row]):
+    """Rows that are read anew whenever they are gone through, so that a large table is never in memory whole."""
+
+    path: Path
+    read: Callable[[Path], Iterator[Row]]
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.read(self.path)
+
+
+def recognise(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in SUFFIXES and (path.suffix != ".json" or head(path).lstrip()[:1] == "[")
+
+
+def read_table(path: Path) -> Table:
+    """Read a csv, tsv, jsonl or json file into memory.
+
+    Raises:
+        UserError: when there is no such file, it is empty, not UTF-8, or of another format.
+    """
+    table = stream_table(path)
+    return replace(table, rows=tuple(table.rows))
+
+
+def stream_table(path: Path) -> Table:
+    """``read_table``, but rows stay on disk and are read as they are needed."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path} is no table; give a file that ends in {', '.join(SUFFIXES)}")
+    _check_text(path)
+    return {".jsonl": _jsonl_table, ".json": _json_table}.get(path.suffix.lower(), _csv_table)(path)
+
+
+def _check_text(path: Path) -> None:
+    """Whether a file is UTF-8 and holds anything, a part of it at a time."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done, pending, empty = 0, 0, True
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(1 << 20):
+                empty = not decoder.decode(part).strip("\ufeff \t\r\n") and empty
+                done, pending = done + len(part), len(decoder.getstate()[0])
+            decoder.decode(b"", final=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; check the path") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {done - pending + error.start}); save it as UTF-8") from None
+    if empty:
+        raise UserError(f"{path} is empty; a table needs at least one row")
+
+
+def _jsonl_table(path: Path) -> Table:
+    return _of_objects(path, _OnDisk(path, _jsonl_rows))
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(filter(str.strip, file), 1):
+            try:
+                yield _object(path, number, parse(line))
+            except UserError as error:
+                yield BrokenRow(f"{path.name}, row {number}", f"is not JSON ({error}); mend the line")
+
+
+def _json_table(path: Path) -> Table:
+    rows = read_json(path)
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path} is no list of rows; write [{{column: value}}, ...]")
+    return _of_objects(path, tuple(_object(path, number, row) for number, row in enumerate(rows, 1)))
+
+
+def _object(path: Path, number: int, row: Any) -> Row:
+    return (
+        row if isinstance(row, dict) else BrokenRow(f"{path.name}, row {number}", "is not a JSON object; write {column: value}")
+    )
+
+
+def _of_objects(path: Path, rows: Iterable[Row]) -> Table:
+    if all(isinstance(row, BrokenRow) for row in rows):
+        raise UserError(f"{path}: no row is a JSON object; write {{column: value}}")
+    return Table(tuple(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)), rows, path)
+
+
+def _csv_table(path: Path) -> Table:
+    rows = _OnDisk(path, _csv_rows)
+    if not any(True for _ in rows):
+        raise UserError(f"{path} has a header and no rows")
+    return Table(_header(path, next(cells for cells, _, _ in _records(path) if cells)), rows, path)
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    """A row comes out when the next one begins: a quote left open shows at the end of the file only."""
+    columns: tuple[str, ...] = ()
+    row: Row | None = None
+    number, lines, last = 0, [""], 0  # of the last row: its number, its lines, and the number of the last of these
+    for cells, lines, last in _records(path):  # noqa: B007 - they are of use after the loop
+        if not columns:
+            columns = _header(path, cells)
+        elif cells:
+            if row is not None:
+                yield row
+            number += 1
+            row = _csv_row(f"{path.name}, row {number}", columns, cells)
+    if row is None:
+        return
+    if _quote_left_open(path, lines):
+        first = last - len(lines) + 1
+        reason = f"begins a quote on line {first} that never ends, and takes the file's last {len(lines)} lines with it"
+        row = BrokenRow(f"{path.name}, row {number}", f"{reason}; close the quote")
+    yield row
+
+
+def _csv_row(source: str, columns: Sequence[str], cells: Sequence[str]) -> Row:
+    if len(cells) == len(columns):
+        return dict(zip(columns, cells, strict=True))
+    return BrokenRow(source, f"has {len(cells)} cells, the header has {len(columns)}; quote cells that hold the separator")
+
+
+def _records(path: Path) -> Iterator[tuple[list[str], list[str], int]]:
+    """Cells, the lines they stand in, and the number of the last of these."""
+    csv.field_size_limit(2**31 - 1)  # a long cell breaks its own row, by ``check_length``
+    lines: list[str] = []
+
+    def watched(file: Iterable[str]) -> Iterator[str]:
+        for line in file:
+            lines.append(line)
+            yield line
+
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(watched(file), delimiter=_separator(path))
+        try:
+            for cells in reader:
+                yield cells, lines, reader.line_num
+                lines = []
+        except csv.Error as error:
+            raise UserError(f"{path}, line {reader.line_num}: {error}; mend the line") from None
+
+
+def _separator(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _quote_left_open(path: Path, lines: Sequence[str]) -> bool:
+    try:
+        return not list(csv.reader(lines, delimiter=_separator(path), strict=True))
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+
+
+def _header(path: Path, cells: Sequence[str]) -> tuple[str, ...]:
+    """Names of the columns; one without a name, as spreadsheets leave them, is called after its place."""
+    columns = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1))
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise UserError(f"{path} has {columns.count(twice[0])} columns named {twice[0]!r}; give each a name of its own")
+    return columns
+
+
+def check_name(path: Path) -> None:
+    """A table's format is told by its name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty."""
+    check_name(path)
+    rows = [row if isinstance(row, dict) else {} for row in table.rows]
+    with whole(path) as fresh, open(fresh, "w", encoding="utf-8", newline="") as file:
+        if path.suffix.lower() == ".json":
+            json.dump(rows, file, ensure_ascii=False, indent=1)
+        elif path.suffix.lower() == ".jsonl":
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        else:
+            writer = csv.DictWriter(file, table.columns, delimiter=_separator(path))
+            writer.writeheader()
+            writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -1,0 +1,180 @@
+"""``braid data check`` finds what was planted, and nothing in clean data."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageEnhance
+
+from braid.datasets import open_dataset
+from braid.datasets.checks import Defect, by_kind, check
+from braid.datasets.scenes import Scenes
+from conftest import Ran
+
+Braid = Callable[..., Ran]
+LEAK, TEXT_LEAK = "leak: a picture in two splits", "leak: a text in two splits"
+
+
+def scenes(folder: Path, number: int = 120) -> list[dict[str, Any]]:
+    """Rows of captioned scenes, drawn in three sizes into PNG and JPEG files of several qualities."""
+    rows = []
+    (folder / "images").mkdir(parents=True)
+    for k in range(number):
+        size = (64, 96, 128)[k % 3]
+        world = Scenes(size=size)
+        scene = world.scene("train", k)
+        name = f"images/{k}.{'png' if k % 2 else 'jpg'}"
+        Image.fromarray(scene.render(size)).save(folder / name, quality=60 + k % 40)
+        split = "test" if k % 10 == 9 else "val" if k % 10 == 8 else "train"
+        captions = scene.captions(world.rng("train", k, "captions"), 5)
+        rows.append({"id": f"scene {k}", "image": name, "captions": list(captions), "label": scene.label, "split": split})
+    return rows
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return folder / "data.jsonl"
+
+
+def found(path: Path, images: bool = True) -> dict[str, list[Defect]]:
+    return by_kind(check(open_dataset(path), images))
+
+
+def planted(folder: Path) -> list[dict[str, Any]]:
+    """A data set with twelve defects, one a row from 120 on (two are in rows before that, and one is in all of them)."""
+    rows = scenes(folder)
+    spare = iter(scenes(folder / "more", 140)[120:])
+
+    def add(image: Image.Image | bytes, name: str, split: str) -> dict[str, Any]:
+        row = next(spare)
+        path = folder / "images" / name
+        if isinstance(image, bytes):
+            path.write_bytes(image)
+        else:
+            image.save(path, **({"compress_level": 1} if name.endswith("png") else {"quality": 75}))
+        rows.append({**row, "id": name, "image": f"images/{name}", "split": split})
+        return rows[-1]
+
+    def scene(k: int) -> Image.Image:
+        with Image.open(folder / rows[k]["image"]) as image:
+            return image.convert("RGB")
+
+    jpeg = (folder / rows[0]["image"]).read_bytes()
+    add(jpeg[: len(jpeg) // 2], "cut.jpg", "train")
+    add((folder / rows[2]["image"]).read_bytes(), "same-bytes.jpg", "train")
+    add(scene(3), "same-pixels.png", "train")
+    add(scene(5).resize((110, 110)), "resized.jpg", "train")
+    width, height = scene(7).size
+    cropped = scene(7).crop((round(0.04 * width), 2, width - 1, round(0.97 * height)))
+    add(ImageEnhance.Brightness(cropped).enhance(1.15), "cropped.jpg", "train")
+    add((folder / rows[10]["image"]).read_bytes(), "leak.jpg", "test")
+    add(scene(11), "near-leak.jpg", "val")
+    rows[19]["captions"] = rows[12]["captions"]
+    rows.append({**next(spare), "id": "gone", "image": "images/gone.png"})
+    rows.append({**next(spare), "id": "empty", "image": rows[0]["image"], "captions": []})
+    rows[13]["captions"] = [*rows[13]["captions"][:4], "a red circle and " * 50]
+    return [{**row, "label": "star" if k % 20 == 0 else "circle"} for k, row in enumerate(rows)]
+
+
+def test_twelve_defects_are_planted_and_found_and_none_is_invented(tmp_path: Path) -> None:
+    defects = found(write(tmp_path, planted(tmp_path)))
+    assert {kind: [one.sources[0] if one.sources else "" for one in ones] for kind, ones in defects.items()} == {
+        "missing picture or text": ["data.jsonl, row 128", "data.jsonl, row 129"],
+        "unreadable picture": ["data.jsonl, row 121"],
+        "duplicate picture": ["data.jsonl, row 122", "data.jsonl, row 123"],
+        "near-duplicate picture": ["data.jsonl, row 124", "data.jsonl, row 125"],
+        LEAK: ["data.jsonl, row 126", "data.jsonl, row 127"],
+        TEXT_LEAK: ["data.jsonl, row 20"],
+        "length of a text": ["data.jsonl, row 14"],
+        "label skew": [""],
+    }
+    assert defects["duplicate picture"][0].what == "data.jsonl, row 122: same-bytes.jpg is the same as 2.jpg (data.jsonl, row 3)"
+    assert (
+        defects["near-duplicate picture"][1].what
+        == "data.jsonl, row 125: cropped.jpg is nearly the same as 7.png (data.jsonl, row 8)"
+    )
+    assert defects[TEXT_LEAK][0].what == "data.jsonl, row 20 (test) says the same as data.jsonl, row 13 (train)"
+    assert "200 words, where" in defects["length of a text"][0].what
+
+
+def test_a_clean_data_set_has_none(tmp_path: Path) -> None:
+    assert found(write(tmp_path, scenes(tmp_path))) == {}
+
+
+def test_fix_writes_a_clean_copy_beside_or_elsewhere(braid: Braid, tmp_path: Path) -> None:
+    path = write(tmp_path, planted(tmp_path))
+    before = path.read_bytes()
+    clean = tmp_path / "elsewhere" / "clean.csv"
+    ran = braid("data", "check", path, "--images", "--fix", clean, "--json", "--strict")
+    assert ran.code == 1
+    (shown,) = map(json.loads, ran.out.splitlines())
+    assert (shown["num_defects"], shown["num_rows"], shown["num_kept"]) == (12, 129, 121)
+    assert shown["left_out"] == {
+        LEAK: 2,
+        TEXT_LEAK: 1,
+        "unreadable picture": 1,
+        "duplicate picture": 2,
+        "missing picture or text": 2,
+    }
+    assert path.read_bytes() == before
+    with open(clean, newline="") as file:
+        assert next(csv.DictReader(file))["image"] == "../images/0.jpg"
+    assert set(found(clean)) == {"near-duplicate picture", "length of a text", "label skew"}
+
+
+def test_fix_never_writes_onto_what_it_reads(braid: Braid, photos: Path) -> None:
+    rows = [f"{k}.png,a shape,{'val' if k == 4 else 'train'}" for k in range(5)]
+    (photos / "data.csv").write_text("\n".join(["image,caption,split", *rows]) + "\n")
+    ran = braid("data", "check", photos / "data.csv", "--fix", photos / ".." / "photos" / "data.csv")
+    assert (ran.code, ran.err.endswith("data.csv is the table that is checked; give another file\n")) == (1, True)
+    ran = braid("data", "check", photos / "data.csv", "--fix", photos / "out.xls")
+    assert ran.err.endswith("a table is written as .csv, .tsv, .jsonl, .json; choose one of these endings\n")
+    ran = braid("data", "check", "scenes:captioning,train=4,val=2,test=1,compositional=1,size=32", "--fix", photos / "out.csv")
+    assert ran.err.endswith("is scenes (procedural); leave --fix out\n")
+    assert not (photos / "out.csv").exists()
+
+
+def changed(rows: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
+    if what == "ids":
+        rows[7]["id"] = rows[3]["id"]
+    elif what == "one caption":
+        rows = [{**row, "captions": ["a picture of some shapes"]} if k % 3 else row for k, row in enumerate(rows)]
+    elif what == "mixed labels":
+        rows[4]["label"] = 7
+    elif what == "no val":
+        rows = [row for row in rows if row["split"] != "val"]
+    elif what == "the same file":
+        rows[9]["image"] = rows[8]["image"]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "told"),
+    [
+        ("ids", "duplicate id", "'scene 3' is also the id of data.jsonl, row 4"),
+        ("one caption", "one caption for all", "20 of 30 rows say 'a picture of some shapes'"),
+        ("mixed labels", "labels of mixed type", "1 of 30 are numbers: 7"),
+        ("no val", "empty split", "val has no rows"),
+        ("the same file", LEAK, "data.jsonl, row 9: 8.jpg is in val and test"),
+    ],
+)
+def test_what_can_be_seen_without_opening_a_picture(what: str, kind: str, told: str, tmp_path: Path) -> None:
+    defects = found(write(tmp_path, changed(scenes(tmp_path, 30), what)), images=False)
+    assert {name: [one.what for one in ones] for name, ones in defects.items()} == {kind: [told]}
+
+
+def test_scenes_that_look_alike_are_no_copies() -> None:
+    dataset = open_dataset("scenes:captioning,train=400,val=100,test=1,compositional=1,size=48,objects=1")
+    pictures = [one for one in check(dataset, images=True) if "picture" in one.kind]
+    assert pictures == []
+
+
+def test_questions_about_one_picture_are_no_copies(tmp_path: Path) -> None:
+    dataset = open_dataset("scenes:vqa,train=60,val=20,test=1,compositional=1,size=32")
+    assert check(dataset, images=True) == []
+    moved = dataset.examples.assigned("val" if k % 2 else "train" for k in range(len(dataset.examples)))
+    assert {one.kind for one in check(replace(dataset, examples=moved))} == {LEAK}
