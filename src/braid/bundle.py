@@ -118,7 +118,11 @@ def read_bundle(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; a model is a folder with interface.json in it")
     interface: Interface = from_dict(Interface, _read_json(folder / "interface.json"), str(folder / "interface.json"))
-    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"))
+    text = _read_text(folder / "tokenizer.json")
+    try:
+        tokenizer = Tokenizer.from_json(text)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
     architecture = _read_json(folder / "model.json") if (folder / "model.json").exists() else None
     return Bundle(folder, interface, tokenizer, architecture)
 

@@ -49,7 +49,9 @@ class Tokenizer:
     def from_json(cls, text: str) -> "Tokenizer":
         try:
             bpe = BPE.from_str(text)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the Rust library is no Exception
             raise UserError(f"tokenizer.json cannot be read ({error}); copy the bundle again") from None
         return cls(bpe)
 
