@@ -65,6 +65,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
         ("no tokenizer", "tokenizer.json is missing; the folder is not a complete model"),
         ("interface is no JSON", "interface.json"),
         ("other format", "interface.json"),
+        ("tokenizer that panics", "tokenizer.json cannot be read (range end index "),
         ("other tokenizer", "the files are of different models"),
         ("other sizes", "the files are of different models"),
     ],
@@ -82,6 +83,10 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
     elif damage == "other format":
         changed = {**json.loads((model / "interface.json").read_text()), "format": 99}
         (model / "interface.json").write_text(json.dumps(changed))
+    elif damage == "tokenizer that panics":
+        changed = json.loads((model / "tokenizer.json").read_text())
+        changed["model"]["continuing_subword_prefix"] = "longer than many a token"
+        (model / "tokenizer.json").write_text(json.dumps(changed))
     elif damage == "other tokenizer":
         from braid.modalities import Tokenizer
 

@@ -126,7 +126,7 @@ def test_a_picture_that_is_missing_breaks_its_row_alone(kind: str, tmp_path: Pat
 
 
 def test_rows_are_packed_and_come_out_as_they_went_in() -> None:
-    held = [object(), b"bytes"]
+    held = [{"a": [1]}, b"bytes"]
     fields = [{"image": f"{k}.png", "captions": (f"caf\u00e9 {k}\nx", "\udce9"), "label": "", "n": k} for k in range(100)]
     fields += [{"image": held[k // 2 % 2], "text": "t"} for k in range(8)]
     examples = [Example(str(k), row, ("train", "val", "")[k % 3], f"row {k}") for k, row in enumerate(fields)]
