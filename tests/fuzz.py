@@ -59,7 +59,9 @@ class Watch:
             self.target.read(data)
         except UserError as error:
             end = ("refused", *_place(error))
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in Rust is no Exception
             end = ("failed", type(error).__name__, *_place(error))
             self._failed(" ".join(map(str, end)), data, traceback.format_exc())
         signal.setitimer(signal.ITIMER_PROF, 0)

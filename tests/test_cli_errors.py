@@ -65,6 +65,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
         ("no tokenizer", "tokenizer.json is missing; the folder is not a complete model"),
         ("interface is no JSON", "interface.json"),
         ("other format", "interface.json"),
+        ("tokenizer that panics", "tokenizer.json cannot be read (range end index "),
         ("other tokenizer", "the files are of different models"),
         ("other sizes", "the files are of different models"),
     ],
@@ -82,6 +83,10 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
     elif damage == "other format":
         changed = {**json.loads((model / "interface.json").read_text()), "format": 99}
         (model / "interface.json").write_text(json.dumps(changed))
+    elif damage == "tokenizer that panics":
+        changed = json.loads((model / "tokenizer.json").read_text())
+        changed["model"]["continuing_subword_prefix"] = "longer than many a token"
+        (model / "tokenizer.json").write_text(json.dumps(changed))
     elif damage == "other tokenizer":
         from braid.modalities import Tokenizer
 
@@ -160,10 +165,10 @@ def test_training_says_what_is_missing(braid: Braid, photos: Path, tmp_path: Pat
     assert "bad.yaml is not YAML" in one_line(braid("train", tmp_path / "bad.yaml"))
     bomb = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else 'x'] * 9)}]\n" for k in range(12))
     for text, told in (
-        (bomb, "is not YAML: more than 100,000 values; write out fewer aliases"),
-        ("a: &a [*a]", "is not YAML: more than 100,000 values"),
-        ("a: " + "[" * 5000, "is not YAML: nested too deeply"),
-        ("a: 2020-13-45", "is not YAML: month must be in 1..12"),
+        (bomb, "bad.yaml holds more than 100,000 values; write out fewer aliases"),
+        ("a: &a [*a]", "bad.yaml refers to itself; write every setting out"),
+        ("a: " + "[" * 5000, "bad.yaml is nested too deeply; write a run as in the README"),
+        ("a: 2020-13-45", "bad.yaml is not YAML, month must be in 1..12"),
         ("task: {kind: []}\ndata: {path: x}\nmodel: tiny", "task.kind is []; choose from captioning"),
     ):
         (tmp_path / "bad.yaml").write_text(text)
@@ -188,7 +193,7 @@ def test_scores(braid: Braid, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"1": [3]}')
     assert "the references of '1' are [3], not a list of texts" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text("[" * 100_000)
-    assert "r.json, line 1, is not JSON (nested too deeply)" in one_line(braid(*arguments, tmp_path / "r.json"))
+    assert "r.json is nested too deeply; write {id: [texts]}" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text("{")
     assert "r.json, line 1, is not JSON" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text('{"1": ["a dog"]}')

@@ -167,6 +167,14 @@ def test_what_can_be_seen_without_opening_a_picture(what: str, kind: str, told: 
     assert {name: [one.what for one in ones] for name, ones in defects.items()} == {kind: [told]}
 
 
+def test_a_name_that_no_terminal_can_print_is_escaped(braid: Braid, tmp_path: Path) -> None:
+    row = '{"images": [{"id": 1, "file_name": "\\ud800.png"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}'
+    (tmp_path / "captions.json").write_text(row)
+    for arguments in ([], ["--json"]):
+        ran = braid("data", "check", tmp_path / "captions.json", *arguments)
+        assert (ran.code, "\\ud800.png" in ran.out) == (0, True)
+
+
 def test_scenes_that_look_alike_are_no_copies() -> None:
     dataset = open_dataset("scenes:captioning,train=400,val=100,test=1,compositional=1,size=48,objects=1")
     pictures = [one for one in check(dataset, images=True) if "picture" in one.kind]

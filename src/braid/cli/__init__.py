@@ -1,6 +1,7 @@
 """The command ``braid``: its verbs, and how every failure ends in one clear line."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -65,6 +66,9 @@ def main() -> None:
 
     Exit codes: 0 done; 1 something the user can mend, told in one line on stderr; 2 wrong usage; 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold what no terminal can print
     try:
         app(prog_name="braid")
     except UserError as error:

@@ -161,7 +161,12 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         note("\nno defects")
         return
     table = [[kind, f"{len(found):,}", _first(found), ADVICE[kind]] for kind, found in by_kind(defects).items()]
-    print_table(f"\n{len(defects):,} defects", ["defect", "count", "the first", "what to do"], table, ["count"])
+    print_table(
+        f"\n{len(defects):,} defect{'s' if len(defects) > 1 else ''}",
+        ["defect", "count", "the first", "what to do"],
+        table,
+        ["count"],
+    )
     if any(len(found) > SHOWN for found in by_kind(defects).values()):
         note("--json lists them all")
 

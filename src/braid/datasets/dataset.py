@@ -45,7 +45,7 @@ class Rows(Sequence[Example]):
 
     As objects, a hundred thousand rows take hundreds of megabytes, and as much again in every worker process: looking at an
     object writes its reference count, which copies the page of memory it lies on. So the text lies in compressed blocks, and
-    only what is no text (a picture in memory) stays an object.
+    only what is no text (a picture in memory) stays an object. Several texts come back as a tuple.
     """
 
     def __init__(self, examples: Iterable[Example] = ()) -> None:
@@ -66,7 +66,8 @@ class Rows(Sequence[Example]):
         write = json.JSONEncoder(default=keep, check_circular=False).encode
         lines: list[str] = []
         for example in examples:
-            lines.append(write([example.id, dict(example.fields), example.source]))
+            fields = {role: keep(value) if isinstance(value, dict) else value for role, value in example.fields.items()}
+            lines.append(write([example.id, fields, example.source]))
             codes.append(known.setdefault(example.split, len(known)))
             if len(lines) == BLOCK:
                 self._pack(lines)

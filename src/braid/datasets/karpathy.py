@@ -62,7 +62,9 @@ def _name(row: dict[str, Any]) -> str:
     return f"{row['filepath']}/{name}" if row.get("filepath") else name
 
 
-def _example(row: dict[str, Any], source: str, locate: PictureFinder) -> Example:
+def _example(row: Any, source: str, locate: PictureFinder) -> Example:
+    if not isinstance(row, dict):
+        raise UserError("is not a JSON object; an image has filename, split and sentences (raw)")
     try:
         name, split = str(row["filename"]), str(row.get("split", ""))
         sentences = [sentence["raw"] for sentence in row["sentences"]]
