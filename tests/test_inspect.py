@@ -55,7 +55,7 @@ def test_every_variant_can_be_drawn(name: str, tmp_path: Path) -> None:
         {},
     )
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    write_bundle(tmp_path / "model", interface, variants.tokenizer(), to_dict(config), weights)
+    write_bundle(tmp_path / "model", interface, {"tokenizer": variants.tokenizer()}, to_dict(config), weights)
     found = describe(tmp_path / "model")
     assert found.parameters == sum(int(np.prod(value.shape)) for value in model.state_dict().values())
     for part in found.parts:

@@ -63,7 +63,7 @@ def make_home(home: Path) -> None:
     model = tiny().build({k: v.build(tokenizer) for k, v in inputs.items()}, {k: v.build(tokenizer) for k, v in outputs.items()})
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     interface = Interface(inputs, outputs, {"captioning": to_dict(Captioning())})  # type: ignore[arg-type]
-    write_bundle(home / "model", interface, tokenizer, to_dict(tiny()), weights)
+    write_bundle(home / "model", interface, {"tokenizer": tokenizer}, to_dict(tiny()), weights)
 
 
 def command(*arguments: object) -> str:
