@@ -143,7 +143,8 @@ def fuzz_guided(atheris: Any, watch: Watch, seconds: float, seed: int) -> None:
             watch.write()
             os._exit(0)
 
-    options = [f"-seed={seed + 1}", "-max_len=20000", "-timeout=0", "-rss_limit_mb=0", "-verbosity=0"]
+    # Watch looks after time and memory; a time limit of 0 would end the process at libFuzzer's first look at the clock.
+    options = [f"-seed={seed + 1}", "-max_len=20000", "-timeout=100000", "-rss_limit_mb=0", "-verbosity=0"]
     options.append(f"-artifact_prefix={watch.stem}-libfuzzer-")
     atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=change)
     atheris.Fuzz()

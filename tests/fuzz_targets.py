@@ -309,7 +309,8 @@ def _bundle(file: str) -> Target:
     )
     tokenizer = Tokenizer.train(["a dog runs", "two dogs run"] * 4, vocab_size=280)
     weights = {"a.weight": np.ones((2, 3), np.float32), "b.bias": np.zeros(4, np.float16), "c": np.array(1.0, np.float32)}
-    write_bundle(folder, interface, tokenizer, {"width": 8, "encoders": {"image": {"kind": "vit"}}}, weights)
+    architecture = {"encoders": {"image": {"kind": "vit"}}, "fusion": {"kind": "concat"}, "decoders": {"text": {"kind": "gru"}}}
+    write_bundle(folder, interface, {"tokenizer": tokenizer}, architecture, weights)
 
     whole = (folder / file).read_bytes()
 

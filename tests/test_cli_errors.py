@@ -165,10 +165,10 @@ def test_training_says_what_is_missing(braid: Braid, photos: Path, tmp_path: Pat
     assert "bad.yaml is not YAML" in one_line(braid("train", tmp_path / "bad.yaml"))
     bomb = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else 'x'] * 9)}]\n" for k in range(12))
     for text, told in (
-        (bomb, "is not YAML: more than 100,000 values; write out fewer aliases"),
-        ("a: &a [*a]", "is not YAML: more than 100,000 values"),
-        ("a: " + "[" * 5000, "is not YAML: nested too deeply"),
-        ("a: 2020-13-45", "is not YAML: month must be in 1..12"),
+        (bomb, "bad.yaml holds more than 100,000 values; write out fewer aliases"),
+        ("a: &a [*a]", "bad.yaml refers to itself; write every setting out"),
+        ("a: " + "[" * 5000, "bad.yaml is nested too deeply; write a run as in the README"),
+        ("a: 2020-13-45", "bad.yaml is not YAML, month must be in 1..12"),
         ("task: {kind: []}\ndata: {path: x}\nmodel: tiny", "task.kind is []; choose from captioning"),
     ):
         (tmp_path / "bad.yaml").write_text(text)
@@ -193,7 +193,7 @@ def test_scores(braid: Braid, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"1": [3]}')
     assert "the references of '1' are [3], not a list of texts" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text("[" * 100_000)
-    assert "r.json, line 1, is not JSON (nested too deeply)" in one_line(braid(*arguments, tmp_path / "r.json"))
+    assert "r.json is nested too deeply; write {id: [texts]}" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text("{")
     assert "r.json, line 1, is not JSON" in one_line(braid(*arguments, tmp_path / "r.json"))
     (tmp_path / "r.json").write_text('{"1": ["a dog"]}')

@@ -161,12 +161,8 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         note("\nno defects")
         return
     table = [[kind, f"{len(found):,}", _first(found), ADVICE[kind]] for kind, found in by_kind(defects).items()]
-    print_table(
-        f"\n{len(defects):,} defect{'s' if len(defects) > 1 else ''}",
-        ["defect", "count", "the first", "what to do"],
-        table,
-        ["count"],
-    )
+    title = f"\n{len(defects):,} defect{'s' if len(defects) > 1 else ''}"
+    print_table(title, ["defect", "count", "the first", "what to do"], table, ["count"])
     if any(len(found) > SHOWN for found in by_kind(defects).values()):
         note("--json lists them all")
 

@@ -10,7 +10,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from braid.bundle import WEIGHTS, DataCard, bundle_folder, find_bundle, read_bundle
-from braid.config import to_dict
+from braid.config import parse_yaml, to_dict
 from braid.errors import UserError
 
 RUN = "run.yaml"
@@ -100,10 +100,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / RUN
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = parse_yaml(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is no run: it has no {RUN}; give the --output folder of braid train") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); copy it again") from None
     if not isinstance(settings, dict) or not all(isinstance(settings.get(key), dict) for key in ("task", "data", "model")):
         raise UserError(f"{path} is not a run; it needs the sections task, data and model")

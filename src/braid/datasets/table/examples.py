@@ -189,9 +189,8 @@ def _text(value: Any, column: str) -> str:
 
 def _named_apart(rows: Rows, folder: Path) -> Rows:
     """Pictures of the same name in several folders are called by their paths."""
-    names = np.fromiter((hash(row.id) for row in rows), np.int64, len(rows))
-    pictures = np.fromiter((hash(row.fields["image"]) for row in rows), np.int64, len(rows))
-    found, times = np.unique(np.unique(np.stack([names, pictures]), axis=1)[0], return_counts=True)
+    pairs = np.fromiter(((hash(row.id), hash(row.fields["image"])) for row in rows), np.dtype((np.int64, 2)), len(rows))
+    found, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
     shared = set(found[times > 1].tolist())
     if not shared:
         return rows
