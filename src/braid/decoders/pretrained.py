@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from braid import hub
@@ -159,8 +159,8 @@ class PretrainedTextDecoder(nn.Module):
     ) -> tuple[Float[Tensor, "batch group length vocab"], State]:
         """Read ``tokens`` after those that are in the cache."""
         batch, group, length = tokens.shape
-        mask = state["memory.mask"].repeat_interleave(group, 0)
-        memory = [state[f"memory.{part}"].repeat_interleave(group, 0) for part in ("keys", "values")]
+        mask = _per_beam(state["memory.mask"], group)
+        memory = [_per_beam(state[f"memory.{part}"], group) for part in ("keys", "values")]
         past = [state[f"cache.{part}"].flatten(0, 1) for part in ("keys", "values")]
         read, positions = past[0].shape[3], mask.shape[1]
         given: dict[str, Tensor] = {"input_ids": tokens.flatten(0, 1)}
@@ -185,6 +185,11 @@ class PretrainedTextDecoder(nn.Module):
         taken = {name: value for name, value in given.items() if name in self._takes}
         found = self.network(**taken, past_key_values=cache, use_cache=True)
         return found.logits[..., : self.modality.vocab_size], found.past_key_values
+
+
+def _per_beam(memory: Shaped[Tensor, "batch ..."], group: int) -> Shaped[Tensor, "rows ..."]:
+    """What a row has once, for each of its beams: the network knows no groups (the exporter's repeat_interleave is wrong)."""
+    return memory.unsqueeze(1).expand(-1, group, *memory.shape[1:]).flatten(0, 1)
 
 
 def _cache(*parts: Sequence[Float[Tensor, "rows depth heads _ head_width"]]) -> Any:
