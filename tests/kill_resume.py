@@ -96,7 +96,7 @@ def last(folder: Path) -> dict[str, Any]:
 
 def log(folder: Path) -> list[dict[str, Any]]:
     """Every record, without what a clock measured."""
-    clocks = ("samples_per_second", "seconds_left")
+    clocks = ("seconds", "samples_per_second", "seconds_left")
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [{name: value for name, value in record.items() if name not in clocks} for record in records]
 

@@ -147,12 +147,15 @@ def test_rows_are_packed_and_come_out_as_they_went_in() -> None:
     assert list(Rows()) == []
 
 
+ROWS = 4_000
+
+
 def test_rows_take_little_memory(tmp_path: Path) -> None:
     text = "A black dog and a spotted dog are playing with each other on the road near number"
-    lines = (json.dumps({"image": f"pictures/{k}.png", "captions": [f"{text} {k}", f"{text} {k + 1}"]}) for k in range(20_000))
+    lines = (json.dumps({"image": f"pictures/{k}.png", "captions": [f"{text} {k}", f"{text} {k + 1}"]}) for k in range(ROWS))
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     (tmp_path / "pictures").mkdir()
-    for k in range(20_000):
+    for k in range(ROWS):
         (tmp_path / "pictures" / f"{k}.png").touch()
     open_dataset(tmp_path / "data.jsonl")  # what is made once in a process does not count
     tracemalloc.start()
@@ -161,9 +164,9 @@ def test_rows_take_little_memory(tmp_path: Path) -> None:
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(dataset.examples) == 20_000
-    assert held < 20_000 * 250  # bytes a row; as objects they take over 1,500
-    assert peak < 20_000 * 500
+    assert len(dataset.examples) == ROWS
+    assert held < ROWS * 250  # bytes a row; as objects they take over 1,500
+    assert peak < ROWS * 500
 
 
 def test_lines_of_text(tmp_path: Path) -> None:

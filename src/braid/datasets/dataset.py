@@ -189,18 +189,18 @@ def _place(example: Example) -> int:
     return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % 10_000  # a file's name may be no UTF-8
 
 
-def file_finder() -> Callable[[Path], bool]:
+def file_finder() -> Callable[[str | Path], bool]:
     """Whether a file exists, from one listing of each folder instead of one look-up a file."""
     listed: dict[str, set[str]] = {}
 
-    def exists(path: Path) -> bool:
-        parent = os.path.dirname(path)
+    def exists(path: str | Path) -> bool:
+        parent, name = os.path.split(path)
         if parent not in listed:
             try:
                 listed[parent] = set(os.listdir(parent or "."))
             except (OSError, ValueError):  # a folder whose name no file system takes
                 listed[parent] = set()
-        return path.name in listed[parent]
+        return name in listed[parent]
 
     return exists
 

@@ -140,7 +140,7 @@ def _example(
     source: str,
     number: str,
     folder: Path,
-    exists: Callable[[Path], bool],
+    exists: Callable[[str | Path], bool],
 ) -> Example:
     fields: dict[str, Any] = {}
     for role, names in roles.items():
@@ -151,14 +151,14 @@ def _example(
         elif role not in ("id", "split"):
             fields[role] = _text(row.get(names[0]), names[0])
     if "image" in fields:
-        fields["image"] = str(folder / fields["image"])
-        if not exists(Path(fields["image"])):
+        fields["image"] = os.path.join(folder, fields["image"])  # a Path would leave every name in the interpreter's table
+        if not exists(fields["image"]):
             raise Missing(f"{fields['image']} does not exist; check column {roles['image'][0]!r}")
     split, named = (
         _text(row[roles[role][0]], roles[role][0]) if role in roles and row.get(roles[role][0]) not in (None, "") else ""
         for role in ("split", "id")
     )
-    identity = named or (Path(fields["image"]).name if "image" in fields and "question" not in fields else number)
+    identity = named or (os.path.basename(fields["image"]) if "image" in fields and "question" not in fields else number)
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
 
 
