@@ -26,6 +26,10 @@ SAMPLES = {
     "coffee.png": "Pikolo Espresso Bar by Rachel Michetti, CC0",
     "rocket.jpg": "DSCOVR on Falcon 9, SpaceX, public domain",
 }
+SURE = {
+    False: "the mean probability of the words that the model chose",
+    True: "the chance that a caption is better than half of this model's captions of photos like those it was trained on",
+}
 THUMBNAIL = 640  # pixels, the longer side
 
 
@@ -64,7 +68,8 @@ def demo(
     started = time.perf_counter()
     pictures = [_captioned(loaded, path, credit) for path, credit in progress(paths.items(), "describing", len(paths))]
     seconds = (time.perf_counter() - started) / len(pictures)
-    write_whole(output, _page(pictures, loaded.bundle.interface.card, model, loading, seconds))
+    calibrated = loaded.bundle.interface.tasks["captioning"].get("calibration") is not None
+    write_whole(output, _page(pictures, loaded.bundle.interface.card, model, calibrated, loading, seconds))
     if json:
         shown = [{"id": str(p.path), "text": p.text, "confidence": round(p.confidence, 4), "error": p.error} for p in pictures]
         print_json({"page": str(output), "seconds_a_picture": round(seconds, 4), "pictures": shown})
@@ -98,7 +103,7 @@ def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Picture:
     return Picture(path, credit, prediction.text or "", prediction.confidence)
 
 
-def _page(pictures: list[Picture], card: "DataCard", model: str, loading: float, seconds: float) -> str:
+def _page(pictures: list[Picture], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:
     about = " ".join(part for part in (card.description, card.terms) if part)
     scores = ", ".join(f"{name} {value:.1f}" for name, value in card.scores.items())
     return Template(Path(__file__).with_name("demo.html").read_text(encoding="utf-8")).substitute(
@@ -108,6 +113,7 @@ def _page(pictures: list[Picture], card: "DataCard", model: str, loading: float,
         count=len(pictures),
         loading=f"{loading:.1f}",
         seconds=f"{seconds:.2f}",
+        sure=SURE[calibrated],
         cards="\n".join(_card(picture) for picture in pictures),
     )
 
