@@ -165,6 +165,9 @@ def test_overfitting_is_told_by_the_courses_of_both_losses() -> None:
     assert told(logged(falls, [3.0, 2.0, 1.0]))["Does not overfit"] == (True, "val loss ends at 1.900; its lowest is 1.900")
     assert told(logged(rises, [3.0, 2.0, 2.2]))["Does not overfit"][0] is True  # both rise: not that
     assert told(logged(rises[:2], [3.0, 2.0]))["Does not overfit"][0] is None
+    rewarded = logged(rises, [3.0, 2.0, 1.0])
+    rewarded.settings["objective"] = {"kind": "self_critical"}
+    assert told(rewarded)["Does not overfit"][0] is None
 
 
 def test_the_same_answer_and_an_ignored_input_are_told_in_training_s_words() -> None:

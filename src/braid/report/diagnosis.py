@@ -47,6 +47,8 @@ def _reliance(run: LoggedRun) -> list[Finding]:
 def _overfitting(run: LoggedRun) -> Finding:
     """Val loss rises while train loss falls; their levels do not compare (dropout, smoothing, augmentation), their courses do."""
     title = "Does not overfit"
+    if run.settings.get("objective", {}).get("kind", "likelihood") != "likelihood":
+        return Finding(title, "the loss of a reward says nothing of it; judge by the task's own figures on val", None)
     if len(run.epochs) < 3:
         return Finding(title, "fewer than three epochs are too few to tell", None)
     lowest, last = min(run.epochs, key=lambda record: record["val_loss"]), run.epochs[-1]
