@@ -21,6 +21,7 @@ VERBS = [
     "demo",
     "train",
     "calibrate",
+    "average",
     "export",
     "evaluate",
     "inspect",

@@ -11,7 +11,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from braid.encoders import EncoderConfig, MobileNetEncoderConfig, ResNetEncoderConfig, ViTEncoderConfig, load_weights
+from braid.encoders import (
+    EfficientNetEncoderConfig,
+    EncoderConfig,
+    MobileNetEncoderConfig,
+    ResNetEncoderConfig,
+    ViTEncoderConfig,
+    load_weights,
+)
 from braid.errors import UserError
 from braid.modalities import ImageModality, ImageModalityConfig
 from braid.records import Padded
@@ -39,10 +46,13 @@ def encoded(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         (ResNetEncoderConfig(depth=34), 21_284_672),
         (ResNetEncoderConfig(depth=50), 23_508_032),
         (MobileNetEncoderConfig(), 2_223_872),
+        (EfficientNetEncoderConfig(variant="lite0"), 3_371_008),
+        (EfficientNetEncoderConfig(variant="lite2"), 4_811_072),
+        (EfficientNetEncoderConfig(variant="lite4"), 11_725_568),
     ],
-    ids=["resnet18", "resnet34", "resnet50", "mobilenetv2"],
+    ids=["resnet18", "resnet34", "resnet50", "mobilenetv2", "lite0", "lite2", "lite4"],
 )
-def test_as_many_parameters_as_torchvision_s_without_the_head(config: EncoderConfig, parameters: int) -> None:
+def test_as_many_parameters_as_the_published_without_the_head(config: EncoderConfig, parameters: int) -> None:
     assert sum(p.numel() for p in built(config).parameters()) == parameters
 
 
@@ -115,6 +125,51 @@ def test_folding_batch_norm_changes_nothing() -> None:
     folded.load_state_dict(made)
     pixels = torch.randn(2, 3, 64, 64)
     assert torch.allclose(encoded(plain, pixels), encoded(folded, pixels), atol=1e-4)
+
+
+def test_an_efficientnet_file_with_its_norms_apart_is_folded_as_it_is_read(tmp_path: Path) -> None:
+    """The published torch files' names: _conv_stem, _blocks.N._expand_conv, _conv_head, _fc."""
+    plain, folded = (built(EfficientNetEncoderConfig(folded=folded)) for folded in (False, True))
+    for norm in (module for module in plain.modules() if isinstance(module, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.running_mean, -0.2, 0.2)
+        nn.init.uniform_(norm.running_var, 0.5, 1.5)
+    file = {_published(name, plain): value for name, value in plain.state_dict().items()}
+    assert {"_conv_stem.weight", "_blocks.0._bn2.bias", "_blocks.15._expand_conv.weight", "_bn1.running_var"} <= set(file)
+    torch.save({**file, "_fc.weight": torch.zeros(1000, 1280), "_fc.bias": torch.zeros(1000)}, tmp_path / "w.pth")
+    pixels = torch.randn(2, 3, 64, 64)
+    load_weights(folded, tmp_path / "w.pth")
+    assert torch.allclose(encoded(plain, pixels), encoded(folded, pixels), rtol=1e-3, atol=1e-3)
+    wanted = encoded(plain, pixels)
+    for parameter in plain.parameters():
+        nn.init.zeros_(parameter)
+    load_weights(plain, tmp_path / "w.pth")
+    assert torch.equal(encoded(plain, pixels), wanted)
+
+
+def _published(name: str, encoder: nn.Module) -> str:
+    _, number, *inside, field = name.split(".")
+    last = len(encoder.features) - 1  # type: ignore[arg-type]
+    if int(number) in (0, last):
+        names = ("_conv_stem", "_bn0") if number == "0" else ("_conv_head", "_bn1")
+        return f"{names[int(inside[0])]}.{field}"
+    parts = ["_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"][2 if number == "1" else 0 :]
+    places = {f"{place // 2}.{place % 2}": part for place, part in enumerate(parts[:-2])}
+    places |= {str(len(parts) // 2 - 1): parts[-2], str(len(parts) // 2): parts[-1]}
+    return f"_blocks.{int(number) - 1}.{places['.'.join(inside[1:])]}.{field}"
+
+
+def test_a_large_depthwise_kernel_is_worked_out_in_float32_under_autocast() -> None:
+    """Its gradient in bfloat16 takes a CPU many times as long."""
+    encoder = EfficientNetEncoderConfig().build(MODALITY)
+    kernels: dict[int, set[torch.dtype]] = {}
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda module, _, out: kernels.setdefault(module.kernel_size[0], set()).add(out.dtype)  # type: ignore[attr-defined]
+            )
+    with torch.autocast("cpu", torch.bfloat16):
+        encoded(encoder, torch.zeros(1, 3, 64, 64))
+    assert kernels == {1: {torch.bfloat16}, 3: {torch.bfloat16}, 5: {torch.float32}}
 
 
 @pytest.mark.parametrize(

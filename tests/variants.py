@@ -15,6 +15,7 @@ from braid.config import kinds
 from braid.datasets.scenes import scene_examples
 from braid.decoders import DecoderConfig, PretrainedTextDecoderConfig, RecurrentTextDecoderConfig
 from braid.encoders import (
+    EfficientNetEncoderConfig,
     EncoderConfig,
     MobileNetEncoderConfig,
     PretrainedImageEncoderConfig,
@@ -66,6 +67,8 @@ GPT2 = {
 }
 
 ENCODERS: dict[str, EncoderConfig] = {
+    "efficientnet": EfficientNetEncoderConfig(),
+    "efficientnet folded": EfficientNetEncoderConfig(variant="lite1", padding="torch", folded=True),
     "mobilenet": MobileNetEncoderConfig(width_multiplier=0.25),
     "mobilenet folded": MobileNetEncoderConfig(width_multiplier=0.25, padding="tensorflow", folded=True),
     "mobilenet scales": MobileNetEncoderConfig(width_multiplier=0.25, scales=(1.0, 2.0)),

@@ -7,7 +7,7 @@ part that reads or writes text). Never pickle; every JSON file of Braid's own ca
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -164,6 +164,39 @@ def write_bundle(
             (fresh / f"{name}.json").write_text(tokenizers[name].to_json(), encoding="utf-8")
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
+
+
+def average(bundles: Sequence[Bundle], folder: Path, half: bool = False) -> None:
+    """Write the model whose every parameter is the mean of the bundles' (arXiv:1803.05407, arXiv:2203.05482).
+
+    Its interface is the first's, without what was measured on other weights: scores and calibration.
+
+    Raises:
+        UserError: naming the bundle that differs from the first in architecture, tokenizer or preprocessing.
+    """
+    if len(bundles) < 2:
+        raise UserError("a mean needs two models or more; give their folders")
+    first, total = bundles[0], bundles[0].weights()
+    for bundle in bundles[1:]:
+        if what := _difference(first, bundle):
+            raise UserError(f"{bundle.folder} differs from {first.folder} in its {what}; models to average must agree in it")
+        total = {name: total[name] + value for name, value in bundle.weights().items()}
+    weights = {name: (value / len(bundles)).astype(value.dtype) for name, value in total.items()}
+    tasks = {name: {k: v for k, v in task.items() if k != "calibration"} for name, task in first.interface.tasks.items()}
+    card = replace(first.interface.card, scores={}, scored_on="")
+    interface = replace(first.interface, tasks=tasks, card=card)
+    assert first.architecture is not None  # _difference saw to it
+    write_bundle(folder, interface, first.tokenizers, first.architecture, weights, half)
+
+
+def _difference(first: Bundle, other: Bundle) -> str:
+    """In what two models cannot be averaged; nothing if they can."""
+    if first.architecture is None or first.architecture != other.architecture:
+        return "architecture (model.json)"
+    if any(text.to_json() != other.tokenizers[name].to_json() for name, text in first.tokenizers.items()):
+        return "tokenizer"
+    sides = [(bundle.interface.inputs, bundle.interface.outputs) for bundle in (first, other)]
+    return "" if sides[0] == sides[1] else "inputs or outputs (interface.json)"
 
 
 def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:

@@ -1,5 +1,6 @@
 """Padded -> Features, one file a kind; ``weights.py`` fills them from standard files."""
 
+from braid.encoders.efficientnet import EfficientNetEncoder, EfficientNetEncoderConfig
 from braid.encoders.mobilenet import MobileNetEncoder, MobileNetEncoderConfig
 from braid.encoders.pretrained import (
     PretrainedImageEncoder,
@@ -14,7 +15,8 @@ from braid.encoders.vit import ViTEncoder, ViTEncoderConfig
 from braid.encoders.weights import load_weights
 
 EncoderConfig = (
-    MobileNetEncoderConfig
+    EfficientNetEncoderConfig
+    | MobileNetEncoderConfig
     | PretrainedImageEncoderConfig
     | PretrainedTextEncoderConfig
     | RecurrentTextEncoderConfig
@@ -24,6 +26,8 @@ EncoderConfig = (
 )
 
 __all__ = [
+    "EfficientNetEncoder",
+    "EfficientNetEncoderConfig",
     "EncoderConfig",
     "MobileNetEncoder",
     "MobileNetEncoderConfig",

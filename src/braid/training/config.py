@@ -119,6 +119,7 @@ class RunConfig:
     input_dropout: dict[str, float] = field(default_factory=dict)  # chance that a row loses this input
     ema: float = 0.0  # decay of the weights' moving average; 0 keeps none
     checkpoint_steps: int = 100
+    keep: int = 0  # models of the last so many epochs, as epoch-1/, epoch-2/, ..., for braid average
     half: bool = False  # save bundles in float16
     strict: bool = False
     sinks: tuple[SinkConfig, ...] = ()  # who else is told what log.jsonl says
@@ -126,7 +127,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
-        within(self, 0, math.inf, "workers", "seed")
+        within(self, 0, math.inf, "workers", "seed", "keep")
         within(self, 0, 1, "ema")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)

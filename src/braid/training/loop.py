@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -236,9 +237,12 @@ def _end_epoch(run: Run, followers: Followers) -> None:
         better = position.best is None or (figure > position.best if config.task.better == "higher" else figure < position.best)
         if better:
             position.best, position.best_epoch = figure, position.epoch
-        for name in ["last", *(["best"] if better else [])]:
+        kept = [f"epoch-{position.epoch + 1}"] if config.keep else []
+        for name in ["last", *(["best"] if better else []), *kept]:
             _save_bundle(run, run.folder / name, record)
     position.epoch, position.batch = position.epoch + 1, 0
+    if config.keep:
+        shutil.rmtree(run.folder / f"epoch-{position.epoch - config.keep}", ignore_errors=True)
     waited = position.epoch - 1 - position.best_epoch
     position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
     _write_log(run, {**record, **told})  # before the checkpoint: a run killed in between evaluates again

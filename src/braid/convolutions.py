@@ -1,0 +1,146 @@
+"""Networks of inverted residuals (MobileNetV2, EfficientNet-Lite): convolutions, blocks, and the whole as an image encoder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braid.errors import UserError
+from braid.layers import end_to_end_grids, grid_features
+from braid.records import Features, Padded
+
+Padding = Literal["torch", "tensorflow"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """``padding``: torch pads both sides alike, tensorflow (SAME) the right and bottom first. ``folded``: batch norm is part
+    of the convolutions' weights and biases. ``epsilon``: batch norm's."""
+
+    padding: Padding = "torch"
+    folded: bool = False
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``blocks`` inverted residuals of one size; the first has the stride."""
+
+    expansion: int
+    channels: int
+    blocks: int
+    stride: int
+    kernel: int = 3
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that keeps size / stride, padded as torch or as TensorFlow does."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, groups: int, style: Style) -> None:
+        self.same = style.padding == "tensorflow" and kernel > 1
+        padding = 0 if self.same else (kernel - 1) // 2
+        super().__init__(channels, out, kernel, stride, padding, groups=groups, bias=style.folded)
+
+    def forward(self, input: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n out rows columns"]:
+        if self.same:
+            input = F.pad(input, (*self._sides(input.shape[3]), *self._sides(input.shape[2])))
+        if self.groups > 1 and self.kernel_size[0] > 3 and torch.is_autocast_enabled(input.device.type):
+            # In bfloat16 a CPU takes 4 to 90 times as long over the gradient of a large depthwise kernel.
+            with torch.autocast(input.device.type, enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+    def _sides(self, size: int) -> tuple[int, int]:
+        """Pixels before and after, so that the output has ceil(size / stride): the odd one comes after."""
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return total // 2, total - total // 2
+
+
+def _norm(channels: int, style: Style) -> nn.Module:
+    return nn.Identity() if style.folded else nn.BatchNorm2d(channels, style.epsilon)
+
+
+class ConvolutionBlock(nn.Sequential):
+    """Convolution, batch norm, ReLU6."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, groups: int, style: Style) -> None:
+        super().__init__(Convolution(channels, out, kernel, stride, groups, style), _norm(out, style), nn.ReLU6())
+
+
+class InvertedResidual(nn.Module):
+    """Widen by 1x1, filter each channel, narrow by 1x1; added to the input where the shape stays (arXiv:1801.04381)."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int, style: Style) -> None:
+        super().__init__()
+        inner = channels * expansion
+        widen = [ConvolutionBlock(channels, inner, 1, 1, 1, style)] if expansion > 1 else []
+        depthwise = ConvolutionBlock(inner, inner, kernel, stride, inner, style)
+        self.conv = nn.Sequential(*widen, depthwise, Convolution(inner, out, 1, 1, 1, style), _norm(out, style))
+        self.residual = stride == 1 and channels == out
+
+    def forward(self, input: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n out rows columns"]:
+        return input + self.conv(input) if self.residual else self.conv(input)
+
+
+class InvertedResidualEncoder(nn.Module):
+    """Pixels [n, 3, size, size] -> one feature vector a cell of 32 x 32 pixels, at each scale."""
+
+    def __init__(self, stem: int, stages: Sequence[Stage], head: int, style: Style, scales: Sequence[float]) -> None:
+        super().__init__()
+        self.style, self.scales, self.width = style, scales, head
+        blocks: list[nn.Module] = [ConvolutionBlock(3, stem, 3, 2, 1, style)]
+        channels = stem
+        for stage in stages:
+            for number in range(stage.blocks):
+                stride = stage.stride if number == 0 else 1
+                blocks.append(InvertedResidual(channels, stage.channels, stage.kernel, stride, stage.expansion, style))
+                channels = stage.channels
+        self.features = nn.Sequential(*blocks, ConvolutionBlock(channels, head, 1, 1, 1, style))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, inputs: Padded) -> Features:
+        grids = [self._grid(inputs, scale) for scale in self.scales]
+        return grids[0] if len(grids) == 1 else end_to_end_grids(grids)
+
+    def _grid(self, inputs: Padded, scale: float) -> Features:
+        pixels, mask = inputs.values, inputs.mask
+        if scale != 1.0:
+            size = (round(scale * pixels.shape[2]), round(scale * pixels.shape[3]))
+            pixels = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
+            mask = F.interpolate(mask.unsqueeze(1).float(), size).squeeze(1) > 0
+        pixels = pixels.contiguous(memory_format=torch.channels_last)  # about twice as fast on a CPU
+        return grid_features(self.features(pixels), mask)
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    if not scales or not 0 < min(scales) <= max(scales) <= 8:
+        raise UserError(f"scales is {list(scales)}; give one or more numbers above 0 and at most 8, such as [1.0, 1.25]")
+
+
+def rounded(channels: float) -> int:
+    """To a multiple of 8, never down by more than a tenth."""
+    whole = max(8, int(channels + 4) // 8 * 8)
+    return whole + 8 if whole < 0.9 * channels else whole
+
+
+def fold(state: Mapping[str, Tensor], epsilon: float) -> dict[str, Tensor]:
+    """Batch norms worked into the convolutions before them: a.1 (norm) into a.0, in the names of ``InvertedResidualEncoder``."""
+    left = dict(state)
+    for name in [name for name in state if name.endswith(".running_mean")]:
+        norm = name.removesuffix(".running_mean")
+        parent, _, place = norm.rpartition(".")
+        before = f"{parent}.{int(place) - 1}"
+        scale = left.pop(f"{norm}.weight") / torch.sqrt(left.pop(f"{norm}.running_var") + epsilon)
+        left[f"{before}.bias"] = left.pop(f"{norm}.bias") - left.pop(name) * scale
+        left[f"{before}.weight"] = left[f"{before}.weight"] * scale.view(-1, 1, 1, 1)
+        left.pop(f"{norm}.num_batches_tracked", None)
+    return left
