@@ -93,21 +93,24 @@ class LoadedModel:
 
     def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
         """Go on with a text: the decoder alone, as a language model."""
-        decoder = self.runtime.decoder("text")
+        decoder, tokenizer = self.runtime.decoder("text"), self.bundle.tokenizer
+        assert tokenizer is not None  # a model that writes has one
         settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
-        tokens = self.bundle.tokenizer.encode(text)
+        tokens = tokenizer.encode(text)
         limit = self.bundle.interface.outputs["text"].max_length  # type: ignore[union-attr]
         if len(tokens) >= limit - 2:
             raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
         settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
         (found,) = generate(decoder, Batch(("0",), {}), settings, [tokens])
-        return Prediction("0", self.bundle.tokenizer.decode([*tokens, *found.tokens]), confidence=found.confidence)
+        return Prediction("0", tokenizer.decode([*tokens, *found.tokens]), confidence=found.confidence)
 
     def task(self, kind: str, beam: int | None = None) -> Task:
         """One of the model's tasks as it was trained for; ``beam`` 1 is greedy."""
         task = task_of(self.bundle.interface, kind)
         if beam is None:
             return task
+        if task.generation is None:
+            raise UserError(f"{kind} writes no text, so there is nothing to search with beams; leave the beam out")
         generation = replace(task.generation, method="greedy" if beam == 1 else "beam", beam=beam)
         return replace(task, generation=generation)
 

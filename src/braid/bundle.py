@@ -20,7 +20,15 @@ from safetensors.numpy import load_file, save_file
 from braid.config import from_dict, parse_json, plain_names, to_dict
 from braid.errors import UserError
 from braid.files import settle, whole, write_whole
-from braid.modalities import Modality, ModalityConfig, Tokenizer, build_modalities, tokenizer_names
+from braid.modalities import (
+    InputModality,
+    InputModalityConfig,
+    OutputModality,
+    OutputModalityConfig,
+    Tokenizer,
+    build_modalities,
+    tokenizer_names,
+)
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -56,8 +64,8 @@ class Interface:
     the subsets of inputs that the model has seen together.
     """
 
-    inputs: dict[str, ModalityConfig]
-    outputs: dict[str, ModalityConfig]
+    inputs: dict[str, InputModalityConfig]
+    outputs: dict[str, OutputModalityConfig]
     tasks: dict[str, Any]
     trained_on: tuple[tuple[str, ...], ...] = ()
     card: DataCard = field(default_factory=DataCard)
@@ -80,17 +88,18 @@ class Bundle:
     architecture: dict[str, Any] | None
 
     @cached_property
-    def inputs(self) -> dict[str, Modality]:
+    def inputs(self) -> dict[str, InputModality]:
         return build_modalities(self.interface.inputs, self.tokenizers)
 
     @cached_property
-    def outputs(self) -> dict[str, Modality]:
+    def outputs(self) -> dict[str, OutputModality]:
         return build_modalities(self.interface.outputs, self.tokenizers)
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """That of the texts which the model writes."""
-        return self.tokenizers[next(iter(tokenizer_names(self.interface.outputs, self.interface.inputs)))]
+    def tokenizer(self) -> Tokenizer | None:
+        """That of the texts which the model writes; of those that it reads, where it writes none."""
+        names = tokenizer_names(self.interface.outputs, self.interface.inputs)
+        return self.tokenizers[names[0]] if names else None
 
     def weights(self) -> dict[str, np.ndarray]:
         """Parameters by name, float32 (the file may hold float16)."""

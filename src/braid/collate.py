@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from braid.errors import UserError
-from braid.modalities import Augmentation, ImageModality, Modality, TextModality
-from braid.records import Batch, BatchInput, Padded, Sample
+from braid.modalities import Augmentation, ImageModality, InputModality, OutputModality, TextModality
+from braid.records import Batch, BatchInput, Sample
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Collated:
 class Collator:
     """Prepares and stacks the inputs a model has; other inputs of a sample are left alone."""
 
-    inputs: Mapping[str, Modality]
-    outputs: Mapping[str, Modality] = field(default_factory=dict)
+    inputs: Mapping[str, InputModality]
+    outputs: Mapping[str, OutputModality] = field(default_factory=dict)
     augmentation: Augmentation | None = None
 
     def __call__(
@@ -50,7 +50,11 @@ class Collator:
                 prepared[name].add(*value)
             kept.append(sample)
         inputs = {name: prepared[name].batch(modality) for name, modality in self.inputs.items() if prepared[name].items}
-        targets = {name: self._targets(name, kept) for name in self.outputs if kept and name in kept[0].targets}
+        targets = {
+            name: modality.targets([sample.targets[name] for sample in kept], [sample.source for sample in kept])
+            for name, modality in self.outputs.items()
+            if kept and name in kept[0].targets
+        }
         return Collated(Batch(tuple(sample.id for sample in kept), inputs, targets), tuple(kept), tuple(broken))
 
     def _value(self, name: str, sample: Sample, distinct: "_Distinct", seed: tuple[int, ...] | None) -> tuple[Any, Any]:
@@ -72,17 +76,6 @@ class Collator:
             return modality.prepare(value, source)
         return modality.prepare(value, source, self.augmentation, np.random.default_rng(seed))
 
-    def _targets(self, name: str, samples: Sequence[Sample]) -> Padded:
-        """Text targets [batch, group, length]: a row with fewer texts than the largest group is masked out there."""
-        modality = self.outputs[name]
-        assert isinstance(modality, TextModality)
-        groups = [[modality.prepare(text, sample.source) for text in sample.targets[name]] for sample in samples]
-        largest = max(len(group) for group in groups)
-        flat = [group[i] if i < len(group) else np.zeros(0, np.int64) for group in groups for i in range(largest)]
-        padded = modality.pad(flat)
-        shape = (len(samples), largest, padded.values.shape[-1])
-        return Padded(padded.values.reshape(shape), padded.mask.reshape(shape))
-
 
 class _Distinct:
     """The distinct prepared values of one input, and which of them each row uses."""
@@ -101,7 +94,7 @@ class _Distinct:
             self.items.append(item)
         self.index.append(self.keys[key])
 
-    def batch(self, modality: Modality) -> BatchInput:
+    def batch(self, modality: InputModality) -> BatchInput:
         return BatchInput(modality.pad(self.items), np.array(self.index, dtype=np.int64))
 
 

@@ -18,7 +18,7 @@ from braid.metrics import (
     score_captions,
 )
 from braid.records import Example, Prediction, Sample
-from braid.tasks import Task
+from braid.tasks import Task, rows_of
 
 Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps the batches in a progress bar
 
@@ -60,7 +60,7 @@ def predict(
 
 def prepared(task: Task, examples: Sequence[Example]) -> list[Sample]:
     """``task.prepare`` of every example; all rows of a data set have the same roles, so the first error stands for all."""
-    return [task.prepare(example) for example in examples]
+    return [task.prepare(example) for example in rows_of(task, examples)]
 
 
 def evaluate(

@@ -1,7 +1,7 @@
 """Greedy, beam and sampled text over one decode protocol; knows tokens and logits, and no runtime."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 from zlib import crc32
@@ -9,9 +9,9 @@ from zlib import crc32
 import numpy as np
 from jaxtyping import Float, Int
 
-from braid.config import within
+from braid.config import did_you_mean, within
 from braid.errors import UserError
-from braid.modalities import SpecialTokens, Tokenizer
+from braid.modalities import OutputModality, SpecialTokens, TextModality, Tokenizer
 from braid.records import Batch, Prediction
 
 NEVER = -np.inf
@@ -38,11 +38,29 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """One saved model, however it runs: the decode protocol of each output, and whole texts written with it."""
+    """One saved model, however it runs: the decode protocol of each output that writes, whole texts written with it, and the
+    vector that any other output gives a row (logits of labels, a number, an embedding)."""
+
+    @property
+    def outputs(self) -> Mapping[str, OutputModality]: ...
 
     def decoder(self, name: str) -> Decoder: ...
 
     def write(self, name: str, batch: Batch, config: "GenerationConfig") -> list[Prediction]: ...
+
+    def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]: ...
+
+
+def check_output(name: str, outputs: Mapping[str, OutputModality], writes: bool) -> None:
+    """Hold a name to the outputs that write, or to those that do not.
+
+    Raises:
+        UserError: naming the outputs that there are.
+    """
+    there = [output for output, modality in outputs.items() if isinstance(modality, TextModality) == writes]
+    if name not in there:
+        kind = "writes" if writes else "gives labels, a number or an embedding"
+        raise UserError(f"this model has no output {name!r} that {kind}; {did_you_mean(name, there)}")
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,14 @@ def sequence_loss(
     return (losses * weights.unsqueeze(-1).expand(real.shape)[real]).mean()
 
 
+def weighted_mean(
+    losses: Float[Tensor, " batch"], counted: Bool[Tensor, " batch"], weights: Float[Tensor, " batch"] | None = None
+) -> Float[Tensor, ""]:
+    """Mean of the rows that count, each with its weight; 0 where none counts."""
+    share = counted.to(losses.dtype) if weights is None else counted * weights
+    return (losses * share).sum() / share.sum().clamp(min=1e-6)
+
+
 def reorder_cache(state: Mapping[str, Tensor], parents: Int[Tensor, "batch group"]) -> dict[str, Tensor]:
     """Give every ``cache.*`` [batch, old group, ...] the group that ``parents`` names; ``memory.*`` stays."""
     rows = torch.arange(parents.shape[0], device=parents.device).unsqueeze(1)

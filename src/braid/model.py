@@ -3,17 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from braid.config import did_you_mean, named, plain_names, within
-from braid.decoders import DecoderConfig, TextDecoder
+from braid.decoders import DecoderConfig, TextDecoder, VectorDecoder
 from braid.encoders import EncoderConfig
 from braid.errors import UserError
 from braid.fusions import FusionConfig
-from braid.modalities import Modality
+from braid.modalities import InputModality, OutputModality
 from braid.records import Batch, Features, Fused
 
 
@@ -40,7 +41,7 @@ class ModelConfig:
             if kept:
                 raise UserError(f"{group} has a part named {kept[0]!r}, a word that torch keeps for itself; choose another name")
 
-    def build(self, inputs: Mapping[str, Modality], outputs: Mapping[str, Modality]) -> "Model":
+    def build(self, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]) -> "Model":
         return Model(self, inputs, outputs)
 
 
@@ -59,9 +60,10 @@ class Projection(nn.Module):
 class Model(nn.Module):
     """e = Encoder(text), f = Encoder(image), h = Fusion(e, f), y_t = softmax(Decoder(h, y_<t))."""
 
-    def __init__(self, config: ModelConfig, inputs: Mapping[str, Modality], outputs: Mapping[str, Modality]) -> None:
+    def __init__(self, config: ModelConfig, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]) -> None:
         super().__init__()
         self.config = config
+        self.outputs: Mapping[str, OutputModality] = {name: outputs[name] for name in config.decoders if name in outputs}
         for name, encoder in config.encoders.items():
             _check(name, encoder.modality, inputs, "input")
         for name, decoder in config.decoders.items():
@@ -100,7 +102,20 @@ class Model(nn.Module):
         return self.fusion(features)
 
     def decoder(self, name: str) -> TextDecoder:
+        """A decoder that writes."""
         return self.decoders[name]  # type: ignore[return-value]
+
+    def vector(self, batch: Batch, output: str) -> Float[Tensor, "batch size"]:
+        """What a decoder that does not write gives each row: logits of labels, a number, or an embedding."""
+        decoder: VectorDecoder = self.decoders[output]  # type: ignore[assignment]
+        return decoder(self(batch))
+
+    def loss(
+        self, batch: Batch, output: str, label_smoothing: float = 0.0, weights: Float[Tensor, "..."] | None = None
+    ) -> Float[Tensor, ""]:
+        """That of one decoder on the batch's targets."""
+        decoder: Any = self.decoders[output]
+        return decoder.loss(self(batch), batch.targets[output], label_smoothing, weights)
 
     def _missing(self, rows: int) -> Features:
         weight = next(self.projections.parameters())
@@ -116,7 +131,7 @@ def deal(features: Features, index: Int[Tensor, " batch"]) -> Features:
     return Features(values, features.mask[rows] & present.unsqueeze(1), features.extent)
 
 
-def _check(name: str, needed: str, modalities: Mapping[str, Modality], role: str) -> None:
+def _check(name: str, needed: str, modalities: Mapping[str, InputModality] | Mapping[str, OutputModality], role: str) -> None:
     if name not in modalities:
         raise UserError(f"the model's {role} {name!r} has no modality; {did_you_mean(name, list(modalities))}")
     if modalities[name].config.kind != needed:

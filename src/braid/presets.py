@@ -2,7 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from braid.decoders import RecurrentTextDecoderConfig, TransformerTextDecoderConfig
+from braid.decoders import (
+    ClassesDecoderConfig,
+    DecoderConfig,
+    EmbeddingDecoderConfig,
+    NumberDecoderConfig,
+    RecurrentTextDecoderConfig,
+    TransformerTextDecoderConfig,
+)
 from braid.encoders import (
     EncoderConfig,
     MobileNetEncoderConfig,
@@ -14,9 +21,10 @@ from braid.fusions import AttentionFusionConfig, ConcatFusionConfig
 from braid.model import ModelConfig
 
 BOTH = ("image", "prompt")
+TEXT = ("text",)
 
 
-def classic(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None) -> ModelConfig:
+def classic(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
     """The textbook model: BERT-style text encoder, ResNet image encoder, h = [e; f], GRU decoder."""
     encoders: dict[str, EncoderConfig] = {
         "image": image or ResNetEncoderConfig(depth=18),
@@ -26,11 +34,11 @@ def classic(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None) ->
         width=256,
         encoders={name: encoders[name] for name in inputs},
         fusion=ConcatFusionConfig(over="vectors"),
-        decoders={"text": RecurrentTextDecoderConfig(cell="gru", width=384)},
+        decoders=_decoders(outputs, RecurrentTextDecoderConfig(cell="gru", width=384), hidden=256),
     )
 
 
-def small(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None) -> ModelConfig:
+def small(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
     """The best we know under 20 M parameters: MobileNetV2 and a transformer on both sides of attention fusion."""
     encoders: dict[str, EncoderConfig] = {
         "image": image or MobileNetEncoderConfig(padding="tensorflow", folded=True),
@@ -40,11 +48,11 @@ def small(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None) -> M
         width=384,
         encoders={name: encoders[name] for name in inputs},
         fusion=AttentionFusionConfig(depth=1, heads=6) if len(inputs) > 1 else ConcatFusionConfig(over="sequences"),
-        decoders={"text": TransformerTextDecoderConfig(width=384, depth=3, heads=6, dropout=0.2)},
+        decoders=_decoders(outputs, TransformerTextDecoderConfig(width=384, depth=3, heads=6, dropout=0.2), hidden=384),
     )
 
 
-def tiny(inputs: Sequence[str] = BOTH) -> ModelConfig:
+def tiny(inputs: Sequence[str] = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
     """A whole model in a few thousand parameters, for tests and lessons on 32-pixel pictures."""
     encoders: dict[str, EncoderConfig] = {
         "image": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
@@ -54,8 +62,19 @@ def tiny(inputs: Sequence[str] = BOTH) -> ModelConfig:
         width=32,
         encoders={name: encoders[name] for name in inputs},
         fusion=AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
-        decoders={"text": TransformerTextDecoderConfig(width=32, depth=1, heads=2, dropout=0.0)},
+        decoders=_decoders(outputs, TransformerTextDecoderConfig(width=32, depth=1, heads=2, dropout=0.0), hidden=32),
     )
 
 
-PRESETS: dict[str, Callable[[], ModelConfig]] = {"classic": classic, "small": small, "tiny": tiny}
+def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden: int) -> dict[str, DecoderConfig]:
+    """Those of a preset that are asked for, by output name."""
+    every: dict[str, DecoderConfig] = {
+        "text": text,
+        "label": ClassesDecoderConfig(hidden=hidden),
+        "number": NumberDecoderConfig(),
+        "embedding": EmbeddingDecoderConfig(width=hidden),
+    }
+    return {name: every[name] for name in outputs}
+
+
+PRESETS: dict[str, Callable[..., ModelConfig]] = {"classic": classic, "small": small, "tiny": tiny}

@@ -33,7 +33,8 @@ class Sample:
 
     id: str
     inputs: Mapping[str, Any]
-    targets: Mapping[str, Any] = field(default_factory=dict)  # text decoders: a tuple of texts (a group)
+    # by decoder: texts (a group) to write, labels, a number, or the key that an embedding shares with what belongs to it
+    targets: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     source: str = ""
 
@@ -101,7 +102,8 @@ class Fused:
 class Prediction:
     """A model's answer for one row. ``confidence`` is in 0..1; ``scores`` maps a candidate to its probability.
 
-    ``token_probabilities`` are those of the text's tokens, <eos> included: what confidence is the mean of.
+    ``token_probabilities`` are those of the text's tokens, <eos> included: what confidence is the mean of. ``embeddings``
+    are unit vectors, by the input that each was made from.
     """
 
     id: str
@@ -110,3 +112,5 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     confidence: float = 0.0
     token_probabilities: tuple[float, ...] = ()
+    value: float | None = None
+    embeddings: Mapping[str, Float[Any, " width"]] = field(default_factory=dict)

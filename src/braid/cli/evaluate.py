@@ -15,6 +15,7 @@ from braid.left_out import LeftOut
 
 if TYPE_CHECKING:
     from braid.records import Example
+    from braid.tasks import Task
 
 
 def evaluate(
@@ -77,7 +78,7 @@ def evaluate(
     if save_predictions is not None:
         texts = {prediction.id: prediction.text for prediction in answers.predictions}
         write_whole(save_predictions, json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n")
-    method = chosen.generation.method + (f" {chosen.generation.beam}" if chosen.generation.method == "beam" else "")
+    method = _method(chosen)
     if record:
         measured = f"{Path(data).name} {split}, {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
         write_scores(loaded.bundle, {name: value for name, value in figures.items() if name != "num_samples"}, measured)
@@ -91,6 +92,12 @@ def evaluate(
     title = f"{task} on {data}, split {split}: {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
     rows = [[name, f"{value:.2f}"] for name, value in figures.items() if name != "num_samples"]
     print_table(title, ["metric", "x100" if task != "language_modelling" else "value"], rows, ["x100", "value"])
+
+
+def _method(task: "Task") -> str:
+    if task.generation is None:
+        return "no search"
+    return task.generation.method + (f" {task.generation.beam}" if task.generation.method == "beam" else "")
 
 
 def _distinct(examples: Sequence["Example"]) -> None:

@@ -1,19 +1,37 @@
-"""Fused -> output, and the loss on it; one file a kind."""
+"""Fused -> output, and the loss on it; one file a kind.
 
+Text decoders write one token after another; the others give a row one vector: scores of labels, a number, an embedding.
+"""
+
+from braid.decoders.classes import ClassesDecoder, ClassesDecoderConfig
+from braid.decoders.embedding import EmbeddingDecoder, EmbeddingDecoderConfig
+from braid.decoders.number import NumberDecoder, NumberDecoderConfig
 from braid.decoders.pretrained import PretrainedTextDecoder, PretrainedTextDecoderConfig
 from braid.decoders.recurrent import RecurrentTextDecoder, RecurrentTextDecoderConfig
 from braid.decoders.transformer import TransformerTextDecoder, TransformerTextDecoderConfig
 
-DecoderConfig = PretrainedTextDecoderConfig | RecurrentTextDecoderConfig | TransformerTextDecoderConfig
+TextDecoderConfig = PretrainedTextDecoderConfig | RecurrentTextDecoderConfig | TransformerTextDecoderConfig
 TextDecoder = PretrainedTextDecoder | RecurrentTextDecoder | TransformerTextDecoder
+VectorDecoderConfig = ClassesDecoderConfig | EmbeddingDecoderConfig | NumberDecoderConfig
+VectorDecoder = ClassesDecoder | EmbeddingDecoder | NumberDecoder
+DecoderConfig = TextDecoderConfig | VectorDecoderConfig
 
 __all__ = [
+    "ClassesDecoder",
+    "ClassesDecoderConfig",
     "DecoderConfig",
+    "EmbeddingDecoder",
+    "EmbeddingDecoderConfig",
+    "NumberDecoder",
+    "NumberDecoderConfig",
     "PretrainedTextDecoder",
     "PretrainedTextDecoderConfig",
     "RecurrentTextDecoder",
     "RecurrentTextDecoderConfig",
     "TextDecoder",
+    "TextDecoderConfig",
     "TransformerTextDecoder",
     "TransformerTextDecoderConfig",
+    "VectorDecoder",
+    "VectorDecoderConfig",
 ]

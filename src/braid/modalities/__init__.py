@@ -1,19 +1,42 @@
 """Raw values <-> arrays, one file a modality, with limits and clear errors."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, thumbnail
+from braid.modalities.labels import (
+    EmbeddingModality,
+    EmbeddingModalityConfig,
+    LabelsModality,
+    LabelsModalityConfig,
+    NumberModality,
+    NumberModalityConfig,
+)
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
 
-ModalityConfig = ImageModalityConfig | TextModalityConfig
-Modality = ImageModality | TextModality
+InputModalityConfig = ImageModalityConfig | TextModalityConfig
+InputModality = ImageModality | TextModality
+OutputModalityConfig = EmbeddingModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
+OutputModality = EmbeddingModality | LabelsModality | NumberModality | TextModality
+ModalityConfig = InputModalityConfig | OutputModalityConfig
+Modality = InputModality | OutputModality
 
 __all__ = [
     "Augmentation",
+    "EmbeddingModality",
+    "EmbeddingModalityConfig",
     "ImageModality",
     "ImageModalityConfig",
+    "InputModality",
+    "InputModalityConfig",
+    "LabelsModality",
+    "LabelsModalityConfig",
     "Modality",
     "ModalityConfig",
+    "NumberModality",
+    "NumberModalityConfig",
+    "OutputModality",
+    "OutputModalityConfig",
     "SpecialTokens",
     "TextModality",
     "TextModalityConfig",
@@ -31,7 +54,7 @@ def tokenizer_names(*groups: Mapping[str, ModalityConfig]) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def build_modalities(configs: Mapping[str, ModalityConfig], tokenizers: Mapping[str, Tokenizer]) -> dict[str, Modality]:
+def build_modalities(configs: Mapping[str, ModalityConfig], tokenizers: Mapping[str, Tokenizer]) -> dict[str, Any]:
     """Every modality, each text with the tokenizer that it names."""
     return {
         name: config.build(tokenizers[config.tokenizer]) if isinstance(config, TextModalityConfig) else config.build()

@@ -172,6 +172,15 @@ class TextModality:
             raise UserError(f"{source or 'input'}: expected text, found {type(value).__name__} {value!r}")
         return np.array(self.tokenizer.framed(value, self.max_length), dtype=np.int64)
 
+    def targets(self, values: Sequence[Sequence[str]], sources: Sequence[str]) -> Padded:
+        """Groups of texts: tokens [n, group, length]; a row with fewer texts than the largest group is masked out there."""
+        groups = [[self.prepare(text, source) for text in row] for row, source in zip(values, sources, strict=True)]
+        largest = max(len(group) for group in groups)
+        flat = [group[i] if i < len(group) else np.zeros(0, np.int64) for group in groups for i in range(largest)]
+        padded = self.pad(flat)
+        shape = (len(groups), largest, padded.values.shape[-1])
+        return Padded(padded.values.reshape(shape), padded.mask.reshape(shape))
+
     def pad(self, values: Sequence[Int[np.ndarray, " _"]]) -> Padded:
         """Stack token rows: ``values [n, longest]``, ``mask [n, longest]``."""
         longest = max((len(value) for value in values), default=0)

@@ -15,7 +15,7 @@ from braid.metrics import Cider, bleu, bleu_statistics, ngram_counts, tokenizer_
 from braid.modalities import SpecialTokens, Tokenizer
 from braid.model import Model
 from braid.records import Batch, Fused, Padded, Sample
-from braid.tasks import Task
+from braid.tasks import Captioning, Task
 
 END = "<eos>"  # counted as a word, or texts learn to stop in mid-sentence
 
@@ -36,14 +36,16 @@ class SelfCriticalConfig:
         if self.samples < 2:
             raise UserError(f"samples is {self.samples}; it must be at least 2, for each is compared with the others")
 
-    def build(self, task: Task, tokenizer: Tokenizer, samples: Sequence[Sample]) -> "SelfCritical":
+    def build(self, task: Task, tokenizer: Tokenizer | None, samples: Sequence[Sample]) -> "SelfCritical":
+        if not isinstance(task, Captioning) or tokenizer is None:
+            raise UserError(f"objective.kind self_critical is for captioning, and the task is {task.kind}; choose likelihood")
         return SelfCritical(self, task, tokenizer, samples)
 
 
 class SelfCritical:
     """Document frequencies are those of all training references; <eos> counts as a word of a text that ended."""
 
-    def __init__(self, config: SelfCriticalConfig, task: Task, tokenizer: Tokenizer, samples: Sequence[Sample]) -> None:
+    def __init__(self, config: SelfCriticalConfig, task: Captioning, tokenizer: Tokenizer, samples: Sequence[Sample]) -> None:
         self.config = config
         self.output = task.decoder
         self.max_length = task.generation.max_length
@@ -59,6 +61,10 @@ class SelfCritical:
         others = (rewards.sum(1, keepdims=True) - rewards) / (self.config.samples - 1)
         advantage = torch.from_numpy(rewards - others).to(fused.values.device, torch.float32)
         return decoder.loss(fused, drawn, weights=advantage), {"reward": float(rewards.mean())}
+
+    def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
+        """The loss by which val is judged: likelihood."""
+        return model.loss(batch, self.output)
 
     def rewards(self, drawn: Padded, samples: Sequence[Sample]) -> Float[np.ndarray, "batch group"]:
         """The reward of every text drawn."""

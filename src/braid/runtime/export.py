@@ -1,4 +1,4 @@
-"""A model's text decoders as fp32 ONNX graphs, two each: ``start`` and ``step`` of the decode protocol."""
+"""A model as fp32 ONNX graphs: ``start`` and ``step`` of the decode protocol for each decoder that writes, ``vector`` else."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from braid.bundle import Bundle
 from braid.decoders import TextDecoder
 from braid.errors import UserError
 from braid.files import whole
-from braid.modalities import ImageModality, Modality
+from braid.modalities import ImageModality, InputModality, TextModality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
 from braid.runtime.onnx import NEXT, graph_path
@@ -20,24 +20,33 @@ from braid.runtime.torch import load_model
 
 
 def export(bundle: Bundle, folder: Path) -> list[Path]:
-    """Write the graphs of every text decoder into ``folder`` (usually the bundle's own) and return their paths."""
+    """Write the graphs of every decoder into ``folder`` (usually the bundle's own) and return their paths."""
     model = load_model(bundle)
     paths = []
     for name in model.decoders:
-        paths += export_decoder(model, bundle.inputs, name, folder)
+        writes = isinstance(bundle.outputs[name], TextModality)
+        paths += (export_decoder if writes else export_vector)(model, bundle.inputs, name, folder)
     return paths
 
 
-def export_decoder(model: Model, inputs: Mapping[str, Modality], name: str, folder: Path) -> list[Path]:
+def export_vector(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
+    """Write ``<name>.vector.onnx``: inputs in, one vector a row out."""
+    flat = [tensor for modality in inputs.values() for tensor in _example(modality)]
+    path = graph_path(folder, name, "vector")
+    graph = _Vector(model.eval(), name, list(inputs))
+    _write(graph, tuple(flat), _input_names(inputs), ["vector"], _input_axes(inputs, flat), path)
+    return [path]
+
+
+def export_decoder(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
     """Write ``<name>.start.onnx`` and ``<name>.step.onnx``; every axis but the widths may vary at run time."""
     model = model.eval()
     decoder = model.decoder(name)
     flat = [tensor for modality in inputs.values() for tensor in _example(modality)]
     state = _Start(model, decoder, list(inputs))(*flat)
     names = list(_state(model, decoder, list(inputs), flat))
-    input_names = [f"{name}.{field}" for name in inputs for field in ("values", "mask", "index")]
     start = graph_path(folder, name, "start")
-    _write(_Start(model, decoder, list(inputs)), tuple(flat), input_names, names, _input_axes(inputs, flat), start)
+    _write(_Start(model, decoder, list(inputs)), tuple(flat), _input_names(inputs), names, _input_axes(inputs, flat), start)
     grown = _two_beams(decoder, dict(zip(names, state, strict=True)))
     tokens = torch.tensor([[3, 4], [5, 6]])
     step_names = ["tokens", *names]
@@ -59,6 +68,17 @@ class _Start(nn.Module):
         return tuple(_state(self.model, self.decoder, self.inputs, flat).values())
 
 
+class _Vector(nn.Module):
+    """Flat tensors in, one vector a row out."""
+
+    def __init__(self, model: Model, output: str, inputs: list[str]) -> None:
+        super().__init__()
+        self.model, self.output, self.inputs = model, output, inputs
+
+    def forward(self, *flat: Tensor) -> Tensor:
+        return self.model.vector(_batch(self.inputs, flat), self.output)
+
+
 class _Step(nn.Module):
     """Tokens and the state's tensors in; logits and the new cache out."""
 
@@ -72,14 +92,22 @@ class _Step(nn.Module):
 
 
 def _state(model: Model, decoder: TextDecoder, inputs: list[str], flat: Any) -> dict[str, Tensor]:
+    return decoder.start(model(_batch(inputs, flat)))
+
+
+def _input_names(inputs: Mapping[str, InputModality]) -> list[str]:
+    return [f"{name}.{field}" for name in inputs for field in ("values", "mask", "index")]
+
+
+def _batch(inputs: list[str], flat: Any) -> Batch:
     given = {
         name: BatchInput(Padded(flat[3 * place], flat[3 * place + 1]), flat[3 * place + 2]) for place, name in enumerate(inputs)
     }
     rows = flat[2].shape[0]
-    return decoder.start(model(Batch(("",) * int(rows) if isinstance(rows, int) else (), given)))
+    return Batch(("",) * int(rows) if isinstance(rows, int) else (), given)
 
 
-def _example(modality: Modality) -> tuple[Tensor, Tensor, Tensor]:
+def _example(modality: InputModality) -> tuple[Tensor, Tensor, Tensor]:
     """Three distinct values for two rows: sizes that no two axes share."""
     index = torch.tensor([0, 2])
     if isinstance(modality, ImageModality):
@@ -103,7 +131,7 @@ def _axes(tensors: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
     return tuple(dict.fromkeys(range(tensor.ndim), automatic) for tensor in tensors)
 
 
-def _input_axes(inputs: Mapping[str, Modality], flat: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
+def _input_axes(inputs: Mapping[str, InputModality], flat: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
     pictures = [isinstance(modality, ImageModality) for modality in inputs.values() for _ in range(3)]
     return tuple({0: axes[0]} if picture else axes for picture, axes in zip(pictures, _axes(flat), strict=True))
 

@@ -4,7 +4,7 @@ Its own processor prepares pictures and text and its own ``generate`` writes, so
 reading files, batches, confidence and metrics are Braid's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,8 +24,9 @@ from braid.modalities import (
     Augmentation,
     ImageModality,
     ImageModalityConfig,
-    Modality,
-    ModalityConfig,
+    InputModality,
+    InputModalityConfig,
+    OutputModality,
     TextModalityConfig,
     Tokenizer,
 )
@@ -67,7 +68,7 @@ class HuggingFaceBundle(Bundle):
     """A folder in Hugging Face's format, as the rest of Braid wants to see a saved model."""
 
     @cached_property
-    def inputs(self) -> dict[str, Modality]:
+    def inputs(self) -> dict[str, InputModality]:
         return {**super().inputs, "image": OwnSize()}
 
 
@@ -95,7 +96,7 @@ def _reads_text(model: Any) -> bool:
 class PicturesAlone:
     """What BLIP, VisionEncoderDecoder and GIT take: pixels, and no text."""
 
-    inputs: ClassVar[dict[str, ModalityConfig]] = {"image": ImageModalityConfig()}
+    inputs: ClassVar[dict[str, InputModalityConfig]] = {"image": ImageModalityConfig()}
     tasks: ClassVar[tuple[Task, ...]] = (Captioning(generation=GENERATION),)
 
     def __init__(self, folder: Path) -> None:
@@ -109,7 +110,10 @@ class PicturesAlone:
 class PicturesAndText:
     """What LLaVA, SmolVLM, PaliGemma and the rest of the image-text-to-text family take: a picture and what is asked of it."""
 
-    inputs: ClassVar[dict[str, ModalityConfig]] = {"image": ImageModalityConfig(), "prompt": TextModalityConfig(max_length=4096)}
+    inputs: ClassVar[dict[str, InputModalityConfig]] = {
+        "image": ImageModalityConfig(),
+        "prompt": TextModalityConfig(max_length=4096),
+    }
     tasks: ClassVar[tuple[Task, ...]] = (Captioning(generation=GENERATION), VisualQuestionAnswering(generation=GENERATION))
 
     def __init__(self, folder: Path) -> None:
@@ -152,6 +156,13 @@ class HuggingFaceRuntime:
 
     def decoder(self, name: str) -> Decoder:
         raise UserError(f"{self.folder} is a Hugging Face model, which writes whole texts only: caption, predict, evaluate")
+
+    @property
+    def outputs(self) -> Mapping[str, OutputModality]:
+        return {}
+
+    def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
+        raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it has neither labels nor embeddings")
 
     @torch.inference_mode()
     def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:

@@ -11,10 +11,9 @@ from jaxtyping import Float, Int
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from braid.bundle import Bundle
-from braid.config import did_you_mean
 from braid.errors import UserError
-from braid.generation import GenerationConfig, write_text
-from braid.modalities import ImageModality, Modality, Tokenizer
+from braid.generation import GenerationConfig, check_output, write_text
+from braid.modalities import ImageModality, InputModality, OutputModality, Tokenizer
 from braid.modalities.image import Picture
 from braid.records import Batch, BatchInput, Prediction
 
@@ -23,7 +22,7 @@ NEXT = ".next"  # what the step graph's new cache is called after: a graph canno
 
 
 def graph_path(folder: Path, decoder: str, graph: str) -> Path:
-    """Where a decoder's ``start`` or ``step`` graph lies in a bundle."""
+    """Where a decoder's ``start`` and ``step`` graphs, or its ``vector`` graph, lie in a bundle."""
     return folder / f"{decoder}.{graph}.onnx"
 
 
@@ -32,41 +31,44 @@ class OnnxRuntime:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.tokenizer: Tokenizer = bundle.tokenizer
+        self._vectors: dict[str, onnxruntime.InferenceSession] = {}
+
+    @property
+    def outputs(self) -> Mapping[str, OutputModality]:
+        return self.bundle.outputs
 
     def decoder(self, name: str) -> "OnnxDecoder":
-        if name not in self.bundle.outputs:
-            raise UserError(f"this model has no output {name!r}; {did_you_mean(name, list(self.bundle.outputs))}")
-        return OnnxDecoder(self.bundle, name)
+        check_output(name, self.outputs, writes=True)
+        assert self.bundle.tokenizer is not None  # an output that writes has one
+        return OnnxDecoder(self.bundle, name, self.bundle.tokenizer)
 
     def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
-        return write_text(self.decoder(name), batch, self.tokenizer, config)
+        decoder = self.decoder(name)
+        assert self.bundle.tokenizer is not None
+        return write_text(decoder, batch, self.bundle.tokenizer, config)
+
+    def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
+        check_output(name, self.outputs, writes=False)
+        if name not in self._vectors:
+            self._vectors[name] = _session(graph_path(self.bundle.folder, name, "vector"))
+        return _run_whole(self._vectors[name], _feeds(self.bundle, batch), self.bundle.folder)["vector"]
 
 
 class OnnxDecoder:
     """The decode protocol over two graphs: ``start`` (inputs -> state) and ``step`` (tokens, state -> logits, cache)."""
 
-    def __init__(self, bundle: Bundle, name: str) -> None:
-        self._inputs = bundle.inputs
-        self.special = bundle.tokenizer.special
+    def __init__(self, bundle: Bundle, name: str, tokenizer: Tokenizer) -> None:
+        self.special = tokenizer.special
         self._start = _session(graph_path(bundle.folder, name, "start"))
         self._step = _session(graph_path(bundle.folder, name, "step"))
-        self._folder, vocab = bundle.folder, bundle.tokenizer.vocab_size
+        self._bundle, vocab = bundle, tokenizer.vocab_size
         written = next(node.shape[-1] for node in self._step.get_outputs() if node.name == "logits")
         if written != vocab:
             told = f"tokenizer.json has {vocab} tokens, the graphs write {written}"
             raise UserError(f"{bundle.folder}: {told}; the files are of different models")
 
     def start(self, batch: Batch) -> State:
-        feeds: dict[str, np.ndarray] = {}
-        for name, modality in self._inputs.items():
-            given = batch.inputs.get(name) or _missing(modality, batch.size)
-            feeds |= {f"{name}.values": given.distinct.values, f"{name}.mask": given.distinct.mask, f"{name}.index": given.index}
-        try:
-            return _run(self._start, feeds)
-        except InvalidArgument as error:
-            first = str(error).strip().splitlines()[0].partition("INVALID_ARGUMENT : ")[2]
-            raise UserError(f"{self._folder}: the graphs do not fit interface.json ({first}); export them again") from None
+        return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
 
     def step(self, tokens: Int[np.ndarray, "batch group"], state: State) -> tuple[Float[np.ndarray, "batch group vocab"], State]:
         found = _run(self._step, {"tokens": tokens, **state})
@@ -78,7 +80,24 @@ class OnnxDecoder:
         return {name: value[rows, parents] if name.startswith("cache.") else value for name, value in state.items()}
 
 
-def _missing(modality: Modality, rows: int) -> BatchInput:
+def _feeds(bundle: Bundle, batch: Batch) -> dict[str, np.ndarray]:
+    """What a graph that encodes reads: values, mask and index of every input."""
+    feeds: dict[str, np.ndarray] = {}
+    for name, modality in bundle.inputs.items():
+        given = batch.inputs.get(name) or _missing(modality, batch.size)
+        feeds |= {f"{name}.values": given.distinct.values, f"{name}.mask": given.distinct.mask, f"{name}.index": given.index}
+    return feeds
+
+
+def _run_whole(session: onnxruntime.InferenceSession, feeds: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
+    try:
+        return _run(session, feeds)
+    except InvalidArgument as error:
+        first = str(error).strip().splitlines()[0].partition("INVALID_ARGUMENT : ")[2]
+        raise UserError(f"{folder}: the graphs do not fit interface.json ({first}); export them again") from None
+
+
+def _missing(modality: InputModality, rows: int) -> BatchInput:
     """One blank value that no row uses: a graph wants every input."""
     if isinstance(modality, ImageModality):
         shape = (modality.size, modality.size)

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from braid.bundle import Bundle
-from braid.config import did_you_mean, from_dict
+from braid.config import from_dict
 from braid.decoders import TextDecoder
 from braid.errors import UserError
-from braid.generation import GenerationConfig, write_text
-from braid.modalities import SpecialTokens, Tokenizer
+from braid.generation import GenerationConfig, check_output, write_text
+from braid.modalities import OutputModality, SpecialTokens, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, BatchInput, Padded, Prediction
 
@@ -82,18 +82,30 @@ def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
 class TorchRuntime:
     """A model in memory, behind the same small protocol as ``OnnxRuntime``."""
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, device: str = "cpu") -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer | None, device: str = "cpu") -> None:
         self.model = model.to(device)
         self.tokenizer = tokenizer
         self.device = torch.device(device)
 
+    @property
+    def outputs(self) -> Mapping[str, OutputModality]:
+        return self.model.outputs
+
     def decoder(self, name: str) -> "TorchDecoder":
-        if name not in self.model.decoders:
-            raise UserError(f"this model has no output {name!r}; {did_you_mean(name, list(self.model.decoders))}")
+        check_output(name, self.outputs, writes=True)
+        assert self.tokenizer is not None  # an output that writes has one
         return TorchDecoder(self.model, self.model.decoder(name), self.tokenizer.special, self.device)
 
     def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
-        return write_text(self.decoder(name), batch, self.tokenizer, config)
+        decoder = self.decoder(name)
+        assert self.tokenizer is not None
+        return write_text(decoder, batch, self.tokenizer, config)
+
+    @torch.inference_mode()
+    def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
+        check_output(name, self.outputs, writes=False)
+        self.model.eval()
+        return self.model.vector(to_tensors(batch, self.device), name).float().cpu().numpy()
 
 
 class TorchDecoder:

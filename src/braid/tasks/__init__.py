@@ -1,16 +1,38 @@
 """What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task."""
 
+from collections.abc import Iterable
+
 from braid.bundle import Interface
 from braid.config import did_you_mean, from_dict, kinds
 from braid.errors import UserError
 from braid.modalities import TextModalityConfig
+from braid.records import Example
 from braid.tasks.captioning import Captioning
+from braid.tasks.classification import Classification
 from braid.tasks.language_modelling import LanguageModelling
+from braid.tasks.regression import Regression
+from braid.tasks.retrieval import Retrieval
 from braid.tasks.vqa import VisualQuestionAnswering
 
-Task = Captioning | LanguageModelling | VisualQuestionAnswering
+Task = Captioning | Classification | LanguageModelling | Regression | Retrieval | VisualQuestionAnswering
 
-__all__ = ["Captioning", "LanguageModelling", "Task", "VisualQuestionAnswering", "task_named", "task_of"]
+__all__ = [
+    "Captioning",
+    "Classification",
+    "LanguageModelling",
+    "Regression",
+    "Retrieval",
+    "Task",
+    "VisualQuestionAnswering",
+    "rows_of",
+    "task_named",
+    "task_of",
+]
+
+
+def rows_of(task: Task, examples: Iterable[Example]) -> Iterable[Example]:
+    """The rows that a task makes of a data set's: retrieval one a caption, any other each as it is."""
+    return task.spread(examples) if isinstance(task, Retrieval) else examples
 
 
 def task_named(kind: str) -> Task:
@@ -32,7 +54,7 @@ def task_of(interface: Interface, kind: str) -> Task:
         raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks)) or 'nothing yet'}")
     task: Task = from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")
     output = interface.outputs.get(task.decoder)
-    if isinstance(output, TextModalityConfig) and task.generation.max_length > output.max_length - 1:
+    if isinstance(output, TextModalityConfig) and task.generation and task.generation.max_length > output.max_length - 1:
         raise UserError(
             f"interface.json: tasks.{kind}.generation.max_length is {task.generation.max_length}; "
             f"the output has room for {output.max_length - 1}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from braid.choosing import choose
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.records import Batch, Example, Prediction, Sample
@@ -11,15 +12,23 @@ from braid.records import Batch, Example, Prediction, Sample
 
 @dataclass(frozen=True)
 class VisualQuestionAnswering:
-    """The question is the prompt; the answer is generated word by word."""
+    """The question is the prompt. The answer is written word by word, or, if ``closed``, chosen among the answers of training.
+
+    ``temperature`` divides the scores that a closed answer is chosen by; ``braid calibrate`` fits it.
+    """
 
     kind: Literal["vqa"] = "vqa"
+    closed: bool = False
+    temperature: float = 1.0
     generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=12))
 
-    decoder: ClassVar[str] = "text"
     best: ClassVar[str] = "accuracy"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image", "question")
+
+    @property
+    def decoder(self) -> str:
+        return "label" if self.closed else "text"
 
     def prepare(self, example: Example) -> Sample:
         """The first answer is the target; every answer is a reference."""
@@ -33,6 +42,8 @@ class VisualQuestionAnswering:
         return Sample(example.id, inputs, {self.decoder: answers[:1]} if answers else {}, answers, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+        if self.closed:
+            return choose(runtime, self.decoder, batch, self.temperature)
         return runtime.write(self.decoder, batch, self.generation)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:

@@ -12,7 +12,16 @@ from braid.bundle import DataCard, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.errors import UserError
 from braid.files import write_whole
-from braid.modalities import Augmentation, ImageModalityConfig, ModalityConfig, TextModalityConfig
+from braid.modalities import (
+    Augmentation,
+    EmbeddingModalityConfig,
+    ImageModalityConfig,
+    InputModalityConfig,
+    LabelsModalityConfig,
+    NumberModalityConfig,
+    OutputModalityConfig,
+    TextModalityConfig,
+)
 from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import PRESETS
@@ -87,12 +96,17 @@ class EvaluationConfig:
         within(self, 1, math.inf, "batch_size")
 
 
-def default_inputs() -> dict[str, ModalityConfig]:
+def default_inputs() -> dict[str, InputModalityConfig]:
     return {"image": ImageModalityConfig(), "prompt": TextModalityConfig(max_length=32)}
 
 
-def default_outputs() -> dict[str, ModalityConfig]:
-    return {"text": TextModalityConfig(max_length=40)}
+def default_outputs() -> dict[str, OutputModalityConfig]:
+    return {
+        "text": TextModalityConfig(max_length=40),
+        "label": LabelsModalityConfig(),
+        "number": NumberModalityConfig(),
+        "embedding": EmbeddingModalityConfig(),
+    }
 
 
 @dataclass(frozen=True)
@@ -102,8 +116,8 @@ class RunConfig:
     task: Task
     data: DataConfig
     model: ModelConfig
-    inputs: dict[str, ModalityConfig] = field(default_factory=default_inputs)
-    outputs: dict[str, ModalityConfig] = field(default_factory=default_outputs)
+    inputs: dict[str, InputModalityConfig] = field(default_factory=default_inputs)
+    outputs: dict[str, OutputModalityConfig] = field(default_factory=default_outputs)
     tokenizer: TokenizerConfig = TokenizerConfig()
     objective: ObjectiveConfig = field(default_factory=LikelihoodConfig)
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -132,7 +146,10 @@ class RunConfig:
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
         limits = [modality.max_length for modality in self.outputs.values() if isinstance(modality, TextModalityConfig)]
-        if self.task.generation.max_length > max(limits, default=0) - 1:
+        if self.task.decoder not in self.model.decoders:
+            names = did_you_mean(self.task.decoder, list(self.model.decoders))
+            raise UserError(f"{self.task.kind} needs a decoder {self.task.decoder!r}, which the model does not have; {names}")
+        if self.task.generation and self.task.generation.max_length > max(limits, default=0) - 1:
             raise UserError(
                 f"task.generation.max_length is {self.task.generation.max_length}; outputs have room for {max(limits) - 1}"
             )
@@ -175,10 +192,10 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
 def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "run") -> RunConfig:
     """A run from nested dicts, presets written out before the overrides so that any part of them can be set."""
     whole = with_overrides(data, ())
-    if isinstance(whole.get("model"), str):
-        whole["model"] = preset(whole["model"])
     if isinstance(whole.get("task"), str):
         whole["task"] = to_dict(task_named(whole["task"]))
+    if isinstance(whole.get("model"), str):
+        whole["model"] = preset(whole["model"], _output_of(whole.get("task"), settings))
     for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
         whole.setdefault(name, to_dict(modalities))
     whole = with_overrides(whole, settings)
@@ -187,11 +204,18 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     return from_dict(RunConfig, whole, where)
 
 
-def preset(name: str) -> dict[str, Any]:
-    """A preset architecture as nested dicts."""
+def preset(name: str, output: str = "text") -> dict[str, Any]:
+    """A preset architecture with the decoder of one output, as nested dicts."""
     if name not in PRESETS:
         raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
-    return dict(to_dict(PRESETS[name]()))
+    return dict(to_dict(PRESETS[name](outputs=[output])))
+
+
+def _output_of(task: Any, settings: Sequence[str]) -> str:
+    """The output that the task will ask once ``settings`` have changed it."""
+    given = with_overrides({"task": task}, [setting for setting in settings if setting.startswith("task.")])["task"]
+    chosen: Task = from_dict(Task, given, "task")
+    return chosen.decoder
 
 
 def starting_from(model: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from braid.collate import Collated, Collator, value_key
 from braid.datasets import Rows
 from braid.errors import UserError
 from braid.records import Sample
-from braid.tasks import Task
+from braid.tasks import Task, rows_of
 from braid.training.guard import follow_the_run
 
 WINDOW = 32  # batches that are sorted by length together
@@ -46,6 +46,8 @@ def with_targets(task: Task, examples: Rows) -> Samples:
     Raises:
         UserError: when the rows lack a role that the task needs.
     """
+    if (rows := rows_of(task, examples)) is not examples:
+        examples = Rows(iter(rows))
     return Samples(task, examples.take(np.flatnonzero([bool(task.prepare(example).targets) for example in examples])))
 
 

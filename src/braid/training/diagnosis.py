@@ -1,6 +1,6 @@
 """What a run says when something is wrong, in the words of somebody who has seen it before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from braid.errors import UserError
-from braid.model import Model
 from braid.records import Batch, Prediction
 
 
@@ -50,15 +49,12 @@ class Reliance:
 
 
 @torch.no_grad()
-def reliance(model: Model, batches: Sequence[Batch], output: str, name: str) -> Reliance | None:
-    """Compare the loss with that under a rolled ``name``; None where no batch has two distinct values of it."""
+def reliance(judge: Callable[[Batch], Tensor], batches: Sequence[Batch], name: str) -> Reliance | None:
+    """Compare the loss by ``judge`` with that under a rolled ``name``; None where no batch has two distinct values of it."""
     usable = [batch for batch in batches if name in batch.inputs and batch.inputs[name].distinct.values.shape[0] > 1]
     if not usable:
         return None
-    losses = [
-        [float(model.decoder(output).loss(model(b), b.targets[output])) for b in (batch, _rolled(batch, name))]
-        for batch in usable
-    ]
+    losses = [[float(judge(b)) for b in (batch, _rolled(batch, name))] for batch in usable]
     true, shuffled = torch.tensor(losses).mean(0).tolist()
     return Reliance(name, true, shuffled)
 

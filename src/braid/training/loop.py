@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -261,19 +262,21 @@ def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     config, setup = run.config, run.setup
     started = time.perf_counter()
     run.model.eval()
-    task = replace(config.task, generation=replace(config.task.generation, method="greedy"))
+    task = config.task
+    if task.generation:
+        task = replace(task, generation=replace(task.generation, method="greedy"))
     examples = setup.val[: config.evaluation.limit or None]
     runtime, size = TorchRuntime(setup.model, setup.tokenizer), config.evaluation.batch_size
     figures, answers = evaluate(
         runtime, setup.collator, task, examples, batch_size=size, strict=config.strict, watch=run.interrupt.watch
     )
     run.left_out.add((sample.source, reason) for sample, reason in answers.broken)
-    samples = [sample for sample in prepared(task, examples[:256]) if sample.targets]
+    samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
     parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, size) if c.samples]
     with torch.no_grad():
-        decoder = setup.model.decoder(task.decoder)
-        loss = statistics.fmean(float(decoder.loss(setup.model(batch), batch.targets[task.decoder])) for batch in parts)
-    found = [reliance(setup.model, parts, task.decoder, name) for name in setup.interface.inputs]
+        judge = partial(run.objective.judge, setup.model)
+        loss = statistics.fmean(float(judge(batch)) for batch in parts)
+    found = [reliance(judge, parts, name) for name in setup.interface.inputs]
     told = diagnosed(answers, [one for one in found if one])
     for warning in warnings(told):
         run.watcher.on_note(f"warning: {warning}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
@@ -13,7 +14,14 @@ from braid.config import did_you_mean, to_dict
 from braid.datasets import BrokenRow, Rows, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
-from braid.modalities import Tokenizer, build_modalities, tokenizer_names
+from braid.modalities import (
+    LabelsModalityConfig,
+    NumberModalityConfig,
+    OutputModalityConfig,
+    Tokenizer,
+    build_modalities,
+    tokenizer_names,
+)
 from braid.model import Model
 from braid.records import Sample
 from braid.runtime.torch import load_model
@@ -45,9 +53,10 @@ class Setup:
         )
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """That of the texts which the model writes."""
-        return self.tokenizers[tokenizer_names(self.interface.outputs)[0]]
+    def tokenizer(self) -> Tokenizer | None:
+        """That of the texts which the model writes; None where it writes none."""
+        names = tokenizer_names(self.interface.outputs)
+        return self.tokenizers[names[0]] if names else None
 
 
 def set_up(config: RunConfig) -> Setup:
@@ -62,7 +71,7 @@ def set_up(config: RunConfig) -> Setup:
     if not train:
         raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}")
     taken = take_over(config)
-    config = taken.config
+    config = with_labels(taken.config, train)
     interface = _interface(config)
     tokenizers = _tokenizers(config, train, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
     torch.manual_seed(config.seed)
@@ -71,6 +80,29 @@ def set_up(config: RunConfig) -> Setup:
     for part, path in config.initialize.items():
         initialize(model, part, path)
     return Setup(config, tokenizers, interface, model, train, val, dataset.broken)
+
+
+def with_labels(config: RunConfig, train: Sequence[Sample]) -> RunConfig:
+    """The run with the labels, or the mean and deviation, of its training rows where its outputs leave them open.
+
+    Raises:
+        UserError: when there are fewer than two labels.
+    """
+    output = config.task.decoder
+    modality = config.outputs[output]
+    if isinstance(modality, LabelsModalityConfig) and not modality.labels:
+        labels = sorted({label for sample in train for label in sample.targets[output]})
+        if len(labels) < 2:
+            raise UserError(
+                f"{config.data.path}: all rows of split {config.data.train!r} have the label {labels[0]!r}; give two labels or more"
+            )
+        filled: OutputModalityConfig = replace(modality, labels=tuple(labels))
+    elif isinstance(modality, NumberModalityConfig) and not modality.deviation:
+        values = np.array([sample.targets[output] for sample in train])
+        filled = replace(modality, mean=float(values.mean()), deviation=float(values.std()) or 1.0)
+    else:
+        return config
+    return replace(config, outputs={**config.outputs, output: filled})
 
 
 def initialize(model: Model, part: str, path: str) -> None:
@@ -126,7 +158,7 @@ def _tokenizers(
 
 def _texts(samples: Sequence[Sample]) -> Iterator[str]:
     for sample in samples:
-        yield from (text for texts in sample.targets.values() for text in texts)
+        yield from (text for text in sample.targets.get("text", ()))
     for sample in samples:
         yield from (value for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str))
 

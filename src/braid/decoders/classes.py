@@ -1,0 +1,69 @@
+"""Class decoder: one score a label, from what was fused."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braid.config import within
+from braid.layers import weighted_mean
+from braid.modalities import LabelsModality
+from braid.records import Fused, Padded
+
+
+@dataclass(frozen=True)
+class ClassesDecoderConfig:
+    """``reads`` pooled: one vector a row. ``reads`` positions: a score for every position, averaged by the weights of the
+    inputs (late fusion), or evenly where the fusion knows none.
+
+    ``hidden``: width of a layer in between; 0 has none.
+    """
+
+    kind: Literal["classes"] = "classes"
+    reads: Literal["pooled", "positions"] = "pooled"
+    hidden: int = 0
+    dropout: float = 0.1
+
+    modality: ClassVar[str] = "labels"
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1_000_000, "hidden")
+        within(self, 0, 1, "dropout")
+
+    def build(self, memory_width: int, modality: LabelsModality) -> "ClassesDecoder":
+        return ClassesDecoder(self, memory_width, modality)
+
+
+class ClassesDecoder(nn.Module):
+    """Softmax over labels that exclude each other, or a sigmoid each where a row may have several."""
+
+    def __init__(self, config: ClassesDecoderConfig, memory_width: int, modality: LabelsModality) -> None:
+        super().__init__()
+        self.config = config
+        self.multiple = modality.config.multiple
+        hidden = [nn.Linear(memory_width, config.hidden), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden else []
+        last = nn.Linear(config.hidden or memory_width, len(modality.labels))
+        self.layers = nn.Sequential(nn.LayerNorm(memory_width), nn.Dropout(config.dropout), *hidden, last)
+
+    def forward(self, fused: Fused) -> Float[Tensor, "batch labels"]:
+        """Logits."""
+        if self.config.reads == "pooled":
+            return self.layers(fused.pooled)
+        weights = torch.stack(list(fused.weights.values()), 1) if fused.weights else fused.mask.to(fused.values.dtype)
+        share = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
+        return (share.unsqueeze(-1) * self.layers(fused.values)).sum(1)
+
+    def loss(
+        self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Float[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy over the rows that have a label, each times its weight."""
+        logits = self(fused).float()
+        if self.multiple:
+            soft = target.values * (1 - label_smoothing) + 0.5 * label_smoothing
+            losses = F.binary_cross_entropy_with_logits(logits, soft, reduction="none").mean(1)
+        else:
+            losses = F.cross_entropy(logits, target.values, reduction="none", label_smoothing=label_smoothing)
+        return weighted_mean(losses, target.mask, weights)

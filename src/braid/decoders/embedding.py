@@ -1,0 +1,54 @@
+"""Embedding decoder: a point on the unit sphere, the same for whatever inputs a row has."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braid.config import within
+from braid.modalities import EmbeddingModality
+from braid.records import Fused
+
+
+@dataclass(frozen=True)
+class EmbeddingDecoderConfig:
+    """``width`` numbers a row."""
+
+    kind: Literal["embedding"] = "embedding"
+    width: int = 256
+
+    modality: ClassVar[str] = "embedding"
+
+    def __post_init__(self) -> None:
+        within(self, 1, 1_000_000, "width")
+
+    def build(self, memory_width: int, modality: EmbeddingModality) -> "EmbeddingDecoder":
+        return EmbeddingDecoder(self, memory_width)
+
+
+class EmbeddingDecoder(nn.Module):
+    """Attention pooling with one learned query, a projection, and the length taken out.
+
+    ``scale`` and ``bias`` turn cosines into the logits of a contrastive loss: CLIP's inverse temperature
+    (arXiv:2103.00020) and SigLIP's bias (arXiv:2303.15343). They are part of the model, for they say what a cosine means.
+    """
+
+    def __init__(self, config: EmbeddingDecoderConfig, memory_width: int) -> None:
+        super().__init__()
+        self.width = config.width
+        self.norm = nn.LayerNorm(memory_width)
+        self.score = nn.Linear(memory_width, 1)
+        self.projection = nn.Linear(memory_width, config.width)
+        self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.bias = nn.Parameter(torch.tensor(-10.0))
+
+    def forward(self, fused: Fused) -> Float[Tensor, "batch width"]:
+        values = self.norm(fused.values)
+        # A finite floor keeps the softmax of a row without inputs finite.
+        scores = self.score(values).squeeze(-1).masked_fill(~fused.mask, -1e4)
+        pooled = (scores.softmax(-1).unsqueeze(-1) * values).sum(1)
+        return F.normalize(self.projection(pooled).float(), dim=-1)

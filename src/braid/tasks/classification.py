@@ -1,0 +1,55 @@
+"""Classification: a picture, a text or both -> a label, or several."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from braid.choosing import choose
+from braid.errors import UserError
+from braid.generation import Runtime
+from braid.metrics import score_label_sets, score_labels
+from braid.records import Batch, Example, Prediction, Sample
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The text, where a row has one, is read as the prompt. Confidence is the label's probability: softmax of the logits over
+    ``temperature``, which ``braid calibrate`` fits."""
+
+    kind: Literal["classification"] = "classification"
+    temperature: float = 1.0
+
+    decoder: ClassVar[str] = "label"
+    generation: ClassVar[None] = None
+    best: ClassVar[str] = "macro-f1"
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    needs: ClassVar[tuple[str, ...]] = ("label",)
+
+    def prepare(self, example: Example) -> Sample:
+        """Whichever of picture and text a row has are its inputs; a row without a label can be answered, not learned from."""
+        inputs = {name: example.fields[role] for name, role in (("image", "image"), ("prompt", "text")) if role in example.fields}
+        if not inputs:
+            raise UserError(
+                f"{example.source}: classification needs an image or a text; map its column with --columns image=NAME,text=NAME"
+            )
+        label = example.fields.get("label", ())
+        labels = (label,) if isinstance(label, str) else tuple(label)
+        return Sample(example.id, inputs, {self.decoder: labels} if labels else {}, labels, example.source)
+
+    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+        return choose(runtime, self.decoder, batch, self.temperature)
+
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece``; labels that training never showed are missed."""
+        known = dict.fromkeys(predictions[0].scores)
+        labels = list(known | dict.fromkeys(label for sample in samples for label in sample.references))
+        chances = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
+        place = {label: number for number, label in enumerate(labels)}
+        if not np.allclose(chances.sum(1), 1, atol=1e-3):  # labels that do not exclude each other
+            truth = np.zeros(chances.shape, bool)
+            for row, sample in enumerate(samples):
+                truth[row, [place[label] for label in sample.references]] = True
+            return score_label_sets(chances, truth).figures
+        return score_labels(chances, np.array([place[sample.references[0]] for sample in samples])).figures

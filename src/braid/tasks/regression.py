@@ -1,0 +1,64 @@
+"""Regression: a picture, a text or both -> a number."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from braid.errors import UserError
+from braid.generation import Runtime
+from braid.metrics import score_values
+from braid.modalities import NumberModality
+from braid.records import Batch, Example, Prediction, Sample
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The text, where a row has one, is read as the prompt; the number stands in the column of the label."""
+
+    kind: Literal["regression"] = "regression"
+
+    decoder: ClassVar[str] = "number"
+    generation: ClassVar[None] = None
+    best: ClassVar[str] = "mae"
+    better: ClassVar[Literal["higher", "lower"]] = "lower"
+    needs: ClassVar[tuple[str, ...]] = ("label",)
+
+    def prepare(self, example: Example) -> Sample:
+        """
+        Raises:
+            UserError: for a row with neither picture nor text, or a label that is no number.
+        """
+        inputs = {name: example.fields[role] for name, role in (("image", "image"), ("prompt", "text")) if role in example.fields}
+        if not inputs:
+            raise UserError(
+                f"{example.source}: regression needs an image or a text; map its column with --columns image=NAME,text=NAME"
+            )
+        if "label" not in example.fields:
+            return Sample(example.id, inputs, source=example.source)
+        value = _number(example.fields["label"], example.source)
+        return Sample(example.id, inputs, {self.decoder: value}, (repr(value),), example.source)
+
+    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+        """Numbers in the data's own unit."""
+        modality = runtime.outputs[self.decoder]
+        assert isinstance(modality, NumberModality)
+        values = [modality.value(float(output)) for output in runtime.vector(self.decoder, batch)[:, 0]]
+        return [Prediction(identity, text=f"{value:g}", value=value) for identity, value in zip(batch.ids, values, strict=True)]
+
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """``mae`` and ``rmse`` in the data's unit; ``r2`` and ``pearson`` x100."""
+        found = np.array([prediction.value for prediction in predictions], np.float64)
+        return score_values(found, np.array([float(sample.references[0]) for sample in samples]))
+
+
+def _number(label: object, source: str) -> float:
+    try:
+        value = float(str(label))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{source}: the label {label!r} is no number; correct it, or choose --task classification")
+    return value
