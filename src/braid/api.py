@@ -6,13 +6,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from braid.bundle import WEIGHTS, Bundle, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.evaluation import Answers, Watch, predict
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.records import Batch, Example, Prediction
-from braid.tasks import Task, task_of
+from braid.search import PHRASE, choose_by_embedding, embed
+from braid.tasks import Retrieval, Task, task_of
 
 HUGGING_FACE = "hf:"
 
@@ -70,14 +74,72 @@ class LoadedModel:
     def captions(self, images: Sequence[Any], beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one a picture, in order; the first unreadable picture is an error."""
         examples = [Example(str(row), {"image": image}, source=_name(image, row)) for row, image in enumerate(images)]
-        return list(self.answer("captioning", examples, beam, strict=True).predictions)
+        return list(self.predict("captioning", examples, beam, strict=True).predictions)
 
-    def ask(self, image: Any, question: str) -> Prediction:
-        """Answer a question about a picture."""
-        example = Example("0", {"image": image, "question": question}, source=_name(image, 0))
-        return self.answer("vqa", [example], strict=True).predictions[0]
+    def answer(self, image: Any, question: str | Sequence[str]) -> Any:
+        """Answer a question about a picture (str), or several (list of str)."""
+        single = isinstance(question, str)
+        questions = [question] if isinstance(question, str) else question
+        examples = [Example(str(row), {"image": image, "question": q}, source=_name(image, 0)) for row, q in enumerate(questions)]
+        texts = [prediction.text for prediction in self.predict("vqa", examples, strict=True).predictions]
+        return texts[0] if single else texts
 
-    def answer(
+    def classify(self, image: Any = None, text: str = "", labels: Sequence[str] = ()) -> Prediction:
+        """The label of a picture, a text or both, with the probability of each label in ``scores``.
+
+        Args:
+            labels: any labels, compared with the picture by embedding (zero-shot); none: those that the model was trained on.
+        """
+        return self.classify_all([] if image is None else [image], text, labels, strict=True).predictions[0]
+
+    def classify_all(
+        self,
+        images: Sequence[Any],
+        text: str = "",
+        labels: Sequence[str] = (),
+        batch_size: int = 16,
+        strict: bool = False,
+        watch: Watch | None = None,
+    ) -> Answers:
+        """``classify`` of many pictures, each with the same text; ids are the pictures' names."""
+        if labels:
+            return self._nearest(images, text, labels, batch_size, strict, watch)
+        words = {"text": text} if text else {}
+        rows = [{"image": image, **words} for image in images] or [words]
+        names = [_name(image, row) for row, image in enumerate(images)] or [text]
+        examples = [Example(name, fields, source=name) for name, fields in zip(names, rows, strict=True)]
+        return self.predict("classification", examples, None, batch_size, strict, watch)
+
+    def _nearest(
+        self, images: Sequence[Any], text: str, labels: Sequence[str], batch_size: int, strict: bool, watch: Watch | None
+    ) -> Answers:
+        if len(labels) < 2:
+            raise UserError(f"there is only the label {labels[0]!r} to choose from; give two or more")
+        phrases = embed(self.runtime, self.collator, [PHRASE.format(label) for label in labels], "prompt")
+        name, values = ("image", images) if images else ("prompt", [text])
+        found = embed(self.runtime, self.collator, values, name, batch_size, strict, watch)
+        chosen = choose_by_embedding(found.vectors, labels, phrases.vectors, self._scale)
+        named = [replace(one, id=sample.source or text) for one, sample in zip(chosen, found.samples, strict=True)]
+        return Answers(tuple(named), found.samples, found.broken)
+
+    @property
+    def _scale(self) -> float:
+        task = self.task("retrieval")
+        assert isinstance(task, Retrieval)
+        return task.scale
+
+    def embed(self, images: Sequence[Any] = (), texts: Sequence[str] = ()) -> Float[np.ndarray, "rows width"]:
+        """Unit vectors of pictures, then of texts, in one space."""
+        parts = [
+            embed(self.runtime, self.collator, values, name, strict=True).vectors
+            for name, values in (("image", images), ("prompt", texts))
+            if len(values)
+        ]
+        if not parts:
+            raise UserError("there is nothing to embed; give images or texts")
+        return np.concatenate(parts)
+
+    def predict(
         self,
         task: str,
         examples: Sequence[Example],

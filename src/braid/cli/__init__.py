@@ -12,11 +12,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: a spinning 
 import typer
 
 import braid
-from braid.cli import average, calibrate, data, demo, evaluate, export, inspect, report, score, train, use
+from braid.cli import ask, average, calibrate, data, demo, evaluate, export, inspect, report, score, train, use
 from braid.errors import UserError
 
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Use a model": (use.caption, use.complete, use.predict, demo.demo),
+    "Use a model": (use.caption, ask.ask, ask.classify, use.complete, use.predict, demo.demo),
     "Make a model": (train.train, calibrate.calibrate, average.average, export.export),
     "Look closely": (evaluate.evaluate, inspect.inspect, report.report),
 }

@@ -44,7 +44,7 @@ def caption(
     files = [str(path) for path in image_files(paths)]
     loaded = load(model)
     examples = [Example(file, {"image": file}, source=file) for file in files]
-    answers = loaded.answer(
+    answers = loaded.predict(
         "captioning", examples, beam, batch_size, strict, lambda batches, total: progress(batches, "describing", total)
     )
     if json:
@@ -127,7 +127,7 @@ def predict(
     rows = table_examples(given, parse_columns(columns))
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
-    answers = loaded.answer(
+    answers = loaded.predict(
         task or kinds[0], numbered, beam, batch_size, strict, lambda batches, total: progress(batches, "predicting", total)
     )
     reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}

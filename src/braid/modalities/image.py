@@ -160,6 +160,11 @@ def thumbnail(value: Any, size: int, source: str = "") -> bytes:
     return file.getvalue()
 
 
+def is_picture(name: str) -> bool:
+    """Whether a name ends as a picture's does."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
 def image_files(paths: Iterable[str | Path]) -> list[Path]:
     """The pictures that files, patterns (``*.png``) and folders (searched through) mean, each once, folders sorted.
 

@@ -66,7 +66,7 @@ class LabelsModality:
 
 @dataclass(frozen=True)
 class NumberModalityConfig:
-    """A quantity. A model learns (value - ``mean``) / ``deviation``; a run takes them from its training rows if they are not given."""
+    """A quantity. A model learns (value - ``mean``) / ``deviation``, which a run takes from its training rows unless given."""
 
     kind: Literal["number"] = "number"
     mean: float = 0.0

@@ -45,9 +45,7 @@ class Likelihood:
         self._weights: dict[tuple[str, ...], float] = {}
         if config.balance:
             if task.kind != "classification":
-                raise UserError(
-                    f"objective.balance is {config.balance:g}, and {task.kind} has no labels; leave it out"
-                )
+                raise UserError(f"objective.balance is {config.balance:g}, and {task.kind} has no labels; leave it out")
             rows = Counter(tuple(sample.targets[self.output]) for sample in samples)
             mean = rows.total() / len(rows)
             self._weights = {labels: (mean / count) ** config.balance for labels, count in rows.items()}

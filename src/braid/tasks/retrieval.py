@@ -14,9 +14,13 @@ from braid.records import Batch, BatchInput, Example, Prediction, Sample
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Dual encoding: the model sees a picture without its text and a text without its picture, each as a vector."""
+    """Dual encoding: the model sees a picture without its text and a text without its picture, each as a vector.
+
+    ``scale`` times a cosine is the logit of a label in zero-shot classification.
+    """
 
     kind: Literal["retrieval"] = "retrieval"
+    scale: float = 20.0
 
     decoder: ClassVar[str] = "embedding"
     generation: ClassVar[None] = None

@@ -93,9 +93,8 @@ def with_labels(config: RunConfig, train: Sequence[Sample]) -> RunConfig:
     if isinstance(modality, LabelsModalityConfig) and not modality.labels:
         labels = sorted({label for sample in train for label in sample.targets[output]})
         if len(labels) < 2:
-            raise UserError(
-                f"{config.data.path}: all rows of split {config.data.train!r} have the label {labels[0]!r}; give two labels or more"
-            )
+            told = f"all rows of split {config.data.train!r} have the label {labels[0]!r}"
+            raise UserError(f"{config.data.path}: {told}; a classifier needs two labels or more")
         filled: OutputModalityConfig = replace(modality, labels=tuple(labels))
     elif isinstance(modality, NumberModalityConfig) and not modality.deviation:
         values = np.array([sample.targets[output] for sample in train])

@@ -1,0 +1,147 @@
+"""braid ask, classify: questions about pictures, labels for pictures and texts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.errors import UserError
+from braid.files import ready
+from braid.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from braid.evaluation import Answers
+    from braid.records import Prediction
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Rows answered at once.")]
+LeastOption = Annotated[float, typer.Option(min=0, max=1, help="Say nothing where the model is less sure than this.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+def ask(
+    words: Annotated[list[str], typer.Argument(help="Pictures, then questions, each in quotes.", show_default=False)],
+    model: ModelOption = "small",
+    min_confidence: LeastOption = 0.0,
+    batch_size: BatchOption = 16,
+    left_out: LeftOutOption = None,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Ask questions about pictures: every question of every picture.
+
+    Examples:
+
+        braid ask photo.jpg "what colour is the dog?"
+
+        braid ask *.jpg "how many people are there?" "is it raining?" --json
+
+        braid ask holiday/ "where is this?" --min-confidence 0.5
+    """
+    from braid.api import load
+    from braid.modalities import image_files
+    from braid.records import Example
+
+    paths, questions = _pictures_and_questions(words)
+    if left_out is not None:
+        ready(left_out)
+    pairs = [(str(file), question) for file in image_files(paths) for question in questions]
+    examples = [Example(str(row), {"image": f, "question": q}, source=f) for row, (f, q) in enumerate(pairs)]
+    answers = load(model).predict(
+        "vqa", examples, None, batch_size, strict, lambda batches, total: progress(batches, "answering", total)
+    )
+    found = [(pairs[int(prediction.id)], prediction) for prediction in answers.predictions]
+    if json:
+        for (file, question), prediction in found:
+            print_json({"id": file, "question": question, **_told(prediction, min_confidence)})
+    else:
+        rows = [[*pair, _shown(prediction, min_confidence), f"{prediction.confidence:.2f}"] for pair, prediction in found]
+        print_table("Answers", ["picture", "question", "answer", "confidence"], rows, ["confidence"])
+    _finish(answers, left_out)
+
+
+def classify(
+    paths: Annotated[list[str] | None, typer.Argument(help="Pictures, patterns or folders.", show_default=False)] = None,
+    text: Annotated[str, typer.Option(help="A text: alone, or together with every picture.")] = "",
+    labels: Annotated[str, typer.Option(help="Any labels, split by commas: the nearest by embedding (zero-shot).")] = "",
+    model: ModelOption = "small",
+    top: Annotated[int, typer.Option(min=1, help="Show so many labels a row.")] = 3,
+    min_confidence: LeastOption = 0.0,
+    batch_size: BatchOption = 16,
+    left_out: LeftOutOption = None,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Label pictures, texts or both: by a trained classifier, or with any labels of your own.
+
+    Examples:
+
+        braid classify photo.jpg --labels dog,beach,city
+
+        braid classify post.jpg --text "best day ever" --model sentiment
+
+        braid classify --text "best day ever" --model sentiment --json
+    """
+    from braid.api import load
+    from braid.modalities import image_files
+
+    if not paths and not text:
+        raise UserError("give a picture, or a text with --text")
+    if left_out is not None:
+        ready(left_out)
+    files = [str(file) for file in image_files(paths)] if paths else []
+    chosen = [label.strip() for label in labels.split(",") if label.strip()]
+    answers = load(model).classify_all(
+        files, text, chosen, batch_size, strict, lambda batches, total: progress(batches, "classifying", total)
+    )
+    if json:
+        for found in answers.predictions:
+            scores = {label: round(score, 4) for label, score in _best(found, len(found.scores))}
+            print_json({"id": found.id, **_told(found, min_confidence, "label"), "scores": scores})
+    else:
+        rows = [
+            [found.id, _shown(found, min_confidence), *("  ".join(f"{name} {score:.2f}" for name, score in _best(found, top)),)]
+            for found in answers.predictions
+        ]
+        print_table("Labels", ["input", "label", "probabilities"], rows)
+    _finish(answers, left_out)
+
+
+def _pictures_and_questions(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is a file, a folder, a pattern or has a picture's ending is a picture; the rest are questions.
+
+    Raises:
+        UserError: when there is none of the one or of the other.
+    """
+    from braid.modalities import is_picture
+
+    paths = [word for word in words if Path(word).expanduser().exists() or is_picture(word)]
+    questions = [word for word in words if word not in paths]
+    if not paths or not questions:
+        what = "a question in quotes" if paths else "a picture"
+        raise UserError(f'{what} is missing; for example: braid ask photo.jpg "what colour is the dog?"')
+    return paths, questions
+
+
+def _told(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
+    """What JSON says: null where the model abstains."""
+    sure = prediction.confidence >= least
+    return {name: prediction.text if sure else None, "confidence": round(prediction.confidence, 4)}
+
+
+def _shown(prediction: "Prediction", least: float) -> str:
+    return (prediction.text or "") if prediction.confidence >= least else "(not sure)"
+
+
+def _best(prediction: "Prediction", top: int) -> list[tuple[str, float]]:
+    return sorted(prediction.scores.items(), key=lambda score: -score[1])[:top]
+
+
+def _finish(answers: "Answers", left_out: Path | None) -> None:
+    without = LeftOut(note)
+    without.add((sample.source, reason) for sample, reason in answers.broken)
+    finish(without, left_out)
+    if len(without):
+        raise typer.Exit(1)

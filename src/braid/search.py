@@ -1,0 +1,92 @@
+"""Any input of a model as a vector in one space, and what is near to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from braid.collate import Collator, collated
+from braid.errors import UserError
+from braid.evaluation import Watch
+from braid.generation import Runtime
+from braid.modalities import EmbeddingModality
+from braid.records import Prediction, Sample
+
+PHRASE = "a photo of a {}"  # a label as a caption would say it
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Unit vectors in the order of ``samples``, and the rows that could not be read, each with the reason."""
+
+    vectors: Float[np.ndarray, "rows width"]
+    samples: tuple[Sample, ...]
+    broken: tuple[tuple[Sample, str], ...]
+
+
+def embedding_output(runtime: Runtime) -> str:
+    """The output that gives embeddings.
+
+    Raises:
+        UserError: for a model that has none.
+    """
+    for name, modality in runtime.outputs.items():
+        if isinstance(modality, EmbeddingModality):
+            return name
+    raise UserError("this model gives no embeddings; train one with --task retrieval, or choose a model that has them")
+
+
+def embed(
+    runtime: Runtime,
+    collator: Collator,
+    values: Sequence[Any],
+    name: str,
+    batch_size: int = 32,
+    strict: bool = False,
+    watch: Watch | None = None,
+) -> Embedded:
+    """Embed values of the input ``name``: pictures for ``image``, texts for ``prompt``.
+
+    Raises:
+        UserError: with ``strict``, for the first value that cannot be read; always, for a model without such an input.
+    """
+    output = embedding_output(runtime)
+    if name not in collator.inputs:
+        raise UserError(f"this model does not read {name!r}; it reads {', '.join(collator.inputs)}")
+    samples = [Sample(str(row), {name: value}, source=_told(value)) for row, value in enumerate(values)]
+    vectors: list[np.ndarray] = []
+    kept: list[Sample] = []
+    broken: list[tuple[Sample, str]] = []
+    parts = collated(Collator(collator.inputs), samples, batch_size, strict)
+    for part in watch(parts, -(-len(samples) // batch_size)) if watch else parts:
+        broken.extend(part.broken)
+        if part.samples:
+            vectors.append(runtime.vector(output, part.batch))
+            kept.extend(part.samples)
+    joined = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
+    return Embedded(joined, tuple(kept), tuple(broken))
+
+
+def choose_by_embedding(
+    pictures: Float[np.ndarray, "rows width"], labels: Sequence[str], phrases: Float[np.ndarray, "labels width"], scale: float
+) -> list[Prediction]:
+    """The label whose phrase is nearest to each picture (zero-shot, arXiv:2103.00020): softmax of ``scale`` x cosine."""
+    logits = scale * pictures @ phrases.T
+    chances = np.exp(logits - logits.max(1, keepdims=True))
+    chances /= chances.sum(1, keepdims=True)
+    return [
+        Prediction(
+            str(row),
+            text=labels[best],
+            label=labels[best],
+            scores=dict(zip(labels, each.tolist(), strict=True)),
+            confidence=float(each[best]),
+        )
+        for row, (each, best) in enumerate(zip(chances, chances.argmax(1), strict=True))
+    ]
+
+
+def _told(value: Any) -> str:
+    return str(value) if isinstance(value, str) or hasattr(value, "__fspath__") else ""
