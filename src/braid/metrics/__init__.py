@@ -1,39 +1,85 @@
 """Pure functions (predictions, references) -> figures, without Java or downloads."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from braid.errors import UserError
 from braid.metrics.bleu import bleu, bleu_statistics
-from braid.metrics.bootstrap import interval
-from braid.metrics.calibration import Calibration, ReliabilityBin, expected_calibration_error, fit_calibration, reliability
+from braid.metrics.bootstrap import Difference, interval, paired_difference
+from braid.metrics.calibration import (
+    Calibration,
+    ReliabilityBin,
+    expected_calibration_error,
+    fit_calibration,
+    fit_label_temperature,
+    fit_temperature,
+    reliability,
+)
 from braid.metrics.cider import Cider
+from braid.metrics.classification import (
+    accuracy,
+    auroc,
+    confusion,
+    macro_auroc,
+    macro_f1,
+    micro_f1,
+    one_hot,
+    outcomes,
+    regression,
+)
 from braid.metrics.diversity import distinct, share_novel
 from braid.metrics.meteor import meteor
+from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
 from braid.metrics.rouge import rouge_l
+from braid.metrics.selective import RiskCoverage, risk_coverage
 from braid.metrics.tokenizers import ngram_counts, tokenizer_named
+from braid.metrics.vqa import exact_match, normalised_answer, vqa_accuracy
 
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEANS = ("rouge-l", "cider", "cider-d", "meteor-exact-stem")
+ANSWERS = ("accuracy", "vqa-accuracy")
+LABELS = {"accuracy": accuracy, "macro-f1": macro_f1, "micro-f1": micro_f1}  # of the mean of rows' outcomes
 
 __all__ = [
+    "AnswerScores",
     "Calibration",
     "CaptionScores",
     "Cider",
+    "Difference",
+    "LabelScores",
     "ReliabilityBin",
+    "RetrievalScores",
+    "RiskCoverage",
+    "auroc",
     "bleu",
     "bleu_statistics",
     "caption_diversity",
+    "confusion",
+    "exact_match",
     "expected_calibration_error",
     "fit_calibration",
+    "fit_label_temperature",
+    "fit_temperature",
+    "interval",
     "ngram_counts",
+    "normalised_answer",
+    "paired_difference",
     "reliability",
+    "risk_coverage",
+    "score_answers",
     "score_captions",
+    "score_label_sets",
+    "score_labels",
+    "score_retrieval",
+    "score_similarities",
+    "score_values",
     "tokenizer_named",
+    "vqa_accuracy",
 ]
 
 
@@ -101,6 +147,109 @@ def caption_diversity(texts: Sequence[str], known: Iterable[str] = (), tokenizer
     if seen:
         found["novel"] = share_novel(words, seen)
     return {name: 100 * value for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class AnswerScores:
+    """Answers to questions, x100: ``accuracy`` (exact match of a whole answer) and the official ``vqa-accuracy``."""
+
+    rows: Float[np.ndarray, "rows metrics"]  # those of ANSWERS
+
+    @property
+    def figures(self) -> dict[str, float]:
+        return dict(zip(ANSWERS, self.rows.mean(0).tolist(), strict=True)) | {"num_samples": float(len(self.rows))}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Metric -> 95% bootstrap interval over rows."""
+        return {name: interval(self.rows[:, [k]], lambda means: means[:, 0]) for k, name in enumerate(ANSWERS)}
+
+    def better_than(self, other: "AnswerScores") -> dict[str, Difference]:
+        """Metric -> by how much these score higher on the same rows; see ``paired_difference``."""
+        columns = [(name, self.rows[:, [k]], other.rows[:, [k]]) for k, name in enumerate(ANSWERS)]
+        return {name: paired_difference(ours, theirs, lambda means: means[:, 0]) for name, ours, theirs in columns}
+
+    def by_kind(self, kinds: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The figures of the rows of each kind (of answer, of question), the commonest kind first; one name a row."""
+        named = np.array(kinds)
+        return {kind: AnswerScores(self.rows[named == kind]).figures for kind, _ in Counter(kinds).most_common()}
+
+
+def score_answers(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> AnswerScores:
+    """Score one answer a question against those that people gave; see ``exact_match`` and ``vqa_accuracy``."""
+    pairs = list(zip(predictions, answers, strict=True))
+    rows = [(exact_match(guess, given), vqa_accuracy(guess, given)) for guess, given in pairs]
+    return AnswerScores(100 * np.array(rows, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """What the probabilities of labels are worth. A decision is a row where rows have one label, else a label of a row."""
+
+    probabilities: Float[np.ndarray, "rows classes"]
+    truth: Bool[np.ndarray, "rows classes"]
+    outcomes: Bool[np.ndarray, "rows outcomes"]
+    confidences: Float[np.ndarray, " decisions"]
+    right: Bool[np.ndarray, " decisions"]
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """x100: ``accuracy`` (rows right in every label), ``macro-f1``, ``micro-f1``, ``auroc`` (the mean over classes; left out
+        where no class has rows both of it and of others), ``ece`` and ``aurc``, the area under ``curve``; and ``num_samples``."""
+        means = self.outcomes.mean(0)
+        found = {name: float(figure(means)) for name, figure in LABELS.items()}
+        area = macro_auroc(self.probabilities, self.truth)
+        found |= {"auroc": area} if area == area else {}
+        found |= {"ece": expected_calibration_error(self.bins), "aurc": self.curve.area}
+        return {name: 100 * value for name, value in found.items()} | {"num_samples": float(len(self.truth))}
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """``accuracy``, ``macro-f1`` and ``micro-f1`` -> 95% bootstrap interval over rows, x100."""
+        rows = self.outcomes.astype(np.float64)
+        return {name: interval(rows, lambda means, f=figure: 100 * f(means)) for name, figure in LABELS.items()}  # type: ignore[misc]
+
+    @cached_property
+    def bins(self) -> list[ReliabilityBin]:
+        """How sure the decisions are, and how often they are right."""
+        return reliability(self.confidences.tolist(), self.right.tolist())
+
+    @cached_property
+    def curve(self) -> RiskCoverage:
+        """The share of wrong decisions, by how many are made."""
+        return risk_coverage(self.confidences, 1.0 - self.right)
+
+    def better_than(self, other: "LabelScores") -> dict[str, Difference]:
+        """Metric -> by how much these score higher, x100, on the same rows; see ``paired_difference``."""
+        ours, theirs = self.outcomes.astype(np.float64), other.outcomes.astype(np.float64)
+        return {
+            name: paired_difference(ours, theirs, lambda means, f=figure: 100 * f(means))  # type: ignore[misc]
+            for name, figure in LABELS.items()
+        }
+
+
+def score_labels(probabilities: Float[np.ndarray, "rows classes"], labels: Int[np.ndarray, " rows"]) -> LabelScores:
+    """One label a row, counted from 0: the likeliest is chosen, its probability is the confidence."""
+    chosen, classes = probabilities.argmax(1), probabilities.shape[1]
+    truth = one_hot(labels, classes)
+    return LabelScores(probabilities, truth, outcomes(one_hot(chosen, classes), truth), probabilities.max(1), chosen == labels)
+
+
+def score_label_sets(
+    probabilities: Float[np.ndarray, "rows classes"], truth: Bool[np.ndarray, "rows classes"], threshold: float = 0.5
+) -> LabelScores:
+    """Several labels a row, or none: those of at least ``threshold`` are chosen; each is decided for itself."""
+    chosen = probabilities >= threshold
+    sure = np.where(chosen, probabilities, 1 - probabilities)
+    return LabelScores(probabilities, truth, outcomes(chosen, truth), sure.reshape(-1), (chosen == truth).reshape(-1))
+
+
+def score_values(predicted: Float[np.ndarray, " rows"], truth: Float[np.ndarray, " rows"]) -> dict[str, float]:
+    """Numbers against numbers: ``mae`` and ``rmse`` in their unit; x100 ``r2`` and ``pearson``, each left out where the values
+    never differ; and ``num_samples``."""
+    found = regression(predicted, truth)
+    scaled = {name: value if name in ("mae", "rmse") else 100 * value for name, value in found.items() if value == value}
+    return scaled | {"num_samples": float(len(truth))}
 
 
 def _check(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:

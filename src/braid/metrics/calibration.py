@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from braid.errors import UserError
 
 BINS = 10  # of equal width, as is usual (arXiv:1706.04599)
 STEPS = 50  # of Newton's method, which needs about six
 RIDGE = 1e-4  # keeps the slope finite where the scores separate good from bad
+FEWEST = 20  # rows to fit anything on
+COLDEST, HOTTEST = 0.01, 100.0  # temperatures; where every row is right the likeliest would be 0
+HALVINGS = 30  # of the span between them: to one in a hundred million
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ def fit_calibration(confidences: Sequence[float], scores: Sequence[float]) -> Ca
     """
     threshold = float(np.median(scores))
     good = np.asarray(scores) > threshold
-    if len(good) < 20 or not good.any():
+    if len(good) < FEWEST or not good.any():
         told = f"{len(good)} rows, {good.sum()} of them better than the median"
-        raise UserError(f"{told}, are too few to fit a confidence on; give 20 or more that differ")
+        raise UserError(f"{told}, are too few to fit a confidence on; give {FEWEST} or more that differ")
     given = np.stack([[_logit(confidence) for confidence in confidences], np.ones(len(good))], 1)
     weights = np.zeros(2)
     for _ in range(STEPS):
@@ -73,6 +77,34 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     """ECE (arXiv:1706.04599): the gap between confidence and accuracy, averaged over rows, in 0..1."""
     rows = sum(one.count for one in bins)
     return sum(one.count * abs(one.confidence - one.accuracy) for one in bins) / max(rows, 1)
+
+
+def fit_temperature(logits: Float[np.ndarray, "rows classes"], labels: Int[np.ndarray, " rows"]) -> float:
+    """What to divide logits by so that their softmax is the chance of each class (arXiv:1706.04599): the temperature of the
+    least negative log-likelihood, on rows that the model was not trained on. It changes no answer.
+
+    The likelihood is concave in 1 / temperature, so its one summit lies where the slope changes its sign.
+
+    Raises:
+        UserError: with fewer than 20 rows.
+    """
+    if len(labels) < FEWEST:
+        raise UserError(f"{len(labels)} rows are too few to fit a temperature on; give {FEWEST} or more")
+    below = (logits - logits.max(1, keepdims=True)).astype(np.float64)
+    right = below[np.arange(len(labels)), labels]
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        weights = np.exp(below / np.exp(middle))
+        expected = (weights * below).sum(1) / weights.sum(1)
+        low, high = (low, middle) if right.mean() > expected.mean() else (middle, high)
+    return float(np.exp((low + high) / 2))
+
+
+def fit_label_temperature(logits: Float[np.ndarray, "rows labels"], truth: Bool[np.ndarray, "rows labels"]) -> float:
+    """``fit_temperature`` where a row has several labels, each with a sigmoid of its own: a choice between its logit and 0."""
+    flat = logits.reshape(-1)
+    return fit_temperature(np.stack([np.zeros_like(flat), flat], 1), truth.reshape(-1).astype(int))
 
 
 def _logit(chance: float) -> float:

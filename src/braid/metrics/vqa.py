@@ -1,0 +1,78 @@
+"""Answers to questions about pictures: the official VQA accuracy (arXiv:1505.00468) and exact match of whole answers."""
+
+import re
+from collections.abc import Sequence
+
+ENOUGH = 3  # people who gave an answer, from which on it is wholly right
+
+PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+THOUSANDS = re.compile(r"\d,\d")
+FULL_STOP = re.compile(r"\.(?!\d)")
+ARTICLES = ("a", "an", "the")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+NUMBERS = {word: str(k) for k, word in enumerate(WORDS)} | {"none": "0"}
+
+# The official list. It spells I with a capital after making everything small, so those of I stay as they are written.
+WHOLE = """
+ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's how'd
+how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock oughtn't
+'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've
+someone'll someone's something'd something'd've something'll that's there'd there'd've there're there's they'd they'd've
+they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's where'd where's where've
+who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've
+you'd you'd've you'll you're you've
+"""
+# Each is known by its spellings that lack one apostrophe; one word goes the other way, as the official list has it.
+CONTRACTIONS = {word[:k] + word[k + 1 :]: word for word in WHOLE.split() for k, letter in enumerate(word) if letter == "'"}
+CONTRACTIONS["somebody'd"] = "somebodyd"
+
+
+def normalised_answer(answer: str) -> str:
+    """The answer as the official code compares it: small letters, numbers as digits, contractions with their apostrophe,
+    without articles and punctuation.
+
+    A mark is removed where it stands beside a space anywhere in the answer, or where the answer has a number such as 10,000;
+    else a space takes its place.
+    """
+    text = given = _line(answer)
+    for mark in PUNCTUATION:
+        gone = f"{mark} " in given or f" {mark}" in given or THOUSANDS.search(given)
+        text = text.replace(mark, "" if gone else " ")
+    words = (NUMBERS.get(word, word) for word in FULL_STOP.sub("", text).lower().split())
+    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
+
+
+def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
+    """How many people gave this answer, 3 of them being enough: min(matches / 3, 1), averaged over the ways of leaving one
+    person out; in 0..1.
+
+    Two to four people leave fewer than four others: then all the others are enough, which makes it the share of people who
+    gave the answer. One person's answer is right or wrong. Several people's answer that all wrote alike is compared as it is
+    written, as the official code does; all else as ``normalised_answer``.
+    """
+    assert answers, "a question without an answer has no accuracy"
+    given, said = _line(prediction), [_line(answer) for answer in answers]
+    if len(said) == 1 or len(set(said)) > 1:
+        given, said = normalised_answer(given), [normalised_answer(answer) for answer in said]
+    matches, others = said.count(given), len(said) - 1
+    if not others:
+        return float(matches)
+    enough = min(ENOUGH, others)
+    one_left_out = matches * min((matches - 1) / enough, 1) + (len(said) - matches) * min(matches / enough, 1)
+    return one_left_out / len(said)
+
+
+def exact_match(prediction: str, answers: Sequence[str]) -> bool:
+    """Whether the prediction is one of the answers, case and spaces aside.
+
+    A comma list is a set: "lamp, Photo" is "photo,lamp". On DAQUAR this is the usual accuracy (arXiv:1410.0210).
+    """
+    return _parts(prediction) in map(_parts, answers)
+
+
+def _line(text: str) -> str:
+    return re.sub(r"[\n\t]", " ", text).strip()
+
+
+def _parts(answer: str) -> set[str]:
+    return {plain for part in answer.lower().split(",") if (plain := " ".join(part.split()))}
