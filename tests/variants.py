@@ -25,7 +25,19 @@ from braid.encoders import (
     TransformerTextEncoderConfig,
     ViTEncoderConfig,
 )
-from braid.fusions import AttentionFusionConfig, ConcatFusionConfig, FusionConfig, TransformerFusionConfig, WeightedFusionConfig
+from braid.fusions import (
+    AttentionFusionConfig,
+    BilinearFusionConfig,
+    BottleneckFusionConfig,
+    CoAttentionFusionConfig,
+    ConcatFusionConfig,
+    FilmFusionConfig,
+    FusionConfig,
+    GatedFusionConfig,
+    LateFusionConfig,
+    TransformerFusionConfig,
+    WeightedFusionConfig,
+)
 from braid.modalities import ImageModalityConfig, Modality, TextModalityConfig, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
@@ -87,7 +99,15 @@ FUSIONS: dict[str, FusionConfig] = {
     "concat vectors": ConcatFusionConfig(over="vectors"),
     "concat sequences": ConcatFusionConfig(over="sequences"),
     "weighted": WeightedFusionConfig(),
+    "gated": GatedFusionConfig(),
+    "film": FilmFusionConfig(dropout=0.0),
+    "film by image": FilmFusionConfig(by="image", dropout=0.0),
+    "bilinear": BilinearFusionConfig(dropout=0.0),
+    "bilinear factored": BilinearFusionConfig(factor=5, dropout=0.0),
+    "co-attention": CoAttentionFusionConfig(),
     "attention": AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
+    "bottleneck": BottleneckFusionConfig(num_bottlenecks=2, heads=2, dropout=0.0),
+    "late": LateFusionConfig(),
     "transformer": TransformerFusionConfig(depth=1, heads=2, dropout=0.0),
 }
 DECODERS: dict[str, DecoderConfig] = {
