@@ -23,6 +23,7 @@ from braid.encoders import (
     RecurrentTextEncoderConfig,
     ResNetEncoderConfig,
     TransformerTextEncoderConfig,
+    VGGEncoderConfig,
     ViTEncoderConfig,
 )
 from braid.fusions import (
@@ -85,6 +86,8 @@ ENCODERS: dict[str, EncoderConfig] = {
     "mobilenet folded": MobileNetEncoderConfig(width_multiplier=0.25, padding="tensorflow", folded=True),
     "mobilenet scales": MobileNetEncoderConfig(width_multiplier=0.25, scales=(1.0, 2.0)),
     "resnet": ResNetEncoderConfig(depth=18),
+    "vgg": VGGEncoderConfig(depth=11),
+    "vgg norm": VGGEncoderConfig(depth=11, batch_norm=True),
     "vit": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
     "transformer bidirectional": TransformerTextEncoderConfig(
         "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
