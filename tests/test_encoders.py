@@ -16,6 +16,7 @@ from braid.encoders import (
     EncoderConfig,
     MobileNetEncoderConfig,
     ResNetEncoderConfig,
+    VGGEncoderConfig,
     ViTEncoderConfig,
     load_weights,
 )
@@ -45,12 +46,28 @@ def encoded(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
         (ResNetEncoderConfig(depth=18), 11_176_512),
         (ResNetEncoderConfig(depth=34), 21_284_672),
         (ResNetEncoderConfig(depth=50), 23_508_032),
+        (VGGEncoderConfig(depth=11), 9_220_480),
+        (VGGEncoderConfig(depth=11, batch_norm=True), 9_225_984),
+        (VGGEncoderConfig(depth=16), 14_714_688),
+        (VGGEncoderConfig(depth=16, batch_norm=True), 14_723_136),
         (MobileNetEncoderConfig(), 2_223_872),
         (EfficientNetEncoderConfig(variant="lite0"), 3_371_008),
         (EfficientNetEncoderConfig(variant="lite2"), 4_811_072),
         (EfficientNetEncoderConfig(variant="lite4"), 11_725_568),
     ],
-    ids=["resnet18", "resnet34", "resnet50", "mobilenetv2", "lite0", "lite2", "lite4"],
+    ids=[
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "vgg11",
+        "vgg11 norm",
+        "vgg16",
+        "vgg16 norm",
+        "mobilenetv2",
+        "lite0",
+        "lite2",
+        "lite4",
+    ],
 )
 def test_as_many_parameters_as_the_published_without_the_head(config: EncoderConfig, parameters: int) -> None:
     assert sum(p.numel() for p in built(config).parameters()) == parameters
@@ -64,12 +81,15 @@ def test_as_many_parameters_as_the_published_without_the_head(config: EncoderCon
             ["conv1.weight", "bn1.running_var", "layer2.0.downsample.0.weight"],
         ),
         (ResNetEncoderConfig(depth=50), ["layer4.2.conv3.weight", "layer1.0.downsample.1.bias"]),
+        (VGGEncoderConfig(depth=11), ["features.0.weight", "features.6.bias", "features.18.weight"]),
+        (VGGEncoderConfig(depth=16), ["features.2.weight", "features.14.weight", "features.28.bias"]),
+        (VGGEncoderConfig(depth=16, batch_norm=True), ["features.1.running_var", "features.40.weight", "features.41.bias"]),
         (
             MobileNetEncoderConfig(),
             ["features.0.0.weight", "features.1.conv.1.weight", "features.18.1.bias"],
         ),
     ],
-    ids=["resnet18", "resnet50", "mobilenetv2"],
+    ids=["resnet18", "resnet50", "vgg11", "vgg16", "vgg16 norm", "mobilenetv2"],
 )
 def test_parameters_have_torchvision_s_names(config: EncoderConfig, names: list[str]) -> None:
     assert set(names) <= set(built(config).state_dict())
@@ -79,10 +99,11 @@ def test_parameters_have_torchvision_s_names(config: EncoderConfig, names: list[
     ("config", "cells"),
     [
         (ResNetEncoderConfig(depth=18), 4),
+        (VGGEncoderConfig(depth=11), 4),
         (MobileNetEncoderConfig(), 4),
         (ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2), 16),
     ],
-    ids=["resnet", "mobilenet", "vit"],
+    ids=["resnet", "vgg", "mobilenet", "vit"],
 )
 def test_every_cell_knows_its_box(config: EncoderConfig, cells: int) -> None:
     mask = torch.ones(1, 64, 64, dtype=torch.bool)
@@ -108,6 +129,12 @@ def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
         assert torch.equal(encoded(source, pixels), encoded(target, pixels))
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, tmp_path / "wrapped.pt")
     load_weights(target, tmp_path / "wrapped.pt")
+
+
+def test_vgg_refuses_pictures_that_its_poolings_leave_nothing_of() -> None:
+    with pytest.raises(UserError) as caught:
+        VGGEncoderConfig(depth=11).build(ImageModalityConfig(size=31).build())
+    assert str(caught.value) == "pictures of 31 pixels vanish in five halvings; vgg needs at least 32"
 
 
 def test_folding_batch_norm_changes_nothing() -> None:
@@ -181,6 +208,8 @@ def test_a_large_depthwise_kernel_is_worked_out_in_float32_under_autocast() -> N
         ("list", r"w.pt does not map names to weights; save the model's state_dict\(\)"),
         ("other", r"w.pt lacks 98 of 120 parameters, first conv1.weight; it is of another architecture"),
         ("size", r"w.pt: conv1.weight is \[64, 1, 7, 7\], the model has \[64, 3, 7, 7\]; it is of another size"),
+        ("norms", r"w.pt: it has batch norm; this needs an encoder with batch_norm: true"),
+        ("no norms", r"w.pt: it has no batch norm; this needs an encoder with batch_norm: false"),
         ("folded", r"w.pt: batch norm is folded into its convolutions; this needs an encoder with folded: true"),
     ],
 )
@@ -198,6 +227,11 @@ def test_a_weight_file_that_does_not_fit_is_told(content: str, message: str, tmp
         torch.save({name: state[name] for name in ("bn1.running_mean", "bn1.running_var")}, path)
     elif content == "size":
         torch.save({**state, "conv1.weight": torch.zeros(64, 1, 7, 7)}, path)
+    elif content in ("norms", "no norms"):
+        encoder, other = (
+            built(VGGEncoderConfig(depth=11, batch_norm=norms)) for norms in (content == "no norms", content == "norms")
+        )
+        torch.save({**other.state_dict(), "classifier.0.weight": torch.zeros(4, 4)}, path)
     elif content == "folded":
         encoder = built(MobileNetEncoderConfig())
         torch.save(dict(built(FOLDED).state_dict()), path)

@@ -23,9 +23,22 @@ from braid.encoders import (
     RecurrentTextEncoderConfig,
     ResNetEncoderConfig,
     TransformerTextEncoderConfig,
+    VGGEncoderConfig,
     ViTEncoderConfig,
 )
-from braid.fusions import AttentionFusionConfig, ConcatFusionConfig, FusionConfig, TransformerFusionConfig, WeightedFusionConfig
+from braid.fusions import (
+    AttentionFusionConfig,
+    BilinearFusionConfig,
+    BottleneckFusionConfig,
+    CoAttentionFusionConfig,
+    ConcatFusionConfig,
+    FilmFusionConfig,
+    FusionConfig,
+    GatedFusionConfig,
+    LateFusionConfig,
+    TransformerFusionConfig,
+    WeightedFusionConfig,
+)
 from braid.modalities import ImageModalityConfig, Modality, TextModalityConfig, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
@@ -73,6 +86,8 @@ ENCODERS: dict[str, EncoderConfig] = {
     "mobilenet folded": MobileNetEncoderConfig(width_multiplier=0.25, padding="tensorflow", folded=True),
     "mobilenet scales": MobileNetEncoderConfig(width_multiplier=0.25, scales=(1.0, 2.0)),
     "resnet": ResNetEncoderConfig(depth=18),
+    "vgg": VGGEncoderConfig(depth=11),
+    "vgg norm": VGGEncoderConfig(depth=11, batch_norm=True),
     "vit": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
     "transformer bidirectional": TransformerTextEncoderConfig(
         "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
@@ -87,7 +102,15 @@ FUSIONS: dict[str, FusionConfig] = {
     "concat vectors": ConcatFusionConfig(over="vectors"),
     "concat sequences": ConcatFusionConfig(over="sequences"),
     "weighted": WeightedFusionConfig(),
+    "gated": GatedFusionConfig(),
+    "film": FilmFusionConfig(dropout=0.0),
+    "film by image": FilmFusionConfig(by="image", dropout=0.0),
+    "bilinear": BilinearFusionConfig(dropout=0.0),
+    "bilinear factored": BilinearFusionConfig(factor=5, dropout=0.0),
+    "co-attention": CoAttentionFusionConfig(),
     "attention": AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
+    "bottleneck": BottleneckFusionConfig(num_bottlenecks=2, heads=2, dropout=0.0),
+    "late": LateFusionConfig(),
     "transformer": TransformerFusionConfig(depth=1, heads=2, dropout=0.0),
 }
 DECODERS: dict[str, DecoderConfig] = {

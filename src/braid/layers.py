@@ -130,6 +130,14 @@ class EncoderBlock(nn.Module):
         return values + self.dropout(self.feed_forward(self.feed_forward_norm(values)))
 
 
+def begin_as_identity(block: EncoderBlock) -> EncoderBlock:
+    """The same block, with its two residual branches starting at zero (arXiv:2003.04887)."""
+    for last in (block.attention.output, block.feed_forward[-1]):
+        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+    return block
+
+
 class DecoderBlock(nn.Module):
     """Pre-norm transformer block: causal self-attention, then cross-attention to a memory shared by a row's group.
 

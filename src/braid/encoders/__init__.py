@@ -11,6 +11,7 @@ from braid.encoders.pretrained import (
 from braid.encoders.recurrent import RecurrentTextEncoder, RecurrentTextEncoderConfig
 from braid.encoders.resnet import ResNetEncoder, ResNetEncoderConfig
 from braid.encoders.transformer import TransformerTextEncoder, TransformerTextEncoderConfig
+from braid.encoders.vgg import VGGEncoder, VGGEncoderConfig
 from braid.encoders.vit import ViTEncoder, ViTEncoderConfig
 from braid.encoders.weights import load_weights
 
@@ -22,6 +23,7 @@ EncoderConfig = (
     | RecurrentTextEncoderConfig
     | ResNetEncoderConfig
     | TransformerTextEncoderConfig
+    | VGGEncoderConfig
     | ViTEncoderConfig
 )
 
@@ -41,6 +43,8 @@ __all__ = [
     "ResNetEncoderConfig",
     "TransformerTextEncoder",
     "TransformerTextEncoderConfig",
+    "VGGEncoder",
+    "VGGEncoderConfig",
     "ViTEncoder",
     "ViTEncoderConfig",
     "load_weights",

@@ -32,7 +32,7 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         state = translate(state)
     own = module.state_dict()
     state = {name: value for name, value in state.items() if name in own or not name.startswith(HEADS)}
-    _check(own, state, file)
+    _check(module, state, file)
     module.load_state_dict({name: state.get(name, value) for name, value in own.items()})
 
 
@@ -69,13 +69,13 @@ def _read(path: Path) -> dict[str, Tensor]:
     return dict(found)
 
 
-def _check(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
+def _check(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    own = module.state_dict()
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     left = [name for name in state if name not in own]
     wanted, given = (any("running_mean" in name for name in names) for names in (own, state))
     if wanted != given:
-        place, setting = ("apart from", "false") if given else ("folded into", "true")
-        raise UserError(f"{path}: batch norm is {place} its convolutions; this needs an encoder with folded: {setting}")
+        raise UserError(f"{path}: {_about_norms(module, given)}")
     if missing:
         raise UserError(
             f"{path} lacks {len(missing)} of {len(own)} parameters, first {missing[0]}; it is of another architecture"
@@ -87,6 +87,15 @@ def _check(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -
             raise UserError(
                 f"{path}: {name} is {list(state[name].shape)}, the model has {list(value.shape)}; it is of another size"
             )
+
+
+def _about_norms(module: nn.Module, given: bool) -> str:
+    """Which setting fits a file with norms, or one without: VGG has them or not, other encoders have them apart or folded."""
+    if hasattr(getattr(module, "config", None), "batch_norm"):
+        has, setting = ("has", "true") if given else ("has no", "false")
+        return f"it {has} batch norm; this needs an encoder with batch_norm: {setting}"
+    place, setting = ("apart from", "false") if given else ("folded into", "true")
+    return f"batch norm is {place} its convolutions; this needs an encoder with folded: {setting}"
 
 
 def _first_line(error: Exception) -> str:

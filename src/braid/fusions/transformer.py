@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import nn
 
-from braid.layers import EncoderBlock, end_to_end, masked_mean
+from braid.layers import EncoderBlock, begin_as_identity, end_to_end, masked_mean
 from braid.records import Features, Fused
 
 
@@ -25,7 +25,7 @@ class TransformerFusionConfig:
 
 
 class TransformerFusion(nn.Module):
-    """Begins as concatenation of sequences: each block's two residual branches start at zero (arXiv:2003.04887).
+    """Begins as concatenation of sequences: every block starts as the identity.
 
     So a model that was trained with plain concatenation goes on from where it was.
     """
@@ -35,11 +35,9 @@ class TransformerFusion(nn.Module):
         self.inputs = tuple(inputs)
         self.width = width
         self.marks = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in self.inputs})
-        self.blocks = nn.ModuleList(EncoderBlock(width, config.heads, config.dropout) for _ in range(config.depth))
-        for block in self.blocks:
-            for last in (cast(EncoderBlock, block).attention.output, cast(EncoderBlock, block).feed_forward[-1]):
-                nn.init.zeros_(cast(nn.Linear, last).weight)
-                nn.init.zeros_(cast(nn.Linear, last).bias)
+        self.blocks = nn.ModuleList(
+            begin_as_identity(EncoderBlock(width, config.heads, config.dropout)) for _ in range(config.depth)
+        )
 
     def forward(self, features: Mapping[str, Features]) -> Fused:
         values = torch.cat([features[name].values + self.marks[name] for name in self.inputs], 1)

@@ -13,7 +13,10 @@ from braid.records import Features, Fused
 
 @dataclass(frozen=True)
 class WeightedFusionConfig:
-    """h = sum_i w_i W_i e_i with w = softmax of a learned score of each input, over the inputs a row has (arXiv:1702.01992)."""
+    """h = sum_i w_i W_i e_i with w = softmax of a learned score of each input, over the inputs a row has.
+
+    The weights are those of attention over modalities (arXiv:1701.03126), found once a row and not anew for every word.
+    """
 
     kind: Literal["weighted"] = "weighted"
 
