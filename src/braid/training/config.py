@@ -196,6 +196,9 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
         whole["task"] = to_dict(task_named(whole["task"]))
     if isinstance(whole.get("model"), str):
         whole["model"] = preset(whole["model"], _output_of(whole.get("task"), settings))
+    task = whole.get("task")
+    if isinstance(task, dict):  # what a task is usually trained by
+        whole.setdefault("objective", {"kind": "contrastive" if task.get("kind") == "retrieval" else "likelihood"})
     for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
         whole.setdefault(name, to_dict(modalities))
     whole = with_overrides(whole, settings)
