@@ -13,7 +13,14 @@ import torch
 from braid.collate import Collator
 from braid.config import kinds
 from braid.datasets.scenes import scene_examples
-from braid.decoders import DecoderConfig, PretrainedTextDecoderConfig, RecurrentTextDecoderConfig
+from braid.decoders import (
+    ClassesDecoderConfig,
+    DecoderConfig,
+    EmbeddingDecoderConfig,
+    NumberDecoderConfig,
+    PretrainedTextDecoderConfig,
+    RecurrentTextDecoderConfig,
+)
 from braid.encoders import (
     EfficientNetEncoderConfig,
     EncoderConfig,
@@ -39,7 +46,17 @@ from braid.fusions import (
     TransformerFusionConfig,
     WeightedFusionConfig,
 )
-from braid.modalities import ImageModalityConfig, Modality, TextModalityConfig, Tokenizer
+from braid.modalities import (
+    EmbeddingModalityConfig,
+    ImageModalityConfig,
+    InputModality,
+    LabelsModalityConfig,
+    NumberModalityConfig,
+    OutputModality,
+    OutputModalityConfig,
+    TextModalityConfig,
+    Tokenizer,
+)
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
 from braid.records import Sample
@@ -123,6 +140,19 @@ DECODERS: dict[str, DecoderConfig] = {
     "recurrent lstm initial": RecurrentTextDecoderConfig(cell="lstm", width=32, dropout=0.0, reads="initial"),
 }
 
+VECTOR_DECODERS: dict[str, DecoderConfig] = {
+    "classes": ClassesDecoderConfig(hidden=32, dropout=0.0),
+    "classes by position": ClassesDecoderConfig(reads="positions", dropout=0.0),
+    "embedding": EmbeddingDecoderConfig(width=16),
+    "number": NumberDecoderConfig(dropout=0.0),
+}
+# what each kind of output says of the eight samples
+MODALITIES: dict[str, OutputModalityConfig] = {
+    "labels": LabelsModalityConfig(labels=("few", "many", "none")),
+    "embedding": EmbeddingModalityConfig(),
+    "number": NumberModalityConfig(mean=2.0, deviation=1.5),
+}
+
 
 def variants() -> dict[str, ModelConfig]:
     """Models that differ from ``tiny()`` in one part each, by the part's name."""
@@ -143,7 +173,7 @@ def missing_kinds() -> set[str]:
     unions: list[tuple[Any, Sequence[Any]]] = [
         (EncoderConfig, list(ENCODERS.values())),
         (FusionConfig, list(FUSIONS.values())),
-        (DecoderConfig, list(DECODERS.values())),
+        (DecoderConfig, [*DECODERS.values(), *VECTOR_DECODERS.values()]),
     ]
     return {kind for union, parts in unions for kind, config in kinds(union).items() if not any(type(p) is config for p in parts)}
 
@@ -161,11 +191,11 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train(texts, vocab_size=320)
 
 
-def inputs() -> dict[str, Modality]:
+def inputs() -> dict[str, InputModality]:
     return {"image": ImageModalityConfig(size=SIZE).build(), "prompt": TextModalityConfig(max_length=32).build(tokenizer())}
 
 
-def outputs() -> dict[str, Modality]:
+def outputs() -> dict[str, OutputModality]:
     return {"text": TextModalityConfig(max_length=24).build(tokenizer())}
 
 
