@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from braid.bundle import WEIGHTS, Bundle, find_bundle, read_bundle
-from braid.collate import Collator
+from braid.collate import Collator, Watch
 from braid.errors import UserError
-from braid.evaluation import Answers, Watch, predict
+from braid.evaluation import Answers, predict
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.records import Batch, Example, Prediction
 from braid.search import PHRASE, choose_by_embedding, embed

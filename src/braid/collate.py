@@ -1,6 +1,6 @@
 """list[Sample] -> Batch: every distinct value is prepared once, and a row that cannot be read is set aside."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,9 @@ class Collated:
     batch: Batch
     samples: tuple[Sample, ...]
     broken: tuple[tuple[Sample, str], ...] = ()
+
+
+Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps batches in a progress bar
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """The one predict-and-score loop."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from braid.collate import Collated, Collator, collated
+from braid.collate import Collator, Watch, collated
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import (
@@ -19,8 +19,6 @@ from braid.metrics import (
 )
 from braid.records import Example, Prediction, Sample
 from braid.tasks import Task, rows_of
-
-Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps the batches in a progress bar
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def predict(
     predictions: list[Prediction] = []
     kept: list[Sample] = []
     broken: list[tuple[Sample, str]] = []
-    batches: Iterable[Collated] = collated(collator, samples, batch_size, strict)
+    batches = collated(collator, samples, batch_size, strict)
     for part in watch(batches, -(-len(samples) // batch_size)) if watch else batches:
         broken.extend(part.broken)
         if part.samples:

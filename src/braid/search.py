@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from braid.collate import Collator, collated
+from braid.collate import Collator, Watch, collated
 from braid.errors import UserError
-from braid.evaluation import Watch
 from braid.generation import Runtime
 from braid.modalities import EmbeddingModality
 from braid.records import Prediction, Sample

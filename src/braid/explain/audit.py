@@ -1,0 +1,219 @@
+"""Does a model really use each of its inputs? Its scores without them, with other rows' and with damaged ones."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from braid.collate import Collator
+from braid.errors import UserError
+from braid.evaluation import predict, prepared
+from braid.explain.damage import damaged
+from braid.generation import Runtime
+from braid.records import Example, Prediction, Sample
+from braid.tasks import Task
+
+LOST = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of rows that lose an input
+IGNORED = 0.05  # of what the inputs move an answer: an input below that share is ignored
+FOLDS = 10
+MOST_INPUTS = 4  # 2 ** inputs evaluations
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class InputReport:
+    """What one input is worth.
+
+    ``figure_*``: the task's figure with the input taken away, swapped with another row's, and damaged. ``value``: its Shapley
+    value in that figure. ``share``: how much of the movement of the model's own answers it causes, in 0..1. ``robustness``: the
+    figure when a share of the rows (``LOST``) lack the input. ``helps``: the figure is surely better (two standard errors over
+    ten folds) than with other rows' values.
+    """
+
+    input: str
+    figure_removed: float
+    figure_shuffled: float
+    figure_damaged: float
+    value: float
+    share: float
+    robustness: tuple[float, ...]
+    helps: bool
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The figure with every input whole, what each input is worth, and a verdict in words."""
+
+    metric: str
+    figure: float
+    figure_nothing: float
+    inputs: tuple[InputReport, ...]
+    num_samples: int
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Inputs that hardly move an answer."""
+        return tuple(one.input for one in self.inputs if one.share < IGNORED)
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        if len(self.inputs) == len(self.ignored):
+            return "answers the same whatever it is given"
+        if self.ignored:
+            return f"ignores {_and(self.ignored)}"
+        if useless := [one.input for one in self.inputs if not one.helps]:
+            return f"is moved by {_and(useless)}, but no better for it"
+        shares = ", ".join(f"the {one.input} {100 * one.share:.0f}%" for one in self.inputs)
+        return f"uses all of its inputs ({shares} of what moves its answers)"
+
+
+def audit(
+    runtime: Runtime,
+    collator: Collator,
+    task: Task,
+    examples: Sequence[Example],
+    batch_size: int = 32,
+    seed: int = 0,
+    watch: Progress | None = None,
+) -> Audit:
+    """Evaluate with every subset of the inputs, and with each swapped and damaged.
+
+    ``share`` is after MM-SHAP (arXiv:2212.08158), with whole inputs for players: v(S) is the probability that the model, given
+    the inputs S, gives to the answer that it gives to all of them; an input's share is its |phi| over the sum of all, over all rows.
+
+    Raises:
+        UserError: when no row has a reference, or the rows have no input that the model reads.
+    """
+    answers = predict(runtime, collator, task, [sample for sample in prepared(task, examples) if sample.references], batch_size)
+    samples = answers.samples
+    names = tuple(name for name in collator.inputs if any(name in sample.inputs for sample in samples))
+    if not names or len(names) > MOST_INPUTS:
+        raise UserError(f"an audit needs references and 1 to {MOST_INPUTS} inputs that the model reads; there are {len(names)}")
+    rng = np.random.default_rng(seed)
+    jobs = {subset: [only(sample, subset) for sample in samples] for subset in _subsets(names)}
+    jobs |= {("shuffled", name): _shuffled(samples, name, rng) for name in names}
+    jobs |= {("damaged", name): [damaged(sample, name, rng) for sample in samples] for name in names}
+    found = {names: answers.predictions}
+    left = [key for key in jobs if key != names]
+    for key in watch(left, len(left)) if watch else left:
+        found[key] = predict(runtime, collator, task, jobs[key], batch_size).predictions
+    return _report(task, names, samples, found, rng)
+
+
+def only(sample: Sample, names: Sequence[str]) -> Sample:
+    """The sample with these of its inputs."""
+    return replace(sample, inputs={name: value for name, value in sample.inputs.items() if name in names})
+
+
+def shapley(
+    worth: Mapping[tuple[str, ...], Float[np.ndarray, "..."]], names: Sequence[str]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Shapley's value of each name: the mean of what it adds, over all orders in which names can join (Shapley 1953).
+
+    Args:
+        worth: of every subset, its names in the order of ``names``.
+    """
+    number, found = len(names), {}
+    for name in names:
+        total = np.zeros_like(worth[()])
+        for subset in _subsets([other for other in names if other != name]):
+            weight = math.factorial(len(subset)) * math.factorial(number - len(subset) - 1) / math.factorial(number)
+            joined = tuple(other for other in names if other in subset or other == name)
+            total = total + weight * (worth[joined] - worth[subset])
+        found[name] = total
+    return found
+
+
+def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]
+
+
+def _shuffled(samples: Sequence[Sample], name: str, rng: np.random.Generator) -> list[Sample]:
+    """Every row gets the value of another row, none its own."""
+    order = rng.permutation(len(samples))
+    giver = np.empty(len(samples), np.int64)
+    giver[order] = np.roll(order, 1)
+    return [
+        replace(sample, inputs={**sample.inputs, name: samples[giver[row]].inputs.get(name)})
+        if name in sample.inputs and name in samples[giver[row]].inputs
+        else sample
+        for row, sample in enumerate(samples)
+    ]
+
+
+def _report(
+    task: Task,
+    names: tuple[str, ...],
+    samples: Sequence[Sample],
+    found: Mapping[tuple[str, ...], Sequence[Prediction]],
+    rng: np.random.Generator,
+) -> Audit:
+    figures = {key: float(task.score(predictions, samples)[task.best]) for key, predictions in found.items()}
+    whole = found[names]
+    worth = {subset: _agreement(found[subset], whole) for subset in _subsets(names)}
+    moved = {name: np.abs(value) for name, value in shapley(worth, names).items()}
+    total = sum(float(value.sum()) for value in moved.values())
+    values = shapley({subset: np.array(figures[subset]) for subset in _subsets(names)}, names)
+    reports = []
+    for name in names:
+        without = found[tuple(other for other in names if other != name)]
+        reports.append(
+            InputReport(
+                name,
+                figures[tuple(other for other in names if other != name)],
+                figures["shuffled", name],
+                figures["damaged", name],
+                float(values[name]),
+                float(moved[name].sum()) / total if total > 1e-6 * len(samples) else 0.0,
+                tuple(_with_lost(task, whole, without, samples, share, rng) for share in LOST),
+                _surely_better(task, whole, found["shuffled", name], samples),
+            )
+        )
+    return Audit(task.best, figures[names], figures[()], tuple(reports), len(samples))
+
+
+def _agreement(predictions: Sequence[Prediction], whole: Sequence[Prediction]) -> Float[np.ndarray, " rows"]:
+    """The probability of the answer that all inputs give: a label's own; of a text, that of the same text again, else 0."""
+    return np.array([_chance(one, full) for one, full in zip(predictions, whole, strict=True)])
+
+
+def _chance(one: Prediction, full: Prediction) -> float:
+    if full.label is not None and full.label in one.scores:
+        return one.scores[full.label]
+    return one.confidence if one.text == full.text else 0.0
+
+
+def _surely_better(task: Task, ours: Sequence[Prediction], theirs: Sequence[Prediction], samples: Sequence[Sample]) -> bool:
+    """Whether the figure of ``ours`` is better by two standard errors, folds of the same rows compared."""
+    folds = min(FOLDS, len(samples))
+    gains = []
+    for fold in range(folds):
+        rows = range(fold, len(samples), folds)
+        kept = [samples[row] for row in rows]
+        a, b = (task.score([given[row] for row in rows], kept)[task.best] for given in (ours, theirs))
+        gains.append(a - b if task.better == "higher" else b - a)
+    return folds > 1 and bool(np.mean(gains) > 2 * np.std(gains, ddof=1) / math.sqrt(folds))
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(f"the {name}" for name in names)
+
+
+def _with_lost(
+    task: Task,
+    whole: Sequence[Prediction],
+    without: Sequence[Prediction],
+    samples: Sequence[Sample],
+    share: float,
+    rng: np.random.Generator,
+) -> float:
+    """Rows are answered one by one, so losing an input in some of them mixes two lists of answers."""
+    lost = rng.permutation(len(samples)) < round(share * len(samples))
+    mixed = [b if gone else a for a, b, gone in zip(whole, without, lost, strict=True)]
+    return float(task.score(mixed, samples)[task.best])
