@@ -191,10 +191,10 @@ def _parsed(data: bytes) -> Any:
 
 @cache
 def _folder() -> Path:
-    """A folder with four pictures, kept as long as the process."""
+    """A folder with pictures, kept as long as the process."""
     kept = tempfile.TemporaryDirectory(prefix="braid-fuzz-")
     _KEPT.append(kept)
-    for name in "abcd":
+    for name in (*"abcd", "000000000000", "000000000001"):
         Image.new("RGB", (4, 4), "red").save(Path(kept.name) / f"{name}.png")
     return Path(kept.name)
 
@@ -262,12 +262,16 @@ def _reader(name: str, file: str, *seeds: bytes | str, structured: bool = False,
 
 def _readers() -> dict[str, Callable[[], Target]]:
     rows = [{"image": f"{name}.png", "captions": [f"a {name}", "it"], "split": "train", "id": k} for k, name in enumerate("abcd")]
-    asked = [{"image": "a.png", "question": "what?", "answers": ["x", "y"], "label": "z"}]
+    asked = [{"image": "a.png", "question": "what?", "answer": "x, y", "answers": ["x", "y"], "label": "z"}]
     lines = "\n".join(json.dumps(row) for row in [*rows, *asked])
     coco = {
         "images": [{"id": k, "file_name": f"{name}.png"} for k, name in enumerate("abcd")],
         "annotations": [{"image_id": k % 4, "caption": f"it is {k}"} for k in range(6)],
     }
+    questions = [{"question_id": k, "image_id": k % 2, "question": f"what is {k}?"} for k in range(4)]
+    asked_of_coco = json.dumps({"questions": questions, "data_type": "mscoco", "data_subtype": "val2014"})
+    said = [{"question_id": k, "answers": [{"answer": f"{k}"}, {"answer": "it"}], "answer_type": "other"} for k in range(4)]
+    answered = json.dumps({"annotations": said})
     sentences = [{"raw": "a thing", "tokens": ["a", "thing"]}]
     karpathy = {
         "images": [{"filename": f"{n}.png", "filepath": "", "split": "restval", "sentences": sentences} for n in "abcd"],
@@ -285,6 +289,8 @@ def _readers() -> dict[str, Callable[[], Target]]:
         partial(_reader, "jsonl", "data.jsonl", lines, structured=True),
         partial(_reader, "json", "data.json", json.dumps(rows), json.dumps(asked), structured=True),
         partial(_reader, "coco", "captions_val2017.json", json.dumps(coco), structured=True),
+        partial(_reader, "vqa", "questions.json", asked_of_coco, structured=True, beside={"annotations.json": answered}),
+        partial(_reader, "vqa answers", "annotations.json", answered, structured=True, beside={"questions.json": asked_of_coco}),
         partial(_reader, "karpathy", "dataset_coco.json", json.dumps(karpathy), structured=True),
         partial(_reader, "flickr", "Flickr.token.txt", token, beside={"trainImages.txt": "a.png\nb.png\n"}),
         partial(_reader, "flickr splits", "trainImages.txt", "a.png\nb.png\n", beside={"Flickr.token.txt": token}),

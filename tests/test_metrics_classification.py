@@ -165,7 +165,7 @@ def test_the_order_of_rows_does_not_matter_to_the_area() -> None:
 
 
 def test_a_pair_shows_what_two_intervals_hide() -> None:
-    """The second system is right wherever the first is, and on 15 of 300 rows more: their intervals overlap, the pair's is clear."""
+    """The second system is right wherever the first is, and on 15 of 300 rows more; their intervals overlap."""
     first = (np.arange(300) < 150).astype(float)[:, None]
     second = (np.arange(300) < 165).astype(float)[:, None]
 

@@ -19,6 +19,9 @@ class Example:
 
     ``fields`` maps a role to its value: ``image`` (path, bytes, PIL image or array), ``captions`` (tuple of str),
     ``question`` (str), ``answers`` (tuple of str), ``label`` (str), ``text`` (str), ...
+
+    Each of the ``answers`` is a whole one, of another person or in other words, the usual one first; one of several parts is
+    one text ("bed, lamp").
     """
 
     id: str

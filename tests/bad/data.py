@@ -213,6 +213,21 @@ def _(home: Path) -> Any:
     return opened(table(home, '{"images": [{"id": 1, "file_name": "a"', "captions_val.json"))
 
 
+@case("data", "VQA questions of which one has no answers, and one no picture")
+def _(home: Path) -> Any:
+    shutil.copy(home / "photo.jpg", home / "000000000001.jpg")
+    asked = [{"question_id": 10 + k, "image_id": image, "question": "what?"} for k, image in enumerate((1, 1, 2))]
+    said = [{"question_id": key, "answers": [{"answer": "dog"}]} for key in (10, 12)]
+    table(home, json.dumps({"annotations": said}), "val_annotations.json")
+    return opened(table(home, json.dumps({"questions": asked}), "val_questions.json"))
+
+
+@case("data", "VQA annotations without their questions")
+def _(home: Path) -> Any:
+    said = [{"question_id": 10, "answers": [{"answer": "dog"}]}]
+    return opened(table(home, json.dumps({"annotations": said}), "val_annotations.json"))
+
+
 @case("data", "gzip that is cut short")
 def _(home: Path) -> Any:
     import gzip

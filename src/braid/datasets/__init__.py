@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from braid.datasets import coco, flickr, folder, karpathy, lines, table
+from braid.datasets import coco, flickr, folder, karpathy, lines, table, vqa
 from braid.datasets.dataset import BrokenRow, Dataset, Rows
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
@@ -12,6 +12,7 @@ from braid.errors import UserError
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, str]], Dataset]], ...] = (
     ("a table (csv, tsv, jsonl, json)", table.recognise, table.open_table),
     ("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
+    ("VQA (*_questions.json, *_annotations.json)", vqa.recognise, vqa.open_vqa),
     ("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),
     ("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr),
     ("lines of text (txt, txt.gz)", lines.recognise, lines.open_lines),

@@ -8,18 +8,17 @@ from typing import Any
 from braid.datasets.dataset import (
     BrokenRow,
     Dataset,
-    Missing,
     PictureFinder,
     broken_row,
     clean_captions,
     head,
+    located,
     read_json,
+    split_named,
     with_splits,
 )
 from braid.errors import UserError
 from braid.records import Example
-
-SPLIT = re.compile(r"(train|val|test)", re.IGNORECASE)
 
 
 def recognise(path: Path) -> bool:
@@ -56,17 +55,13 @@ def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
         raise UserError(
             f"{file} lacks {error}; a COCO caption file has images (id, file_name) and annotations (image_id, caption)"
         ) from None
-    match = SPLIT.search(file.stem)
-    split, locate = match[1].lower() if match else "", PictureFinder(file.parent, [name for _, name in images])
+    split, locate = split_named(file.stem), PictureFinder(file.parent, [name for _, name in images])
     examples: list[Example] = []
     broken: list[BrokenRow] = []
     for key, name in images:
         source = f"{file.name}, image {key}"
-        place = locate(name)
         try:
-            if place is None:
-                raise Missing(f"{name} is not in any folder near {file}; put the pictures beside it")
-            fields = {"image": str(place), "captions": clean_captions(captions.get(key, ()))}
+            fields = {"image": located(locate, file, name), "captions": clean_captions(captions.get(key, ()))}
             examples.append(Example(key, fields, split, source))
         except UserError as error:
             broken.append(broken_row(source, error))

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -189,6 +190,12 @@ def _place(example: Example) -> int:
     return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % 10_000  # a file's name may be no UTF-8
 
 
+def split_named(name: str) -> str:
+    """The split that a file is named after (captions_val2017.json); "" where it names none."""
+    match = re.search("train|val|test", name, re.IGNORECASE)
+    return match[0].lower() if match else ""
+
+
 def file_finder() -> Callable[[str | Path], bool]:
     """Whether a file exists, from one listing of each folder instead of one look-up a file."""
     listed: dict[str, set[str]] = {}
@@ -225,6 +232,19 @@ class PictureFinder:
                     self._places.insert(0, place)
                 return place / name
         return None
+
+
+def located(locate: PictureFinder, file: Path, *names: str) -> str:
+    """The path of a picture that ``file`` speaks of, by the first of its possible names that is there.
+
+    Raises:
+        Missing: when none is.
+    """
+    for name in names:
+        place = locate(name)
+        if place is not None:
+            return str(place)
+    raise Missing(f"{names[0]} is not in any folder near {file}; put the pictures beside it")
 
 
 def _folders(place: Path) -> list[Path]:
@@ -294,7 +314,12 @@ def is_text(value: str) -> bool:
 
 
 def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
-    """The texts that hold anything, without space around them.
+    """The captions of a picture; see ``clean_texts``."""
+    return clean_texts(texts, "caption", "picture")
+
+
+def clean_texts(texts: Iterable[Any], what: str, row: str) -> tuple[str, ...]:
+    """The texts that hold anything, without space around them. ``what`` they are and which ``row`` they are of is for messages.
 
     Raises:
         UserError: when none does, or one is no text.
@@ -302,10 +327,10 @@ def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
     texts = tuple(texts)
     odd = [text for text in texts if not isinstance(text, str)]
     if odd:
-        raise UserError(f"has the caption {odd[0]!r}, which is no text; write one or remove it")
-    found = tuple(check_length(text.strip(), "a caption") for text in texts if text.strip())
+        raise UserError(f"has the {what} {odd[0]!r}, which is no text; write one or remove it")
+    found = tuple(check_length(text.strip(), f"its {what}") for text in texts if text.strip())
     if not all(map(is_text, found)):
         raise UserError(f"{NO_TEXT}; write it again")
     if not found:
-        raise Missing("has no caption; write one or remove the picture")
+        raise Missing(f"has no {what}; write one or remove the {row}")
     return found

@@ -34,12 +34,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "image": ("image", "photo", "picture", "img", "image_path", "filepath", "file_path", "file_name", "filename", "file", "path"),
     "captions": ("captions", "caption", "sentences", "sentence", "description", "raw"),
     "question": ("question", "query"),
+    "answer": ("answer",),
     "answers": ("answers", "answer"),
     "label": ("label", "class", "category", "sentiment"),
     "text": ("text", "title", "post", "tweet", "body"),
     "split": ("split", "subset", "set", "fold"),
 }
 MANY = ("captions", "answers")  # roles that hold several texts
+PART = ", "  # between the parts of one answer
 SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
 
@@ -148,8 +150,14 @@ def _example(
             fields[role] = tuple(text for name in names for text in _texts(row.get(name), name))
             if not fields[role]:
                 raise Missing(f"column {', '.join(names)!r} is empty; fill it in or remove the row")
+        elif role == "answer":
+            fields[role] = PART.join(_texts(row.get(names[0]), names[0]))
+            if not fields[role]:
+                raise Missing(f"column {names[0]!r} is empty; fill it in or remove the row")
         elif role not in ("id", "split"):
             fields[role] = _text(row.get(names[0]), names[0])
+    if "answer" in fields:
+        fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
     if "image" in fields:
         fields["image"] = os.path.join(folder, fields["image"])  # a Path would leave every name in the interpreter's table
         if not exists(fields["image"]):
@@ -160,6 +168,16 @@ def _example(
     )
     identity = named or (os.path.basename(fields["image"]) if "image" in fields and "question" not in fields else number)
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
+
+
+def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
+    """Each person's answer, the usual one first; one person's where ``answers`` are the parts of ``answer`` ("bed, lamp")."""
+    if PART.join(answers) == answer:
+        return (answer,)
+    others = list(answers)
+    if answer in others:
+        others.remove(answer)
+    return (answer, *others)
 
 
 def _texts(value: Any, column: str) -> list[str]:

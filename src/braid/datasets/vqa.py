@@ -1,0 +1,164 @@
+"""VQA v1 and v2 (arXiv:1505.00468, arXiv:1612.00837): a file of questions and one of annotations a split.
+
+{"questions": [{question_id, image_id, question}], "data_type": "mscoco", "data_subtype": "val2014"}
+{"annotations": [{question_id, answers: [{answer}], answer_type, question_type}]}
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from braid.datasets.dataset import (
+    BrokenRow,
+    Dataset,
+    Missing,
+    PictureFinder,
+    Rows,
+    broken_row,
+    clean_texts,
+    head,
+    located,
+    read_json,
+    split_named,
+    with_splits,
+)
+from braid.errors import UserError
+from braid.records import Example
+
+KINDS = ("answer_type", "question_type")
+SHAPE = {
+    "questions": "a file of VQA questions has questions (question_id, image_id, question)",
+    "annotations": "a file of VQA annotations has annotations (question_id, answers)",
+}
+
+
+def recognise(path: Path) -> bool:
+    return bool(_pairs(path)) or _holds(path, "annotations")
+
+
+def _holds(file: Path, what: str) -> bool:
+    """Whether it is a file of ``questions`` or of ``annotations``, seen by its beginning."""
+    start = head(file) if file.suffix == ".json" and file.is_file() else ""
+    return bool(re.search(rf'"{what}"\s*:\s*\[', start) and re.search(r'"question_id"\s*:', start))
+
+
+def _pairs(path: Path) -> dict[Path, Path | None]:
+    """The files of questions of a folder and of those in it, or the one that is named or whose annotations are; and the
+    annotations of each, where they are there."""
+    if path.is_dir():
+        files = sorted({*path.glob("*questions*.json"), *path.glob("*/*questions*.json")})
+    elif _holds(path, "annotations"):
+        files = [file for file in _beside(path, "*questions*.json") if _annotations(file) == path]
+    else:
+        files = [path]
+    # v1 asks the same questions with a choice of answers and without: once is enough.
+    again = {file.name.replace("OpenEnded", "MultipleChoice") for file in files if "OpenEnded" in file.name}
+    return {file: _annotations(file) for file in files if file.name not in again and _holds(file, "questions")}
+
+
+def _annotations(questions: Path) -> Path | None:
+    """v2_OpenEnded_mscoco_val2014_questions.json has its answers in v2_mscoco_val2014_annotations.json."""
+    name = re.sub("OpenEnded_|MultipleChoice_", "", questions.name).replace("questions", "annotations")
+    return next((file for file in _beside(questions, escape(name)) if _holds(file, "annotations")), None)
+
+
+def _beside(file: Path, pattern: str) -> list[Path]:
+    """In the same folder, or in one beside it (Questions/ and Annotations/)."""
+    return [*sorted(file.parent.glob(pattern)), *sorted(file.parent.parent.glob(f"*/{pattern}"))]
+
+
+def open_vqa(path: Path, columns: Mapping[str, str]) -> Dataset:
+    """One example a question: ``answers`` are those of all people, the one that most of them gave first.
+
+    Where a file of questions has no annotations, its questions have no answers.
+
+    Raises:
+        UserError: when a file is not complete, or annotations have no questions.
+    """
+    pairs = _pairs(path)
+    if not pairs:
+        raise UserError(f"{path} has answers without questions; put its file of questions beside it (*_questions.json)")
+    broken: list[BrokenRow] = []
+    examples = (example for questions, notes in pairs.items() for example in _examples(questions, notes, broken))
+    return Dataset(str(path), "VQA", with_splits(Rows(examples)), tuple(broken))
+
+
+def _rows(whole: Any, what: str, file: Path) -> list[Any]:
+    if not isinstance(whole, dict) or not isinstance(whole.get(what), list):
+        raise UserError(f"{file} has no list of {what}; {SHAPE[what]}")
+    return whole[what]
+
+
+def _examples(file: Path, notes: Path | None, broken: list[BrokenRow]) -> Iterator[Example]:
+    whole = read_json(file)
+    rows = _rows(whole, "questions", file)
+    pictures = _Pictures(file, whole, rows)
+    answered = _answered(notes) if notes else {}
+    for number, row in enumerate(rows, 1):
+        key = str(row.get("question_id", "")) if isinstance(row, dict) else ""
+        source = f"{file.name}, question {key}" if key else f"{file.name}, row {number}"
+        note = answered.pop(key, None)
+        try:
+            fields = _asked(row, pictures) | (_answers(note, notes) if notes else {})
+        except UserError as error:
+            broken.append(broken_row(source, error))
+        else:
+            yield Example(key, fields, pictures.split, source)
+    if notes:
+        reason = f"has answers and is not among the questions of {file.name}; add it there or remove them"
+        broken.extend(BrokenRow(f"{notes.name}, question {key}", reason) for key in answered)
+
+
+def _asked(row: Any, pictures: "_Pictures") -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise UserError(f"is not a JSON object; {SHAPE['questions']}")
+    for name in ("question_id", "image_id", "question"):
+        if name not in row:
+            raise UserError(f"lacks {name!r}; {SHAPE['questions']}")
+    return {"image": pictures(row["image_id"]), "question": clean_texts([row["question"]], "question", "row")[0]}
+
+
+def _answered(notes: Path) -> dict[str, Any]:
+    try:
+        return {str(row["question_id"]): row for row in _rows(read_json(notes), "annotations", notes)}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{notes} lacks {error}; {SHAPE['annotations']}") from None
+
+
+def _answers(note: Any, notes: Path) -> dict[str, Any]:
+    """What its annotation says of a question."""
+    if note is None:
+        raise Missing(f"has no answers in {notes.name}; add them or remove the question")
+    try:
+        given = clean_texts([one["answer"] for one in note["answers"]], "answer", "question")
+    except (KeyError, TypeError) as error:
+        raise UserError(f"lacks {error} in {notes.name}; {SHAPE['annotations']}") from None
+    times = Counter(given)
+    kinds = {kind: clean_texts([note[kind]], kind, "question")[0] for kind in KINDS if kind in note}
+    return {"answers": tuple(sorted(given, key=lambda answer: -times[answer])), **kinds}
+
+
+class _Pictures:
+    """From the number of a picture to its file: COCO_val2014_000000000042.jpg, or 000000000042.jpg as in COCO 2017."""
+
+    def __init__(self, file: Path, whole: Mapping[str, Any], rows: list[Any]) -> None:
+        kind, part = (value if isinstance(value := whole.get(key), str) else "" for key in ("data_type", "data_subtype"))
+        self.split = split_named(file.stem) or split_named(part)
+        self._file = file
+        self._part = part.replace("test-dev", "test")  # some of the test pictures, which are named after test
+        self._kind = "COCO" if kind in ("mscoco", "") else kind
+        numbers = {row["image_id"] for row in rows if isinstance(row, dict) and type(row.get("image_id")) is int}
+        self._locate = PictureFinder(file.parent, (name for number in sorted(numbers) for name in self._names(number)))
+
+    def _names(self, number: int) -> tuple[str, ...]:
+        beginning = f"{self._kind}_{self._part}_" if self._part else ""
+        return tuple(dict.fromkeys(f"{start}{number:012d}{end}" for end in (".jpg", ".png") for start in (beginning, "")))
+
+    def __call__(self, number: Any) -> str:
+        """Raises: UserError where it is no number or there is no such picture."""
+        if type(number) is not int:
+            raise UserError(f"has the image_id {number!r}, which is no whole number; write that of a picture")
+        return located(self._locate, self._file, *self._names(number))
