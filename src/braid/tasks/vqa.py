@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from braid.choosing import choose
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
+from braid.metrics import score_answers
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -47,13 +48,5 @@ class VisualQuestionAnswering:
         return runtime.write(self.decoder, batch, self.generation)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """``accuracy`` x100: the share of predictions that equal one of the answers, case and spaces aside."""
-        right = [
-            _plain(prediction.text or "") in {_plain(answer) for answer in sample.references}
-            for prediction, sample in zip(predictions, samples, strict=True)
-        ]
-        return {"accuracy": 100 * sum(right) / max(len(right), 1), "num_samples": float(len(right))}
-
-
-def _plain(answer: str) -> str:
-    return " ".join(answer.lower().split())
+        """x100: ``accuracy`` (exact match of a whole answer) and the official ``vqa-accuracy``."""
+        return score_answers([one.text or "" for one in predictions], [sample.references for sample in samples]).figures
