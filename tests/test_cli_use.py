@@ -123,13 +123,13 @@ def test_calibrate_writes_a_confidence_that_caption_then_tells(
     ran = braid("calibrate", tmp_path / "model", "--data", data, "--json")
     assert ran.code == 0, ran.err
     (report,) = lines(ran)
-    assert report["num_samples"] == 30 == sum(one["count"] for one in report["bins"])  # type: ignore[attr-defined]
+    assert report["num_samples"] == 60 == sum(one["count"] for one in report["bins"])  # type: ignore[attr-defined]
     told = lines(braid("caption", photos, "-m", tmp_path / "model", "--json"))
     for before, after in zip(raw, told, strict=True):
         odds = float(before["confidence"]) / (1 - float(before["confidence"]))  # type: ignore[arg-type]
         chance = 1 / (1 + math.exp(-(report["slope"] * math.log(odds) + report["intercept"])))  # type: ignore[operator]
         assert after["confidence"] == pytest.approx(chance, abs=0.02)  # what caption prints is rounded
-    assert "that it was not fitted on" in braid("calibrate", tmp_path / "model", "--data", data).out
+    assert "each by a fit on the half that it is not in" in braid("calibrate", tmp_path / "model", "--data", data).out
     few = braid("calibrate", tmp_path / "model", "--data", data.replace("val=60", "val=8"))
     assert few.code == 1
     assert "are too few to fit a confidence on; give 20 or more that differ" in few.err

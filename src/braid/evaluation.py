@@ -83,28 +83,43 @@ def evaluate(
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """A confidence fitted on half of the rows, and how far it is off on the others, ``num_samples`` of them; ECE in 0..1."""
+    """A confidence, and how far confidences are off that were fitted on one half of the rows and measured on the other.
+
+    ``error``: ECE in 0..1 over both halves together, ``errors``: of each; ``error_before``: of raw confidences. The
+    ``calibration`` itself is fitted on all rows.
+    """
 
     calibration: Calibration
     error_before: float
     error: float
+    errors: tuple[float, float]
     bins: tuple[ReliabilityBin, ...]
     num_samples: int
 
 
 def calibrate(answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
-    """Fit the chance that a caption is good on a random half of ``answers`` (raw confidences), and measure it on the other.
+    """Fit the chance that a caption is good on a random half of ``answers`` (raw confidences), measure it on the other, and the
+    other way round: each row is measured once, by a fit that has not seen it.
 
-    Good means a CIDEr of its own above the median of the first half; document frequencies are those of all rows.
+    Good means a CIDEr of its own above the median of the rows that were fitted; document frequencies are those of all rows.
     """
     texts = {prediction.id: prediction.text or "" for prediction in answers.predictions}
     items = score_captions(texts, {sample.id: sample.references for sample in answers.samples}, tokenizer).items
     scores = np.array([items[prediction.id]["cider"] for prediction in answers.predictions])
     sure = np.array([prediction.confidence for prediction in answers.predictions])
     order = np.random.default_rng(seed).permutation(len(scores))
-    first, second = order[: len(order) // 2], order[len(order) // 2 :]
-    calibration = fit_calibration(sure[first].tolist(), scores[first].tolist())
-    good = (scores[second] > calibration.threshold).tolist()
-    bins = reliability([calibration.chance(confidence) for confidence in sure[second]], good)
-    before = expected_calibration_error(reliability(sure[second].tolist(), good))
-    return CalibrationReport(calibration, before, expected_calibration_error(bins), tuple(bins), len(second))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    chances: list[float] = []
+    good: list[bool] = []
+    errors = []
+    for fitted, measured in (halves, halves[::-1]):
+        calibration = fit_calibration(sure[fitted].tolist(), scores[fitted].tolist())
+        chances += [calibration.chance(confidence) for confidence in sure[measured]]
+        good += (scores[measured] > calibration.threshold).tolist()
+        errors.append(expected_calibration_error(reliability(chances[-len(measured) :], good[-len(measured) :])))
+    bins = reliability(chances, good)
+    raw = np.concatenate([sure[half] for half in halves[::-1]])
+    before = expected_calibration_error(reliability(raw.tolist(), good))
+    whole = fit_calibration(sure.tolist(), scores.tolist())
+    error = expected_calibration_error(bins)
+    return CalibrationReport(whole, before, error, (errors[0], errors[1]), tuple(bins), len(good))

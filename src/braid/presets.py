@@ -39,7 +39,10 @@ def classic(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None, ou
 
 
 def small(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
-    """The best we know under 20 M parameters: MobileNetV2 and a transformer on both sides of attention fusion."""
+    """A quick model under 20 M parameters: MobileNetV2 and a transformer on both sides of attention fusion.
+
+    The built-in captioner has EfficientNet-Lite2 in its place, which sees more for 1.6 times the cost (docs/log.md).
+    """
     encoders: dict[str, EncoderConfig] = {
         "image": image or MobileNetEncoderConfig(padding="tensorflow", folded=True),
         "prompt": TransformerTextEncoderConfig(attention="bidirectional", width=192, depth=3, heads=4),

@@ -20,7 +20,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Which rows are in which half.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Fit confidence on half of a split, measure it on the other half, and write it into the model.
+    """Fit confidence on one half of a split and measure it on the other, both ways; then write a fit on all of it into the model.
 
     From then on the confidence of a caption is the chance that its own CIDEr is above the median. ECE is the mean gap between
     confidence and truth, in ten bins.
@@ -50,10 +50,12 @@ def calibrate(
     write_task(loaded.bundle, replace(task, calibration=report.calibration))
     if json:
         figures = {"ece-before": 100 * report.error_before, "ece": 100 * report.error, "num_samples": report.num_samples}
-        print_json({**figures, **asdict(report.calibration), "bins": [asdict(one) for one in report.bins]})
+        measured = {"ece-halves": [100 * error for error in report.errors], "bins": [asdict(one) for one in report.bins]}
+        print_json({**figures, **asdict(report.calibration), **measured})
         return
     rows = [[f"{b.low:.1f} to {b.high:.1f}", b.count, f"{b.confidence:.2f}", f"{b.accuracy:.2f}"] for b in report.bins]
-    title = f"Confidence on {report.num_samples} rows of {split} that it was not fitted on"
+    title = f"Confidence on {report.num_samples} rows of {split}, each by a fit on the half that it is not in"
     print_table(title, ["confidence", "rows", "mean", "good"], rows, ["rows", "mean", "good"])
     good = f"good: CIDEr above {report.calibration.threshold:.1f}"
-    note(f"\nECE {100 * report.error:.1f} (before: {100 * report.error_before:.1f}); {good}")
+    halves = " and ".join(f"{100 * error:.1f}" for error in report.errors)
+    note(f"\nECE {100 * report.error:.1f} ({halves} of the halves; {100 * report.error_before:.1f} before); {good}")
