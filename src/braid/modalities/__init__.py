@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, thumbnail
+from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, inline_thumbnail, thumbnail
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
 
 ModalityConfig = ImageModalityConfig | TextModalityConfig
@@ -20,6 +20,7 @@ __all__ = [
     "Tokenizer",
     "build_modalities",
     "image_files",
+    "inline_thumbnail",
     "thumbnail",
     "tokenizer_names",
 ]
