@@ -26,6 +26,7 @@ from braid.encoders import (
     ViTEncoderConfig,
 )
 from braid.fusions import AttentionFusionConfig, ConcatFusionConfig, FusionConfig, TransformerFusionConfig, WeightedFusionConfig
+from braid.index import ExactIndexConfig, HnswIndexConfig, IndexConfig, LanceDBIndexConfig
 from braid.modalities import ImageModalityConfig, Modality, TextModalityConfig, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
@@ -99,6 +100,15 @@ DECODERS: dict[str, DecoderConfig] = {
     "recurrent gru initial": RecurrentTextDecoderConfig(cell="gru", width=32, dropout=0.0, reads="initial"),
     "recurrent lstm initial": RecurrentTextDecoderConfig(cell="lstm", width=32, dropout=0.0, reads="initial"),
 }
+INDEXES: dict[str, IndexConfig] = {
+    "exact float32": ExactIndexConfig(storage="float32"),
+    "exact float16": ExactIndexConfig(),
+    "exact int8": ExactIndexConfig(storage="int8"),
+    "hnsw float32": HnswIndexConfig(storage="float32"),
+    "hnsw float16": HnswIndexConfig(),
+    "hnsw int8": HnswIndexConfig(storage="int8"),
+    "lancedb": LanceDBIndexConfig(),
+}
 
 
 def variants() -> dict[str, ModelConfig]:
@@ -121,6 +131,7 @@ def missing_kinds() -> set[str]:
         (EncoderConfig, list(ENCODERS.values())),
         (FusionConfig, list(FUSIONS.values())),
         (DecoderConfig, list(DECODERS.values())),
+        (IndexConfig, list(INDEXES.values())),
     ]
     return {kind for union, parts in unions for kind, config in kinds(union).items() if not any(type(p) is config for p in parts)}
 
