@@ -1,6 +1,7 @@
 """What happens to the files of an index, and what is said of it, word for word; and the page that shows hits."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,11 +84,11 @@ HEADERS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "format": (
         lambda text: text.replace('"format": 1', '"format": 2'),
-        "photos.index/index.json is not of format 1, the one this version of Braid reads; update Braid or make it anew",
+        "photos.index/index.json is not of format 1, the one this version of Braid reads; update it or make the index anew",
     ),
     "a list": (
         lambda text: "[]",
-        "photos.index/index.json is not of format 1, the one this version of Braid reads; update Braid or make it anew",
+        "photos.index/index.json is not of format 1, the one this version of Braid reads; update it or make the index anew",
     ),
     "kind": (
         lambda text: text.replace('"kind": "exact"', '"kind": "exakt"'),
@@ -111,7 +112,15 @@ HEADERS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "revision": (
         lambda text: text.replace('"revision": "', '"revision": "../../'),
-        "photos.index/index.json: revision is '../../REVISION', not the name of a folder",
+        "photos.index/index.json: revision is '../../REVISION', not revision- and a number",
+    ),
+    "no revision": (
+        lambda text: re.sub('"revision": ".*"', '"revision": ""', text),
+        "photos.index/index.json names no revision; copy the index again, or make it anew",
+    ),
+    "rows": (
+        lambda text: text.replace('"rows": 40', '"rows": 41'),
+        "photos.index/index.json says 41 rows, photos.index/REVISION has 40; copy the index again, or make it anew",
     ),
     "files": (
         lambda text: text.replace("vectors.bin", "vectors.bak"),

@@ -6,11 +6,10 @@ from braid.config import from_dict, to_dict
 from braid.errors import UserError
 from braid.index.contact_sheet import Tile, contact_sheet
 from braid.index.exact import ExactIndexConfig
-from braid.index.header import FILE, Header, read_header
+from braid.index.header import FILE, REVISION, Header, read_header
 from braid.index.hnsw import HnswIndexConfig
 from braid.index.index import Hit, Index, Origin
 from braid.index.lancedb import DATABASE, LanceDBIndexConfig
-from braid.index.local import REVISION
 
 IndexConfig = ExactIndexConfig | HnswIndexConfig | LanceDBIndexConfig
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from braid.index.index import Origin
 
 FORMAT = 1
 FILE = "index.json"
+REVISION = "revision-"
 AGAIN = "copy the index again, or make it anew"
 
 
@@ -27,19 +29,21 @@ class Stored:
 
 @dataclass(frozen=True)
 class Header:
-    """``index`` holds the settings of the kind; ``revision`` names the folder of the files, where they are Braid's own."""
+    """``index`` holds the settings of the kind. Where the files are Braid's own, ``revision`` names their folder, and ``rows``
+    says how many they hold."""
 
     width: int
     model: Origin
     index: dict[str, Any]
     metric: Literal["cosine"] = "cosine"
     revision: str = ""
+    rows: int = 0
     files: dict[str, Stored] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         within(self, 1, 65_536, "width")
-        if Path(self.revision).name != self.revision:
-            raise UserError(f"revision is {self.revision!r}, not the name of a folder")
+        if not re.fullmatch(rf"({REVISION}[0-9a-f]+)?", self.revision):
+            raise UserError(f"revision is {self.revision!r}, not {REVISION} and a number")
 
 
 def read_header(folder: Path) -> Header:
@@ -56,7 +60,9 @@ def read_header(folder: Path) -> Header:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not JSON ({error}); {AGAIN}") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-        raise UserError(f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or make it anew")
+        raise UserError(
+            f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or make the index anew"
+        )
     return from_dict(Header, data, str(path))
 
 

@@ -15,11 +15,10 @@ from jaxtyping import Float, Float32, UInt64
 from braid.errors import UserError
 from braid.files import alone, whole
 from braid.index.given import asked, checked
-from braid.index.header import Header, check, measured, read_header, write_header
+from braid.index.header import AGAIN, FILE, REVISION, Header, check, measured, read_header, write_header
 from braid.index.index import Hit, Origin
 from braid.index.rows import Rows
 
-REVISION = "revision-"
 ROWS = "rows.sqlite"
 
 Found = list[tuple[UInt64[np.ndarray, " top"], Float[np.ndarray, " top"]]]  # a query: keys and cosines, best first
@@ -65,7 +64,7 @@ class LocalIndex:
     """Readers keep the revision that they opened. A writer makes the next one aside; index.json, replaced last, names it."""
 
     def __init__(self, folder: Path, header: Header, kind: LocalKind) -> None:
-        """Open the revision that the header names; where it names none yet, make an empty one.
+        """Open the revision that the header names; where index.json is not written yet, make an empty one.
 
         Raises:
             FileNotFoundError: when the revision is gone, because another process saved the next one meanwhile.
@@ -75,7 +74,7 @@ class LocalIndex:
         self._header, self._kind = header, kind
         self._work = ExitStack()  # holds what is being changed; empty while nothing is
         self._aside: Path | None = None
-        if header.revision:
+        if (folder / FILE).exists():
             self._open()
         else:
             self._begin()
@@ -120,7 +119,7 @@ class LocalIndex:
             self.vectors.write()
             files = {name: measured(self._aside / name) for name in (ROWS, self._kind.file)}
             with alone(self.folder):
-                self._replace(replace(self._header, revision=self._aside.name, files=files))
+                self._replace(replace(self._header, revision=self._aside.name, rows=len(self), files=files))
             self._aside = None
             self._open()
         except BaseException as error:
@@ -132,12 +131,16 @@ class LocalIndex:
         self._drop(_Dropped())
 
     def _open(self) -> None:
+        if not self._header.revision:
+            raise UserError(f"{self.folder / FILE} names no revision; {AGAIN}")
         place = self.folder / self._header.revision
         try:
             for name in (ROWS, self._kind.file):
                 check(place / name, self._header)
             self._rows = Rows(place / ROWS)
             self.vectors = self._kind.mapped(place / self._kind.file, self.width)
+            if len(self.vectors) != self._header.rows:
+                raise UserError(f"{self.folder / FILE} says {self._header.rows} rows, {place} has {len(self.vectors)}; {AGAIN}")
         except Exception:
             if not place.is_dir():
                 raise FileNotFoundError(place) from None
