@@ -84,11 +84,11 @@ HEADERS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "format": (
         lambda text: text.replace('"format": 1', '"format": 2'),
-        "photos.index/index.json is not of format 1, the one this version of Braid reads; update it or make the index anew",
+        "photos.index/index.json is not of format 1, the one this version of Braid reads; update Braid or index it anew",
     ),
     "a list": (
         lambda text: "[]",
-        "photos.index/index.json is not of format 1, the one this version of Braid reads; update it or make the index anew",
+        "photos.index/index.json is not of format 1, the one this version of Braid reads; update Braid or index it anew",
     ),
     "kind": (
         lambda text: text.replace('"kind": "exact"', '"kind": "exakt"'),

@@ -23,7 +23,7 @@ QUERIES = 64
 
 @dataclass(frozen=True)
 class ExactIndexConfig:
-    """The nearest, always. float16 halves float32 at the same order of hits; int8 halves it again (scores within 0.005)."""
+    """The nearest, always. float16 halves float32 at the same order of hits; int8 halves it again (scores within 0.003)."""
 
     kind: Literal["exact"] = "exact"
     storage: Storage = "float16"

@@ -60,9 +60,7 @@ def read_header(folder: Path) -> Header:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not JSON ({error}); {AGAIN}") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-        raise UserError(
-            f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or make the index anew"
-        )
+        raise UserError(f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or index it anew")
     return from_dict(Header, data, str(path))
 
 
