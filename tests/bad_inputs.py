@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bad import configuration, data, models, pictures, scores  # noqa: F401 - each adds its cases
+from bad import configuration, data, indexes, models, pictures, scores  # noqa: F401 - each adds its cases
 from bad.case import CASES, Case, make_home
 from braid.files import write_whole
 
@@ -22,6 +22,7 @@ HEADINGS = {
     "configuration": "Configuration",
     "model": "Saved models",
     "score": "Predictions and references",
+    "index": "Indexes",
 }
 INTRODUCTION = """# Bad inputs
 

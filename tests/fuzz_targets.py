@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import random
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -359,6 +360,26 @@ def _run() -> Target:
     )
 
 
+def _index() -> Target:
+    """index.json; the files that it names are held to their checksums."""
+    from braid.index import ExactIndexConfig, HnswIndexConfig, Origin, create_index, open_index
+
+    folder, seeds = _folder() / "index", []
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier target's
+    for config in (ExactIndexConfig(), HnswIndexConfig()):
+        index = create_index(folder / config.kind, config, 4, Origin("toy", "0123"))
+        index.add(["a", "b"], np.eye(2, 4))
+        index.save()
+        seeds.append((folder / config.kind / "index.json").read_bytes())
+
+    def read(data: bytes) -> Any:
+        place = folder / ("hnsw" if b'"hnsw"' in data else "exact")
+        (place / "index.json").write_bytes(data)
+        return open_index(place).search(np.eye(1, 4))
+
+    return Target("index.json", tuple(seeds), read, structured=True)
+
+
 def _scores() -> Target:
     from braid.cli.score import read_predictions, read_references
     from braid.metrics import score_captions
@@ -385,5 +406,6 @@ TARGETS: dict[str, Callable[[], Target]] = {
     **_readers(),
     **{file: partial(_bundle, file) for file in BUNDLE},
     "run.yaml": _run,
+    "index.json": _index,
     "scores": _scores,
 }

@@ -46,6 +46,7 @@ from braid.fusions import (
     TransformerFusionConfig,
     WeightedFusionConfig,
 )
+from braid.index import ExactIndexConfig, HnswIndexConfig, IndexConfig, LanceDBIndexConfig
 from braid.modalities import (
     EmbeddingModalityConfig,
     ImageModalityConfig,
@@ -139,6 +140,15 @@ DECODERS: dict[str, DecoderConfig] = {
     "recurrent gru initial": RecurrentTextDecoderConfig(cell="gru", width=32, dropout=0.0, reads="initial"),
     "recurrent lstm initial": RecurrentTextDecoderConfig(cell="lstm", width=32, dropout=0.0, reads="initial"),
 }
+INDEXES: dict[str, IndexConfig] = {
+    "exact float32": ExactIndexConfig(storage="float32"),
+    "exact float16": ExactIndexConfig(),
+    "exact int8": ExactIndexConfig(storage="int8"),
+    "hnsw float32": HnswIndexConfig(storage="float32"),
+    "hnsw float16": HnswIndexConfig(),
+    "hnsw int8": HnswIndexConfig(storage="int8"),
+    "lancedb": LanceDBIndexConfig(),
+}
 
 VECTOR_DECODERS: dict[str, DecoderConfig] = {
     "classes": ClassesDecoderConfig(hidden=32, dropout=0.0),
@@ -174,6 +184,7 @@ def missing_kinds() -> set[str]:
         (EncoderConfig, list(ENCODERS.values())),
         (FusionConfig, list(FUSIONS.values())),
         (DecoderConfig, [*DECODERS.values(), *VECTOR_DECODERS.values()]),
+        (IndexConfig, list(INDEXES.values())),
     ]
     return {kind for union, parts in unions for kind, config in kinds(union).items() if not any(type(p) is config for p in parts)}
 

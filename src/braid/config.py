@@ -235,7 +235,7 @@ def _read(expected: Any, data: Any, where: str) -> Any:
         return _read_union(expected, data, where)
     if origin is Literal:
         if data not in get_args(expected):
-            raise UserError(f"{where} is {_shown(data)}; {did_you_mean(data, [str(a) for a in get_args(expected)])}")
+            raise UserError(f"{where} is {_shown(data)}; {did_you_mean(str(data), [str(a) for a in get_args(expected)])}")
         return data
     if dataclasses.is_dataclass(expected):
         return _read_dataclass(expected, data, where)

@@ -1,12 +1,10 @@
 """braid demo: sample photos and your own, captioned, on one page that opens anywhere."""
 
-import base64
 import time
 from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +16,7 @@ from braid.files import ready, write_whole
 if TYPE_CHECKING:
     from braid.api import LoadedModel
     from braid.bundle import DataCard
+    from braid.gallery import Card
 
 # Free photos inside the scikit-image wheel: no download.
 SAMPLES = {
@@ -104,38 +103,28 @@ def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Picture:
 
 
 def _page(pictures: list[Picture], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:
+    from braid.gallery import gallery
+
     about = " ".join(part for part in (card.description, card.terms) if part)
     scores = ", ".join(f"{name} {value:.1f}" for name, value in card.scores.items())
-    return Template(Path(__file__).with_name("demo.html").read_text(encoding="utf-8")).substitute(
-        model=escape(card.name or model),
-        about=escape(about),
-        scores=escape(f"{card.scored_on}: {scores}" if scores and card.scored_on else scores),
-        count=len(pictures),
-        loading=f"{loading:.1f}",
-        seconds=f"{seconds:.2f}",
-        sure=SURE[calibrated],
-        cards="\n".join(_card(picture) for picture in pictures),
+    return gallery(
+        title=f"{len(pictures)} pictures described",
+        heading="What Braid sees",
+        lead=f"{len(pictures)} pictures, {seconds:.2f} s each on this machine; the model was ready in {loading:.1f} s.",
+        cards=map(_card, pictures),
+        footer=[
+            f"<strong>Model: {escape(card.name or model)}.</strong> {escape(about)}",
+            escape(f"{card.scored_on}: {scores}" if scores and card.scored_on else scores),
+            f"&ldquo;Sure&rdquo; is {SURE[calibrated]}. It can be sure and wrong.",
+        ],
     )
 
 
-def _card(picture: Picture) -> str:
-    source = _thumbnail(picture.path)
-    image = f'<img src="{source}" alt="{escape(picture.text)}">' if source else '<div class="missing">no picture</div>'
+def _card(picture: Picture) -> "Card":
+    from braid.gallery import Card
+    from braid.modalities import inline_thumbnail
+
+    shown, credit = inline_thumbnail(str(picture.path), THUMBNAIL), picture.credit or picture.path.name
     if picture.error:
-        told = f'<p class="error">{escape(picture.error)}</p>'
-    else:
-        percent = round(100 * picture.confidence)
-        bar = f'<span class="bar"><span style="width:{percent}%"></span></span>'
-        told = f'<p class="caption">{escape(picture.text)}</p><p class="sure">{bar}{percent}% sure</p>'
-    name = escape(picture.credit or picture.path.name)
-    return f'<figure>{image}<figcaption>{told}<p class="credit">{name}</p></figcaption></figure>'
-
-
-def _thumbnail(path: Path) -> str:
-    """A small JPEG as a data URI; "" where the picture cannot be drawn."""
-    from braid.modalities import thumbnail
-
-    try:
-        return "data:image/jpeg;base64," + base64.b64encode(thumbnail(str(path), THUMBNAIL)).decode("ascii")
-    except UserError:
-        return ""
+        return Card(shown, credit=credit, error=picture.error)
+    return Card(shown, picture.text, picture.confidence, f"{round(100 * picture.confidence)}% sure", credit)

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, is_picture, thumbnail
+from braid.modalities.image import (
+    Augmentation,
+    ImageModality,
+    ImageModalityConfig,
+    image_files,
+    inline_thumbnail,
+    is_picture,
+    thumbnail,
+)
 from braid.modalities.labels import (
     EmbeddingModality,
     EmbeddingModalityConfig,
@@ -43,6 +51,7 @@ __all__ = [
     "Tokenizer",
     "build_modalities",
     "image_files",
+    "inline_thumbnail",
     "is_picture",
     "thumbnail",
     "tokenizer_names",

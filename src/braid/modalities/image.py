@@ -1,5 +1,6 @@
 """Pictures -> square arrays: safe decoding of whatever people have, three ways to make it square, and augmentation."""
 
+import base64
 import errno
 import glob
 import io
@@ -163,6 +164,14 @@ def thumbnail(value: Any, size: int, source: str = "") -> bytes:
 def is_picture(name: str) -> bool:
     """Whether a name ends as a picture's does."""
     return Path(name).suffix.lower() in SUFFIXES
+
+
+def inline_thumbnail(value: Any, size: int) -> str:
+    """``thumbnail`` as a data URI, which a page can hold; "" where the picture cannot be read."""
+    try:
+        return "data:image/jpeg;base64," + base64.b64encode(thumbnail(value, size)).decode("ascii")
+    except UserError:
+        return ""
 
 
 def image_files(paths: Iterable[str | Path]) -> list[Path]:

@@ -1,0 +1,60 @@
+"""A page of pictures with something said to each: one HTML file that opens anywhere, without a script or a network."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+
+TEMPLATE = Path(__file__).with_name("gallery.html")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture of the page.
+
+    Args:
+        picture: its data URI; "" where it cannot be shown, None where there is none.
+        text: what is said to it.
+        share: 0 to 1, drawn as a bar with ``measure`` beside it; None for no bar.
+        credit: the small print.
+        error: why nothing is said to it.
+    """
+
+    picture: str | None
+    text: str = ""
+    share: float | None = None
+    measure: str = ""
+    credit: str = ""
+    error: str = ""
+
+
+def gallery(title: str, heading: str, lead: str, cards: Iterable[Card], footer: Iterable[str], beside: str = "") -> str:
+    """The page as HTML.
+
+    Args:
+        footer: paragraphs, HTML already; everything else is text.
+        beside: the data URI of a picture that belongs to the heading.
+    """
+    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        heading=escape(heading),
+        lead=escape(lead),
+        beside=f'  <img src="{escape(beside)}" alt="">' if beside else "",
+        cards="\n".join(map(_card, cards)),
+        footer="\n".join(f"  <p>{paragraph}</p>" for paragraph in footer),
+    )
+    return page.encode(errors="replace").decode()  # the name of a file may be no text
+
+
+def _card(card: Card) -> str:
+    image = ""
+    if card.picture is not None:
+        shown = f'<img src="{escape(card.picture)}" alt="{escape(card.text)}">'
+        image = shown if card.picture else '<div class="missing">no picture</div>'
+    kind, text = ("error", card.error) if card.error else ("caption", card.text)
+    told = f'<p class="{kind}">{escape(text)}</p>' if text else ""
+    if card.share is not None:
+        bar = f'<span class="bar"><span style="width:{round(100 * card.share)}%"></span></span>'
+        told += f'<p class="sure">{bar}{escape(card.measure)}</p>'
+    return f'<figure>{image}<figcaption>{told}<p class="credit">{escape(card.credit)}</p></figcaption></figure>'

@@ -1,0 +1,62 @@
+"""Vectors with metadata, kept on disk and searched by cosine: one protocol, one file a kind."""
+
+from pathlib import Path
+
+from braid.config import from_dict, to_dict
+from braid.errors import UserError
+from braid.index.contact_sheet import Tile, contact_sheet
+from braid.index.exact import ExactIndexConfig
+from braid.index.header import FILE, REVISION, Header, read_header
+from braid.index.hnsw import HnswIndexConfig
+from braid.index.index import Hit, Index, Origin
+from braid.index.lancedb import DATABASE, LanceDBIndexConfig
+
+IndexConfig = ExactIndexConfig | HnswIndexConfig | LanceDBIndexConfig
+
+BEGUN = (REVISION, DATABASE, ".braid-")  # what is left of an index whose making was killed before it had an index.json
+
+__all__ = [
+    "ExactIndexConfig",
+    "Hit",
+    "HnswIndexConfig",
+    "Index",
+    "IndexConfig",
+    "LanceDBIndexConfig",
+    "Origin",
+    "Tile",
+    "contact_sheet",
+    "create_index",
+    "open_index",
+]
+
+
+def create_index(folder: Path, config: IndexConfig, width: int, model: Origin) -> Index:
+    """Make an empty index of vectors of ``width`` that ``model`` makes.
+
+    Raises:
+        UserError: when there is something at ``folder`` already, or the kind's package is not installed.
+    """
+    if folder.exists() and not (folder.is_dir() and all(file.name.startswith(BEGUN) for file in folder.iterdir())):
+        what = "an index" if (folder / FILE).exists() else "something"
+        raise UserError(f"there is {what} at {folder} already; choose another place, or remove it first")
+    return config.build(folder, Header(width, model, to_dict(config)))
+
+
+def open_index(folder: Path, model: Origin | None = None) -> Index:
+    """Open an index; ``model`` is the one that is going to search or add to it.
+
+    Raises:
+        UserError: when it is missing, cut, damaged, of another format, or made by another model.
+    """
+    while True:
+        header = read_header(folder)
+        if model is not None and header.model != model:
+            raise UserError(
+                f"{folder} was made by model {header.model}, not by {model}; search with the model that made it, or make it anew"
+            )
+        config: IndexConfig = from_dict(IndexConfig, header.index, f"{folder / FILE}: index")
+        try:
+            return config.build(folder, header)
+        except FileNotFoundError as error:
+            if read_header(folder) == header:  # else another process has saved the next revision meanwhile
+                raise UserError(f"{error.filename or error} is missing; copy the index again, or make it anew") from None

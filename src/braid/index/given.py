@@ -1,0 +1,90 @@
+"""What is given to an index, checked before anything is changed: vectors, ids and metadata."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Num
+
+from braid.errors import UserError
+
+Storage = Literal["float32", "float16", "int8"]  # how a vector's values are kept
+
+
+class Given(NamedTuple):
+    """Rows to add: vectors of length 1, metadata as JSON."""
+
+    ids: list[str]
+    vectors: Float32[np.ndarray, "n width"]
+    metadata: list[str]
+
+
+def checked(ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Sequence[Any] | None, width: int) -> Given:
+    """Rows that can be added; no ``metadata`` is null for each.
+
+    Raises:
+        UserError: naming the first row that cannot be.
+    """
+    data = [None] * len(ids) if metadata is None else metadata
+    if not len(ids) == len(vectors) == len(data):
+        raise UserError(f"{len(ids)} ids, {len(vectors)} vectors and {len(data)} metadata were given; give one of each a row")
+    first: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if not isinstance(name, str):
+            raise UserError(f"the id of row {row} is {name!r}; ids are text")
+        if first.setdefault(name, row) != row:
+            raise UserError(f"rows {first[name]} and {row} have the same id {name!r}; ids must differ")
+        _utf8(f"the id of row {row}", name)
+    units = unit(vectors, width, ids)
+    return Given(list(ids), units, [_json(value, f"row {row} ({ids[row]!r})") for row, value in enumerate(data)])
+
+
+def asked(vectors: Float[np.ndarray, "..."], width: int, top: int) -> Float32[np.ndarray, "n {width}"]:
+    """Queries at length 1; raises as ``unit`` does, and for a ``top`` below 1."""
+    if top < 1:
+        raise UserError(f"top is {top}; it must be at least 1")
+    return unit(vectors, width)
+
+
+def unit(vectors: Float[np.ndarray, "..."], width: int, ids: Sequence[str] | None = None) -> Float32[np.ndarray, "n {width}"]:
+    """Vectors at length 1.
+
+    Raises:
+        UserError: for another width, and for a vector without a direction (zeros, NaN), by its row and id.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise UserError(f"the index holds vectors of width {width}; those given are {list(vectors.shape)}, not [n, {width}]")
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    odd = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(odd):
+        row = int(odd[0])
+        named = f"row {row} ({ids[row]!r})" if ids is not None else f"query {row}"
+        why = "is all zeros, which points nowhere" if lengths[row] == 0 else "holds NaN or infinity"
+        raise UserError(f"the vector of {named} {why}; leave it out")
+    return (vectors / lengths).astype(np.float32)
+
+
+def stored(vectors: Float32[np.ndarray, "n width"], storage: Storage) -> Num[np.ndarray, "n width"]:
+    """Vectors as they are kept. The cosine does not see a vector's length, so int8 gives each its full range, -127 to 127."""
+    if storage == "int8":
+        return np.rint(vectors * (127 / np.abs(vectors).max(axis=1, keepdims=True))).astype(np.int8)
+    return vectors.astype(storage)
+
+
+def _json(value: Any, named: str) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        told = {ValueError: "it holds NaN or infinity", RecursionError: "it is nested without end"}.get(type(error), error)
+        raise UserError(f"the metadata of {named} is not JSON ({told}); give text, numbers, lists and objects") from None
+    return _utf8(f"the metadata of {named}", text)
+
+
+def _utf8(what: str, text: str) -> str:
+    """Files and databases hold nothing else; the name of a file may be something else."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{what} holds half a character (a lone surrogate), which is not text; leave it out") from None
+    return text

@@ -1,0 +1,106 @@
+"""A graph of near neighbours, walked instead of compared in full: HNSW (arXiv:1603.09320), by usearch."""
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32, UInt64
+
+from braid.config import within
+from braid.errors import UserError
+from braid.index.given import Storage, stored
+from braid.index.header import AGAIN, Header
+from braid.index.index import needed
+from braid.index.local import Found, LocalIndex
+
+TYPES = {"float32": "f32", "float16": "f16", "int8": "i8"}
+
+
+@dataclass(frozen=True)
+class HnswIndexConfig:
+    """Nearly always the nearest, in a fraction of the time.
+
+    Args:
+        storage: the precision of the vectors in the graph.
+        connectivity: neighbours that a vector keeps (M in the paper); more finds more and takes more memory.
+        expansion_add: candidates looked at for a new vector (efConstruction); more makes a better graph, slower.
+        expansion_search: candidates looked at in a search (ef), ``top`` at least; more finds more, slower.
+    """
+
+    kind: Literal["hnsw"] = "hnsw"
+    storage: Storage = "float16"
+    connectivity: int = 16
+    expansion_add: int = 128
+    expansion_search: int = 64
+
+    file: ClassVar[str] = "vectors.usearch"
+
+    def __post_init__(self) -> None:
+        within(self, 2, 512, "connectivity")
+        within(self, 1, 100_000, "expansion_add", "expansion_search")
+
+    def build(self, folder: Path, header: Header) -> LocalIndex:
+        return LocalIndex(folder, header, self)
+
+    def mapped(self, path: Path, width: int) -> "HnswVectors":
+        graph = self._graph(width)
+        kind = graph.dtype
+        try:
+            graph.view(path)
+        except RuntimeError as error:
+            raise UserError(f"usearch cannot read {path} ({error}); {AGAIN}") from None
+        if (graph.ndim, graph.dtype) != (width, kind):
+            raise UserError(f"{path} holds other vectors than index.json says; {AGAIN}")
+        return HnswVectors(graph, self.storage, path)
+
+    def changing(self, old: Path | None, path: Path, width: int) -> "HnswVectors":
+        graph = self._graph(width)
+        if old is not None:
+            graph.load(old)
+        return HnswVectors(graph, self.storage, path)
+
+    def _graph(self, width: int) -> Any:
+        return needed("usearch.index", "search").Index(
+            ndim=width,
+            metric="cos",
+            dtype=TYPES[self.storage],
+            connectivity=self.connectivity,
+            expansion_add=self.expansion_add,
+            expansion_search=self.expansion_search,
+        )
+
+
+class HnswVectors:
+    """usearch's graph: mapped for reading, in memory while it is changed."""
+
+    def __init__(self, graph: Any, storage: Storage, path: Path) -> None:
+        self.graph = graph
+        self._storage, self._path = storage, path
+
+    def __len__(self) -> int:
+        return len(self.graph)
+
+    def search(self, queries: Float32[np.ndarray, "n width"], top: int) -> Found:
+        found = self.graph.search(stored(queries, self._storage), top, threads=threads())
+        return [(one.keys, 1 - one.distances) for one in ([found] if len(queries) == 1 else found)]
+
+    def add(self, keys: UInt64[np.ndarray, " n"], vectors: Float32[np.ndarray, "n width"]) -> None:
+        self.graph.add(keys, stored(vectors, self._storage), threads=threads())
+
+    def remove(self, keys: UInt64[np.ndarray, " n"]) -> None:
+        self.graph.remove(keys, threads=threads())
+
+    def write(self) -> None:
+        try:
+            self.graph.save(self._path)
+        except RuntimeError:  # its words do not tell why
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None
+
+
+def threads() -> int:
+    """As many as torch and numpy are given; 0 is every core."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(told) if told.isdecimal() else 0

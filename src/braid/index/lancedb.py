@@ -1,0 +1,156 @@
+"""LanceDB: a database in the index's folder, or one that is there already, in a cloud's storage or on a server."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from braid.errors import UserError
+from braid.index.given import asked, checked
+from braid.index.header import FILE, Header, write_header
+from braid.index.index import Hit, Origin, needed
+
+DATABASE = "lancedb"  # its folder inside the index's
+TOGETHER = 500  # ids in one query
+QUERIES = 64  # in one scan
+
+
+@dataclass(frozen=True)
+class LanceDBIndexConfig:
+    """One table. Searches are exact, unless the table is given an index of its own with LanceDB.
+
+    Args:
+        uri: empty for a database in the index's folder; another folder, ``s3://bucket/path``, or ``db://NAME`` on a server.
+        host: the address of that server, such as ``https://vectors.example.org``; its key is read from LANCEDB_API_KEY.
+        table: its name there.
+    """
+
+    kind: Literal["lancedb"] = "lancedb"
+    uri: str = ""
+    host: str = ""
+    table: str = "vectors"
+
+    def build(self, folder: Path, header: Header) -> "LanceDBIndex":
+        return LanceDBIndex(folder, header, self)
+
+
+class LanceDBIndex:
+    """Every change is kept at once, whole, as the next version of the table."""
+
+    def __init__(self, folder: Path, header: Header, config: LanceDBIndexConfig) -> None:
+        """Open the table; where index.json is not written yet, make it.
+
+        Raises:
+            UserError: when the database is out of reach, or its table missing, there already, or of another width.
+        """
+        database = needed("lancedb", "lancedb")
+        self._arrow = needed("pyarrow", "lancedb")
+        self.folder = folder
+        self._header = header
+        self._schema = self._arrow.schema(
+            [
+                self._arrow.field("id", self._arrow.string(), nullable=False),
+                self._arrow.field("vector", self._arrow.list_(self._arrow.float32(), header.width), nullable=False),
+                self._arrow.field("metadata", self._arrow.string(), nullable=False),
+            ]
+        )
+        uri = config.uri or str(folder / DATABASE)
+        self._place = f"table {config.table} of {uri}"
+        self._remote = uri.startswith("db://")
+        with self._told():
+            opened = database.connect(uri, host_override=config.host or None)
+            if (folder / FILE).exists():
+                self._table = opened.open_table(config.table)
+            else:
+                own = not config.uri  # what is there was left by a process that was killed before it wrote index.json
+                mode = "overwrite" if own else "create"
+                self._table = opened.create_table(config.table, schema=self._schema, mode=mode)
+                write_header(folder, header)
+            width = getattr(self._table.schema.field("vector").type, "list_size", None)
+        if width != header.width:
+            raise UserError(f"{self._place} holds vectors of width {width}, index.json says {header.width}; make the index anew")
+
+    @property
+    def width(self) -> int:
+        return self._header.width
+
+    @property
+    def origin(self) -> Origin:
+        return self._header.model
+
+    def __len__(self) -> int:
+        with self._told():
+            return int(self._table.count_rows())
+
+    def add(self, ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Sequence[Any] | None = None) -> None:
+        given = checked(ids, vectors, metadata, self.width)
+        for name in self._known(ids):
+            raise UserError(f"id {name!r} is in the index already; delete it first")
+        flat = self._arrow.FixedSizeListArray.from_arrays(self._arrow.array(given.vectors.ravel()), self.width)
+        columns = [self._arrow.array(given.ids), flat, self._arrow.array(given.metadata)]
+        with self._told():
+            self._table.add(self._arrow.table(columns, schema=self._schema))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        known = set(self._known(ids))
+        for name in ids:
+            if name not in known:
+                raise UserError(f"id {name!r} is not in the index; nothing was deleted")
+        if known:
+            with self._told():
+                self._table.delete(_one_of(sorted(known)))
+
+    def search(self, vectors: Float[np.ndarray, "..."], top: int = 10) -> list[list[Hit]]:
+        queries = asked(vectors, self.width, top)
+        parts = (queries[first : first + QUERIES] for first in range(0, len(queries), QUERIES))
+        return [hits for part in parts for hits in self._nearest(part, top)]
+
+    def _nearest(self, queries: np.ndarray, top: int) -> list[list[Hit]]:
+        """Several queries are one scan of the table; a column tells them apart, where there are several."""
+        with self._told():
+            nearest = self._table.search(list(queries), vector_column_name="vector").distance_type("cosine").limit(top)
+            found = nearest.select(["id", "metadata", "_distance"]).to_arrow().sort_by("_distance").to_pydict()
+        hits: list[list[Hit]] = [[] for _ in queries]
+        places = found.get("query_index", [0] * len(found["id"]))
+        for place, name, distance, metadata in zip(places, found["id"], found["_distance"], found["metadata"], strict=True):
+            hits[place].append(Hit(name, 1 - distance, json.loads(metadata)))
+        return hits
+
+    def save(self) -> None:
+        """All is kept already; in a database of files, small pieces are put together."""
+        if not self._remote:
+            with self._told():
+                self._table.optimize()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _known(self, ids: Sequence[str]) -> Iterator[str]:
+        for first in range(0, len(ids), TOGETHER):
+            part = ids[first : first + TOGETHER]
+            with self._told():
+                found = self._table.search().where(_one_of(part)).select(["id"]).limit(len(part)).to_arrow()
+            yield from found["id"].to_pylist()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What LanceDB raises has many types, and is about the database or the way there."""
+        try:
+            yield
+        except (ValueError, RuntimeError, OSError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise UserError(f"{self._place} cannot be used ({why}); check the index's settings and the database") from None
+
+
+def _one_of(ids: Sequence[str]) -> str:
+    """As SQL says it."""
+    return f"id IN ({', '.join(_quoted(name) for name in ids)})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

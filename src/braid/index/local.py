@@ -1,0 +1,208 @@
+"""An index in a folder of its own: index.json, and inside one folder a revision the vectors and the rows."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from uuid import uuid4
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt64
+
+from braid.errors import UserError
+from braid.files import alone, whole
+from braid.index.given import asked, checked
+from braid.index.header import AGAIN, FILE, REVISION, Header, check, measured, read_header, write_header
+from braid.index.index import Hit, Origin
+from braid.index.rows import Rows
+
+ROWS = "rows.sqlite"
+
+Found = list[tuple[UInt64[np.ndarray, " top"], Float[np.ndarray, " top"]]]  # a query: keys and cosines, best first
+
+
+@runtime_checkable
+class Vectors(Protocol):
+    """The vectors of one revision under their keys: mapped from its file, or being changed."""
+
+    def __len__(self) -> int: ...
+
+    def search(self, queries: Float32[np.ndarray, "n width"], top: int) -> Found: ...
+
+    def add(self, keys: UInt64[np.ndarray, " n"], vectors: Float32[np.ndarray, "n width"]) -> None:
+        """Add vectors of length 1 under keys that are higher than all before."""
+
+    def remove(self, keys: UInt64[np.ndarray, " n"]) -> None: ...
+
+    def write(self) -> None:
+        """Bring all changes into the file."""
+
+
+@runtime_checkable
+class LocalKind(Protocol):
+    """The settings of one kind of local index."""
+
+    @property
+    def file(self) -> str:
+        """The name of the file of vectors."""
+
+    def mapped(self, path: Path, width: int) -> Vectors:
+        """The vectors in a file, for reading.
+
+        Raises:
+            UserError: when the file does not hold vectors of these settings.
+        """
+
+    def changing(self, old: Path | None, path: Path, width: int) -> Vectors:
+        """The vectors of the file ``old``, or none, to be changed and written to ``path``."""
+
+
+class LocalIndex:
+    """Readers keep the revision that they opened. A writer makes the next one aside; index.json, replaced last, names it."""
+
+    def __init__(self, folder: Path, header: Header, kind: LocalKind) -> None:
+        """Open the revision that the header names; where index.json is not written yet, make an empty one.
+
+        Raises:
+            FileNotFoundError: when the revision is gone, because another process saved the next one meanwhile.
+            UserError: when a file is cut or damaged.
+        """
+        self.folder = folder
+        self._header, self._kind = header, kind
+        self._work = ExitStack()  # holds what is being changed; empty while nothing is
+        self._aside: Path | None = None
+        if (folder / FILE).exists():
+            self._open()
+        else:
+            self._begin()
+            self.save()
+
+    @property
+    def width(self) -> int:
+        return self._header.width
+
+    @property
+    def origin(self) -> Origin:
+        return self._header.model
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def add(self, ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Sequence[Any] | None = None) -> None:
+        given = checked(ids, vectors, metadata, self.width)
+        with self._changing():
+            self.vectors.add(self._rows.add(given.ids, given.metadata), given.vectors)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        with self._changing():
+            self.vectors.remove(self._rows.remove(ids))
+
+    def search(self, vectors: Float[np.ndarray, "..."], top: int = 10) -> list[list[Hit]]:
+        queries = asked(vectors, self.width, top)
+        if not len(self) or not len(queries):
+            return [[] for _ in queries]
+        found = self.vectors.search(queries, min(top, len(self)))
+        rows = self._rows.find(np.unique(np.concatenate([keys for keys, _ in found])).tolist())
+        return [
+            [Hit(rows[key][0], score, json.loads(rows[key][1])) for key, score in zip(*map(np.ndarray.tolist, one), strict=True)]
+            for one in found
+        ]
+
+    def save(self) -> None:
+        if self._aside is None:
+            return
+        try:
+            self._rows.commit()
+            self.vectors.write()
+            files = {name: measured(self._aside / name) for name in (ROWS, self._kind.file)}
+            with alone(self.folder):
+                self._replace(replace(self._header, revision=self._aside.name, rows=len(self), files=files))
+            self._aside = None
+            self._open()
+        except BaseException as error:
+            self._forget(error)
+            raise
+
+    def close(self) -> None:
+        self._rows.close()
+        self._drop(_Dropped())
+
+    def _open(self) -> None:
+        if not self._header.revision:
+            raise UserError(f"{self.folder / FILE} names no revision; {AGAIN}")
+        place = self.folder / self._header.revision
+        try:
+            for name in (ROWS, self._kind.file):
+                check(place / name, self._header)
+            self._rows = Rows(place / ROWS)
+            self.vectors = self._kind.mapped(place / self._kind.file, self.width)
+            if len(self.vectors) != self._header.rows:
+                raise UserError(f"{self.folder / FILE} says {self._header.rows} rows, {place} has {len(self.vectors)}; {AGAIN}")
+        except Exception:
+            if not place.is_dir():
+                raise FileNotFoundError(place) from None
+            raise
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """A change to the next revision: what is refused changes nothing; what fails half way takes all unsaved changes along."""
+        if self._aside is None:
+            self._begin()
+        try:
+            yield
+        except UserError:
+            raise
+        except BaseException as error:
+            self._forget(error)
+            raise
+
+    def _begin(self) -> None:
+        """Begin the next revision aside, from the newest that there is."""
+        if self._header.revision and read_header(self.folder) != self._header:
+            self._forget(_Dropped())
+        old = self.folder / self._header.revision
+        try:
+            aside = self._work.enter_context(whole(self.folder / f"{REVISION}{uuid4().hex[:12]}"))
+            aside.mkdir()
+            known = bool(self._header.revision)
+            rows = Rows.changing(old / ROWS if known else None, aside / ROWS)
+            vectors = self._kind.changing(old / self._kind.file if known else None, aside / self._kind.file, self.width)
+        except BaseException as error:
+            self._drop(error)
+            raise
+        if known:
+            self._rows.close()
+        self._rows, self.vectors, self._aside = rows, vectors, aside
+
+    def _replace(self, header: Header) -> None:
+        """Put the next revision in the place of the one that it was made from."""
+        if self._header.revision and read_header(self.folder).revision != self._header.revision:
+            raise UserError(f"another process has changed {self.folder} meanwhile; nothing was saved, repeat the change")
+        self._work.close()
+        write_header(self.folder, header)
+        self._header = header
+        for old in self.folder.glob(f"{REVISION}*"):
+            if old.name != header.revision:
+                shutil.rmtree(old, ignore_errors=True)  # where an opened file cannot be removed, the next writer tries again
+
+    def _forget(self, error: BaseException) -> None:
+        """Back to what was saved last, by whomever."""
+        self._rows.close()
+        try:
+            self._drop(error)
+        finally:
+            if self._header.revision:
+                self._header = read_header(self.folder)
+                self._open()
+
+    def _drop(self, error: BaseException) -> None:
+        """Clear away what is being changed. An error of the disk goes on from here, with the name of the folder."""
+        self._aside = None
+        self._work.__exit__(type(error), error, error.__traceback__)
+
+
+class _Dropped(Exception):
+    """Nothing went wrong: what was made aside is not wanted."""
