@@ -1,5 +1,6 @@
 """Any input of a model as a vector in one space, and what is near to it."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from braid.bundle import Bundle
 from braid.collate import Collator, Watch, collated
 from braid.errors import UserError
 from braid.generation import Runtime
+from braid.index import Origin
 from braid.modalities import EmbeddingModality
 from braid.records import Prediction, Sample
 
@@ -66,6 +69,16 @@ def embed(
             kept.extend(part.samples)
     joined = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
     return Embedded(joined, tuple(kept), tuple(broken))
+
+
+def origin(bundle: Bundle) -> Origin:
+    """Who makes a model's vectors: its name, and a hash of its architecture, weights and tokenizers."""
+    digest = hashlib.sha256()
+    for file in sorted(bundle.folder.iterdir()):
+        if file.suffix in (".safetensors", ".onnx") or (file.suffix == ".json" and file.name != "interface.json"):
+            with open(file, "rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return Origin(bundle.interface.card.name or bundle.folder.name, digest.hexdigest())
 
 
 def choose_by_embedding(

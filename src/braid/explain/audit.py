@@ -85,7 +85,7 @@ def audit(
     """Evaluate with every subset of the inputs, and with each swapped and damaged.
 
     ``share`` is after MM-SHAP (arXiv:2212.08158), with whole inputs for players: v(S) is the probability that the model, given
-    the inputs S, gives to the answer that it gives to all of them; an input's share is its |phi| over the sum of all, over all rows.
+    the inputs S, gives to the answer that it gives to all of them; an input's share is its |phi| over that of all.
 
     Raises:
         UserError: when no row has a reference, or the rows have no input that the model reads.
@@ -126,7 +126,7 @@ def shapley(
             weight = math.factorial(len(subset)) * math.factorial(number - len(subset) - 1) / math.factorial(number)
             joined = tuple(other for other in names if other in subset or other == name)
             total = total + weight * (worth[joined] - worth[subset])
-        found[name] = total
+        found[name] = np.asarray(total)
     return found
 
 

@@ -61,6 +61,10 @@ class Index(Protocol):
             UserError: naming an id that is not there.
         """
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that are in the index."""
+        ...
+
     def search(self, vectors: Float[np.ndarray, "n width"], top: int = 10) -> list[list[Hit]]:
         """The ``top`` nearest rows of each query, best first; fewer where the index holds fewer.
 

@@ -89,7 +89,7 @@ class LanceDBIndex:
 
     def add(self, ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Sequence[Any] | None = None) -> None:
         given = checked(ids, vectors, metadata, self.width)
-        for name in self._known(ids):
+        for name in self.known(ids):
             raise UserError(f"id {name!r} is in the index already; delete it first")
         flat = self._arrow.FixedSizeListArray.from_arrays(self._arrow.array(given.vectors.ravel()), self.width)
         columns = [self._arrow.array(given.ids), flat, self._arrow.array(given.metadata)]
@@ -97,7 +97,7 @@ class LanceDBIndex:
             self._table.add(self._arrow.table(columns, schema=self._schema))
 
     def delete(self, ids: Sequence[str]) -> None:
-        known = set(self._known(ids))
+        known = self.known(ids)
         for name in ids:
             if name not in known:
                 raise UserError(f"id {name!r} is not in the index; nothing was deleted")
@@ -130,12 +130,14 @@ class LanceDBIndex:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _known(self, ids: Sequence[str]) -> Iterator[str]:
+    def known(self, ids: Sequence[str]) -> set[str]:
+        there: set[str] = set()
         for first in range(0, len(ids), TOGETHER):
             part = ids[first : first + TOGETHER]
             with self._told():
                 found = self._table.search().where(_one_of(part)).select(["id"]).limit(len(part)).to_arrow()
-            yield from found["id"].to_pylist()
+            there.update(found["id"].to_pylist())
+        return there
 
     @contextmanager
     def _told(self) -> Iterator[None]:

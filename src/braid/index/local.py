@@ -100,6 +100,9 @@ class LocalIndex:
         with self._changing():
             self.vectors.remove(self._rows.remove(ids))
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        return set(self._rows.keys(ids))
+
     def search(self, vectors: Float[np.ndarray, "..."], top: int = 10) -> list[list[Hit]]:
         queries = asked(vectors, self.width, top)
         if not len(self) or not len(queries):

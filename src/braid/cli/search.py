@@ -1,0 +1,173 @@
+"""braid embed, index, search: pictures and texts as vectors in one space."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.errors import UserError
+from braid.files import ready, whole, write_whole
+from braid.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from braid.api import LoadedModel
+    from braid.index import Hit, IndexConfig
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at once.")]
+KINDS = ("exact", "hnsw", "lancedb")
+AT_ONCE = 1024  # vectors handed to an index together
+
+
+def embed(
+    values: Annotated[list[str], typer.Argument(help="Pictures, patterns, folders, or texts in quotes.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The vectors, [n, width] float32, as .npy.")],
+    model: ModelOption = "small",
+    batch_size: BatchOption = 32,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Turn pictures and texts into vectors of one space; the first that cannot be read is an error.
+
+    Examples:
+
+        braid embed photos/ -o photos.npy
+
+        braid embed "two dogs in the snow" dog.jpg -o both.npy
+    """
+    import numpy as np
+
+    from braid.api import load
+    from braid.modalities import image_files, is_picture
+
+    ready(output)
+    loaded = load(model)
+    vectors, names = [], []
+    for value in values:
+        if Path(value).expanduser().exists() or is_picture(value):
+            files = [str(file) for file in image_files([value])]
+            parts = progress([files[k : k + batch_size] for k in range(0, len(files), batch_size)], "embedding")
+            vectors += [loaded.embed(images=part) for part in parts]
+            names += files
+        else:
+            vectors.append(loaded.embed(texts=[value]))
+            names.append(value)
+    joined = np.concatenate(vectors)
+    with whole(output) as fresh, open(fresh, "wb") as file:
+        np.save(file, joined)
+    if json:
+        print_json({"output": str(output), "ids": names, "width": joined.shape[1]})
+    else:
+        note(f"{output}: {len(joined)} vectors of width {joined.shape[1]}")
+
+
+def index(
+    paths: Annotated[list[str], typer.Argument(help="Pictures, patterns or folders.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The index's folder; one that is there grows.")],
+    model: ModelOption = "small",
+    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; of an index that is there already, its own.")] = "exact",
+    batch_size: BatchOption = 32,
+    left_out: LeftOutOption = None,
+    strict: StrictOption = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Embed pictures and keep them for `braid search`; pictures that the index has already are passed over.
+
+    exact compares a query with every picture, hnsw finds nearly all neighbours of a million at once, lancedb is a database.
+
+    Examples:
+
+        braid index photos/ -o photos.index
+
+        braid index more/*.jpg -o photos.index --kind hnsw
+    """
+    from braid.api import load
+    from braid.index import create_index, open_index
+    from braid.index.header import FILE
+    from braid.modalities import image_files
+    from braid.search import embed as embed_values
+    from braid.search import embedding_output, origin
+
+    loaded = load(model)
+    embedding_output(loaded.runtime)
+    files = list(dict.fromkeys(str(file) for file in image_files(paths)))
+    without = LeftOut(note)
+    opened = open_index(output, origin(loaded.bundle)) if (output / FILE).exists() else None
+    for part in progress([files[k : k + AT_ONCE] for k in range(0, len(files), AT_ONCE)], "indexing"):
+        there = opened.known(part) if opened else set()
+        part = [file for file in part if file not in there]
+        found = embed_values(loaded.runtime, loaded.collator, part, "image", batch_size, strict)
+        without.add((sample.source, reason) for sample, reason in found.broken)
+        if not found.samples:
+            continue
+        opened = opened or create_index(output, _config(kind), found.vectors.shape[1], origin(loaded.bundle))
+        opened.add([str(sample.inputs["image"]) for sample in found.samples], found.vectors)
+    if opened is None:
+        raise UserError(f"none of {len(files)} pictures could be read; braid data check names what is wrong with them")
+    opened.save()
+    if json:
+        print_json({"index": str(output), "num_rows": len(opened), "num_left_out": len(without)})
+    else:
+        note(f"{output}: {len(opened)} pictures")
+    opened.close()
+    finish(without, left_out)
+    if len(without):
+        raise typer.Exit(1)
+
+
+def search(
+    place: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder that `braid index` made.", show_default=False)],
+    text: Annotated[str, typer.Argument(help="What to look for.", show_default=False)] = "",
+    image: Annotated[Path | None, typer.Option(help="Look for pictures like this one; with a text, for both.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="So many of the nearest.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the pictures found here.")] = None,
+    model: ModelOption = "small",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Find pictures by a text, by a picture, or by both.
+
+    Examples:
+
+        braid search photos.index "two dogs running in snow"
+
+        braid search photos.index --image query.jpg --top 20 --html found.html
+    """
+    from braid.api import load
+    from braid.index import Tile, contact_sheet, open_index
+    from braid.search import origin
+
+    if not text and image is None:
+        raise UserError("give a text to look for, or a picture with --image")
+    if html is not None:
+        ready(html)
+    loaded = load(model)
+    opened = open_index(place, origin(loaded.bundle))
+    (hits,) = opened.search(_query(loaded, text, image), top)
+    if html is not None:
+        tiles = [Tile(hit.id, hit.score, picture=hit.id) for hit in hits]
+        write_whole(html, contact_sheet(place.name, tiles, text, image))
+    _show(hits, json)
+    if html is not None and not json:
+        note(f"the page: {html.resolve()}")
+
+
+def _query(loaded: "LoadedModel", text: str, image: Path | None) -> Any:
+    """[1, width]: the mean of what was given."""
+    parts = loaded.embed([image] if image is not None else [], [text] if text else [])
+    return parts.mean(0, keepdims=True)
+
+
+def _show(hits: "Sequence[Hit]", json: bool) -> None:
+    if json:
+        for hit in hits:
+            print_json({"id": hit.id, "score": round(hit.score, 4)})
+    else:
+        print_table("Nearest", ["picture", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
+
+
+def _config(kind: str) -> "IndexConfig":
+    from braid.config import from_dict
+    from braid.index import IndexConfig as Config
+
+    return from_dict(Config, {"kind": kind}, "--kind")

@@ -1,0 +1,188 @@
+"""ask, classify, embed, index, search and audit with tiny trained models, from arguments to what they print."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import braid as library
+from braid.datasets import open_dataset
+from braid.errors import UserError
+from braid.explain.audit import shapley
+from braid.training import run_from, train
+from conftest import Ran
+from test_training import TINY
+
+Braid = Callable[..., Ran]
+SCENES = "train=96,val=24,test=1,compositional=1,size=32"
+
+
+def lines(ran: Ran) -> list[dict[str, object]]:
+    assert ran.code == 0, ran.err
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+def trained(folder: Path, task: str, data: str, *settings: str) -> Path:
+    given = {**TINY, "task": {"kind": task}, "data": {"path": f"scenes:{data},{SCENES}"}, "epochs": 2}
+    train(run_from(given, settings), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("classifier") / "run", "classification", "classification", "objective.balance=0.5")
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("finder") / "run", "retrieval", "captioning")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, example in enumerate(open_dataset(f"scenes:captioning,{SCENES}").split("val")[:6]):
+        Image.fromarray(np.asarray(example.fields["image"])).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_closed_vqa_model_chooses_among_the_answers_of_training(braid: Braid, tmp_path: Path, pictures: Path) -> None:
+    run = trained(tmp_path / "run", "vqa", "vqa", "task.closed=true")
+    first, second = lines(
+        braid("ask", pictures / "0.png", "how many shapes are there?", "what colour is the circle?", "-m", run, "--json")
+    )
+    assert first["question"] == "how many shapes are there?"
+    known = {answer for row in open_dataset(f"scenes:vqa,{SCENES}").split("train") for answer in row.fields["answers"]}
+    assert {first["text"], second["text"]} <= known
+    unsure = lines(braid("ask", pictures / "0.png", "how many?", "-m", run, "--min-confidence", "1.0", "--json"))
+    assert unsure[0]["text"] is None
+    assert "(not sure)" in braid("ask", pictures / "0.png", "how many?", "-m", run, "--min-confidence", "1.0").out
+    (figures,) = lines(braid("evaluate", "--task", "vqa", "-m", run, "--data", f"scenes:vqa,{SCENES}", "--json"))
+    assert {"accuracy", "vqa-accuracy", "num_samples"} == set(figures)
+
+
+def test_ask_wants_a_picture_and_a_question(braid: Braid, pictures: Path) -> None:
+    for words, missing in (([pictures / "0.png"], "a question in quotes"), (["what is it?"], "a picture")):
+        ran = braid("ask", *words)
+        assert ran.code == 1
+        assert ran.err == f'error: {missing} is missing; for example: braid ask photo.jpg "what colour is the dog?"\n'
+
+
+def test_classify_gives_every_label_its_probability(braid: Braid, classifier: Path, pictures: Path) -> None:
+    found = lines(braid("classify", pictures, "--text", "a red circle", "-m", classifier, "--json"))
+    assert len(found) == 6
+    for row in found:
+        scores = row["scores"]
+        assert isinstance(scores, dict)
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-3)
+        assert row["label"] == max(scores, key=scores.get)
+    (alone,) = lines(braid("classify", "--text", "a red circle", "-m", classifier, "--json"))
+    assert library.load(classifier).classify(text="a red circle").label == alone["label"]
+    (figures,) = lines(
+        braid("evaluate", "--task", "classification", "-m", classifier, "--data", f"scenes:classification,{SCENES}", "--json")
+    )
+    assert {"accuracy", "macro-f1", "micro-f1", "auroc", "ece", "num_samples"} <= set(figures)
+
+
+def test_classify_compares_with_any_labels(braid: Braid, finder: Path, pictures: Path) -> None:
+    found = lines(braid("classify", pictures / "0.png", "--labels", "circle, square,star", "-m", finder, "--json"))
+    assert set(found[0]["scores"]) == {"circle", "square", "star"}  # type: ignore[call-overload]
+    one = braid("classify", pictures / "0.png", "--labels", "circle", "-m", finder)
+    assert one.err == "error: there is only the label 'circle' to choose from; give two or more\n"
+    nothing = braid("classify", "-m", finder)
+    assert nothing.err == "error: give a picture, or a text with --text\n"
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_a_picture_is_found_by_itself_and_an_index_grows(
+    braid: Braid, finder: Path, pictures: Path, tmp_path: Path, kind: str
+) -> None:
+    place = tmp_path / "photos.index"
+    first = lines(braid("index", pictures / "0.png", pictures / "1.png", "-o", place, "-m", finder, "--kind", kind, "--json"))
+    assert first[0]["num_rows"] == 2
+    assert lines(braid("index", pictures, "-o", place, "-m", finder, "--json"))[0]["num_rows"] == 6
+    hits = lines(braid("search", place, "--image", pictures / "3.png", "-m", finder, "--top", "2", "--json"))
+    assert hits[0]["score"] == pytest.approx(1, abs=2e-3)
+    page = tmp_path / "found.html"
+    ran = braid("search", place, "a red circle", "-m", finder, "--top", "4", "--html", page)
+    assert ran.code == 0, ran.err
+    assert page.read_text().count("<img") == 4
+    assert page.read_text().count("a red circle") >= 1
+
+
+def test_an_index_is_searched_with_the_model_that_made_it(braid: Braid, finder: Path, pictures: Path, tmp_path: Path) -> None:
+    place = tmp_path / "photos.index"
+    lines(braid("index", pictures, "-o", place, "-m", finder, "--json"))
+    other = trained(tmp_path / "other", "retrieval", "captioning", "seed=1")
+    ran = braid("search", place, "a circle", "-m", other)
+    assert ran.code == 1
+    assert "was made by model" in ran.err
+    assert "search with the model that made it, or make it anew" in ran.err
+    assert "give a text to look for, or a picture with --image" in braid("search", place, "-m", finder).err
+
+
+def test_embed_writes_unit_vectors(braid: Braid, finder: Path, classifier: Path, pictures: Path, tmp_path: Path) -> None:
+    (told,) = lines(braid("embed", pictures, "a circle", "-o", tmp_path / "v.npy", "-m", finder, "--json"))
+    vectors = np.load(tmp_path / "v.npy")
+    assert vectors.shape == (7, told["width"])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    ran = braid("embed", "a circle", "-o", tmp_path / "v.npy", "-m", classifier)
+    assert "this model gives no embeddings; train one with --task retrieval, or choose a model that has them" in ran.err
+
+
+def test_audit_flags_a_model_that_never_sees_its_picture(braid: Braid, classifier: Path, tmp_path: Path) -> None:
+    """A planted collapse: the picture's features are zeroed before the fusion."""
+    data = f"scenes:classification,{SCENES}"
+    (told,) = lines(braid("audit", classifier, "--data", data, "--json"))
+    assert {one["input"] for one in told["inputs"]} == {"image", "prompt"}  # type: ignore[attr-defined]
+    assert sum(one["share"] for one in told["inputs"]) == pytest.approx(1, abs=1e-6)  # type: ignore[attr-defined]
+    blind = trained(tmp_path / "blind", "classification", "classification", "optimizer.scales={projections.image: 0}")
+    _blind(blind / "best")
+    (told,) = lines(braid("audit", blind, "--data", data, "--json"))
+    assert told["ignored"] == ["image"]
+    assert told["verdict"] == "ignores the image"
+    assert "ignores the image" in braid("audit", blind, "--data", data).err
+
+
+def _blind(folder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    for name in ("projections.image.norm.weight", "projections.image.norm.bias"):
+        weights[name] = np.zeros_like(weights[name])
+    save_file(weights, folder / "model.safetensors")
+
+
+def test_shapley_values_share_out_what_all_inputs_add() -> None:
+    """An input that adds nothing has 0; two that do the same share alike."""
+    worth = {
+        (): 0.0,
+        ("a",): 1.0,
+        ("b",): 1.0,
+        ("c",): 0.0,
+        ("a", "b"): 1.0,
+        ("a", "c"): 1.0,
+        ("b", "c"): 1.0,
+        ("a", "b", "c"): 1.0,
+    }
+    found = shapley({names: np.array(value) for names, value in worth.items()}, ["a", "b", "c"])
+    assert {name: round(float(value), 6) for name, value in found.items()} == {"a": 0.5, "b": 0.5, "c": 0.0}
+
+
+def test_a_classifier_needs_two_labels_and_balance_needs_labels() -> None:
+    one = {**TINY, "task": {"kind": "classification"}, "data": {"path": f"scenes:classification,{SCENES}"}}
+    with pytest.raises(UserError, match="classification needs a decoder 'label', which the model does not have"):
+        run_from({**one, "model": {**_text_model()}})
+    with pytest.raises(
+        UserError, match="objective.kind contrastive is for retrieval, and the task is captioning; choose likelihood"
+    ):
+        train(run_from(TINY, ["objective.kind=contrastive"]), Path("never"))
+
+
+def _text_model() -> dict[str, object]:
+    from braid.training import preset
+
+    return preset("tiny")
