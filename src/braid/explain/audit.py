@@ -18,7 +18,8 @@ from braid.records import Example, Prediction, Sample
 from braid.tasks import Task
 
 LOST = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of rows that lose an input
-IGNORED = 0.05  # of what the inputs move an answer: an input below that share is ignored
+IGNORED = 0.05  # of what the inputs move an answer: an input below that share is ignored,
+UNSWAYED = 0.005  # and one whose swap changes the probability of an answer by less
 FOLDS = 10
 MOST_INPUTS = 4  # 2 ** inputs evaluations
 
@@ -32,7 +33,8 @@ class InputReport:
     ``figure_*``: the task's figure with the input taken away, swapped with another row's, and damaged. ``value``: its Shapley
     value in that figure. ``share``: how much of the movement of the model's own answers it causes, in 0..1. ``robustness``: the
     figure when a share of the rows (``LOST``) lack the input. ``helps``: the figure is surely better (two standard errors over
-    ten folds) than with other rows' values.
+    ten folds) than with other rows' values. ``swayed``: the mean change in the probability of the model's answer, 0..1, when the
+    input is another row's: a model may miss an input that is gone, and yet never look at it.
     """
 
     input: str
@@ -43,6 +45,7 @@ class InputReport:
     share: float
     robustness: tuple[float, ...]
     helps: bool
+    swayed: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Audit:
     @property
     def ignored(self) -> tuple[str, ...]:
         """Inputs that hardly move an answer."""
-        return tuple(one.input for one in self.inputs if one.share < IGNORED)
+        return tuple(one.input for one in self.inputs if one.share < IGNORED or one.swayed < UNSWAYED)
 
     @property
     def verdict(self) -> str:
@@ -173,6 +176,7 @@ def _report(
                 float(moved[name].sum()) / total if total > 1e-6 * len(samples) else 0.0,
                 tuple(_with_lost(task, whole, without, samples, share, rng) for share in LOST),
                 _surely_better(task, whole, found["shuffled", name], samples),
+                float(np.abs(_agreement(found["shuffled", name], whole) - _agreement(whole, whole)).mean()),
             )
         )
     return Audit(task.best, figures[names], figures[()], tuple(reports), len(samples))
