@@ -289,6 +289,7 @@ def _readers() -> dict[str, Callable[[], Target]]:
         partial(_reader, "tsv", "data.tsv", *(text.replace(",", "\t") for text in csvs)),
         partial(_reader, "jsonl", "data.jsonl", lines, structured=True),
         partial(_reader, "json", "data.json", json.dumps(rows), json.dumps(asked), structured=True),
+        partial(_reader, "parquet", "data.parquet", *_parquets()),
         partial(_reader, "coco", "captions_val2017.json", json.dumps(coco), structured=True),
         partial(_reader, "vqa", "questions.json", asked_of_coco, structured=True, beside={"annotations.json": answered}),
         partial(_reader, "vqa answers", "annotations.json", answered, structured=True, beside={"questions.json": asked_of_coco}),
@@ -299,6 +300,24 @@ def _readers() -> dict[str, Callable[[], Target]]:
         partial(_reader, "gzip", "lines.txt.gz", gzip.compress(text.encode(), mtime=0)),
     ]
     return {reader.args[0]: reader for reader in readers}
+
+
+def _parquets() -> tuple[bytes, ...]:
+    """Paths and plain text, and pictures as Hugging Face's data sets keep them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bytes_of = (_folder() / "a.png").read_bytes()
+    tables = (
+        {"image": ["a.png", "b.png", None], "captions": [["a", "it"], ["b"], []], "split": ["train", "val", "test"]},
+        {"image": [{"bytes": bytes_of, "path": "a.png"}] * 3, "label": [0, 1, None], "text": ["x", "y", "z"]},
+    )
+    found = []
+    for table, compression in zip(tables, ("none", "snappy"), strict=True):
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(table), buffer, compression=compression)
+        found.append(buffer.getvalue())
+    return tuple(found)
 
 
 def _bundle(file: str) -> Target:

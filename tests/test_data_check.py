@@ -132,7 +132,7 @@ def test_fix_never_writes_onto_what_it_reads(braid: Braid, photos: Path) -> None
     ran = braid("data", "check", photos / "data.csv", "--fix", photos / ".." / "photos" / "data.csv")
     assert (ran.code, ran.err.endswith("data.csv is the table that is checked; give another file\n")) == (1, True)
     ran = braid("data", "check", photos / "data.csv", "--fix", photos / "out.xls")
-    assert ran.err.endswith("a table is written as .csv, .tsv, .jsonl, .json; choose one of these endings\n")
+    assert ran.err.endswith("a table is written as .csv, .tsv, .jsonl, .json, .parquet; choose one of these endings\n")
     ran = braid("data", "check", "scenes:captioning,train=4,val=2,test=1,compositional=1,size=32", "--fix", photos / "out.csv")
     assert ran.err.endswith("is scenes (procedural); leave --fix out\n")
     assert not (photos / "out.csv").exists()

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 import braid
@@ -269,3 +271,22 @@ def _(home: Path) -> Any:
 @case("data", "a result below a file")
 def _(home: Path) -> Any:
     return command("predict", home / "model", table(home, GOOD), "-o", home / "photo.png" / "out.csv")
+
+
+@case("data", "a parquet file that is cut short")
+def _(home: Path) -> Any:
+    pq.write_table(pa.table({"image": ["photo.png"], "caption": ["a dog"]}), home / "data.parquet")
+    (home / "data.parquet").write_bytes((home / "data.parquet").read_bytes()[:-30])
+    return opened(home / "data.parquet")
+
+
+@case("data", "a csv table named .parquet")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD, "data.parquet"))
+
+
+@case("data", "a picture that is null, in a parquet file")
+def _(home: Path) -> Any:
+    pictures = [{"bytes": (home / "photo.png").read_bytes(), "path": None}, None]
+    pq.write_table(pa.table({"image": pictures, "caption": ["a dog", "a cat"]}), home / "data.parquet")
+    return opened(home / "data.parquet")

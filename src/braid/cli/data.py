@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table, progress
-from braid.datasets.table import SUFFIXES, parse_columns, read_table, table_examples, write_table
+from braid.datasets.table import check_name, parse_columns, read_table, table_examples, write_table
 from braid.errors import UserError
 from braid.records import Example
 
@@ -70,8 +70,7 @@ def _check_fix(dataset: "Dataset", output: Path) -> None:
         raise UserError(f"--fix writes a copy of a table, and {dataset.path} is {dataset.format}; leave --fix out")
     if output.resolve() == path.resolve():
         raise UserError(f"--fix {output} is the table that is checked; give another file")
-    if output.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--fix {output}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
+    check_name(output)
 
 
 def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence[Defect]", output: Path) -> dict[str, Any]:
@@ -94,8 +93,9 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
         kind = lost.get(key if splits_named else key[0])
         if kind:
             left_out[kind] += 1
-        elif moved and "image" in dataset.columns:
-            kept.append({**row, dataset.columns["image"]: os.path.relpath(Path(key[0]).resolve(), home)})
+        elif moved and isinstance(example.fields.get("image"), str):
+            column, path = dataset.columns["image"], os.path.relpath(Path(key[0]).resolve(), home)
+            kept.append({**row, column: {**row[column], "path": path} if isinstance(row[column], dict) else path})
         else:
             kept.append(row)
     write_table(replace(table, rows=kept), output)
@@ -175,7 +175,9 @@ def _first(found: "Sequence[Defect]") -> str:
 def _shown(example: Example) -> list[list[str]]:
     rows = [["id", example.id]]
     for role, value in example.fields.items():
-        if role == "image":
+        if isinstance(value, bytes):
+            text = f"{len(value):,} bytes in the table"
+        elif role == "image":
             text = Path(value).name if isinstance(value, str) else "drawn when it is looked at"
         else:
             text = "\n".join(value) if isinstance(value, tuple) else str(value)

@@ -95,7 +95,7 @@ def complete(
 
 def predict(
     model: Annotated[str, typer.Argument(help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")],
-    table: Annotated[Path, typer.Argument(help="csv, tsv or jsonl, one row a question.", show_default=False)],
+    table: Annotated[Path, typer.Argument(help="csv, tsv, jsonl or parquet, one row a question.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The same table with the predictions added.")],
     task: Annotated[str, typer.Option(help="Default: the model's only task.")] = "",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,question=text")] = "",

@@ -10,7 +10,7 @@ from braid.errors import UserError
 
 # The first that recognises a path reads it: the particular before the general.
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, str]], Dataset]], ...] = (
-    ("a table (csv, tsv, jsonl, json)", table.recognise, table.open_table),
+    ("a table (csv, tsv, jsonl, json, parquet)", table.recognise, table.open_table),
     ("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
     ("VQA (*_questions.json, *_annotations.json)", vqa.recognise, vqa.open_vqa),
     ("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),

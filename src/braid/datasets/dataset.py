@@ -56,13 +56,14 @@ class Rows(Sequence[Example]):
         self._names: list[str] = []
         codes = array("i")
         known: dict[str, int] = {}
-        places: dict[int, int] = {}
+        places: dict[int | bytes, int] = {}
 
         def keep(value: Any) -> dict[str, int]:
-            if id(value) not in places:
-                places[id(value)] = len(self._kept)
+            key = value if isinstance(value, bytes) else id(value)  # a picture that many rows bring along is kept once
+            if key not in places:
+                places[key] = len(self._kept)
                 self._kept.append(value)
-            return {"kept": places[id(value)]}
+            return {"kept": places[key]}
 
         write = json.JSONEncoder(default=keep, check_circular=False).encode
         lines: list[str] = []
@@ -144,7 +145,7 @@ class Rows(Sequence[Example]):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples as they are on disk; pictures stay paths until a batch needs them."""
+    """Examples as they are on disk; pictures stay paths until a batch needs them, or encoded, if the file holds them."""
 
     path: str
     format: str
@@ -186,6 +187,8 @@ def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Ro
 def _place(example: Example) -> int:
     """0..9,999 by a hash of what the row is about."""
     image = example.fields.get("image")
+    if isinstance(image, bytes):
+        return zlib.crc32(image) % 10_000
     identity = Path(image).name if isinstance(image, str | Path) else str(example.fields.get("text", example.id))
     return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % 10_000  # a file's name may be no UTF-8
 

@@ -36,6 +36,6 @@ def _pictures(rows: Rows) -> list[Picture]:
     for row in rows:
         if "image" in row.fields:
             value = row.fields["image"]
-            key = value if isinstance(value, str) else id(value)
+            key = value if isinstance(value, str | bytes) else id(value)
             found.setdefault(key, Picture(value, {})).rows.setdefault(row.split, row.source)
     return list(found.values())

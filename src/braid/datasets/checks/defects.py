@@ -1,7 +1,9 @@
 """What a check reports."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from braid.datasets.dataset import Dataset
 
@@ -35,6 +37,11 @@ class Defect:
 
     def __post_init__(self) -> None:
         assert self.kind in ADVICE
+
+
+def picture_key(image: Any) -> str:
+    """A picture's path; of one that the table holds, a digest."""
+    return hashlib.blake2b(image, digest_size=16).hexdigest() if isinstance(image, bytes) else str(image)
 
 
 def unread(dataset: Dataset) -> list[Defect]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from braid.datasets.checks import similar
-from braid.datasets.checks.defects import Defect, Key
+from braid.datasets.checks.defects import Defect, Key, picture_key
 from braid.errors import UserError
 from braid.modalities import ImageModality, ImageModalityConfig
 
@@ -25,7 +25,8 @@ class Picture:
         return next(iter(self.rows.values()))
 
     def keys(self, splits: Iterable[str]) -> tuple[Key, ...]:
-        return tuple((str(self.value), split) for split in splits if split in self.rows)
+        key = picture_key(self.value)
+        return tuple((key, split) for split in splits if split in self.rows)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ def _out(one: Picture, other: Picture) -> tuple[Key, ...]:
 
 
 def _name(picture: Picture) -> str:
+    if isinstance(picture.value, bytes):
+        return "the picture"
     return str(picture.value).rpartition("/")[2] if isinstance(picture.value, str) else picture.source
 
 

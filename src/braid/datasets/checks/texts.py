@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from braid.datasets.checks.defects import Defect, Key
+from braid.datasets.checks.defects import Defect, Key, picture_key
 from braid.datasets.dataset import Dataset, Rows
 from braid.records import Example
 
@@ -22,9 +22,9 @@ SPREAD = 0.15  # least deviation assumed
 
 
 def row_key(example: Example) -> Key:
-    """What a row is known by in a table: its picture's path, or where it stands; and its split."""
+    """What a row is known by in a table: its picture, or where it stands; and its split."""
     image = example.fields.get("image")
-    return (image if isinstance(image, str) else example.source), example.split
+    return (picture_key(image) if isinstance(image, str | bytes) else example.source), example.split
 
 
 def of_texts(dataset: Dataset) -> list[Defect]:
@@ -43,7 +43,7 @@ def _ids(dataset: Dataset) -> list[Defect]:
     seen: dict[str, tuple[str, str]] = {}
     found = []
     for row in dataset.examples:
-        place = str(row.fields.get("image", row.source)) if not given else row.source
+        place = row_key(row)[0] if not given else row.source
         first, source = seen.setdefault(row.id, (place, row.source))
         if source != row.source and (given or first != place):
             found.append(Defect("duplicate id", (row.source,), f"{row.id!r} is also the id of {source}"))

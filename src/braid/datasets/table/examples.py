@@ -42,6 +42,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 MANY = ("captions", "answers")  # roles that hold several texts
 PART = ", "  # between the parts of one answer
+SHOWN = 80  # characters of a value in a message
 SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
 
@@ -145,6 +146,7 @@ def _example(
     exists: Callable[[str | Path], bool],
 ) -> Example:
     fields: dict[str, Any] = {}
+    name = ""
     for role, names in roles.items():
         if role in MANY:
             fields[role] = tuple(text for name in names for text in _texts(row.get(name), name))
@@ -154,11 +156,13 @@ def _example(
             fields[role] = PART.join(_texts(row.get(names[0]), names[0]))
             if not fields[role]:
                 raise Missing(f"column {names[0]!r} is empty; fill it in or remove the row")
+        elif role == "image":
+            fields[role], name = _picture(row.get(names[0]), names[0])
         elif role not in ("id", "split"):
             fields[role] = _text(row.get(names[0]), names[0])
     if "answer" in fields:
         fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
-    if "image" in fields:
+    if isinstance(fields.get("image"), str):
         fields["image"] = os.path.join(folder, fields["image"])  # a Path would leave every name in the interpreter's table
         if not exists(fields["image"]):
             raise Missing(f"{fields['image']} does not exist; check column {roles['image'][0]!r}")
@@ -166,7 +170,7 @@ def _example(
         _text(row[roles[role][0]], roles[role][0]) if role in roles and row.get(roles[role][0]) not in (None, "") else ""
         for role in ("split", "id")
     )
-    identity = named or (os.path.basename(fields["image"]) if "image" in fields and "question" not in fields else number)
+    identity = named or ("" if "question" in fields else name) or number
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
 
 
@@ -178,6 +182,23 @@ def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
     if answer in others:
         others.remove(answer)
     return (answer, *others)
+
+
+def _picture(value: Any, column: str) -> tuple[str | bytes, str]:
+    """A picture's path as the table has it, or the encoded picture itself; and the name of its file, where there is one.
+
+    Hugging Face's data sets have {bytes, path}, either of which may be null.
+    """
+    name = ""
+    if isinstance(value, dict) and "path" in value and isinstance(value.get("bytes"), bytes | None):
+        name = str(value["path"] or "")
+        value = value["path"] if value.get("bytes") is None else value["bytes"]
+    if isinstance(value, bytes):
+        if not value:
+            raise Missing(f"column {column!r} is empty; fill it in or remove the row")
+        return value, os.path.basename(name)
+    path = _text(value, column)
+    return path, os.path.basename(path)
 
 
 def _texts(value: Any, column: str) -> list[str]:
@@ -195,7 +216,9 @@ def _texts(value: Any, column: str) -> list[str]:
 def _text(value: Any, column: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         kind = Missing if value is None else UserError
-        raise kind(f"column {column!r} is {value!r}, not text; fill it in or remove the row")
+        shown = repr(value)
+        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
+        raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
         raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
     if isinstance(value, str) and not is_text(value):
@@ -206,13 +229,18 @@ def _text(value: Any, column: str) -> str:
 
 
 def _named_apart(rows: Rows, folder: Path) -> Rows:
-    """Pictures of the same name in several folders are called by their paths."""
+    """Pictures of the same name in several folders are called by their paths, those in the table by where they stand."""
     pairs = np.fromiter(((hash(row.id), hash(row.fields["image"])) for row in rows), np.dtype((np.int64, 2)), len(rows))
     found, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
     shared = set(found[times > 1].tolist())
     if not shared:
         return rows
-    return Rows(replace(row, id=os.path.relpath(row.fields["image"], folder)) if hash(row.id) in shared else row for row in rows)
+
+    def apart(row: Example) -> Example:
+        image = row.fields["image"]
+        return replace(row, id=os.path.relpath(image, folder) if isinstance(image, str) else row.source)
+
+    return Rows(apart(row) if hash(row.id) in shared else row for row in rows)
 
 
 def _grouped(rows: Rows) -> Rows:

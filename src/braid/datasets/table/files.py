@@ -1,4 +1,4 @@
-"""Files of rows and columns (csv, tsv, jsonl, json), read a row at a time and written whole."""
+"""Files of rows and columns (csv, tsv, jsonl, json, parquet), read a row at a time and written whole."""
 
 import codecs
 import csv
@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from braid.datasets.dataset import BrokenRow, head, parse, read_json
+from braid.datasets.table import parquet
+from braid.datasets.table.cells import as_text, plain
 from braid.errors import UserError
 from braid.files import whole
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 Row = dict[str, Any] | BrokenRow
 
@@ -46,10 +48,10 @@ def recognise(path: Path) -> bool:
 
 
 def read_table(path: Path) -> Table:
-    """Read a csv, tsv, jsonl or json file into memory.
+    """Read a csv, tsv, jsonl, json or parquet file into memory.
 
     Raises:
-        UserError: when there is no such file, it is empty, not UTF-8, or of another format.
+        UserError: when there is no such file, it is empty, damaged, not UTF-8, or of another format.
     """
     table = stream_table(path)
     return replace(table, rows=tuple(table.rows))
@@ -59,6 +61,8 @@ def stream_table(path: Path) -> Table:
     """``read_table``, but rows stay on disk and are read as they are needed."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is no table; give a file that ends in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() == ".parquet":
+        return Table(_distinct(path, parquet.read_columns(path)), _OnDisk(path, parquet.read_rows), path)
     _check_text(path)
     return {".jsonl": _jsonl_table, ".json": _json_table}.get(path.suffix.lower(), _csv_table)(path)
 
@@ -181,7 +185,10 @@ def _quote_left_open(path: Path, lines: Sequence[str]) -> bool:
 
 def _header(path: Path, cells: Sequence[str]) -> tuple[str, ...]:
     """Names of the columns; one without a name, as spreadsheets leave them, is called after its place."""
-    columns = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1))
+    return _distinct(path, tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1)))
+
+
+def _distinct(path: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         raise UserError(f"{path} has {columns.count(twice[0])} columns named {twice[0]!r}; give each a name of its own")
@@ -189,25 +196,34 @@ def _header(path: Path, cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_name(path: Path) -> None:
-    """A table's format is told by its name."""
+    """A table's format is told by its name; raises ``UserError`` when there is none of that name, or not in this place."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
+    if path.suffix.lower() == ".parquet":
+        parquet.check_installed(path)
 
 
 def write_table(table: Table, path: Path) -> None:
-    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty."""
+    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty.
+
+    From parquet to parquet, columns keep their types; in the other formats bytes are base64.
+    """
     check_name(path)
     rows = [row if isinstance(row, dict) else {} for row in table.rows]
-    with whole(path) as fresh, open(fresh, "w", encoding="utf-8", newline="") as file:
-        if path.suffix.lower() == ".json":
-            json.dump(rows, file, ensure_ascii=False, indent=1)
-        elif path.suffix.lower() == ".jsonl":
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with whole(path) as fresh:
+        if path.suffix.lower() == ".parquet":
+            parquet.write_rows(fresh, table.columns, rows, table.path if table.path.suffix.lower() == ".parquet" else None)
         else:
-            writer = csv.DictWriter(file, table.columns, delimiter=_separator(path))
+            _write_text(table.columns, rows, fresh)
+
+
+def _write_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        if path.suffix.lower() == ".json":
+            json.dump(rows, file, ensure_ascii=False, indent=1, default=plain)
+        elif path.suffix.lower() == ".jsonl":
+            file.writelines(json.dumps(row, ensure_ascii=False, default=plain) + "\n" for row in rows)
+        else:
+            writer = csv.DictWriter(file, columns, delimiter=_separator(path))
             writer.writeheader()
-            writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+            writer.writerows({name: as_text(value) for name, value in row.items()} for row in rows)

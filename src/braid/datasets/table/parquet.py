@@ -1,0 +1,105 @@
+"""Parquet files: read a few rows at a time, written with the types that the columns had."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from braid.datasets.table.cells import as_text
+from braid.errors import UserError
+
+BATCH = 64  # rows that are in memory at once: of photos, a few megabytes
+GROUP = 1024  # rows of a group that is written: what a reader has to read at least
+
+
+def check_installed(path: Path) -> None:
+    """Find out before long work whether ``path`` can be read or written."""
+    _parquet(path)
+
+
+def read_columns(path: Path) -> tuple[str, ...]:
+    """The names of a file's columns.
+
+    Raises:
+        UserError: when pyarrow is not installed, the file is missing, no parquet file, or without rows.
+    """
+    with _opened(path) as file:
+        columns, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
+    if not rows:
+        raise UserError(f"{path} has no rows; a table needs at least one")
+    return columns
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows as Python values: bytes, lists and sections stay what they are; a null is None."""
+    with _opened(path) as file:
+        for batch in file.iter_batches(BATCH, use_threads=False):
+            yield from _without_nanoseconds(batch).to_pylist()
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], like: Path | None = None) -> None:
+    """Write a file; columns that the file ``like`` has keep their types and what is noted about them."""
+    import pyarrow as pa
+
+    parquet = _parquet(path)
+    known = pa.schema([]) if like is None else parquet.read_schema(like)
+    types = {field.name: field.type for field in known}
+    arrays = [_column([row.get(name) for row in rows], types.get(name)) for name in columns]
+    table = pa.Table.from_arrays(arrays, list(columns)).replace_schema_metadata(known.metadata)
+    parquet.write_table(table, path, row_group_size=GROUP)
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise UserError(f'{path} needs pyarrow, which is not installed; run: pip install "braidlm[parquet]"') from None
+    return pyarrow.parquet
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An open file; what pyarrow raises on one that is missing or damaged is told by its name."""
+    parquet = _parquet(path)
+    import pyarrow as pa
+
+    try:
+        with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; check the path") from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:  # the last of an unknown time zone
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(f"{path} cannot be read as parquet ({reason}); it may be cut short, copy it again") from None
+
+
+def _without_nanoseconds(batch: Any) -> Any:
+    """Times finer than Python's as text, which tells them whole."""
+    import pyarrow as pa
+
+    for place, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            batch = batch.set_column(place, field.name, batch.column(place).cast(pa.string()))
+    return batch
+
+
+def _column(values: list[Any], type: Any) -> Any:
+    """Values as an array: of this type, if they are, or of the type they have in common; as text, if they have none."""
+    import pyarrow as pa
+
+    ways = (lambda: pa.array(values, type), lambda: pa.array(values).cast(type), lambda: pa.array(values))
+    for way in ways[0 if type is not None else 2 :]:
+        try:
+            found = way()
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            continue
+        if "struct<>" not in str(found.type):  # a section without anything, which parquet cannot write
+            return found
+    return pa.array([None if value is None else _utf8(str(as_text(value))) for value in values], pa.string())
+
+
+def _utf8(text: str) -> str:
+    """JSON can spell halves of characters, which no file takes."""
+    return text.encode(errors="backslashreplace").decode()
