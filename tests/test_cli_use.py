@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from braid.bundle import find_bundle, read_bundle
 from conftest import Ran
 
 Braid = Callable[..., Ran]
@@ -255,3 +257,17 @@ def test_the_python_side_takes_every_kind_of_picture(captioner: Path, photos: Pa
     assert model.caption(str(path)) == model.caption(image) == model.caption(np.asarray(image)) == expected
     assert model.caption(path.read_bytes()) == expected
     assert model.caption([path, image, photos / "0.png"])[:2] == [expected, expected]
+
+
+def test_another_task_borrows_the_built_in_image_encoder(braid: Braid, tmp_path: Path) -> None:
+    """Its architecture, its weights and its pictures' size, without a word from the user."""
+    data = "scenes:vqa,train=4,val=4,test=1,compositional=1,size=32"
+    frozen = ["--set", "optimizer.scales={encoders.image: 0}", "--set", "epochs=1", "--set", "workers=0", "--set", "threads=1"]
+    ran = braid("train", "--task", "vqa", "--data", data, "--output", tmp_path / "run", *frozen)
+    assert ran.code == 0, ran.err
+    made, lent = read_bundle(tmp_path / "run" / "best"), read_bundle(find_bundle("small"))
+    assert made.interface.inputs["image"] == lent.interface.inputs["image"]
+    own, given = made.weights(), lent.weights()
+    borrowed = [name for name in given if name.startswith("encoders.image.")]
+    assert borrowed
+    assert all(np.array_equal(own[name], given[name]) for name in borrowed)

@@ -1,5 +1,6 @@
 """braid train: from a table or a YAML file to a model folder."""
 
+import json as json_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,20 +91,31 @@ def _config(
         )
     if model and start:
         raise UserError(f"--model {model} trains from scratch and --start {start} goes on from a saved model; give one of them")
-    whole = {"task": task, "data": {"path": data, "columns": parse_columns(columns)}, **_beginning(task, model, start)}
+    beginning, lent = _beginning(task, model, start)
+    whole = {"task": task, "data": {"path": data, "columns": parse_columns(columns)}, **beginning}
     folder = output or Path("runs") / f"{Path(data).stem.replace(':', '-') or 'data'}-{task}"
-    return run_from(whole, settings, "the command line"), folder
+    return run_from(whole, [*lent, *settings], "the command line"), folder
 
 
-def _beginning(task: str, model: str, start: str) -> dict[str, Any]:
-    """What is asked for; else the built-in model goes on captioning, or lends its image encoder to another task."""
-    from braid.bundle import bundle_folder
+def _beginning(task: str, model: str, start: str) -> tuple[dict[str, Any], list[str]]:
+    """What is asked for; else the built-in model goes on captioning, or lends its image encoder to another task.
+
+    The second part are settings: how the lent encoder is made, and how it wants its pictures.
+    """
+    from braid.bundle import bundle_folder, read_bundle
+    from braid.config import to_dict
     from braid.training import starting_from
 
-    if start or (not model and task == "captioning" and bundle_folder(BUILT_IN)):
-        return starting_from(start or BUILT_IN)
-    lent = {"encoders.image": BUILT_IN} if not model and bundle_folder(BUILT_IN) else {}
-    return {"model": model or "small", "initialize": lent}
+    folder = bundle_folder(BUILT_IN)
+    if start or (not model and task == "captioning" and folder):
+        return starting_from(start or BUILT_IN), []
+    if model or folder is None:
+        return {"model": model or "small"}, []
+    bundle = read_bundle(folder)
+    assert bundle.architecture is not None  # the built-in model has one
+    encoder, picture = bundle.architecture["encoders"]["image"], to_dict(bundle.interface.inputs["image"])
+    lent = [f"model.encoders.image={json_files.dumps(encoder)}", f"inputs.image={json_files.dumps(picture)}"]
+    return {"model": "small", "initialize": {"encoders.image": BUILT_IN}}, lent
 
 
 class _Bar:
