@@ -76,7 +76,7 @@ def test_every_variant_can_be_drawn(name: str, tmp_path: Path) -> None:
     assert ("fusion", "decoder0") in arrows
     for k, encoder in enumerate(config.encoders.values()):
         assert f"<b>{encoder.kind.replace('_', '#95;')} encoder</b>" in nodes[f"encoder{k}"]
-    assert f"<b>{config.fusion.kind} fusion</b>" in nodes["fusion"]
+    assert f"<b>{config.fusion.kind.replace('_', '#95;')} fusion</b>" in nodes["fusion"]
 
 
 def test_no_name_can_break_a_diagram() -> None:
