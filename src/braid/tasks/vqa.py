@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import numpy as np
+from jaxtyping import Float
+
 from braid.choosing import choose
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
@@ -23,6 +26,7 @@ class VisualQuestionAnswering:
     generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=12))
 
     best: ClassVar[str] = "accuracy"
+    by_row: ClassVar[str] = "accuracy"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image", "question")
 
@@ -48,11 +52,16 @@ class VisualQuestionAnswering:
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """``accuracy`` x100: the share of predictions that equal one of the answers, case and spaces aside."""
+        right = self.items(predictions, samples)
+        return {"accuracy": float(right.sum()) / max(len(right), 1), "num_samples": float(len(right))}
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """100 for an answer that equals one of the row's, else 0."""
         right = [
             _plain(prediction.text or "") in {_plain(answer) for answer in sample.references}
             for prediction, sample in zip(predictions, samples, strict=True)
         ]
-        return {"accuracy": 100 * sum(right) / max(len(right), 1), "num_samples": float(len(right))}
+        return 100.0 * np.array(right, np.float64)
 
 
 def _plain(answer: str) -> str:
