@@ -24,6 +24,7 @@ VERBS = [
     "average",
     "export",
     "evaluate",
+    "compare",
     "inspect",
     "report",
     "score captions",
