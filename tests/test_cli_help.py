@@ -30,6 +30,7 @@ VERBS = [
     "export",
     "evaluate",
     "audit",
+    "compare",
     "inspect",
     "report",
     "score captions",

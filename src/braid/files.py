@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -92,6 +92,18 @@ def settle(folder: Path) -> None:
                 aside.rmdir()  # killed before it was locked, or after it was cleared; one that is in use is not empty for long
         except NotADirectoryError:
             continue
+
+
+@contextmanager
+def held(path: Path, on_wait: Callable[[], None]) -> Iterator[int]:
+    """Keep a file locked for this process and for those that inherit its descriptor, which is given; where others hold it,
+    call ``on_wait`` and wait for the last of them to end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as lock:
+        if not _locked(lock, wait=False):
+            on_wait()
+            _locked(lock, wait=True)
+        yield lock.fileno()
 
 
 def _aside(folder: Path) -> tuple[Path, IO[bytes]]:

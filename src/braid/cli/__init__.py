@@ -12,7 +12,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: a spinning 
 import typer
 
 import braid
-from braid.cli import ask, audit, average, calibrate, data, demo, evaluate, export, inspect, report, score, search, train, use
+from braid.cli import (
+    ask,
+    audit,
+    average,
+    calibrate,
+    compare,
+    data,
+    demo,
+    evaluate,
+    export,
+    inspect,
+    report,
+    score,
+    search,
+    train,
+    use,
+)
 from braid.errors import UserError
 
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -28,7 +44,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         demo.demo,
     ),
     "Make a model": (train.train, calibrate.calibrate, average.average, export.export),
-    "Look closely": (evaluate.evaluate, audit.audit, inspect.inspect, report.report),
+    "Look closely": (evaluate.evaluate, compare.compare, audit.audit, inspect.inspect, report.report),
 }
 # package -> the extra that brings it
 EXTRAS = {"torch": "train", "onnx": "onnx", "onnxscript": "onnx", "skimage": "demo", "transformers": "hf", "peft": "hf"}

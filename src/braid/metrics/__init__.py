@@ -36,6 +36,7 @@ from braid.metrics.diversity import distinct, share_novel
 from braid.metrics.meteor import meteor
 from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
 from braid.metrics.rouge import rouge_l
+from braid.metrics.seeds import Spread, over_seeds
 from braid.metrics.selective import RiskCoverage, risk_coverage
 from braid.metrics.tokenizers import ngram_counts, tokenizer_named
 from braid.metrics.vqa import exact_match, normalised_answer, vqa_accuracy
@@ -55,6 +56,7 @@ __all__ = [
     "ReliabilityBin",
     "RetrievalScores",
     "RiskCoverage",
+    "Spread",
     "auroc",
     "bleu",
     "bleu_statistics",
@@ -68,6 +70,7 @@ __all__ = [
     "interval",
     "ngram_counts",
     "normalised_answer",
+    "over_seeds",
     "paired_difference",
     "reliability",
     "risk_coverage",

@@ -1,14 +1,18 @@
-"""A model or a run, for people to look at: its description, its diagram, and the page that shows a training."""
+"""A model, a run or a comparison, for people to look at: descriptions, diagrams, and the pages that show them."""
 
+from braid.report.compared import Compared, ComparedCell, told_costs, told_difference, told_spread, write_compared
 from braid.report.comparison import differences
 from braid.report.description import Description, Part, describe, read_settings
 from braid.report.diagnosis import Finding, diagnose
 from braid.report.files import read_log
 from braid.report.mermaid import count, flowchart
 from braid.report.page import duration, write_report
-from braid.report.run import LoggedRun
+from braid.report.run import LoggedRun, read_run_folder
+from braid.report.svg import rounded
 
 __all__ = [
+    "Compared",
+    "ComparedCell",
     "Description",
     "Finding",
     "LoggedRun",
@@ -20,6 +24,12 @@ __all__ = [
     "duration",
     "flowchart",
     "read_log",
+    "read_run_folder",
     "read_settings",
+    "rounded",
+    "told_costs",
+    "told_difference",
+    "told_spread",
+    "write_compared",
     "write_report",
 ]

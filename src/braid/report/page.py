@@ -18,6 +18,11 @@ from braid.report.run import LoggedRun, read_run_folder
 from braid.report.svg import COLOURS, Line, Mark, Point, chart, smooth
 
 TEMPLATE = Path(__file__).with_name("report.html")
+FOOTER = (
+    "The rows under &ldquo;What it says&rdquo; stand at even distances in the val split; nobody chose them. &ldquo;Sure&rdquo; "
+    "is the mean probability of the words that the model wrote. Train loss includes label smoothing and dropout, val loss "
+    "neither."
+)
 REASONS = 20  # of rows left out, in full
 TOGETHER = 6  # lines in one chart, at most
 
@@ -36,7 +41,7 @@ def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
 def page(runs: Sequence[LoggedRun]) -> str:
     run = runs[0]
     sections = [
-        ("Diagnosis", "".join(map(_finding, diagnose(run))), "findings"),
+        ("Diagnosis", "".join(map(marked, diagnose(run))), "findings"),
         ("Against other runs", comparison(runs) if len(runs) > 1 else "", ""),
         ("Curves", _curves(run), ""),
         ("What it says", _samples(run), "samples"),
@@ -44,15 +49,21 @@ def page(runs: Sequence[LoggedRun]) -> str:
         ("Model", _model(run.description), ""),
         ("Settings", _settings(run), ""),
     ]
+    return whole_page(run.name, _lead(run), _facts(run), sections, FOOTER)
+
+
+def whole_page(title: str, lead: str, facts: Mapping[str, str], sections: Iterable[tuple[str, str, str]], footer: str) -> str:
+    """A page of sections (title, HTML, class); empty ones and empty facts are left out. ``lead`` and ``footer`` are HTML."""
     body = [
-        f'<section><h2>{title}</h2><div class="{kind}">{inside}</div></section>'
+        f'<section><h2>{name}</h2><div class="{kind}">{inside}</div></section>'
         if kind
-        else f"<section><h2>{title}</h2>{inside}</section>"
-        for title, inside, kind in sections
+        else f"<section><h2>{name}</h2>{inside}</section>"
+        for name, inside, kind in sections
         if inside
     ]
+    told_facts = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=escape(run.name), lead=_lead(run), facts=_facts(run), sections="\n".join(body)
+        title=escape(title), lead=lead, facts=told_facts, sections="\n".join(body), footer=footer
     )
 
 
@@ -93,12 +104,12 @@ def _lead(run: LoggedRun) -> str:
     return f'<p><strong class="figure">{value}</strong> {where}; {escape(run.state)}</p>'
 
 
-def _facts(run: LoggedRun) -> str:
+def _facts(run: LoggedRun) -> dict[str, str]:
     model, data = run.settings["model"], run.settings["data"]
     encoders = " + ".join(part.get("kind", "") for part in model.get("encoders", {}).values())
     decoders = " + ".join(part.get("kind", "") for part in model.get("decoders", {}).values())
     parameters = f"{count(run.description.parameters)} parameters" if run.description else ""
-    facts = {
+    return {
         "task": run.task,
         "data": str(data.get("path", "")),
         "model": f"{encoders} → {model.get('fusion', {}).get('kind', '')} → {decoders}",
@@ -106,10 +117,10 @@ def _facts(run: LoggedRun) -> str:
         "seed": str(run.settings.get("seed", "")),
         "time": duration(run.seconds),
     }
-    return "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
 
 
-def _finding(finding: Finding) -> str:
+def marked(finding: Finding) -> str:
+    """A finding with its mark; what is not good is asked, not stated."""
     mark, kind = {True: ("✓", "good"), False: ("!", "bad"), None: ("·", "open")}[finding.good]
     title = escape(finding.title) + ("?" if finding.good is False else "")
     more = "".join(f"<li>{escape(reason)}</li>" for reason in finding.details[:REASONS])

@@ -47,9 +47,9 @@ def chart(lines: Sequence[Line], across: str, from_zero: bool = False, mark: Mar
     right = 14.0 + max((LETTER * len(line.name) for line in named), default=0.0)
     places = {x for line in clear for x, _ in line.points}
     across_limits = (min(places), max(places)) if len(places) > 1 else (min(places) - 0.5, min(places) + 0.5)
-    up_limits = _limits([y for line in clear for _, y in line.points], from_zero)
-    frame = _Frame(across_limits, up_limits, WIDTH - right, len(places) == 1)
-    drawn = [*_axes(frame, across), *(_line(line, frame) for line in lines), *_names(named, frame)]
+    up_limits = limits([y for line in clear for _, y in line.points], from_zero)
+    frame = Frame(across_limits, up_limits, WIDTH - right, len(places) == 1)
+    drawn = [*axes(frame, across), *(_line(line, frame) for line in lines), *_names(named, frame)]
     told = ", ".join(f"{line.name} ends at {number(line.points[-1][1])}" for line in clear)
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(told)}">'
@@ -93,8 +93,17 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def rounded(value: float, like: float | None = None) -> str:
+    """As many places as figures of the size of ``like``, or its own, are told with: 71.3, 7.13, 0.713."""
+    size = abs(value if like is None else like)
+    places = 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{places}f}"
+
+
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
+    """Where values stand in a chart: the limits of both axes, and the right edge."""
+
     across: tuple[float, float]
     up: tuple[float, float]
     right: float
@@ -110,7 +119,7 @@ class _Frame:
         return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
 
 
-def _limits(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
+def limits(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
     """What the axis up spans: a little more than the values."""
     low, high = min(values), max(values)
     if from_zero:
@@ -127,7 +136,8 @@ def ticks(low: float, high: float, number: int = 5) -> list[float]:
     return [k * step for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def _axes(frame: _Frame, across: str) -> list[str]:
+def axes(frame: Frame, across: str) -> list[str]:
+    """Lines at round numbers up, round numbers across, and the name of the axis."""
     found = []
     for value in ticks(*frame.up, number=4):
         y = frame.y(value)
@@ -142,7 +152,7 @@ def _axes(frame: _Frame, across: str) -> list[str]:
     return found
 
 
-def _line(line: Line, frame: _Frame) -> str:
+def _line(line: Line, frame: Frame) -> str:
     points = [(frame.x(x), frame.y(y)) for x, y in thinned(line.points)]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     kind = "faint" if line.faint else "line"
@@ -154,7 +164,7 @@ def _line(line: Line, frame: _Frame) -> str:
     return drawn
 
 
-def _names(lines: Sequence[Line], frame: _Frame) -> list[str]:
+def _names(lines: Sequence[Line], frame: Frame) -> list[str]:
     """Names at the lines' ends, pushed apart where they would cover each other."""
     ends = sorted(((frame.y(line.points[-1][1]) + 3.5, k) for k, line in enumerate(lines)))
     places: list[float] = []
@@ -167,7 +177,7 @@ def _names(lines: Sequence[Line], frame: _Frame) -> list[str]:
     ]
 
 
-def _mark(mark: Mark, frame: _Frame) -> str:
+def _mark(mark: Mark, frame: Frame) -> str:
     x, y = frame.x(mark.point[0]), frame.y(mark.point[1])
     anchor = "start" if x < LEFT + 60 else "end" if x > frame.right - 40 else "middle"
     above = y - 9 if y > TOP + 16 else y + 18

@@ -1,4 +1,8 @@
-"""What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task."""
+"""What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task.
+
+``best`` names the figure that chooses among epochs; ``by_row`` one that is a mean over rows, which ``items`` gives one by one, so
+that two models can be paired. ``better`` holds for both.
+"""
 
 from collections.abc import Iterable
 

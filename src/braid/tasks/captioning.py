@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
+import numpy as np
+from jaxtyping import Float
+
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
-from braid.metrics import Calibration, score_captions
+from braid.metrics import Calibration, CaptionScores, score_captions
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -22,6 +25,7 @@ class Captioning:
 
     decoder: ClassVar[str] = "text"
     best: ClassVar[str] = "cider-d"
+    by_row: ClassVar[str] = "cider-d"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image",)
 
@@ -41,7 +45,15 @@ class Captioning:
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Corpus figures x100 and ``num_samples``; see ``braid.metrics``."""
-        # By place, not by id: rows that share an id are scored each.
-        texts = {str(row): prediction.text or "" for row, prediction in enumerate(predictions)}
-        references = {str(row): sample.references for row, sample in enumerate(samples)}
-        return score_captions(texts, references, tokenizer).figures
+        return _scores(predictions, samples, tokenizer).figures
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """CIDEr-D of each row, x100; document frequencies are those of all rows."""
+        return np.array([one[self.by_row] for one in _scores(predictions, samples).items.values()], np.float64)
+
+
+def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> CaptionScores:
+    # By place, not by id: rows that share an id are scored each.
+    texts = {str(row): prediction.text or "" for row, prediction in enumerate(predictions)}
+    references = {str(row): sample.references for row, sample in enumerate(samples)}
+    return score_captions(texts, references, tokenizer)

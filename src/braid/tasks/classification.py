@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from braid.choosing import choose
 from braid.errors import UserError
 from braid.generation import Runtime
-from braid.metrics import score_label_sets, score_labels
+from braid.metrics import LabelScores, score_label_sets, score_labels
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -24,6 +25,7 @@ class Classification:
     decoder: ClassVar[str] = "label"
     generation: ClassVar[None] = None
     best: ClassVar[str] = "macro-f1"
+    by_row: ClassVar[str] = "accuracy"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("label",)
 
@@ -43,13 +45,21 @@ class Classification:
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece``; labels that training never showed are missed."""
-        known = dict.fromkeys(predictions[0].scores)
-        labels = list(known | dict.fromkeys(label for sample in samples for label in sample.references))
-        chances = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
-        place = {label: number for number, label in enumerate(labels)}
-        if not np.allclose(chances.sum(1), 1, atol=1e-3):  # labels that do not exclude each other
-            truth = np.zeros(chances.shape, bool)
-            for row, sample in enumerate(samples):
-                truth[row, [place[label] for label in sample.references]] = True
-            return score_label_sets(chances, truth).figures
-        return score_labels(chances, np.array([place[sample.references[0]] for sample in samples])).figures
+        return _scores(predictions, samples).figures
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """100 for a row that is right in every label, else 0."""
+        return 100.0 * _scores(predictions, samples).outcomes[:, -1]
+
+
+def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> LabelScores:
+    known = dict.fromkeys(predictions[0].scores)
+    labels = list(known | dict.fromkeys(label for sample in samples for label in sample.references))
+    chances = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
+    place = {label: number for number, label in enumerate(labels)}
+    if not np.allclose(chances.sum(1), 1, atol=1e-3):  # labels that do not exclude each other
+        truth = np.zeros(chances.shape, bool)
+        for row, sample in enumerate(samples):
+            truth[row, [place[label] for label in sample.references]] = True
+        return score_label_sets(chances, truth)
+    return score_labels(chances, np.array([place[sample.references[0]] for sample in samples]))

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import numpy as np
+from jaxtyping import Float
+
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime, score_text
 from braid.records import Batch, Example, Prediction, Sample
@@ -19,6 +22,7 @@ class LanguageModelling:
 
     decoder: ClassVar[str] = "text"
     best: ClassVar[str] = "perplexity"
+    by_row: ClassVar[str] = "log-perplexity"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("text",)
 
@@ -34,5 +38,14 @@ class LanguageModelling:
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """``perplexity`` a token, <eos> included: exp of the mean negative log-probability."""
-        nats = [-math.log(max(p, 1e-30)) for prediction in predictions for p in prediction.token_probabilities]
+        nats = [one for prediction in predictions for one in _nats(prediction)]
         return {"perplexity": math.exp(sum(nats) / max(len(nats), 1)), "num_samples": float(len(predictions))}
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """The nats of each row in units of a row's mean number of tokens, so that their mean is the logarithm of perplexity."""
+        nats = [_nats(prediction) for prediction in predictions]
+        return np.array([sum(row) for row in nats]) * len(nats) / max(sum(map(len, nats)), 1)
+
+
+def _nats(prediction: Prediction) -> list[float]:
+    return [-math.log(max(p, 1e-30)) for p in prediction.token_probabilities]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.generation import Runtime
@@ -23,6 +24,7 @@ class Regression:
     decoder: ClassVar[str] = "number"
     generation: ClassVar[None] = None
     best: ClassVar[str] = "mae"
+    by_row: ClassVar[str] = "mae"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("label",)
 
@@ -50,8 +52,19 @@ class Regression:
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """``mae`` and ``rmse`` in the data's unit; ``r2`` and ``pearson`` x100."""
-        found = np.array([prediction.value for prediction in predictions], np.float64)
-        return score_values(found, np.array([float(sample.references[0]) for sample in samples]))
+        return score_values(*_values(predictions, samples))
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """How far each row is off, in the data's unit."""
+        found, truth = _values(predictions, samples)
+        return np.abs(found - truth)
+
+
+def _values(
+    predictions: Sequence[Prediction], samples: Sequence[Sample]
+) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+    found = np.array([prediction.value for prediction in predictions], np.float64)
+    return found, np.array([float(sample.references[0]) for sample in samples])
 
 
 def _number(label: object, source: str) -> float:

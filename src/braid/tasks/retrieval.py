@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.generation import Runtime
-from braid.metrics import score_retrieval
+from braid.metrics import RetrievalScores, score_retrieval
 from braid.records import Batch, BatchInput, Example, Prediction, Sample
 
 
@@ -25,6 +26,7 @@ class Retrieval:
     decoder: ClassVar[str] = "embedding"
     generation: ClassVar[None] = None
     best: ClassVar[str] = "image-recall@1"
+    by_row: ClassVar[str] = "image-recall@1"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image", "captions")
     sides: ClassVar[tuple[str, str]] = ("image", "prompt")
@@ -57,13 +59,20 @@ class Retrieval:
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``text-recall@K`` (a text found from its picture: the best-ranked of its own), ``image-recall@K``, K of 1, 5
         and 10; and the median ranks, from 1."""
+        return self._scores(predictions, samples).figures
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """100 for a row whose picture is the first that its text finds, else 0."""
+        return 100.0 * (self._scores(predictions, samples).image_ranks == 1)
+
+    def _scores(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> RetrievalScores:
         keys = [sample.targets[self.decoder] for sample in samples]
         place = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         owners = np.array([place[key] for key in keys])
         first = np.unique(owners, return_index=True)[1]
         image, text = self.sides
         pictures = np.stack([predictions[row].embeddings[image] for row in first])
-        return score_retrieval(pictures, np.stack([prediction.embeddings[text] for prediction in predictions]), owners).figures
+        return score_retrieval(pictures, np.stack([prediction.embeddings[text] for prediction in predictions]), owners)
 
 
 def embed(runtime: Runtime, output: str, batch: Batch, name: str) -> np.ndarray:

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import numpy as np
+from jaxtyping import Float
+
 from braid.choosing import choose
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
-from braid.metrics import score_answers
+from braid.metrics import exact_match, score_answers
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -24,6 +27,7 @@ class VisualQuestionAnswering:
     generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=12))
 
     best: ClassVar[str] = "accuracy"
+    by_row: ClassVar[str] = "accuracy"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image", "question")
 
@@ -50,3 +54,8 @@ class VisualQuestionAnswering:
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``accuracy`` (exact match of a whole answer) and the official ``vqa-accuracy``."""
         return score_answers([one.text or "" for one in predictions], [sample.references for sample in samples]).figures
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """100 for an answer that matches one of the row's exactly, else 0."""
+        pairs = zip(predictions, samples, strict=True)
+        return 100.0 * np.array([exact_match(one.text or "", sample.references) for one, sample in pairs], np.float64)

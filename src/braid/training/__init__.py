@@ -1,6 +1,6 @@
 """Training: one loop, its configuration, its exact resume."""
 
-from braid.training.config import DataConfig, RunConfig, preset, read_run, run_from, starting_from, write_run
+from braid.training.config import DataConfig, RunConfig, preset, read_run, read_yaml, run_from, starting_from, write_run
 from braid.training.guard import Stopped
 from braid.training.loop import Estimate, Outcome, Watcher, train
 
@@ -13,6 +13,7 @@ __all__ = [
     "Watcher",
     "preset",
     "read_run",
+    "read_yaml",
     "run_from",
     "starting_from",
     "train",

@@ -170,23 +170,32 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: naming the file and the setting.
     """
+    return run_from(read_yaml(path, "run", "task, data and model", ", or --task and --data"), settings, str(path))
+
+
+def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str, Any]:
+    """The sections of a YAML file that describes a ``kind`` of work.
+
+    Raises:
+        UserError: naming the file, and what it needs.
+    """
     try:
         data = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give a run's YAML file, or --task and --data") from None
+        raise UserError(f"{path} does not exist; give a {kind}'s YAML file{instead}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a run's YAML file") from None
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a {kind}'s YAML file") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML, {yaml_problem(error)}; mend the line") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); give a run's YAML file") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); give a {kind}'s YAML file") from None
     except RecursionError:
-        raise UserError(f"{path} is nested too deeply; write a run as in the README") from None
+        raise UserError(f"{path} is nested too deeply; write a {kind} as in the README") from None
     except UserError as error:
         raise UserError(f"{path} {error}") from None
     if not isinstance(data, dict):
-        raise UserError(f"{path} is not a run; it needs task, data and model")
-    return run_from(data, settings, str(path))
+        raise UserError(f"{path} is not a {kind}; it needs {needs}")
+    return data
 
 
 def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "run") -> RunConfig:

@@ -1,0 +1,69 @@
+"""braid compare: which fusion, which encoder, and does it take both inputs?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from braid.cli.console import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from braid.report import Compared
+
+
+def compare(
+    comparison: Annotated[Path, typer.Argument(help="A comparison's YAML file.", show_default=False)],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: run.epochs=3")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder. Default: runs/NAME")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Train fusions, encoders or any other settings side by side, with several seeds, and say which one is really better.
+
+    All get the same data, budget, seeds and stopping rule, and beside them stand controls that see one input alone. The folder
+    has a run for each, comparison.html and comparison.json. The same command goes on where it was stopped or killed.
+
+    Examples:
+
+        braid compare recipes/compare-scenes.yaml
+
+        braid compare compare.yaml --set run.epochs=3 --set "seeds=[0, 1]" --output runs/quick --json
+    """
+    from braid.comparison import compare as run_comparison
+    from braid.comparison import read_comparison
+    from braid.config import to_dict
+
+    folder = output or Path("runs") / comparison.stem
+    config = read_comparison(comparison, settings or [])
+    try:
+        found = run_comparison(config, folder, lambda runs, total: progress(runs, "comparing", total), note)
+    except KeyboardInterrupt:
+        note("stopped; the same command goes on from here")
+        raise
+    if json:
+        print_json(to_dict(found))
+    else:
+        _print(found)
+        note(f"\nthe page: {(folder / 'comparison.html').resolve()}")
+    if found.failed:
+        raise typer.Exit(1)
+
+
+def _print(found: "Compared") -> None:
+    """The figure that decides; the page has the others."""
+    from braid.report import told_costs, told_difference, told_spread
+
+    rows = [
+        [
+            cell.name,
+            told_spread(cell.figures[found.metric]),
+            told_difference(cell.behind) if cell.behind else "",
+            *told_costs(cell),
+        ]
+        for cell in found.cells
+    ]
+    columns = ["cell", found.metric, "behind the best", "parameters", "training", "ms a row", "memory"]
+    print_table(f"{found.task} on {found.data}, {found.num_rows} rows of {found.split}", columns, rows, columns[1:])
+    marks = {True: "ok", False: "look", None: ""}
+    print_table("\nVerdict", ["", "", ""], [[marks[one.good], one.title, one.text] for one in found.verdict])
+    for told in found.notes:
+        note(told)

@@ -1,0 +1,6 @@
+"""Many runs, one honest table: the same data, budget, seeds and stopping rule for every cell."""
+
+from braid.comparison.config import ComparisonConfig, read_comparison
+from braid.comparison.loop import compare
+
+__all__ = ["ComparisonConfig", "compare", "read_comparison"]

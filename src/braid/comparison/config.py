@@ -1,0 +1,158 @@
+"""What is compared: cells, each an ordinary run, all on the same data, budget, seeds and stopping rule."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from braid.config import from_dict, named, with_overrides
+from braid.errors import UserError
+from braid.fusions import ConcatFusionConfig
+from braid.tasks import Retrieval
+from braid.training import RunConfig, read_yaml, run_from
+
+SAME = ("data", "epochs", "batch_size", "evaluation", "seed")  # for every cell, else figures do not compare
+EXAMPLE = "for example vary: {fusion: {concat: {model.fusion: {kind: concat}}, gated: {model.fusion: {kind: gated}}}}"
+
+
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """``run`` has the settings of a run. ``vary`` maps an axis to its choices by name, and a choice to the settings that it
+    changes, as dotted paths or nested; a section with a ``kind`` begins afresh. A cell is one choice of each axis.
+
+    ``split``: the rows that the trained cells are scored on. ``controls``: beside them, each input of a model alone.
+    """
+
+    run: dict[str, Any]
+    vary: dict[str, dict[str, dict[str, Any]]]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    split: str = "val"
+    controls: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"seeds are {list(self.seeds)}; give one or more, each once")
+        if "seed" in self.run:
+            raise UserError("run sets seed; every cell is trained with each of seeds, so give it there")
+        if not self.vary or not all(self.vary.values()):
+            raise UserError(f"vary has no choices; {EXAMPLE}")
+        for axis, choices in self.vary.items():
+            for name, settings in choices.items():
+                _check(f"vary.{axis}.{name}", name, settings)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run that is trained with every seed. ``controls`` names the cells that have one of its inputs alone."""
+
+    name: str
+    run: RunConfig
+    control: bool = False
+    controls: tuple[str, ...] = ()
+
+    def seeded(self, seed: int) -> RunConfig:
+        with named(f"cell {self.name}"):
+            return replace(self.run, seed=seed)
+
+
+def read_comparison(path: Path, settings: Sequence[str] = ()) -> ComparisonConfig:
+    """Read a comparison's YAML and apply ``--set`` overrides, such as ``run.epochs=3``.
+
+    Raises:
+        UserError: naming the file and the setting.
+    """
+    data = read_yaml(path, "comparison", "run and vary")
+    return from_dict(ComparisonConfig, with_overrides(data, settings), str(path))
+
+
+def cells(config: ComparisonConfig) -> tuple[Cell, ...]:
+    """Every choice of every axis, then the controls: what is left of these cells with one input, each different one once.
+
+    Retrieval has no controls: it needs both sides.
+
+    Raises:
+        UserError: naming the cell whose settings make no run.
+    """
+    choices = list(product(*config.vary.values()))
+    runs = [_run(config, choice) for choice in choices]
+    controls = _controls(choices, runs) if config.controls else []
+    whole = [
+        Cell("-".join(choice), run, controls=tuple(cell.name for cell, whose in controls if place in whose))
+        for place, (choice, run) in enumerate(zip(choices, runs, strict=True))
+    ]
+    found = (*whole, *(cell for cell, _ in controls))
+    names = [cell.name for cell in found]
+    if len(names) > len(set(names)):
+        raise UserError(f"two cells are named {max(names, key=names.count)}; rename a choice")
+    if len(names) < 2:
+        raise UserError(f"{names[0]} is the only cell; a comparison needs two, {EXAMPLE}")
+    return found
+
+
+def alone(run: RunConfig, name: str) -> RunConfig:
+    """The run with one of its inputs. Its sequence goes to the decoder as it is: no fusion could do more with it."""
+    lost = [f"{group}.{other}" for group in ("encoders", "projections") for other in run.model.encoders if other != name]
+    fusion = ConcatFusionConfig(over="sequences")
+    return replace(
+        run,
+        model=replace(run.model, encoders={name: run.model.encoders[name]}, fusion=fusion),
+        initialize=_without([*lost, "fusion"], run.initialize),
+        optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
+        input_dropout={},  # of a row's only input
+    )
+
+
+def _without(parts: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if not any(f"{name}.".startswith(f"{part}.") for part in parts)}
+
+
+def _controls(choices: Sequence[tuple[str, ...]], runs: Sequence[RunConfig]) -> list[tuple[Cell, list[int]]]:
+    """Each control, and the places of the cells that it belongs to."""
+    found: list[tuple[str, RunConfig, list[int]]] = []
+    for place, run in enumerate(runs):
+        if isinstance(run.task, Retrieval) or len(run.model.encoders) < 2:
+            continue
+        for name in run.model.encoders:
+            left = alone(run, name)
+            known = next((whose for other, same, whose in found if (other, same) == (name, left)), None)
+            if known is None:
+                found.append((name, left, [place]))
+            else:
+                known.append(place)
+    return [(Cell(_name(name, whose, choices), left, control=True), whose) for name, left, whose in found]
+
+
+def _name(name: str, whose: Sequence[int], choices: Sequence[tuple[str, ...]]) -> str:
+    """The input, and the choices that tell its cells from others: image-only, or image-only-vit where encoders vary."""
+    own = zip(*(choices[place] for place in whose), strict=True)
+    shared = [some[0] for some, every in zip(own, zip(*choices, strict=True), strict=True) if len({*some}) == 1 < len({*every})]
+    return "-".join([f"{name}-only", *shared])
+
+
+def _run(config: ComparisonConfig, choice: Sequence[str]) -> RunConfig:
+    chosen = [config.vary[axis][name] for axis, name in zip(config.vary, choice, strict=True)]
+    with named(f"cell {'-'.join(choice)}"):
+        return run_from(config.run, [setting for settings in chosen for setting in assignments(settings)])
+
+
+def assignments(settings: Mapping[str, Any], start: str = "") -> Iterator[str]:
+    """Settings as ``path=value``. A section is taken apart, unless it has a kind of its own or names that hold a dot
+    (``initialize: {encoders.image: small}``)."""
+    for name, value in settings.items():
+        path = f"{start}{name}"
+        if isinstance(value, Mapping) and value and "kind" not in value and not any("." in str(key) for key in value):
+            yield from assignments(value, f"{path}.")
+        else:
+            yield f"{path}={json.dumps(value, default=str)}"
+
+
+def _check(where: str, name: str, settings: Mapping[str, Any]) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name, re.ASCII):
+        raise UserError(f"{where}: a choice's name becomes a folder's; make it of letters, digits, - and _")
+    for setting in assignments(settings):
+        path = setting.partition("=")[0]
+        if path.partition(".")[0] in SAME or path in ("task", "task.kind"):
+            raise UserError(f"{where} sets {path}; every cell has the same data, budget and stopping rule, so set it under run")

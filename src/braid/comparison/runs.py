@@ -1,0 +1,147 @@
+"""One cell with one seed: an ordinary run folder, and ``scores.json`` in it once the run is scored."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import torch
+import yaml
+
+from braid.bundle import find_bundle, read_bundle
+from braid.collate import Collator
+from braid.config import flat, from_dict, parse_json, to_dict
+from braid.errors import UserError
+from braid.evaluation import evaluate
+from braid.files import write_whole
+from braid.generation import Runtime
+from braid.records import Example, Sample
+from braid.report import describe, read_run_folder, read_settings
+from braid.runtime.torch import TorchRuntime, load_model
+from braid.tasks import Task, task_of
+from braid.training import RunConfig, write_run
+
+FILE = "scores.json"
+WARM_UP, TIMED = 3, 30  # rows answered one by one
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A scored run. ``figures`` are the task's on ``split``, the one that is a mean over rows first; ``items`` are its rows.
+
+    ``latency_ms``: from a row that is read and prepared to its answer, at batch 1, median. ``training_seconds``: of all steps.
+    ``memory_bytes``: the most that the training's largest process held.
+    """
+
+    split: str
+    figures: dict[str, float]
+    ids: tuple[str, ...]
+    items: tuple[float, ...]
+    latency_ms: float
+    parameters: int
+    training_seconds: float
+    memory_bytes: int
+
+
+def begin(run: RunConfig, folder: Path) -> None:
+    """Write the run's settings where they are not yet.
+
+    Raises:
+        UserError: when the folder holds a run with others.
+    """
+    if not (folder / "run.yaml").exists():
+        write_run(run, folder / "run.yaml")
+        return
+    there, given = (flat(settings) for settings in (read_settings(folder), yaml.safe_load(yaml.safe_dump(to_dict(run)))))
+    other = next((name for name in there | given if there.get(name) != given.get(name)), "")
+    if other:
+        raise UserError(f"{folder} holds a run with another {other}; give the comparison another --output, or remove that folder")
+
+
+def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str, lock: int) -> Scores:
+    """Train the run, or go on with it, and score its best model; what is done already is not done again.
+
+    Raises:
+        UserError: when it cannot be trained or scored, with the reason that was told.
+    """
+    if (folder / FILE).is_file():
+        found: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
+        if found.split == split:
+            return found
+    memory = train(folder, lock)
+    scores = score(run, folder, examples, split, memory)
+    write_whole(folder / FILE, json.dumps(to_dict(scores)) + "\n")
+    return scores
+
+
+def train(folder: Path, lock: int) -> int:
+    """``braid train`` in a process of its own; gives the most memory that it held, in bytes.
+
+    Killed together with what called it or not, it keeps ``lock`` until it has ended, so nobody else works on its run.
+
+    Raises:
+        UserError: with the last line that it told, when it failed.
+    """
+    command = [sys.executable, "-m", "braid.comparison", str(os.getpid()), "train", str(folder / "run.yaml"), "--resume"]
+    environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
+    with tempfile.TemporaryFile() as told:
+        # A session of its own: a terminal's Ctrl-C reaches it once, from here.
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=told, env=environment, pass_fds=(lock,), start_new_session=True
+        )
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            told.seek(0)
+            raise UserError(_reason(process.returncode, told.read().decode(errors="replace")))
+    return usage.ru_maxrss * 1024
+
+
+def _reason(code: int, told: str) -> str:
+    if code < 0:
+        return f"its training was ended by signal {-code}; if nobody sent it, memory ran out"
+    lines = [line for line in told.split("\n") if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else f"its training ended with code {code}"
+
+
+def score(run: RunConfig, folder: Path, examples: Sequence[Example], split: str, memory: int) -> Scores:
+    """Answer ``examples`` with the run's best model, as it was trained to."""
+    torch.set_num_threads(run.threads)
+    bundle = read_bundle(find_bundle(folder))
+    runtime, collator = TorchRuntime(load_model(bundle), bundle.tokenizer), Collator(bundle.inputs, bundle.outputs)
+    task = task_of(bundle.interface, run.task.kind)
+    figures, answers = evaluate(runtime, collator, task, examples, batch_size=run.evaluation.batch_size)
+    items = task.items(answers.predictions, answers.samples)
+    return Scores(
+        split,
+        {task.by_row: float(items.mean()), **{name: value for name, value in figures.items() if name != "num_samples"}},
+        tuple(sample.id for sample in answers.samples),
+        tuple(items.tolist()),
+        _latency(runtime, collator, task, answers.samples),
+        describe(folder).parameters,
+        sum(step["seconds"] for step in read_run_folder(folder).steps),
+        memory,
+    )
+
+
+def _latency(runtime: Runtime, collator: Collator, task: Task, samples: Sequence[Sample]) -> float:
+    """Milliseconds a row, one at a time, the median; rows are used again where there are few."""
+    seconds = []
+    for sample in islice(cycle(samples), WARM_UP + TIMED):
+        batch = collator([sample]).batch
+        started = time.perf_counter()
+        task.predict(runtime, batch)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds[WARM_UP:])

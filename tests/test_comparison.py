@@ -1,0 +1,358 @@
+"""Comparisons: which cells there are, what may be said of them, and that a killed one ends like one never stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from braid.comparison import ComparisonConfig, read_comparison
+from braid.comparison.config import cells
+from braid.comparison.verdict import judged, rank
+from braid.config import from_dict
+from braid.errors import UserError
+from braid.fusions import ConcatFusionConfig, FilmFusionConfig, GatedFusionConfig
+from braid.metrics import over_seeds
+from braid.records import Prediction, Sample
+from braid.report.compared import compared_page
+from braid.report.dots import Figure, against_cost, front
+from braid.tasks import Captioning, Classification, LanguageModelling, Regression, Retrieval, VisualQuestionAnswering
+from conftest import Ran
+from kill_resume import last
+from test_interruptions import alive
+from test_report import Page
+
+Braid = Callable[..., Ran]
+
+FUSIONS: dict[str, Any] = {"concat": {"model.fusion": {"kind": "concat"}}, "gated": {"model": {"fusion": {"kind": "gated"}}}}
+RUN: dict[str, Any] = {
+    "task": "classification",
+    "data": {"path": "scenes:classification,train=64,val=16,test=1,compositional=1,size=32"},
+    "model": "tiny",
+    "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text", "max_length": 32}},
+    "tokenizer": {"vocab_size": 300},
+    "optimizer": {"learning_rate": 3e-3},
+    "epochs": 1,
+    "batch_size": 8,
+    "workers": 0,
+    "threads": 1,
+    "checkpoint_steps": 2,
+}
+ENCODERS: dict[str, Any] = {
+    "wide": {},
+    "deep": {"model.encoders.image": {"kind": "vit", "patch_size": 8, "width": 32, "depth": 2, "heads": 2}},
+}
+
+
+def configured(**settings: Any) -> ComparisonConfig:
+    return from_dict(ComparisonConfig, {"run": RUN, "vary": {"fusion": FUSIONS}, **settings}, "compare.yaml")
+
+
+def written(folder: Path, **settings: Any) -> Path:
+    path = folder / "compare.yaml"
+    path.write_text(yaml.safe_dump({"run": RUN, "vary": {"fusion": FUSIONS}, **settings}, sort_keys=False))
+    return path
+
+
+def test_cells_are_all_choices_and_each_input_alone() -> None:
+    concat, gated, image, prompt = cells(configured())
+    assert [cell.name for cell in (concat, gated, image, prompt)] == ["concat", "gated", "image-only", "prompt-only"]
+    assert (concat.run.model.fusion, gated.run.model.fusion) == (ConcatFusionConfig(), GatedFusionConfig())
+    assert concat.controls == gated.controls == ("image-only", "prompt-only")
+    assert list(image.run.model.encoders) == ["image"]
+    assert image.run.model.fusion == ConcatFusionConfig(over="sequences")
+    assert [cell.name for cell in cells(configured(controls=False))] == ["concat", "gated"]
+
+
+def test_a_control_differs_where_what_is_left_of_its_cells_differs() -> None:
+    found = {cell.name: cell for cell in cells(configured(vary={"fusion": FUSIONS, "encoder": ENCODERS}))}
+    assert list(found)[:4] == ["concat-wide", "concat-deep", "gated-wide", "gated-deep"]
+    assert set(list(found)[4:]) == {"image-only-wide", "image-only-deep", "prompt-only"}
+    assert found["gated-deep"].controls == ("prompt-only", "image-only-deep")
+
+
+def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
+    more = {
+        "initialize": {"encoders.image": "small", "encoders.prompt": "words", "fusion": "small"},
+        "input_dropout": {"image": 0.1},
+        "optimizer": {"scales": {"encoders.image.blocks": 0.1, "decoders": 0.5}},
+    }
+    *_, prompt = cells(configured(run={**RUN, **more}))
+    assert prompt.run.initialize == {"encoders.prompt": "words"}
+    assert prompt.run.optimizer.scales == {"decoders": 0.5}
+    assert prompt.run.input_dropout == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"cells": {}}, "compare.yaml has no setting 'cells'; choose from controls, run, seeds, split, vary"),
+        ({"seeds": [0, 0]}, "compare.yaml: seeds are [0, 0]; give one or more, each once"),
+        (
+            {"run": {**RUN, "seed": 1}},
+            "compare.yaml: run sets seed; every cell is trained with each of seeds, so give it there",
+        ),
+        (
+            {"vary": {"fusion": {}}},
+            "compare.yaml: vary has no choices; for example vary: {fusion: {concat: {model.fusion: {kind: concat}}, "
+            "gated: {model.fusion: {kind: gated}}}}",
+        ),
+        (
+            {"vary": {"length": {"long": {"epochs": 9}}}},
+            "compare.yaml: vary.length.long sets epochs; every cell has the same data, budget and stopping rule, "
+            "so set it under run",
+        ),
+        (
+            {"vary": {"data": {"other": {"data": {"path": "b.csv"}}}}},
+            "compare.yaml: vary.data.other sets data.path; every cell has the same data, budget and stopping rule, "
+            "so set it under run",
+        ),
+        (
+            {"vary": {"fusion": {"../x": {}}}},
+            "compare.yaml: vary.fusion.../x: a choice's name becomes a folder's; make it of letters, digits, - and _",
+        ),
+        (
+            {"vary": {"fusion": {"gated": {"model.fusion": {"kind": "gate"}}}}},
+            "cell gated: run.model.fusion.kind is 'gate'; choose from attention, bilinear, bottleneck, co_attention, concat, "
+            "film, gated, late, transformer, weighted (did you mean 'gated'?)",
+        ),
+        (
+            {"vary": {"fusion": {"concat": {}}}, "controls": False},
+            "concat is the only cell; a comparison needs two, for example vary: {fusion: {concat: {model.fusion: {kind: concat}}"
+            ", gated: {model.fusion: {kind: gated}}}}",
+        ),
+        ({"vary": {"fusion": {"image-only": {}}}}, "two cells are named image-only; rename a choice"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as raised:
+        cells(configured(**settings))
+    assert str(raised.value) == told
+
+
+def test_a_file_that_is_no_comparison(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("[1, 2]")
+    for name, told in (
+        ("gone.yaml", "does not exist; give a comparison's YAML file"),
+        ("list.yaml", "is not a comparison; it needs run and vary"),
+    ):
+        with pytest.raises(UserError) as raised:
+            read_comparison(tmp_path / name)
+        assert str(raised.value) == f"{tmp_path / name} {told}"
+
+
+def test_settings_are_overridden_and_paths_below_a_section_with_dots_stay_whole(tmp_path: Path) -> None:
+    start = {"initialize": {"encoders.image": "small"}, "optimizer": {"learning_rate": 1e-4}}
+    path = written(tmp_path, vary={"start": {"small": start, "none": {}}})
+    small, none, *_ = cells(read_comparison(path, ["run.epochs=7", "seeds=[5]"]))
+    assert (small.run.epochs, none.run.epochs) == (7, 7)
+    assert small.run.initialize == {"encoders.image": "small"}
+    assert (small.run.optimizer.learning_rate, none.run.optimizer.learning_rate) == (1e-4, 3e-3)
+    assert small.run.optimizer.warmup_steps == none.run.optimizer.warmup_steps
+
+
+def right(share: float, spread: tuple[float, ...] = (0.0, 0.0, 0.0), rows: int = 400) -> np.ndarray:
+    """Rows answered right (100) by each seed: the easiest ``share`` of them, by seed a little more or less."""
+    return np.stack([100.0 * (np.arange(rows) < (share + more) * rows) for more in spread], 1)
+
+
+def test_a_winner_leads_every_other_cell_beyond_its_interval() -> None:
+    found = rank({"a": right(0.5), "b": right(0.6), "c": right(0.3)})
+    assert (found.order, found.winner, found.equals) == (("b", "a", "c"), "b", ())
+    assert found.leads["a"].difference == pytest.approx(10)
+    assert 0 < found.leads["a"].low < 10 < found.leads["a"].high
+
+
+def test_there_is_no_winner_among_cells_that_cannot_be_told_apart() -> None:
+    found = rank({"a": right(0.5), "b": right(0.505), "c": right(0.3), "d": right(0.505)})
+    assert (found.order[0], found.winner, found.equals) == ("b", None, ("d", "a"))
+
+
+def test_one_lucky_seed_makes_no_winner() -> None:
+    """On the mean over seeds it leads on a tenth of the rows; but two of its three seeds are worse."""
+    lucky, steady = right(0.5, (0.36, -0.01, -0.01)), right(0.5)
+    assert lucky.mean() - steady.mean() > 10
+    assert rank({"lucky": lucky, "steady": steady}).equals == ("steady",)
+    assert rank({"lucky": lucky[:, :1], "steady": steady[:, :1]}).winner == "lucky"  # with one seed nobody can know
+
+
+def test_the_interval_over_seeds_is_student_s() -> None:
+    found = over_seeds([60.0, 62.0, 64.0])
+    assert found.mean == 62
+    assert found.high == pytest.approx(62 + 4.302653 * 2 / 3**0.5, abs=1e-3)
+    assert (over_seeds([60.0]).low, over_seeds([60.0]).high) == (None, None)
+
+
+def test_the_front_is_what_nothing_cheaper_beats() -> None:
+    points = ((3.0, 5.0), (1.0, 1.0), (2.0, 4.0), (4.0, 4.5), (1.0, 0.5))
+    figures = [Figure(str(cost), value, cost=cost) for cost, value in points]
+    assert [figure.cost for figure in front(figures, higher=True)] == [1, 2, 3]
+    assert [figure.value for figure in front(figures, higher=False)] == [0.5]
+
+
+def test_names_find_room_or_are_drawn_all_the_same() -> None:
+    crowd = [Figure(f"a rather long name {k}", 50.0, cost=2.0) for k in range(30)]
+    drawn = against_cost(crowd, "ms a row", higher=True)
+    assert all(f">{figure.name}</text>" in drawn for figure in crowd)
+
+
+def test_a_comparison_of_which_nothing_could_be_trained_has_a_page() -> None:
+    every = cells(configured())
+    found = judged("mine", configured(), every, {}, {cell.name: "no memory" for cell in every})
+    assert (found.winner, found.equals, found.cells) == (None, (), ())
+    page = compared_page(found)
+    Page(page)
+    assert "no cell could be trained" in page
+    assert "concat is left out: no memory" in page
+
+
+def a(text: str = "", **more: Any) -> Prediction:
+    return Prediction("1", text=text, **more)
+
+
+def ref(*references: str, **targets: str) -> Sample:
+    return Sample("1", {}, targets, references)
+
+
+UNIT = np.eye(2)
+LIKELY, UNLIKELY = {"cat": 0.9, "dog": 0.1}, {"cat": 0.2, "dog": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("task", "predictions", "samples"),
+    [
+        (Captioning(), [a("a red cup"), a("two blue dogs run")], [ref("a red cup"), ref("a blue dog runs", "dogs run")]),
+        (Classification(), [a(scores=LIKELY), a(scores=LIKELY), a(scores=UNLIKELY)], [ref("cat"), ref("dog"), ref("cow")]),
+        (LanguageModelling(), [a(token_probabilities=(0.5,)), a(token_probabilities=(0.1, 0.2, 0.3))], [ref("x"), ref("y")]),
+        (Regression(), [a(value=1.5), a(value=-2.0)], [ref("1"), ref("1")]),
+        (
+            Retrieval(),
+            [a(embeddings={"image": UNIT[0], "prompt": UNIT[k]}) for k in (0, 1)]
+            + [a(embeddings={"image": UNIT[1], "prompt": UNIT[1]})],
+            [ref("x", embedding="one"), ref("y", embedding="one"), ref("z", embedding="two")],
+        ),
+        (VisualQuestionAnswering(), [a("Red"), a("blue")], [ref("red", "pink"), ref("green")]),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_the_mean_of_items_is_the_figure(task: Any, predictions: list[Prediction], samples: list[Sample]) -> None:
+    figures, items = task.score(predictions, samples), task.items(predictions, samples)
+    assert len(items) == len(samples)
+    assert len(set(items)) > 1
+    figure = np.log(figures["perplexity"]) if task.kind == "language_modelling" else figures[task.by_row]
+    assert items.mean() == pytest.approx(figure)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole comparison: two fusions and two controls, two seeds."""
+    home = tmp_path_factory.mktemp("compared")
+    subprocess.run(command(written(home, seeds=[0, 1]), home / "out"), check=True, capture_output=True)
+    return home / "out"
+
+
+def command(path: Path, output: Path) -> list[str]:
+    return [sys.executable, "-m", "braid", "compare", str(path), "--output", str(output), "--json"]
+
+
+def test_a_comparison_leaves_runs_a_table_and_a_page(braid: Braid, compared: Path) -> None:
+    found = json.loads((compared / "comparison.json").read_text())
+    assert {cell["name"] for cell in found["cells"]} == {"concat", "gated", "image-only", "prompt-only"}
+    assert (found["metric"], found["num_rows"], found["seeds"], found["failed"]) == ("accuracy", 16, [0, 1], {})
+    for cell in found["cells"]:
+        scores = [json.loads((compared / cell["name"] / f"seed-{seed}" / "scores.json").read_text()) for seed in (0, 1)]
+        assert cell["figures"]["accuracy"]["values"] == [np.mean(one["items"]) for one in scores]
+        assert {"accuracy", "macro-f1"} <= set(cell["figures"])
+        assert cell["latency_ms"] > 0
+        assert cell["memory_bytes"] > 50e6
+        assert 0 < cell["training_seconds"] < 60
+        assert set(cell["over"]) == (set() if cell["control"] else {"image-only", "prompt-only"})
+        logged = braid("report", compared / cell["name"] / "seed-1", "--json")
+        assert json.loads(logged.out)["runs"][0]["parameters"] == cell["parameters"]
+    means = [cell["figures"]["accuracy"]["mean"] for cell in found["cells"]]
+    assert means == sorted(means, reverse=True)
+    text = (compared / "comparison.html").read_text()
+    page = Page(text)
+    assert not {"script", "link", "img"} & set(page.tags)
+    assert "http" not in text
+    for title in ("Verdict", "Figures", "Cells", "Against the controls"):
+        assert f"<h2>{title}</h2>" in text
+    assert text.count("<svg viewBox") == 1 + 3  # the mark above, intervals, two costs
+
+
+def test_what_is_done_is_not_done_again(braid: Braid, compared: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in compared.rglob("seed-*/*")}
+    ran = braid("compare", compared.parent / "compare.yaml", "--output", compared)
+    assert ran.code == 0, ran.err
+    assert {file: file.stat().st_mtime_ns for file in compared.rglob("seed-*/*")} == before
+    found = json.loads((compared / "comparison.json").read_text())
+    assert f"classification on {RUN['data']['path']}, 16 rows of val" in ran.out
+    for cell in found["cells"]:
+        assert cell["name"] in ran.out
+    for finding in found["verdict"]:
+        assert finding["title"] in ran.out
+    assert "The rows of val also chose each run's best epoch" in ran.err
+
+
+def test_a_folder_with_runs_of_other_settings_is_refused(braid: Braid, compared: Path) -> None:
+    ran = braid("compare", compared.parent / "compare.yaml", "--output", compared, "--set", "run.epochs=2")
+    assert ran.code == 1
+    assert ran.err == (
+        f"error: {compared / 'concat' / 'seed-0'} holds a run with another epochs; "
+        "give the comparison another --output, or remove that folder\n"
+    )
+
+
+def test_a_killed_comparison_goes_on_and_ends_with_the_same_figures(compared: Path, tmp_path: Path) -> None:
+    """kill -9 of the comparison alone, while its second training is under way; it is started again at once."""
+    path, output = written(tmp_path, seeds=[0], controls=False), tmp_path / "out"
+    process = subprocess.Popen(command(path, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not last(output / "gated" / "seed-0"):
+        time.sleep(0.002)
+    (training,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (output / "comparison.json").exists()
+    try:
+        ran = subprocess.run(command(path, output), check=True, capture_output=True, text=True)
+        assert not alive(training)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(training, signal.SIGKILL)
+    assert json.loads(ran.stdout) == json.loads((output / "comparison.json").read_text())
+    for cell in ("concat", "gated"):
+        whole, killed = (json.loads((one / cell / "seed-0" / "scores.json").read_text()) for one in (compared, output))
+        for name in ("ids", "items", "figures", "parameters", "split"):
+            assert killed[name] == whole[name]
+
+
+def test_a_cell_that_fails_is_told_and_does_not_end_the_others(braid: Braid, compared: Path, tmp_path: Path) -> None:
+    vary = {"fusion": {**FUSIONS, "broken": {"model.fusion": {"kind": "film", "by": "sound"}}}}
+    path, output = written(tmp_path, seeds=[0], controls=False, vary=vary), tmp_path / "out"
+    for cell in FUSIONS:
+        shutil.copytree(compared / cell / "seed-0", output / cell / "seed-0")
+    assert cells(read_comparison(path))[2].run.model.fusion == FilmFusionConfig(by="sound")
+    ran = braid("compare", path, "--output", output, "--json")
+    assert ran.code == 1
+    found = json.loads(ran.out)
+    assert [cell["name"] for cell in found["cells"]] == ["concat", "gated"] or found["cells"][0]["name"] == "gated"
+    (reason,) = found["failed"].values()
+    assert reason == "fusion: by is 'sound', which is no input of the model; choose from image, prompt"
+    assert f"broken, seed 0, failed: {reason}" in ran.err
+    assert found["verdict"][-1] == {
+        "title": "Every cell was trained",
+        "text": f"broken is left out: {reason}",
+        "good": False,
+        "details": [],
+    }
+    assert "One seed shows nothing of the luck in training" in found["notes"][0]
