@@ -18,6 +18,7 @@ import yaml
 
 from braid.comparison import ComparisonConfig, read_comparison
 from braid.comparison.config import cells
+from braid.comparison.runs import Scores
 from braid.comparison.verdict import judged, rank
 from braid.config import from_dict
 from braid.errors import UserError
@@ -184,6 +185,34 @@ def test_one_lucky_seed_makes_no_winner() -> None:
     assert lucky.mean() - steady.mean() > 10
     assert rank({"lucky": lucky, "steady": steady}).equals == ("steady",)
     assert rank({"lucky": lucky[:, :1], "steady": steady[:, :1]}).winner == "lucky"  # with one seed nobody can know
+
+
+def test_the_verdict_says_which_cells_beat_which_controls() -> None:
+    every = cells(configured())
+    shares = {"concat": 0.7, "gated": 0.5, "image-only": 0.3, "prompt-only": 0.5}
+
+    def told(**changed: float) -> list[tuple[str, str, bool | None]]:
+        scores = {name: [made_up(share)] * 3 for name, share in {**shares, **changed}.items()}
+        return [(one.title, one.text, one.good) for one in judged("mine", configured(), every, scores, {}).verdict]
+
+    assert told() == [
+        ("A clear winner", "concat has accuracy 70.0 and leads every other cell, the next, gated, by 20.0 [16.5, 24.0]", True),
+        ("Fused cells beat both controls", "clear for concat; gated cannot be told to beat prompt-only", False),
+    ]
+    assert told(gated=0.695)[1][1:] == ("clear for every one of them, the least by 19.5 [16.0, 23.3]", True)
+    assert told(concat=0.2, gated=0.2)[1][1] == (
+        "clear for none; concat and gated cannot be told to beat image-only and prompt-only"
+    )
+    assert told(**{"prompt-only": 0.7})[0][1] == (
+        "concat has the best figure, accuracy 70.0, but cannot be told apart from prompt-only"
+    )
+    assert told(**{"prompt-only": 0.9})[0][1].startswith("prompt-only, which has one input alone, has accuracy 90.0 and leads")
+
+
+def made_up(share: float) -> Scores:
+    items = right(share)[:, 0]
+    ids = tuple(map(str, range(len(items))))
+    return Scores("val", {"accuracy": float(items.mean())}, ids, tuple(items.tolist()), 1.0, 10, 1.0, 10)
 
 
 def test_the_interval_over_seeds_is_student_s() -> None:

@@ -128,10 +128,11 @@ def _cell(cell: Cell, scores: Sequence[Scores], behind: Difference | None, over:
 
 def _winner(ranking: Ranking, metric: str, cells: Sequence[ComparedCell]) -> Finding:
     best, second, *_ = ranking.order
+    best += ", which has one input alone," if cells[0].control else ""
     figure = f"{metric} {rounded(cells[0].figures[metric].mean)}"
     if ranking.winner:
         least = f"the next, {second}, by {told(ranking.leads[second])}"
-        return Finding("A clear winner", f"{best}: {figure}; it leads every other cell, {least}", True)
+        return Finding("A clear winner", f"{best} has {figure} and leads every other cell, {least}", True)
     equals = _and(ranking.equals)
     return Finding("No clear winner", f"{best} has the best figure, {figure}, but cannot be told apart from {equals}", None)
 
@@ -141,15 +142,16 @@ def _against_controls(cells: Sequence[Cell], over: Mapping[str, Mapping[str, Dif
     if not cells:
         return []
     pairs = [(cell.name, control) for cell in cells for control in cell.controls]
-    controls = dict.fromkeys(control for _, control in pairs)
-    title = f"Fused cells beat {'both controls' if len(controls) == 2 else 'their controls'}"
+    title = f"Fused cells beat {'both controls' if len({control for _, control in pairs}) == 2 else 'their controls'}"
     unknown = list(dict.fromkeys(control for cell, control in pairs if control not in over[cell]))
     if unknown:
         return [Finding(title, f"not known: {_and(unknown)} could not be trained", None)]
-    short = {cell.name: [control for control, gain in over[cell.name].items() if gain.low <= 0] for cell in cells}
-    beating = [cell for cell, names in short.items() if not names]
-    failing = [f"{cell} cannot be told to beat {_and(names)}" for cell, names in short.items() if names]
-    if failing:
+    short: dict[tuple[str, ...], list[str]] = {}  # controls that are not clearly beaten -> by which cells
+    for cell in cells:
+        short.setdefault(tuple(name for name, gain in over[cell.name].items() if gain.low <= 0), []).append(cell.name)
+    beating = short.pop((), [])
+    if short:
+        failing = [f"{_and(names)} cannot be told to beat {_and(controls)}" for controls, names in short.items()]
         return [Finding(title, "; ".join([f"clear for {_and(beating) if beating else 'none'}", *failing]), False)]
     least = min((gain for cell in beating for gain in over[cell].values()), key=lambda gain: gain.low)
     return [Finding(title, f"clear for every one of them, the least by {told(least)}", True)]
