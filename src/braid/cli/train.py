@@ -19,7 +19,10 @@ BUILT_IN = "small"
 
 def train(
     run: Annotated[Path | None, typer.Argument(help="A run's YAML file.", show_default=False)] = None,
-    task: Annotated[str, typer.Option(help="captioning, vqa or language_modelling (without a YAML file).")] = "",
+    task: Annotated[
+        str,
+        typer.Option(help="captioning, vqa, classification, regression, retrieval, language_modelling (without a YAML file)."),
+    ] = "",
     data: Annotated[str, typer.Option(help="A file or folder of any supported format, or scenes:TASK.")] = "",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
     model: Annotated[str, typer.Option("--model", "-m", help="A preset (small, classic, tiny), trained from scratch.")] = "",
