@@ -21,7 +21,7 @@ def train(
     run: Annotated[Path | None, typer.Argument(help="A run's YAML file.", show_default=False)] = None,
     task: Annotated[
         str,
-        typer.Option(help="captioning, vqa, classification, regression, retrieval, language_modelling (without a YAML file)."),
+        typer.Option(help="captioning, vqa, classification, retrieval, ... (without a YAML file)."),
     ] = "",
     data: Annotated[str, typer.Option(help="A file or folder of any supported format, or scenes:TASK.")] = "",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
