@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Annotated[str, typer.Option(help="A file or folder of any supported format.")],
-    task: Annotated[
-        str, typer.Option(help="captioning, vqa, classification, retrieval, ...")
-    ] = "captioning",
+    task: Annotated[str, typer.Option(help="captioning, vqa, classification, retrieval, ...")] = "captioning",
     split: Annotated[str, typer.Option(help="The split to score; all takes every row.")] = "val",
     model: Annotated[str, typer.Option("--model", "-m", help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")] = "small",
     beam: Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")] = None,
