@@ -129,6 +129,9 @@ def test_embed_writes_unit_vectors(braid: Braid, finder: Path, classifier: Path,
     vectors = np.load(tmp_path / "v.npy")
     assert vectors.shape == (7, told["width"])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+    several = open_dataset(f"scenes:captioning,{SCENES}").split("val")[:2]  # five captions each: the first is embedded
+    (first, _) = library.load(finder).predict("retrieval", several).predictions
+    assert set(first.embeddings) == {"image", "prompt"}
     ran = braid("embed", "a circle", "-o", tmp_path / "v.npy", "-m", classifier)
     assert "this model gives no embeddings; train one with --task retrieval, or choose a model that has them" in ran.err
 
@@ -186,3 +189,18 @@ def _text_model() -> dict[str, object]:
     from braid.training import preset
 
     return preset("tiny")
+
+
+def test_a_number_is_learned_from_a_table_and_a_label_that_is_none_is_told(braid: Braid, tmp_path: Path) -> None:
+    rows = [f"there are {k % 9} dogs,{10 * (k % 9)},{'val' if k % 5 == 0 else 'train'}" for k in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,split", *rows]))
+    given = ["--task", "regression", "--data", tmp_path / "rows.csv"]
+    small = ["--set", "epochs=2", "--set", "workers=0", "--set", "threads=1", "--set", "tokenizer.vocab_size=300"]
+    ran = braid("train", *given, "--model", "tiny", *small, "--output", tmp_path / "run")
+    assert ran.code == 0, ran.err
+    (figures,) = lines(braid("evaluate", *given, "-m", tmp_path / "run", "--json"))
+    assert {"mae", "rmse", "num_samples"} <= set(figures)
+    assert 0 < figures["mae"] < 80  # type: ignore[operator]
+    (tmp_path / "rows.csv").write_text("text,label\na dog,many")
+    told = "rows.csv, row 1: the label 'many' is no number; correct it, or choose --task classification"
+    assert told in braid("evaluate", *given, "-m", tmp_path / "run", "--split", "all").err

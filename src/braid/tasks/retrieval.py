@@ -44,7 +44,7 @@ class Retrieval:
             raise UserError(
                 f"{example.source}: retrieval needs {' and '.join(missing)}; map the column with --columns {missing[0]}=NAME"
             )
-        (caption,) = example.fields["captions"]
+        caption = example.fields["captions"][0]  # the only one, once rows are spread
         inputs = {"image": example.fields["image"], "prompt": caption}
         return Sample(example.id, inputs, {self.decoder: str(example.fields["image"])}, (caption,), example.source)
 

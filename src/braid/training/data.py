@@ -84,9 +84,9 @@ class Plan:
 
 
 def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
-    """The length of each sample's longest target, in characters."""
-    lengths = (max((len(text) for texts in sample.targets.values() for text in texts), default=0) for sample in samples)
-    return np.fromiter(lengths, np.int64, len(samples))
+    """The length of each sample's longest text to write, else of its prompt, in characters."""
+    written = (sample.targets.get("text") or (sample.inputs.get("prompt", ""),) for sample in samples)
+    return np.fromiter((max(map(len, texts)) for texts in written), np.int64, len(samples))
 
 
 def picture_numbers(samples: Sequence[Sample]) -> np.ndarray:
