@@ -89,6 +89,7 @@ def index(
     from braid.search import embed as embed_values
     from braid.search import embedding_output, origin
 
+    config = _config(kind)
     loaded = load(model)
     embedding_output(loaded.runtime)
     files = list(dict.fromkeys(str(file) for file in image_files(paths)))
@@ -101,7 +102,7 @@ def index(
         without.add((sample.source, reason) for sample, reason in found.broken)
         if not found.samples:
             continue
-        opened = opened or create_index(output, _config(kind), found.vectors.shape[1], origin(loaded.bundle))
+        opened = opened or create_index(output, config, found.vectors.shape[1], origin(loaded.bundle))
         opened.add([str(sample.inputs["image"]) for sample in found.samples], found.vectors)
     if opened is None:
         raise UserError(f"none of {len(files)} pictures could be read; braid data check names what is wrong with them")

@@ -17,7 +17,7 @@ from braid.records import Batch, Example, Prediction, Sample
 @dataclass(frozen=True)
 class Classification:
     """The text, where a row has one, is read as the prompt. Confidence is the label's probability: softmax of the logits over
-    ``temperature``, which ``braid calibrate`` fits."""
+    ``temperature`` (arXiv:1706.04599)."""
 
     kind: Literal["classification"] = "classification"
     temperature: float = 1.0

@@ -18,7 +18,7 @@ from braid.records import Batch, Example, Prediction, Sample
 class VisualQuestionAnswering:
     """The question is the prompt. The answer is written word by word, or, if ``closed``, chosen among the answers of training.
 
-    ``temperature`` divides the scores that a closed answer is chosen by; ``braid calibrate`` fits it.
+    ``temperature`` divides the scores that a closed answer is chosen by (arXiv:1706.04599).
     """
 
     kind: Literal["vqa"] = "vqa"
