@@ -18,6 +18,7 @@ from test_training import TINY
 
 Braid = Callable[..., Ran]
 SCENES = "train=96,val=24,test=1,compositional=1,size=32"
+QUESTIONS = "scenes:vqa,train=400,val=60,test=1,compositional=1,size=32,objects=1"
 
 
 def lines(ran: Ran) -> list[dict[str, object]]:
@@ -136,18 +137,20 @@ def test_embed_writes_unit_vectors(braid: Braid, finder: Path, classifier: Path,
     assert "this model gives no embeddings; train one with --task retrieval, or choose a model that has them" in ran.err
 
 
-def test_audit_flags_a_model_that_never_sees_its_picture(braid: Braid, classifier: Path, tmp_path: Path) -> None:
-    """A planted collapse: the picture's features are zeroed before the fusion."""
-    data = f"scenes:classification,{SCENES}"
-    (told,) = lines(braid("audit", classifier, "--data", data, "--json"))
+def test_audit_flags_a_model_that_never_sees_its_picture(braid: Braid, tmp_path: Path) -> None:
+    """A planted collapse: the picture's features are zeroed before the fusion, so that the question alone is answered."""
+    asked = {**TINY, "task": {"kind": "vqa", "closed": True}, "data": {"path": QUESTIONS}, "epochs": 12, "batch_size": 16}
+    train(run_from(asked), tmp_path / "healthy")
+    (told,) = lines(braid("audit", tmp_path / "healthy", "--data", QUESTIONS, "--json"))
     assert {one["input"] for one in told["inputs"]} == {"image", "prompt"}  # type: ignore[attr-defined]
     assert sum(one["share"] for one in told["inputs"]) == pytest.approx(1, abs=1e-6)  # type: ignore[attr-defined]
-    blind = trained(tmp_path / "blind", "classification", "classification", "optimizer.scales={projections.image: 0}")
-    _blind(blind / "best")
-    (told,) = lines(braid("audit", blind, "--data", data, "--json"))
+    assert told["ignored"] == []
+    train(run_from(asked, ["optimizer.scales={projections.image: 0}"]), tmp_path / "blind")
+    _blind(tmp_path / "blind" / "best")
+    (told,) = lines(braid("audit", tmp_path / "blind", "--data", QUESTIONS, "--json"))
     assert told["ignored"] == ["image"]
     assert told["verdict"] == "ignores the image"
-    assert "ignores the image" in braid("audit", blind, "--data", data).err
+    assert "ignores the image" in braid("audit", tmp_path / "blind", "--data", QUESTIONS).err
 
 
 def _blind(folder: Path) -> None:
