@@ -1,7 +1,9 @@
 """What a notebook user touches: ``braid.load().caption("dog.jpg")``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,16 +11,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from braid.bundle import WEIGHTS, Bundle, find_bundle, read_bundle
+from braid.bundle import WEIGHTS, Bundle, Interface, find_bundle, read_bundle
 from braid.collate import Collator, Watch
+from braid.config import from_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
 from braid.generation import GenerationConfig, Runtime, generate
-from braid.records import Batch, Example, Prediction
-from braid.search import PHRASE, choose_by_embedding, embed
+from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
+from braid.modalities import LabelsModalityConfig, image_files
+from braid.records import Batch, Example, Prediction, Sample
+from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
 from braid.tasks import Retrieval, Task, task_of
 
 HUGGING_FACE = "hf:"
+FEW = 5  # labels that a sentence names
 
 
 def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
@@ -176,9 +182,80 @@ class LoadedModel:
         generation = replace(task.generation, method="greedy" if beam == 1 else "beam", beam=beam)
         return replace(task, generation=generation)
 
+    def index(
+        self,
+        pictures: str | Path | Sequence[str | Path],
+        output: str | Path,
+        kind: str | IndexConfig = "exact",
+        batch_size: int = 32,
+        strict: bool = False,
+        watch: IndexWatch | None = None,
+    ) -> Indexed:
+        """Embed pictures and keep them at ``output`` for ``search``; an index that is there grows.
+
+        Args:
+            pictures: a file, a pattern or a folder, or several of them.
+            kind: ``exact``, ``hnsw`` or ``lancedb``, or the settings of one; an index that is there keeps its own.
+        Raises:
+            UserError: when the index there is another model's, or no picture can be read; with ``strict``, for the first.
+        """
+        config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
+        given = [pictures] if isinstance(pictures, str | Path) else pictures
+        files = [str(file) for file in image_files(given)]
+        return index_pictures(self.runtime, self.collator, files, Path(output), config, self.origin, batch_size, strict, watch)
+
+    def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10) -> list[Hit]:
+        """The ``top`` rows of an index, opened or at a path, that are nearest to a text, a picture, or the mean of both.
+
+        Raises:
+            UserError: when there is nothing to look for, or another model made the index.
+        """
+        if not text and image is None:
+            raise UserError("there is nothing to look for; give a text, an image or both")
+        opened = open_index(Path(index), self.origin) if isinstance(index, str | Path) else index
+        check_origin(opened.folder, opened.origin, self.origin)
+        query = self.embed([image] if image is not None else [], [text] if text else []).mean(0, keepdims=True)
+        (hits,) = opened.search(query, top)
+        if opened is not index:
+            opened.close()
+        return hits
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Who makes this model's vectors."""
+        return origin(self.bundle)
+
+    def unseen(self, task: Task, samples: Sequence[Sample]) -> list[str]:
+        """What training never showed the model, in words: inputs that rows have together, and labels."""
+        inputs = [] if isinstance(task, Retrieval) else _unseen_inputs(self.bundle.interface, samples)
+        modality = self.bundle.interface.outputs[task.decoder]
+        return inputs + (_unseen_labels(modality.labels, task, samples) if isinstance(modality, LabelsModalityConfig) else [])
+
     @property
     def collator(self) -> Collator:
         return Collator(self.bundle.inputs, self.bundle.outputs)
+
+
+def _unseen_inputs(interface: Interface, samples: Sequence[Sample]) -> list[str]:
+    """A model that does not say what it was trained on is taken to know everything."""
+    rows = Counter(tuple(name for name in interface.inputs if name in sample.inputs) for sample in samples)
+    known = " or ".join(map(_together, interface.trained_on))
+    return [
+        f"{count} of {len(samples)} rows have {_together(given)}, and training showed {known}; their answers may be poor"
+        for given, count in rows.items()
+        if interface.trained_on and given not in interface.trained_on
+    ]
+
+
+def _together(inputs: Sequence[str]) -> str:
+    return " and ".join(f"the {name}" for name in inputs) + (" alone" if len(inputs) == 1 else "") if inputs else "no input"
+
+
+def _unseen_labels(known: Sequence[str], task: Task, samples: Sequence[Sample]) -> list[str]:
+    new = [found for sample in samples if (found := set(sample.targets.get(task.decoder, ())) - set(known))]
+    named = sorted(set().union(*new))
+    shown = ", ".join(named[:FEW]) + (", ..." if len(named) > FEW else "")
+    return [f"{len(new)} of {len(samples)} rows have a label that training never showed ({shown})"] if new else []
 
 
 def _name(image: Any, row: int) -> str:

@@ -34,10 +34,11 @@ def _one(identity: str, labels: tuple[str, ...], chances: Float[np.ndarray, " la
 
 
 def _several(identity: str, labels: tuple[str, ...], chances: Float[np.ndarray, " labels"]) -> Prediction:
-    given = ", ".join(label for label, chance in zip(labels, chances, strict=True) if chance >= LEAST)
+    given = tuple(label for label, chance in zip(labels, chances, strict=True) if chance >= LEAST)
+    named = ", ".join(given)
     sure = float(np.maximum(chances, 1 - chances).prod())
     scores = dict(zip(labels, chances.tolist(), strict=True))
-    return Prediction(identity, text=given, label=given, scores=scores, confidence=sure)
+    return Prediction(identity, text=named, label=named, scores=scores, confidence=sure, labels=given)
 
 
 def _softmax(logits: Float[np.ndarray, "batch labels"]) -> Float[np.ndarray, "batch labels"]:

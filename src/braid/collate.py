@@ -34,7 +34,8 @@ class Collator:
     def __call__(
         self, samples: Sequence[Sample], seeds: Sequence[tuple[int, ...]] | None = None, strict: bool = False
     ) -> Collated:
-        """Stack ``samples``; with ``seeds``, one a sample, pictures are augmented.
+        """Stack ``samples``; with ``seeds``, one a sample, pictures are augmented. One that rows share is changed by the seed of
+        the first of them, so that it is prepared and encoded once.
 
         Raises:
             UserError: with ``strict``, for the first row that cannot be prepared.
@@ -65,11 +66,12 @@ class Collator:
         if name not in sample.inputs:
             return None, None
         value = sample.inputs[name]
-        # Augmented pictures differ row by row, so only plain values are shared.
-        key = (*seed, name) if seed and self.augmentation else value_key(value)
+        modality = self.inputs[name]
+        # Where rows are to differ by chance, a text that they share gets the encoder's dropout anew in each of them.
+        apart = self.augmentation is not None and isinstance(modality, TextModality)
+        key = (*seed, name) if seed and apart else value_key(value)
         if key in distinct.keys:
             return key, None
-        modality = self.inputs[name]
         if isinstance(modality, TextModality):
             return key, modality.prepare(value, sample.source)
         return key, self._picture(modality, value, sample.source, seed)

@@ -72,7 +72,7 @@ def evaluate(
     watch: Watch | None = None,
 ) -> tuple[dict[str, Any], Answers]:
     """Predict and score: the figures of ``task.score``, and the answers they were made from."""
-    samples = [sample for sample in prepared(task, examples) if sample.references]
+    samples = [sample for sample in prepared(task, examples) if sample.targets]
     if not samples:
         raise UserError(f"no row has anything to score against; {task.kind} needs references (captions, answers or text)")
     answers = predict(runtime, collator, task, samples, batch_size, strict, watch)

@@ -18,7 +18,7 @@ class Example:
     """One row of a data set; knows no task.
 
     ``fields`` maps a role to its value: ``image`` (path, bytes, PIL image or array), ``captions`` (tuple of str),
-    ``question`` (str), ``answers`` (tuple of str), ``label`` (str), ``text`` (str), ...
+    ``question`` (str), ``answers`` (tuple of str), ``label`` (str, or a tuple of several), ``text`` (str), ...
 
     Each of the ``answers`` is a whole one, of another person or in other words, the usual one first; one of several parts is
     one text ("bed, lamp").
@@ -105,8 +105,9 @@ class Fused:
 class Prediction:
     """A model's answer for one row. ``confidence`` is in 0..1; ``scores`` maps a candidate to its probability.
 
-    ``token_probabilities`` are those of the text's tokens, <eos> included: what confidence is the mean of. ``embeddings``
-    are unit vectors, by the input that each was made from.
+    ``token_probabilities`` are those of the text's tokens, <eos> included: what confidence is the mean of. ``labels``
+    are all that a row is given where it may have several; ``label`` then names them in one text. ``embeddings`` are unit vectors,
+    by the input that each was made from.
     """
 
     id: str
@@ -115,5 +116,6 @@ class Prediction:
     scores: Mapping[str, float] = field(default_factory=dict)
     confidence: float = 0.0
     token_probabilities: tuple[float, ...] = ()
+    labels: tuple[str, ...] | None = None
     value: float | None = None
     embeddings: Mapping[str, Float[Any, " width"]] = field(default_factory=dict)

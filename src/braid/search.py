@@ -1,8 +1,9 @@
 """Any input of a model as a vector in one space, and what is near to it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,15 @@ from braid.bundle import Bundle
 from braid.collate import Collator, Watch, collated
 from braid.errors import UserError
 from braid.generation import Runtime
-from braid.index import Origin
+from braid.index import Index, IndexConfig, Origin, create_index, open_index
+from braid.index.header import FILE
 from braid.modalities import EmbeddingModality
 from braid.records import Prediction, Sample
 
 PHRASE = "a photo of a {}"  # a label as a caption would say it
+AT_ONCE = 1024  # vectors handed to an index together
+
+IndexWatch = Callable[[Sequence[Sequence[str]]], Iterable[Sequence[str]]]  # wraps portions of files in a progress bar
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,49 @@ def embed(
             kept.extend(part.samples)
     joined = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
     return Embedded(joined, tuple(kept), tuple(broken))
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """An index, and the pictures that could not be read, each with the reason."""
+
+    index: Index
+    broken: tuple[tuple[Sample, str], ...]
+
+
+def index_pictures(
+    runtime: Runtime,
+    collator: Collator,
+    files: Sequence[str],
+    folder: Path,
+    config: IndexConfig,
+    model: Origin,
+    batch_size: int = 32,
+    strict: bool = False,
+    watch: IndexWatch | None = None,
+) -> Indexed:
+    """Embed pictures into the index at ``folder``, which is made where there is none, and save it; those that it has already
+    are passed over.
+
+    Raises:
+        UserError: when the index there is another model's, or no picture can be read; with ``strict``, for the first.
+    """
+    embedding_output(runtime)
+    files = list(dict.fromkeys(files))
+    opened = open_index(folder, model) if (folder / FILE).exists() else None
+    broken: list[tuple[Sample, str]] = []
+    parts = [files[first : first + AT_ONCE] for first in range(0, len(files), AT_ONCE)]
+    for part in watch(parts) if watch else parts:
+        there = opened.known(part) if opened else set()
+        found = embed(runtime, collator, [file for file in part if file not in there], "image", batch_size, strict)
+        broken.extend(found.broken)
+        if found.samples:
+            opened = opened or create_index(folder, config, found.vectors.shape[1], model)
+            opened.add([str(sample.inputs["image"]) for sample in found.samples], found.vectors)
+    if opened is None:
+        raise UserError(f"none of {len(files)} pictures could be read; braid data check names what is wrong with them")
+    opened.save()
+    return Indexed(opened, tuple(broken))
 
 
 def origin(bundle: Bundle) -> Origin:

@@ -93,19 +93,25 @@ def classify(
         ready(left_out)
     files = [str(file) for file in image_files(paths)] if paths else []
     chosen = [label.strip() for label in labels.split(",") if label.strip()]
-    answers = load(model).classify_all(
+    loaded = load(model)
+    answers = loaded.classify_all(
         files, text, chosen, batch_size, strict, lambda batches, total: progress(batches, "classifying", total)
     )
     if json:
         for found in answers.predictions:
             scores = {label: round(score, 4) for label, score in _best(found, len(found.scores))}
-            print_json({"id": found.id, **_told(found, min_confidence, "label"), "scores": scores})
+            told = _told(found, min_confidence, "label")
+            several = {"labels": found.labels if told["label"] is not None else None} if found.labels is not None else {}
+            print_json({"id": found.id, **told, **several, "scores": scores})
     else:
         rows = [
             [found.id, _shown(found, min_confidence), *("  ".join(f"{name} {score:.2f}" for name, score in _best(found, top)),)]
             for found in answers.predictions
         ]
         print_table("Labels", ["input", "label", "probabilities"], rows)
+    if not chosen:
+        for unseen in loaded.unseen(loaded.task("classification"), answers.samples):
+            note(unseen)
     _finish(answers, left_out)
 
 
@@ -132,7 +138,8 @@ def _told(prediction: "Prediction", least: float, name: str = "text") -> dict[st
 
 
 def _shown(prediction: "Prediction", least: float) -> str:
-    return (prediction.text or "") if prediction.confidence >= least else "(not sure)"
+    given = "(none)" if prediction.labels == () else prediction.text or ""
+    return given if prediction.confidence >= least else "(not sure)"
 
 
 def _best(prediction: "Prediction", top: int) -> list[tuple[str, float]]:

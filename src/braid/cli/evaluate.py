@@ -75,6 +75,8 @@ def evaluate(
     without.add((row.source, row.reason) for row in dataset.broken)
     without.add((sample.source, reason) for sample, reason in answers.broken)
     finish(without, left_out)
+    for unseen in loaded.unseen(chosen, answers.samples):
+        note(unseen)
     if save_predictions is not None:
         texts = {prediction.id: prediction.text for prediction in answers.predictions}
         write_whole(save_predictions, json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,13 +12,11 @@ from braid.files import ready, whole, write_whole
 from braid.left_out import LeftOut
 
 if TYPE_CHECKING:
-    from braid.api import LoadedModel
     from braid.index import Hit, IndexConfig
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at once.")]
 KINDS = ("exact", "hnsw", "lancedb")
-AT_ONCE = 1024  # vectors handed to an index together
 
 
 def embed(
@@ -83,30 +81,14 @@ def index(
         braid index more/*.jpg -o photos.index --kind hnsw
     """
     from braid.api import load
-    from braid.index import create_index, open_index
-    from braid.index.header import FILE
-    from braid.modalities import image_files
-    from braid.search import embed as embed_values
-    from braid.search import embedding_output, origin
+    from braid.config import from_dict
+    from braid.index import IndexConfig as Config
 
-    config = _config(kind)
-    loaded = load(model)
-    embedding_output(loaded.runtime)
-    files = list(dict.fromkeys(str(file) for file in image_files(paths)))
+    config: IndexConfig = from_dict(Config, {"kind": kind}, "--kind")
     without = LeftOut(note)
-    opened = open_index(output, origin(loaded.bundle)) if (output / FILE).exists() else None
-    for part in progress([files[k : k + AT_ONCE] for k in range(0, len(files), AT_ONCE)], "indexing"):
-        there = opened.known(part) if opened else set()
-        part = [file for file in part if file not in there]
-        found = embed_values(loaded.runtime, loaded.collator, part, "image", batch_size, strict)
-        without.add((sample.source, reason) for sample, reason in found.broken)
-        if not found.samples:
-            continue
-        opened = opened or create_index(output, config, found.vectors.shape[1], origin(loaded.bundle))
-        opened.add([str(sample.inputs["image"]) for sample in found.samples], found.vectors)
-    if opened is None:
-        raise UserError(f"none of {len(files)} pictures could be read; braid data check names what is wrong with them")
-    opened.save()
+    found = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"))
+    without.add((sample.source, reason) for sample, reason in found.broken)
+    opened = found.index
     if json:
         print_json({"index": str(output), "num_rows": len(opened), "num_left_out": len(without)})
     else:
@@ -136,15 +118,16 @@ def search(
     """
     from braid.api import load
     from braid.index import Tile, contact_sheet, open_index
-    from braid.search import origin
 
     if not text and image is None:
         raise UserError("give a text to look for, or a picture with --image")
     if html is not None:
         ready(html)
     loaded = load(model)
-    opened = open_index(place, origin(loaded.bundle))
-    (hits,) = opened.search(_query(loaded, text, image), top)
+    opened = open_index(place, loaded.origin)
+    hits = loaded.search(opened, text, image, top)
+    if not len(opened):
+        note(f"{place} is empty; put pictures into it with: braid index FOLDER -o {place}")
     if html is not None:
         tiles = [Tile(hit.id, hit.score, picture=hit.id) for hit in hits]
         write_whole(html, contact_sheet(place.name, tiles, text, image))
@@ -153,22 +136,9 @@ def search(
         note(f"the page: {html.resolve()}")
 
 
-def _query(loaded: "LoadedModel", text: str, image: Path | None) -> Any:
-    """[1, width]: the mean of what was given."""
-    parts = loaded.embed([image] if image is not None else [], [text] if text else [])
-    return parts.mean(0, keepdims=True)
-
-
 def _show(hits: "Sequence[Hit]", json: bool) -> None:
     if json:
         for hit in hits:
             print_json({"id": hit.id, "score": round(hit.score, 4)})
     else:
         print_table("Nearest", ["picture", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
-
-
-def _config(kind: str) -> "IndexConfig":
-    from braid.config import from_dict
-    from braid.index import IndexConfig as Config
-
-    return from_dict(Config, {"kind": kind}, "--kind")

@@ -121,14 +121,15 @@ def predict(
     kinds = sorted(loaded.bundle.interface.tasks)
     if not task and len(kinds) > 1:
         raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
+    chosen = loaded.task(task or kinds[0], beam)
     check_name(output)
     ready(output)
     given = read_table(table)
-    rows = table_examples(given, parse_columns(columns))
+    rows = table_examples(given, parse_columns(columns), chosen.asked)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
     answers = loaded.predict(
-        task or kinds[0], numbered, beam, batch_size, strict, lambda batches, total: progress(batches, "predicting", total)
+        chosen.kind, numbered, beam, batch_size, strict, lambda batches, total: progress(batches, "predicting", total)
     )
     reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}
     if strict and reasons:
@@ -140,6 +141,8 @@ def predict(
         print_json({"output": str(output), "num_samples": len(found), "num_broken": len(reasons)})
     else:
         note(f"{len(found)} rows predicted, {len(reasons)} could not be read: {output}")
+    for unseen in loaded.unseen(chosen, answers.samples):
+        note(unseen)
     without = LeftOut(note)
     without.add((rows[number].source, reasons[number]) for number in sorted(reasons))
     if reasons:

@@ -167,7 +167,11 @@ class Dataset:
         found = self.examples if name == "all" else self.examples.where(name)
         if not found:
             there = ", ".join(f"{split or 'unassigned'} ({count})" for split, count in sorted(self.splits.items()))
-            raise UserError(f"{self.path} has no rows in split {name!r}; it has {there or 'no rows at all'}; all takes every row")
+            first = "".join(f"; the first that is left out: {row.source}: {row.reason}" for row in self.broken[:1])
+            if not there and first:
+                raise UserError(f"{self.path}: none of {len(self.broken)} rows can be read{first}")
+            told = f"it has {there or 'no rows at all'}; all takes every row"
+            raise UserError(f"{self.path} has no rows in split {name!r}; {told}{first}")
         return found
 
 

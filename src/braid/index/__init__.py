@@ -24,6 +24,7 @@ __all__ = [
     "LanceDBIndexConfig",
     "Origin",
     "Tile",
+    "check_origin",
     "contact_sheet",
     "create_index",
     "open_index",
@@ -42,6 +43,18 @@ def create_index(folder: Path, config: IndexConfig, width: int, model: Origin) -
     return config.build(folder, Header(width, model, to_dict(config)))
 
 
+def check_origin(folder: Path, maker: Origin, model: Origin) -> None:
+    """Only vectors of one model can be compared.
+
+    Raises:
+        UserError: when ``model`` is not the ``maker`` of the index at ``folder``.
+    """
+    if maker != model:
+        raise UserError(
+            f"{folder} was made by model {maker}, not by {model}; search with the model that made it, or make it anew"
+        )
+
+
 def open_index(folder: Path, model: Origin | None = None) -> Index:
     """Open an index; ``model`` is the one that is going to search or add to it.
 
@@ -50,10 +63,8 @@ def open_index(folder: Path, model: Origin | None = None) -> Index:
     """
     while True:
         header = read_header(folder)
-        if model is not None and header.model != model:
-            raise UserError(
-                f"{folder} was made by model {header.model}, not by {model}; search with the model that made it, or make it anew"
-            )
+        if model is not None:
+            check_origin(folder, header.model, model)
         config: IndexConfig = from_dict(IndexConfig, header.index, f"{folder / FILE}: index")
         try:
             return config.build(folder, header)

@@ -1,7 +1,8 @@
 """What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task.
 
 ``best`` names the figure that chooses among epochs; ``by_row`` one that is a mean over rows, which ``items`` gives one by one, so
-that two models can be paired. ``better`` holds for both.
+that two models can be paired. ``better`` holds for both. A row ``needs`` some roles; those that are ``asked`` it may
+lack when it is only to be answered.
 """
 
 from collections.abc import Iterable

@@ -28,6 +28,7 @@ class Captioning:
     by_row: ClassVar[str] = "cider-d"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image",)
+    asked: ClassVar[tuple[str, ...]] = ("captions",)
 
     def prepare(self, example: Example) -> Sample:
         """Captions, where there are any, become one group of targets and the references."""

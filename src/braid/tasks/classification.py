@@ -28,17 +28,23 @@ class Classification:
     by_row: ClassVar[str] = "accuracy"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("label",)
+    asked: ClassVar[tuple[str, ...]] = ("label", "labels")
 
     def prepare(self, example: Example) -> Sample:
-        """Whichever of picture and text a row has are its inputs; a row without a label can be answered, not learned from."""
+        """Whichever of picture and text a row has are its inputs; a row without a label can be answered, not learned from.
+
+        A tuple holds several labels; an empty one says that none is the row's.
+        """
         inputs = {name: example.fields[role] for name, role in (("image", "image"), ("prompt", "text")) if role in example.fields}
         if not inputs:
             raise UserError(
                 f"{example.source}: classification needs an image or a text; map its column with --columns image=NAME,text=NAME"
             )
-        label = example.fields.get("label", ())
+        if "label" not in example.fields:
+            return Sample(example.id, inputs, source=example.source)
+        label = example.fields["label"]
         labels = (label,) if isinstance(label, str) else tuple(label)
-        return Sample(example.id, inputs, {self.decoder: labels} if labels else {}, labels, example.source)
+        return Sample(example.id, inputs, {self.decoder: labels}, labels, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
         return choose(runtime, self.decoder, batch, self.temperature)
@@ -57,7 +63,8 @@ def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Lab
     labels = list(known | dict.fromkeys(label for sample in samples for label in sample.references))
     chances = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
     place = {label: number for number, label in enumerate(labels)}
-    if not np.allclose(chances.sum(1), 1, atol=1e-3):  # labels that do not exclude each other
+    several = any(len(sample.references) != 1 for sample in samples)
+    if several or not np.allclose(chances.sum(1), 1, atol=1e-3):  # labels that do not exclude each other
         truth = np.zeros(chances.shape, bool)
         for row, sample in enumerate(samples):
             truth[row, [place[label] for label in sample.references]] = True

@@ -25,9 +25,12 @@ class LanguageModelling:
     by_row: ClassVar[str] = "log-perplexity"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("text",)
+    asked: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, example: Example) -> Sample:
         texts = tuple(example.fields.get("captions", ())) or (example.fields.get("text", ""),)
+        if not any(texts) and "image" in example.fields:  # one row of others that have texts, too
+            return Sample(example.id, {}, source=example.source)
         if not any(texts):
             raise UserError(f"{example.source}: language modelling needs text; map its column with --columns text=NAME")
         return Sample(example.id, {}, {self.decoder: texts}, texts, example.source)

@@ -27,6 +27,7 @@ class Regression:
     by_row: ClassVar[str] = "mae"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("label",)
+    asked: ClassVar[tuple[str, ...]] = ("label", "labels")
 
     def prepare(self, example: Example) -> Sample:
         """

@@ -29,6 +29,7 @@ class Retrieval:
     by_row: ClassVar[str] = "image-recall@1"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image", "captions")
+    asked: ClassVar[tuple[str, ...]] = ()
     sides: ClassVar[tuple[str, str]] = ("image", "prompt")
 
     def spread(self, examples: Iterable[Example]) -> Iterator[Example]:

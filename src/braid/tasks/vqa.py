@@ -30,6 +30,7 @@ class VisualQuestionAnswering:
     by_row: ClassVar[str] = "accuracy"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image", "question")
+    asked: ClassVar[tuple[str, ...]] = ("answer", "answers")
 
     @property
     def decoder(self) -> str:

@@ -11,7 +11,7 @@ from braid.collate import Collated, Collator, value_key
 from braid.datasets import Rows
 from braid.errors import UserError
 from braid.records import Sample
-from braid.tasks import Task, rows_of
+from braid.tasks import Classification, Task, rows_of
 from braid.training.guard import follow_the_run
 
 WINDOW = 32  # batches that are sorted by length together
@@ -38,6 +38,11 @@ class Samples(Sequence[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         return map(self.task.prepare, self.examples)
+
+    @property
+    def several(self) -> bool:
+        """Whether a row may have several labels: the data set gives them in lists."""
+        return isinstance(self.task, Classification) and any(isinstance(row.fields.get("label"), tuple) for row in self.examples)
 
 
 def with_targets(task: Task, examples: Rows) -> Samples:

@@ -31,6 +31,8 @@ from braid.training.pretrained import take_over
 
 T = TypeVar("T")
 
+MOST_NUMBERS = 20  # classes that are called by numbers which are not whole
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -82,19 +84,28 @@ def set_up(config: RunConfig) -> Setup:
     return Setup(config, tokenizers, interface, model, train, val, dataset.broken)
 
 
-def with_labels(config: RunConfig, train: Sequence[Sample]) -> RunConfig:
-    """The run with the labels, or the mean and deviation, of its training rows where its outputs leave them open.
+def with_labels(config: RunConfig, train: Samples) -> RunConfig:
+    """The run with the labels, or the mean and deviation, of its training rows where its outputs leave them open; where rows have
+    labels in lists, several are meant.
 
     Raises:
-        UserError: when there are fewer than two labels.
+        UserError: when there are fewer than two labels, or so many numbers that a quantity is meant.
     """
     output = config.task.decoder
     modality = config.outputs[output]
+    if isinstance(modality, LabelsModalityConfig) and not modality.multiple and train.several:
+        modality = replace(modality, multiple=True)
+        config = replace(config, outputs={**config.outputs, output: modality})
     if isinstance(modality, LabelsModalityConfig) and not modality.labels:
         labels = sorted({label for sample in train for label in sample.targets[output]})
         if len(labels) < 2:
-            told = f"all rows of split {config.data.train!r} have the label {labels[0]!r}"
+            told = f"no row of split {config.data.train!r} has a label" + (f" but {labels[0]!r}" if labels else "")
             raise UserError(f"{config.data.path}: {told}; a classifier needs two labels or more")
+        if len(labels) > MOST_NUMBERS and _are_quantities(labels):
+            told = f"the label has {len(labels)} values, all of them numbers ({labels[0]}, {labels[1]}, ...)"
+            raise UserError(
+                f"{config.data.path}: {told}; choose --task regression, or name the classes in outputs.{output}.labels"
+            )
         filled: OutputModalityConfig = replace(modality, labels=tuple(labels))
     elif isinstance(modality, NumberModalityConfig) and not modality.deviation:
         values = np.array([sample.targets[output] for sample in train])
@@ -102,6 +113,14 @@ def with_labels(config: RunConfig, train: Sequence[Sample]) -> RunConfig:
     else:
         return config
     return replace(config, outputs={**config.outputs, output: filled})
+
+
+def _are_quantities(labels: Sequence[str]) -> bool:
+    """All are numbers, and not all of them whole."""
+    try:
+        return not all(float(label).is_integer() for label in labels)
+    except ValueError:
+        return False
 
 
 def initialize(model: Model, part: str, path: str) -> None:

@@ -112,19 +112,25 @@ def _lengths(rows: Rows, role: str) -> list[Defect]:
 
 
 def _labels(rows: Rows) -> list[Defect]:
-    counts = Counter(row.fields["label"] for row in rows if "label" in row.fields)
+    counts = Counter(label for row in rows for label in _labels_of(row))
     found = []
     numbers = {label for label in counts if _is_number(label)}
     names = set(counts) - numbers
     if numbers and names:
         odd = min((numbers, names), key=lambda labels: sum(counts[label] for label in labels))
-        sources = _first(row.source for row in rows if row.fields.get("label") in odd)
+        sources = _first(row.source for row in rows if odd & set(_labels_of(row)))
         what = f"{sum(counts[label] for label in odd):,} of {counts.total():,} are {'numbers' if odd is numbers else 'names'}: "
         found.append(Defect("labels of mixed type", sources, what + ", ".join(sorted(odd)[:SHOWN])))
-    if counts.total() >= FEW and counts.most_common(1)[0][1] >= SKEW * counts.total():
-        label, number = counts.most_common(1)[0]
-        found.append(Defect("label skew", (), f"{number:,} of {counts.total():,} rows have the label {label!r}"))
+    labelled = sum("label" in row.fields for row in rows)
+    label, number = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if labelled >= FEW and number >= SKEW * labelled:
+        found.append(Defect("label skew", (), f"{number:,} of {labelled:,} rows have the label {label!r}"))
     return found
+
+
+def _labels_of(row: Example) -> tuple[str, ...]:
+    label = row.fields.get("label", ())
+    return (label,) if isinstance(label, str) else tuple(label)
 
 
 def _is_number(label: str) -> bool:

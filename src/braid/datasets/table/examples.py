@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +24,7 @@ from braid.datasets.dataset import (
     parse,
     with_splits,
 )
+from braid.datasets.table.cells import class_named
 from braid.datasets.table.files import Table, stream_table
 from braid.errors import UserError
 from braid.records import Example
@@ -37,11 +38,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "answer": ("answer",),
     "answers": ("answers", "answer"),
     "label": ("label", "class", "category", "sentiment"),
+    "labels": ("labels",),
     "text": ("text", "title", "post", "tweet", "body"),
     "split": ("split", "subset", "set", "fold"),
 }
 MANY = ("captions", "answers")  # roles that hold several texts
+LABEL = ("label", "labels")  # one of a row, or several
 PART = ", "  # between the parts of one answer
+BETWEEN = "|"  # the labels of one cell
 SHOWN = 80  # characters of a value in a message
 SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
@@ -81,12 +85,14 @@ def parse_columns(text: str) -> dict[str, str]:
     return found
 
 
-def roles_of(table: Table, columns: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """role -> the columns that hold it: those mapped, then those with a usual name, numbered ones together.
+def roles_of(table: Table, columns: Mapping[str, str], asked: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """role -> the columns that hold it: those mapped, then those with a usual name, numbered ones together; not those ``asked``.
 
     Raises:
         UserError: when a mapped column is not in the table, or no column has a role at all.
     """
+    if set(LABEL) <= set(columns):
+        raise UserError(f"{table.path}: a row has one label or several; map label or labels, not both")
     roles: dict[str, tuple[str, ...]] = {}
     for role, column in columns.items():
         if column not in table.columns:
@@ -100,14 +106,16 @@ def roles_of(table: Table, columns: Mapping[str, str]) -> dict[str, tuple[str, .
             if found:
                 roles[role] = found
                 taken.update(found)
-    if "image" in roles and "text" in roles and not {"captions", "question", "label"} & set(roles):
+    if set(LABEL) <= set(roles):  # a column that is named by the user comes before one that is there
+        roles.pop("label" if "labels" in columns else "labels")
+    if {"image", "text"} <= set(roles) and not {"captions", "question", *LABEL} & {*roles, *asked}:
         roles["captions"] = roles.pop("text")  # a picture and a text, and nothing else: the text describes it
     if not set(roles) - {"id", "split"}:
         example = "image=COLUMN,captions=COLUMN"
         raise UserError(
             f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}"
         )
-    return roles
+    return {role: names for role, names in roles.items() if role not in asked}
 
 
 def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple[str, ...]:
@@ -119,20 +127,29 @@ def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple
     return tuple(column for _, column in sorted(found))
 
 
-def table_examples(table: Table, columns: Mapping[str, str]) -> list[Example | BrokenRow]:
-    """One example a row, in order; a row that lacks a picture file or a text is a ``BrokenRow``."""
-    return list(_examples(table, roles_of(table, columns)))
+def table_examples(table: Table, columns: Mapping[str, str], asked: Collection[str] = ()) -> list[Example | BrokenRow]:
+    """One example a row, in order; a row that lacks a picture file or a text is a ``BrokenRow``.
+
+    Args:
+        asked: roles that a model is going to fill; they are not read, so that a row may lack them.
+    """
+    return list(_examples(table, roles_of(table, columns, asked), asked))
 
 
-def _examples(table: Table, roles: Mapping[str, Sequence[str]]) -> Iterator[Example | BrokenRow]:
+def _examples(table: Table, roles: Mapping[str, Sequence[str]], asked: Collection[str] = ()) -> Iterator[Example | BrokenRow]:
     exists = file_finder()
+    spare = _spare({*roles, *asked})
     for number, row in enumerate(table.rows, 1):
         if isinstance(row, BrokenRow):
             yield row
             continue
         source = f"{table.path.name}, row {number}"
         try:
-            yield _example(row, roles, source, str(number), table.path.parent, exists)
+            named = {column: class_named(row.get(column), names) for column, names in table.classes.items()}
+            row = {**row, **named}
+            lacking = _lacking(row, roles, spare)
+            present = {role: names for role, names in roles.items() if role not in lacking}
+            yield _example(row, present, source, str(number), table.path.parent, exists)
         except UserError as error:
             yield broken_row(source, error)
 
@@ -156,6 +173,8 @@ def _example(
             fields[role] = PART.join(_texts(row.get(names[0]), names[0]))
             if not fields[role]:
                 raise Missing(f"column {names[0]!r} is empty; fill it in or remove the row")
+        elif role in LABEL:
+            fields["label"] = _labels(row.get(names[0]), names[0], role == "labels")
         elif role == "image":
             fields[role], name = _picture(row.get(names[0]), names[0])
         elif role not in ("id", "split"):
@@ -172,6 +191,37 @@ def _example(
     )
     identity = named or ("" if "question" in fields else name) or number
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
+
+
+def _spare(roles: Collection[str]) -> tuple[str, ...]:
+    """Of what is labelled, the picture or the text may be lacking."""
+    labelled = {"image", "text"} <= set(roles) and set(LABEL) & set(roles) and not {"captions", "question"} & set(roles)
+    return ("image", "text") if labelled else ()
+
+
+def _lacking(row: Mapping[str, Any], roles: Mapping[str, Sequence[str]], spare: Sequence[str]) -> tuple[str, ...]:
+    """What a row does without; a row that has nothing at all lacks nothing that can be spared."""
+    empty = tuple(role for role in spare if _is_empty(row.get(roles[role][0])))
+    return empty if len(empty) < len(spare) else ()
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict):  # Hugging Face's picture: see ``_picture``
+        value = value.get("bytes") or value.get("path")
+    return value is None or value != value or (isinstance(value, str | bytes) and not value.strip())
+
+
+def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
+    """One label; or each of a list, or of a cell ``a | b`` where several are meant. An empty list is a row of no label."""
+    if several and isinstance(value, str):
+        if value.startswith("["):
+            value = _texts(value, column)
+        elif BETWEEN in value:
+            value = [part for part in value.split(BETWEEN) if part.strip()]
+    if not isinstance(value, list):
+        label = _text(value, column)
+        return (label,) if several else label
+    return tuple(dict.fromkeys(_text(label, column) for label in value if label != ""))
 
 
 def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
@@ -230,14 +280,14 @@ def _text(value: Any, column: str) -> str:
 
 def _named_apart(rows: Rows, folder: Path) -> Rows:
     """Pictures of the same name in several folders are called by their paths, those in the table by where they stand."""
-    pairs = np.fromiter(((hash(row.id), hash(row.fields["image"])) for row in rows), np.dtype((np.int64, 2)), len(rows))
+    pairs = np.fromiter(((hash(row.id), hash(row.fields.get("image"))) for row in rows), np.dtype((np.int64, 2)), len(rows))
     found, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
     shared = set(found[times > 1].tolist())
     if not shared:
         return rows
 
     def apart(row: Example) -> Example:
-        image = row.fields["image"]
+        image = row.fields.get("image")
         return replace(row, id=os.path.relpath(image, folder) if isinstance(image, str) else row.source)
 
     return Rows(apart(row) if hash(row.id) in shared else row for row in rows)

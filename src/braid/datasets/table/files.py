@@ -4,8 +4,8 @@ import codecs
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ Row = dict[str, Any] | BrokenRow
 class Table:
     """Rows by column, as they were read; a row that could not be read is a ``BrokenRow`` in its place.
 
-    ``rows`` can be gone through more than once.
+    ``rows`` can be gone through more than once. ``classes``: of a column that holds a label's number, counted from 0, the names.
     """
 
     columns: tuple[str, ...]
     rows: Iterable[Row]
     path: Path
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def stream_table(path: Path) -> Table:
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is no table; give a file that ends in {', '.join(SUFFIXES)}")
     if path.suffix.lower() == ".parquet":
-        return Table(_distinct(path, parquet.read_columns(path)), _OnDisk(path, parquet.read_rows), path)
+        columns = _distinct(path, parquet.read_columns(path))
+        return Table(columns, _OnDisk(path, parquet.read_rows), path, parquet.read_classes(path))
     _check_text(path)
     return {".jsonl": _jsonl_table, ".json": _json_table}.get(path.suffix.lower(), _csv_table)(path)
 

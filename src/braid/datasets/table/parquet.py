@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from braid.config import parse_json
 from braid.datasets.table.cells import as_text
 from braid.errors import UserError
 
@@ -28,6 +29,26 @@ def read_columns(path: Path) -> tuple[str, ...]:
     if not rows:
         raise UserError(f"{path} has no rows; a table needs at least one")
     return columns
+
+
+def read_classes(path: Path) -> dict[str, tuple[str, ...]]:
+    """Column -> the names of its classes, where Hugging Face's note in the file has them, whether a row has one or a list."""
+    with _opened(path) as file:
+        note = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        features = parse_json(note.decode())["info"]["features"]
+        found = {column: _class_names(feature) for column, feature in features.items()}
+    except (ValueError, LookupError, TypeError, AttributeError):  # somebody else's note
+        return {}
+    return {column: names for column, names in found.items() if names}
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """A list is told as [feature], or as {"feature": feature}."""
+    if isinstance(feature, list):
+        return _class_names(feature[0])
+    inner = feature.get("feature")
+    return _class_names(inner) if isinstance(inner, dict) else tuple(map(str, feature.get("names", ())))
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
