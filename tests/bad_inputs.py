@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bad import configuration, data, indexes, models, pictures, scores  # noqa: F401 - each adds its cases
+from bad import configuration, data, indexes, labels, models, pictures, scores  # noqa: F401 - each adds its cases
 from bad.case import CASES, Case, make_home
 from braid.files import write_whole
 
@@ -19,6 +19,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "bad-inputs.md"
 HEADINGS = {
     "picture": "Pictures",
     "data": "Data",
+    "label": "Labels",
     "configuration": "Configuration",
     "model": "Saved models",
     "score": "Predictions and references",

@@ -303,7 +303,7 @@ def _readers() -> dict[str, Callable[[], Target]]:
 
 
 def _parquets() -> tuple[bytes, ...]:
-    """Paths and plain text, and pictures as Hugging Face's data sets keep them."""
+    """Paths and plain text, and pictures and classes as Hugging Face's data sets keep them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -312,10 +312,11 @@ def _parquets() -> tuple[bytes, ...]:
         {"image": ["a.png", "b.png", None], "captions": [["a", "it"], ["b"], []], "split": ["train", "val", "test"]},
         {"image": [{"bytes": bytes_of, "path": "a.png"}] * 3, "label": [0, 1, None], "text": ["x", "y", "z"]},
     )
+    note = b'{"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}'
     found = []
     for table, compression in zip(tables, ("none", "snappy"), strict=True):
         buffer = io.BytesIO()
-        pq.write_table(pa.table(table), buffer, compression=compression)
+        pq.write_table(pa.table(table).replace_schema_metadata({b"huggingface": note}), buffer, compression=compression)
         found.append(buffer.getvalue())
     return tuple(found)
 

@@ -141,7 +141,7 @@ def test_labels_that_training_never_showed_are_masked_and_two_where_one_is_meant
     found = modality.targets([["dog"], ["cow"]], ["row 1", "row 2"])
     assert found.values.tolist() == [1, 0]
     assert found.mask.tolist() == [True, False]
-    with pytest.raises(UserError, match="row 1: 2 labels where one is meant; set outputs.label.multiple to true"):
+    with pytest.raises(UserError, match="row 1: 2 labels, and this model gives one; train one on rows that have several"):
         modality.targets([["dog", "cat"]], ["row 1"])
     several = LabelsModalityConfig(labels=("cat", "dog"), multiple=True).build().targets([["dog", "cat"], []], ["", ""])
     assert several.values.tolist() == [[1, 1], [0, 0]]

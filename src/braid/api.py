@@ -228,7 +228,7 @@ class LoadedModel:
     def unseen(self, task: Task, samples: Sequence[Sample]) -> list[str]:
         """What training never showed the model, in words: inputs that rows have together, and labels."""
         inputs = [] if isinstance(task, Retrieval) else _unseen_inputs(self.bundle.interface, samples)
-        modality = self.bundle.interface.outputs[task.decoder]
+        modality = self.bundle.interface.outputs.get(task.decoder)
         return inputs + (_unseen_labels(modality.labels, task, samples) if isinstance(modality, LabelsModalityConfig) else [])
 
     @property
@@ -255,7 +255,8 @@ def _unseen_labels(known: Sequence[str], task: Task, samples: Sequence[Sample]) 
     new = [found for sample in samples if (found := set(sample.targets.get(task.decoder, ())) - set(known))]
     named = sorted(set().union(*new))
     shown = ", ".join(named[:FEW]) + (", ..." if len(named) > FEW else "")
-    return [f"{len(new)} of {len(samples)} rows have a label that training never showed ({shown})"] if new else []
+    told = f"rows have a label that training never showed ({shown}), which this model cannot give"
+    return [f"{len(new)} of {len(samples)} {told}"] if new else []
 
 
 def _name(image: Any, row: int) -> str:

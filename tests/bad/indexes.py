@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bad.case import case
+import braid
+from bad.case import SETTINGS, case, command
+from braid.bundle import read_bundle
 from braid.index import ExactIndexConfig, HnswIndexConfig, Index, IndexConfig, Origin, create_index, open_index
+from braid.search import origin
+from braid.training import run_from, train
 
 MODEL = Origin("small", "0123456789abcdef")
 VECTORS = np.random.default_rng(0).standard_normal((5, 8))
@@ -47,6 +51,31 @@ def added(home: Path, ids: list[str], vectors: np.ndarray, metadata: list[Any] |
 @case("index", "a folder that is no index")
 def _(home: Path) -> Any:
     return open_index(home / "model")
+
+
+@case("index", "a photo given as an index")
+def _(home: Path) -> Any:
+    return command("search", home / "photo.png", "two dogs", "-m", home / "model")
+
+
+@case("index", "a search by a model that has no embeddings")
+def _(home: Path) -> Any:
+    bundle = read_bundle(home / "model")
+    create_index(home / "photos.index", ExactIndexConfig(), 8, origin(bundle)).save()
+    return command("search", home / "photos.index", "two dogs", "-m", home / "model")
+
+
+@case("index", "a search in an empty index")
+def _(home: Path) -> Any:
+    train(run_from({**SETTINGS, "task": "retrieval"}), home / "run")
+    model = braid.load(home / "run")
+    create_index(home / "photos.index", ExactIndexConfig(), model.embed(texts=["a dog"]).shape[1], model.origin).save()
+    return command("search", home / "photos.index", "two dogs", "-m", home / "run")
+
+
+@case("index", "a search for nothing")
+def _(home: Path) -> Any:
+    return command("search", home / "photos.index", "-m", home / "model")
 
 
 @case("index", "an index made by another model")

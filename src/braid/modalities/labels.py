@@ -59,7 +59,7 @@ class LabelsModality:
             return Padded(marks, np.ones(len(values), bool))
         for given, source in zip(values, sources, strict=True):
             if len(given) != 1:
-                raise UserError(f"{source}: {len(given)} labels where one is meant; set outputs.label.multiple to true")
+                raise UserError(f"{source}: {len(given)} labels, and this model gives one; train one on rows that have several")
         places = np.array([self._places.get(given[0], -1) for given in values], np.int64)
         return Padded(np.maximum(places, 0), places >= 0)
 

@@ -71,7 +71,8 @@ def set_up(config: RunConfig) -> Setup:
     val = _limited(dataset.split(config.data.val), config.data.limit_val)
     train = with_targets(config.task, train_examples)
     if not train:
-        raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}")
+        where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in config.task.asked[:1])
+        raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}{where}")
     taken = take_over(config)
     config = with_labels(taken.config, train)
     interface = _interface(config)

@@ -38,7 +38,7 @@ def read_classes(path: Path) -> dict[str, tuple[str, ...]]:
     try:
         features = parse_json(note.decode())["info"]["features"]
         found = {column: _class_names(feature) for column, feature in features.items()}
-    except (ValueError, LookupError, TypeError, AttributeError):  # somebody else's note
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # somebody else's note
         return {}
     return {column: names for column, names in found.items() if names}
 
@@ -47,8 +47,8 @@ def _class_names(feature: Any) -> tuple[str, ...]:
     """A list is told as [feature], or as {"feature": feature}."""
     if isinstance(feature, list):
         return _class_names(feature[0])
-    inner = feature.get("feature")
-    return _class_names(inner) if isinstance(inner, dict) else tuple(map(str, feature.get("names", ())))
+    inner, names = feature.get("feature"), feature.get("names")
+    return _class_names(inner) if isinstance(inner, dict) else tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
