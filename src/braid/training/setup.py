@@ -70,7 +70,7 @@ def set_up(config: RunConfig) -> Setup:
     train = with_targets(config.task, train_examples)
     if not train:
         raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}")
-    taken = take_over(config)
+    taken = take_over(config, train)
     config = with_labels(taken.config, train)
     interface = _interface(config)
     tokenizers = _tokenizers(config, train, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
