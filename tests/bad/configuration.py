@@ -5,6 +5,8 @@ from typing import Any
 
 from bad.case import CASES, SETTINGS, Case, case, command, run, table
 from braid.training import read_run, run_from, train
+from huggingface_models import configured, tokenizer
+from variants import GPT2
 
 
 def setting(what: str, *settings: str) -> None:
@@ -45,6 +47,14 @@ trained("a modality of the wrong kind", "inputs.image={kind: text}")
 trained("a split without rows", "data.val=dev")
 trained("frozen parts that do not exist", "optimizer.scales={encoder: 0}")
 trained("weights that are not there", "initialize={encoders.image: gone.safetensors}")
+
+
+@case("configuration", "fewer WordPieces of a model that has none")
+def _(home: Path) -> Any:
+    configured(GPT2).save_pretrained(home / "gpt2")
+    tokenizer("gpt2").save_pretrained(home / "gpt2")
+    part = f"{{kind: pretrained_text, source: {home / 'gpt2'}, vocab_size: 300}}"
+    return train(run(None, f"model.encoders.prompt={part}"), home / "run")
 
 
 @case("configuration", "an unknown preset")

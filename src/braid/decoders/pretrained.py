@@ -1,6 +1,6 @@
 """A pretrained causal language model as text decoder, reading what was fused as a prefix or by cross-attention."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
@@ -45,7 +45,7 @@ class PretrainedTextDecoderConfig:
         return PretrainedTextDecoder(self, memory_width, modality)
 
     def taken_over(
-        self, folder: Path, modality: TextModalityConfig, file: str
+        self, folder: Path, modality: TextModalityConfig, file: str, texts: Iterable[str] = ()
     ) -> tuple["PretrainedTextDecoderConfig", TextModalityConfig, dict[str, Tokenizer]]:
         """This part without its source, its text written with the model's own tokenizer, and that under the name ``file``."""
         architecture = hub.architecture(folder, hub.WRITER)

@@ -1,5 +1,7 @@
 """Pretrained text and image encoders of Hugging Face, with their own tokenizers and image statistics."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,7 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braid import hub
+from braid import hub, wordpieces
+from braid.config import within
 from braid.errors import UserError
 from braid.layers import grid_boxes, grid_features, token_extent
 from braid.modalities import ImageModality, ImageModalityConfig, TextModality, TextModalityConfig, Tokenizer
@@ -23,10 +26,15 @@ class PretrainedTextEncoderConfig:
     ``source`` is a hub name or a local folder, read when a run starts; from then on ``architecture``, the model's transformers
     configuration, stands in its place, and a saved model needs neither hub nor folder. ``train``: nothing, everything, or LoRA
     matrices of ``lora_rank``.
+
+    Two settings make the model smaller when it is taken over; 0 keeps all. ``vocab_size``: at most so many WordPieces, those that
+    the run's own training texts use most, so that any text can still be read. ``depth``: the first so many layers.
     """
 
     kind: Literal["pretrained_text"] = "pretrained_text"
     source: str = ""
+    vocab_size: int = 0
+    depth: int = 0
     train: hub.Training = "frozen"
     lora_rank: int = 8
     architecture: dict[str, Any] = field(default_factory=dict)
@@ -35,18 +43,31 @@ class PretrainedTextEncoderConfig:
 
     def __post_init__(self) -> None:
         hub.check_part(self.source, self.architecture, self.lora_rank)
+        within(self, 0, math.inf, "vocab_size", "depth")
+        if not self.source and (self.vocab_size or self.depth):
+            raise UserError("vocab_size and depth make a model smaller when it is taken over; give them together with its source")
 
     def build(self, modality: TextModality) -> "PretrainedTextEncoder":
         return PretrainedTextEncoder(self, modality)
 
     def taken_over(
-        self, folder: Path, modality: TextModalityConfig, file: str
+        self, folder: Path, modality: TextModalityConfig, file: str, texts: Iterable[str] = ()
     ) -> tuple["PretrainedTextEncoderConfig", TextModalityConfig, dict[str, Tokenizer]]:
-        """This part without its source, its input read with the model's own tokenizer, and that under the name ``file``."""
+        """This part without its source, its input read with the model's own tokenizer, and that under the name ``file``.
+
+        Args:
+            texts: what the run will read with it; looked at where ``vocab_size`` says so.
+        """
         architecture = hub.architecture(folder, hub.TEXT)
         hub.check_length(modality.max_length, architecture)
-        part = replace(self, source="", architecture=architecture)
-        return part, replace(modality, tokenizer=file), {file: hub.tokenizer(folder)}
+        tokenizer = hub.tokenizer(folder)
+        if self.depth:
+            architecture = hub.shortened(architecture, self.depth)
+        if self.vocab_size:
+            whole, tokenizer = tokenizer, wordpieces.most_used(tokenizer, texts, self.vocab_size, folder)
+            architecture = wordpieces.renumbered(architecture, tokenizer, whole)
+        part = replace(self, source="", vocab_size=0, depth=0, architecture=architecture)
+        return part, replace(modality, tokenizer=file), {file: tokenizer}
 
 
 @dataclass(frozen=True)
@@ -71,7 +92,7 @@ class PretrainedImageEncoderConfig:
         return PretrainedImageEncoder(self, modality)
 
     def taken_over(
-        self, folder: Path, modality: ImageModalityConfig, file: str
+        self, folder: Path, modality: ImageModalityConfig, file: str, texts: Iterable[str] = ()
     ) -> tuple["PretrainedImageEncoderConfig", ImageModalityConfig, dict[str, Tokenizer]]:
         """This part without its source, and its input made of the size and with the mean and std of the model's own."""
         return replace(self, source="", architecture=hub.architecture(folder, hub.IMAGE)), hub.pictures(folder), {}
@@ -109,7 +130,15 @@ class PretrainedTextEncoder(_Pretrained):
     def __init__(self, config: PretrainedTextEncoderConfig, modality: TextModality) -> None:
         super().__init__(config)
         hub.check_vocabulary(self.network, modality.vocab_size)
+        self.modality = modality
         self.width = int(self.network.config.hidden_size)
+
+    def load(self, folder: Path) -> None:
+        """Fill in the weights of a model's folder: those of the layers and the tokens that are here."""
+        state, whole = hub.weights(folder, hub.architecture(folder, hub.TEXT), hub.TEXT), hub.tokenizer(folder)
+        if self.modality.vocab_size < whole.vocab_size:
+            state = hub.rows_of(state, self.network, wordpieces.numbers(self.modality.tokenizer, whole))
+        hub.fill(self.network, state)
 
     def forward(self, inputs: Padded) -> Features:
         found = self.network(input_ids=inputs.values, attention_mask=inputs.mask.long())

@@ -102,9 +102,14 @@ class Tokenizer:
         return json.dumps({"special": special, "tokenizer": json.loads(own)}, indent=1, ensure_ascii=False)
 
     @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token and its id."""
+        return dict(self._bpe.get_vocab())
+
+    @cached_property
     def vocab_size(self) -> int:
         """One more than the largest id: a pretrained vocabulary may have holes."""
-        return 1 + max(self._bpe.get_vocab().values())
+        return 1 + max(self.vocabulary.values())
 
     def encode(self, text: str) -> list[int]:
         """Tokens of ``text``, without those that begin and end it."""

@@ -1,6 +1,8 @@
 """Pretrained parts of a run: found, described, and what they bring with them taken over."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from braid import hub
 from braid.bundle import Source
 from braid.modalities import Tokenizer
 from braid.model import Model
+from braid.records import Sample
 from braid.training.config import RunConfig
 
 
@@ -27,9 +30,11 @@ class TakenOver:
             model.get_submodule(name).load(folder)  # type: ignore[operator]
 
 
-def take_over(config: RunConfig) -> TakenOver:
+def take_over(config: RunConfig, *samples: Iterable[Sample]) -> TakenOver:
     """Read what the sources of a run's pretrained parts say of themselves.
 
+    Args:
+        samples: the training samples of each task, gone through by each part that has to know the texts it will read.
     Raises:
         UserError: naming the source that cannot be found, read, or used for this part.
     """
@@ -47,7 +52,7 @@ def take_over(config: RunConfig) -> TakenOver:
             if not source or name not in modalities:
                 continue
             folder = folders[f"{group}.{name}"] = hub.find(source)
-            found, modality, brought = part.taken_over(folder, modalities[name], f"{name}.tokenizer")
+            found, modality, brought = part.taken_over(folder, modalities[name], f"{name}.tokenizer", _texts(samples, name))
             taken[group][name], taken[f"{group} read"][name] = found, modality
             tokenizers |= brought
     model = replace(config.model, encoders=taken["encoders"], decoders=taken["decoders"])
@@ -55,3 +60,9 @@ def take_over(config: RunConfig) -> TakenOver:
     card = replace(config.card, sources=(*config.card.sources, *made_from))
     whole = replace(config, model=model, inputs=taken["encoders read"], outputs=taken["decoders read"], card=card)
     return TakenOver(whole, tokenizers, folders)
+
+
+def _texts(samples: Iterable[Iterable[Sample]], name: str) -> Iterator[str]:
+    """What an input has of text, found when it is asked for."""
+    values = (sample.inputs.get(name) for sample in chain.from_iterable(samples))
+    return (value for value in values if isinstance(value, str))

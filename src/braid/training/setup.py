@@ -73,7 +73,7 @@ def set_up(config: RunConfig) -> Setup:
     if not train:
         where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in config.task.asked[:1])
         raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}{where}")
-    taken = take_over(config)
+    taken = take_over(config, train)
     config = with_labels(taken.config, train)
     interface = _interface(config)
     tokenizers = _tokenizers(config, train, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
