@@ -25,6 +25,7 @@ FOOTER = (
 )
 REASONS = 20  # of rows left out, in full
 TOGETHER = 6  # lines in one chart, at most
+LOWER = ("val_loss", "ece", "aurc")  # figures that are better the lower they are, whatever the task
 
 
 def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
@@ -270,10 +271,10 @@ def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]
 
 
 def _figures_of(runs: Sequence[LoggedRun], name: str) -> list[str]:
-    """A figure of each run's best epoch; the task's own figures all point the way of the one that decides."""
+    """A figure of each run's best epoch; the task's own figures point the way of the one that decides, those of LOWER down."""
     values = [(run.best or {}).get(name) for run in runs]
     known = [value for value in values if isinstance(value, int | float)]
-    best = (max if runs[0].higher_is_better and name != "val_loss" else min)(known, default=None)
+    best = (max if runs[0].higher_is_better and name not in LOWER else min)(known, default=None)
     cells = [figure(name, value) for value in values]
     return [f"<b>{cell}</b>" if value is not None and value == best else cell for cell, value in zip(cells, values, strict=True)]
 
