@@ -70,7 +70,15 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
         assert f"<h2>{title}</h2>" in text
     assert text.count('src="data:image/jpeg;base64,') == 8  # val has no more rows
     titles = re.findall(r"<figcaption>([A-Za-z -]+)</figcaption>", text)
-    assert titles == ["Loss", "cider-d", "Other figures", "Learning rate", "Gradient norm", "Samples a second"]
+    assert titles == [
+        "Loss",
+        "cider-d",
+        "Other figures",
+        "Errors of confidence",
+        "Learning rate",
+        "Gradient norm",
+        "Samples a second",
+    ]
 
 
 def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: Path) -> None:

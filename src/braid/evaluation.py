@@ -31,7 +31,8 @@ class Answers:
         kept = [k for k, one in enumerate(self.predictions) if one.confidence >= least]
         if not kept:
             most = max(one.confidence for one in self.predictions)
-            raise UserError(f"no row is answered with a confidence of {least:g}; the surest has {most:.3f}, give less")
+            told = f"no row is answered with a confidence of {least:g}, the surest has {most:.3f}"
+            raise UserError(f"{told}; give --min-confidence less")
         return Answers(tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept), self.broken)
 
 
@@ -106,7 +107,8 @@ class CalibrationReport:
     """A task whose confidence is fitted on all rows, and how far confidences are off that were fitted on one half of the rows and
     measured on the other.
 
-    ``settings``: what was fitted, by name; ``error``: ECE in 0..1 over both halves together, ``errors``: of each; ``error_before``: of raw confidences.
+    ``settings``: what was fitted, by name; ``error``: ECE in 0..1 over both halves together, ``errors``: of each;
+    ``error_before``: of raw confidences.
     """
 
     task: Deciding

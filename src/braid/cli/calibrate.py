@@ -63,3 +63,5 @@ def calibrate(
     halves = " and ".join(f"{100 * error:.1f}" for error in report.errors)
     settings = ", ".join(f"{name} {value:.3g}" for name, value in report.settings.items())
     note(f"\nECE {100 * report.error:.1f} ({halves} of the halves; {100 * report.error_before:.1f} before); {settings}")
+    if report.error >= report.error_before:
+        note("the fit is no better than none on rows that it has not seen; give more rows")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -119,6 +119,7 @@ class Measured:
     right: Bool[np.ndarray, " decisions"]
 
 
+@runtime_checkable
 class Outcomes(Protocol):
     """Rows that a confidence can be fitted on and measured on."""
 

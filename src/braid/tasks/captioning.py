@@ -44,8 +44,8 @@ class Captioning:
         return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """Corpus figures x100 and ``num_samples``; see ``braid.metrics``. Of confidence, ``aurc``; with a calibration, which makes
-        it a chance, ``ece``."""
+        """Corpus figures x100 and ``num_samples``; see ``braid.metrics``. Of confidence, ``aurc``; and ``ece`` with a
+        calibration, which makes it a chance."""
         scores = _scores(predictions, samples, tokenizer)
         decisions = self._decisions(predictions, scores)
         return scores.figures | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
