@@ -62,7 +62,8 @@ def test_a_closed_vqa_model_chooses_among_the_answers_of_training(braid: Braid, 
     assert unsure[0]["text"] is None
     assert "(not sure)" in braid("ask", pictures / "0.png", "how many?", "-m", run, "--min-confidence", "1.0").out
     (figures,) = lines(braid("evaluate", "--task", "vqa", "-m", run, "--data", f"scenes:vqa,{SCENES}", "--json"))
-    assert {"accuracy", "vqa-accuracy", "num_samples"} == set(figures)
+    types = {"accuracy/yes-no", "accuracy/number", "accuracy/other"}
+    assert {"accuracy", "vqa-accuracy", "num_samples", "aurc", "ece"} | types == set(figures)
 
 
 def test_ask_wants_a_picture_and_a_question(braid: Braid, pictures: Path) -> None:

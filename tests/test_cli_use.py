@@ -101,8 +101,9 @@ def test_evaluate_and_score_agree(braid: Braid, captioner: Path, tmp_path: Path)
     assert ran.code == 0, ran.err
     (figures,) = lines(ran)
     names = {*(f"bleu-{n}" for n in range(1, 5)), "rouge-l", "cider", "cider-d", "meteor-exact-stem", "num_samples"}
-    assert set(figures) == names | {"distinct-1", "distinct-2", "different", "novel"}
-    assert 0 <= figures.pop("novel") <= 100  # the training captions are known to evaluate alone
+    assert set(figures) == names | {"distinct-1", "distinct-2", "different", "novel", "aurc"}
+    for known_to_evaluate_alone in ("novel", "aurc"):  # the training captions, the confidence
+        assert 0 <= figures.pop(known_to_evaluate_alone) <= 100
     assert figures["num_samples"] == 12
     assert isinstance(figures["num_samples"], int)
     from braid.datasets import open_dataset
@@ -134,7 +135,7 @@ def test_calibrate_writes_a_confidence_that_caption_then_tells(
     assert "each by a fit on the half that it is not in" in braid("calibrate", tmp_path / "model", "--data", data).out
     few = braid("calibrate", tmp_path / "model", "--data", data.replace("val=60", "val=8"))
     assert few.code == 1
-    assert "are too few to fit a confidence on; give 20 or more that differ" in few.err
+    assert few.err == "error: 8 rows are too few to fit on one half and measure on the other; give 40 or more\n"
 
 
 def test_record_writes_the_figures_into_the_card(braid: Braid, captioner: Path, tmp_path: Path) -> None:

@@ -74,7 +74,13 @@ def test_predict_and_evaluate_take_them_too(whole_models: Path, photos: Path, tm
     assert all(row["prediction"] and float(row["confidence"]) > 0 for row in answered[:3]) and answered[3]["error"]
     scored = braid("evaluate", "--task", "vqa", "--data", tmp_path / "questions.csv", "--model", model, "--beam", 1, "--json")
     assert scored.code == 0, scored.err
-    assert json.loads(scored.out) == {"accuracy": 0.0, "vqa-accuracy": 0.0, "num_samples": 3}
+    assert json.loads(scored.out) == {
+        "accuracy": 0.0,
+        "vqa-accuracy": 0.0,
+        "num_samples": 3,
+        "accuracy/other": 0.0,
+        "aurc": 100.0,
+    }
 
 
 def test_sampling_follows_its_seed(whole_models: Path, photos: Path) -> None:

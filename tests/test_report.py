@@ -14,6 +14,7 @@ import yaml
 from braid.errors import UserError
 from braid.report import diagnose, differences, write_report
 from braid.report.comparison import judged_alike
+from braid.report.page import comparison
 from braid.report.run import LoggedRun, read_run_folder
 from braid.report.svg import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
 from braid.training import Watcher, read_run, train
@@ -70,7 +71,15 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
         assert f"<h2>{title}</h2>" in text
     assert text.count('src="data:image/jpeg;base64,') == 8  # val has no more rows
     titles = re.findall(r"<figcaption>([A-Za-z -]+)</figcaption>", text)
-    assert titles == ["Loss", "cider-d", "Other figures", "Learning rate", "Gradient norm", "Samples a second"]
+    assert titles == [
+        "Loss",
+        "cider-d",
+        "Other figures",
+        "Errors of confidence",
+        "Learning rate",
+        "Gradient norm",
+        "Samples a second",
+    ]
 
 
 def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: Path) -> None:
@@ -154,6 +163,12 @@ def logged(epochs: list[dict[str, Any]], losses: list[float], **more: Any) -> Lo
 
 def told(run: LoggedRun) -> dict[str, tuple[bool | None, str]]:
     return {finding.title: (finding.good, finding.text) for finding in diagnose(run)}
+
+
+def test_the_better_of_two_runs_stands_out_where_less_is_better_too() -> None:
+    first, second = ({"val_loss": 2.0 + k, "cider-d": 30.0 - k, "aurc": 40.0 + k} for k in range(2))
+    text = comparison([logged([first], [3.0]), logged([second], [3.0])])
+    assert re.findall("<b>([^<]+)</b>", text) == ["30.0", "2.000", "40.0"]
 
 
 def test_overfitting_is_told_by_the_courses_of_both_losses() -> None:

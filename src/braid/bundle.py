@@ -32,6 +32,7 @@ from braid.modalities import (
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+FITTED = ("calibration", "temperature")  # settings of tasks that were measured on a model's weights
 BUILT_IN = Path(__file__).parent / "checkpoints"
 
 
@@ -191,7 +192,7 @@ def average(bundles: Sequence[Bundle], folder: Path, half: bool = False) -> None
             raise UserError(f"{bundle.folder} differs from {first.folder} in its {what}; models to average must agree in it")
         total = {name: total[name] + value for name, value in bundle.weights().items()}
     weights = {name: (value / len(bundles)).astype(value.dtype) for name, value in total.items()}
-    tasks = {name: {k: v for k, v in task.items() if k != "calibration"} for name, task in first.interface.tasks.items()}
+    tasks = {name: {k: v for k, v in task.items() if k not in FITTED} for name, task in first.interface.tasks.items()}
     card = replace(first.interface.card, scores={}, scored_on="")
     interface = replace(first.interface, tasks=tasks, card=card)
     assert first.architecture is not None  # _difference saw to it

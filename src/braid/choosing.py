@@ -1,12 +1,16 @@
 """Labels chosen by their scores: what classification and closed question answering share."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from braid.generation import Runtime
+from braid.metrics import LabelOutcomes
 from braid.modalities import LabelsModality
 from braid.records import Batch, Prediction
 
+TINY = 1e-300  # a probability whose logarithm is finite
 LEAST = 0.5  # the probability from which one of several labels is given
 
 
@@ -18,13 +22,40 @@ def choose(runtime: Runtime, output: str, batch: Batch, temperature: float = 1.0
     """
     modality = runtime.outputs[output]
     assert isinstance(modality, LabelsModality)
-    logits = runtime.vector(output, batch) / temperature
+    logits = runtime.vector(output, batch).astype(np.float64) / temperature
     multiple = modality.config.multiple
     chances = 1 / (1 + np.exp(-logits)) if multiple else _softmax(logits)
     return [
         _several(identity, modality.labels, row) if multiple else _one(identity, modality.labels, row)
         for identity, row in zip(batch.ids, chances, strict=True)
     ]
+
+
+def exclusive(chances: Float[np.ndarray, "rows labels"]) -> bool:
+    """Whether each row has one label: then its probabilities sum to 1."""
+    return bool(np.allclose(chances.sum(1), 1, atol=1e-3))
+
+
+def label_outcomes(
+    predictions: Sequence[Prediction], wanted: Sequence[Sequence[str]], right: Bool[np.ndarray, " rows"]
+) -> LabelOutcomes:
+    """What a temperature is fitted on, from predictions made at temperature 1: log-probabilities are logits up to a constant.
+
+    ``wanted`` are a row's labels, or other words for its one label: then the first that the model knows is meant. ``right``:
+    whether the row is; where it may have several labels, each is right or wrong by itself, and those that the model does not
+    know are left out.
+    """
+    labels = {label: place for place, label in enumerate(predictions[0].scores)}
+    chances = np.array([list(prediction.scores.values()) for prediction in predictions], np.float64)
+    multiple = not exclusive(chances)
+    truth = np.zeros(chances.shape, bool)
+    for row, names in enumerate(wanted):
+        known = [labels[name] for name in names if name in labels]
+        truth[row, known if multiple else known[:1]] = True
+    logits = np.log(np.maximum(chances, TINY))
+    if multiple:
+        return LabelOutcomes(logits - np.log(np.maximum(1 - chances, TINY)), truth, (chances >= LEAST) == truth, multiple)
+    return LabelOutcomes(logits, truth, right[:, None], multiple)
 
 
 def _one(identity: str, labels: tuple[str, ...], chances: Float[np.ndarray, " labels"]) -> Prediction:

@@ -1,7 +1,7 @@
 """The one predict-and-score loop."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,16 +9,9 @@ import numpy as np
 from braid.collate import Collator, Watch, collated
 from braid.errors import UserError
 from braid.generation import Runtime
-from braid.metrics import (
-    Calibration,
-    ReliabilityBin,
-    expected_calibration_error,
-    fit_calibration,
-    reliability,
-    score_captions,
-)
+from braid.metrics import Calibration, Outcomes, ReliabilityBin, cross_fit, expected_calibration_error, reliability
 from braid.records import Example, Prediction, Sample
-from braid.tasks import Task, rows_of
+from braid.tasks import Deciding, Task, deciding, rows_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +21,19 @@ class Answers:
     predictions: tuple[Prediction, ...]
     samples: tuple[Sample, ...]
     broken: tuple[tuple[Sample, str], ...]
+
+    def sure(self, least: float) -> "Answers":
+        """Those whose confidence is ``least`` or more.
+
+        Raises:
+            UserError: when there are none.
+        """
+        kept = [k for k, one in enumerate(self.predictions) if one.confidence >= least]
+        if not kept:
+            most = max(one.confidence for one in self.predictions)
+            told = f"no row is answered with a confidence of {least:g}, the surest has {most:.3f}"
+            raise UserError(f"{told}; give --min-confidence less")
+        return Answers(tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept), self.broken)
 
 
 def predict(
@@ -70,26 +76,43 @@ def evaluate(
     batch_size: int = 32,
     strict: bool = False,
     watch: Watch | None = None,
+    min_confidence: float = 0.0,
 ) -> tuple[dict[str, Any], Answers]:
-    """Predict and score: the figures of ``task.score``, and the answers they were made from."""
+    """Predict and score: the figures of ``task.score``, and the answers they were made from.
+
+    With a ``min_confidence``, figures are those of the rows that are answered as surely, and ``coverage`` is their share, x100;
+    ``aurc`` is that of all rows. The answers are all.
+
+    Raises:
+        UserError: when no row can be scored, or a ``min_confidence`` is asked of a task without confidence.
+    """
+    if min_confidence:
+        deciding(task, "--min-confidence")
     samples = [sample for sample in prepared(task, examples) if sample.targets]
     if not samples:
         raise UserError(f"no row has anything to score against; {task.kind} needs references (captions, answers or text)")
     answers = predict(runtime, collator, task, samples, batch_size, strict, watch)
     if not answers.predictions:
         raise UserError(f"none of {len(samples)} rows could be read; the first: {answers.broken[0][1]}")
-    return dict(task.score(answers.predictions, answers.samples, tokenizer)), answers
+    figures = dict(task.score(answers.predictions, answers.samples, tokenizer))
+    if min_confidence:
+        sure = answers.sure(min_confidence)
+        own = task.score(sure.predictions, sure.samples, tokenizer)
+        figures = {**own, "aurc": figures["aurc"], "coverage": 100 * len(sure.samples) / len(answers.samples)}
+    return figures, answers
 
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """A confidence, and how far confidences are off that were fitted on one half of the rows and measured on the other.
+    """A task whose confidence is fitted on all rows, and how far confidences are off that were fitted on one half of the rows and
+    measured on the other.
 
-    ``error``: ECE in 0..1 over both halves together, ``errors``: of each; ``error_before``: of raw confidences. The
-    ``calibration`` itself is fitted on all rows.
+    ``settings``: what was fitted, by name; ``error``: ECE in 0..1 over both halves together, ``errors``: of each;
+    ``error_before``: of raw confidences.
     """
 
-    calibration: Calibration
+    task: Deciding
+    settings: dict[str, float]
     error_before: float
     error: float
     errors: tuple[float, float]
@@ -97,29 +120,28 @@ class CalibrationReport:
     num_samples: int
 
 
-def calibrate(answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
-    """Fit the chance that a caption is good on a random half of ``answers`` (raw confidences), measure it on the other, and the
-    other way round: each row is measured once, by a fit that has not seen it.
+def calibrate(task: Deciding, answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
+    """Fit the chance that an answer of ``task.unfitted`` is right: by a temperature where labels are chosen (arXiv:1706.04599),
+    by a curve over the mean token probability where words are written (Platt 1999).
 
-    Good means a CIDEr of its own above the median of the rows that were fitted; document frequencies are those of all rows.
+    A written answer is right if it matches exactly; a caption is good if its own CIDEr is above the median of the rows that were
+    fitted.
+
+    Raises:
+        UserError: with too few rows to fit anything on.
     """
-    texts = {prediction.id: prediction.text or "" for prediction in answers.predictions}
-    items = score_captions(texts, {sample.id: sample.references for sample in answers.samples}, tokenizer).items
-    scores = np.array([items[prediction.id]["cider"] for prediction in answers.predictions])
-    sure = np.array([prediction.confidence for prediction in answers.predictions])
-    order = np.random.default_rng(seed).permutation(len(scores))
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
-    chances: list[float] = []
-    good: list[bool] = []
-    errors = []
-    for fitted, measured in (halves, halves[::-1]):
-        calibration = fit_calibration(sure[fitted].tolist(), scores[fitted].tolist())
-        chances += [calibration.chance(confidence) for confidence in sure[measured]]
-        good += (scores[measured] > calibration.threshold).tolist()
-        errors.append(expected_calibration_error(reliability(chances[-len(measured) :], good[-len(measured) :])))
-    bins = reliability(chances, good)
-    raw = np.concatenate([sure[half] for half in halves[::-1]])
-    before = expected_calibration_error(reliability(raw.tolist(), good))
-    whole = fit_calibration(sure.tolist(), scores.tolist())
-    error = expected_calibration_error(bins)
-    return CalibrationReport(whole, before, error, (errors[0], errors[1]), tuple(bins), len(good))
+    outcomes: Outcomes = task.outcomes(answers.predictions, answers.samples, tokenizer)
+    halves = cross_fit(outcomes, len(answers.samples), seed)
+    told = [reliability(half.fitted.tolist(), half.right.tolist()) for half in halves]
+    raw, fitted, right = (np.concatenate([getattr(half, name) for half in halves]) for name in ("raw", "fitted", "right"))
+    bins = reliability(fitted.tolist(), right.tolist())
+    fit = outcomes.fit(np.arange(len(answers.samples)))
+    return CalibrationReport(
+        task.fitted(fit),
+        asdict(fit) if isinstance(fit, Calibration) else {"temperature": fit},
+        expected_calibration_error(reliability(raw.tolist(), right.tolist())),
+        expected_calibration_error(bins),
+        (expected_calibration_error(told[0]), expected_calibration_error(told[1])),
+        tuple(bins),
+        len(answers.samples),
+    )

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.cli.console import (
+    NOT_SURE,
+    LeftOutOption,
+    MinConfidenceOption,
+    StrictOption,
+    finish,
+    note,
+    print_json,
+    print_table,
+    progress,
+    said,
+)
 from braid.errors import UserError
 from braid.files import ready
 from braid.left_out import LeftOut
@@ -17,14 +28,13 @@ if TYPE_CHECKING:
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows answered at once.")]
-LeastOption = Annotated[float, typer.Option(min=0, max=1, help="Say nothing where the model is less sure than this.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 def ask(
     words: Annotated[list[str], typer.Argument(help="Pictures, then questions, each in quotes.", show_default=False)],
     model: ModelOption = "small",
-    min_confidence: LeastOption = 0.0,
+    min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 16,
     left_out: LeftOutOption = None,
     strict: StrictOption = False,
@@ -68,7 +78,7 @@ def classify(
     labels: Annotated[str, typer.Option(help="Any labels, split by commas: the nearest by embedding (zero-shot).")] = "",
     model: ModelOption = "small",
     top: Annotated[int, typer.Option(min=1, help="Show so many labels a row.")] = 3,
-    min_confidence: LeastOption = 0.0,
+    min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 16,
     left_out: LeftOutOption = None,
     strict: StrictOption = False,
@@ -133,13 +143,15 @@ def _pictures_and_questions(words: Sequence[str]) -> tuple[list[str], list[str]]
 
 def _told(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
     """What JSON says: null where the model abstains."""
-    sure = prediction.confidence >= least
-    return {name: prediction.text if sure else None, "confidence": round(prediction.confidence, 4)}
+    return {name: said(prediction, least), "confidence": round(prediction.confidence, 4)}
 
 
 def _shown(prediction: "Prediction", least: float) -> str:
-    given = "(none)" if prediction.labels == () else prediction.text or ""
-    return given if prediction.confidence >= least else "(not sure)"
+    """What a table says. One that is sure may say nothing: no label of several, no word."""
+    text = said(prediction, least)
+    if text is None:
+        return NOT_SURE
+    return "(none)" if prediction.labels == () else text
 
 
 def _best(prediction: "Prediction", top: int) -> list[tuple[str, float]]:

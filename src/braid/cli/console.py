@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,10 +13,15 @@ from rich.table import Table
 
 from braid.left_out import LeftOut
 
+if TYPE_CHECKING:
+    from braid.records import Prediction
+
 T = TypeVar("T")
 
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")]
 LeftOutOption = Annotated[Path | None, typer.Option("--left-out", help="List the rows that could not be read here (jsonl).")]
+MinConfidenceOption = Annotated[float, typer.Option(min=0, max=1, help="Say nothing where the model is less sure than this.")]
+NOT_SURE = "(not sure)"
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -36,6 +41,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         table.add_row(*(escape(str(cell)) for cell in row))
     stdout.print(f"[bold]{escape(title)}[/bold]", highlight=False)
     stdout.print(table)
+
+
+def said(prediction: "Prediction", least: float) -> str | None:
+    """What a model answers; None where it abstains, because it is less sure than ``least``."""
+    return prediction.text if prediction.confidence >= least else None
 
 
 def note(text: str) -> None:

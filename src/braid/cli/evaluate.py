@@ -2,18 +2,30 @@
 
 import json as json_files
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.cli.console import (
+    LeftOutOption,
+    MinConfidenceOption,
+    StrictOption,
+    finish,
+    note,
+    print_json,
+    print_table,
+    progress,
+    said,
+)
 from braid.datasets.table import parse_columns
 from braid.errors import UserError
 from braid.files import ready, write_whole
 from braid.left_out import LeftOut
 
 if TYPE_CHECKING:
+    from braid.evaluation import Answers
     from braid.records import Example
     from braid.tasks import Task
 
@@ -27,8 +39,10 @@ def evaluate(
     tokenizer: Annotated[str, typer.Option(help="Of the metrics: ptb, characters or none.")] = "ptb",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Score the first rows only; 0 takes all.")] = 0,
+    min_confidence: MinConfidenceOption = 0.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
     save_predictions: Annotated[Path | None, typer.Option(help="Write {id: text} here, as `braid score` reads it.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page here: figures, confidence, which labels are mistaken.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's data card.")] = False,
     left_out: LeftOutOption = None,
     strict: StrictOption = False,
@@ -36,17 +50,22 @@ def evaluate(
 ) -> None:
     """Score a model on a data set with the official metrics (x100).
 
+    With --min-confidence, the figures are those of the rows that are answered, and coverage is their share.
+
     Examples:
 
         braid evaluate --task captioning --data photos/captions.jsonl --split val --beam 3
 
         braid evaluate --task vqa --data questions.jsonl --split test --model runs/vqa --json
+
+        braid evaluate --task classification --data posts.csv --model runs/sentiment --html posts.html --min-confidence 0.6
     """
     from braid.api import load
     from braid.bundle import write_scores
     from braid.datasets import open_dataset
     from braid.evaluation import evaluate as score
     from braid.metrics import caption_diversity
+    from braid.report import Evaluated, write_evaluated
 
     loaded = load(model)
     if record and not (loaded.bundle.folder / "interface.json").is_file():
@@ -59,8 +78,9 @@ def evaluate(
     if save_predictions is not None:
         _distinct(examples)
         ready(save_predictions)
-    if left_out is not None:
-        ready(left_out)
+    for path in (left_out, html):
+        if path is not None:
+            ready(path)
     figures, answers = score(
         loaded.runtime,
         loaded.collator,
@@ -70,6 +90,7 @@ def evaluate(
         batch_size,
         strict,
         lambda batches, total: progress(batches, "evaluating", total),
+        min_confidence,
     )
     without = LeftOut(note)
     without.add((row.source, row.reason) for row in dataset.broken)
@@ -77,29 +98,49 @@ def evaluate(
     finish(without, left_out)
     for unseen in loaded.unseen(chosen, answers.samples):
         note(unseen)
+    texts = [said(prediction, min_confidence) for prediction in answers.predictions]
     if save_predictions is not None:
-        texts = {prediction.id: prediction.text for prediction in answers.predictions}
-        write_whole(save_predictions, json_files.dumps(texts, ensure_ascii=False, indent=1) + "\n")
-    method = _method(chosen)
+        named = {prediction.id: text for prediction, text in zip(answers.predictions, texts, strict=True)}
+        write_whole(save_predictions, json_files.dumps(named, ensure_ascii=False, indent=1) + "\n")
+    method = _method(chosen, min_confidence)
     if record:
         measured = f"{Path(data).name} {split}, {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
         write_scores(loaded.bundle, {name: value for name, value in figures.items() if name != "num_samples"}, measured)
     if task == "captioning":
         trained_on = (e for e in dataset.examples if e.split == "train" and split not in ("train", "all"))
         known = (text for example in trained_on for text in example.fields.get("captions", ()))
-        figures |= caption_diversity([prediction.text or "" for prediction in answers.predictions], known, tokenizer)
+        figures |= caption_diversity([text for text in texts if text is not None], known, tokenizer)
+    if html is not None:
+        found = Evaluated(model, task, data, split, len(texts), min_confidence, chosen.best, figures)
+        write_evaluated(replace(found, **_details(chosen, answers, tokenizer)), html)
     if json:
         print_json({**figures, "num_samples": int(figures["num_samples"])})
         return
     title = f"{task} on {data}, split {split}: {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
-    rows = [[name, f"{value:.2f}"] for name, value in figures.items() if name != "num_samples"]
-    print_table(title, ["metric", "x100" if task != "language_modelling" else "value"], rows, ["x100", "value"])
+    cells = [[name, f"{value:.2f}"] for name, value in figures.items() if name != "num_samples"]
+    print_table(title, ["metric", "x100" if task != "language_modelling" else "value"], cells, ["x100", "value"])
 
 
-def _method(task: "Task") -> str:
-    if task.generation is None:
-        return "no search"
-    return task.generation.method + (f" {task.generation.beam}" if task.generation.method == "beam" else "")
+def _method(task: "Task", least: float = 0.0) -> str:
+    sure = f", answered from a confidence of {least:g}" if least else ""
+    if task.generation is None or getattr(task, "closed", False):
+        return f"no search{sure}"
+    return task.generation.method + (f" {task.generation.beam}" if task.generation.method == "beam" else "") + sure
+
+
+def _details(task: "Task", answers: "Answers", tokenizer: str) -> dict[str, Any]:
+    """What a page shows of a task besides its figures: of all rows, whatever is answered."""
+    from braid.tasks import Classification, Deciding, VisualQuestionAnswering
+
+    given = answers.predictions, answers.samples
+    found: dict[str, Any] = {"method": _method(task)}
+    if isinstance(task, Deciding):
+        found["decisions"] = task.decisions(*given, tokenizer)
+    if isinstance(task, VisualQuestionAnswering):
+        found["by_type"] = task.by_type(*given)
+    if isinstance(task, Classification):
+        found["labels"], found["scores"] = task.by_label(*given)
+    return found
 
 
 def _distinct(examples: Sequence["Example"]) -> None:

@@ -5,7 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.cli.console import (
+    LeftOutOption,
+    MinConfidenceOption,
+    StrictOption,
+    finish,
+    note,
+    print_json,
+    print_table,
+    progress,
+    said,
+)
 from braid.datasets.table import Table, check_name, parse_columns, read_table, table_examples, write_table
 from braid.errors import UserError
 from braid.files import ready
@@ -100,13 +110,15 @@ def predict(
     task: Annotated[str, typer.Option(help="Default: the model's only task.")] = "",
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,question=text")] = "",
     beam: BeamOption = None,
+    min_confidence: MinConfidenceOption = 0.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
     """Add a prediction and its confidence to every row of a table; every column is kept.
 
-    A row that cannot be read keeps its place, with the reason in the column `error`.
+    A row that cannot be read keeps its place, with the reason in the column `error`; one that the model is not sure of, with its
+    confidence and no prediction.
 
     Examples:
 
@@ -116,12 +128,15 @@ def predict(
     """
     from braid.api import load
     from braid.records import Example
+    from braid.tasks import deciding
 
     loaded = load(model)
     kinds = sorted(loaded.bundle.interface.tasks)
     if not task and len(kinds) > 1:
         raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
     chosen = loaded.task(task or kinds[0], beam)
+    if min_confidence:
+        deciding(chosen, "--min-confidence")
     check_name(output)
     ready(output)
     given = read_table(table)
@@ -136,7 +151,7 @@ def predict(
         raise UserError(reasons[min(reasons)])
     reasons |= {int(sample.id): reason for sample, reason in answers.broken}
     found = {int(prediction.id): prediction for prediction in answers.predictions}
-    write_table(_joined(given, found, reasons), output)
+    write_table(_joined(given, found, reasons, min_confidence), output)
     if json:
         print_json({"output": str(output), "num_samples": len(found), "num_broken": len(reasons)})
     else:
@@ -149,14 +164,14 @@ def predict(
         raise typer.Exit(1)
 
 
-def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str]) -> Table:
+def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str], least: float) -> Table:
     added = ["prediction", "confidence", *(["error"] if reasons else [])]
     named = {name: name if name not in table.columns else f"braid_{name}" for name in added}
     rows = []
     for number, row in enumerate(table.rows):
         answer = found.get(number)
         values = {
-            "prediction": answer.text if answer else "",
+            "prediction": (said(answer, least) or "") if answer else "",
             "confidence": f"{answer.confidence:.4f}" if answer else "",
             "error": reasons.get(number, ""),
         }

@@ -13,7 +13,12 @@ from braid.metrics.bleu import bleu, bleu_statistics
 from braid.metrics.bootstrap import Difference, interval, paired_difference
 from braid.metrics.calibration import (
     Calibration,
+    LabelOutcomes,
+    Measured,
+    Outcomes,
     ReliabilityBin,
+    TextOutcomes,
+    cross_fit,
     expected_calibration_error,
     fit_calibration,
     fit_label_temperature,
@@ -39,7 +44,7 @@ from braid.metrics.rouge import rouge_l
 from braid.metrics.seeds import Spread, over_seeds
 from braid.metrics.selective import RiskCoverage, risk_coverage
 from braid.metrics.tokenizers import ngram_counts, tokenizer_named
-from braid.metrics.vqa import exact_match, normalised_answer, vqa_accuracy
+from braid.metrics.vqa import ANSWER_TYPES, answer_type, exact_match, normalised_answer, vqa_accuracy
 
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEANS = ("rouge-l", "cider", "cider-d", "meteor-exact-stem")
@@ -47,21 +52,29 @@ ANSWERS = ("accuracy", "vqa-accuracy")
 LABELS = {"accuracy": accuracy, "macro-f1": macro_f1, "micro-f1": micro_f1}  # of the mean of rows' outcomes
 
 __all__ = [
+    "ANSWER_TYPES",
     "AnswerScores",
     "Calibration",
     "CaptionScores",
     "Cider",
+    "Decisions",
     "Difference",
+    "LabelOutcomes",
     "LabelScores",
+    "Measured",
+    "Outcomes",
     "ReliabilityBin",
     "RetrievalScores",
     "RiskCoverage",
     "Spread",
+    "TextOutcomes",
+    "answer_type",
     "auroc",
     "bleu",
     "bleu_statistics",
     "caption_diversity",
     "confusion",
+    "cross_fit",
     "exact_match",
     "expected_calibration_error",
     "fit_calibration",
@@ -86,6 +99,34 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """How sure each decision was, in 0..1, and whether it was right."""
+
+    confidences: Float[np.ndarray, " decisions"]
+    right: Bool[np.ndarray, " decisions"]
+
+    @cached_property
+    def bins(self) -> list[ReliabilityBin]:
+        """The decisions by tenths of confidence."""
+        return reliability(self.confidences.tolist(), self.right.tolist())
+
+    @cached_property
+    def curve(self) -> RiskCoverage:
+        """The share of wrong decisions, by how many are made."""
+        return risk_coverage(self.confidences, 1.0 - self.right)
+
+    @property
+    def ece(self) -> float:
+        """By how much confidence is off, on average, x100."""
+        return 100 * expected_calibration_error(self.bins)
+
+    @property
+    def aurc(self) -> float:
+        """The area under ``curve``, x100: what is wrong among the surest, averaged over how many of them are answered."""
+        return 100 * self.curve.area
+
+
 @dataclass(frozen=True)
 class CaptionScores:
     """Caption metrics over a corpus, x100 (CIDEr's own factor of 10 is left out of that: 0.53 is told as 53)."""
@@ -106,6 +147,11 @@ class CaptionScores:
         """id -> metric -> figure x100 of that item alone (document frequencies are the corpus's)."""
         rows = np.concatenate([100 * bleu(self.statistics), self.means], 1)
         return {key: dict(zip((*BLEUS, *MEANS), row.tolist(), strict=True)) for key, row in zip(self.ids, rows, strict=True)}
+
+    @property
+    def ciders(self) -> Float[np.ndarray, " items"]:
+        """CIDEr of each item alone, x100."""
+        return self.means[:, MEANS.index("cider")]
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -192,19 +238,19 @@ class LabelScores:
     probabilities: Float[np.ndarray, "rows classes"]
     truth: Bool[np.ndarray, "rows classes"]
     outcomes: Bool[np.ndarray, "rows outcomes"]
-    confidences: Float[np.ndarray, " decisions"]
-    right: Bool[np.ndarray, " decisions"]
+    decisions: Decisions
+    multiple: bool = False
 
     @cached_property
     def figures(self) -> dict[str, float]:
         """x100: ``accuracy`` (rows right in every label), ``macro-f1``, ``micro-f1``, ``auroc`` (the mean over classes; left out
-        where no class has rows both of it and of others), ``ece`` and ``aurc``, the area under ``curve``; and ``num_samples``."""
+        where no class has rows both of it and of others), ``ece`` and ``aurc`` of the decisions; and ``num_samples``."""
         means = self.outcomes.mean(0)
         found = {name: float(figure(means)) for name, figure in LABELS.items()}
         area = macro_auroc(self.probabilities, self.truth)
         found |= {"auroc": area} if area == area else {}
-        found |= {"ece": expected_calibration_error(self.bins), "aurc": self.curve.area}
-        return {name: 100 * value for name, value in found.items()} | {"num_samples": float(len(self.truth))}
+        hundredfold = {name: 100 * value for name, value in found.items()}
+        return hundredfold | {"ece": self.decisions.ece, "aurc": self.decisions.aurc, "num_samples": float(len(self.truth))}
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -213,14 +259,16 @@ class LabelScores:
         return {name: interval(rows, lambda means, f=figure: 100 * f(means)) for name, figure in LABELS.items()}  # type: ignore[misc]
 
     @cached_property
-    def bins(self) -> list[ReliabilityBin]:
-        """How sure the decisions are, and how often they are right."""
-        return reliability(self.confidences.tolist(), self.right.tolist())
+    def confused(self) -> Int[np.ndarray, "classes classes"] | None:
+        """How often a row of one label (down) was taken for another (across); None where rows have several."""
+        return None if self.multiple else confusion(self.probabilities.argmax(1), self.truth.argmax(1), self.truth.shape[1])
 
     @cached_property
-    def curve(self) -> RiskCoverage:
-        """The share of wrong decisions, by how many are made."""
-        return risk_coverage(self.confidences, 1.0 - self.right)
+    def by_label(self) -> Float[np.ndarray, "classes 4"]:
+        """Of each class: rows that have it, precision, recall and F1, the last three in 0..1 and 0 where nothing is there."""
+        found, wrong, missed = (part.astype(np.float64) for part in np.split(self.outcomes[:, :-1].sum(0), 3))
+        rates = [top / np.maximum(whole, 1) for top, whole in ((found, found + wrong), (found, found + missed))]
+        return np.stack([found + missed, *rates, 2 * found / np.maximum(2 * found + wrong + missed, 1)], 1)
 
     def better_than(self, other: "LabelScores") -> dict[str, Difference]:
         """Metric -> by how much these score higher, x100, on the same rows; see ``paired_difference``."""
@@ -235,7 +283,8 @@ def score_labels(probabilities: Float[np.ndarray, "rows classes"], labels: Int[n
     """One label a row, counted from 0: the likeliest is chosen, its probability is the confidence."""
     chosen, classes = probabilities.argmax(1), probabilities.shape[1]
     truth = one_hot(labels, classes)
-    return LabelScores(probabilities, truth, outcomes(one_hot(chosen, classes), truth), probabilities.max(1), chosen == labels)
+    decisions = Decisions(probabilities.max(1), chosen == labels)
+    return LabelScores(probabilities, truth, outcomes(one_hot(chosen, classes), truth), decisions)
 
 
 def score_label_sets(
@@ -244,7 +293,8 @@ def score_label_sets(
     """Several labels a row, or none: those of at least ``threshold`` are chosen; each is decided for itself."""
     chosen = probabilities >= threshold
     sure = np.where(chosen, probabilities, 1 - probabilities)
-    return LabelScores(probabilities, truth, outcomes(chosen, truth), sure.reshape(-1), (chosen == truth).reshape(-1))
+    decisions = Decisions(sure.reshape(-1), (chosen == truth).reshape(-1))
+    return LabelScores(probabilities, truth, outcomes(chosen, truth), decisions, multiple=True)
 
 
 def score_values(predicted: Float[np.ndarray, " rows"], truth: Float[np.ndarray, " rows"]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,8 +19,9 @@ HALVINGS = 30  # of the span between them: to one in a hundred million
 
 @dataclass(frozen=True)
 class Calibration:
-    """The chance that a caption is good: 1 / (1 + exp(-(``slope`` x + ``intercept``))), x the logit of its raw confidence
-    (Platt 1999). Good means a CIDEr of its own, x100, above ``threshold``."""
+    """The chance that a text is good: 1 / (1 + exp(-(``slope`` x + ``intercept``))), x the logit of its raw confidence
+    (Platt 1999). Good means a score of its own above ``threshold``: of a caption, its CIDEr x100; of an answer, 100 if it is
+    right and else 0."""
 
     slope: float
     intercept: float
@@ -30,16 +32,17 @@ class Calibration:
         return float(1 / (1 + np.exp(-(self.slope * _logit(confidence) + self.intercept))))
 
 
-def fit_calibration(confidences: Sequence[float], scores: Sequence[float]) -> Calibration:
-    """Logistic regression of "better than the median score" on the logit of the confidence, by Newton's method.
+def fit_calibration(confidences: Sequence[float], scores: Sequence[float], threshold: float | None = None) -> Calibration:
+    """Logistic regression of "better than ``threshold``" (None: than the median score) on the logit of the confidence, by
+    Newton's method.
 
     Raises:
-        UserError: with fewer than 20 rows, or where no score is above the median.
+        UserError: with fewer than 20 rows, or where all are good or none is.
     """
-    threshold = float(np.median(scores))
-    good = np.asarray(scores) > threshold
-    if len(good) < FEWEST or not good.any():
-        told = f"{len(good)} rows, {good.sum()} of them better than the median"
+    least = float(np.median(scores)) if threshold is None else threshold
+    good = np.asarray(scores) > least
+    if len(good) < FEWEST or good.all() or not good.any():
+        told = f"{len(good)} rows, {good.sum()} of them {'better than the median' if threshold is None else 'right'}"
         raise UserError(f"{told}, are too few to fit a confidence on; give {FEWEST} or more that differ")
     given = np.stack([[_logit(confidence) for confidence in confidences], np.ones(len(good))], 1)
     weights = np.zeros(2)
@@ -48,7 +51,7 @@ def fit_calibration(confidences: Sequence[float], scores: Sequence[float]) -> Ca
         gradient = given.T @ (good - chance) - RIDGE * weights
         curvature = (given * (chance * (1 - chance))[:, None]).T @ given + RIDGE * np.eye(2)
         weights = weights + np.linalg.solve(curvature, gradient)
-    return Calibration(float(weights[0]), float(weights[1]), threshold)
+    return Calibration(float(weights[0]), float(weights[1]), least)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,86 @@ def fit_label_temperature(logits: Float[np.ndarray, "rows labels"], truth: Bool[
     """``fit_temperature`` where a row has several labels, each with a sigmoid of its own: a choice between its logit and 0."""
     flat = logits.reshape(-1)
     return fit_temperature(np.stack([np.zeros_like(flat), flat], 1), truth.reshape(-1).astype(int))
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """How sure decisions were, in 0..1, without a fit (``raw``) and with it (``fitted``), and whether they were right."""
+
+    raw: Float[np.ndarray, " decisions"]
+    fitted: Float[np.ndarray, " decisions"]
+    right: Bool[np.ndarray, " decisions"]
+
+
+@runtime_checkable
+class Outcomes(Protocol):
+    """Rows that a confidence can be fitted on and measured on."""
+
+    def fit(self, rows: Int[np.ndarray, " some"]) -> Any:
+        """What makes these rows' confidences the likeliest chances of being right."""
+
+    def measure(self, fitted: Any, rows: Int[np.ndarray, " some"]) -> Measured: ...
+
+
+def cross_fit(outcomes: Outcomes, num_rows: int, seed: int = 0) -> tuple[Measured, Measured]:
+    """Fit on a random half of the rows, measure on the other, and the other way round: each row is measured once, by a fit that
+    has not seen it.
+
+    Raises:
+        UserError: with fewer than 40 rows.
+    """
+    if num_rows < 2 * FEWEST:
+        raise UserError(f"{num_rows} rows are too few to fit on one half and measure on the other; give {2 * FEWEST} or more")
+    order = np.random.default_rng(seed).permutation(num_rows)
+    one, other = order[: num_rows // 2], order[num_rows // 2 :]
+    return outcomes.measure(outcomes.fit(one), other), outcomes.measure(outcomes.fit(other), one)
+
+
+@dataclass(frozen=True, eq=False)
+class TextOutcomes:
+    """Texts written with these raw confidences, and what each is worth; good is more than ``threshold`` (None: than the median
+    of the rows that are fitted)."""
+
+    confidences: Float[np.ndarray, " rows"]
+    scores: Float[np.ndarray, " rows"]
+    threshold: float | None = None
+
+    def fit(self, rows: Int[np.ndarray, " some"]) -> Calibration:
+        return fit_calibration(self.confidences[rows].tolist(), self.scores[rows].tolist(), self.threshold)
+
+    def measure(self, fitted: Calibration, rows: Int[np.ndarray, " some"]) -> Measured:
+        raw = self.confidences[rows]
+        chances = np.array([fitted.chance(float(confidence)) for confidence in raw])
+        return Measured(raw, chances, self.scores[rows] > fitted.threshold)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelOutcomes:
+    """Labels by their logits (up to a constant a row), the label that each row should have been given, and whether each decision
+    was right: a row's, or a label's of a row where labels are ``multiple``.
+
+    A row whose label is none of these (a ``truth`` without a True) says nothing of the likeliest temperature; it is measured.
+    """
+
+    logits: Float[np.ndarray, "rows labels"]
+    truth: Bool[np.ndarray, "rows labels"]
+    right: Bool[np.ndarray, "rows decisions"]
+    multiple: bool
+
+    def fit(self, rows: Int[np.ndarray, " some"]) -> float:
+        if self.multiple:
+            return fit_label_temperature(self.logits[rows], self.truth[rows])
+        known = rows[self.truth[rows].any(1)]
+        return fit_temperature(self.logits[known], self.truth[known].argmax(1))
+
+    def measure(self, fitted: float, rows: Int[np.ndarray, " some"]) -> Measured:
+        return Measured(self._sure(rows, 1.0), self._sure(rows, fitted), self.right[rows].reshape(-1))
+
+    def _sure(self, rows: Int[np.ndarray, " some"], temperature: float) -> Float[np.ndarray, " decisions"]:
+        logits = self.logits[rows] / temperature
+        if self.multiple:
+            return 1 / (1 + np.exp(-np.abs(logits))).reshape(-1)
+        return 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
 
 
 def _logit(chance: float) -> float:

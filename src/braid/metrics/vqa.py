@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 ENOUGH = 3  # people who gave an answer, from which on it is wholly right
 
@@ -11,6 +12,14 @@ FULL_STOP = re.compile(r"\.(?!\d)")
 ARTICLES = ("a", "an", "the")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(k) for k, word in enumerate(WORDS)} | {"none": "0"}
+LARGER = """
+eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety
+hundred thousand million
+"""  # numbers too, which the official code leaves as they are
+NUMBER = re.compile(rf"(?:(?:\d[\d.]*%?|{'|'.join(LARGER.split())})(?: |$))+")
+
+AnswerType = Literal["yes-no", "number", "other"]
+ANSWER_TYPES: tuple[AnswerType, ...] = ("yes-no", "number", "other")
 
 # The official list. It spells I with a capital after making everything small, so those of I stay as they are written.
 WHOLE = """
@@ -68,6 +77,15 @@ def exact_match(prediction: str, answers: Sequence[str]) -> bool:
     A comma list is a set: "lamp, Photo" is "photo,lamp". On DAQUAR this is the usual accuracy (arXiv:1410.0210).
     """
     return _parts(prediction) in map(_parts, answers)
+
+
+def answer_type(answer: str) -> AnswerType:
+    """What the usual answer is, as the annotations of VQA sort questions (arXiv:1505.00468): yes or no, a number in digits or
+    words, or anything else."""
+    plain = normalised_answer(answer)
+    if plain in ("yes", "no"):
+        return "yes-no"
+    return "number" if NUMBER.fullmatch(plain) else "other"
 
 
 def _line(text: str) -> str:

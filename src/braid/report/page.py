@@ -25,6 +25,8 @@ FOOTER = (
 )
 REASONS = 20  # of rows left out, in full
 TOGETHER = 6  # lines in one chart, at most
+SURE = ("ece", "aurc")  # figures of confidence
+LOWER = ("val_loss", *SURE)  # are better the lower they are, whatever the task
 
 
 def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
@@ -140,11 +142,12 @@ def _curves(run: LoggedRun) -> str:
     lines = [Line("raw", loss, blue, faint=True), Line("train", smooth(loss), blue), Line("val", val, red, dots=True)]
     found = [("Loss", chart(lines, across))]
     family = run.metric.partition("-")[0]
-    others = [name for name in run.figures if name.partition("-")[0] != family]
-    main = [name for name in run.figures if name not in others]
-    for names in (main, *(others[first : first + TOGETHER] for first in range(0, len(others), TOGETHER))):
+    main = [name for name in run.figures if name.partition("-")[0] == family]
+    sure = [name for name in run.figures if name in SURE]
+    others = [name for name in run.figures if name not in (*main, *sure)]
+    together = [("Other figures", others[first : first + TOGETHER]) for first in range(0, len(others), TOGETHER)]
+    for title, names in ((run.metric, main), *together, ("Errors of confidence", sure)):
         lines = [Line(name, of_epochs(run, name), colour, dots=True) for name, colour in zip(names, COLOURS, strict=False)]
-        title = run.metric if names is main else "Other figures"
         found.append((title, chart(lines, across, mark=best_mark(run) if names is main else None)))
     found.append(("Learning rate", chart([Line("rate", of_steps(run, "learning_rate"), blue)], across, from_zero=True)))
     for title, name in (("Gradient norm", "gradient_norm"), ("Samples a second", "samples_per_second"), *_more_of_steps(run)):
@@ -270,10 +273,10 @@ def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]
 
 
 def _figures_of(runs: Sequence[LoggedRun], name: str) -> list[str]:
-    """A figure of each run's best epoch; the task's own figures all point the way of the one that decides."""
+    """A figure of each run's best epoch; the task's own figures point the way of the one that decides, those of LOWER down."""
     values = [(run.best or {}).get(name) for run in runs]
     known = [value for value in values if isinstance(value, int | float)]
-    best = (max if runs[0].higher_is_better and name != "val_loss" else min)(known, default=None)
+    best = (max if runs[0].higher_is_better and name not in LOWER else min)(known, default=None)
     cells = [figure(name, value) for value in values]
     return [f"<b>{cell}</b>" if value is not None and value == best else cell for cell, value in zip(cells, values, strict=True)]
 

@@ -3,6 +3,9 @@
 ``best`` names the figure that chooses among epochs; ``by_row`` one that is a mean over rows, which ``items`` gives one by one, so
 that two models can be paired. ``better`` holds for both. A row ``needs`` some roles; those that are ``asked`` it may
 lack when it is only to be answered.
+
+The ``Deciding`` tasks say how sure they are of what can be right or wrong: ``decisions`` are that, ``outcomes`` what a confidence
+is fitted on, ``fitted`` and ``unfitted`` the task with such a fit and without.
 """
 
 from collections.abc import Iterable
@@ -20,15 +23,18 @@ from braid.tasks.retrieval import Retrieval
 from braid.tasks.vqa import VisualQuestionAnswering
 
 Task = Captioning | Classification | LanguageModelling | Regression | Retrieval | VisualQuestionAnswering
+Deciding = Captioning | Classification | VisualQuestionAnswering
 
 __all__ = [
     "Captioning",
     "Classification",
+    "Deciding",
     "LanguageModelling",
     "Regression",
     "Retrieval",
     "Task",
     "VisualQuestionAnswering",
+    "deciding",
     "rows_of",
     "task_named",
     "task_of",
@@ -38,6 +44,17 @@ __all__ = [
 def rows_of(task: Task, examples: Iterable[Example]) -> Iterable[Example]:
     """The rows that a task makes of a data set's: retrieval one a caption, any other each as it is."""
     return task.spread(examples) if isinstance(task, Retrieval) else examples
+
+
+def deciding(task: Task, wanted: str) -> Deciding:
+    """The task, if it is one that ``wanted`` can be had of.
+
+    Raises:
+        UserError: when its answers are never right or wrong, so that it cannot be sure of them.
+    """
+    if not isinstance(task, Deciding):
+        raise UserError(f"{task.kind} gives no confidence; {wanted} is for captioning, classification and vqa")
+    return task
 
 
 def task_named(kind: str) -> Task:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
-from braid.metrics import Calibration, CaptionScores, score_captions
+from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, score_captions
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -45,12 +45,36 @@ class Captioning:
         return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """Corpus figures x100 and ``num_samples``; see ``braid.metrics``."""
-        return _scores(predictions, samples, tokenizer).figures
+        """Corpus figures x100 and ``num_samples``; see ``braid.metrics``. Of confidence, ``aurc``; and ``ece`` with a
+        calibration, which makes it a chance."""
+        scores = _scores(predictions, samples, tokenizer)
+        decisions = self._decisions(predictions, scores)
+        return scores.figures | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """CIDEr-D of each row, x100; document frequencies are those of all rows."""
         return np.array([one[self.by_row] for one in _scores(predictions, samples).items.values()], np.float64)
+
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+        """Right is a good caption: its own CIDEr is above the calibration's threshold, or, without one, above the median."""
+        return self._decisions(predictions, _scores(predictions, samples, tokenizer))
+
+    def _decisions(self, predictions: Sequence[Prediction], scores: CaptionScores) -> Decisions:
+        threshold = self.calibration.threshold if self.calibration else np.median(scores.ciders)
+        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.ciders > threshold)
+
+    @property
+    def unfitted(self) -> "Captioning":
+        """With the mean probability of a caption's tokens as its confidence."""
+        return replace(self, calibration=None)
+
+    def fitted(self, calibration: Calibration) -> "Captioning":
+        return replace(self, calibration=calibration)
+
+    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> TextOutcomes:
+        """What a calibration is fitted on, from predictions of ``unfitted``; document frequencies are those of all rows."""
+        sure = np.array([one.confidence for one in predictions], np.float64)
+        return TextOutcomes(sure, _scores(predictions, samples, tokenizer).ciders)
 
 
 def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> CaptionScores:

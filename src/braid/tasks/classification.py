@@ -1,16 +1,16 @@
 """Classification: a picture, a text or both -> a label, or several."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from braid.choosing import choose
+from braid.choosing import choose, exclusive, label_outcomes
 from braid.errors import UserError
 from braid.generation import Runtime
-from braid.metrics import LabelScores, score_label_sets, score_labels
+from braid.metrics import Decisions, LabelOutcomes, LabelScores, score_label_sets, score_labels
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -50,23 +50,40 @@ class Classification:
         return choose(runtime, self.decoder, batch, self.temperature)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece``; labels that training never showed are missed."""
-        return _scores(predictions, samples).figures
+        """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; labels that training never showed are
+        missed."""
+        return self.by_label(predictions, samples)[1].figures
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row that is right in every label, else 0."""
-        return 100.0 * _scores(predictions, samples).outcomes[:, -1]
+        return 100.0 * self.by_label(predictions, samples)[1].outcomes[:, -1]
 
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+        """One a row; where rows may have several labels, one for each label of a row."""
+        return self.by_label(predictions, samples)[1].decisions
 
-def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> LabelScores:
-    known = dict.fromkeys(predictions[0].scores)
-    labels = list(known | dict.fromkeys(label for sample in samples for label in sample.references))
-    chances = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
-    place = {label: number for number, label in enumerate(labels)}
-    several = any(len(sample.references) != 1 for sample in samples)
-    if several or not np.allclose(chances.sum(1), 1, atol=1e-3):  # labels that do not exclude each other
+    def by_label(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> tuple[tuple[str, ...], LabelScores]:
+        """The labels of the model, then those that only the samples have; and the scores, in their order."""
+        known = dict.fromkeys(predictions[0].scores)
+        labels = tuple(known | dict.fromkeys(label for sample in samples for label in sample.references))
+        chances = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
+        place = {label: number for number, label in enumerate(labels)}
+        if exclusive(chances) and all(len(sample.references) == 1 for sample in samples):
+            return labels, score_labels(chances, np.array([place[sample.references[0]] for sample in samples]))
         truth = np.zeros(chances.shape, bool)
         for row, sample in enumerate(samples):
             truth[row, [place[label] for label in sample.references]] = True
-        return score_label_sets(chances, truth)
-    return score_labels(chances, np.array([place[sample.references[0]] for sample in samples]))
+        return labels, score_label_sets(chances, truth)
+
+    @property
+    def unfitted(self) -> "Classification":
+        """With the probabilities that training left."""
+        return replace(self, temperature=1.0)
+
+    def fitted(self, temperature: float) -> "Classification":
+        return replace(self, temperature=temperature)
+
+    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> LabelOutcomes:
+        """What a temperature is fitted on, from predictions of ``unfitted``."""
+        right = self.items(predictions, samples) > 0
+        return label_outcomes(predictions, [sample.references for sample in samples], right)

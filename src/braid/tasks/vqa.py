@@ -1,16 +1,26 @@
 """Visual question answering: a picture and a question -> a short answer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from braid.choosing import choose
+from braid.choosing import choose, label_outcomes
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
-from braid.metrics import exact_match, score_answers
+from braid.metrics import (
+    ANSWER_TYPES,
+    AnswerScores,
+    Calibration,
+    Decisions,
+    LabelOutcomes,
+    TextOutcomes,
+    answer_type,
+    exact_match,
+    score_answers,
+)
 from braid.records import Batch, Example, Prediction, Sample
 
 
@@ -18,12 +28,14 @@ from braid.records import Batch, Example, Prediction, Sample
 class VisualQuestionAnswering:
     """The question is the prompt. The answer is written word by word, or, if ``closed``, chosen among the answers of training.
 
-    ``temperature`` divides the scores that a closed answer is chosen by (arXiv:1706.04599).
+    ``temperature`` divides the scores that a closed answer is chosen by (arXiv:1706.04599). With a ``calibration``, the
+    confidence of a written answer is the chance that it is right; without, the mean probability of its tokens.
     """
 
     kind: Literal["vqa"] = "vqa"
     closed: bool = False
     temperature: float = 1.0
+    calibration: Calibration | None = None
     generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=12))
 
     best: ClassVar[str] = "accuracy"
@@ -50,13 +62,58 @@ class VisualQuestionAnswering:
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
         if self.closed:
             return choose(runtime, self.decoder, batch, self.temperature)
-        return runtime.write(self.decoder, batch, self.generation)
+        found = runtime.write(self.decoder, batch, self.generation)
+        if self.calibration is None:
+            return found
+        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """x100: ``accuracy`` (exact match of a whole answer) and the official ``vqa-accuracy``."""
-        return score_answers([one.text or "" for one in predictions], [sample.references for sample in samples]).figures
+        """x100: ``accuracy`` (exact match of a whole answer), also by type of answer, and the official ``vqa-accuracy``. Of
+        confidence, ``aurc``; ``ece`` where it is a chance: that of a closed answer, or of a written one with a calibration."""
+        scores, decisions = _scores(predictions, samples), self.decisions(predictions, samples)
+        by_type = {f"accuracy/{kind}": one["accuracy"] for kind, one in self.by_type(predictions, samples).items()}
+        sure = {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.closed or self.calibration else {})
+        return scores.figures | by_type | sure
+
+    def by_type(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+        """The figures of the rows of each type of answer that occurs.
+
+        The type is that of a row's first answer, the usual one. The annotations of VQA name the type of the commonest answer
+        too, so theirs rarely differs.
+        """
+        found = _scores(predictions, samples).by_kind([answer_type(sample.references[0]) for sample in samples])
+        return {kind: found[kind] for kind in ANSWER_TYPES if kind in found}
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for an answer that matches one of the row's exactly, else 0."""
         pairs = zip(predictions, samples, strict=True)
         return 100.0 * np.array([exact_match(one.text or "", sample.references) for one, sample in pairs], np.float64)
+
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+        """Right is what matches one of a row's answers exactly."""
+        return Decisions(_confidences(predictions), self.items(predictions, samples) > 0)
+
+    @property
+    def unfitted(self) -> "VisualQuestionAnswering":
+        """With the confidence that training left."""
+        return replace(self, temperature=1.0, calibration=None)
+
+    def fitted(self, fit: Calibration | float) -> "VisualQuestionAnswering":
+        return replace(self, calibration=fit) if isinstance(fit, Calibration) else replace(self, temperature=fit)
+
+    def outcomes(
+        self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb"
+    ) -> LabelOutcomes | TextOutcomes:
+        """What a temperature or a calibration is fitted on, from predictions of ``unfitted``."""
+        scores = self.items(predictions, samples)
+        if self.closed:
+            return label_outcomes(predictions, [sample.references for sample in samples], scores > 0)
+        return TextOutcomes(_confidences(predictions), scores, threshold=0.0)
+
+
+def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> AnswerScores:
+    return score_answers([one.text or "" for one in predictions], [sample.references for sample in samples])
+
+
+def _confidences(predictions: Sequence[Prediction]) -> Float[np.ndarray, " rows"]:
+    return np.array([one.confidence for one in predictions], np.float64)

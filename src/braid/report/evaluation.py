@@ -1,0 +1,165 @@
+"""The page that shows an evaluation: figures, what confidence is worth, answers by type, and which labels are taken for which."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from braid.files import write_whole
+from braid.metrics import Decisions, LabelScores, RiskCoverage
+from braid.report.confidence import reliability_chart, risk_chart
+from braid.report.page import charts, table, whole_page
+from braid.report.svg import rounded
+
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.1)  # told in the table of what is wrong among the surest
+MOST = 20  # labels in a table; the rarer ones are taken together
+GREEN, ORANGE = "0,112,79", "213,94,0"
+FOOTER = (
+    "Right is a label that is the row&rsquo;s, an answer that matches one of the row&rsquo;s exactly, and a caption whose own "
+    "CIDEr is above the threshold of its calibration, or, without one, above the median. Where rows may have several labels, "
+    "each of them is decided. aurc is the area under the curve of what is wrong when only the surest are answered, ece the mean "
+    "gap between confidence and the share that is right. A confidence chosen here to ask for does a little worse on other rows."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What an evaluation found. ``figures``: of the rows that are answered; the one that decides is ``metric``. The rest is of
+    all rows: ``decisions``, figures ``by_type`` of answer, and the ``scores`` of ``labels``, in their order. ``method``: how
+    texts are searched for."""
+
+    model: str
+    task: str
+    data: str
+    split: str
+    num_rows: int
+    min_confidence: float
+    metric: str
+    figures: Mapping[str, float]
+    method: str = ""
+    decisions: Decisions | None = None
+    by_type: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    labels: Sequence[str] = ()
+    scores: LabelScores | None = None
+
+
+def write_evaluated(found: Evaluated, output: Path) -> None:
+    """Write the page: one HTML file that opens anywhere, without a script or a network."""
+    write_whole(output, evaluated_page(found))
+
+
+def evaluated_page(found: Evaluated) -> str:
+    scores = found.scores
+    sections = [
+        ("Figures", _figures(found.figures) + _by_type(found.by_type), "beside"),
+        ("Confidence", _confidence(found.decisions) if found.decisions else "", ""),
+        ("Which label is taken for which", _confused(found.labels, scores.confused) if scores else "", ""),
+        ("Labels", _by_label(found.labels, scores) if scores else "", ""),
+    ]
+    told = {name: value for name, value in found.figures.items() if name != "num_samples"}
+    facts = {
+        "model": found.model,
+        "task": found.task,
+        "data": found.data,
+        "scored on": f"{found.num_rows:,} rows of {found.split}",
+        "method": found.method,
+        "answered": f"{rounded(told['coverage'])}%, from a confidence of {found.min_confidence:g}" if "coverage" in told else "",
+    }
+    lead = f'<p><strong class="figure">{rounded(told[found.metric])}</strong> {escape(found.metric)}</p>'
+    return whole_page(Path(found.model).name, lead, facts, sections, FOOTER)
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    """All but those by type, which have a table of their own."""
+    rows = [[escape(name), rounded(value)] for name, value in figures.items() if name != "num_samples" and "/" not in name]
+    return table(["figure", "value"], rows, ["value"])
+
+
+def _by_type(found: Mapping[str, Mapping[str, float]]) -> str:
+    names = [name for name in next(iter(found.values()), {}) if name != "num_samples"]
+    rows = [[escape(kind), f"{one['num_samples']:,.0f}", *(rounded(one[name]) for name in names)] for kind, one in found.items()]
+    return table(["type of answer", "rows", *names], rows, ["rows", *names]) if rows else ""
+
+
+def _confidence(decisions: Decisions) -> str:
+    drawn = [
+        ("Wrong, % of the surest decisions", risk_chart(decisions.curve)),
+        ("Right, % by confidence", reliability_chart(decisions.bins)),
+    ]
+    bins = [
+        [f"{one.low:.1f} to {one.high:.1f}", f"{one.count:,}", f"{one.confidence:.3f}", f"{one.accuracy:.3f}"]
+        for one in decisions.bins
+    ]
+    surest, sorted_in = ["answered, %", "right, %", "from confidence"], ["confidence", "decisions", "mean", "right"]
+    tables = [table(surest, _surest(decisions.curve), surest), table(sorted_in, bins, sorted_in[1:])]
+    return f'{charts(drawn)}<div class="beside">{"".join(tables)}</div>'
+
+
+def _surest(curve: RiskCoverage) -> list[list[str]]:
+    """Coverage, what is right of it, and the confidence to ask for, told so that it lets every one of these rows through."""
+    places = dict.fromkeys(int(np.searchsorted(curve.coverage, share - 1e-9)) for share in COVERAGES)
+    return [
+        [
+            rounded(100 * float(curve.coverage[place])),
+            rounded(100 - 100 * float(curve.risk[place])),
+            f"{math.floor(1000 * float(curve.thresholds[place])) / 1000:.3f}",
+        ]
+        for place in places
+    ]
+
+
+def _confused(labels: Sequence[str], matrix: Int[np.ndarray, "labels labels"] | None) -> str:
+    """Truth down, answers across; a cell is the darker the more of its row it holds."""
+    if matrix is None:
+        return ""
+    names, cells = commonest(labels, matrix)
+    tall = ' class="tall"' if len(names) > 8 or max(map(len, names)) > 12 else ""
+    head = "".join(f"<th{tall}><span>{escape(name)}</span></th>" for name in names)
+    rest = len(labels) - len(names) + 1 if len(names) < len(labels) else 0
+    body = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(_cell(row, k, place, rest) for k in range(len(names)))}</tr>"
+        for place, (name, row) in enumerate(zip(names, cells.tolist(), strict=True))
+    )
+    return (
+        '<p class="aside">Down: what the row is; across: what it was taken for.</p><div class="wide"><table class="confusion">'
+        f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def commonest(
+    labels: Sequence[str], matrix: Int[np.ndarray, "labels labels"]
+) -> tuple[list[str], Int[np.ndarray, "shown shown"]]:
+    """All labels in their order, or, where they are many, the commonest of them and all others taken together."""
+    if len(labels) <= MOST:
+        return list(labels), matrix
+    order = np.argsort(-matrix.sum(1), kind="stable")
+    place = np.full(len(labels), MOST - 1)
+    place[order[: MOST - 1]] = np.arange(MOST - 1)
+    merged = np.zeros((MOST, MOST), matrix.dtype)
+    np.add.at(merged, (place[:, None], place[None]), matrix)
+    return [*(labels[k] for k in order[: MOST - 1]), f"{len(labels) - MOST + 1} others"], merged
+
+
+def _cell(row: Sequence[int], across: int, down: int, rest: int) -> str:
+    """Among the others taken together, right and wrong cannot be told apart."""
+    count = row[across]
+    if not count:
+        return '<td class="none">·</td>'
+    share = count / sum(row)
+    colour = GREEN if across == down else ORANGE
+    shade = "" if rest and across == down == len(row) - 1 else f' style="background:rgba({colour},{0.08 + 0.6 * share:.2f})"'
+    return f'<td{shade} title="{100 * share:.1f}% of the row">{count:,}</td>'
+
+
+def _by_label(labels: Sequence[str], scores: LabelScores) -> str:
+    order = np.argsort(-scores.by_label[:, 0], kind="stable")
+    rows = [
+        [escape(labels[k]), f"{scores.by_label[k, 0]:,.0f}", *(rounded(100 * float(value)) for value in scores.by_label[k, 1:])]
+        for k in order[:MOST]
+    ]
+    rest = f'<p class="aside">and {len(order) - MOST:,} rarer labels</p>' if len(order) > MOST else ""
+    return table(["label", "rows", "precision", "recall", "f1"], rows, ["rows", "precision", "recall", "f1"]) + rest
