@@ -1,8 +1,8 @@
 """What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task.
 
 ``best`` names the figure that chooses among epochs; ``by_row`` one that is a mean over rows, which ``items`` gives one by one, so
-that two models can be paired. ``better`` holds for both. Where a run trains several tasks, ``MEAN`` chooses: the mean of each one's
-``best``, in which a figure that is better when lower counts negative.
+that two models can be paired. ``better`` holds for both. Where a run trains several tasks, ``MEAN`` chooses: the mean of
+each one's ``best``, in which a figure that is better when lower counts negative.
 """
 
 from collections.abc import Iterable

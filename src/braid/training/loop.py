@@ -293,8 +293,8 @@ def _save(run: Run) -> None:
 
 
 def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Each task's loss and figures on its val; and what a report tells beside them. Those of the main task have plain names, those
-    of others begin with the task's. Of several tasks ``mean`` is over each one's figure that would choose the best epoch."""
+    """Each task's loss and figures on its val; and what a report tells beside them. Where there are several tasks, the mean of
+    the figure that would choose each one's best epoch chooses this run's (``braid.tasks.MEAN``)."""
     started = time.perf_counter()
     run.model.eval()
     record: dict[str, Any] = {"step": run.position.step, "epoch": run.position.epoch}
