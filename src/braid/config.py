@@ -43,7 +43,7 @@ def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
 
 
 def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Apply ``a.b=value`` settings (values read as YAML) to a nested dict; the input stays as it is.
+    """Apply ``a.b=value`` settings (values read as YAML) to a nested dict; the input stays as it is. ``a.0.b`` is in a list.
 
     Another ``kind`` begins afresh: the settings of the kind that stood there mean nothing to it.
     """
@@ -55,12 +55,15 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
         if not equals or not path:
             raise UserError(f"--set {setting}: write it as path=value, for example optimizer.learning_rate=1e-4")
         *parents, last = path.split(".")
-        node = result
+        node: Any = result
         for name in parents:
-            child = node.setdefault(name, {})
-            if not isinstance(child, dict):
+            if isinstance(node, dict):
+                node.setdefault(name, {})
+            child = node[_place(node, name, setting)]
+            if not isinstance(child, dict | list):
                 raise UserError(f"--set {setting}: {name} is {child!r}, not a section")
             node = child
+        place = _place(node, last, setting)
         try:
             value = _number(parse_yaml(text))
         except yaml.YAMLError as error:
@@ -71,8 +74,18 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
             raise UserError(f"--set {setting[:40]}...: the value {error}") from None
         if last == "kind" and node.get("kind") != value:
             node.clear()
-        node[last] = value
+        node[place] = value
     return result
+
+
+def _place(node: dict[str, Any] | list[Any], name: str, setting: str) -> str | int:
+    """A key of a section, or the place of an item in a list."""
+    if isinstance(node, dict):
+        return name
+    places = [str(place) for place in range(len(node))]
+    if name not in places:
+        raise UserError(f"--set {setting}: {name!r} is no item of a list of {len(node)}; items are counted from 0")
+    return places.index(name)
 
 
 def flat(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:

@@ -74,6 +74,7 @@ def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden: int) -> dict[
     every: dict[str, DecoderConfig] = {
         "text": text,
         "label": ClassesDecoderConfig(hidden=hidden),
+        "answer": ClassesDecoderConfig(hidden=hidden),
         "number": NumberDecoderConfig(),
         "embedding": EmbeddingDecoderConfig(width=hidden),
     }

@@ -67,13 +67,13 @@ def train(
     if outcome.left_out:
         note(f"{outcome.left_out} rows were left out; {folder / LEFT_OUT} lists them")
     if json:
-        figures = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.task.best}
+        figures = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
         print_json({"folder": str(outcome.folder), **figures, "num_left_out": outcome.left_out})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(
         f"Trained{early}",
-        ["model", config.task.best, "epoch"],
+        ["model", config.best, "epoch"],
         [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", outcome.best_epoch + 1]],
     )
 
@@ -141,17 +141,25 @@ class _Bar:
         self._task = self.progress.add_task("", total=estimate.steps, line="starting")
 
     def _step(self, record: dict[str, Any]) -> None:
+        about = f"{record['task']} " if "task" in record else ""
         line = (
-            f"epoch {record['epoch'] + 1}/{record['epochs']}  loss {record['loss']:.3f}  rate {record['learning_rate']:.1e}  "
-            f"{record['samples_per_second']:.0f} samples/s  {_time(record['seconds_left'])} left"
+            f"epoch {record['epoch'] + 1}/{record['epochs']}  {about}loss {record['loss']:.3f}  "
+            f"rate {record['learning_rate']:.1e}  {record['samples_per_second']:.0f} samples/s  "
+            f"{_time(record['seconds_left'])} left"
         )
         if self._task is not None:
             self.progress.update(self._task, completed=record["step"], line=line)
 
     def _epoch(self, record: dict[str, Any]) -> None:
-        figures = {name: value for name, value in record.items() if name not in ("step", "epoch", "best", "num_samples")}
-        told = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
-        note(f"epoch {record['epoch'] + 1}: {told}{'  (best)' if record['best'] else ''}")
+        """The main task's figures on one line, those of each other task on one of its own."""
+        told: dict[str, list[str]] = {}
+        for name, value in record.items():
+            task, _, figure = name.rpartition(".")
+            if figure not in ("step", "epoch", "best", "num_samples"):
+                told.setdefault(task, []).append(f"{figure} {value:.2f}")
+        note(f"epoch {record['epoch'] + 1}: {'  '.join(told.pop(''))}{'  (best)' if record['best'] else ''}")
+        for task, figures in told.items():
+            note(f"  {task}: {'  '.join(figures)}")
 
 
 def _time(seconds: float) -> str:

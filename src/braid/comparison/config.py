@@ -135,7 +135,11 @@ def _name(name: str, whose: Sequence[int], choices: Sequence[tuple[str, ...]]) -
 def _run(config: ComparisonConfig, choice: Sequence[str]) -> RunConfig:
     chosen = [config.vary[axis][name] for axis, name in zip(config.vary, choice, strict=True)]
     with named(f"cell {'-'.join(choice)}"):
-        return run_from(config.run, [setting for settings in chosen for setting in assignments(settings)])
+        run = run_from(config.run, [setting for settings in chosen for setting in assignments(settings)])
+        if run.tasks:
+            beside = ", ".join(mixed.task.kind for mixed in run.tasks)
+            raise UserError(f"tasks has {beside} beside {run.task.kind}; a comparison is of one task, so leave tasks out")
+        return run
 
 
 def assignments(settings: Mapping[str, Any], start: str = "") -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from braid.report.run import LoggedRun
 
 NO_MATTER = ("card", "sinks")  # settings that cannot change a figure
-JUDGED_BY = ("task", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
+JUDGED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
 
 
 def differences(runs: Sequence[LoggedRun]) -> dict[str, list[str]]:

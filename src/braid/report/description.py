@@ -86,10 +86,11 @@ def describe_checkpoint(folder: Path) -> Description:
     if not (folder / CHECKPOINT).is_file():
         raise UserError(f"{folder} has no {CHECKPOINT} yet; wait for the run's first checkpoint, or start it again")
     shapes = tensor_shapes(folder / CHECKPOINT, "model.")
-    model, task = settings["model"], settings["task"]
+    model = settings["model"]
+    tasks = {section["task"]["kind"]: section["task"] for section in (settings, *settings.get("tasks", []))}
     inputs = {name: settings["inputs"][name] for name in model["encoders"]}
     outputs = {name: settings["outputs"][name] for name in model["decoders"]}
-    return Description(folder, model_parts(model, shapes), inputs, outputs, {task["kind"]: task})
+    return Description(folder, model_parts(model, shapes), inputs, outputs, tasks)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from braid.report.run import LoggedRun
+from braid.report.run import LoggedRun, LoggedTask
 
 RISE = 1.01  # of val loss over its lowest, before it is called overfitting
 
@@ -19,52 +19,54 @@ class Finding:
 
 
 def diagnose(run: LoggedRun) -> list[Finding]:
-    """The last epoch's answers and reliance on each input, overfitting, and rows left out."""
-    return [*_answers(run), *_reliance(run), _overfitting(run), _left_out(run)]
+    """Of each task the last epoch's answers, reliance on each input, and overfitting; and rows left out."""
+    found = [one for task in run.tasks for one in (*_answers(run, task), *_reliance(run, task), _overfitting(run, task))]
+    return [*found, _left_out(run)]
 
 
-def _answers(run: LoggedRun) -> list[Finding]:
-    found = run.epochs[-1].get("answers") if run.epochs else None
+def _answers(run: LoggedRun, task: LoggedTask) -> list[Finding]:
+    found = run.epochs[-1].get(f"{task.start}answers") if run.epochs else None
     if not found:
         return []
     calm = f"{found['distinct']:,} different texts for {found['rows']:,} val rows"
     often = f"; the commonest, “{found['commonest']}”, is given to {found['times']:,}" if found["times"] > 1 else ""
-    return [Finding("Answers differ", found["warning"] or calm + often, not found["warning"])]
+    return [Finding(task.titled("Answers differ"), found["warning"] or calm + often, not found["warning"])]
 
 
-def _reliance(run: LoggedRun) -> list[Finding]:
-    found = run.epochs[-1].get("reliance", {}) if run.epochs else {}
+def _reliance(run: LoggedRun, task: LoggedTask) -> list[Finding]:
+    found = run.epochs[-1].get(f"{task.start}reliance", {}) if run.epochs else {}
     findings = []
     for name, one in found.items():
         more = 100 * (one["loss_shuffled"] / one["loss"] - 1) if one["loss"] else 0.0
         calm = (
             f"val loss is {one['loss']:.3f}, and {one['loss_shuffled']:.3f} ({more:+.0f}%) with another row’s {name} in its place"
         )
-        findings.append(Finding(f"Reads its {name}", one["warning"] or calm, not one["warning"]))
+        findings.append(Finding(task.titled(f"Reads its {name}"), one["warning"] or calm, not one["warning"]))
     return findings
 
 
-def _overfitting(run: LoggedRun) -> Finding:
+def _overfitting(run: LoggedRun, task: LoggedTask) -> Finding:
     """Val loss rises while train loss falls; their levels do not compare (dropout, smoothing, augmentation), their courses do."""
-    title = "Does not overfit"
-    if run.settings.get("objective", {}).get("kind", "likelihood") != "likelihood":
+    title, name = task.titled("Does not overfit"), f"{task.start}val_loss"
+    if task.objective != "likelihood":
         return Finding(title, "the loss of a reward says nothing of it; judge by the task's own figures on val", None)
     if len(run.epochs) < 3:
         return Finding(title, "fewer than three epochs are too few to tell", None)
-    lowest, last = min(run.epochs, key=lambda record: record["val_loss"]), run.epochs[-1]
-    train = {epoch: fmean(losses) for epoch, losses in _losses(run).items()}
+    lowest, last = min(run.epochs, key=lambda record: record[name]), run.epochs[-1]
+    train = {epoch: fmean(losses) for epoch, losses in _losses(run, task.loss).items()}
     before, after = train.get(lowest["epoch"]), train.get(last["epoch"])
-    if before is None or after is None or last["val_loss"] < RISE * lowest["val_loss"] or after >= before:
-        return Finding(title, f"val loss ends at {last['val_loss']:.3f}; its lowest is {lowest['val_loss']:.3f}", True)
-    rose = f"val loss rose from {lowest['val_loss']:.3f} (epoch {lowest['epoch'] + 1}) to {last['val_loss']:.3f}"
+    if before is None or after is None or last[name] < RISE * lowest[name] or after >= before:
+        return Finding(title, f"val loss ends at {last[name]:.3f}; its lowest is {lowest[name]:.3f}", True)
+    rose = f"val loss rose from {lowest[name]:.3f} (epoch {lowest['epoch'] + 1}) to {last[name]:.3f}"
     fell = f"while train loss fell from {before:.3f} to {after:.3f}"
     return Finding(title, f"{rose} {fell}; try more data, augmentation or dropout, or stop by evaluation.patience", False)
 
 
-def _losses(run: LoggedRun) -> dict[int, list[float]]:
+def _losses(run: LoggedRun, name: str) -> dict[int, list[float]]:
     found: dict[int, list[float]] = {}
     for record in run.steps:
-        found.setdefault(record["epoch"], []).append(record["loss"])
+        if name in record:
+            found.setdefault(record["epoch"], []).append(record[name])
     return found
 
 

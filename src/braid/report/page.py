@@ -14,7 +14,7 @@ from braid.report.comparison import differences, judged_alike, told
 from braid.report.description import Description
 from braid.report.diagnosis import Finding, diagnose
 from braid.report.mermaid import count
-from braid.report.run import LoggedRun, read_run_folder
+from braid.report.run import CONFIDENCE, LoggedRun, LoggedTask, read_run_folder
 from braid.report.svg import COLOURS, Line, Mark, Point, chart, smooth
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -25,8 +25,6 @@ FOOTER = (
 )
 REASONS = 20  # of rows left out, in full
 TOGETHER = 6  # lines in one chart, at most
-SURE = ("ece", "aurc")  # figures of confidence
-LOWER = ("val_loss", *SURE)  # are better the lower they are, whatever the task
 
 
 def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
@@ -46,7 +44,7 @@ def page(runs: Sequence[LoggedRun]) -> str:
         ("Diagnosis", "".join(map(marked, diagnose(run))), "findings"),
         ("Against other runs", comparison(runs) if len(runs) > 1 else "", ""),
         ("Curves", _curves(run), ""),
-        ("What it says", _samples(run), "samples"),
+        *((task.titled("What it says"), _samples(run, task), "samples") for task in run.tasks),
         ("Epochs", _epochs(run), ""),
         ("Model", _model(run.description), ""),
         ("Settings", _settings(run), ""),
@@ -82,7 +80,7 @@ def figure(name: str, value: Any) -> str:
     """A figure of a record: losses to three places, the rest to one."""
     if not isinstance(value, int | float):
         return ""
-    return f"{value:.3f}" if name == "val_loss" else f"{value:,.1f}"
+    return f"{value:.3f}" if name.endswith("val_loss") else f"{value:,.1f}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[str] = (), strong: int = -1) -> str:
@@ -137,18 +135,14 @@ def marked(finding: Finding) -> str:
 
 def _curves(run: LoggedRun) -> str:
     across = "epoch" if run.epochs else "step"
-    blue, red, *_ = COLOURS
-    loss, val = of_steps(run, "loss"), of_epochs(run, "val_loss")
-    lines = [Line("raw", loss, blue, faint=True), Line("train", smooth(loss), blue), Line("val", val, red, dots=True)]
-    found = [("Loss", chart(lines, across))]
-    family = run.metric.partition("-")[0]
-    main = [name for name in run.figures if name.partition("-")[0] == family]
-    sure = [name for name in run.figures if name in SURE]
-    others = [name for name in run.figures if name not in (*main, *sure)]
-    together = [("Other figures", others[first : first + TOGETHER]) for first in range(0, len(others), TOGETHER)]
-    for title, names in ((run.metric, main), *together, ("Errors of confidence", sure)):
-        lines = [Line(name, of_epochs(run, name), colour, dots=True) for name, colour in zip(names, COLOURS, strict=False)]
-        found.append((title, chart(lines, across, mark=best_mark(run) if names is main else None)))
+    blue, *_ = COLOURS
+    found = []
+    if len(run.tasks) > 1:
+        found.append(
+            (run.metric, chart([Line(run.metric, of_epochs(run, run.metric), blue, dots=True)], across, mark=best_mark(run)))
+        )
+    for task in run.tasks:
+        found += _curves_of(run, task, across)
     found.append(("Learning rate", chart([Line("rate", of_steps(run, "learning_rate"), blue)], across, from_zero=True)))
     for title, name in (("Gradient norm", "gradient_norm"), ("Samples a second", "samples_per_second"), *_more_of_steps(run)):
         points = of_steps(run, name)
@@ -156,11 +150,32 @@ def _curves(run: LoggedRun) -> str:
     return charts(found)
 
 
+def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str, str]]:
+    """A task's losses; the figure that decides, with its like; and its other figures."""
+    blue, red, *_ = COLOURS
+    loss, val = of_steps(run, task.loss), of_epochs(run, f"{task.start}val_loss")
+    lines = [Line("raw", loss, blue, faint=True), Line("train", smooth(loss), blue), Line("val", val, red, dots=True)]
+    found = [(task.titled("Loss"), chart(lines, across))]
+    names = [name.removeprefix(task.start) for name in run.figures_of(task)]
+    family = task.metric.partition("-")[0]
+    main = [name for name in names if name.partition("-")[0] == family]
+    sure = [name for name in names if name in CONFIDENCE]
+    others = [name for name in names if name not in (*main, *sure)]
+    together = [("Other figures", others[first : first + TOGETHER]) for first in range(0, len(others), TOGETHER)]
+    for title, some in ((task.metric, main), *together, ("Errors of confidence", sure)):
+        points = [of_epochs(run, task.start + name) for name in some]
+        lines = [Line(*line, dots=True) for line in zip(some, points, COLOURS, strict=False)]
+        mark = best_mark(run) if some is main and task.alone else None
+        found.append((task.titled(title), chart(lines, across, mark=mark)))
+    return found
+
+
 def _more_of_steps(run: LoggedRun) -> list[tuple[str, str]]:
     """What an objective tells of a step besides the loss, under its own name."""
     known = {"step", "epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second", "seconds", "seconds_left"}
-    last = run.steps[-1] if run.steps else {}
-    return [(name, name) for name, value in last.items() if name not in known and isinstance(value, int | float)]
+    known |= {task.loss for task in run.tasks}
+    names = dict.fromkeys(name for record in run.steps for name, value in record.items() if isinstance(value, int | float))
+    return [(name, name) for name in names if name not in known]
 
 
 def charts(found: Iterable[tuple[str, str]]) -> str:
@@ -187,23 +202,28 @@ def best_mark(run: LoggedRun) -> Mark | None:
     return Mark((run.best["epoch"] + 1.0, value), f"best {figure(run.metric, value)}") if math.isfinite(value) else None
 
 
-def _samples(run: LoggedRun) -> str:
-    """The best epoch's answers to some val rows; what earlier and later epochs said stands folded away."""
-    if run.best is None or run.best["epoch"] not in run.samples:
+def _samples(run: LoggedRun, task: LoggedTask) -> str:
+    """The best epoch's answers to some val rows of a task; what earlier and later epochs said stands folded away."""
+    samples = run.samples.get(task.start, {})
+    if run.best is None or run.best["epoch"] not in samples:
         return ""
-    shown = run.samples[run.best["epoch"]]
+    shown = samples[run.best["epoch"]]
     inputs = [tuple(sample["inputs"].values()) for sample in shown]
     told_apart = len(set(inputs)) > 1  # a prompt that never changes tells nothing
-    return "".join(_sample(run, k, sample, told_apart) for k, sample in enumerate(shown) if sample["text"] is not None)
+    by_epoch = sorted(samples.items())
+    return "".join(
+        _sample(run.folder, sample, [(epoch, rows[k]["text"]) for epoch, rows in by_epoch if k < len(rows)], told_apart)
+        for k, sample in enumerate(shown)
+        if sample["text"] is not None
+    )
 
 
-def _sample(run: LoggedRun, number: int, sample: Mapping[str, Any], with_inputs: bool) -> str:
-    image = _picture(run.folder / sample["picture"]) if sample["picture"] else ""
+def _sample(folder: Path, sample: Mapping[str, Any], history: Sequence[tuple[int, str | None]], with_inputs: bool) -> str:
+    image = _picture(folder / sample["picture"]) if sample["picture"] else ""
     asked = "".join(f'<p class="asked">{escape(text)}</p>' for text in sample["inputs"].values()) if with_inputs else ""
     percent = round(100 * sample["confidence"])
     sure = f'<p class="sure"><span class="bar"><span style="width:{percent}%"></span></span>{percent}% sure</p>'
     references = "".join(f"<li>{escape(text)}</li>" for text in sample["references"][:5])
-    history = [(epoch, rows[number]["text"]) for epoch, rows in sorted(run.samples.items()) if number < len(rows)]
     said = "".join(f"<li><b>{epoch + 1}</b> {escape(text or '')}</li>" for epoch, text in history)
     earlier = f"<details><summary>by epoch</summary><ol>{said}</ol></details>" if len(history) > 1 else ""
     return (
@@ -273,10 +293,10 @@ def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]
 
 
 def _figures_of(runs: Sequence[LoggedRun], name: str) -> list[str]:
-    """A figure of each run's best epoch; the task's own figures point the way of the one that decides, those of LOWER down."""
+    """A figure of each run's best epoch, the best of them in bold."""
     values = [(run.best or {}).get(name) for run in runs]
     known = [value for value in values if isinstance(value, int | float)]
-    best = (max if runs[0].higher_is_better and name not in LOWER else min)(known, default=None)
+    best = (max if runs[0].higher(name) else min)(known, default=None)
     cells = [figure(name, value) for value in values]
     return [f"<b>{cell}</b>" if value is not None and value == best else cell for cell, value in zip(cells, values, strict=True)]
 

@@ -11,20 +11,49 @@ from braid.errors import UserError
 from braid.left_out import FILE as LEFT_OUT
 from braid.report.description import Description, describe, read_settings
 from braid.report.files import read_log
-from braid.tasks import Task
+from braid.tasks import MEAN, Task
 
 NOT_FIGURES = ("step", "epoch", "num_samples", "seconds")
+CONFIDENCE = ("ece", "aurc")  # errors of it: better the lower they are, whatever the task
+
+
+@dataclass(frozen=True)
+class LoggedTask:
+    """One of a run's tasks. ``start`` is what its figures begin with in an epoch's record: nothing for the main task; ``loss``
+    names its loss in a step's record. ``alone``: the run has no other."""
+
+    kind: str
+    objective: str
+    start: str
+    loss: str
+    alone: bool
+
+    @property
+    def metric(self) -> str:
+        """The figure that would choose the best epoch for this task."""
+        task = kinds(Task).get(self.kind)
+        return task.best if task else "val_loss"
+
+    @property
+    def higher_is_better(self) -> bool:
+        task = kinds(Task).get(self.kind)
+        return bool(task and task.better == "higher")
+
+    def titled(self, title: str) -> str:
+        """A title of what is about this task: which one it is, where there are others."""
+        return title if self.alone else f"{self.kind}: {title[0].lower()}{title[1:]}"
 
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """``steps`` and ``epochs`` are records of log.jsonl; ``samples`` those of samples.jsonl, by epoch."""
+    """``steps`` and ``epochs`` are records of log.jsonl; ``samples`` those of samples.jsonl, by the start of a task's figures
+    and by epoch."""
 
     folder: Path
     settings: dict[str, Any]
     steps: tuple[dict[str, Any], ...]
     epochs: tuple[dict[str, Any], ...]
-    samples: dict[int, list[dict[str, Any]]]
+    samples: dict[str, dict[int, list[dict[str, Any]]]]
     left_out: tuple[str, ...]
 
     @property
@@ -33,27 +62,50 @@ class LoggedRun:
 
     @property
     def task(self) -> str:
-        return str(self.settings["task"]["kind"])
+        return ", ".join(task.kind for task in self.tasks)
+
+    @cached_property
+    def tasks(self) -> tuple[LoggedTask, ...]:
+        """The main one first."""
+        sections = [self.settings, *self.settings.get("tasks", [])]
+        alone = len(sections) == 1
+        found = []
+        for place, section in enumerate(sections):
+            kind, objective = str(section["task"]["kind"]), section.get("objective", {}).get("kind", "likelihood")
+            found.append(LoggedTask(kind, objective, f"{kind}." if place else "", "loss" if alone else f"{kind}.loss", alone))
+        return tuple(found)
 
     @property
     def metric(self) -> str:
         """The figure that chooses the best epoch."""
-        task = kinds(Task).get(self.task)
-        return task.best if task else "val_loss"
+        return self.tasks[0].metric if len(self.tasks) == 1 else MEAN
 
     @property
     def higher_is_better(self) -> bool:
-        task = kinds(Task).get(self.task)
-        return bool(task and task.better == "higher")
+        return self.higher(self.metric)
+
+    def higher(self, name: str) -> bool:
+        """Whether more of a figure is better: all of a task's but loss and confidence point the way of the one that would decide."""
+        start, _, figure = name.rpartition(".")
+        task = next((task for task in self.tasks if start and task.kind == start), self.tasks[0])
+        return name == MEAN or (figure not in ("val_loss", *CONFIDENCE) and task.higher_is_better)
 
     @cached_property
     def figures(self) -> tuple[str, ...]:
-        """The task's own figures, the one that decides first."""
+        """The tasks' own figures, the one that decides first."""
         last = self.epochs[-1] if self.epochs else {}
         names = [
-            name for name, value in last.items() if isinstance(value, int | float) and name not in (*NOT_FIGURES, "val_loss")
+            name
+            for name, value in last.items()
+            if isinstance(value, int | float) and name.rpartition(".")[2] not in (*NOT_FIGURES, "val_loss")
         ]
         return tuple(sorted(names, key=lambda name: name != self.metric))
+
+    def figures_of(self, task: LoggedTask) -> tuple[str, ...]:
+        """Those of one task, the one that would decide first."""
+        start, metric = task.start, task.start + task.metric
+        own = [name for name in self.figures if name != MEAN and (name.startswith(start) if start else "." not in name)]
+        return tuple(sorted(own, key=lambda name: name != metric))
 
     @cached_property
     def best(self) -> dict[str, Any] | None:
@@ -108,7 +160,9 @@ def read_run_folder(folder: Path) -> LoggedRun:
     records = read_log(folder / "log.jsonl")
     steps = {record["step"]: record for record in records if "loss" in record}
     epochs = {record["epoch"]: record for record in records if "val_loss" in record}
-    samples = {record["epoch"]: record["samples"] for record in read_log(folder / "samples.jsonl")}
+    samples: dict[str, dict[int, list[dict[str, Any]]]] = {}
+    for record in read_log(folder / "samples.jsonl"):
+        samples.setdefault(f"{record['task']}." if "task" in record else "", {})[record["epoch"]] = record["samples"]
     left_out = tuple(f"{row['source']}: {row['reason']}" for row in read_log(folder / LEFT_OUT))
     return LoggedRun(
         folder,

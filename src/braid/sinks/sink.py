@@ -22,4 +22,4 @@ def figures(record: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one record of log.jsonl: ``train/...`` of a step, ``val/...`` of an epoch."""
     group = "val" if "val_loss" in record else "train"
     numbers = {name: float(value) for name, value in record.items() if isinstance(value, int | float) and name != "step"}
-    return {f"{group}/{name.removeprefix('val_')}": value for name, value in numbers.items()}
+    return {f"{group}/{name.replace('val_loss', 'loss')}": value for name, value in numbers.items()}

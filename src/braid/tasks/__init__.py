@@ -2,7 +2,8 @@
 
 ``best`` names the figure that chooses among epochs; ``by_row`` one that is a mean over rows, which ``items`` gives one by one, so
 that two models can be paired. ``better`` holds for both. A row ``needs`` some roles; those that are ``asked`` it may
-lack when it is only to be answered.
+lack when it is only to be answered. Where a run trains several tasks, ``MEAN`` chooses: the mean of each one's ``best``, in which
+a figure that is better when lower counts negative.
 
 The ``Deciding`` tasks say how sure they are of what can be right or wrong: ``decisions`` are that, ``outcomes`` what a confidence
 is fitted on, ``fitted`` and ``unfitted`` the task with such a fit and without.
@@ -25,7 +26,10 @@ from braid.tasks.vqa import VisualQuestionAnswering
 Task = Captioning | Classification | LanguageModelling | Regression | Retrieval | VisualQuestionAnswering
 Deciding = Captioning | Classification | VisualQuestionAnswering
 
+MEAN = "mean"
+
 __all__ = [
+    "MEAN",
     "Captioning",
     "Classification",
     "Deciding",

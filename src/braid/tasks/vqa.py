@@ -46,7 +46,7 @@ class VisualQuestionAnswering:
 
     @property
     def decoder(self) -> str:
-        return "label" if self.closed else "text"
+        return "answer" if self.closed else "text"
 
     def prepare(self, example: Example) -> Sample:
         """The first answer is the target; every answer is a reference."""

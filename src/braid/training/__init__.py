@@ -1,12 +1,23 @@
 """Training: one loop, its configuration, its exact resume."""
 
-from braid.training.config import DataConfig, RunConfig, preset, read_run, read_yaml, run_from, starting_from, write_run
+from braid.training.config import (
+    DataConfig,
+    MixedTask,
+    RunConfig,
+    preset,
+    read_run,
+    read_yaml,
+    run_from,
+    starting_from,
+    write_run,
+)
 from braid.training.guard import Stopped
 from braid.training.loop import Estimate, Outcome, Watcher, train
 
 __all__ = [
     "DataConfig",
     "Estimate",
+    "MixedTask",
     "Outcome",
     "RunConfig",
     "Stopped",

@@ -26,7 +26,7 @@ from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import PRESETS
 from braid.sinks import SinkConfig
-from braid.tasks import Task, task_named
+from braid.tasks import MEAN, Task, task_named
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,39 @@ def default_outputs() -> dict[str, OutputModalityConfig]:
     return {
         "text": TextModalityConfig(max_length=40),
         "label": LabelsModalityConfig(),
+        "answer": LabelsModalityConfig(),
         "number": NumberModalityConfig(),
         "embedding": EmbeddingModalityConfig(),
     }
 
 
 @dataclass(frozen=True)
+class MixedTask:
+    """One of a run's tasks. ``weight`` is how many of its batches come for every batch of the main task; from the first epoch to
+    the last it goes evenly to ``final_weight``, where there is one. Without weight a task is judged, not trained."""
+
+    task: Task
+    data: DataConfig
+    objective: ObjectiveConfig = field(default_factory=LikelihoodConfig)
+    batch_size: int = 32
+    weight: float = 1.0
+    final_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "batch_size")
+        within(self, 0, 1000, "weight", *(["final_weight"] if self.final_weight is not None else []))
+
+    def weight_in(self, epoch: int, epochs: int) -> float:
+        """The weight in epoch ``epoch`` (from 0) of ``epochs``."""
+        if self.final_weight is None:
+            return self.weight
+        return self.weight + (self.final_weight - self.weight) * epoch / max(epochs - 1, 1)
+
+
+@dataclass(frozen=True)
 class RunConfig:
-    """A run, whole. ``initialize`` maps a part (``encoders.image``) to a weight file or to a model's folder."""
+    """A run, whole. ``task`` is its main one, whose batches make an epoch; ``tasks`` are trained beside it, each of another kind.
+    ``initialize`` maps a part (``encoders.image``) to a weight file or to a model's folder."""
 
     task: Task
     data: DataConfig
@@ -120,6 +145,7 @@ class RunConfig:
     outputs: dict[str, OutputModalityConfig] = field(default_factory=default_outputs)
     tokenizer: TokenizerConfig = TokenizerConfig()
     objective: ObjectiveConfig = field(default_factory=LikelihoodConfig)
+    tasks: tuple[MixedTask, ...] = ()
     optimizer: OptimizerConfig = OptimizerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     augmentation: Augmentation | None = None
@@ -145,14 +171,11 @@ class RunConfig:
         within(self, 0, 1, "ema")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
-        limits = [modality.max_length for modality in self.outputs.values() if isinstance(modality, TextModalityConfig)]
-        if self.task.decoder not in self.model.decoders:
-            names = did_you_mean(self.task.decoder, list(self.model.decoders))
-            raise UserError(f"{self.task.kind} needs a decoder {self.task.decoder!r}, which the model does not have; {names}")
-        if self.task.generation and self.task.generation.max_length > max(limits, default=0) - 1:
-            raise UserError(
-                f"task.generation.max_length is {self.task.generation.max_length}; outputs have room for {max(limits) - 1}"
-            )
+        tasks = [mixed.task.kind for mixed in self.mixture]
+        if len(tasks) > len(set(tasks)):
+            raise UserError(f"{max(tasks, key=tasks.count)} is a task of this run twice; name each task once")
+        for place, mixed in enumerate(self.mixture):
+            self._check(mixed.task, f"tasks.{place - 1}.task" if place else "task")
         sinks = [sink.kind for sink in self.sinks]
         if len(sinks) > len(set(sinks)):
             raise UserError(f"sinks names {max(sinks, key=sinks.count)} twice; name each once")
@@ -162,6 +185,30 @@ class RunConfig:
         for name, chance in self.input_dropout.items():
             if not 0 <= chance <= 1:
                 raise UserError(f"input_dropout.{name} is {chance:g}; it must be 0 to 1")
+
+    def _check(self, task: Task, where: str) -> None:
+        if task.decoder not in self.model.decoders:
+            names = did_you_mean(task.decoder, list(self.model.decoders))
+            raise UserError(f"{task.kind} needs a decoder {task.decoder!r}, which the model does not have; {names}")
+        output = self.outputs.get(task.decoder)
+        if isinstance(output, TextModalityConfig) and task.generation and task.generation.max_length > output.max_length - 1:
+            raise UserError(
+                f"{where}.generation.max_length is {task.generation.max_length}; outputs have room for {output.max_length - 1}"
+            )
+
+    @property
+    def mixture(self) -> tuple[MixedTask, ...]:
+        """Every task of the run, the main one first."""
+        return (MixedTask(self.task, self.data, self.objective, self.batch_size), *self.tasks)
+
+    @property
+    def best(self) -> str:
+        """The figure that chooses the best epoch: the task's own; of several tasks the mean (``braid.tasks.MEAN``)."""
+        return MEAN if self.tasks else self.task.best
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        return "higher" if self.tasks else self.task.better
 
 
 def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
@@ -201,33 +248,52 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
 def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "run") -> RunConfig:
     """A run from nested dicts, presets written out before the overrides so that any part of them can be set."""
     whole = with_overrides(data, ())
-    if isinstance(whole.get("task"), str):
-        whole["task"] = to_dict(task_named(whole["task"]))
+    for section in (whole, *_beside(whole)):
+        _write_out(section)
     if isinstance(whole.get("model"), str):
-        whole["model"] = preset(whole["model"], _output_of(whole.get("task"), settings))
-    task = whole.get("task")
-    if isinstance(task, dict):  # what a task is usually trained by
-        whole.setdefault("objective", {"kind": "contrastive" if task.get("kind") == "retrieval" else "likelihood"})
+        whole["model"] = preset(whole["model"], _outputs_of(whole, settings))
     for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
         whole.setdefault(name, to_dict(modalities))
     whole = with_overrides(whole, settings)
+    for section in _beside(whole):
+        _write_out(section)
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
     return from_dict(RunConfig, whole, where)
 
 
-def preset(name: str, output: str = "text") -> dict[str, Any]:
-    """A preset architecture with the decoder of one output, as nested dicts."""
+def preset(name: str, outputs: Sequence[str] = ("text",)) -> dict[str, Any]:
+    """A preset architecture with a decoder for each of the outputs, as nested dicts."""
     if name not in PRESETS:
         raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
-    return dict(to_dict(PRESETS[name](outputs=[output])))
+    return dict(to_dict(PRESETS[name](outputs=outputs)))
 
 
-def _output_of(task: Any, settings: Sequence[str]) -> str:
-    """The output that the task will ask once ``settings`` have changed it."""
-    given = with_overrides({"task": task}, [setting for setting in settings if setting.startswith("task.")])["task"]
-    chosen: Task = from_dict(Task, given, "task")
-    return chosen.decoder
+def _beside(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sections of ``tasks``, as far as they are sections."""
+    tasks = whole.get("tasks")
+    return [section for section in tasks if isinstance(section, dict)] if isinstance(tasks, list) else []
+
+
+def _write_out(section: dict[str, Any]) -> None:
+    """In a section with a task: a task's name alone as its default settings, and what such a task is usually trained by."""
+    if isinstance(section.get("task"), str):
+        section["task"] = to_dict(task_named(section["task"]))
+    task = section.get("task")
+    if isinstance(task, dict):
+        section.setdefault("objective", {"kind": "contrastive" if task.get("kind") == "retrieval" else "likelihood"})
+
+
+def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
+    """The outputs that the tasks will ask, each once, after ``settings`` have changed them."""
+    own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks="))]
+    given = with_overrides({"task": whole.get("task"), "tasks": whole.get("tasks", [])}, own)
+    found: dict[str, None] = {}
+    for place, section in enumerate((given, *_beside(given)), -1):
+        _write_out(section)
+        task: Task = from_dict(Task, section.get("task"), f"tasks[{place}].task" if place >= 0 else "task")
+        found[task.decoder] = None
+    return list(found)
 
 
 def starting_from(model: str) -> dict[str, Any]:

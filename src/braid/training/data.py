@@ -88,6 +88,43 @@ class Plan:
         return [batches[k] for k in rng.permutation(len(batches))]
 
 
+@dataclass(frozen=True)
+class Dealt:
+    """One batch of an epoch: rows of the run's task number ``task``, from epoch ``epoch`` of that task's own plan."""
+
+    task: int
+    epoch: int
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The order of one epoch of a run: batches of each task at even distances, displaced at random by (seed, epoch).
+
+    Each task walks through its plan, epoch after epoch of its own, however many of its batches an epoch of the run has.
+    """
+
+    plans: tuple[Plan, ...]  # the main task's first
+    counts: tuple[tuple[int, ...], ...]  # batches by epoch of the run, then by task
+
+    def batches(self, epoch: int) -> int:
+        return sum(self.counts[epoch])
+
+    def epoch(self, epoch: int) -> list[Dealt]:
+        counts = self.counts[epoch]
+        rng = np.random.default_rng((self.plans[0].seed, epoch, len(counts)))
+        when = np.concatenate([(np.arange(count) + rng.random(count)) / count for count in counts])
+        dealt = [part for task in range(len(counts)) for part in self._dealt(task, epoch)]
+        return [dealt[k] for k in np.argsort(when, kind="stable")]
+
+    def _dealt(self, task: int, epoch: int) -> list[Dealt]:
+        plan, count = self.plans[task], self.counts[epoch][task]
+        first = sum(counts[task] for counts in self.counts[:epoch])
+        own = range(first // plan.batches, -(-(first + count) // plan.batches))
+        found = [Dealt(task, k, rows) for k in own for rows in plan.epoch(k)]
+        return found[first % plan.batches :][:count]
+
+
 def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
     """The length of each sample's longest text to write, else of its prompt, in characters."""
     written = (sample.targets.get("text") or (sample.inputs.get("prompt", ""),) for sample in samples)
@@ -102,30 +139,44 @@ def picture_numbers(samples: Sequence[Sample]) -> np.ndarray:
 
 
 class _Batches(Dataset[Collated | UserError]):
-    """Batch k of one epoch, from a given batch on; workers hold no state, so a resumed run sees the same batches."""
+    """Batches in a given order; workers hold no state, so a resumed run sees the same batches."""
 
-    def __init__(self, samples: Sequence[Sample], collator: Collator, plan: Plan, epoch: int, first: int, strict: bool) -> None:
+    def __init__(
+        self, samples: Sequence[Sequence[Sample]], collator: Collator, mixture: Mixture, order: Sequence[Dealt], strict: bool
+    ) -> None:
         self._samples, self._collator, self._strict = samples, collator, strict
-        self._rows = plan.epoch(epoch)[first:]
-        self._key = (plan.seed, epoch)
+        self._order, self._seeds = order, [plan.seed for plan in mixture.plans]
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._order)
 
     def __getitem__(self, k: int) -> Collated | UserError:
         """An error of the user comes back as a value: raised in a worker it would arrive with a traceback in its text."""
-        rows = [int(row) for row in self._rows[k]]
+        dealt = self._order[k]
+        rows = [int(row) for row in dealt.rows]
+        samples, key = self._samples[dealt.task], (self._seeds[dealt.task], dealt.epoch)
         try:
-            return self._collator([self._samples[row] for row in rows], [(*self._key, row) for row in rows], self._strict)
+            return self._collator([samples[row] for row in rows], [(*key, row) for row in rows], self._strict)
         except UserError as error:
             return error
 
 
 def batches(
-    samples: Sequence[Sample], collator: Collator, plan: Plan, epoch: int, first: int = 0, workers: int = 0, strict: bool = False
-) -> Iterator[Collated]:
-    """Batches ``first``.. of ``epoch``, prepared in ``workers`` processes (0: in this one)."""
-    dataset = _Batches(samples, collator, plan, epoch, first, strict)
+    samples: Sequence[Sequence[Sample]],
+    collator: Collator,
+    mixture: Mixture,
+    epoch: int,
+    first: int = 0,
+    workers: int = 0,
+    strict: bool = False,
+) -> Iterator[tuple[int, Collated]]:
+    """Batches ``first``.. of ``epoch``, each with the number of its task, prepared in ``workers`` processes (0: in this one).
+
+    Args:
+        samples: of each task, in the order of the mixture's plans.
+    """
+    order = mixture.epoch(epoch)[first:]
+    dataset = _Batches(samples, collator, mixture, order, strict)
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -133,7 +184,7 @@ def batches(
         prefetch_factor=4 if workers else None,
         worker_init_fn=follow_the_run,
     )
-    for part in loader:
+    for dealt, part in zip(order, loader, strict=True):
         if isinstance(part, UserError):
             raise part
-        yield part
+        yield dealt.task, part

@@ -5,10 +5,11 @@ import resource
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from braid.objectives import Objective
 from braid.records import Batch
 from braid.report import read_log
 from braid.runtime.torch import TorchRuntime, to_tensors
+from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
-from braid.training.data import Plan, batches, picture_numbers, text_lengths
+from braid.training.data import Mixture, Plan, batches, picture_numbers, text_lengths
 from braid.training.diagnosis import check_loss, reliance
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
@@ -38,7 +40,7 @@ from braid.training.guard import Interrupt, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, warnings, write_samples
-from braid.training.setup import Setup, set_up
+from braid.training.setup import Setup, TaskData, set_up
 
 CPU = torch.device("cpu")
 
@@ -88,9 +90,10 @@ class Run:
     watcher: Watcher
     optimizer: torch.optim.AdamW
     average: MovingAverage
-    objective: Objective
-    plan: Plan
+    objectives: tuple[Objective, ...]  # of each task, like the plans of the mixture
+    mixture: Mixture
     left_out: LeftOut
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of the last steps
     position: Position = field(default_factory=Position)
     interrupt: Interrupt = field(default_factory=Interrupt)
 
@@ -102,9 +105,14 @@ class Run:
     def model(self) -> nn.Module:
         return self.setup.model
 
-    @property
+    @cached_property
     def steps(self) -> int:
-        return self.config.epochs * -(-self.plan.batches // self.config.optimizer.accumulation)
+        return sum(-(-self.mixture.batches(k) // self.config.optimizer.accumulation) for k in range(self.config.epochs))
+
+    def named(self, task: int, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """A task's figures among those of a run's epoch: the main task's plain, any other's with its kind in front."""
+        start = f"{self.setup.tasks[task].task.kind}." if task else ""
+        return {start + name: value for name, value in figures.items()}
 
 
 def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
@@ -143,25 +151,38 @@ def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watche
 def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     config = setup.config
     optimizer = build_optimizer(setup.model, config.optimizer)
-    plan = Plan(text_lengths(setup.train), picture_numbers(setup.train), config.batch_size, config.seed)
-    average, objective = MovingAverage(setup.model, config.ema), config.objective.build(config.task, setup.tokenizer, setup.train)
-    return Run(setup, folder, watcher, optimizer, average, objective, plan, LeftOut(watcher.on_note))
+    average = MovingAverage(setup.model, config.ema)
+    objectives = tuple(data.mixed.objective.build(data.task, setup.tokenizer, data.train) for data in setup.tasks)
+    return Run(setup, folder, watcher, optimizer, average, objectives, _mixture(setup), LeftOut(watcher.on_note))
+
+
+def _mixture(setup: Setup) -> Mixture:
+    """Each task's rows in an order of its own; the main task's is drawn from the run's seed itself."""
+    config = setup.config
+    plans = []
+    for place, data in enumerate(setup.tasks):
+        seed = int(np.random.SeedSequence((config.seed, place)).generate_state(1)[0]) if place else config.seed
+        plans.append(Plan(text_lengths(data.train), picture_numbers(data.train), data.mixed.batch_size, seed))
+    weights = [[data.mixed.weight_in(epoch, config.epochs) for data in setup.tasks] for epoch in range(config.epochs)]
+    counts = tuple(tuple(round(weight * plans[0].batches) for weight in epoch) for epoch in weights)
+    return Mixture(tuple(plans), counts)
 
 
 def _epoch(run: Run, followers: Followers) -> None:
     """The rest of one epoch, from the batch where the run stands."""
     config, position = run.config, run.position
     collator = replace(run.setup.collator, augmentation=config.augmentation)
-    loader = batches(run.setup.train, collator, run.plan, position.epoch, position.batch, config.workers, config.strict)
-    pending: list[Collated] = []
+    samples = [data.train for data in run.setup.tasks]
+    loader = batches(samples, collator, run.mixture, position.epoch, position.batch, config.workers, config.strict)
+    pending: list[tuple[int, Collated]] = []
     started = time.perf_counter()
     for part in loader:
         pending.append(part)
         position.batch += 1
-        if len(pending) < config.optimizer.accumulation and position.batch < run.plan.batches:
+        if len(pending) < config.optimizer.accumulation and position.batch < run.mixture.batches(position.epoch):
             continue
         record = _step(run, pending)
-        rows = sum(len(part.samples) for part in pending)
+        rows = sum(len(part.samples) for _, part in pending)
         elapsed, started = time.perf_counter() - started, time.perf_counter()
         speed = {"seconds": round(elapsed, 4), "samples_per_second": round(rows / elapsed, 2)}
         _log(run, {**record, **speed, "seconds_left": _left(run, elapsed)})
@@ -172,47 +193,61 @@ def _epoch(run: Run, followers: Followers) -> None:
             _save(run)
 
 
-def _step(run: Run, parts: list[Collated]) -> dict[str, Any]:
-    """One optimizer step over the parts' gradients."""
+def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
+    """One optimizer step over the gradients of the parts, each a batch of the task that its number says."""
     config, position = run.config, run.position
     torch.manual_seed(int(np.random.SeedSequence((config.seed, position.step)).generate_state(1, np.uint64)[0] >> 1))
     rate = learning_rate(config.optimizer, position.step, run.steps)
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
-    readable = [part for part in parts if part.samples]
-    run.left_out.add((sample.source, reason) for part in parts for sample, reason in part.broken)
-    if not readable and all(sample.source in run.left_out for sample in run.setup.train):
-        raise UserError(f"none of {run.plan.rows} rows to train on could be read; the first: {parts[0].broken[0][1]}")
-    losses = [_backward(run, part) for part in readable]
+    readable = [(task, part) for task, part in parts if part.samples]
+    run.left_out.add((sample.source, reason) for _, part in parts for sample, reason in part.broken)
+    if not readable:
+        _check_readable(run, *parts[0])
+    figures = [(task, _backward(run, task, part)) for task, part in readable]
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
     if readable and not torch.isfinite(norm):
-        check_loss(norm, position.step, readable[0].batch.ids)
+        check_loss(norm, position.step, readable[0][1].batch.ids)
     run.optimizer.step()
     run.average.update(run.model, position.step)
     position.step += 1
     return {
         "step": position.step,
         "epoch": position.epoch,
-        **_mean(losses),
+        **_told(run, figures),
         "learning_rate": rate,
         "gradient_norm": round(float(norm), 4),
     }
 
 
-def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
-    """Of each figure; a step of which no row could be read has a loss of 0."""
-    if not figures:
-        return {"loss": 0.0}
-    return {name: round(statistics.fmean(one[name] for one in figures), 5) for name in figures[0]}
+def _check_readable(run: Run, task: int, part: Collated) -> None:
+    samples = run.setup.tasks[task].train
+    if all(sample.source in run.left_out for sample in samples):
+        raise UserError(f"none of {len(samples)} rows to train on could be read; the first: {part.broken[0][1]}")
 
 
-def _backward(run: Run, part: Collated) -> dict[str, float]:
+def _told(run: Run, figures: list[tuple[int, dict[str, float]]]) -> dict[str, Any]:
+    """The mean of each figure over a step's batches; of several tasks, which they were and each one's own figures, too. A step
+    of which no row could be read has a loss of 0."""
+    found: dict[str, list[float]] = {"loss": [one["loss"] for _, one in figures] or [0.0]}
+    kinds: dict[str, None] = {}
+    for task, one in figures:
+        kind = run.setup.tasks[task].task.kind
+        kinds[kind] = None
+        for name, value in one.items():
+            if run.config.tasks or name != "loss":
+                found.setdefault(f"{kind}.{name}" if run.config.tasks else name, []).append(value)
+    tasks = {"task": "+".join(kinds)} if run.config.tasks else {}
+    return {**tasks, **{name: round(statistics.fmean(values), 5) for name, values in found.items()}}
+
+
+def _backward(run: Run, task: int, part: Collated) -> dict[str, float]:
     """Add one batch's gradients; the loss, and what else the objective tells."""
     config = run.config
     run.model.train()
     tensors = to_tensors(_dropped(part.batch, config, run.position.step), CPU)
     with torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext():
-        loss, figures = run.objective(run.setup.model, tensors, part.samples)
+        loss, figures = run.objectives[task](run.setup.model, tensors, part.samples)
     check_loss(loss, run.position.step, part.batch.ids)
     (loss / config.optimizer.accumulation).backward()
     return {"loss": float(loss.detach()), **figures}
@@ -234,8 +269,8 @@ def _end_epoch(run: Run, followers: Followers) -> None:
     config, position = run.config, run.position
     with run.average.applied(run.model):
         record, told = _evaluated(run)
-        figure = record[config.task.best]
-        better = position.best is None or (figure > position.best if config.task.better == "higher" else figure < position.best)
+        figure = record[config.best]
+        better = position.best is None or (figure > position.best if config.better == "higher" else figure < position.best)
         if better:
             position.best, position.best_epoch = figure, position.epoch
         kept = [f"epoch-{position.epoch + 1}"] if config.keep else []
@@ -258,14 +293,29 @@ def _save(run: Run) -> None:
 
 
 def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Loss and the task's figures on val, greedy; and what a report tells beside them: does it look at its inputs at all?"""
-    config, setup = run.config, run.setup
+    """Each task's loss and figures on its val; and what a report tells beside them. Where there are several tasks, the mean of
+    the figure that would choose each one's best epoch chooses this run's (``braid.tasks.MEAN``)."""
     started = time.perf_counter()
     run.model.eval()
-    task = config.task
+    record: dict[str, Any] = {"step": run.position.step, "epoch": run.position.epoch}
+    told: dict[str, Any] = {}
+    chosen = []
+    for place, data in enumerate(run.setup.tasks):
+        figures, more = _judged(run, place, data)
+        chosen.append(figures[data.task.best] * (1 if data.task.better == "higher" else -1))
+        record |= run.named(place, figures)
+        told |= run.named(place, more)
+    if run.config.tasks:
+        record[MEAN] = statistics.fmean(chosen)
+    return record, {**told, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One task: loss and figures on val, greedy; and what is to be told: does the model look at its inputs at all?"""
+    config, setup, task = run.config, run.setup, data.task
     if task.generation:
         task = replace(task, generation=replace(task.generation, method="greedy"))
-    examples = setup.val[: config.evaluation.limit or None]
+    examples = data.val[: config.evaluation.limit or None]
     runtime, size = TorchRuntime(setup.model, setup.tokenizer), config.evaluation.batch_size
     figures, answers = evaluate(
         runtime, setup.collator, task, examples, batch_size=size, strict=config.strict, watch=run.interrupt.watch
@@ -274,48 +324,57 @@ def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
     parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, size) if c.samples]
     with torch.no_grad():
-        judge = partial(run.objective.judge, setup.model)
+        judge = partial(run.objectives[place].judge, setup.model)
         loss = statistics.fmean(float(judge(batch)) for batch in parts)
     found = [reliance(judge, parts, name) for name in setup.interface.inputs]
     told = diagnosed(answers, [one for one in found if one])
     for warning in warnings(told):
-        run.watcher.on_note(f"warning: {warning}")
-    write_samples(run.folder, run.position.step, run.position.epoch, answers)
-    record = {"step": run.position.step, "epoch": run.position.epoch, "val_loss": round(loss, 5), **figures}
-    return record, {**told, "seconds": round(time.perf_counter() - started, 3)}
+        run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
+    write_samples(run.folder, run.position.step, run.position.epoch, answers, task.kind if place else "")
+    return {"val_loss": round(loss, 5), **figures}, told
 
 
 def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
     setup, config = run.setup, run.config
-    scores = {name: round(float(value), 2) for name, value in record.items() if name not in ("step", "epoch")}
-    scored_on = f"{config.data.path} {config.data.val}, {record['num_samples']:.0f} rows, greedy, seed {config.seed}"
+    scores = {name: round(float(value), 2) for name, value in record.items() if name not in ("step", "epoch", MEAN)}
+    rows = [
+        (f"{mixed.task.kind}: " if config.tasks else "") + f"{mixed.data.path} {mixed.data.val}, {record[name]:.0f} rows"
+        for place, mixed in enumerate(config.mixture)
+        for name in run.named(place, {"num_samples": 0})
+    ]
+    scored_on = f"{'; '.join(rows)}, greedy, seed {config.seed}"
     interface = replace(setup.interface, card=replace(setup.interface.card, scores=scores, scored_on=scored_on))
     weights = {name: value.detach().numpy() for name, value in setup.model.state_dict().items()}
     write_bundle(folder, interface, setup.tokenizers, to_dict(config.model), weights, config.half)
 
 
 def _estimate(run: Run) -> Estimate:
-    """Time and memory of the whole run, from three forward and backward passes that leave no trace."""
+    """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace."""
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
     collator = replace(run.setup.collator, augmentation=run.config.augmentation)
-    seconds = []
-    for _, part in zip(range(3), batches(run.setup.train, collator, run.plan, 0, 0, 0), strict=False):
-        started = time.perf_counter()
-        if part.samples:
-            _backward(run, part)
-        seconds.append(time.perf_counter() - started)
+    total = 0.0
+    for task, plan in enumerate(run.mixture.plans):
+        number = sum(counts[task] for counts in run.mixture.counts)
+        seconds = []
+        for _, part in batches([run.setup.tasks[task].train], collator, Mixture((plan,), ((min(number, 3),),)), 0):
+            started = time.perf_counter()
+            if part.samples:
+                _backward(run, task, part)
+            seconds.append(time.perf_counter() - started)
+        total += number * min(seconds, default=0.0)
     run.optimizer.zero_grad(set_to_none=True)
     for name, value in run.model.named_buffers():
         value.copy_(buffers[name])
     parameters = list(run.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * trained  # AdamW's two moments come on top
-    left = run.config.epochs * run.plan.batches
-    return Estimate(run.steps, min(seconds) * left, memory, sum(p.numel() for p in parameters), trained)
+    return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained)
 
 
 def _left(run: Run, seconds: float) -> float:
-    return round((run.steps - run.position.step) * seconds, 1)
+    """Seconds to the run's end, by the mean of its last steps: those of different tasks take differently long."""
+    run.recent.append(seconds)
+    return round((run.steps - run.position.step) * statistics.fmean(run.recent), 1)
 
 
 def _log(run: Run, record: dict[str, Any]) -> None:

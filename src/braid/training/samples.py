@@ -18,8 +18,9 @@ SHOWN = 12  # rows
 THUMBNAIL = 320  # pixels, the longer side
 
 
-def write_samples(folder: Path, step: int, epoch: int, answers: Answers) -> None:
-    """Append one record: the answers to rows at even distances, the same every epoch, never chosen.
+def write_samples(folder: Path, step: int, epoch: int, answers: Answers, task: str = "") -> None:
+    """Append one record: the answers to rows at even distances, the same every epoch, never chosen. ``task`` is named for any
+    but the run's main one.
 
     Pictures are written once, as small JPEGs beside it, so that a report needs no data set.
     """
@@ -36,14 +37,14 @@ def write_samples(folder: Path, step: int, epoch: int, answers: Answers) -> None
                 "confidence": round(answer.confidence, 4),
                 "references": list(sample.references),
                 "inputs": texts,
-                "picture": _picture(folder, epoch, number, sample),
+                "picture": _picture(folder, epoch, f"{task}-{number}" if task else str(number), sample),
             }
         )
     with open(folder / FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, "epoch": epoch, "samples": shown}) + "\n")
+        file.write(json.dumps({"step": step, "epoch": epoch, **({"task": task} if task else {}), "samples": shown}) + "\n")
 
 
-def _picture(folder: Path, epoch: int, number: int, sample: Sample) -> str | None:
+def _picture(folder: Path, epoch: int, number: str, sample: Sample) -> str | None:
     """The thumbnail's path within the run's folder; None for a row without a picture."""
     name = f"{PICTURES}/{number}.jpg"
     if epoch > 0 and (folder / name).is_file():  # an earlier attempt may have left another's

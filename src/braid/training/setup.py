@@ -1,6 +1,6 @@
 """From a RunConfig to everything the loop needs: samples, tokenizer, model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ import torch
 from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.config import did_you_mean, to_dict
-from braid.datasets import BrokenRow, Rows, open_dataset
+from braid.datasets import BrokenRow, Dataset, Rows, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
 from braid.modalities import (
@@ -23,9 +23,9 @@ from braid.modalities import (
     tokenizer_names,
 )
 from braid.model import Model
-from braid.records import Sample
 from braid.runtime.torch import load_model
-from braid.training.config import RunConfig
+from braid.tasks import Retrieval, Task
+from braid.training.config import MixedTask, RunConfig
 from braid.training.data import Samples, with_targets
 from braid.training.pretrained import take_over
 
@@ -35,16 +35,27 @@ MOST_NUMBERS = 20  # classes that are called by numbers which are not whole
 
 
 @dataclass(frozen=True)
+class TaskData:
+    """One of a run's tasks and its rows. ``val`` stays examples: the evaluation prepares them itself."""
+
+    mixed: MixedTask
+    train: Samples
+    val: Rows
+
+    @property
+    def task(self) -> Task:
+        return self.mixed.task
+
+
+@dataclass(frozen=True)
 class Setup:
-    """A run before its first step; its pretrained parts have their architectures. ``val`` stays examples: the evaluation
-    prepares them itself."""
+    """A run before its first step; its pretrained parts have their architectures. The main task stands first."""
 
     config: RunConfig
     tokenizers: dict[str, Tokenizer]
     interface: Interface
     model: Model
-    train: Samples
-    val: Rows
+    tasks: tuple[TaskData, ...]
     broken: tuple[BrokenRow, ...]
 
     @property
@@ -64,35 +75,44 @@ class Setup:
 def set_up(config: RunConfig) -> Setup:
     """Open the data, train or take the tokenizers, build the model from the seed, fill in initial weights."""
     torch.set_num_threads(config.threads)
-    dataset = open_dataset(config.data.path, config.data.columns)
-    if config.strict and dataset.broken:
-        raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
-    train_examples = _limited(dataset.split(config.data.train), config.data.limit_train)
-    val = _limited(dataset.split(config.data.val), config.data.limit_val)
-    train = with_targets(config.task, train_examples)
-    if not train:
-        where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in config.task.asked[:1])
-        raise UserError(f"{config.data.path}: no row of split {config.data.train!r} has a target for {config.task.kind}{where}")
-    taken = take_over(config, train)
-    config = with_labels(taken.config, train)
-    interface = _interface(config)
-    tokenizers = _tokenizers(config, train, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
+    datasets = [open_dataset(mixed.data.path, mixed.data.columns) for mixed in config.mixture]
+    broken = tuple(row for dataset in datasets for row in dataset.broken)
+    if config.strict and broken:
+        raise UserError(f"{broken[0].source}: {broken[0].reason}")
+    tasks = tuple(_rows(mixed, dataset) for mixed, dataset in zip(config.mixture, datasets, strict=True))
+    taken = take_over(config, *(data.train for data in tasks))
+    config = taken.config
+    for data in tasks:
+        config = with_labels(config, data)
+    interface = _interface(config, tasks)
+    tokenizers = _tokenizers(config, tasks, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
     torch.manual_seed(config.seed)
     model = config.model.build(build_modalities(interface.inputs, tokenizers), build_modalities(interface.outputs, tokenizers))
     taken.fill(model)
     for part, path in config.initialize.items():
         initialize(model, part, path)
-    return Setup(config, tokenizers, interface, model, train, val, dataset.broken)
+    return Setup(config, tokenizers, interface, model, tasks, broken)
 
 
-def with_labels(config: RunConfig, train: Samples) -> RunConfig:
-    """The run with the labels, or the mean and deviation, of its training rows where its outputs leave them open; where rows have
-    labels in lists, several are meant.
+def _rows(mixed: MixedTask, dataset: Dataset) -> TaskData:
+    data = mixed.data
+    train_examples = _limited(dataset.split(data.train), data.limit_train)
+    val = _limited(dataset.split(data.val), data.limit_val)
+    train = with_targets(mixed.task, train_examples)
+    if not train:
+        where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in mixed.task.asked[:1])
+        raise UserError(f"{data.path}: no row of split {data.train!r} has a target for {mixed.task.kind}{where}")
+    return TaskData(mixed, train, val)
+
+
+def with_labels(config: RunConfig, data: TaskData) -> RunConfig:
+    """The run with the labels, or the mean and deviation, of a task's training rows where its output leaves them open;
+    where rows have labels in lists, several are meant.
 
     Raises:
         UserError: when there are fewer than two labels, or so many numbers that a quantity is meant.
     """
-    output = config.task.decoder
+    output, train = data.task.decoder, data.train
     modality = config.outputs[output]
     if isinstance(modality, LabelsModalityConfig) and not modality.multiple and train.several:
         modality = replace(modality, multiple=True)
@@ -100,12 +120,12 @@ def with_labels(config: RunConfig, train: Samples) -> RunConfig:
     if isinstance(modality, LabelsModalityConfig) and not modality.labels:
         labels = sorted({label for sample in train for label in sample.targets[output]})
         if len(labels) < 2:
-            told = f"no row of split {config.data.train!r} has a label" + (f" but {labels[0]!r}" if labels else "")
-            raise UserError(f"{config.data.path}: {told}; a classifier needs two labels or more")
+            told = f"no row of split {data.mixed.data.train!r} has a label" + (f" but {labels[0]!r}" if labels else "")
+            raise UserError(f"{data.mixed.data.path}: {told}; a classifier needs two labels or more")
         if len(labels) > MOST_NUMBERS and _are_quantities(labels):
             told = f"the label has {len(labels)} values, all of them numbers ({labels[0]}, {labels[1]}, ...)"
             raise UserError(
-                f"{config.data.path}: {told}; choose --task regression, or name the classes in outputs.{output}.labels"
+                f"{data.mixed.data.path}: {told}; choose --task regression, or name the classes in outputs.{output}.labels"
             )
         filled: OutputModalityConfig = replace(modality, labels=tuple(labels))
     elif isinstance(modality, NumberModalityConfig) and not modality.deviation:
@@ -159,14 +179,15 @@ def _limited(examples: Rows, limit: int) -> Rows:
 
 
 def _tokenizers(
-    config: RunConfig, samples: Sequence[Sample], names: Sequence[str], brought: Mapping[str, Tokenizer]
+    config: RunConfig, tasks: Sequence[TaskData], names: Sequence[str], brought: Mapping[str, Tokenizer]
 ) -> dict[str, Tokenizer]:
-    """Those that the modalities name: brought by pretrained parts, taken from another model, or trained on the run's text."""
+    """Those that the modalities name: brought by pretrained parts, taken from another model, or trained on the run's text, that
+    of every task."""
     found = dict(brought)
     if config.tokenizer.bundle:
         found = {**read_bundle(find_bundle(config.tokenizer.bundle)).tokenizers, **found}
     elif "tokenizer" in names:
-        found["tokenizer"] = Tokenizer.train(_texts(samples), config.tokenizer.vocab_size, config.tokenizer.lowercase)
+        found["tokenizer"] = Tokenizer.train(_texts(tasks), config.tokenizer.vocab_size, config.tokenizer.lowercase)
     missing = [name for name in names if name not in found]
     if missing:
         raise UserError(
@@ -175,22 +196,30 @@ def _tokenizers(
     return {name: found[name] for name in names}
 
 
-def _texts(samples: Sequence[Sample]) -> Iterator[str]:
-    for sample in samples:
-        yield from (text for text in sample.targets.get("text", ()))
-    for sample in samples:
-        yield from (value for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str))
+def _texts(tasks: Iterable[TaskData]) -> Iterator[str]:
+    for data in tasks:
+        for sample in data.train:
+            yield from (text for text in sample.targets.get("text", ()))
+        for sample in data.train:
+            yield from (value for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str))
 
 
-def _interface(config: RunConfig) -> Interface:
+def _interface(config: RunConfig, tasks: Sequence[TaskData]) -> Interface:
     inputs = {name: _modality(name, config.inputs, "inputs") for name in config.model.encoders}
     outputs = {name: _modality(name, config.outputs, "outputs") for name in config.model.decoders}
-    seen = () if config.task.kind == "language_modelling" else tuple(inputs)
-    subsets = {seen} | {tuple(name for name in seen if name != dropped) for dropped in config.input_dropout if dropped in seen}
-    card = replace(config.card, name=config.card.name or f"{config.task.kind} on {Path(config.data.path).stem}")
-    return Interface(
-        inputs, outputs, {config.task.kind: to_dict(config.task)}, tuple(sorted(subsets, key=len, reverse=True)), card
-    )
+    subsets = {subset for data in tasks for subset in _seen(data, tuple(inputs), tuple(config.input_dropout))}
+    trained_on = tuple(sorted(sorted(subsets), key=len, reverse=True))
+    name = ", ".join(f"{data.task.kind} on {Path(data.mixed.data.path).stem}" for data in tasks)
+    card = replace(config.card, name=config.card.name or name)
+    return Interface(inputs, outputs, {data.task.kind: to_dict(data.task) for data in tasks}, trained_on, card)
+
+
+def _seen(data: TaskData, inputs: Sequence[str], dropped: Sequence[str]) -> set[tuple[str, ...]]:
+    """The subsets of a model's inputs that its rows of a task show it together; in retrieval each side is seen alone."""
+    if isinstance(data.task, Retrieval):
+        return {(name,) for name in data.task.sides if name in inputs}
+    whole = {tuple(name for name in inputs if name in sample.inputs) for sample in data.train}
+    return whole | {tuple(name for name in seen if name != lost) for seen in whole for lost in dropped if lost in seen}
 
 
 def _modality(name: str, modalities: Mapping[str, T], section: str) -> T:
