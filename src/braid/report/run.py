@@ -85,7 +85,7 @@ class LoggedRun:
         return self.higher(self.metric)
 
     def higher(self, name: str) -> bool:
-        """Whether more of a figure is better: all of a task's but loss and confidence point the way of the one that would decide."""
+        """Whether more is better: all of a task's figures but loss and confidence point the way of the one that would decide."""
         start, _, figure = name.rpartition(".")
         task = next((task for task in self.tasks if start and task.kind == start), self.tasks[0])
         return name == MEAN or (figure not in ("val_loss", *CONFIDENCE) and task.higher_is_better)
