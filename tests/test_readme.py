@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import braid as library
+from braid.config import parse_yaml
+from braid.training import run_from
 from conftest import Ran
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -56,12 +59,23 @@ def test_every_command_works(braid: Callable[..., Ran], home: Path) -> None:
         assert ran.code == 0, f"braid {' '.join(arguments)}: {ran.err}"
     with open(home / "described.csv", newline="") as file:
         assert all(row["prediction"] for row in csv.DictReader(file))
+    (home / "photos.index").rename(home / "before.index")
+    run_as_written(blocks("python")[1], {"braid": library})  # uses the model that a command trained
+    assert (home / "photos.index" / "index.json").is_file()
 
 
 def test_the_python_example_works(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+    run_as_written(blocks("python")[0], {})
     assert len(capsys.readouterr().out.split()) >= 3
+
+
+def run_as_written(example: str, names: dict[str, object]) -> None:
+    exec(compile(example, "README.md", "exec"), names)
+
+
+def test_the_run_of_several_tasks_is_read() -> None:
+    (example,) = (block for block in blocks("yaml") if "tasks:" in block)
+    assert [mixed.task.kind for mixed in run_from(parse_yaml(example)).mixture] == ["captioning", "retrieval", "vqa"]
 
 
 def test_links_lead_somewhere() -> None:
