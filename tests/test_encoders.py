@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,23 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from braid.decoders import ClassesDecoderConfig
 from braid.encoders import (
     EfficientNetEncoderConfig,
     EncoderConfig,
     MobileNetEncoderConfig,
     ResNetEncoderConfig,
+    TransformerTextEncoderConfig,
     VGGEncoderConfig,
     ViTEncoderConfig,
     load_weights,
 )
 from braid.errors import UserError
-from braid.modalities import ImageModality, ImageModalityConfig
+from braid.modalities import ImageModality, ImageModalityConfig, LabelsModalityConfig, TextModalityConfig, build_modalities
+from braid.presets import tiny
 from braid.records import Padded
+from variants import build, variants
+from variants import tokenizer as known
 
 MODALITY = ImageModalityConfig(size=64).build()
 SMALL_VIT = ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2)
@@ -269,3 +275,46 @@ def test_the_folded_mobilenet_at_hand_sees_what_is_in_a_photo(shared_data: Path)
         features = encoded(encoder, torch.from_numpy(padded.values))
         best = (features.mean(1) @ weight.T + bias)[0].topk(3).indices.tolist()
         assert any(word in names[k].lower() for k in best for word in wanted), [names[k] for k in best]
+
+
+def test_borrowed_words_are_the_decoder_s_own_and_stored_once() -> None:
+    own, borrowing = (build(variants()[f"encoder transformer {kind}"]) for kind in ("bidirectional", "borrowed words"))
+    words = borrowing.decoder("text").embedding.tokens.weight  # type: ignore[union-attr]
+    assert {name for name, value in borrowing.state_dict().items() if value.shape == words.shape} == {
+        "decoders.text.embedding.tokens.weight"
+    }
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (own, borrowing)]
+    assert sizes[0] - sizes[1] == words.numel() - 32 * 32 - 32 - 64  # less the projection and the norm
+    read = Padded(torch.tensor([[3, 4, 5]]), torch.ones(1, 3, dtype=torch.bool))
+    before = borrowing.encoders["prompt"](read).values
+    with torch.no_grad():
+        words[4] *= -1
+    after = borrowing.encoders["prompt"](read).values
+    assert float((before - after).detach().abs().max()) > 1e-3
+    after.sum().backward()
+    assert words.grad is not None and words.grad[4].any() and not words.grad[9].any()
+
+
+@pytest.mark.parametrize(
+    ("words_of", "tokenizer", "message"),
+    [
+        ("txt", "tokenizer", "encoders.prompt: words_of is 'txt'; choose from label, text (did you mean 'text'?)"),
+        (
+            "text",
+            "prompt.tokenizer",
+            "encoders.prompt: words_of is 'text', which writes with 'tokenizer' and not 'prompt.tokenizer'; give both one "
+            "tokenizer",
+        ),
+        ("label", "tokenizer", "encoders.prompt: words_of is 'label', a decoder without token vectors of its own; leave it out"),
+    ],
+)
+def test_words_that_cannot_be_borrowed_are_told(words_of: str, tokenizer: str, message: str) -> None:
+    base = tiny()
+    prompt = TransformerTextEncoderConfig(width=32, depth=1, heads=2, words_of=words_of)
+    config = replace(base, encoders={"prompt": prompt}, decoders={**base.decoders, "label": ClassesDecoderConfig()})
+    read = {"prompt": replace(TextModalityConfig(max_length=32), tokenizer=tokenizer)}
+    written = {"text": TextModalityConfig(max_length=32), "label": LabelsModalityConfig(labels=("a", "b"))}
+    tokenizers = dict.fromkeys(("tokenizer", "prompt.tokenizer"), known())
+    with pytest.raises(UserError) as error:
+        config.build(build_modalities(read, tokenizers), build_modalities(written, tokenizers))
+    assert str(error.value) == message

@@ -299,3 +299,15 @@ def test_a_comparison_is_of_one_task(tmp_path: Path) -> None:
     assert str(told.value) == (
         "cell film: tasks has retrieval, vqa beside captioning; a comparison is of one task, so leave tasks out"
     )
+
+
+def test_a_classifier_may_know_the_commonest_answers_alone(tmp_path: Path) -> None:
+    settings = ["outputs.answer.most=3", "epochs=1"]
+    given = {**TINY, "task": {"kind": "vqa", "closed": True}, "data": {"path": f"scenes:vqa,{SCENES}"}}
+    train(run_from(given, settings), tmp_path / "run")
+    interface = read_bundle(tmp_path / "run" / "last").interface
+    rows = open_dataset(given["data"]["path"]).split("train")
+    counted = Counter(row.fields["answers"][0] for row in rows)
+    known = interface.outputs["answer"].labels  # type: ignore[union-attr]
+    assert len(known) == 3 and sorted(known) == list(known)
+    assert min(counted[label] for label in known) >= max(count for label, count in counted.items() if label not in known)

@@ -111,6 +111,7 @@ ENCODERS: dict[str, EncoderConfig] = {
         "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
     ),
     "transformer causal": TransformerTextEncoderConfig("transformer", "causal", width=32, depth=1, heads=2, dropout=0.0),
+    "transformer borrowed words": TransformerTextEncoderConfig(width=32, depth=1, heads=2, dropout=0.0, words_of="text"),
     "pretrained bert": PretrainedTextEncoderConfig(architecture=BERT, train="full"),
     "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),

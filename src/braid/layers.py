@@ -196,6 +196,26 @@ class TokenEmbedding(nn.Module):
         return F.linear(values, self.tokens.weight)
 
 
+class BorrowedTokenEmbedding(nn.Module):
+    """Another part's token vectors, normed and projected to this width, plus positions of its own.
+
+    The vectors stay the other part's parameters: they are stored, counted and trained there.
+    """
+
+    def __init__(self, tokens: nn.Embedding, max_length: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self._tokens = [tokens]  # in a list, which torch does not look into for parameters
+        self.norm = nn.LayerNorm(tokens.embedding_dim)
+        self.projection = nn.Linear(tokens.embedding_dim, width)
+        self.positions = nn.Embedding(max_length, width)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.positions.weight, std=width**-0.5)
+
+    def forward(self, tokens: Int[Tensor, "*rows length"]) -> Float[Tensor, "*rows length width"]:
+        positions = torch.arange(tokens.shape[-1], device=tokens.device)
+        return self.dropout(self.projection(self.norm(self._tokens[0](tokens))) + self.positions(positions))
+
+
 def sequence_loss(
     values: Float[Tensor, "batch group length width"],
     head: Callable[[Float[Tensor, "real width"]], Float[Tensor, "real vocab"]],

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from braid.config import did_you_mean, named, plain_names, within
 from braid.decoders import DecoderConfig, TextDecoder, VectorDecoder
-from braid.encoders import EncoderConfig
+from braid.encoders import EncoderConfig, TransformerTextEncoderConfig
 from braid.errors import UserError
 from braid.fusions import FusionConfig
 from braid.modalities import InputModality, OutputModality
@@ -83,6 +83,10 @@ class Model(nn.Module):
             with named(f"decoders.{name}"):
                 decoders[name] = decoder.build(memory, outputs[name])  # type: ignore[arg-type]
         self.decoders = nn.ModuleDict(decoders)
+        for name, encoder in config.encoders.items():
+            if isinstance(encoder, TransformerTextEncoderConfig) and encoder.words_of:
+                with named(f"encoders.{name}"):
+                    self._lend_words(name, encoder.words_of, inputs, outputs)
 
     def forward(self, batch: Batch) -> Fused:
         return self.fuse(self.encode(batch))
@@ -116,6 +120,17 @@ class Model(nn.Module):
         """That of one decoder on the batch's targets."""
         decoder: Any = self.decoders[output]
         return decoder.loss(self(batch), batch.targets[output], label_smoothing, weights)
+
+    def _lend_words(
+        self, name: str, decoder: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]
+    ) -> None:
+        if decoder not in self.decoders:
+            raise UserError(f"words_of is {decoder!r}; {did_you_mean(decoder, list(self.decoders))}")
+        self.encoders[name].read_words_of(self.decoders[decoder])  # type: ignore[operator]
+        reading, writing = (getattr(modality.config, "tokenizer", None) for modality in (inputs[name], outputs[decoder]))
+        if reading != writing:
+            told = f"words_of is {decoder!r}, which writes with {writing!r} and not {reading!r}"
+            raise UserError(f"{told}; give both one tokenizer")
 
     def _missing(self, rows: int) -> Features:
         weight = next(self.projections.parameters())

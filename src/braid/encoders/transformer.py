@@ -8,14 +8,19 @@ import torch
 from torch import nn
 
 from braid.config import within
-from braid.layers import EncoderBlock, TokenEmbedding, token_extent
+from braid.errors import UserError
+from braid.layers import BorrowedTokenEmbedding, EncoderBlock, TokenEmbedding, token_extent
 from braid.modalities import TextModality
 from braid.records import Features, Padded
 
 
 @dataclass(frozen=True)
 class TransformerTextEncoderConfig:
-    """Pre-norm blocks; ``bidirectional`` reads the whole text everywhere (arXiv:1810.04805), ``causal`` what came before."""
+    """Pre-norm blocks; ``bidirectional`` reads the whole text everywhere (arXiv:1810.04805), ``causal`` what came before.
+
+    ``words_of`` names a text decoder of the model whose token vectors this encoder reads too, so that they are stored and learned
+    once; with its own, a small encoder is mostly vocabulary.
+    """
 
     kind: Literal["transformer"] = "transformer"
     attention: Literal["bidirectional", "causal"] = "bidirectional"
@@ -23,6 +28,7 @@ class TransformerTextEncoderConfig:
     depth: int = 2
     heads: int = 4
     dropout: float = 0.1
+    words_of: str = ""
 
     modality: ClassVar[str] = "text"
 
@@ -41,11 +47,27 @@ class TransformerTextEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.width = config.width
-        self.embedding = TokenEmbedding(modality.vocab_size, modality.max_length, config.width, config.dropout)
+        self.max_length = modality.max_length
+        self.embedding: TokenEmbedding | BorrowedTokenEmbedding | None = None
+        if not config.words_of:
+            self.embedding = TokenEmbedding(modality.vocab_size, modality.max_length, config.width, config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config.width, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
+    def read_words_of(self, decoder: nn.Module) -> None:
+        """Take the token vectors of the decoder that ``words_of`` names.
+
+        Raises:
+            UserError: when it has none.
+        """
+        embedding = getattr(decoder, "embedding", None)
+        tokens = getattr(embedding, "tokens", embedding)
+        if not isinstance(tokens, nn.Embedding):
+            raise UserError(f"words_of is {self.config.words_of!r}, a decoder without token vectors of its own; leave it out")
+        self.embedding = BorrowedTokenEmbedding(tokens, self.max_length, self.width, self.config.dropout)
+
     def forward(self, inputs: Padded) -> Features:
+        assert self.embedding is not None  # the model saw to it
         tokens, mask = inputs.values, inputs.mask
         readable = mask.unsqueeze(1)
         if self.config.attention == "causal":

@@ -1,5 +1,6 @@
 """What an output says that is no text: one of several labels, several of them, a number, or a point among others."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -7,6 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
+from braid.config import within
 from braid.errors import UserError
 from braid.records import Padded
 
@@ -15,16 +17,21 @@ from braid.records import Padded
 class LabelsModalityConfig:
     """``labels`` in the order of a model's classes; a run that gives none takes those of its training rows.
 
-    ``multiple``: a row may have several labels, or none of them.
+    ``most``: of those, at most so many, the commonest; rows of any other teach nothing. 0 takes all. ``multiple``: a row may
+    have several labels, or none of them.
     """
 
     kind: Literal["labels"] = "labels"
     labels: tuple[str, ...] = ()
+    most: int = 0
     multiple: bool = False
 
     name: ClassVar[str] = "labels"
 
     def __post_init__(self) -> None:
+        within(self, 0, math.inf, "most")
+        if self.most == 1:
+            raise UserError("most is 1; a classifier needs two labels or more, or 0 for all")
         twice = [label for place, label in enumerate(self.labels) if label in self.labels[:place]]
         if twice:
             raise UserError(f"labels names {twice[0]!r} twice; name each label once")

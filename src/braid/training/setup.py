@@ -1,5 +1,6 @@
 """From a RunConfig to everything the loop needs: samples, tokenizer, model."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +119,8 @@ def with_labels(config: RunConfig, data: TaskData) -> RunConfig:
         modality = replace(modality, multiple=True)
         config = replace(config, outputs={**config.outputs, output: modality})
     if isinstance(modality, LabelsModalityConfig) and not modality.labels:
-        labels = sorted({label for sample in train for label in sample.targets[output]})
+        rows = Counter(label for sample in train for label in sample.targets[output])
+        labels = sorted(rows)
         if len(labels) < 2:
             told = f"no row of split {data.mixed.data.train!r} has a label" + (f" but {labels[0]!r}" if labels else "")
             raise UserError(f"{data.mixed.data.path}: {told}; a classifier needs two labels or more")
@@ -127,7 +129,8 @@ def with_labels(config: RunConfig, data: TaskData) -> RunConfig:
             raise UserError(
                 f"{data.mixed.data.path}: {told}; choose --task regression, or name the classes in outputs.{output}.labels"
             )
-        filled: OutputModalityConfig = replace(modality, labels=tuple(labels))
+        kept = {label for label, _ in rows.most_common(modality.most or None)}
+        filled: OutputModalityConfig = replace(modality, labels=tuple(label for label in labels if label in kept))
     elif isinstance(modality, NumberModalityConfig) and not modality.deviation:
         values = np.array([sample.targets[output] for sample in train])
         filled = replace(modality, mean=float(values.mean()), deviation=float(values.std()) or 1.0)
