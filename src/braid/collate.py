@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from braid.errors import UserError
-from braid.modalities import Augmentation, ImageModality, InputModality, OutputModality, TextModality
+from braid.modalities import Augmentation, EncodedModality, ImageModality, InputModality, OutputModality, TextModality
 from braid.records import Batch, BatchInput, Sample
 
 
@@ -27,7 +27,7 @@ Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps batches
 class Collator:
     """Prepares and stacks the inputs a model has; other inputs of a sample are left alone."""
 
-    inputs: Mapping[str, InputModality]
+    inputs: Mapping[str, InputModality | EncodedModality]
     outputs: Mapping[str, OutputModality] = field(default_factory=dict)
     augmentation: Augmentation | None = None
 
@@ -76,8 +76,8 @@ class Collator:
             return key, modality.prepare(value, sample.source)
         return key, self._picture(modality, value, sample.source, seed)
 
-    def _picture(self, modality: ImageModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
-        if seed is None or self.augmentation is None:
+    def _picture(self, modality: ImageModality | EncodedModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
+        if seed is None or self.augmentation is None or isinstance(modality, EncodedModality):
             return modality.prepare(value, source)
         return modality.prepare(value, source, self.augmentation, np.random.default_rng(seed))
 
@@ -99,8 +99,9 @@ class _Distinct:
             self.items.append(item)
         self.index.append(self.keys[key])
 
-    def batch(self, modality: InputModality) -> BatchInput:
-        return BatchInput(modality.pad(self.items), np.array(self.index, dtype=np.int64))
+    def batch(self, modality: InputModality | EncodedModality) -> BatchInput:
+        index = np.array(self.index, dtype=np.int64)
+        return BatchInput(modality.pad(self.items), index, isinstance(modality, EncodedModality))
 
 
 def value_key(value: Any) -> Any:

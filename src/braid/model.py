@@ -99,7 +99,9 @@ class Model(nn.Module):
             if given is None:
                 features[name] = self._missing(batch.size)
             else:
-                features[name] = deal(self.projections[name](encoder(given.distinct)), given.index)
+                distinct = given.distinct
+                encoded = Features(distinct.values, distinct.mask) if given.encoded else encoder(distinct)
+                features[name] = deal(self.projections[name](encoded), given.index)
         return features
 
     def fuse(self, features: Mapping[str, Features]) -> Fused:

@@ -57,10 +57,14 @@ class Padded:
 
 @dataclass(frozen=True)
 class BatchInput:
-    """One input of a batch: its distinct values, and which of them each row uses (-1: the row lacks this input)."""
+    """One input of a batch: its distinct values, and which of them each row uses (-1: the row lacks this input).
+
+    ``encoded``: the values are an encoder's features already, [n, positions, width].
+    """
 
     distinct: Padded
     index: Int[Any, " batch"]
+    encoded: bool = False
 
 
 @dataclass(frozen=True)

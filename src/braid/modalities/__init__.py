@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from braid.modalities.encoded import EncodedModality
 from braid.modalities.image import (
     Augmentation,
     ImageModality,
@@ -33,6 +34,7 @@ __all__ = [
     "Augmentation",
     "EmbeddingModality",
     "EmbeddingModalityConfig",
+    "EncodedModality",
     "ImageModality",
     "ImageModalityConfig",
     "InputModality",

@@ -1,7 +1,7 @@
 """Contrastive training: what belongs together is near, whatever input it came in by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from braid.decoders import EmbeddingDecoder
 from braid.errors import UserError
 from braid.modalities import Tokenizer
 from braid.model import Model
-from braid.records import Batch, BatchInput, Sample
+from braid.records import Batch, Sample
 from braid.tasks import Retrieval, Task
 
 
@@ -66,7 +66,7 @@ class Contrastive:
         used = given.index >= 0
         number = given.distinct.values.shape[0]
         own = keys.new_zeros(number).scatter(0, given.index[used], keys[used])
-        alone = Batch(("",) * number, {name: BatchInput(given.distinct, torch.arange(number, device=keys.device))})
+        alone = Batch(("",) * number, {name: replace(given, index=torch.arange(number, device=keys.device))})
         return model.vector(alone, self.output), own
 
     def _clip(

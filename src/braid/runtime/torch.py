@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a spinning barrier is up to 50 times slower on a busy core
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from braid.errors import UserError
 from braid.generation import GenerationConfig, check_output, write_text
 from braid.modalities import OutputModality, SpecialTokens, Tokenizer
 from braid.model import Model, ModelConfig
-from braid.records import Batch, BatchInput, Padded, Prediction
+from braid.records import Batch, Padded, Prediction
 
 
 def to_tensors(batch: Batch, device: torch.device) -> Batch:
@@ -29,7 +30,8 @@ def to_tensors(batch: Batch, device: torch.device) -> Batch:
         return Padded(torch.from_numpy(value.values).to(device), torch.from_numpy(value.mask).to(device))
 
     inputs = {
-        name: BatchInput(padded(given.distinct), torch.from_numpy(given.index).to(device)) for name, given in batch.inputs.items()
+        name: replace(given, distinct=padded(given.distinct), index=torch.from_numpy(given.index).to(device))
+        for name, given in batch.inputs.items()
     }
     return Batch(batch.ids, inputs, {name: padded(target) for name, target in batch.targets.items()})
 

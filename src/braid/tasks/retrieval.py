@@ -10,7 +10,7 @@ from jaxtyping import Float
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import RetrievalScores, score_retrieval
-from braid.records import Batch, BatchInput, Example, Prediction, Sample
+from braid.records import Batch, Example, Prediction, Sample
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ def embed(runtime: Runtime, output: str, batch: Batch, name: str) -> np.ndarray:
     """The vectors [batch, width] of one input alone, each distinct value encoded once; zeros for a row that lacks it."""
     given = batch.inputs[name]
     number = len(given.distinct.values)
-    alone = Batch(("",) * number, {name: BatchInput(given.distinct, np.arange(number))})
+    alone = Batch(("",) * number, {name: replace(given, index=np.arange(number))})
     vectors = runtime.vector(output, alone)
     return np.asarray(vectors[np.maximum(given.index, 0)] * (given.index >= 0)[:, None])

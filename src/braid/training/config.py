@@ -119,6 +119,7 @@ class MixedTask:
     data: DataConfig
     objective: ObjectiveConfig = field(default_factory=LikelihoodConfig)
     batch_size: int = 32
+    together: bool = True
     weight: float = 1.0
     final_weight: float | None = None
 
@@ -152,10 +153,12 @@ class RunConfig:
     initialize: dict[str, str] = field(default_factory=dict)
     epochs: int = 10
     batch_size: int = 32
+    together: bool = True  # rows that share a picture come in one batch, so that it is encoded once
     workers: int = 1
     threads: int = 2
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    cache_features: bool = False  # a frozen image encoder sees each picture once; its features are kept in the run's folder
     input_dropout: dict[str, float] = field(default_factory=dict)  # chance that a row loses this input
     ema: float = 0.0  # decay of the weights' moving average; 0 keeps none
     checkpoint_steps: int = 100
@@ -169,6 +172,8 @@ class RunConfig:
         within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
         within(self, 0, math.inf, "workers", "seed", "keep")
         within(self, 0, 1, "ema")
+        if self.cache_features and self.augmentation is not None:
+            raise UserError("cache_features is on, and augmentation makes another picture each time; leave one of them out")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
         tasks = [mixed.task.kind for mixed in self.mixture]
@@ -199,7 +204,7 @@ class RunConfig:
     @property
     def mixture(self) -> tuple[MixedTask, ...]:
         """Every task of the run, the main one first."""
-        return (MixedTask(self.task, self.data, self.objective, self.batch_size), *self.tasks)
+        return (MixedTask(self.task, self.data, self.objective, self.batch_size, self.together), *self.tasks)
 
     @property
     def best(self) -> str:

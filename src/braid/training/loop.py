@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import torch
 from torch import nn
 
 from braid.bundle import write_bundle
-from braid.collate import Collated, collated
+from braid.collate import Collated, Collator, collated
 from braid.config import to_dict
+from braid.datasets import Rows
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
 from braid.files import settle, write_whole
@@ -34,6 +36,7 @@ from braid.training.checkpoint import FILE, Position, load_checkpoint, save_chec
 from braid.training.config import RunConfig, write_run
 from braid.training.data import Mixture, Plan, batches, picture_numbers, text_lengths
 from braid.training.diagnosis import check_loss, reliance
+from braid.training.features import with_features
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
 from braid.training.guard import Interrupt, guarded
@@ -93,6 +96,7 @@ class Run:
     objectives: tuple[Objective, ...]  # of each task, like the plans of the mixture
     mixture: Mixture
     left_out: LeftOut
+    collator: Collator  # without augmentation
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of the last steps
     position: Position = field(default_factory=Position)
     interrupt: Interrupt = field(default_factory=Interrupt)
@@ -153,7 +157,11 @@ def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     optimizer = build_optimizer(setup.model, config.optimizer)
     average = MovingAverage(setup.model, config.ema)
     objectives = tuple(data.mixed.objective.build(data.task, setup.tokenizer, data.train) for data in setup.tasks)
-    return Run(setup, folder, watcher, optimizer, average, objectives, _mixture(setup), LeftOut(watcher.on_note))
+    collator = setup.collator
+    if config.cache_features:
+        seen = chain.from_iterable((*data.train, *prepared(data.task, _judging(config, data))) for data in setup.tasks)
+        collator = with_features(setup.model, collator, seen, folder)
+    return Run(setup, folder, watcher, optimizer, average, objectives, _mixture(setup), LeftOut(watcher.on_note), collator)
 
 
 def _mixture(setup: Setup) -> Mixture:
@@ -162,7 +170,8 @@ def _mixture(setup: Setup) -> Mixture:
     plans = []
     for place, data in enumerate(setup.tasks):
         seed = int(np.random.SeedSequence((config.seed, place)).generate_state(1)[0]) if place else config.seed
-        plans.append(Plan(text_lengths(data.train), picture_numbers(data.train), data.mixed.batch_size, seed))
+        pictures = picture_numbers(data.train) if data.mixed.together else np.arange(len(data.train))
+        plans.append(Plan(text_lengths(data.train), pictures, data.mixed.batch_size, seed))
     weights = [[data.mixed.weight_in(epoch, config.epochs) for data in setup.tasks] for epoch in range(config.epochs)]
     counts = tuple(tuple(round(weight * plans[0].batches) for weight in epoch) for epoch in weights)
     return Mixture(tuple(plans), counts)
@@ -171,7 +180,7 @@ def _mixture(setup: Setup) -> Mixture:
 def _epoch(run: Run, followers: Followers) -> None:
     """The rest of one epoch, from the batch where the run stands."""
     config, position = run.config, run.position
-    collator = replace(run.setup.collator, augmentation=config.augmentation)
+    collator = replace(run.collator, augmentation=config.augmentation)
     samples = [data.train for data in run.setup.tasks]
     loader = batches(samples, collator, run.mixture, position.epoch, position.batch, config.workers, config.strict)
     pending: list[tuple[int, Collated]] = []
@@ -315,14 +324,14 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
     config, setup, task = run.config, run.setup, data.task
     if task.generation:
         task = replace(task, generation=replace(task.generation, method="greedy"))
-    examples = data.val[: config.evaluation.limit or None]
+    examples = _judging(config, data)
     runtime, size = TorchRuntime(setup.model, setup.tokenizer), config.evaluation.batch_size
     figures, answers = evaluate(
-        runtime, setup.collator, task, examples, batch_size=size, strict=config.strict, watch=run.interrupt.watch
+        runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=run.interrupt.watch
     )
     run.left_out.add((sample.source, reason) for sample, reason in answers.broken)
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
-    parts = [to_tensors(c.batch, CPU) for c in collated(setup.collator, samples, size) if c.samples]
+    parts = [to_tensors(c.batch, CPU) for c in collated(run.collator, samples, size) if c.samples]
     with torch.no_grad():
         judge = partial(run.objectives[place].judge, setup.model)
         loss = statistics.fmean(float(judge(batch)) for batch in parts)
@@ -332,6 +341,11 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
     write_samples(run.folder, run.position.step, run.position.epoch, answers, task.kind if place else "")
     return {"val_loss": round(loss, 5), **figures}, told
+
+
+def _judging(config: RunConfig, data: TaskData) -> Rows:
+    """The rows of val that a run looks at."""
+    return data.val[: config.evaluation.limit or None]
 
 
 def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
@@ -351,7 +365,7 @@ def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
 def _estimate(run: Run) -> Estimate:
     """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace."""
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
-    collator = replace(run.setup.collator, augmentation=run.config.augmentation)
+    collator = replace(run.collator, augmentation=run.config.augmentation)
     total = 0.0
     for task, plan in enumerate(run.mixture.plans):
         number = sum(counts[task] for counts in run.mixture.counts)

@@ -1,0 +1,47 @@
+"""Pictures that a frozen encoder has seen already: what it made of each is read from a file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float16
+
+from braid.errors import UserError
+from braid.records import Padded
+
+Encoded = tuple[Float16[np.ndarray, "positions width"], Bool[np.ndarray, " positions"]]
+
+
+@dataclass(frozen=True)
+class EncodedModality:
+    """A picture's path -> its features.
+
+    ``values`` [pictures, positions, width] float16 and ``masks`` [pictures, positions] bool are plain arrays on disk; ``places``
+    says which row is whose, ``broken`` why a picture has none.
+    """
+
+    values: Path
+    masks: Path
+    shape: tuple[int, int, int]
+    places: Mapping[str, int]
+    broken: Mapping[str, str]
+
+    def prepare(self, value: Any, source: str = "") -> Encoded:
+        """Raises: UserError: the reason for which the picture could not be read."""
+        if str(value) in self.broken:
+            raise UserError(self.broken[str(value)])
+        place = self.places[str(value)]
+        return _mapped(self.values, self.shape, "float16")[place], _mapped(self.masks, self.shape[:2], "bool")[place]
+
+    def pad(self, values: Sequence[Encoded]) -> Padded:
+        """Stack features: ``values [n, positions, width]`` float32, ``mask [n, positions]``."""
+        return Padded(np.stack([one for one, _ in values]).astype(np.float32), np.stack([mask for _, mask in values]))
+
+
+@cache
+def _mapped(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """Opened once a process; pages come and go with the system's cache."""
+    return np.memmap(path, kind, "r", shape=shape)

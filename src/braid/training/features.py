@@ -1,0 +1,107 @@
+"""What frozen image encoders make of a run's pictures, computed once and kept in the run's folder."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from braid.collate import Collator
+from braid.config import parse_json
+from braid.errors import UserError
+from braid.files import whole, write_whole
+from braid.modalities import EncodedModality, ImageModality
+from braid.model import Model
+from braid.records import Features, Padded, Sample
+
+FOLDER = "features"
+TOGETHER = 32  # pictures that are encoded at once
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Every picture that could be read, as one array; and those that could not, each with the reason."""
+
+    shape: tuple[int, int, int]
+    places: Mapping[str, int]
+    broken: Mapping[str, str]
+
+
+def with_features(model: Model, collator: Collator, samples: Iterable[Sample], folder: Path) -> Collator:
+    """The collator that gives features instead of pixels, for every image encoder that takes no gradient.
+
+    The encoder sees each picture once, as in use: no dropout, no augmentation. Features are kept in float16, in FOLDER of the
+    run's own folder; there already, they are not made again.
+
+    Raises:
+        UserError: when no image encoder is frozen, or a picture is no file.
+    """
+    frozen = {
+        name: modality
+        for name, modality in collator.inputs.items()
+        if isinstance(modality, ImageModality) and not any(p.requires_grad for p in model.encoders[name].parameters())
+    }
+    if not frozen:
+        raise UserError("cache_features is on, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}")
+    sources: dict[str, dict[str, str]] = {name: {} for name in frozen}
+    for sample in samples:
+        for name in frozen:
+            if name in sample.inputs:
+                sources[name].setdefault(_path(sample.inputs[name], sample.source), sample.source)
+    cached = {name: _cached(model.encoders[name], frozen[name], sources[name], folder / FOLDER / name) for name in frozen}
+    return replace(collator, inputs={**collator.inputs, **cached})
+
+
+def _path(value: Any, source: str) -> str:
+    if isinstance(value, str | Path):
+        return str(value)
+    raise UserError(f"{source}: cache_features needs pictures in files, and this one is in memory; leave it out")
+
+
+def _cached(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], path: Path) -> EncodedModality:
+    values, masks, found = (path.with_suffix(f".{kind}") for kind in ("values", "masks", "json"))
+    if (there := _read(found)) is None or {*there.places, *there.broken} != {*sources}:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found.unlink(missing_ok=True)
+        with whole(values) as fresh_values, whole(masks) as fresh_masks:
+            there = _encode(encoder.eval(), modality, sources, fresh_values, fresh_masks)
+        write_whole(found, json.dumps({"shape": there.shape, "places": there.places, "broken": there.broken}))
+    return EncodedModality(values, masks, there.shape, there.places, there.broken)
+
+
+def _read(path: Path) -> _Found | None:
+    if not path.is_file():
+        return None
+    data = parse_json(path.read_text(encoding="utf-8"))
+    rows, positions, width = data["shape"]
+    return _Found((rows, positions, width), data["places"], data["broken"])
+
+
+def _encode(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], values: Path, masks: Path) -> _Found:
+    places: dict[str, int] = {}
+    broken: dict[str, str] = {}
+    sizes = (0, 0)
+    names = list(sources)
+    with open(values, "wb") as values_file, open(masks, "wb") as masks_file, torch.no_grad():
+        for first in range(0, len(names), TOGETHER):
+            pictures = []
+            for name in names[first : first + TOGETHER]:
+                try:
+                    pictures.append(modality.prepare(name, sources[name]))
+                    places[name] = len(places)
+                except UserError as error:
+                    broken[name] = str(error)
+            if pictures:
+                features = _features(encoder, modality.pad(pictures))
+                values_file.write(features.values.half().numpy().tobytes())
+                masks_file.write(features.mask.numpy().tobytes())
+                sizes = (features.values.shape[1], features.values.shape[2])
+    return _Found((len(places), *sizes), places, broken)
+
+
+def _features(encoder: nn.Module, pictures: Padded) -> Features:
+    found: Features = encoder(Padded(torch.from_numpy(pictures.values), torch.from_numpy(pictures.mask)))
+    return found

@@ -1,0 +1,91 @@
+"""A frozen image encoder sees each picture once: the run learns the same, and nothing is lost on the way."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from braid.errors import UserError
+from braid.training import run_from, train
+from braid.training.data import Plan
+from test_training import TINY, log, losses, same_weights
+
+FROZEN = ["cache_features=true", "optimizer.scales={encoders.image: 0}", "epochs=2"]
+
+
+def table(folder: Path, rows: int = 24) -> Path:
+    """Pictures of one colour with captions; two rows a picture, the last picture cut short."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(rows // 2):
+        name = f"{number}.png"
+        Image.fromarray(rng.integers(0, 255, (1, 1, 3), np.uint8).repeat(40, 0).repeat(40, 1)).save(folder / name)
+        split = "val" if number % 4 == 0 else "train"
+        lines += [{"image": name, "split": split, "caption": f"colour number {number} {kind}"} for kind in ("here", "there")]
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2])
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    return {**TINY, "data": {"path": str(table(tmp_path / "data"))}}
+
+
+def test_the_run_learns_what_it_would_from_pixels(given: dict[str, Any], tmp_path: Path) -> None:
+    for name, settings in (("pixels", FROZEN[1:]), ("features", FROZEN)):
+        train(run_from(given, settings), tmp_path / name)
+    pixels, features = (losses(tmp_path / name) for name in ("pixels", "features"))
+    assert [*pixels.values()] == pytest.approx([*features.values()], rel=2e-3)  # features are kept in float16
+    out = [(tmp_path / name / "left_out.jsonl").read_text() for name in ("pixels", "features")]
+    assert out[0] == out[1] and "11.png" in out[0]
+    assert (tmp_path / "features" / "features" / "image.values").stat().st_size % (11 * 2) == 0
+
+
+def test_a_resumed_run_reads_them_again_and_ends_in_the_same_weights(given: dict[str, Any], tmp_path: Path) -> None:
+    train(run_from(given, FROZEN), tmp_path / "whole")
+    train(run_from(given, [*FROZEN, "epochs=1"]), tmp_path / "first")
+    made = (tmp_path / "first" / "features" / "image.values").stat().st_mtime_ns
+    train(run_from(given, [*FROZEN, "epochs=1", "workers=2"]), tmp_path / "first", resume=True)
+    assert (tmp_path / "first" / "features" / "image.values").stat().st_mtime_ns == made
+    train(run_from(given, [*FROZEN, "workers=2"]), tmp_path / "workers")
+    assert same_weights(tmp_path / "whole" / "last", tmp_path / "workers" / "last")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (FROZEN[:1], "cache_features is on, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
+        (
+            [*FROZEN, "augmentation={horizontal_flip: 0.5}"],
+            "run: cache_features is on, and augmentation makes another picture each time; leave one of them out",
+        ),
+        (
+            [*FROZEN, f"data.path={TINY['data']['path']}"],
+            "scenes, train 0: cache_features needs pictures in files, and this one is in memory; leave it out",
+        ),
+    ],
+)
+def test_what_cannot_be_kept_is_told(settings: list[str], message: str, given: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        train(run_from(given, settings), tmp_path / "run")
+    assert str(error.value) == message
+    assert not log_exists(tmp_path / "run")
+
+
+def log_exists(folder: Path) -> bool:
+    return (folder / "log.jsonl").exists() and bool(log(folder))
+
+
+def test_rows_of_a_picture_may_come_apart() -> None:
+    together = Plan(np.ones(100, np.int64), np.arange(100) // 5, 20, seed=0)
+    apart = Plan(np.ones(100, np.int64), np.arange(100), 20, seed=0)
+    pictures = [np.mean([len(set(rows // 5)) for rows in plan.epoch(0)]) for plan in (together, apart)]
+    assert pictures[0] == 4 and pictures[1] > 10
+    assert sorted(np.concatenate(apart.epoch(0))) == list(range(100))
