@@ -153,6 +153,7 @@ INDEXES: dict[str, IndexConfig] = {
 
 VECTOR_DECODERS: dict[str, DecoderConfig] = {
     "classes": ClassesDecoderConfig(hidden=32, dropout=0.0),
+    "classes by attention": ClassesDecoderConfig(reads="attention", dropout=0.0),
     "classes by position": ClassesDecoderConfig(reads="positions", dropout=0.0),
     "embedding": EmbeddingDecoderConfig(width=16),
     "number": NumberDecoderConfig(dropout=0.0),

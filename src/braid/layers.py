@@ -104,6 +104,23 @@ class Attention(nn.Module):
         return values.transpose(1, 2).flatten(2)
 
 
+class AttentionPooling(nn.Module):
+    """One vector a row: the mean of its positions, weighed by one learned query (arXiv:1703.03130, one hop)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.score = nn.Linear(width, 1)
+
+    def forward(
+        self, values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch width"]:
+        normed = self.norm(values)
+        # A finite floor keeps the softmax of a row without inputs finite.
+        scores = self.score(normed).squeeze(-1).masked_fill(~mask, -1e4)
+        return (scores.softmax(-1).unsqueeze(-1) * normed).sum(1)
+
+
 class FeedForward(nn.Sequential):
     """Linear, GELU, Linear: the position-wise half of a transformer block."""
 

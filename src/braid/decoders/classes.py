@@ -9,21 +9,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.layers import weighted_mean
+from braid.layers import AttentionPooling, weighted_mean
 from braid.modalities import LabelsModality
 from braid.records import Fused, Padded
 
 
 @dataclass(frozen=True)
 class ClassesDecoderConfig:
-    """``reads`` pooled: one vector a row. ``reads`` positions: a score for every position, averaged by the weights of the
-    inputs (late fusion), or evenly where the fusion knows none.
+    """``reads`` pooled: the fusion's own vector of a row; attention: the mean of its positions by a learned query; positions: a
+    score for every position, averaged by the weights of the inputs (late fusion), or evenly where the fusion knows none.
 
     ``hidden``: width of a layer in between; 0 has none.
     """
 
     kind: Literal["classes"] = "classes"
-    reads: Literal["pooled", "positions"] = "pooled"
+    reads: Literal["pooled", "attention", "positions"] = "pooled"
     hidden: int = 0
     dropout: float = 0.1
 
@@ -43,6 +43,7 @@ class ClassesDecoder(nn.Module):
     def __init__(self, config: ClassesDecoderConfig, memory_width: int, modality: LabelsModality) -> None:
         super().__init__()
         self.config = config
+        self.pooling = AttentionPooling(memory_width) if config.reads == "attention" else None
         self.multiple = modality.config.multiple
         hidden = [nn.Linear(memory_width, config.hidden), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden else []
         last = nn.Linear(config.hidden or memory_width, len(modality.labels))
@@ -52,6 +53,8 @@ class ClassesDecoder(nn.Module):
         """Logits."""
         if self.config.reads == "pooled":
             return self.layers(fused.pooled)
+        if self.pooling is not None:
+            return self.layers(self.pooling(fused.values, fused.mask))
         weights = torch.stack(list(fused.weights.values()), 1) if fused.weights else fused.mask.to(fused.values.dtype)
         share = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
         return (share.unsqueeze(-1) * self.layers(fused.values)).sum(1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
+from braid.layers import AttentionPooling
 from braid.modalities import EmbeddingModality
 from braid.records import Fused
 
@@ -40,15 +41,10 @@ class EmbeddingDecoder(nn.Module):
     def __init__(self, config: EmbeddingDecoderConfig, memory_width: int) -> None:
         super().__init__()
         self.width = config.width
-        self.norm = nn.LayerNorm(memory_width)
-        self.score = nn.Linear(memory_width, 1)
+        self.pooling = AttentionPooling(memory_width)
         self.projection = nn.Linear(memory_width, config.width)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch width"]:
-        values = self.norm(fused.values)
-        # A finite floor keeps the softmax of a row without inputs finite.
-        scores = self.score(values).squeeze(-1).masked_fill(~fused.mask, -1e4)
-        pooled = (scores.softmax(-1).unsqueeze(-1) * values).sum(1)
-        return F.normalize(self.projection(pooled).float(), dim=-1)
+        return F.normalize(self.projection(self.pooling(fused.values, fused.mask)).float(), dim=-1)
