@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from braid.errors import UserError
-from braid.training import run_from, train
+from braid.training import Watcher, run_from, train
 from braid.training.data import Plan
 from test_training import TINY, log, losses, same_weights
 
@@ -48,14 +48,39 @@ def test_the_run_learns_what_it_would_from_pixels(given: dict[str, Any], tmp_pat
     assert (tmp_path / "features" / "features" / "image.values").stat().st_size % (11 * 2) == 0
 
 
-def test_a_resumed_run_reads_them_again_and_ends_in_the_same_weights(given: dict[str, Any], tmp_path: Path) -> None:
-    train(run_from(given, FROZEN), tmp_path / "whole")
-    train(run_from(given, [*FROZEN, "epochs=1"]), tmp_path / "first")
-    made = (tmp_path / "first" / "features" / "image.values").stat().st_mtime_ns
-    train(run_from(given, [*FROZEN, "epochs=1", "workers=2"]), tmp_path / "first", resume=True)
-    assert (tmp_path / "first" / "features" / "image.values").stat().st_mtime_ns == made
-    train(run_from(given, [*FROZEN, "workers=2"]), tmp_path / "workers")
-    assert same_weights(tmp_path / "whole" / "last", tmp_path / "workers" / "last")
+class Killed(Exception):
+    pass
+
+
+def killed(record: dict[str, Any]) -> None:
+    if record["step"] == 3:
+        raise Killed
+
+
+def test_a_killed_run_reads_them_again_and_ends_in_the_same_weights(given: dict[str, Any], tmp_path: Path) -> None:
+    settings = [*FROZEN, "checkpoint_steps=1"]
+    train(run_from(given, settings), tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(run_from(given, settings), tmp_path / "killed", watcher=Watcher(on_step=killed))
+    notes: list[str] = []
+    train(run_from(given, [*settings, "workers=2"]), tmp_path / "killed", resume=True, watcher=Watcher(on_note=notes.append))
+    assert same_weights(tmp_path / "whole" / "last", tmp_path / "killed" / "last")
+    assert not any("encoded" in note for note in notes)
+
+
+@pytest.mark.parametrize("change", ["encoder", "size", "picture"])
+def test_features_of_another_encoder_or_picture_are_made_again(change: str, given: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(run_from(given, FROZEN), folder)
+    (folder / "checkpoint.safetensors").unlink()
+    notes: list[str] = []
+    if change == "picture":
+        Image.new("RGB", (40, 40), "white").save(tmp_path / "data" / "1.png")
+    settings = {"encoder": "seed=1", "size": "inputs.image.size=48", "picture": "seed=0"}
+    for name in ("run", "fresh"):
+        train(run_from(given, [*FROZEN, settings[change]]), tmp_path / name, watcher=Watcher(on_note=notes.append))
+    assert sum("12 pictures are encoded now" in note for note in notes) == 2
+    assert same_weights(folder / "last", tmp_path / "fresh" / "last")
 
 
 @pytest.mark.parametrize(

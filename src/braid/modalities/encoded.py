@@ -20,7 +20,7 @@ class EncodedModality:
     """A picture's path -> its features.
 
     ``values`` [pictures, positions, width] float16 and ``masks`` [pictures, positions] bool are plain arrays on disk; ``places``
-    says which row is whose, ``broken`` why a picture has none.
+    says which row is whose, ``broken`` why a picture has none. ``made`` tells these files from others that were at the same path.
     """
 
     values: Path
@@ -28,13 +28,15 @@ class EncodedModality:
     shape: tuple[int, int, int]
     places: Mapping[str, int]
     broken: Mapping[str, str]
+    made: str
 
     def prepare(self, value: Any, source: str = "") -> Encoded:
         """Raises: UserError: the reason for which the picture could not be read."""
         if str(value) in self.broken:
             raise UserError(self.broken[str(value)])
         place = self.places[str(value)]
-        return _mapped(self.values, self.shape, "float16")[place], _mapped(self.masks, self.shape[:2], "bool")[place]
+        values = _mapped(self.values, self.shape, "float16", self.made)
+        return values[place], _mapped(self.masks, self.shape[:2], "bool", self.made)[place]
 
     def pad(self, values: Sequence[Encoded]) -> Padded:
         """Stack features: ``values [n, positions, width]`` float32, ``mask [n, positions]``."""
@@ -42,6 +44,6 @@ class EncodedModality:
 
 
 @cache
-def _mapped(path: Path, shape: tuple[int, ...], kind: str) -> np.ndarray:
-    """Opened once a process; pages come and go with the system's cache."""
+def _mapped(path: Path, shape: tuple[int, ...], kind: str, made: str) -> np.ndarray:
+    """Opened once a process for each ``made``; pages come and go with the system's cache."""
     return np.memmap(path, kind, "r", shape=shape)

@@ -1,8 +1,9 @@
 """What frozen image encoders make of a run's pictures, computed once and kept in the run's folder."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from braid.collate import Collator
-from braid.config import parse_json
+from braid.config import from_dict, parse_json, to_dict
 from braid.errors import UserError
 from braid.files import whole, write_whole
 from braid.modalities import EncodedModality, ImageModality
@@ -23,18 +24,22 @@ TOGETHER = 32  # pictures that are encoded at once
 
 @dataclass(frozen=True)
 class _Found:
-    """Every picture that could be read, as one array; and those that could not, each with the reason."""
+    """Every picture that could be read, as one array; and those that could not, each with the reason. ``made``: by which encoder,
+    of which files."""
 
+    made: str
     shape: tuple[int, int, int]
-    places: Mapping[str, int]
-    broken: Mapping[str, str]
+    places: dict[str, int]
+    broken: dict[str, str]
 
 
-def with_features(model: Model, collator: Collator, samples: Iterable[Sample], folder: Path) -> Collator:
+def with_features(
+    model: Model, collator: Collator, samples: Iterable[Sample], folder: Path, on_note: Callable[[str], None]
+) -> Collator:
     """The collator that gives features instead of pixels, for every image encoder that takes no gradient.
 
     The encoder sees each picture once, as in use: no dropout, no augmentation. Features are kept in float16, in FOLDER of the
-    run's own folder; there already, they are not made again.
+    run's own folder; there already, by the same encoder and of the same files, they are not made again.
 
     Raises:
         UserError: when no image encoder is frozen, or a picture is no file.
@@ -51,7 +56,10 @@ def with_features(model: Model, collator: Collator, samples: Iterable[Sample], f
         for name in frozen:
             if name in sample.inputs:
                 sources[name].setdefault(_path(sample.inputs[name], sample.source), sample.source)
-    cached = {name: _cached(model.encoders[name], frozen[name], sources[name], folder / FOLDER / name) for name in frozen}
+    cached = {
+        name: _cached(model.encoders[name], modality, sources[name], folder / FOLDER / name, on_note)
+        for name, modality in frozen.items()
+    }
     return replace(collator, inputs={**collator.inputs, **cached})
 
 
@@ -61,26 +69,45 @@ def _path(value: Any, source: str) -> str:
     raise UserError(f"{source}: cache_features needs pictures in files, and this one is in memory; leave it out")
 
 
-def _cached(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], path: Path) -> EncodedModality:
+def _cached(
+    encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], path: Path, on_note: Callable[[str], None]
+) -> EncodedModality:
     values, masks, found = (path.with_suffix(f".{kind}") for kind in ("values", "masks", "json"))
-    if (there := _read(found)) is None or {*there.places, *there.broken} != {*sources}:
+    made = _fingerprint(encoder, modality, sources)
+    if (there := _read(found)) is None or there.made != made:
+        on_note(f"{len(sources):,} pictures are encoded now, once for the whole run")
         path.parent.mkdir(parents=True, exist_ok=True)
         found.unlink(missing_ok=True)
         with whole(values) as fresh_values, whole(masks) as fresh_masks:
-            there = _encode(encoder.eval(), modality, sources, fresh_values, fresh_masks)
-        write_whole(found, json.dumps({"shape": there.shape, "places": there.places, "broken": there.broken}))
-    return EncodedModality(values, masks, there.shape, there.places, there.broken)
+            there = _encode(made, encoder.eval(), modality, sources, fresh_values, fresh_masks)
+        write_whole(found, json.dumps(to_dict(there)))
+    return EncodedModality(values, masks, there.shape, there.places, there.broken, made)
+
+
+def _fingerprint(encoder: nn.Module, modality: ImageModality, sources: Iterable[str]) -> str:
+    """Of all that features hang on: weights, preprocessing, and the files as they are now."""
+    found = sha256(repr(modality.config).encode())
+    for name, value in encoder.state_dict().items():
+        found.update(name.encode() + value.numpy().tobytes())
+    for source in sources:
+        try:
+            there = Path(source).stat()
+            found.update(f"{source} {there.st_size} {there.st_mtime_ns}".encode())
+        except (OSError, ValueError):
+            found.update(source.encode())
+    return found.hexdigest()
 
 
 def _read(path: Path) -> _Found | None:
     if not path.is_file():
         return None
-    data = parse_json(path.read_text(encoding="utf-8"))
-    rows, positions, width = data["shape"]
-    return _Found((rows, positions, width), data["places"], data["broken"])
+    found: _Found = from_dict(_Found, parse_json(path.read_text(encoding="utf-8")), str(path))
+    return found
 
 
-def _encode(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], values: Path, masks: Path) -> _Found:
+def _encode(
+    made: str, encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], values: Path, masks: Path
+) -> _Found:
     places: dict[str, int] = {}
     broken: dict[str, str] = {}
     sizes = (0, 0)
@@ -99,7 +126,7 @@ def _encode(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, s
                 values_file.write(features.values.half().numpy().tobytes())
                 masks_file.write(features.mask.numpy().tobytes())
                 sizes = (features.values.shape[1], features.values.shape[2])
-    return _Found((len(places), *sizes), places, broken)
+    return _Found(made, (len(places), *sizes), places, broken)
 
 
 def _features(encoder: nn.Module, pictures: Padded) -> Features:
