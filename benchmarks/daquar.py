@@ -1,10 +1,10 @@
-"""Questions about indoor photos (DAQUAR): does the built-in model look, or does it guess from the question?
+"""Questions about indoor photos (DAQUAR): does a model look, or does it guess from the question?
 
     python benchmarks/daquar.py --split runs/daquar.jsonl                           the split alone, which the recipe trains on
-    python benchmarks/daquar.py recipes/small/4-tasks.yaml --model small            about 5 minutes of one core
+    python benchmarks/daquar.py recipes/small/4-tasks.yaml --model runs/small-tasks
 
 The photos of the validation split are contiguous blocks of 25 photo numbers, every fifth block: neighbours are frames of one
-room, so a split by photo alone would leak. The control has the recipe's text encoder and answers, no picture, and as many steps.
+room, so a split by photo alone would leak. The control has the recipe's text encoder and answers and no picture.
 ``accuracy`` is the exact match of all of a row's answers, ``vqa-accuracy`` the official one.
 """
 
@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("recipe", type=Path, nargs="?")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--split", type=Path, default=Path("runs/daquar.jsonl"), help="where to write the table with its split")
-    parser.add_argument("--model", default="small")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--model", default="runs/small-tasks")
+    parser.add_argument("--epochs", type=int, default=10, help="of the control")
     parser.add_argument("--output", type=Path, default=Path("runs/daquar"))
     chosen = parser.parse_args()
     split(chosen.data, chosen.split)
@@ -68,7 +68,13 @@ def split(source: Path, path: Path) -> None:
 def question_only(recipe: dict[str, Any], table: Path, epochs: int) -> dict[str, Any]:
     """The recipe's answers without its pictures, and without its other tasks."""
     (asked,) = (mixed for mixed in run_from(recipe).mixture if mixed.task.kind == "vqa")
-    task = {"task": to_dict(asked.task), "data": {"path": str(table)}, "objective": to_dict(asked.objective), "tasks": []}
+    task = {
+        "task": to_dict(asked.task),
+        "data": {"path": str(table)},
+        "objective": to_dict(asked.objective),
+        "tasks": [],
+        "cache_features": False,
+    }
     run = run_from({**recipe, **task, "batch_size": asked.batch_size, "epochs": epochs})
     return to_dict(alone(run, "prompt"))
 

@@ -1,6 +1,6 @@
 """Do words and photo together tell a post's sentiment better than either alone? Five folds of MVSA, every pair tested once.
 
-    python benchmarks/sentiment_in_folds.py recipes/sentiment.yaml      about 40 minutes of one core
+    python benchmarks/sentiment_in_folds.py recipes/sentiment.yaml      about 50 minutes of one core
 
 A fold's models are trained on the other four with the recipe, for as many epochs as --epochs says: no row that is tested
 has chosen anything. Posts that are the same but for names and links stay in one fold. Figures are of all pairs, each answered

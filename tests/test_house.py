@@ -14,7 +14,7 @@ WEIGHTS_AND_DATA = {".pt", ".pth", ".pkl", ".npy", ".npz", ".bin", ".jpg", ".jpe
 
 
 def committed() -> list[Path]:
-    """What git tracks or would add; everything that is on disk where there is no git."""
+    """What git tracks or would add; skips where there is no git to say."""
     command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
@@ -33,7 +33,7 @@ def test_no_data_photos_or_pickles_are_tracked() -> None:
     assert [str(path) for path in committed() if path.suffix.lower() in WEIGHTS_AND_DATA] == []
 
 
-def test_only_the_built_in_checkpoint_is_big() -> None:
+def test_only_the_built_in_checkpoints_are_big() -> None:
     big = [path for path in committed() if path.stat().st_size > 2_000_000]
     assert [str(path) for path in big if PACKAGE / "checkpoints" not in path.parents] == []
 
