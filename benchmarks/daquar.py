@@ -73,7 +73,6 @@ def question_only(recipe: dict[str, Any], table: Path, epochs: int) -> dict[str,
         "data": {"path": str(table)},
         "objective": to_dict(asked.objective),
         "tasks": [],
-        "cache_features": False,
     }
     run = run_from({**recipe, **task, "batch_size": asked.batch_size, "epochs": epochs})
     return to_dict(alone(run, "prompt"))

@@ -87,11 +87,13 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
         "initialize": {"encoders.image": "small", "encoders.prompt": "words", "fusion": "small"},
         "input_dropout": {"image": 0.1},
         "optimizer": {"scales": {"encoders.image.blocks": 0.1, "decoders": 0.5}},
+        "cache_features": "kept",
     }
-    *_, prompt = cells(configured(run={**RUN, **more}))
+    *_, image, prompt = cells(configured(run={**RUN, **more}))
     assert prompt.run.initialize == {"encoders.prompt": "words"}
     assert prompt.run.optimizer.scales == {"decoders": 0.5}
     assert prompt.run.input_dropout == {}
+    assert (image.run.cache_features, prompt.run.cache_features) == ("kept", "")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from braid.training import Watcher, run_from, train
 from braid.training.data import Plan
 from test_training import TINY, log, losses, same_weights
 
-FROZEN = ["cache_features=true", "optimizer.scales={encoders.image: 0}", "epochs=2"]
+FROZEN = ["optimizer.scales={encoders.image: 0}", "epochs=2"]
 
 
 def table(folder: Path, rows: int = 24) -> Path:
@@ -35,17 +35,18 @@ def table(folder: Path, rows: int = 24) -> Path:
 
 @pytest.fixture
 def given(tmp_path: Path) -> dict[str, Any]:
-    return {**TINY, "data": {"path": str(table(tmp_path / "data"))}}
+    return {**TINY, "data": {"path": str(table(tmp_path / "data"))}, "cache_features": str(tmp_path / "features")}
 
 
 def test_the_run_learns_what_it_would_from_pixels(given: dict[str, Any], tmp_path: Path) -> None:
-    for name, settings in (("pixels", FROZEN[1:]), ("features", FROZEN)):
+    for name, settings in (("pixels", [*FROZEN, "cache_features=''"]), ("kept", FROZEN)):
         train(run_from(given, settings), tmp_path / name)
-    pixels, features = (losses(tmp_path / name) for name in ("pixels", "features"))
+    pixels, features = (losses(tmp_path / name) for name in ("pixels", "kept"))
     assert [*pixels.values()] == pytest.approx([*features.values()], rel=2e-3)  # features are kept in float16
-    out = [(tmp_path / name / "left_out.jsonl").read_text() for name in ("pixels", "features")]
+    out = [(tmp_path / name / "left_out.jsonl").read_text() for name in ("pixels", "kept")]
     assert out[0] == out[1] and "11.png" in out[0]
-    assert (tmp_path / "features" / "features" / "image.values").stat().st_size % (11 * 2) == 0
+    (values,) = (tmp_path / "features").glob("image-*.values")
+    assert values.stat().st_size % (11 * 2) == 0
 
 
 class Killed(Exception):
@@ -59,7 +60,8 @@ def killed(record: dict[str, Any]) -> None:
 
 def test_a_killed_run_reads_them_again_and_ends_in_the_same_weights(given: dict[str, Any], tmp_path: Path) -> None:
     settings = [*FROZEN, "checkpoint_steps=1"]
-    train(run_from(given, settings), tmp_path / "whole")
+    apart = f"cache_features={tmp_path / 'apart'}"
+    train(run_from(given, [*settings, apart]), tmp_path / "whole")
     with pytest.raises(Killed):
         train(run_from(given, settings), tmp_path / "killed", watcher=Watcher(on_step=killed))
     notes: list[str] = []
@@ -70,26 +72,34 @@ def test_a_killed_run_reads_them_again_and_ends_in_the_same_weights(given: dict[
 
 @pytest.mark.parametrize("change", ["encoder", "size", "picture"])
 def test_features_of_another_encoder_or_picture_are_made_again(change: str, given: dict[str, Any], tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    train(run_from(given, FROZEN), folder)
-    (folder / "checkpoint.safetensors").unlink()
+    train(run_from(given, FROZEN), tmp_path / "before")
     notes: list[str] = []
     if change == "picture":
         Image.new("RGB", (40, 40), "white").save(tmp_path / "data" / "1.png")
     settings = {"encoder": "seed=1", "size": "inputs.image.size=48", "picture": "seed=0"}
-    for name in ("run", "fresh"):
-        train(run_from(given, [*FROZEN, settings[change]]), tmp_path / name, watcher=Watcher(on_note=notes.append))
+    for name, kept in (("shared", "features"), ("alone", "others")):
+        changed = [*FROZEN, settings[change], f"cache_features={tmp_path / kept}"]
+        train(run_from(given, changed), tmp_path / name, watcher=Watcher(on_note=notes.append))
     assert sum("12 pictures are encoded now" in note for note in notes) == 2
-    assert same_weights(folder / "last", tmp_path / "fresh" / "last")
+    assert same_weights(tmp_path / "shared" / "last", tmp_path / "alone" / "last")
+
+
+def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, Any], tmp_path: Path) -> None:
+    notes: list[str] = []
+    for name, rate in (("slow", "1e-4"), ("fast", "1e-3")):
+        run = run_from(given, [*FROZEN, f"optimizer.learning_rate={rate}"])
+        train(run, tmp_path / name, watcher=Watcher(on_note=notes.append))
+    assert sum("encoded now" in note for note in notes) == 1
+    assert not same_weights(tmp_path / "slow" / "last", tmp_path / "fast" / "last")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (FROZEN[:1], "cache_features is on, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
+        (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
         (
             [*FROZEN, "augmentation={horizontal_flip: 0.5}"],
-            "run: cache_features is on, and augmentation makes another picture each time; leave one of them out",
+            "run: cache_features is set, and augmentation makes another picture each time; leave one of them out",
         ),
         (
             [*FROZEN, f"data.path={TINY['data']['path']}"],

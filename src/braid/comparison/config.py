@@ -11,6 +11,7 @@ from typing import Any
 from braid.config import from_dict, named, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
+from braid.modalities import ImageModalityConfig
 from braid.tasks import Retrieval
 from braid.training import RunConfig, read_yaml, run_from
 
@@ -102,6 +103,7 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         initialize=_without([*lost, "fusion"], run.initialize),
         optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
         input_dropout={},  # of a row's only input
+        cache_features=run.cache_features if isinstance(run.inputs[name], ImageModalityConfig) else "",
     )
 
 

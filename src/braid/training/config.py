@@ -158,7 +158,9 @@ class RunConfig:
     threads: int = 2
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    cache_features: bool = False  # a frozen image encoder sees each picture once; its features are kept in the run's folder
+    cache_features: str = (
+        ""  # the folder where a frozen image encoder's features are kept: it sees each picture once, for all runs
+    )
     input_dropout: dict[str, float] = field(default_factory=dict)  # chance that a row loses this input
     ema: float = 0.0  # decay of the weights' moving average; 0 keeps none
     checkpoint_steps: int = 100
@@ -173,7 +175,7 @@ class RunConfig:
         within(self, 0, math.inf, "workers", "seed", "keep")
         within(self, 0, 1, "ema")
         if self.cache_features and self.augmentation is not None:
-            raise UserError("cache_features is on, and augmentation makes another picture each time; leave one of them out")
+            raise UserError("cache_features is set, and augmentation makes another picture each time; leave one of them out")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
         tasks = [mixed.task.kind for mixed in self.mixture]

@@ -1,7 +1,8 @@
-"""What frozen image encoders make of a run's pictures, computed once and kept in the run's folder."""
+"""What frozen image encoders make of pictures, computed once and kept in a folder for every run that asks for the same."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +19,6 @@ from braid.modalities import EncodedModality, ImageModality
 from braid.model import Model
 from braid.records import Features, Padded, Sample
 
-FOLDER = "features"
 TOGETHER = 32  # pictures that are encoded at once
 
 
@@ -38,8 +38,8 @@ def with_features(
 ) -> Collator:
     """The collator that gives features instead of pixels, for every image encoder that takes no gradient.
 
-    The encoder sees each picture once, as in use: no dropout, no augmentation. Features are kept in float16, in FOLDER of the
-    run's own folder; there already, by the same encoder and of the same files, they are not made again.
+    The encoder sees each picture once, as in use: no dropout, no augmentation. Features are kept in float16 in ``folder``, which
+    runs may share; there already, by the same encoder and of the same files, they are not made again.
 
     Raises:
         UserError: when no image encoder is frozen, or a picture is no file.
@@ -50,15 +50,14 @@ def with_features(
         if isinstance(modality, ImageModality) and not any(p.requires_grad for p in model.encoders[name].parameters())
     }
     if not frozen:
-        raise UserError("cache_features is on, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}")
+        raise UserError("cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}")
     sources: dict[str, dict[str, str]] = {name: {} for name in frozen}
     for sample in samples:
         for name in frozen:
             if name in sample.inputs:
                 sources[name].setdefault(_path(sample.inputs[name], sample.source), sample.source)
     cached = {
-        name: _cached(model.encoders[name], modality, sources[name], folder / FOLDER / name, on_note)
-        for name, modality in frozen.items()
+        name: _cached(model.encoders[name], modality, sources[name], folder / name, on_note) for name, modality in frozen.items()
     }
     return replace(collator, inputs={**collator.inputs, **cached})
 
@@ -72,10 +71,12 @@ def _path(value: Any, source: str) -> str:
 def _cached(
     encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], path: Path, on_note: Callable[[str], None]
 ) -> EncodedModality:
-    values, masks, found = (path.with_suffix(f".{kind}") for kind in ("values", "masks", "json"))
     made = _fingerprint(encoder, modality, sources)
+    values, masks, found = (path.with_name(f"{path.name}-{made[:12]}.{kind}") for kind in ("values", "masks", "json"))
     if (there := _read(found)) is None or there.made != made:
-        on_note(f"{len(sources):,} pictures are encoded now, once for the whole run")
+        on_note(
+            f"{len(sources):,} pictures are encoded now, once for every run with this encoder; {path.parent} keeps their features"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         found.unlink(missing_ok=True)
         with whole(values) as fresh_values, whole(masks) as fresh_masks:
@@ -84,17 +85,16 @@ def _cached(
     return EncodedModality(values, masks, there.shape, there.places, there.broken, made)
 
 
-def _fingerprint(encoder: nn.Module, modality: ImageModality, sources: Iterable[str]) -> str:
-    """Of all that features hang on: weights, preprocessing, and the files as they are now."""
+def _fingerprint(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str]) -> str:
+    """Of all that features hang on: weights, preprocessing, and the files as they are now; and of the rows, which errors name."""
     found = sha256(repr(modality.config).encode())
     for name, value in encoder.state_dict().items():
         found.update(name.encode() + value.numpy().tobytes())
-    for source in sources:
-        try:
-            there = Path(source).stat()
-            found.update(f"{source} {there.st_size} {there.st_mtime_ns}".encode())
-        except (OSError, ValueError):
-            found.update(source.encode())
+    for path, source in sources.items():
+        found.update(f"{path} {source} ".encode())
+        with suppress(OSError, ValueError):
+            there = Path(path).stat()
+            found.update(f"{there.st_size} {there.st_mtime_ns}".encode())
     return found.hexdigest()
 
 

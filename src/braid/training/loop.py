@@ -160,7 +160,7 @@ def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     collator = setup.collator
     if config.cache_features:
         seen = chain.from_iterable((*data.train, *prepared(data.task, _judging(config, data))) for data in setup.tasks)
-        collator = with_features(setup.model, collator, seen, folder, watcher.on_note)
+        collator = with_features(setup.model, collator, seen, Path(config.cache_features), watcher.on_note)
     return Run(setup, folder, watcher, optimizer, average, objectives, _mixture(setup), LeftOut(watcher.on_note), collator)
 
 
