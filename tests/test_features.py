@@ -86,8 +86,9 @@ def test_features_of_another_encoder_or_picture_are_made_again(change: str, give
 
 def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, Any], tmp_path: Path) -> None:
     notes: list[str] = []
-    for name, rate in (("slow", "1e-4"), ("fast", "1e-3")):
-        run = run_from(given, [*FROZEN, f"optimizer.learning_rate={rate}"])
+    other_way = f"data.path={tmp_path}/data/../data/rows.jsonl"
+    for name, settings in (("slow", ["optimizer.learning_rate=1e-4"]), ("fast", [other_way])):
+        run = run_from(given, [*FROZEN, *settings])
         train(run, tmp_path / name, watcher=Watcher(on_note=notes.append))
     assert sum("encoded now" in note for note in notes) == 1
     assert not same_weights(tmp_path / "slow" / "last", tmp_path / "fast" / "last")

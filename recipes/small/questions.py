@@ -39,7 +39,7 @@ def main() -> None:
     print(f"{chosen.output}: {Counter(row['split'] for row in rows)}")
 
 
-def from_captions(path: Path) -> Iterator[dict[str, str]]:
+def from_captions(path: Path) -> Iterator[dict[str, Any]]:
     """So many questions a photo, of as many kinds as its captions give."""
     chance = random.Random(0)
     photos = [(row, [re.findall(r"[a-z]+", caption.lower()) for caption in row["captions"]]) for row in _rows(path)]
@@ -50,7 +50,7 @@ def from_captions(path: Path) -> Iterator[dict[str, str]]:
         for kind in kinds[: WORDS["each"]]:
             question, answer = chance.choice(kind)
             image = str((path.parent / row["image"]).resolve())
-            yield {"image": image, "split": row["split"], "question": question, "answer": answer}
+            yield {"image": image, "split": row["split"], "question": question, "answer": answer, "answers": [answer]}
 
 
 def questions(captions: Sequence[Sequence[str]], shares: Mapping[str, int], chance: random.Random) -> list[list[Asked]]:
@@ -79,7 +79,7 @@ def _read(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         used = [near for near in words[place + 1 : place + 5] if near in WORDS["used"].get(word, ())]
         if who and used:
             yield word, f"what is the {who} {word}?", used[0]
-    if who in PEOPLE:
+    if who and who in PEOPLE:
         yield "who", "who is in the picture?", who
 
 
@@ -125,7 +125,7 @@ def _is_there(thing: str) -> str:
     return f"is there {'an' if thing[0] in 'aeiou' else 'a'} {thing} in the picture?"
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         yield json.loads(line)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ Encoded = tuple[Float16[np.ndarray, "positions width"], Bool[np.ndarray, " posit
 
 @dataclass(frozen=True)
 class EncodedModality:
-    """A picture's path -> its features.
+    """A picture's path, however it is written -> its features.
 
     ``values`` [pictures, positions, width] float16 and ``masks`` [pictures, positions] bool are plain arrays on disk; ``places``
     says which row is whose, ``broken`` why a picture has none. ``made`` tells these files from others that were at the same path.
@@ -32,9 +33,10 @@ class EncodedModality:
 
     def prepare(self, value: Any, source: str = "") -> Encoded:
         """Raises: UserError: the reason for which the picture could not be read."""
-        if str(value) in self.broken:
-            raise UserError(self.broken[str(value)])
-        place = self.places[str(value)]
+        path = realpath(value)
+        if path in self.broken:
+            raise UserError(self.broken[path])
+        place = self.places[path]
         values = _mapped(self.values, self.shape, "float16", self.made)
         return values[place], _mapped(self.masks, self.shape[:2], "bool", self.made)[place]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def with_features(
 
 def _path(value: Any, source: str) -> str:
     if isinstance(value, str | Path):
-        return str(value)
+        return realpath(value)
     raise UserError(f"{source}: cache_features needs pictures in files, and this one is in memory; leave it out")
 
 
