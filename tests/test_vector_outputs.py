@@ -67,7 +67,7 @@ def test_1_learns_eight_samples_by_heart(decoder: DecoderConfig) -> None:
     batch = to_tensors(batch_of(decoder, rows(decoder)), CPU)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     for _ in range(200):
-        loss = model.loss(batch, OUT)
+        loss = model.losses(batch, [OUT])[OUT]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -41,10 +41,13 @@ class Collator:
             UserError: with ``strict``, for the first row that cannot be prepared.
         """
         prepared: dict[str, _Distinct] = {name: _Distinct() for name in self.inputs}
+        pictures: dict[str, list[Any]] = {name: [] for name, output in self.outputs.items() if isinstance(output, ImageModality)}
         kept, broken = [], []
         for row, sample in enumerate(samples):
             try:
-                values = {name: self._value(name, sample, prepared[name], seeds[row] if seeds else None) for name in self.inputs}
+                seed = seeds[row] if seeds else None
+                values = {name: self._value(name, sample, prepared[name], seed) for name in self.inputs}
+                drawn = {name: self._target(name, sample, seed) for name in pictures if name in sample.targets}
             except UserError as error:
                 if strict:
                     raise
@@ -52,10 +55,14 @@ class Collator:
                 continue
             for name, value in values.items():
                 prepared[name].add(*value)
+            for name, picture in drawn.items():
+                pictures[name].append(picture)
             kept.append(sample)
         inputs = {name: prepared[name].batch(modality) for name, modality in self.inputs.items() if prepared[name].items}
         targets = {
-            name: modality.targets([sample.targets[name] for sample in kept], [sample.source for sample in kept])
+            name: modality.pad(pictures[name])
+            if isinstance(modality, ImageModality)
+            else modality.targets([sample.targets[name] for sample in kept], [sample.source for sample in kept])
             for name, modality in self.outputs.items()
             if kept and name in kept[0].targets
         }
@@ -75,6 +82,11 @@ class Collator:
         if isinstance(modality, TextModality):
             return key, modality.prepare(value, sample.source)
         return key, self._picture(modality, value, sample.source, seed)
+
+    def _target(self, name: str, sample: Sample, seed: tuple[int, ...] | None) -> Any:
+        modality = self.outputs[name]
+        assert isinstance(modality, ImageModality)
+        return self._picture(modality, sample.targets[name], sample.source, seed)
 
     def _picture(self, modality: ImageModality | EncodedModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
         if seed is None or self.augmentation is None or isinstance(modality, EncodedModality):

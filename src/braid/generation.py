@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from braid.config import did_you_mean, within
 from braid.errors import UserError
-from braid.modalities import OutputModality, SpecialTokens, TextModality, Tokenizer
+from braid.modalities import ImageModality, OutputModality, SpecialTokens, TextModality, TokenGrid, Tokenizer
 from braid.records import Batch, Prediction
 
 NEVER = -np.inf
@@ -19,15 +19,12 @@ MAX_BEAM = 1000
 
 
 @runtime_checkable
-class Decoder(Protocol):
+class Stepper(Protocol):
     """The decode protocol: what generation asks of a model, on torch or on ONNX. The state is opaque.
 
-    ``start`` encodes a batch; the state it gives has group 1. ``step`` reads one token a beam (the first is <bos>) and
+    ``start`` encodes a batch; the state it gives has group 1. ``step`` reads one token a beam (the first is what begins) and
     gives the logits of the next. ``reorder`` gives each row's beams the states of their parents, and may change the group.
     """
-
-    @property
-    def special(self) -> SpecialTokens: ...
 
     def start(self, batch: Batch) -> Any: ...
 
@@ -37,9 +34,39 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
+class Decoder(Stepper, Protocol):
+    """The decode protocol of a text."""
+
+    @property
+    def special(self) -> SpecialTokens: ...
+
+
+@runtime_checkable
+class Filler(Protocol):
+    """The fill protocol: ``fill`` gives the logits of all of a picture's tokens from those that are known already."""
+
+    def start(self, batch: Batch) -> Any: ...
+
+    def fill(self, tokens: Int[np.ndarray, "batch length"], state: Any) -> Float[np.ndarray, "batch length codes"]: ...
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """A picture <-> discrete tokens. Pixels are scaled as the output's modality says."""
+
+    @property
+    def grid(self) -> TokenGrid: ...
+
+    def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]: ...
+
+    def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]: ...
+
+
+@runtime_checkable
 class Runtime(Protocol):
-    """One saved model, however it runs: the decode protocol of each output that writes, whole texts written with it, and the
-    vector that any other output gives a row (logits of labels, a number, an embedding)."""
+    """One saved model, however it runs: the decode protocol of each output that writes, whole texts written with it, codec and
+    drawer of each output that is a picture, and the vector that any other gives a row (logits of labels, a number, an embedding).
+    """
 
     @property
     def outputs(self) -> Mapping[str, OutputModality]: ...
@@ -50,17 +77,39 @@ class Runtime(Protocol):
 
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]: ...
 
+    def codec(self, name: str) -> Codec: ...
 
-def check_output(name: str, outputs: Mapping[str, OutputModality], writes: bool) -> None:
-    """Hold a name to the outputs that write, or to those that do not.
+    def drawer(self, name: str) -> Stepper | Filler: ...
+
+
+Does = Literal["writes", "draws", "gives labels, a number or an embedding"]
+
+
+def does(modality: OutputModality) -> Does:
+    """What an output of this modality does."""
+    if isinstance(modality, TextModality):
+        return "writes"
+    return "draws" if isinstance(modality, ImageModality) else "gives labels, a number or an embedding"
+
+
+def check_output(name: str, outputs: Mapping[str, OutputModality], wanted: Does) -> None:
+    """Hold a name to the outputs that do what is ``wanted``.
 
     Raises:
         UserError: naming the outputs that there are.
     """
-    there = [output for output, modality in outputs.items() if isinstance(modality, TextModality) == writes]
+    there = [output for output, modality in outputs.items() if does(modality) == wanted]
     if name not in there:
-        kind = "writes" if writes else "gives labels, a number or an embedding"
-        raise UserError(f"this model has no output {name!r} that {kind}; {did_you_mean(name, there)}")
+        raise UserError(f"this model has no output {name!r} that {wanted}; {did_you_mean(name, there)}")
+
+
+def check_draws(name: str, decoders: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: when an output has a codec and no decoder.
+    """
+    if name not in decoders:
+        raise UserError(f"this model turns pictures into tokens and back, and draws none; train one with it as codecs.{name}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What encoders, fusions and decoders are built from: attention, transformer blocks with a cache, masked mean."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.errors import UserError
-from braid.records import Features, Padded
+from braid.modalities import TokenGrid
+from braid.records import Features, Fused, Padded
 
 
 def masked_mean(values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:
@@ -178,20 +180,117 @@ class DecoderBlock(nn.Module):
         memory_values: Float[Tensor, "batch heads memory head_width"],
         memory_mask: Bool[Tensor, "batch memory"],
         past: tuple[Float[Tensor, "rows heads past head_width"], Float[Tensor, "rows heads past head_width"]] | None = None,
+        causal: bool = True,
     ) -> tuple[Float[Tensor, "batch group length width"], tuple[Tensor, Tensor]]:
-        """With ``past`` the length is 1 and the returned keys and values have grown by it; rows = batch * group."""
+        """With ``past`` the length is 1 and the returned keys and values have grown by it; rows = batch * group. Without, a
+        position reads no later one, unless ``causal`` is False."""
         batch, group, length, width = values.shape
         flat = values.reshape(batch * group, length, width)
         normed = self.self_norm(flat)
         keys, own = self.self_attention.keys_values(normed)
         if past is not None:
             keys, own = torch.cat([past[0], keys], 2), torch.cat([past[1], own], 2)
-        flat = flat + self.dropout(self.self_attention(normed, keys, own, causal=past is None))
+        flat = flat + self.dropout(self.self_attention(normed, keys, own, causal=causal and past is None))
         row = flat.view(batch, group * length, width)
         read = self.cross_attention(self.cross_norm(row), memory_keys, memory_values, memory_mask.unsqueeze(1))
         row = row + self.dropout(read)
         row = row + self.dropout(self.feed_forward(self.feed_forward_norm(row)))
         return row.view(batch, group, length, width), (keys, own)
+
+
+class CrossTransformer(nn.Module):
+    """Blocks over a sequence that read ``Fused`` by cross-attention; a row without any memory is decoded without."""
+
+    reads: Literal["cross"] = "cross"
+
+    def __init__(self, memory_width: int, width: int, depth: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.memory = nn.Sequential(nn.Linear(memory_width, width), nn.LayerNorm(width))
+        self.blocks = nn.ModuleList(DecoderBlock(width, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def remember(self, fused: Fused) -> dict[str, Tensor]:
+        """Keys and values of what was fused, for every block: [batch, depth, heads, length, head width]."""
+        memory = self.memory(fused.values)
+        pairs = [cast(DecoderBlock, block).cross_attention.keys_values(memory) for block in self.blocks]
+        return {
+            "memory.keys": torch.stack([keys for keys, _ in pairs], 1),
+            "memory.values": torch.stack([values for _, values in pairs], 1),
+            "memory.mask": fused.mask,
+        }
+
+    def read(
+        self, hidden: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], causal: bool = True
+    ) -> Float[Tensor, "batch group length width"]:
+        """The whole sequence at once."""
+        for layer, block in enumerate(self.blocks):
+            keys, values = state["memory.keys"][:, layer], state["memory.values"][:, layer]
+            hidden, _ = block(hidden, keys, values, state["memory.mask"], causal=causal)
+        return self.norm(hidden)
+
+
+class StepwiseTransformer(CrossTransformer):
+    """One token after another, with a cache. ``embedding`` turns tokens into vectors by their place, and vectors into logits."""
+
+    def __init__(self, embedding: nn.Module, memory_width: int, width: int, depth: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__(memory_width, width, depth, heads, dropout)
+        self.embedding = embedding
+
+    def logits(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length codes"]:
+        """Teacher-forced: position ``t`` predicts token ``t + 1``."""
+        return self.embedding.logits(self.read(self.embedding(tokens), self.remember(fused)))  # type: ignore[operator]
+
+    def start(self, fused: Fused) -> dict[str, Tensor]:
+        """Keys and values of the memory, once a row, and an empty cache of one beam."""
+        memory = self.remember(fused)
+        batch, depth, heads, _, head_width = memory["memory.keys"].shape
+        empty = memory["memory.keys"].new_zeros(batch, 1, depth, heads, 0, head_width)
+        return {**memory, "cache.keys": empty, "cache.values": empty.clone()}
+
+    def step(
+        self, tokens: Int[Tensor, "batch group"], state: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch group codes"], dict[str, Tensor]]:
+        """Read one more token a beam; the cache's group must equal that of ``tokens``."""
+        batch, group = tokens.shape
+        past_keys, past_values = state["cache.keys"].flatten(0, 1), state["cache.values"].flatten(0, 1)
+        values = self.embedding(tokens.unsqueeze(-1), first=past_keys.shape[3])
+        keys_now, values_now = [], []
+        for layer, block in enumerate(self.blocks):
+            memory = state["memory.keys"][:, layer], state["memory.values"][:, layer], state["memory.mask"]
+            values, (keys, own) = block(values, *memory, past=(past_keys[:, layer], past_values[:, layer]))
+            keys_now.append(keys)
+            values_now.append(own)
+        new = {
+            "cache.keys": torch.stack(keys_now, 1).unflatten(0, (batch, group)),
+            "cache.values": torch.stack(values_now, 1).unflatten(0, (batch, group)),
+        }
+        return self.embedding.logits(self.norm(values)).squeeze(2), {**state, **new}  # type: ignore[operator]
+
+    def reorder(self, state: dict[str, Tensor], parents: Int[Tensor, "batch group"]) -> dict[str, Tensor]:
+        return reorder_cache(state, parents)
+
+
+class GridEmbedding(nn.Module):
+    """A picture's token plus where in the grid it is, or where the one that follows it will be; one code more begins or hides."""
+
+    def __init__(self, grid: TokenGrid, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.columns = grid.columns
+        self.tokens = nn.Embedding(grid.codes + 1, width)
+        self.row_vectors = nn.Embedding(grid.rows, width)
+        self.column_vectors = nn.Embedding(grid.columns, width)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, grid.codes)
+        for table in (self.tokens, self.row_vectors, self.column_vectors):
+            nn.init.normal_(table.weight, std=width**-0.5)
+
+    def forward(self, tokens: Int[Tensor, "*rows length"], first: int = 0) -> Float[Tensor, "*rows length width"]:
+        places = torch.arange(first, first + tokens.shape[-1], device=tokens.device)
+        where = self.row_vectors(places // self.columns) + self.column_vectors(places % self.columns)
+        return self.dropout(self.tokens(tokens) + where)
+
+    def logits(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows codes"]:
+        return self.head(values)
 
 
 class TokenEmbedding(nn.Module):

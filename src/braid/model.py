@@ -1,41 +1,45 @@
 """The model: encode -> fuse -> decode, and nothing else."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from braid.codecs import Codec, CodecConfig
 from braid.config import did_you_mean, named, plain_names, within
-from braid.decoders import DecoderConfig, TextDecoder, VectorDecoder
+from braid.decoders import DecoderConfig, PictureDecoder, PictureDecoderConfig, TextDecoder, VectorDecoder
 from braid.encoders import EncoderConfig, TransformerTextEncoderConfig
 from braid.errors import UserError
-from braid.fusions import FusionConfig
-from braid.modalities import InputModality, OutputModality
-from braid.records import Batch, Features, Fused
+from braid.fusions import ConcatFusionConfig, FusionConfig
+from braid.modalities import InputModality, OutputModality, TokenGrid
+from braid.records import Batch, Features, Fused, Padded
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """An architecture: encoders by input name, one fusion, decoders by output name.
+    """An architecture: encoders by input name, one fusion, decoders by output name, codecs of the outputs that are pictures.
 
-    ``width`` is the shared width that every input is projected to before the fusion.
+    ``width`` is the shared width that every input is projected to before the fusion. A codec may stand alone.
     """
 
-    width: int
-    encoders: dict[str, EncoderConfig]
-    fusion: FusionConfig
-    decoders: dict[str, DecoderConfig]
+    width: int = 256
+    encoders: dict[str, EncoderConfig] = field(default_factory=dict)
+    fusion: FusionConfig = field(default_factory=ConcatFusionConfig)
+    decoders: dict[str, DecoderConfig] = field(default_factory=dict)
+    codecs: dict[str, CodecConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "width")
         plain_names("an encoder", self.encoders)
         plain_names("a decoder", self.decoders)
-        for group, parts in (("encoders", self.encoders), ("decoders", self.decoders)):
-            if not parts:
+        plain_names("a codec", self.codecs)
+        alone = self.codecs and not (self.encoders or self.decoders)
+        for group, parts in (("encoders", self.encoders), ("decoders", self.decoders), ("codecs", self.codecs)):
+            if not parts and not alone and group != "codecs":
                 raise UserError(f"there are no {group}; a model needs at least one")
             kept = [name for name in parts if hasattr(nn.ModuleDict, name)]
             if kept:
@@ -63,11 +67,12 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]) -> None:
         super().__init__()
         self.config = config
-        self.outputs: Mapping[str, OutputModality] = {name: outputs[name] for name in config.decoders if name in outputs}
+        written = {**config.decoders, **config.codecs}
+        self.outputs: Mapping[str, OutputModality] = {name: outputs[name] for name in written if name in outputs}
         for name, encoder in config.encoders.items():
             _check(name, encoder.modality, inputs, "input")
-        for name, decoder in config.decoders.items():
-            _check(name, decoder.modality, outputs, "output")
+        for name, part in written.items():
+            _check(name, part.modality, outputs, "output")
         # _check saw to it that each part gets the modality it takes.
         encoders = {}
         for name, encoder in config.encoders.items():
@@ -78,10 +83,19 @@ class Model(nn.Module):
         with named("fusion"):
             self.fusion = config.fusion.build(list(config.encoders), config.width)
         memory = self.fusion.width
+        codecs = {}
+        for name, codec in config.codecs.items():
+            with named(f"codecs.{name}"):
+                codecs[name] = codec.build(outputs[name])  # type: ignore[arg-type]
+        self.codecs = nn.ModuleDict(codecs)
+        for name in config.codecs.keys() & config.decoders.keys():  # the decoder's tokens must go on meaning the same
+            self.codecs[name].requires_grad_(False)
         decoders = {}
         for name, decoder in config.decoders.items():
             with named(f"decoders.{name}"):
-                decoders[name] = decoder.build(memory, outputs[name])  # type: ignore[arg-type]
+                # a picture's decoder writes its codec's tokens
+                reads = self._grid(name) if isinstance(decoder, PictureDecoderConfig) else outputs[name]
+                decoders[name] = decoder.build(memory, reads)  # type: ignore[arg-type]
         self.decoders = nn.ModuleDict(decoders)
         for name, encoder in config.encoders.items():
             if isinstance(encoder, TransformerTextEncoderConfig) and encoder.words_of:
@@ -111,17 +125,48 @@ class Model(nn.Module):
         """A decoder that writes."""
         return self.decoders[name]  # type: ignore[return-value]
 
+    def drawer(self, name: str) -> PictureDecoder:
+        """A decoder that draws."""
+        return self.decoders[name]  # type: ignore[return-value]
+
+    def codec(self, name: str) -> Codec:
+        """What turns an output's pictures into tokens and back."""
+        return self.codecs[name]  # type: ignore[return-value]
+
     def vector(self, batch: Batch, output: str) -> Float[Tensor, "batch size"]:
         """What a decoder that does not write gives each row: logits of labels, a number, or an embedding."""
         decoder: VectorDecoder = self.decoders[output]  # type: ignore[assignment]
         return decoder(self(batch))
 
-    def loss(
-        self, batch: Batch, output: str, label_smoothing: float = 0.0, weights: Float[Tensor, "..."] | None = None
-    ) -> Float[Tensor, ""]:
-        """That of one decoder on the batch's targets."""
-        decoder: Any = self.decoders[output]
-        return decoder.loss(self(batch), batch.targets[output], label_smoothing, weights)
+    def losses(
+        self,
+        batch: Batch,
+        outputs: Sequence[str],
+        label_smoothing: float = 0.0,
+        weights: Float[Tensor, "..."] | None = None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Those of decoders on the batch's targets, all from one h; of a codec that stands alone, its own."""
+        alone = [name for name in outputs if name not in self.decoders]
+        losses = {name: self.codec(name).loss(batch.targets[name]) for name in alone}
+        if len(alone) < len(outputs):
+            fused = self(batch)
+            for name in outputs:
+                decoder: Any = self.decoders[name]
+                losses[name] = decoder.loss(fused, self._target(name, batch.targets[name]), label_smoothing, weights)
+        return losses
+
+    def _target(self, output: str, target: Padded) -> Padded:
+        """A picture as the tokens that its decoder is to write, anything else as it is."""
+        if output not in self.codecs:
+            return target
+        with torch.no_grad():
+            tokens = self.codec(output).encode(target.values)
+        return Padded(tokens, torch.ones_like(tokens, dtype=torch.bool))
+
+    def _grid(self, name: str) -> TokenGrid:
+        if name not in self.codecs:
+            raise UserError(f"a decoder of pictures writes the tokens of a codec; give the model one, codecs.{name}")
+        return self.codec(name).grid
 
     def _lend_words(
         self, name: str, decoder: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sample:
 
     id: str
     inputs: Mapping[str, Any]
-    # by decoder: texts (a group) to write, labels, a number, or the key that an embedding shares with what belongs to it
+    # by decoder: texts (a group) to write, labels, a number, a picture, or the key an embedding shares with what belongs to it
     targets: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     source: str = ""
@@ -106,12 +106,21 @@ class Fused:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A picture that a model made: ``pixels`` [height, width, 3] uint8 from its ``tokens``, each one of so many ``codes``."""
+
+    pixels: UInt8[Any, "height width 3"]
+    tokens: Int[Any, " length"]
+    codes: int
+
+
+@dataclass(frozen=True)
 class Prediction:
     """A model's answer for one row. ``confidence`` is in 0..1; ``scores`` maps a candidate to its probability.
 
     ``token_probabilities`` are those of the text's tokens, <eos> included: what confidence is the mean of. ``labels``
     are all that a row is given where it may have several; ``label`` then names them in one text. ``embeddings`` are unit vectors,
-    by the input that each was made from.
+    by the input that each was made from. ``figures`` are measured where the answer is made, of what is not kept.
     """
 
     id: str
@@ -123,3 +132,5 @@ class Prediction:
     labels: tuple[str, ...] | None = None
     value: float | None = None
     embeddings: Mapping[str, Float[Any, " width"]] = field(default_factory=dict)
+    image: Drawn | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)

@@ -1,12 +1,15 @@
 """Fused -> output, and the loss on it; one file a kind.
 
-Text decoders write one token after another; the others give a row one vector: scores of labels, a number, an embedding.
+Text decoders write one token after another, and so does ``raster`` a picture's; ``masked`` fills a picture's in together; the
+others give a row one vector: scores of labels, a number, an embedding.
 """
 
 from braid.decoders.classes import ClassesDecoder, ClassesDecoderConfig
 from braid.decoders.embedding import EmbeddingDecoder, EmbeddingDecoderConfig
+from braid.decoders.masked import MaskedDecoder, MaskedDecoderConfig
 from braid.decoders.number import NumberDecoder, NumberDecoderConfig
 from braid.decoders.pretrained import PretrainedTextDecoder, PretrainedTextDecoderConfig
+from braid.decoders.raster import RasterDecoder, RasterDecoderConfig
 from braid.decoders.recurrent import RecurrentTextDecoder, RecurrentTextDecoderConfig
 from braid.decoders.transformer import TransformerTextDecoder, TransformerTextDecoderConfig
 
@@ -14,7 +17,9 @@ TextDecoderConfig = PretrainedTextDecoderConfig | RecurrentTextDecoderConfig | T
 TextDecoder = PretrainedTextDecoder | RecurrentTextDecoder | TransformerTextDecoder
 VectorDecoderConfig = ClassesDecoderConfig | EmbeddingDecoderConfig | NumberDecoderConfig
 VectorDecoder = ClassesDecoder | EmbeddingDecoder | NumberDecoder
-DecoderConfig = TextDecoderConfig | VectorDecoderConfig
+PictureDecoderConfig = MaskedDecoderConfig | RasterDecoderConfig
+PictureDecoder = MaskedDecoder | RasterDecoder
+DecoderConfig = PictureDecoderConfig | TextDecoderConfig | VectorDecoderConfig
 
 __all__ = [
     "ClassesDecoder",
@@ -22,10 +27,16 @@ __all__ = [
     "DecoderConfig",
     "EmbeddingDecoder",
     "EmbeddingDecoderConfig",
+    "MaskedDecoder",
+    "MaskedDecoderConfig",
     "NumberDecoder",
     "NumberDecoderConfig",
+    "PictureDecoder",
+    "PictureDecoderConfig",
     "PretrainedTextDecoder",
     "PretrainedTextDecoderConfig",
+    "RasterDecoder",
+    "RasterDecoderConfig",
     "RecurrentTextDecoder",
     "RecurrentTextDecoderConfig",
     "TextDecoder",

@@ -39,6 +39,7 @@ from braid.metrics.classification import (
 )
 from braid.metrics.diversity import distinct, share_novel
 from braid.metrics.meteor import meteor
+from braid.metrics.pictures import code_use, psnr, ssim
 from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
 from braid.metrics.rouge import rouge_l
 from braid.metrics.seeds import Spread, over_seeds
@@ -73,6 +74,7 @@ __all__ = [
     "bleu",
     "bleu_statistics",
     "caption_diversity",
+    "code_use",
     "confusion",
     "cross_fit",
     "exact_match",
@@ -85,6 +87,7 @@ __all__ = [
     "normalised_answer",
     "over_seeds",
     "paired_difference",
+    "psnr",
     "reliability",
     "risk_coverage",
     "score_answers",
@@ -94,6 +97,7 @@ __all__ = [
     "score_retrieval",
     "score_similarities",
     "score_values",
+    "ssim",
     "tokenizer_named",
     "vqa_accuracy",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from braid.modalities.encoded import EncodedModality
+from braid.modalities.grid import TokenGrid
 from braid.modalities.image import (
     Augmentation,
     ImageModality,
@@ -25,8 +26,10 @@ from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfi
 
 InputModalityConfig = ImageModalityConfig | TextModalityConfig
 InputModality = ImageModality | TextModality
-OutputModalityConfig = EmbeddingModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
-OutputModality = EmbeddingModality | LabelsModality | NumberModality | TextModality
+OutputModalityConfig = (
+    EmbeddingModalityConfig | ImageModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
+)
+OutputModality = EmbeddingModality | ImageModality | LabelsModality | NumberModality | TextModality
 ModalityConfig = InputModalityConfig | OutputModalityConfig
 Modality = InputModality | OutputModality
 
@@ -50,6 +53,7 @@ __all__ = [
     "SpecialTokens",
     "TextModality",
     "TextModalityConfig",
+    "TokenGrid",
     "Tokenizer",
     "build_modalities",
     "image_files",

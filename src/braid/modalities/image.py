@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 from braid.config import within
@@ -127,6 +127,11 @@ class ImageModality:
         masks = np.stack([picture.mask for picture in values])
         normalised = np.ascontiguousarray(pixels, dtype=np.float32) * scale - shift
         return Padded(normalised * masks[:, None], masks)
+
+    def pictures(self, values: Float[np.ndarray, "n 3 height width"]) -> UInt8[np.ndarray, "n height width 3"]:
+        """``pad`` backwards: numbers as a model takes and gives them -> pixels."""
+        scale, shift = (np.array(given, np.float32).reshape(3, 1, 1) for given in (self.config.std, self.config.mean))
+        return np.rint(np.clip(values * scale + shift, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
     def _squared(self, image: Image.Image, box: tuple[float, float, float, float]) -> Picture:
         size, (left, top, right, bottom) = self.size, box

@@ -14,7 +14,7 @@ from braid.errors import UserError
 from braid.modalities import Tokenizer
 from braid.model import Model
 from braid.records import Batch, Sample
-from braid.tasks import Task
+from braid.tasks import Task, decoders_of
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class LikelihoodConfig:
 
 
 class Likelihood:
-    """The loss of the task's decoder on its targets."""
+    """The loss of the task's decoders on their targets."""
 
     def __init__(self, config: LikelihoodConfig, task: Task, samples: Sequence[Sample]) -> None:
         self.config = config
-        self.output = task.decoder
+        self.output, self.outputs = task.decoder, decoders_of(task)
         self._weights: dict[tuple[str, ...], float] = {}
         if config.balance:
             if task.kind != "classification":
@@ -51,13 +51,15 @@ class Likelihood:
             self._weights = {labels: (mean / count) ** config.balance for labels, count in rows.items()}
 
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """The loss, and no figures beside it."""
+        """The loss; and, where several decoders learn, the loss of each."""
         weights = None
         if self._weights:
             found = [self._weights[tuple(sample.targets[self.output])] for sample in samples]
             weights = torch.tensor(found, device=batch.targets[self.output].values.device)
-        return model.loss(batch, self.output, self.config.label_smoothing, weights), {}
+        losses = model.losses(batch, self.outputs, self.config.label_smoothing, weights)
+        told = {f"{name}_loss": float(loss.detach()) for name, loss in losses.items()} if len(losses) > 1 else {}
+        return torch.stack([*losses.values()]).sum(), told
 
     def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The loss by which val is judged: plain."""
-        return model.loss(batch, self.output)
+        return torch.stack([*model.losses(batch, self.outputs).values()]).sum()

@@ -64,7 +64,7 @@ class SelfCritical:
 
     def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The loss by which val is judged: likelihood."""
-        return model.loss(batch, self.output)
+        return model.losses(batch, [self.output])[self.output]
 
     def rewards(self, drawn: Padded, samples: Sequence[Sample]) -> Float[np.ndarray, "batch group"]:
         """The reward of every text drawn."""

@@ -15,7 +15,7 @@ from braid.errors import UserError
 
 RUN = "run.yaml"
 CHECKPOINT = "checkpoint.safetensors"
-GROUPS = ("encoders", "projections", "decoders")
+GROUPS = ("encoders", "projections", "decoders", "codecs")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def describe_checkpoint(folder: Path) -> Description:
     model = settings["model"]
     tasks = {section["task"]["kind"]: section["task"] for section in (settings, *settings.get("tasks", []))}
     inputs = {name: settings["inputs"][name] for name in model["encoders"]}
-    outputs = {name: settings["outputs"][name] for name in model["decoders"]}
+    outputs = {name: settings["outputs"][name] for name in {**model["decoders"], **model.get("codecs", {})}}
     return Description(folder, model_parts(model, shapes), inputs, outputs, tasks)
 
 
@@ -124,13 +124,13 @@ def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
 
 
 def model_parts(architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
-    """Encoders, projections, fusion, decoders: what model.json says of each, and its parameters."""
+    """Encoders, projections, fusion, decoders, codecs: what model.json says of each, and its parameters."""
     counts: dict[str, int] = {}
     for name, shape in shapes.items():
         part = "fusion" if name.startswith("fusion.") else ".".join(name.split(".")[:2])
         counts[part] = counts.get(part, 0) + prod(shape)
     found = []
-    for group in (*GROUPS[:2], "fusion", GROUPS[2]):
+    for group in (*GROUPS[:2], "fusion", *GROUPS[2:]):
         members = {"fusion": architecture.get("fusion", {})} if group == "fusion" else _members(group, architecture, shapes)
         for name, settings in members.items():
             rest = {key: value for key, value in settings.items() if key != "kind"}

@@ -107,7 +107,7 @@ def _lead(run: LoggedRun) -> str:
 def _facts(run: LoggedRun) -> dict[str, str]:
     model, data = run.settings["model"], run.settings["data"]
     encoders = " + ".join(part.get("kind", "") for part in model.get("encoders", {}).values())
-    decoders = " + ".join(part.get("kind", "") for part in model.get("decoders", {}).values())
+    decoders = " + ".join(part.get("kind", "") for part in (model.get("decoders") or model.get("codecs", {})).values())
     parameters = f"{count(run.description.parameters)} parameters" if run.description else ""
     return {
         "task": run.task,

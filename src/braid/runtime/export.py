@@ -1,7 +1,9 @@
-"""A model as fp32 ONNX graphs: ``start`` and ``step`` of the decode protocol for each decoder that writes, ``vector`` else."""
+"""A model as fp32 ONNX graphs: ``start`` and ``step``, or ``start`` and ``fill``, for each decoder of texts or pictures,
+``tokens`` and ``pixels`` for each codec, ``vector`` else."""
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from braid.bundle import Bundle
-from braid.decoders import TextDecoder
+from braid.codecs import Codec
+from braid.decoders import MaskedDecoder, TextDecoder
 from braid.errors import UserError
 from braid.files import whole
-from braid.modalities import ImageModality, InputModality, TextModality
+from braid.generation import does
+from braid.modalities import ImageModality, InputModality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
 from braid.runtime.onnx import NEXT, graph_path
@@ -23,10 +27,64 @@ def export(bundle: Bundle, folder: Path) -> list[Path]:
     """Write the graphs of every decoder into ``folder`` (usually the bundle's own) and return their paths."""
     model = load_model(bundle)
     paths = []
-    for name in model.decoders:
-        writes = isinstance(bundle.outputs[name], TextModality)
-        paths += (export_decoder if writes else export_vector)(model, bundle.inputs, name, folder)
+    for name, decoder in model.decoders.items():
+        vector = does(bundle.outputs[name]) not in ("writes", "draws")
+        kind = export_vector if vector else export_filler if isinstance(decoder, MaskedDecoder) else export_decoder
+        paths += kind(model, bundle.inputs, name, folder)
+    for name in model.codecs:
+        paths += export_codec(model, name, folder)
     return paths
+
+
+def export_filler(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
+    """Write ``<name>.start.onnx`` and ``<name>.fill.onnx``."""
+    model = model.eval()
+    decoder: Any = model.drawer(name)
+    names, state, start = _export_start(model, decoder, inputs, name, folder)
+    tokens = torch.full((2, decoder.grid.length), decoder.grid.codes)
+    fill = graph_path(folder, name, "fill")
+    arguments = (tokens, *state)
+    axes = ({0: torch.export.Dim.AUTO}, *_axes(state))
+    _write(_Fill(decoder, names), arguments, ["tokens", *names], ["logits"], axes, fill)
+    return [start, fill]
+
+
+def _export_start(
+    model: Model, decoder: Any, inputs: Mapping[str, InputModality], name: str, folder: Path
+) -> tuple[list[str], tuple[Tensor, ...], Path]:
+    """Write ``<name>.start.onnx``; its outputs' names, and what they are of an example."""
+    flat = [tensor for modality in inputs.values() for tensor in _example(modality)]
+    graph = _Start(model, decoder, list(inputs))
+    with torch.no_grad():
+        state = graph(*flat)
+    names = list(_state(model, decoder, list(inputs), flat))
+    path = graph_path(folder, name, "start")
+    _write(graph, tuple(flat), _input_names(inputs), names, _input_axes(inputs, flat), path)
+    return names, state, path
+
+
+def export_codec(model: Model, name: str, folder: Path) -> list[Path]:
+    """Write ``<name>.tokens.onnx`` and ``<name>.pixels.onnx``; the second says what its tokens are."""
+    codec, modality = model.eval().codec(name), model.outputs[name]
+    assert isinstance(modality, ImageModality)
+    paths = [graph_path(folder, name, "tokens"), graph_path(folder, name, "pixels")]
+    pixels, tokens = torch.zeros(2, 3, modality.size, modality.size), torch.zeros(2, codec.grid.length, dtype=torch.long)
+    rows = ({0: torch.export.Dim.AUTO},)
+    _write(_Verb(codec, "encode"), (pixels,), ["pixels"], ["tokens"], rows, paths[0])
+    told = {name: str(size) for name, size in asdict(codec.grid).items()}
+    _write(_Verb(codec, "decode"), (tokens,), ["tokens"], ["pixels"], rows, paths[1], told)
+    return paths
+
+
+class _Verb(nn.Module):
+    """A module whose forward is another method."""
+
+    def __init__(self, codec: Codec, verb: str) -> None:
+        super().__init__()
+        self.codec, self.verb = codec, verb
+
+    def forward(self, values: Tensor) -> Tensor:
+        return getattr(self.codec, self.verb)(values)
 
 
 def export_vector(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
@@ -42,11 +100,7 @@ def export_decoder(model: Model, inputs: Mapping[str, InputModality], name: str,
     """Write ``<name>.start.onnx`` and ``<name>.step.onnx``; every axis but the widths may vary at run time."""
     model = model.eval()
     decoder = model.decoder(name)
-    flat = [tensor for modality in inputs.values() for tensor in _example(modality)]
-    state = _Start(model, decoder, list(inputs))(*flat)
-    names = list(_state(model, decoder, list(inputs), flat))
-    start = graph_path(folder, name, "start")
-    _write(_Start(model, decoder, list(inputs)), tuple(flat), _input_names(inputs), names, _input_axes(inputs, flat), start)
+    names, state, start = _export_start(model, decoder, inputs, name, folder)
     grown = _two_beams(decoder, dict(zip(names, state, strict=True)))
     tokens = torch.tensor([[3, 4], [5, 6]])
     step_names = ["tokens", *names]
@@ -89,6 +143,17 @@ class _Step(nn.Module):
     def forward(self, *flat: Tensor) -> tuple[Tensor, ...]:
         logits, new = self.decoder.step(flat[0], dict(zip(self.names, flat[1:], strict=True)))
         return (logits, *(new[name] for name in self.names if name.startswith("cache.")))
+
+
+class _Fill(nn.Module):
+    """Tokens and the state's tensors in, logits out."""
+
+    def __init__(self, decoder: MaskedDecoder, names: list[str]) -> None:
+        super().__init__()
+        self.decoder, self.names = decoder, names
+
+    def forward(self, *flat: Tensor) -> Tensor:
+        return self.decoder.fill(flat[0], dict(zip(self.names, flat[1:], strict=True)))
 
 
 def _state(model: Model, decoder: TextDecoder, inputs: list[str], flat: Any) -> dict[str, Tensor]:
@@ -137,7 +202,13 @@ def _input_axes(inputs: Mapping[str, InputModality], flat: Sequence[Tensor]) -> 
 
 
 def _write(
-    module: nn.Module, arguments: tuple[Tensor, ...], inputs: list[str], outputs: list[str], axes: tuple[Any, ...], path: Path
+    module: nn.Module,
+    arguments: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    axes: tuple[Any, ...],
+    path: Path,
+    told: Mapping[str, str] | None = None,
 ) -> None:
     try:
         import onnxscript  # noqa: F401 - the exporter needs it, and says so less clearly
@@ -149,5 +220,6 @@ def _write(
             module.eval(), arguments, input_names=inputs, output_names=outputs, dynamic_shapes=(axes,), dynamo=True, verbose=False
         )
     assert program is not None
+    program.model.metadata_props.update(told or {})
     with whole(path) as fresh:
         program.save(str(fresh), external_data=False)

@@ -19,7 +19,7 @@ from braid import hub
 from braid.bundle import Bundle, DataCard, Interface
 from braid.config import to_dict
 from braid.errors import UserError
-from braid.generation import Decoder, GenerationConfig
+from braid.generation import Codec, Decoder, GenerationConfig, Stepper
 from braid.modalities import (
     Augmentation,
     ImageModality,
@@ -163,6 +163,12 @@ class HuggingFaceRuntime:
 
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
         raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it has neither labels nor embeddings")
+
+    def codec(self, name: str) -> Codec:
+        raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it draws no pictures")
+
+    def drawer(self, name: str) -> Stepper:
+        raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it draws no pictures")
 
     @torch.inference_mode()
     def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:

@@ -12,8 +12,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from braid.bundle import Bundle
 from braid.errors import UserError
-from braid.generation import GenerationConfig, check_output, write_text
-from braid.modalities import ImageModality, InputModality, OutputModality, Tokenizer
+from braid.generation import GenerationConfig, check_draws, check_output, write_text
+from braid.modalities import ImageModality, InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.modalities.image import Picture
 from braid.records import Batch, BatchInput, Prediction
 
@@ -38,7 +38,7 @@ class OnnxRuntime:
         return self.bundle.outputs
 
     def decoder(self, name: str) -> "OnnxDecoder":
-        check_output(name, self.outputs, writes=True)
+        check_output(name, self.outputs, "writes")
         assert self.bundle.tokenizer is not None  # an output that writes has one
         return OnnxDecoder(self.bundle, name, self.bundle.tokenizer)
 
@@ -48,24 +48,47 @@ class OnnxRuntime:
         return write_text(decoder, batch, self.bundle.tokenizer, config)
 
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
-        check_output(name, self.outputs, writes=False)
+        check_output(name, self.outputs, "gives labels, a number or an embedding")
         if name not in self._vectors:
             self._vectors[name] = _session(graph_path(self.bundle.folder, name, "vector"))
         return _run_whole(self._vectors[name], _feeds(self.bundle, batch), self.bundle.folder)["vector"]
 
+    def codec(self, name: str) -> "OnnxCodec":
+        check_output(name, self.outputs, "draws")
+        return OnnxCodec(self.bundle, name)
 
-class OnnxDecoder:
+    def drawer(self, name: str) -> "OnnxStepper | OnnxFiller":
+        check_output(name, self.outputs, "draws")
+        drawn = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
+        check_draws(name, drawn)
+        filling = graph_path(self.bundle.folder, name, "fill").is_file()
+        return OnnxFiller(self.bundle, name) if filling else OnnxStepper(self.bundle, name)
+
+
+class OnnxCodec:
+    """A picture <-> tokens over two graphs: ``tokens`` and ``pixels``."""
+
+    def __init__(self, bundle: Bundle, name: str) -> None:
+        self._tokens = _session(graph_path(bundle.folder, name, "tokens"))
+        self._pixels = _session(graph_path(bundle.folder, name, "pixels"))
+        self._folder = bundle.folder
+        told = self._pixels.get_modelmeta().custom_metadata_map
+        self.grid = TokenGrid(*(int(told[size]) for size in ("rows", "columns", "codes")))
+
+    def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]:
+        return _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
+
+    def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]:
+        return _run_whole(self._pixels, {"tokens": tokens}, self._folder)["pixels"]
+
+
+class OnnxStepper:
     """The decode protocol over two graphs: ``start`` (inputs -> state) and ``step`` (tokens, state -> logits, cache)."""
 
-    def __init__(self, bundle: Bundle, name: str, tokenizer: Tokenizer) -> None:
-        self.special = tokenizer.special
+    def __init__(self, bundle: Bundle, name: str) -> None:
         self._start = _session(graph_path(bundle.folder, name, "start"))
         self._step = _session(graph_path(bundle.folder, name, "step"))
-        self._bundle, vocab = bundle, tokenizer.vocab_size
-        written = next(node.shape[-1] for node in self._step.get_outputs() if node.name == "logits")
-        if written != vocab:
-            told = f"tokenizer.json has {vocab} tokens, the graphs write {written}"
-            raise UserError(f"{bundle.folder}: {told}; the files are of different models")
+        self._bundle = bundle
 
     def start(self, batch: Batch) -> State:
         return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
@@ -78,6 +101,33 @@ class OnnxDecoder:
     def reorder(self, state: State, parents: Int[np.ndarray, "batch group"]) -> State:
         rows = np.arange(len(parents))[:, None]
         return {name: value[rows, parents] if name.startswith("cache.") else value for name, value in state.items()}
+
+
+class OnnxDecoder(OnnxStepper):
+    """The decode protocol of a text, with the tokens that begin and end one."""
+
+    def __init__(self, bundle: Bundle, name: str, tokenizer: Tokenizer) -> None:
+        super().__init__(bundle, name)
+        self.special = tokenizer.special
+        written = next(node.shape[-1] for node in self._step.get_outputs() if node.name == "logits")
+        if written != tokenizer.vocab_size:
+            told = f"tokenizer.json has {tokenizer.vocab_size} tokens, the graphs write {written}"
+            raise UserError(f"{bundle.folder}: {told}; the files are of different models")
+
+
+class OnnxFiller:
+    """The fill protocol over two graphs: ``start`` (inputs -> state) and ``fill`` (tokens, state -> logits)."""
+
+    def __init__(self, bundle: Bundle, name: str) -> None:
+        self._start = _session(graph_path(bundle.folder, name, "start"))
+        self._fill = _session(graph_path(bundle.folder, name, "fill"))
+        self._bundle = bundle
+
+    def start(self, batch: Batch) -> State:
+        return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
+
+    def fill(self, tokens: Int[np.ndarray, "batch length"], state: State) -> Float[np.ndarray, "batch length codes"]:
+        return _run(self._fill, {"tokens": tokens, **state})["logits"]
 
 
 def _feeds(bundle: Bundle, batch: Batch) -> dict[str, np.ndarray]:

@@ -14,11 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from braid.bundle import Bundle
+from braid.codecs import Codec
 from braid.config import from_dict
-from braid.decoders import TextDecoder
+from braid.decoders import MaskedDecoder, RasterDecoder, TextDecoder
 from braid.errors import UserError
-from braid.generation import GenerationConfig, check_output, write_text
-from braid.modalities import OutputModality, SpecialTokens, Tokenizer
+from braid.generation import GenerationConfig, check_draws, check_output, write_text
+from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, Padded, Prediction
 
@@ -94,7 +95,7 @@ class TorchRuntime:
         return self.model.outputs
 
     def decoder(self, name: str) -> "TorchDecoder":
-        check_output(name, self.outputs, writes=True)
+        check_output(name, self.outputs, "writes")
         assert self.tokenizer is not None  # an output that writes has one
         return TorchDecoder(self.model, self.model.decoder(name), self.tokenizer.special, self.device)
 
@@ -105,16 +106,47 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
-        check_output(name, self.outputs, writes=False)
+        check_output(name, self.outputs, "gives labels, a number or an embedding")
         self.model.eval()
         return self.model.vector(to_tensors(batch, self.device), name).float().cpu().numpy()
 
+    def codec(self, name: str) -> "TorchCodec":
+        check_output(name, self.outputs, "draws")
+        return TorchCodec(self.model.eval().codec(name), self.device)
 
-class TorchDecoder:
-    """The decode protocol over one text decoder: numpy tokens in, numpy logits out, the state opaque between."""
+    def drawer(self, name: str) -> "TorchStepper | TorchFiller":
+        check_output(name, self.outputs, "draws")
+        check_draws(name, list(self.model.decoders))
+        decoder = self.model.drawer(name)
+        if isinstance(decoder, MaskedDecoder):
+            return TorchFiller(self.model, decoder, self.device)
+        return TorchStepper(self.model, decoder, self.device)
 
-    def __init__(self, model: Model, decoder: TextDecoder, special: SpecialTokens, device: torch.device) -> None:
-        self._model, self._decoder, self.special, self._device = model, decoder, special, device
+
+class TorchCodec:
+    """Numpy pixels and tokens over one codec."""
+
+    def __init__(self, codec: Codec, device: torch.device) -> None:
+        self._codec, self._device = codec, device
+
+    @property
+    def grid(self) -> TokenGrid:
+        return self._codec.grid
+
+    @torch.inference_mode()
+    def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]:
+        return self._codec.encode(torch.from_numpy(pixels).to(self._device)).cpu().numpy()
+
+    @torch.inference_mode()
+    def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]:
+        return self._codec.decode(torch.from_numpy(tokens).to(self._device)).float().cpu().numpy()
+
+
+class TorchStepper:
+    """The decode protocol over one decoder: numpy tokens in, numpy logits out, the state opaque between."""
+
+    def __init__(self, model: Model, decoder: TextDecoder | RasterDecoder, device: torch.device) -> None:
+        self._model, self._decoder, self._device = model, decoder, device
 
     @torch.inference_mode()
     def start(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -132,3 +164,27 @@ class TorchDecoder:
     @torch.inference_mode()
     def reorder(self, state: Any, parents: Int[np.ndarray, "batch group"]) -> Mapping[str, Tensor]:
         return self._decoder.reorder(state, torch.from_numpy(parents).to(self._device))
+
+
+class TorchDecoder(TorchStepper):
+    """The decode protocol of a text, with the tokens that begin and end one."""
+
+    def __init__(self, model: Model, decoder: TextDecoder, special: SpecialTokens, device: torch.device) -> None:
+        super().__init__(model, decoder, device)
+        self.special = special
+
+
+class TorchFiller:
+    """The fill protocol over one decoder."""
+
+    def __init__(self, model: Model, decoder: MaskedDecoder, device: torch.device) -> None:
+        self._model, self._decoder, self._device = model, decoder, device
+
+    @torch.inference_mode()
+    def start(self, batch: Batch) -> Mapping[str, Tensor]:
+        self._model.eval()
+        return self._decoder.start(self._model(to_tensors(batch, self._device)))
+
+    @torch.inference_mode()
+    def fill(self, tokens: Int[np.ndarray, "batch length"], state: Any) -> Float[np.ndarray, "batch length codes"]:
+        return self._decoder.fill(torch.from_numpy(tokens).to(self._device), state).float().cpu().numpy()

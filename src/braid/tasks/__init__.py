@@ -18,12 +18,23 @@ from braid.modalities import TextModalityConfig
 from braid.records import Example
 from braid.tasks.captioning import Captioning
 from braid.tasks.classification import Classification
+from braid.tasks.image_generation import ImageGeneration
 from braid.tasks.language_modelling import LanguageModelling
+from braid.tasks.reconstruction import Reconstruction
 from braid.tasks.regression import Regression
 from braid.tasks.retrieval import Retrieval
 from braid.tasks.vqa import VisualQuestionAnswering
 
-Task = Captioning | Classification | LanguageModelling | Regression | Retrieval | VisualQuestionAnswering
+Task = (
+    Captioning
+    | Classification
+    | ImageGeneration
+    | LanguageModelling
+    | Reconstruction
+    | Regression
+    | Retrieval
+    | VisualQuestionAnswering
+)
 Deciding = Captioning | Classification | VisualQuestionAnswering
 
 MEAN = "mean"
@@ -33,12 +44,15 @@ __all__ = [
     "Captioning",
     "Classification",
     "Deciding",
+    "ImageGeneration",
     "LanguageModelling",
+    "Reconstruction",
     "Regression",
     "Retrieval",
     "Task",
     "VisualQuestionAnswering",
     "deciding",
+    "decoders_of",
     "rows_of",
     "task_named",
     "task_of",
@@ -46,8 +60,13 @@ __all__ = [
 
 
 def rows_of(task: Task, examples: Iterable[Example]) -> Iterable[Example]:
-    """The rows that a task makes of a data set's: retrieval one a caption, any other each as it is."""
-    return task.spread(examples) if isinstance(task, Retrieval) else examples
+    """The rows that a task makes of a data set's: retrieval and image generation one a caption, any other each as it is."""
+    return task.spread(examples) if isinstance(task, ImageGeneration | Retrieval) else examples
+
+
+def decoders_of(task: Task) -> tuple[str, ...]:
+    """What a task trains, what it is named after first."""
+    return task.decoders if isinstance(task, ImageGeneration) else (task.decoder,)
 
 
 def deciding(task: Task, wanted: str) -> Deciding:

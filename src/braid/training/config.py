@@ -26,7 +26,7 @@ from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import PRESETS
 from braid.sinks import SinkConfig
-from braid.tasks import MEAN, Task, task_named
+from braid.tasks import MEAN, Reconstruction, Task, decoders_of, task_named
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,11 @@ class RunConfig:
                 raise UserError(f"input_dropout.{name} is {chance:g}; it must be 0 to 1")
 
     def _check(self, task: Task, where: str) -> None:
-        if task.decoder not in self.model.decoders:
-            names = did_you_mean(task.decoder, list(self.model.decoders))
-            raise UserError(f"{task.kind} needs a decoder {task.decoder!r}, which the model does not have; {names}")
+        group, parts = ("codec", self.model.codecs) if isinstance(task, Reconstruction) else ("decoder", self.model.decoders)
+        missing = [name for name in decoders_of(task) if name not in parts]
+        if missing:
+            names = did_you_mean(missing[0], list(parts))
+            raise UserError(f"{task.kind} needs a {group} {missing[0]!r}, which the model does not have; {names}")
         output = self.outputs.get(task.decoder)
         if isinstance(output, TextModalityConfig) and task.generation and task.generation.max_length > output.max_length - 1:
             raise UserError(
@@ -308,7 +310,7 @@ def starting_from(model: str) -> dict[str, Any]:
     bundle = read_bundle(find_bundle(model))
     if bundle.architecture is None:
         raise UserError(f"{bundle.folder} has no model.json; it runs on ONNX only and cannot be trained further")
-    groups = {group: bundle.architecture[group] for group in ("encoders", "decoders")}
+    groups = {group: bundle.architecture.get(group, {}) for group in ("encoders", "decoders", "codecs")}
     parts = [f"{group}.{name}" for group, members in groups.items() for name in members]
     parts += [f"projections.{name}" for name in groups["encoders"]] + ["fusion"]
     return {

@@ -173,7 +173,7 @@ def initialize(model: Model, part: str, path: str) -> None:
 
 
 def _parts(model: Model) -> list[str]:
-    named = [f"{group}.{name}" for group in ("encoders", "projections", "decoders") for name in getattr(model, group)]
+    named = [f"{group}.{name}" for group in ("encoders", "projections", "decoders", "codecs") for name in getattr(model, group)]
     return [*named, "fusion"]
 
 
@@ -209,7 +209,8 @@ def _texts(tasks: Iterable[TaskData]) -> Iterator[str]:
 
 def _interface(config: RunConfig, tasks: Sequence[TaskData]) -> Interface:
     inputs = {name: _modality(name, config.inputs, "inputs") for name in config.model.encoders}
-    outputs = {name: _modality(name, config.outputs, "outputs") for name in config.model.decoders}
+    written = {**config.model.decoders, **config.model.codecs}
+    outputs = {name: _modality(name, config.outputs, "outputs") for name in written}
     subsets = {subset for data in tasks for subset in _seen(data, tuple(inputs), tuple(config.input_dropout))}
     trained_on = tuple(sorted(sorted(subsets), key=len, reverse=True))
     name = ", ".join(f"{data.task.kind} on {Path(data.mixed.data.path).stem}" for data in tasks)

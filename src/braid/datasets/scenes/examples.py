@@ -1,17 +1,18 @@
 """Scenes as data sets: a picture is drawn when it is looked at, its text is made at once."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from braid.config import did_you_mean
 from braid.datasets.dataset import Dataset, Rows
+from braid.datasets.scenes.drawing import drawing, edit
 from braid.datasets.scenes.world import MOST_OBJECTS, SPLITS, Scenes
 from braid.errors import UserError
 from braid.records import Example
 
-TASKS = ("captioning", "vqa", "classification")
+TASKS = ("captioning", "vqa", "classification", "image_generation", "editing")
 ROWS = {"train": 4000, "val": 500, "test": 500, "compositional": 500}
 CAPTIONS = 5  # a picture
 QUESTIONS = 4  # a picture, at most
@@ -30,12 +31,31 @@ class ScenePicture:
         return pixels if dtype is None else pixels.astype(dtype)
 
 
+@dataclass(frozen=True)
+class DrawnPicture:
+    """The picture of a drawing, or of an edit before or after it, drawn anew whenever it is read."""
+
+    world: Scenes
+    split: str
+    k: int
+    which: Literal["drawing", "before", "after"]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.which == "drawing":
+            scene = drawing(self.world, self.split, self.k).scene
+        else:
+            scene = getattr(edit(self.world, self.split, self.k), self.which)
+        pixels = scene.render(self.world.size)
+        return pixels if dtype is None else pixels.astype(dtype)
+
+
 def scene_examples(
     task: str, split: str, number: int, seed: int = 0, size: int = 64, objects: int = MOST_OBJECTS
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
-    answers; several rows share a picture) or ``classification`` (image, text, label: the shape of the largest object).
-    A scene has 1 to ``objects`` objects.
+    answers; several rows share a picture), ``classification`` (image, text, label: the shape of the largest object),
+    ``image_generation`` (image, one caption, and what the picture ``holds`` for the oracle) or ``editing`` (image, instruction,
+    target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3.
 
     A row depends on the task, the split, the seed and its own place, never on ``number``.
 
@@ -47,7 +67,21 @@ def scene_examples(
     world = Scenes(seed, size, objects)
     if task == "vqa":
         return _questions(world, split, number)
-    return tuple(_described(world, task, split, k) for k in range(number))
+    make = {"image_generation": _drawing, "editing": _edit}.get(task)
+    return tuple(make(world, split, k) if make else _described(world, task, split, k) for k in range(number))
+
+
+def _drawing(world: Scenes, split: str, k: int) -> Example:
+    found = drawing(world, split, k)
+    fields = {"image": DrawnPicture(world, split, k, "drawing"), "captions": (found.prompt,), "holds": found.asked}
+    return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
+
+
+def _edit(world: Scenes, split: str, k: int) -> Example:
+    found = edit(world, split, k)
+    before, after = (DrawnPicture(world, split, k, which) for which in ("before", "after"))
+    words = {"instruction": found.prompt, "captions": (found.sentence,), "holds": found.asked}
+    return Example(f"{split}/{k}", {"image": before, "target": after, **words}, split, f"scenes, {split} {k}")
 
 
 def _described(world: Scenes, task: str, split: str, k: int) -> Example:

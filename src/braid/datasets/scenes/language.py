@@ -121,7 +121,7 @@ def _group_name(group: Objects, rng: random.Random) -> str:
     size = {item.size for item in group} == {first.size} and rng.random() < 0.5
     texture = {item.texture for item in group} == {first.texture} and rng.random() < (0.3 if first.texture == "plain" else 0.7)
     words = [first.size] * size + [first.texture] * texture + [first.colour, first.shape]
-    return _number(len(group), " ".join(_word(word, rng) for word in words), rng)
+    return _number(len(group), " ".join(word(one, rng) for one in words), rng)
 
 
 def _a(item: SceneObject, rng: random.Random) -> str:
@@ -130,15 +130,17 @@ def _a(item: SceneObject, rng: random.Random) -> str:
 
 def _number(number: int, noun: str, rng: random.Random) -> str:
     if number == 1:
-        return f"{rng.choice(('one', _article(noun), _article(noun), _article(noun)))} {noun}"
+        return f"{rng.choice(('one', article(noun), article(noun), article(noun)))} {noun}"
     return f"{NUMBERS[number]} {_plural(noun)}"
 
 
-def _word(word: str, rng: random.Random) -> str:
+def word(word: str, rng: random.Random) -> str:
+    """The word, or another for the same."""
     return rng.choice(SYNONYMS[word]) if word in SYNONYMS else word
 
 
-def _article(noun: str) -> str:
+def article(noun: str) -> str:
+    """``a`` or ``an``."""
     return "an" if noun[0] in "aeiou" else "a"
 
 
@@ -206,7 +208,7 @@ def _ask_whether_there(objects: Objects, pairs: Sequence[Pair], rng: random.Rand
     asked = [(item.colour, item.shape) for item in objects] if yes else pairs
     nouns = [noun for noun in (_nouns(*pair)[aspect][0] for pair in asked) if (noun in there) == yes]
     noun = rng.choice(nouns)
-    return "exists", f"{rng.choice(('is there', 'can you see'))} {_article(noun)} {noun}?", "yes" if yes else "no"
+    return "exists", f"{rng.choice(('is there', 'can you see'))} {article(noun)} {noun}?", "yes" if yes else "no"
 
 
 def _ask_beside(objects: Objects, pairs: Sequence[Pair], rng: random.Random) -> Draft:

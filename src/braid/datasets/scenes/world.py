@@ -1,6 +1,7 @@
 """The world: scene k is a function of (seed, split, k) alone, so there are as many as anybody wants and none is stored."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import hypot, pi
 
@@ -97,7 +98,15 @@ class Scenes:
         rng = self.rng(split, k)
         pairs = HELD_OUT if split == "compositional" else SEEN
         looks = [(*pair, rng.choice(TEXTURES), rng.choice(SIZES)) for pair in _chosen_pairs(rng, pairs, self.max_objects)]
-        return Scene(_placed(rng, looks), _background(rng), pairs)
+        return Scene(self.place(rng, looks), self.background(rng), pairs)
+
+    def place(self, rng: random.Random, looks: list[tuple[str, str, str, str]]) -> tuple[SceneObject, ...]:
+        """An object for each (colour, shape, texture, size), somewhere; where they do not fit, large ones become small."""
+        return _placed(rng, looks)
+
+    def background(self, rng: random.Random, kinds: Sequence[str] = BACKGROUNDS) -> Background:
+        """Any tone with a pattern of one of the ``kinds``."""
+        return Background(rng.choice(kinds), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000))
 
 
 def _chosen_pairs(rng: random.Random, pairs: tuple[Pair, ...], most: int) -> list[Pair]:
@@ -120,7 +129,7 @@ def _placed(rng: random.Random, looks: list[tuple[str, str, str, str]]) -> tuple
             for colour, shape, texture, size in looks:
                 low, high = RADII[size][any(item.size == size for item in objects)]
                 item = _somewhere(rng, shape, colour, texture, size, rng.uniform(low, high))
-                if any(_touch(item, other) for other in objects):
+                if any(touch(item, other) for other in objects):
                     break
                 objects.append(item)
             else:
@@ -136,12 +145,13 @@ def _somewhere(rng: random.Random, shape: str, colour: str, texture: str, size: 
     return SceneObject(shape, colour, texture, size, x, y, radius, rng.uniform(-TILT, TILT))
 
 
-def _touch(one: SceneObject, other: SceneObject) -> bool:
+def inside(item: SceneObject) -> bool:
+    """Whether it keeps its distance from the border."""
+    margin = item.radius * REACH[item.shape] + GAP
+    return margin <= item.x <= 1 - margin and margin <= item.y <= 1 - margin
+
+
+def touch(one: SceneObject, other: SceneObject) -> bool:
+    """Whether two objects come nearer to each other than they may."""
     near = one.radius * REACH[one.shape] + other.radius * REACH[other.shape] + GAP
     return hypot(one.x - other.x, one.y - other.y) < near
-
-
-def _background(rng: random.Random) -> Background:
-    return Background(
-        rng.choice(BACKGROUNDS), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000)
-    )

@@ -1,0 +1,12 @@
+"""A picture <-> discrete tokens, one file a kind.
+
+A codec ``encode``s pixels [n, 3, size, size] into tokens [n, length], ``decode``s them back, says its ``grid``, and gives the
+``loss`` of what it makes of pictures, by which the task reconstruction trains it. Where a decoder draws with it, it is frozen.
+"""
+
+from braid.codecs.fsq import FSQCodec, FSQCodecConfig
+
+CodecConfig = FSQCodecConfig
+Codec = FSQCodec
+
+__all__ = ["Codec", "CodecConfig", "FSQCodec", "FSQCodecConfig"]

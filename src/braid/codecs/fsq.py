@@ -1,0 +1,180 @@
+"""A convolutional autoencoder whose middle is finite scalar quantisation (arXiv:2309.15505): no codebook, nothing to collapse."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braid.config import within
+from braid.errors import UserError
+from braid.modalities import ImageModality, TokenGrid
+from braid.records import Padded
+
+STEM = 2  # pixels a side that the first convolution takes together
+GROUPS = 8
+WINDOW = 7  # pixels a side over which structure is compared
+
+
+@dataclass(frozen=True)
+class FSQCodecConfig:
+    """A token stands for ``downscale`` x ``downscale`` pixels; it is a number for each of ``levels``, rounded to so many values.
+
+    There are as many codes as the levels multiplied.
+
+    ``width``: channels at half the picture's size, doubled with every halving, up to ``widest``; ``depth``: residual blocks a
+    size.
+    The loss is the squared error, plus ``edges`` times the absolute error of differences between neighbours, plus ``structure``
+    times 1 - SSIM (as a loss: arXiv:1511.08861).
+    """
+
+    kind: Literal["fsq"] = "fsq"
+    width: int = 32
+    widest: int = 128
+    depth: int = 1
+    downscale: int = 8
+    levels: tuple[int, ...] = (8, 8, 8, 8)
+    edges: float = 0.05
+    structure: float = 0.02
+
+    modality: ClassVar[str] = "image"
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "width", "widest", "depth")
+        within(self, 0, math.inf, "edges", "structure")
+        if self.downscale < STEM or self.downscale & (self.downscale - 1):
+            raise UserError(f"downscale is {self.downscale}; it must be 2, 4, 8, 16 or a higher power of two")
+        if self.width % GROUPS or self.widest % GROUPS:
+            raise UserError(f"width is {self.width} and widest {self.widest}; both must be multiples of {GROUPS}")
+        if not self.levels or min(self.levels) < 2:
+            raise UserError(f"levels is {list(self.levels)}; give each number 2 levels or more, such as [8, 8, 8, 8]")
+
+    def build(self, modality: ImageModality) -> "FSQCodec":
+        if modality.size % self.downscale:
+            raise UserError(f"the picture's size {modality.size} is not divisible by downscale {self.downscale}")
+        return FSQCodec(self, modality)
+
+
+class FSQCodec(nn.Module):
+    """Pixels as the model takes them (about -1 to 1), in and out."""
+
+    levels: Tensor
+    places: Tensor
+
+    def __init__(self, config: FSQCodecConfig, modality: ImageModality) -> None:
+        super().__init__()
+        self.config = config
+        side = modality.size // config.downscale
+        self.grid = TokenGrid(side, side, math.prod(config.levels))
+        halvings = int(math.log2(config.downscale // STEM))
+        widths = [min(config.width * 2**k, config.widest) for k in range(halvings + 1)]
+        self.register_buffer("levels", torch.tensor(config.levels), persistent=False)
+        places = [math.prod(config.levels[:k]) for k in range(len(config.levels))]
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.encoder = _encoder(widths, config.depth, len(config.levels))
+        self.decoder = _decoder(widths[::-1], config.depth, len(config.levels))
+
+    def encode(self, pixels: Float[Tensor, "n 3 size size"]) -> Int[Tensor, "n length"]:
+        steps = self._rounded(self._numbers(pixels))
+        return (steps.long() * self.places.view(1, -1, 1, 1)).sum(1).flatten(1)
+
+    def decode(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "n 3 size size"]:
+        steps = tokens.unsqueeze(1) // self.places.view(1, -1, 1) % self.levels.view(1, -1, 1)
+        values = self._centred(steps.float())
+        return self.decoder(values.view(*values.shape[:2], self.grid.rows, self.grid.columns))
+
+    def loss(self, target: Padded) -> Float[Tensor, ""]:
+        """Of what the codec makes of ``target``; gradients pass the rounding as if it were not there (arXiv:1308.3432)."""
+        numbers = self._numbers(target.values)
+        steps = self._between(numbers) + (self._rounded(numbers) - self._between(numbers)).detach()
+        made = self.decoder(self._centred(steps)).float()
+        return reconstruction_loss(made, target, self.config.edges, self.config.structure)
+
+    def _numbers(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n numbers rows columns"]:
+        """In -1..1."""
+        return torch.tanh(self.encoder(pixels).float())
+
+    def _between(self, numbers: Float[Tensor, "n numbers rows columns"]) -> Float[Tensor, "n numbers rows columns"]:
+        """-1..1 laid over the levels, each as wide as any other: -0.5 to levels - 0.5."""
+        return (numbers + 1) / 2 * self.levels.view(1, -1, 1, 1) - 0.5
+
+    def _rounded(self, numbers: Float[Tensor, "n numbers rows columns"]) -> Float[Tensor, "n numbers rows columns"]:
+        most = (self.levels - 1).view(1, -1, 1, 1)
+        return torch.minimum(self._between(numbers).round().clamp(min=0), most)
+
+    def _centred(self, steps: Float[Tensor, "n numbers *cells"]) -> Float[Tensor, "n numbers *cells"]:
+        """0 to levels - 1 as -1 to 1."""
+        most = (self.levels - 1).view(1, -1, *[1] * (steps.ndim - 2))
+        return steps / most * 2 - 1
+
+
+class _Residual(nn.Module):
+    """Two convolutions beside the way round them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.GroupNorm(GROUPS, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(GROUPS, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, values: Float[Tensor, "n width rows columns"]) -> Float[Tensor, "n width rows columns"]:
+        return values + self.layers(values)
+
+
+def _encoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(3, widths[0], STEM + 2, stride=STEM, padding=1)]
+    for width, following in zip(widths, [*widths[1:], 0], strict=True):
+        layers += [_Residual(width) for _ in range(depth)]
+        if following:
+            layers.append(nn.Conv2d(width, following, 4, stride=2, padding=1))
+    return nn.Sequential(*layers, nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], numbers, 1))
+
+
+def _decoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
+    """Grows by nearest neighbours and a convolution, which leaves no checkerboard; the last step deals channels to pixels."""
+    layers: list[nn.Module] = [nn.Conv2d(numbers, widths[0], 3, padding=1)]
+    for width, following in zip(widths, [*widths[1:], 0], strict=True):
+        layers += [_Residual(width) for _ in range(depth)]
+        if following:
+            layers += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(width, following, 3, padding=1)]
+    last = nn.Conv2d(widths[-1], 3 * STEM**2, 3, padding=1)
+    return nn.Sequential(*layers, nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU(), last, nn.PixelShuffle(STEM))
+
+
+def reconstruction_loss(
+    made: Float[Tensor, "n 3 size size"], target: Padded, edges: float, structure: float
+) -> Float[Tensor, ""]:
+    """Squared error, edges and structure, over the real pixels."""
+    real: Bool[Tensor, "n 1 size size"] = target.mask.unsqueeze(1)
+    loss = _mean((made - target.values) ** 2, real)
+    if edges:
+        for axis in (2, 3):
+            both = real.narrow(axis, 1, real.shape[axis] - 1) & real.narrow(axis, 0, real.shape[axis] - 1)
+            loss = loss + edges * _mean((made.diff(dim=axis) - target.values.diff(dim=axis)).abs(), both)
+    if structure:
+        inside = F.avg_pool2d(real.float(), WINDOW, 1) == 1
+        loss = loss + structure * _mean(1 - _similarity(made, target.values), inside)
+    return loss
+
+
+def _mean(errors: Float[Tensor, "n channels rows columns"], real: Bool[Tensor, "n 1 rows columns"]) -> Float[Tensor, ""]:
+    return (errors * real).sum() / (real.sum() * errors.shape[1]).clamp(min=1)
+
+
+def _similarity(one: Float[Tensor, "n 3 size size"], other: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n 3 rows columns"]:
+    """SSIM of every window (Wang et al. 2004), for values that span 2."""
+    stable_mean, stable_variance = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    mean_one, mean_other = F.avg_pool2d(one, WINDOW, 1), F.avg_pool2d(other, WINDOW, 1)
+    variance_one = F.avg_pool2d(one * one, WINDOW, 1) - mean_one**2
+    variance_other = F.avg_pool2d(other * other, WINDOW, 1) - mean_other**2
+    together = F.avg_pool2d(one * other, WINDOW, 1) - mean_one * mean_other
+    light = (2 * mean_one * mean_other + stable_mean) / (mean_one**2 + mean_other**2 + stable_mean)
+    return light * (2 * together + stable_variance) / (variance_one + variance_other + stable_variance)

@@ -1,0 +1,163 @@
+"""A picture of a scene -> the objects in it, and whether they are those that were asked for; from its pixels alone.
+
+An object is what differs in tint from the paper; its colour is the nearest ink, its shape the outline that covers it best.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from braid.datasets.scenes.objects import SHAPES, Direction, SceneObject
+from braid.datasets.scenes.render import INK, object_masks
+
+TINT = 26.0  # least distance of an object's tint (R - G, G - B) from the paper's
+LEAST = 0.008  # of the picture's area: less is a speck
+SMALLEST_LARGE = 0.115  # radius between small objects and large ones
+NEAR = 0.06  # how far from its place an object may be that was not to move
+ANGLES = (-0.2, -0.1, 0.0, 0.1, 0.2)
+SIDE = 32  # pixels of a template
+SPAN = 1.9  # radii from a template's middle to its border
+ASKED = re.compile(r"(small|large) (\w+) (\w+)(?: in (.+)| at ([\d.]+) ([\d.]+))?")
+RELATED = re.compile(r"(\d) (left|right|above|below) (\d)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One object that a picture is to hold, written ``small red star in top left`` (a place), ``small red star at 0.31 0.64``
+    (where it was and shall stay), or without either."""
+
+    size: str
+    colour: str
+    shape: str
+    place: str = ""
+    at: tuple[float, float] | None = None
+
+    @classmethod
+    def read(cls, text: str) -> "Asked":
+        found = ASKED.fullmatch(text)
+        assert found is not None, text
+        size, colour, shape, place, x, y = found.groups()
+        return cls(size, colour, shape, place or "", (float(x), float(y)) if x else None)
+
+    def alike(self, item: SceneObject) -> bool:
+        """Shape and colour are right, and so is where it is."""
+        there = self.at is None or np.hypot(item.x - self.at[0], item.y - self.at[1]) < NEAR
+        return (item.shape, item.colour) == (self.shape, self.colour) and self.place in ("", _place(item)) and bool(there)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of the objects asked for, in order: which are right in colour, shape and place, and which in size, too. ``whole``: all are,
+    they stand to each other as asked, and there are no others."""
+
+    right: tuple[bool, ...]
+    sized: tuple[bool, ...]
+    whole: bool
+
+
+def judge(picture: UInt8[np.ndarray, "side side 3"], asked: Sequence[str]) -> Verdict:
+    """Whether a picture holds what was asked for, each line an object (see ``Asked``) or ``0 left 1``: how two of them stand.
+
+    Of all ways to take the found objects for those asked for, the one that gets most right counts.
+    """
+    relations = [match.groups() for line in asked if (match := RELATED.fullmatch(line))]
+    wanted = [Asked.read(line) for line in asked if not RELATED.fullmatch(line)]
+    found: list[SceneObject | None] = [*find_objects(picture)]
+    padded = found + [None] * max(0, len(wanted) - len(found))
+    verdicts = [_verdict(wanted, chosen, relations, len(found) == len(wanted)) for chosen in permutations(padded, len(wanted))]
+    return max(verdicts, key=lambda one: (one.whole, sum(one.right), sum(one.sized)))
+
+
+def _verdict(
+    wanted: Sequence[Asked], chosen: Sequence[SceneObject | None], relations: Sequence[tuple[str, ...]], as_many: bool
+) -> Verdict:
+    # Where nothing else says where they are, how they stand does.
+    stand = all(_stands(chosen[int(one)], chosen[int(other)], side) for one, side, other in relations)
+    right = tuple(stand and item is not None and one.alike(item) for one, item in zip(wanted, chosen, strict=True))
+    sized = tuple(ok and item is not None and one.size == item.size for ok, one, item in zip(right, wanted, chosen, strict=True))
+    return Verdict(right, sized, as_many and stand and all(sized))
+
+
+def _stands(one: SceneObject | None, other: SceneObject | None, side: str) -> bool:
+    if one is None or other is None:
+        return False
+    across, down = one.x - other.x, one.y - other.y
+    found: Direction = ("left" if across < 0 else "right") if abs(across) > abs(down) else ("above" if down < 0 else "below")
+    return found == side
+
+
+def _place(item: SceneObject) -> str:
+    """The third of the picture that its middle lies in, without gaps: a place that was asked for is not disputed."""
+    column, row = (0 if value < 0.395 else 1 if value < 0.605 else 2 for value in (item.x, item.y))
+    names = (("top left", "top", "top right"), ("left", "centre", "right"), ("bottom left", "bottom", "bottom right"))
+    return names[row][column]
+
+
+def find_objects(picture: UInt8[np.ndarray, "side side 3"]) -> list[SceneObject]:
+    """Every object, plain as it is taken to be, from the largest."""
+    side = len(picture)
+    tint = np.diff(picture.astype(np.float64), axis=2)
+    border = np.concatenate([tint[0], tint[-1], tint[:, 0], tint[:, -1]])
+    differs = np.hypot(*np.moveaxis(tint - np.median(border, 0), 2, 0)) > TINT
+    parts = _parts(differs)
+    masks = [parts == label for label in np.unique(parts[differs])]
+    masks = sorted((mask for mask in masks if mask.sum() >= LEAST * side**2), key=lambda mask: -int(mask.sum()))
+    return [_object(picture, mask) for mask in masks]
+
+
+def _parts(there: Bool[np.ndarray, "side side"]) -> Int[np.ndarray, "side side"]:
+    """A number for every connected part: the least number of its pixels, spread from neighbour to neighbour."""
+    labels = np.where(there, np.arange(there.size).reshape(there.shape), there.size)
+    while True:
+        spread = np.pad(labels, 1, constant_values=there.size)
+        least = np.minimum.reduce([labels, spread[:-2, 1:-1], spread[2:, 1:-1], spread[1:-1, :-2], spread[1:-1, 2:]])
+        least = np.where(there, least, there.size)
+        if np.array_equal(least, labels):
+            return labels
+        labels = least
+
+
+def _object(picture: UInt8[np.ndarray, "side side 3"], mask: Bool[np.ndarray, "side side"]) -> SceneObject:
+    side = len(mask)
+    radius = float(np.sqrt(mask.sum() / np.pi)) / side
+    rows, columns = np.nonzero(mask)
+    colour = np.median(picture[mask].astype(np.float64), 0)
+    name = min(INK, key=lambda ink: float(np.abs(colour - INK[ink]).sum()))
+    x, y = float(columns.mean() + 0.5) / side, float(rows.mean() + 0.5) / side
+    size = "large" if radius > SMALLEST_LARGE else "small"
+    return SceneObject(_shape(mask, x * side, y * side, radius * side), name, "plain", size, x, y, radius)
+
+
+def _shape(mask: Bool[np.ndarray, "side side"], x: float, y: float, radius: float) -> str:
+    """The shape whose template, laid over the mask, has most in common with it."""
+    steps = ((np.arange(SIDE) + 0.5) / SIDE * 2 - 1) * SPAN * radius
+    rows, columns = np.floor(y + steps).astype(int), np.floor(x + steps).astype(int)
+    inside = ((rows >= 0) & (rows < len(mask)))[:, None] & ((columns >= 0) & (columns < len(mask)))
+    laid = mask[np.clip(rows, 0, len(mask) - 1)[:, None], np.clip(columns, 0, len(mask) - 1)] & inside
+    names, templates = _templates()
+    common = (templates & laid).sum((1, 2)) / (templates | laid).sum((1, 2))
+    return names[int(common.argmax())]
+
+
+@cache
+def _templates() -> tuple[tuple[str, ...], Bool[np.ndarray, "templates side side"]]:
+    """Every shape at every angle, of radius 1 about the middle of its own area."""
+    names, masks = [], []
+    for shape in SHAPES:
+        for angle in ANGLES:
+            names.append(shape)
+            masks.append(_template(shape, angle))
+    return tuple(names), np.stack(masks)
+
+
+def _template(shape: str, angle: float) -> Bool[np.ndarray, "side side"]:
+    def drawn(x: float, y: float) -> Bool[np.ndarray, "side side"]:
+        return object_masks([SceneObject(shape, "red", "plain", "large", x, y, 0.5 / SPAN, angle)], SIDE)[0]
+
+    rows, columns = np.nonzero(drawn(0.5, 0.5))
+    return drawn(1 - float(columns.mean() + 0.5) / SIDE, 1 - float(rows.mean() + 0.5) / SIDE)

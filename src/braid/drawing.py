@@ -1,0 +1,138 @@
+"""Pictures from tokens over one of two protocols, token after token or all at once; knows logits, and no runtime."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from braid.config import within
+from braid.errors import UserError
+from braid.generation import Filler, Stepper, log_softmax
+from braid.modalities import TokenGrid
+from braid.records import Batch
+
+Chances = Sequence[np.random.Generator]
+StepWatch = Callable[[Iterable[int], int], Iterable[int]]  # wraps the steps of a drawing in a progress bar
+
+
+@dataclass(frozen=True)
+class DrawingConfig:
+    """How a picture's tokens are chosen.
+
+    ``guidance``: how far logits go beyond those without the prompt, towards it (classifier-free guidance, arXiv:2207.12598); 1
+    is the model's own, 0 ignores the prompt. Logits are divided by ``temperature``; only the ``top_k`` likeliest (0: all) are
+    kept, then the likeliest that make up ``top_p``. Each row has a random stream of its own, from ``seed`` and its id. A decoder
+    that fills all tokens in together does so in ``steps``; ``spread`` is how much chance decides which of them stay.
+    """
+
+    guidance: float = 2.0
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    steps: int = 10
+    spread: float = 2.0
+
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "guidance", "top_k", "seed", "spread")
+        within(self, 1, 1000, "steps")
+        if not self.temperature > 0:
+            raise UserError(f"temperature is {self.temperature}; it must be above 0 (top_k 1 takes the likeliest token)")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
+
+
+def draw(
+    drawer: Stepper | Filler, grid: TokenGrid, batch: Batch, config: DrawingConfig, watch: StepWatch | None = None
+) -> Int[np.ndarray, "batch length"]:
+    """The tokens of one picture a row; no row's picture depends on the other rows of its batch."""
+    chances = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
+    watched = watch or (lambda steps, total: steps)
+    if isinstance(drawer, Filler):
+        return _filled(drawer, grid, batch, config, chances, watched)
+    return _one_by_one(drawer, grid, batch, config, chances, watched)
+
+
+def _one_by_one(
+    drawer: Stepper,
+    grid: TokenGrid,
+    batch: Batch,
+    config: DrawingConfig,
+    chances: Sequence[np.random.Generator],
+    watch: StepWatch,
+) -> Int[np.ndarray, "batch length"]:
+    """One token a step, row by row; the code after the last begins."""
+    states = [drawer.start(one) for one in _guides(batch, config)]
+    tokens = np.full((batch.size, grid.length), grid.codes, dtype=np.int64)
+    read = tokens[:, :1].copy()
+    for place in watch(range(grid.length), grid.length):
+        found = [drawer.step(read, state) for state in states]
+        states = [state for _, state in found]
+        logs = _guided([logits[:, 0] for logits, _ in found], config)
+        for row, chance in enumerate(chances):
+            tokens[row, place] = _drawn(logs[row], config, chance)
+        read = tokens[:, place : place + 1].copy()
+    return tokens
+
+
+def _filled(
+    drawer: Filler, grid: TokenGrid, batch: Batch, config: DrawingConfig, chances: Chances, watch: StepWatch
+) -> Int[np.ndarray, "batch length"]:
+    """All hidden tokens are drawn at every step, and the surest stay: of ``length`` cos(pi/2 share of steps) are hidden again."""
+    states = [drawer.start(one) for one in _guides(batch, config)]
+    tokens = np.full((batch.size, grid.length), grid.codes, dtype=np.int64)
+    steps = min(config.steps, grid.length)
+    for step in watch(range(steps), steps):
+        logs = _guided([drawer.fill(tokens, state) for state in states], config)
+        left = 1 - (step + 1) / steps
+        hidden_next = math.floor(grid.length * math.cos(math.pi / 2 * (1 - left)) + 1e-9)
+        for row, chance in enumerate(chances):
+            _keep_the_surest(tokens[row], logs[row], min(hidden_next, grid.length - step - 1), left, grid, config, chance)
+    return tokens
+
+
+def _keep_the_surest(
+    tokens: Int[np.ndarray, " length"],
+    logs: Float[np.ndarray, "length codes"],
+    hidden_next: int,
+    left: float,
+    grid: TokenGrid,
+    config: DrawingConfig,
+    chance: np.random.Generator,
+) -> None:
+    """Draw one row's hidden tokens, and hide the least sure of them again."""
+    hidden: Bool[np.ndarray, " length"] = tokens == grid.codes
+    places = np.flatnonzero(hidden)
+    drawn = np.array([_drawn(logs[place], config, chance) for place in places])
+    sure = logs[places, drawn] + config.spread * left * chance.gumbel(size=len(places))
+    kept = np.argsort(-sure, kind="stable")[: len(places) - hidden_next]
+    tokens[places[kept]] = drawn[kept]
+
+
+def _guides(batch: Batch, config: DrawingConfig) -> list[Batch]:
+    """The batch, and the same without its prompt where that is to be held against it."""
+    without = replace(batch, inputs={name: given for name, given in batch.inputs.items() if name != "prompt"})
+    return [batch] if config.guidance == 1 or "prompt" not in batch.inputs else [batch, without]
+
+
+def _guided(logits: Sequence[Any], config: DrawingConfig) -> Float[np.ndarray, "batch *places codes"]:
+    """Log-probabilities after guidance and temperature."""
+    own = np.asarray(logits[0], np.float64)
+    if len(logits) > 1:
+        without = np.asarray(logits[1], np.float64)
+        own = without + config.guidance * (own - without)
+    return log_softmax(own / config.temperature)
+
+
+def _drawn(logs: Float[np.ndarray, " codes"], config: DrawingConfig, chance: np.random.Generator) -> int:
+    """One token by top-k and top-p; without either the largest of log-probability plus Gumbel noise, which is a draw."""
+    if not config.top_k and config.top_p == 1:
+        return int((logs + chance.gumbel(size=len(logs))).argmax())
+    order = np.argsort(-logs, kind="stable")[: config.top_k or None]
+    shares = np.exp(log_softmax(logs[order]))
+    kept = shares * (np.cumsum(shares) - shares < config.top_p)
+    return int(chance.choice(order, p=kept / kept.sum()))

@@ -1,0 +1,112 @@
+"""Image generation: a sentence -> a picture; or a picture and what to change -> a picture, and a sentence that describes it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from braid.datasets.scenes import Verdict, judge, read_sentence
+from braid.drawing import DrawingConfig, draw
+from braid.errors import UserError
+from braid.generation import GenerationConfig, Runtime
+from braid.modalities import ImageModality
+from braid.records import Batch, Drawn, Example, Prediction, Sample
+
+
+@dataclass(frozen=True)
+class ImageGeneration:
+    """The caption is the prompt and the picture the target; in a row with an ``instruction``, that is the prompt, the picture an
+    input, and ``target`` the target. With ``sentence``, the decoder ``text`` says from the same h what the target shows: its
+    caption."""
+
+    kind: Literal["image_generation"] = "image_generation"
+    sentence: bool = False
+    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+    generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=39))
+
+    decoder: ClassVar[str] = "image"
+    best: ClassVar[str] = "val_loss"
+    by_row: ClassVar[str] = "objects"
+    better: ClassVar[Literal["higher", "lower"]] = "lower"
+    needs: ClassVar[tuple[str, ...]] = ("captions",)
+    asked: ClassVar[tuple[str, ...]] = ("image",)
+
+    @property
+    def decoders(self) -> tuple[str, ...]:
+        return ("image", "text") if self.sentence else ("image",)
+
+    def spread(self, examples: Iterable[Example]) -> Iterator[Example]:
+        """One example a caption, each a prompt of its own; an edit is one example as it is."""
+        for example in examples:
+            if "instruction" in example.fields:
+                yield example
+                continue
+            for caption in example.fields.get("captions", ()):
+                yield replace(example, fields={**example.fields, "captions": (caption,)})
+
+    def prepare(self, example: Example) -> Sample:
+        """``references`` are what a scene's picture must hold, where a row says so.
+
+        Raises:
+            UserError: for a row without a prompt, or an empty one.
+        """
+        fields = example.fields
+        edits = "instruction" in fields
+        prompt = fields["instruction"] if edits else next(iter(fields.get("captions", ())), None)
+        if prompt is None:
+            told = "image generation needs a caption or an instruction"
+            raise UserError(f"{example.source}: {told}; map its column with --columns captions=NAME")
+        if not prompt.strip():
+            raise UserError(f"{example.source}: the prompt is empty; say what the picture shall show")
+        inputs = {"prompt": prompt, **({"image": fields["image"]} if edits and "image" in fields else {})}
+        target = fields.get("target" if edits else "image")
+        targets = {} if target is None else {"image": target}
+        if self.sentence and targets:
+            targets["text"] = tuple(fields.get("captions", ()))
+        return Sample(example.id, inputs, targets, tuple(fields.get("holds", ())), example.source)
+
+    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+        modality = runtime.outputs[self.decoder]
+        assert isinstance(modality, ImageModality)
+        codec = runtime.codec(self.decoder)
+        tokens = draw(runtime.drawer(self.decoder), codec.grid, batch, self.drawing)
+        pictures = modality.pictures(codec.pixels(tokens))
+        drawn = [Drawn(picture, row, codec.grid.codes) for picture, row in zip(pictures, tokens, strict=True)]
+        said = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]
+        return [replace(one, image=picture) for one, picture in zip(said, drawn, strict=True)]
+
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """Of scenes, by their oracle, x100: ``objects`` (right in shape, colour and place), ``sized`` (in size, too), ``whole``
+        (pictures with every object right and no other), ``sentences`` (written ones that are true of the picture drawn)."""
+        verdicts = _verdicts(predictions, samples)
+        figures = {"num_samples": float(len(predictions))}
+        if verdicts:
+            figures["objects"] = 100 * float(np.mean([right for one in verdicts for right in one.right]))
+            figures["sized"] = 100 * float(np.mean([right for one in verdicts for right in one.sized]))
+            figures["whole"] = 100 * float(np.mean([one.whole for one in verdicts]))
+        if verdicts and self.sentence:
+            figures["sentences"] = 100 * float(np.mean([_agree(one) for one in predictions]))
+        return figures
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """The share of each scene's objects that are right, x100.
+
+        Raises:
+            UserError: when rows do not say what their picture must hold.
+        """
+        verdicts = _verdicts(predictions, samples)
+        if len(verdicts) < len(samples):
+            raise UserError("these rows do not say what a picture must hold, so models cannot be compared on them; use scenes")
+        return 100 * np.array([np.mean(one.right) for one in verdicts], np.float64)
+
+
+def _verdicts(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> list[Verdict]:
+    pairs = zip(predictions, samples, strict=True)
+    return [judge(one.image.pixels, sample.references) for one, sample in pairs if one.image and sample.references]
+
+
+def _agree(prediction: Prediction) -> bool:
+    asked = read_sentence(prediction.text or "")
+    return bool(asked) and prediction.image is not None and judge(prediction.image.pixels, asked).whole

@@ -1,0 +1,60 @@
+"""Reconstruction: a picture -> tokens -> the same picture; what a codec is trained by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from braid.errors import UserError
+from braid.generation import Runtime
+from braid.metrics import code_use, psnr, ssim
+from braid.modalities import ImageModality
+from braid.records import Batch, Drawn, Example, Prediction, Sample
+
+ROLE = "image"
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The picture is the target, and nothing is an input."""
+
+    kind: Literal["reconstruction"] = "reconstruction"
+
+    decoder: ClassVar[str] = "image"
+    generation: ClassVar[None] = None
+    best: ClassVar[str] = "psnr"
+    by_row: ClassVar[str] = "psnr"
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    needs: ClassVar[tuple[str, ...]] = ("image",)
+    asked: ClassVar[tuple[str, ...]] = ()
+
+    def prepare(self, example: Example) -> Sample:
+        if ROLE not in example.fields:
+            raise UserError(f"{example.source}: reconstruction needs an image; map its column with --columns image=NAME")
+        return Sample(example.id, {}, {self.decoder: example.fields[ROLE]}, source=example.source)
+
+    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+        """Each row's picture from its tokens, and how near it is to the target."""
+        modality, target = runtime.outputs[self.decoder], batch.targets[self.decoder]
+        assert isinstance(modality, ImageModality)
+        codec = runtime.codec(self.decoder)
+        tokens = codec.tokens(target.values)
+        pairs = zip(modality.pictures(target.values), modality.pictures(codec.pixels(tokens)), strict=True)
+        found = []
+        for row, (original, made) in enumerate(pairs):
+            near = {"psnr": psnr(original, made), "ssim": 100 * ssim(original, made)}
+            found.append(Prediction(batch.ids[row], image=Drawn(made, tokens[row], codec.grid.codes), figures=near))
+        return found
+
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """``psnr`` in dB and ``ssim`` x100, means over pictures; ``code-use`` x100 and ``code-perplexity`` over all tokens."""
+        means = {name: float(np.mean([one.figures[name] for one in predictions])) for name in ("psnr", "ssim")}
+        drawn = [one.image for one in predictions if one.image]
+        use = code_use([one.tokens for one in drawn], drawn[0].codes)
+        return {**means, **use, "num_samples": float(len(predictions))}
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """The PSNR of each row."""
+        return np.array([one.figures[self.by_row] for one in predictions], np.float64)
