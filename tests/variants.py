@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from braid.codecs import CodecConfig, FSQCodecConfig
 from braid.collate import Collator
 from braid.config import kinds
 from braid.datasets.scenes import scene_examples
@@ -17,8 +18,11 @@ from braid.decoders import (
     ClassesDecoderConfig,
     DecoderConfig,
     EmbeddingDecoderConfig,
+    MaskedDecoderConfig,
     NumberDecoderConfig,
+    PictureDecoderConfig,
     PretrainedTextDecoderConfig,
+    RasterDecoderConfig,
     RecurrentTextDecoderConfig,
 )
 from braid.encoders import (
@@ -158,6 +162,13 @@ VECTOR_DECODERS: dict[str, DecoderConfig] = {
     "embedding": EmbeddingDecoderConfig(width=16),
     "number": NumberDecoderConfig(dropout=0.0),
 }
+PICTURE_DECODERS: dict[str, PictureDecoderConfig] = {
+    "raster": RasterDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+    "masked": MaskedDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+}
+CODECS: dict[str, CodecConfig] = {
+    "fsq": FSQCodecConfig(width=16, widest=16, depth=1, downscale=8, levels=(4, 4, 3)),
+}
 # what each kind of output says of the eight samples
 MODALITIES: dict[str, OutputModalityConfig] = {
     "labels": LabelsModalityConfig(labels=("few", "many", "none")),
@@ -185,7 +196,8 @@ def missing_kinds() -> set[str]:
     unions: list[tuple[Any, Sequence[Any]]] = [
         (EncoderConfig, list(ENCODERS.values())),
         (FusionConfig, list(FUSIONS.values())),
-        (DecoderConfig, [*DECODERS.values(), *VECTOR_DECODERS.values()]),
+        (CodecConfig, list(CODECS.values())),
+        (DecoderConfig, [*DECODERS.values(), *PICTURE_DECODERS.values(), *VECTOR_DECODERS.values()]),
         (IndexConfig, list(INDEXES.values())),
     ]
     return {kind for union, parts in unions for kind, config in kinds(union).items() if not any(type(p) is config for p in parts)}

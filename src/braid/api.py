@@ -1,7 +1,7 @@
 """What a notebook user touches: ``braid.load().caption("dog.jpg")``."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from PIL import Image
 
 from braid.bundle import WEIGHTS, Bundle, Interface, find_bundle, read_bundle
-from braid.collate import Collator, Watch
-from braid.config import from_dict
+from braid.collate import Collator, Watch, collated
+from braid.config import from_dict, to_dict
+from braid.drawing import DrawingConfig, StepWatch
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
-from braid.modalities import LabelsModalityConfig, image_files
+from braid.modalities import LabelsModalityConfig, TextModality, image_files
 from braid.records import Batch, Example, Prediction, Sample
 from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
-from braid.tasks import Retrieval, Task, task_of
+from braid.tasks import ImageGeneration, Retrieval, Task, task_of
 
 HUGGING_FACE = "hf:"
 FEW = 5  # labels that a sentence names
+TOGETHER = 16  # pictures that are drawn at once
 
 
 def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
@@ -144,6 +147,57 @@ class LoadedModel:
         if not parts:
             raise UserError("there is nothing to embed; give images or texts")
         return np.concatenate(parts)
+
+    def imagine(
+        self, prompt: str, image: Any = None, count: int = 1, seed: int = 0, guidance: float | None = None
+    ) -> Image.Image | list[Image.Image]:
+        """Draw a picture of what a sentence says, or ``image`` with what it says changed; a list, if ``count`` is above 1.
+
+        The same seed gives the same pictures, of which the first ``n`` do not depend on how many there are. ``guidance``: how
+        closely they follow the prompt; None is the model's own.
+        """
+        found = self.drawings(prompt, image, count, seed, guidance)
+        pictures = [Image.fromarray(one.image.pixels) for one in found if one.image]
+        return pictures[0] if count == 1 else pictures
+
+    def drawings(
+        self,
+        prompt: str,
+        image: Any = None,
+        count: int = 1,
+        seed: int = 0,
+        guidance: float | None = None,
+        changes: Mapping[str, Any] | None = None,
+        watch: StepWatch | None = None,
+    ) -> list[Prediction]:
+        """``imagine`` with all that the model gives: pictures with their tokens, and the sentence where it writes one.
+
+        Args:
+            changes: other settings of ``braid.drawing.DrawingConfig``.
+            watch: sees the steps of every sixteen pictures.
+        Raises:
+            UserError: for an empty prompt, one longer than the model reads, or a picture to a model that reads none.
+        """
+        task = self.task("image_generation")
+        assert isinstance(task, ImageGeneration)
+        given = {"seed": seed, **(changes or {})} | ({} if guidance is None else {"guidance": guidance})
+        task = replace(task, drawing=from_dict(DrawingConfig, {**to_dict(task.drawing), **given}, "drawing"))
+        if image is not None and "image" not in self.bundle.inputs:
+            raise UserError("this model draws from a text alone; leave the image out, or use one that was trained to edit")
+        fields = {"captions": (prompt,)} if image is None else {"instruction": prompt, "image": image}
+        self._check_length(prompt)
+        samples = [task.prepare(Example(str(row), fields, source="imagine")) for row in range(count)]
+        found: list[Prediction] = []
+        for part in collated(self.collator, samples, TOGETHER, strict=True):
+            found.extend(task.predict(self.runtime, part.batch, watch))
+        return found
+
+    def _check_length(self, prompt: str) -> None:
+        modality = self.bundle.inputs["prompt"]
+        assert isinstance(modality, TextModality)
+        length, most = len(modality.tokenizer.encode(prompt)), modality.max_length - 2
+        if length > most:
+            raise UserError(f"the prompt has {length} tokens; this model reads at most {most}, make it shorter")
 
     def predict(
         self,

@@ -165,7 +165,8 @@ class Model(nn.Module):
 
     def _grid(self, name: str) -> TokenGrid:
         if name not in self.codecs:
-            raise UserError(f"a decoder of pictures writes the tokens of a codec; give the model one, codecs.{name}")
+            told = "a decoder of pictures writes the tokens of a codec, and the model has none"
+            raise UserError(f"{told}; name a run of the task reconstruction in initialize: {{codecs.{name}: RUN}}")
         return self.codec(name).grid
 
     def _lend_words(

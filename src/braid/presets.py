@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+from braid.codecs import FSQCodecConfig
 from braid.decoders import (
     ClassesDecoderConfig,
     DecoderConfig,
     EmbeddingDecoderConfig,
+    MaskedDecoderConfig,
     NumberDecoderConfig,
     RecurrentTextDecoderConfig,
     TransformerTextDecoderConfig,
@@ -77,8 +79,14 @@ def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden: int) -> dict[
         "answer": ClassesDecoderConfig(hidden=hidden),
         "number": NumberDecoderConfig(),
         "embedding": EmbeddingDecoderConfig(width=hidden),
+        "image": MaskedDecoderConfig(width=hidden),
     }
     return {name: every[name] for name in outputs}
+
+
+def codec() -> ModelConfig:
+    """A codec alone, for the task reconstruction."""
+    return ModelConfig(codecs={"image": FSQCodecConfig()})
 
 
 PRESETS: dict[str, Callable[..., ModelConfig]] = {"classic": classic, "small": small, "tiny": tiny}

@@ -109,7 +109,7 @@ def _beginning(task: str, model: str, start: str) -> tuple[dict[str, Any], list[
     from braid.config import to_dict
     from braid.training import starting_from
 
-    folder = bundle_folder(BUILT_IN)
+    folder = bundle_folder(BUILT_IN) if task != "reconstruction" else None
     if start or (not model and task == "captioning" and folder):
         return starting_from(start or BUILT_IN), []
     if model or folder is None:

@@ -214,20 +214,21 @@ def _samples(run: LoggedRun, task: LoggedTask) -> str:
     return "".join(
         _sample(run.folder, sample, [(epoch, rows[k]["text"]) for epoch, rows in by_epoch if k < len(rows)], told_apart)
         for k, sample in enumerate(shown)
-        if sample["text"] is not None
+        if sample["text"] is not None or "drawn" in sample
     )
 
 
 def _sample(folder: Path, sample: Mapping[str, Any], history: Sequence[tuple[int, str | None]], with_inputs: bool) -> str:
-    image = _picture(folder / sample["picture"]) if sample["picture"] else ""
+    image = "".join(_picture(folder / sample[kind]) for kind in ("picture", "drawn") if sample.get(kind))
     asked = "".join(f'<p class="asked">{escape(text)}</p>' for text in sample["inputs"].values()) if with_inputs else ""
     percent = round(100 * sample["confidence"])
-    sure = f'<p class="sure"><span class="bar"><span style="width:{percent}%"></span></span>{percent}% sure</p>'
+    bar = f'<p class="sure"><span class="bar"><span style="width:{percent}%"></span></span>{percent}% sure</p>'
+    sure = bar if sample["text"] is not None else '<p class="sure">as it is, and as the model draws it</p>'
     references = "".join(f"<li>{escape(text)}</li>" for text in sample["references"][:5])
-    said = "".join(f"<li><b>{epoch + 1}</b> {escape(text or '')}</li>" for epoch, text in history)
-    earlier = f"<details><summary>by epoch</summary><ol>{said}</ol></details>" if len(history) > 1 else ""
+    said = "".join(f"<li><b>{epoch + 1}</b> {escape(text)}</li>" for epoch, text in history if text)
+    earlier = f"<details><summary>by epoch</summary><ol>{said}</ol></details>" if len(history) > 1 and said else ""
     return (
-        f'<figure>{image}<figcaption>{asked}<p class="said">{escape(sample["text"])}</p>{sure}'
+        f'<figure>{image}<figcaption>{asked}<p class="said">{escape(sample["text"] or "")}</p>{sure}'
         f"<ul>{references}</ul>{earlier}</figcaption></figure>"
     )
 
@@ -237,7 +238,7 @@ def _picture(path: Path) -> str:
         encoded = base64.b64encode(path.read_bytes()).decode("ascii")
     except OSError:
         return ""
-    return f'<img src="data:image/jpeg;base64,{encoded}" alt="">'
+    return f'<img src="data:image/{"png" if path.suffix == ".png" else "jpeg"};base64,{encoded}" alt="">'
 
 
 def _epochs(run: LoggedRun) -> str:

@@ -77,14 +77,14 @@ def export_codec(model: Model, name: str, folder: Path) -> list[Path]:
 
 
 class _Verb(nn.Module):
-    """A module whose forward is another method."""
+    """A module whose forward is another method, of one tensor."""
 
     def __init__(self, codec: Codec, verb: str) -> None:
         super().__init__()
         self.codec, self.verb = codec, verb
 
-    def forward(self, values: Tensor) -> Tensor:
-        return getattr(self.codec, self.verb)(values)
+    def forward(self, *flat: Tensor) -> Tensor:
+        return getattr(self.codec, self.verb)(*flat)
 
 
 def export_vector(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:

@@ -76,7 +76,8 @@ class OnnxCodec:
         self.grid = TokenGrid(*(int(told[size]) for size in ("rows", "columns", "codes")))
 
     def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]:
-        return _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
+        found = _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
+        return found.astype(np.int64)  # ONNX Runtime's own eight bytes go by another name
 
     def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]:
         return _run_whole(self._pixels, {"tokens": tokens}, self._folder)["pixels"]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from braid.datasets.scenes import Verdict, judge, read_sentence
-from braid.drawing import DrawingConfig, draw
+from braid.drawing import DrawingConfig, StepWatch, draw
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.modalities import ImageModality
@@ -67,11 +67,12 @@ class ImageGeneration:
             targets["text"] = tuple(fields.get("captions", ()))
         return Sample(example.id, inputs, targets, tuple(fields.get("holds", ())), example.source)
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
+        """A picture a row, and its sentence; ``watch`` sees the steps of drawing them."""
         modality = runtime.outputs[self.decoder]
         assert isinstance(modality, ImageModality)
         codec = runtime.codec(self.decoder)
-        tokens = draw(runtime.drawer(self.decoder), codec.grid, batch, self.drawing)
+        tokens = draw(runtime.drawer(self.decoder), codec.grid, batch, self.drawing, watch)
         pictures = modality.pictures(codec.pixels(tokens))
         drawn = [Drawn(picture, row, codec.grid.codes) for picture, row in zip(pictures, tokens, strict=True)]
         said = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]

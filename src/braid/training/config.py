@@ -24,7 +24,7 @@ from braid.modalities import (
 )
 from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
-from braid.presets import PRESETS
+from braid.presets import PRESETS, codec
 from braid.sinks import SinkConfig
 from braid.tasks import MEAN, Reconstruction, Task, decoders_of, task_named
 
@@ -107,6 +107,7 @@ def default_outputs() -> dict[str, OutputModalityConfig]:
         "answer": LabelsModalityConfig(),
         "number": NumberModalityConfig(),
         "embedding": EmbeddingModalityConfig(),
+        "image": ImageModalityConfig(size=128),
     }
 
 
@@ -266,16 +267,17 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     whole = with_overrides(whole, settings)
     for section in _beside(whole):
         _write_out(section)
+    _take_codecs(whole)
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
     return from_dict(RunConfig, whole, where)
 
 
 def preset(name: str, outputs: Sequence[str] = ("text",)) -> dict[str, Any]:
-    """A preset architecture with a decoder for each of the outputs, as nested dicts."""
+    """A preset architecture with a decoder for each of the outputs, as nested dicts; of none, a codec alone."""
     if name not in PRESETS:
         raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
-    return dict(to_dict(PRESETS[name](outputs=outputs)))
+    return dict(to_dict(PRESETS[name](outputs=outputs) if outputs else codec()))
 
 
 def _beside(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -301,8 +303,25 @@ def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
     for place, section in enumerate((given, *_beside(given)), -1):
         _write_out(section)
         task: Task = from_dict(Task, section.get("task"), f"tasks[{place}].task" if place >= 0 else "task")
-        found[task.decoder] = None
+        found |= {} if isinstance(task, Reconstruction) else dict.fromkeys(decoders_of(task))
     return list(found)
+
+
+def _take_codecs(whole: dict[str, Any]) -> None:
+    """A codec that comes with its weights is made as it was there, and so are its pictures."""
+    model, given = whole.get("model"), whole.get("initialize")
+    if not isinstance(model, dict) or not isinstance(given, dict):
+        return
+    for part, source in given.items():
+        group, _, name = str(part).partition(".")
+        if group != "codecs" or name in (model.get("codecs") or {}):
+            continue
+        bundle = read_bundle(find_bundle(source))
+        there = (bundle.architecture or {}).get("codecs", {})
+        if name not in there:
+            raise UserError(f"initialize.{part}: {source} has no codec {name!r}; train one, with the task reconstruction")
+        whole["model"] = {**model, "codecs": {**(model.get("codecs") or {}), name: there[name]}}
+        whole["outputs"] = {**whole["outputs"], name: to_dict(bundle.interface.outputs[name])}
 
 
 def starting_from(model: str) -> dict[str, Any]:

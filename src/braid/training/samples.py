@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from braid.errors import UserError
 from braid.evaluation import Answers
 from braid.modalities import thumbnail
-from braid.records import Sample
+from braid.records import Prediction, Sample
 from braid.training.diagnosis import Reliance, same_answer
 
 FILE = "samples.jsonl"
@@ -38,6 +40,7 @@ def write_samples(folder: Path, step: int, epoch: int, answers: Answers, task: s
                 "references": list(sample.references),
                 "inputs": texts,
                 "picture": _picture(folder, epoch, f"{task}-{number}" if task else str(number), sample),
+                **_drawn(folder, epoch, f"{task}-{number}" if task else str(number), answer),
             }
         )
     with open(folder / FILE, "a", encoding="utf-8") as file:
@@ -49,13 +52,23 @@ def _picture(folder: Path, epoch: int, number: str, sample: Sample) -> str | Non
     name = f"{PICTURES}/{number}.jpg"
     if epoch > 0 and (folder / name).is_file():  # an earlier attempt may have left another's
         return name
-    try:
-        encoded = thumbnail(sample.inputs["image"], THUMBNAIL, sample.source)
+    try:  # what there is to see, else what was to be drawn
+        encoded = thumbnail((sample.inputs if "image" in sample.inputs else sample.targets)["image"], THUMBNAIL, sample.source)
     except (KeyError, UserError):
         return None
     (folder / PICTURES).mkdir(exist_ok=True)
     (folder / name).write_bytes(encoded)
     return name
+
+
+def _drawn(folder: Path, epoch: int, number: str, answer: Prediction) -> dict[str, str]:
+    """The path of a picture that the model drew, by epoch."""
+    if answer.image is None:
+        return {}
+    name = f"{PICTURES}/{number}-epoch-{epoch + 1}.png"
+    (folder / PICTURES).mkdir(exist_ok=True)
+    Image.fromarray(answer.image.pixels).save(folder / name)
+    return {"drawn": name}
 
 
 def diagnosed(answers: Answers, found: Sequence[Reliance]) -> dict[str, Any]:

@@ -1,0 +1,250 @@
+"""The contracts of outputs that are pictures: codecs and decoders that draw; their numbers are those of docs/architecture.md."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from braid.bundle import Interface, read_bundle, write_bundle
+from braid.codecs import CodecConfig
+from braid.collate import Collator
+from braid.config import to_dict
+from braid.datasets.scenes import scene_examples
+from braid.decoders import PictureDecoderConfig
+from braid.drawing import DrawingConfig, draw
+from braid.errors import UserError
+from braid.metrics import psnr, ssim
+from braid.modalities import ImageModalityConfig, TextModalityConfig
+from braid.model import Model, ModelConfig
+from braid.presets import tiny
+from braid.records import Batch, BatchInput, Padded, Sample
+from braid.runtime.export import export_codec, export_decoder, export_filler
+from braid.runtime.onnx import OnnxRuntime
+from braid.runtime.torch import TorchRuntime, load_model, to_tensors
+from braid.tasks import Reconstruction
+from conftest import shapes_unchecked
+from variants import CODECS, PICTURE_DECODERS, SIZE, inputs, samples, tokenizer
+
+CPU = torch.device("cpu")
+OUT = "image"
+PICTURE = ImageModalityConfig(size=SIZE)
+DRAWING = DrawingConfig(guidance=2.0, steps=5)
+every_decoder = pytest.mark.parametrize("decoder", PICTURE_DECODERS.values(), ids=PICTURE_DECODERS)
+every_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+
+
+def config_of(decoder: PictureDecoderConfig) -> ModelConfig:
+    return replace(tiny(), decoders={OUT: decoder}, codecs={OUT: CODECS["fsq"]})
+
+
+def built(config: ModelConfig, seed: int = 0) -> Model:
+    torch.manual_seed(seed)
+    return config.build(inputs(), {OUT: PICTURE.build()}).eval()
+
+
+def rows() -> tuple[Sample, ...]:
+    """Eight questions, each with the picture of another row to draw."""
+    given = samples()
+    return tuple(replace(one, targets={OUT: given[-1 - row].inputs["image"]}) for row, one in enumerate(given))
+
+
+def batch_of(chosen: tuple[Sample, ...]) -> Batch:
+    return Collator(inputs(), {OUT: PICTURE.build()})(chosen, strict=True).batch
+
+
+def saved(model: Model, folder: Path) -> Path:
+    described = {"image": ImageModalityConfig(size=SIZE), "prompt": TextModalityConfig(max_length=32)}
+    given = {name: described[name] for name in model.config.encoders}
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    tokenizers = {"tokenizer": tokenizer()} if given else {}
+    write_bundle(folder, Interface(given, {OUT: PICTURE}, {}), tokenizers, to_dict(model.config), weights)  # type: ignore[arg-type]
+    return folder
+
+
+def tokens_of(model: Model, batch: Batch, config: DrawingConfig = DRAWING) -> np.ndarray:
+    runtime = TorchRuntime(model, tokenizer())
+    return draw(runtime.drawer(OUT), runtime.codec(OUT).grid, batch, config)
+
+
+def first_logits(model: Model, batch: Batch) -> np.ndarray:
+    """What a decoder makes of a picture of which nothing is known."""
+    runtime = TorchRuntime(model, tokenizer())
+    drawer, grid = runtime.drawer(OUT), runtime.codec(OUT).grid
+    state = drawer.start(batch)
+    if hasattr(drawer, "fill"):
+        return drawer.fill(np.full((batch.size, grid.length), grid.codes), state)
+    return drawer.step(np.full((batch.size, 1), grid.codes), state)[0]
+
+
+def test_1_a_codec_learns_eight_pictures_by_heart() -> None:
+    model = built(ModelConfig(codecs={OUT: CODECS["fsq"]})).train()
+    batch = to_tensors(batch_of(rows()), CPU)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    first = float(model.losses(batch, [OUT])[OUT].detach())
+    for _ in range(200):
+        loss = model.losses(batch, [OUT])[OUT]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.25 * first
+    task = Reconstruction()
+    given = [replace(sample, inputs={}) for sample in rows()]
+    figures = task.score(task.predict(TorchRuntime(model, None), batch_of(rows())), given)
+    assert figures["psnr"] > 17 and figures["ssim"] > 30
+    assert 0 < figures["code-use"] <= 100 and 1 <= figures["code-perplexity"] <= 48
+
+
+@every_decoder
+def test_1_a_decoder_learns_eight_pictures_by_heart(decoder: PictureDecoderConfig) -> None:
+    model = built(config_of(decoder)).train()
+    batch = to_tensors(batch_of(rows()), CPU)
+    codec = {name: value.clone() for name, value in model.codecs.state_dict().items()}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=4e-3)
+    for _ in range(300):
+        loss = model.losses(batch, [OUT])[OUT]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.2
+    assert all(torch.equal(value, codec[name]) for name, value in model.codecs.state_dict().items())  # tokens mean the same
+    truth = model.codec(OUT).encode(batch.targets[OUT].values).numpy()
+    drawn = tokens_of(model, batch_of(rows()), DrawingConfig(guidance=1.0, top_k=1, steps=16, spread=0.0))
+    assert (drawn == truth).mean() > 0.95
+
+
+@every_decoder
+def test_2_saved_is_loaded_bit_for_bit(decoder: PictureDecoderConfig, tmp_path: Path) -> None:
+    model, batch = built(config_of(decoder), seed=5), batch_of(rows())
+    loaded = load_model(read_bundle(saved(model, tmp_path / "model")))
+    assert np.array_equal(first_logits(loaded, batch), first_logits(model, batch))
+    assert np.array_equal(tokens_of(loaded, batch), tokens_of(model, batch))
+
+
+@every_decoder
+def test_3_padding_never_changes_a_drawing(decoder: PictureDecoderConfig) -> None:
+    model, batch = built(config_of(decoder)), batch_of(rows())
+    prompt = batch.inputs["prompt"]
+    values = np.pad(prompt.distinct.values, ((0, 0), (0, 5)), constant_values=7)
+    mask = np.pad(prompt.distinct.mask, ((0, 0), (0, 5)))
+    longer = replace(batch, inputs={**batch.inputs, "prompt": replace(prompt, distinct=Padded(values, mask))})
+    assert np.abs(first_logits(model, longer) - first_logits(model, batch)).max() < 1e-5
+    broken = replace(prompt, distinct=Padded(values, np.ones_like(mask)))
+    unmasked = replace(batch, inputs={**batch.inputs, "prompt": broken})
+    assert np.abs(first_logits(model, unmasked) - first_logits(model, batch)).max() > 1e-4
+
+
+@every_decoder
+@pytest.mark.parametrize("given", [(), ("image",), ("prompt",)], ids=["none", "image", "prompt"])
+def test_4_any_subset_of_inputs_works(decoder: PictureDecoderConfig, given: tuple[str, ...]) -> None:
+    model, whole = built(config_of(decoder)), batch_of(rows())
+    absent = replace(whole, inputs={name: whole.inputs[name] for name in given})
+    masked = {name: one if name in given else BatchInput(one.distinct, np.full(8, -1)) for name, one in whole.inputs.items()}
+    found = first_logits(model, absent)
+    assert np.isfinite(found).all()
+    assert np.abs(found - first_logits(model, replace(whole, inputs=masked))).max() < 1e-5
+    assert tokens_of(model, absent).max() < model.codec(OUT).grid.codes
+
+
+@every_decoder
+def test_5_a_batch_draws_what_single_rows_do_and_the_seed_decides(decoder: PictureDecoderConfig) -> None:
+    model, eight = built(config_of(decoder)), rows()
+    together = tokens_of(model, batch_of(eight))
+    singles = [tokens_of(model, batch_of((sample,)))[0] for sample in eight]
+    assert np.array_equal(together, singles)
+    assert np.array_equal(together, tokens_of(model, batch_of(eight)))
+    assert not np.array_equal(together, tokens_of(model, batch_of(eight), replace(DRAWING, seed=1)))
+
+
+def test_6_cached_drawing_equals_uncached() -> None:
+    model, batch = built(config_of(PICTURE_DECODERS["raster"])), to_tensors(batch_of(rows()), CPU)
+    decoder = model.drawer(OUT)
+    grid = model.codec(OUT).grid
+    tokens = torch.randint(0, grid.codes, (8, 1, grid.length - 1), generator=torch.Generator().manual_seed(0))
+    read = torch.nn.functional.pad(tokens, (1, 0), value=grid.codes)
+    with torch.no_grad():
+        fused = model(batch)
+        whole = decoder.logits(fused, read)  # type: ignore[union-attr]
+        state = decoder.start(fused)
+        for place in range(grid.length):
+            step, state = decoder.step(read[:, :, place], state)  # type: ignore[union-attr]
+            assert torch.allclose(step, whole[:, :, place], atol=1e-5)
+
+
+@every_decoder
+def test_8_the_same_seed_gives_the_same_weights(decoder: PictureDecoderConfig) -> None:
+    first, second, other = (built(config_of(decoder), seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@every_decoder
+def test_10_onnx_draws_torchs_tokens(decoder: PictureDecoderConfig, tmp_path: Path) -> None:
+    model, whole = built(config_of(decoder)), batch_of(rows())
+    folder = saved(model, tmp_path / "model")
+    with shapes_unchecked():
+        (export_filler if decoder.kind == "masked" else export_decoder)(model, inputs(), OUT, folder)
+        export_codec(model, OUT, folder)
+    runtime = OnnxRuntime(read_bundle(folder))
+    lost = replace(whole, inputs={"prompt": whole.inputs["prompt"]})
+    for batch in (whole, lost):
+        drawn = draw(runtime.drawer(OUT), runtime.codec(OUT).grid, batch, DRAWING)
+        assert np.array_equal(drawn, tokens_of(model, batch))
+
+
+@every_codec
+def test_10_onnx_gives_torchs_tokens_and_pixels(codec: CodecConfig, tmp_path: Path) -> None:
+    model, pixels = built(ModelConfig(codecs={OUT: codec})), batch_of(rows()).targets[OUT].values
+    folder = saved(model, tmp_path / "model")
+    with shapes_unchecked():
+        export_codec(model, OUT, folder)
+    ours, theirs = (runtime.codec(OUT) for runtime in (TorchRuntime(model, None), OnnxRuntime(read_bundle(folder))))
+    assert theirs.grid == ours.grid
+    tokens = ours.tokens(pixels)
+    assert (theirs.tokens(pixels) == tokens).mean() > 0.99  # a number on the edge between two levels may fall either way
+    assert np.abs(theirs.pixels(tokens) - ours.pixels(tokens)).max() < 1e-4
+
+
+@every_codec
+def test_every_token_of_a_codec_means_itself(codec: CodecConfig) -> None:
+    """Tokens lie in the grid; what is decoded depends on each of them; padding is no part of the loss."""
+    model = built(ModelConfig(codecs={OUT: codec}))
+    part = model.codec(OUT)
+    target = to_tensors(batch_of(rows()), CPU).targets[OUT]
+    with torch.no_grad():
+        tokens = part.encode(target.values)
+        assert tokens.shape == (8, part.grid.length) and 0 <= int(tokens.min()) <= int(tokens.max()) < part.grid.codes
+        other = tokens.clone()
+        other[:, 0] = (other[:, 0] + 1) % part.grid.codes
+        assert not torch.equal(part.decode(tokens), part.decode(other))
+        mask = target.mask.clone()
+        mask[:, :, SIZE // 2 :] = False
+        left = target.values * mask.unsqueeze(1)
+        assert torch.isfinite(part.loss(Padded(left, mask)))
+
+
+def test_near_pictures_by_the_figures_of_a_library() -> None:
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 255, (40, 30, 3), np.uint8)
+    other = np.clip(one + rng.normal(0, 20, one.shape), 0, 255).astype(np.uint8)
+    assert psnr(one, other) == pytest.approx(peak_signal_noise_ratio(one, other), rel=1e-9)
+    assert ssim(one, other) == pytest.approx(structural_similarity(one, other, channel_axis=2), abs=0.01)
+    assert ssim(one, one) == pytest.approx(1)
+
+
+def test_a_decoder_of_pictures_without_a_codec_says_what_is_missing() -> None:
+    with pytest.raises(UserError) as error:
+        built(replace(config_of(PICTURE_DECODERS["raster"]), codecs={}))
+    assert str(error.value) == (
+        "decoders.image: a decoder of pictures writes the tokens of a codec, and the model has none; name a run of the task "
+        "reconstruction in initialize: {codecs.image: RUN}"
+    )
+
+
+def test_edits_and_drawings_of_scenes_hold_what_they_say() -> None:
+    for task in ("image_generation", "editing"):
+        for example in scene_examples(task, "compositional", 3, size=64):
+            assert example.fields["holds"] and np.asarray(example.fields["image"]).shape == (64, 64, 3)
