@@ -16,7 +16,7 @@ FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, s
     ("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),
     ("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr),
     ("lines of text (txt, txt.gz)", lines.recognise, lines.open_lines),
-    ("a folder of pictures with a text file each", folder.recognise, folder.open_folder),
+    ("a folder of pictures, with or without a text file each", folder.recognise, folder.open_folder),
 )
 
 __all__ = ["BrokenRow", "Dataset", "Rows", "open_dataset"]

@@ -1,7 +1,8 @@
-"""A folder of pictures, each with its captions in a text file of the same name; folders train, val and test are splits."""
+"""A folder of pictures, alone or each with captions in a text file of the same name; folders train, val and test are splits."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from braid.datasets.dataset import BrokenRow, Dataset, Missing, clean_captions, with_splits
 from braid.errors import UserError
@@ -12,7 +13,7 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 
 def recognise(path: Path) -> bool:
-    return path.is_dir() and any(picture.with_suffix(".txt").is_file() for picture in _pictures(path))
+    return path.is_dir() and bool(_pictures(path))
 
 
 def _pictures(path: Path) -> list[Path]:
@@ -20,14 +21,18 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example a picture; a caption a line of its text file."""
+    """One example a picture; a caption a line of its text file. Where no picture has one, they are pictures alone."""
     examples: list[Example] = []
     broken: list[BrokenRow] = []
-    for picture in _pictures(path):
+    pictures = _pictures(path)
+    described = any(picture.with_suffix(".txt").is_file() for picture in pictures)
+    for picture in pictures:
         name = str(picture.relative_to(path))
         text = picture.with_suffix(".txt")
+        fields: dict[str, Any] = {"image": str(picture)}
         try:
-            fields = {"image": str(picture), "captions": clean_captions(text.read_text(encoding="utf-8").splitlines())}
+            if described:
+                fields["captions"] = clean_captions(text.read_text(encoding="utf-8").splitlines())
         except FileNotFoundError:
             broken.append(BrokenRow(name, f"has no captions; write them to {text.name} beside it, one a line", missing=True))
         except UnicodeDecodeError:
@@ -37,4 +42,5 @@ def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
         else:
             parts = picture.relative_to(path).parts
             examples.append(Example(name, fields, SPLITS.get(parts[0].lower(), "") if len(parts) > 1 else "", name))
-    return Dataset(str(path), "folder of pictures with text files", with_splits(examples), tuple(broken))
+    kind = "folder of pictures" + (" with text files" if described else "")
+    return Dataset(str(path), kind, with_splits(examples), tuple(broken))

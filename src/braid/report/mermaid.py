@@ -31,11 +31,14 @@ def flowchart(description: Description) -> str:
         nodes.append(f"    encoder{k}[{_box(by_name[f'encoders.{name}'])}]:::encoder")
         nodes.append(f"    projection{k}[{_box(by_name[f'projections.{name}'])}]:::projection")
         arrows.append(f"    input{k} --> encoder{k} --> projection{k} --> fusion")
-    nodes.append(f"    fusion{{{{{_box(by_name['fusion'])}}}}}:::fusion")
+    start = ["fusion"] if description.inputs else []  # a codec alone reads nothing
+    if start:
+        nodes.append(f"    fusion{{{{{_box(by_name['fusion'])}}}}}:::fusion")
     for k, (name, modality) in enumerate(description.outputs.items()):
-        nodes.append(f"    decoder{k}[{_box(by_name[f'decoders.{name}'])}]:::decoder")
+        way = [f"{group}{k}" for group in ("decoder", "codec") if f"{group}s.{name}" in by_name]
+        nodes += [f"    {node}[{_box(by_name[f'{node.removesuffix(str(k))}s.{name}'])}]:::decoder" for node in way]
         nodes.append(f"    output{k}([{_end(name, modality)}]):::terminal")
-        arrows.append(f"    fusion --> decoder{k} --> output{k}")
+        arrows.append(f"    {' --> '.join([*start, *way, f'output{k}'])}")
     styles = [f"    classDef {name} fill:{fill},stroke:{stroke},color:#24211d" for name, fill, stroke in STYLES]
     return "\n".join(["flowchart LR", *nodes, *arrows, *styles])
 
