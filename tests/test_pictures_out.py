@@ -1,5 +1,8 @@
 """The contracts of outputs that are pictures: codecs and decoders that draw; their numbers are those of docs/architecture.md."""
 
+import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from braid.api import load
 from braid.bundle import Interface, read_bundle, write_bundle
 from braid.codecs import CodecConfig
 from braid.collate import Collator
@@ -24,8 +28,9 @@ from braid.runtime.export import export_codec, export_decoder, export_filler
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
 from braid.tasks import Reconstruction
+from braid.training import run_from, train
 from conftest import shapes_unchecked
-from variants import CODECS, PICTURE_DECODERS, SIZE, inputs, samples, tokenizer
+from variants import CODECS, PICTURE_DECODERS, SIZE, VQ, inputs, samples, tokenizer
 
 CPU = torch.device("cpu")
 OUT = "image"
@@ -222,6 +227,62 @@ def test_every_token_of_a_codec_means_itself(codec: CodecConfig) -> None:
         mask[:, :, SIZE // 2 :] = False
         left = target.values * mask.unsqueeze(1)
         assert torch.isfinite(part.loss(Padded(left, mask)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tokenizer_of_diffusers_is_taken_over_whole(tmp_path: Path) -> None:
+    from diffusers import VQModel
+
+    torch.manual_seed(3)
+    theirs = VQModel(**VQ).eval()
+    theirs.save_pretrained(tmp_path / "vq")
+    settings = {
+        "task": "image_generation",
+        "data": {"path": "scenes:image_generation,train=8,val=4,size=32"},
+        "model": {**to_dict(tiny(inputs=["prompt"])), "decoders": {OUT: to_dict(PICTURE_DECODERS["masked"])}},
+        "outputs": {OUT: {"kind": "image", "size": SIZE, "mean": [0.1, 0.1, 0.1]}},
+        "epochs": 1,
+        "workers": 0,
+    }
+    settings["model"]["codecs"] = {OUT: {"kind": "pretrained", "source": str(tmp_path / "vq")}}  # type: ignore[index]
+    train(run_from(settings), tmp_path / "run")
+    shutil.rmtree(tmp_path / "vq")
+    loaded = load(tmp_path / "run")
+    pixels = batch_of(rows()).targets[OUT].values
+    with torch.inference_mode():
+        latents = theirs.encode(torch.from_numpy(pixels)).latents
+        expected = theirs.quantize(latents)[2][2].view(8, -1)
+        made = theirs.decode(latents).sample
+    ours = loaded.runtime.codec(OUT)
+    assert np.array_equal(ours.tokens(pixels), expected)
+    assert np.abs(ours.pixels(expected.numpy()) - made.numpy()).max() < 1e-4
+    assert loaded.imagine("a small red circle").size == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"config.json": '{"_class_name": "AutoencoderKL"}'}, "holds a model of class AutoencoderKL; a codec is a VQModel of diffusers"),
+        ({"config.json": "[]"}, "holds a model of class unknown; a codec is a VQModel of diffusers"),
+        ({}, "has no config.json; it is not the folder of a Hugging Face model"),
+        (
+            {"config.json": json.dumps({"_class_name": "VQModel", **VQ})},
+            "has no diffusion_pytorch_model.safetensors",
+        ),
+    ],
+)
+def test_what_is_no_tokenizer_of_diffusers(files: dict[str, str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "vq").mkdir()
+    for name, text in files.items():
+        (tmp_path / "vq" / name).write_text(text)
+    settings = {
+        "task": "reconstruction",
+        "data": {"path": "scenes:image_generation,train=8,val=4,size=32"},
+        "model": {"codecs": {OUT: {"kind": "pretrained", "source": str(tmp_path / "vq")}}},
+        "outputs": {OUT: {"kind": "image", "size": SIZE}},
+    }
+    with pytest.raises(UserError, match=re.escape(told)):
+        train(run_from(settings), tmp_path / "run")
 
 
 def test_near_pictures_by_the_figures_of_a_library() -> None:

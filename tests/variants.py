@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from braid.codecs import CodecConfig, FSQCodecConfig
+from braid.codecs import CodecConfig, FSQCodecConfig, PretrainedCodecConfig
 from braid.collate import Collator
 from braid.config import kinds
 from braid.datasets.scenes import scene_examples
@@ -101,6 +101,17 @@ GPT2 = {
     "attn_pdrop": 0.0,
 }
 
+VQ = {
+    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
+    "block_out_channels": [8, 8, 8],
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "num_vq_embeddings": 24,
+    "vq_embed_dim": 4,
+    "norm_num_groups": 4,
+}
+
 ENCODERS: dict[str, EncoderConfig] = {
     "efficientnet": EfficientNetEncoderConfig(),
     "efficientnet folded": EfficientNetEncoderConfig(variant="lite1", padding="torch", folded=True),
@@ -168,6 +179,7 @@ PICTURE_DECODERS: dict[str, PictureDecoderConfig] = {
 }
 CODECS: dict[str, CodecConfig] = {
     "fsq": FSQCodecConfig(width=16, widest=16, depth=1, downscale=8, levels=(4, 4, 3)),
+    "pretrained vq": PretrainedCodecConfig(architecture=VQ),
 }
 # what each kind of output says of the eight samples
 MODALITIES: dict[str, OutputModalityConfig] = {

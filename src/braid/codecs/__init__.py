@@ -5,8 +5,9 @@ A codec ``encode``s pixels [n, 3, size, size] into tokens [n, length], ``decode`
 """
 
 from braid.codecs.fsq import FSQCodec, FSQCodecConfig
+from braid.codecs.pretrained import PretrainedCodec, PretrainedCodecConfig
 
-CodecConfig = FSQCodecConfig
-Codec = FSQCodec
+CodecConfig = FSQCodecConfig | PretrainedCodecConfig
+Codec = FSQCodec | PretrainedCodec
 
-__all__ = ["Codec", "CodecConfig", "FSQCodec", "FSQCodecConfig"]
+__all__ = ["Codec", "CodecConfig", "FSQCodec", "FSQCodecConfig", "PretrainedCodec", "PretrainedCodecConfig"]

@@ -41,24 +41,27 @@ def take_over(config: RunConfig, *samples: Iterable[Sample]) -> TakenOver:
     tokenizers: dict[str, Tokenizer] = {}
     folders: dict[str, Path] = {}
     taken: dict[str, dict[str, Any]] = {}
+    changed: dict[str, Any] = {"inputs": dict(config.inputs), "outputs": dict(config.outputs)}
     groups: tuple[tuple[str, Any, Any], ...] = (
         ("encoders", config.model.encoders, config.inputs),
         ("decoders", config.model.decoders, config.outputs),
+        ("codecs", config.model.codecs, config.outputs),
     )
     for group, parts, modalities in groups:
-        taken[group], taken[f"{group} read"] = dict(parts), dict(modalities)
+        taken[group] = dict(parts)
         for name, part in parts.items():
             source = getattr(part, "source", "")
             if not source or name not in modalities:
                 continue
             folder = folders[f"{group}.{name}"] = hub.find(source)
             found, modality, brought = part.taken_over(folder, modalities[name], f"{name}.tokenizer", _texts(samples, name))
-            taken[group][name], taken[f"{group} read"][name] = found, modality
+            taken[group][name] = found
+            changed["inputs" if group == "encoders" else "outputs"][name] = modality
             tokenizers |= brought
-    model = replace(config.model, encoders=taken["encoders"], decoders=taken["decoders"])
+    model = replace(config.model, encoders=taken["encoders"], decoders=taken["decoders"], codecs=taken["codecs"])
     made_from = [Source(folder.name, f"first weights of {name}", "those of its authors") for name, folder in folders.items()]
     card = replace(config.card, sources=(*config.card.sources, *made_from))
-    whole = replace(config, model=model, inputs=taken["encoders read"], outputs=taken["decoders read"], card=card)
+    whole = replace(config, model=model, **changed, card=card)
     return TakenOver(whole, tokenizers, folders)
 
 

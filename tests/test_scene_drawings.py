@@ -1,0 +1,84 @@
+"""Scenes to draw, edits of them, and the oracle that judges pictures by their pixels."""
+
+import numpy as np
+import pytest
+
+from braid.datasets import open_dataset
+from braid.datasets.scenes import Scenes, judge, read_sentence
+from braid.datasets.scenes.drawing import drawing, edit
+from braid.datasets.scenes.objects import HELD_OUT
+from braid.datasets.scenes.oracle import find_objects
+
+WORLD = Scenes(0, 64)
+NUMBER = 150
+
+
+@pytest.mark.parametrize("split", ["val", "compositional"])
+def test_the_oracle_agrees_with_the_truth(split: str) -> None:
+    """Of true pictures nearly all are right; of those of another row nearly none."""
+    asked = [drawing(WORLD, split, k) for k in range(NUMBER)]
+    pictures = [one.scene.render(64) for one in asked]
+    true = [judge(picture, one.asked) for picture, one in zip(pictures, asked, strict=True)]
+    assert np.mean([right for one in true for right in one.right]) > 0.99
+    assert np.mean([right for one in true for right in one.sized]) > 0.985
+    assert np.mean([one.whole for one in true]) > 0.97
+    rolled = [judge(picture, one.asked) for picture, one in zip(pictures[1:], asked, strict=False)]
+    assert np.mean([right for one in rolled for right in one.right]) < 0.05
+    assert not any(one.whole for one in rolled)
+
+
+def test_an_edit_changes_what_it_says_and_nothing_else() -> None:
+    found = [edit(WORLD, "val", k) for k in range(NUMBER)]
+    assert len({one.prompt.split()[0] for one in found}) == 5  # make, turn, remove, move, add
+    after = [judge(one.after.render(64), one.asked).whole for one in found]
+    before = [judge(one.before.render(64), one.asked).whole for one in found]
+    assert np.mean(after) > 0.97 and np.mean(before) < 0.02
+    for one in found:
+        assert one.before.background == one.after.background
+        common = len(set(one.before.objects) & set(one.after.objects))
+        assert common >= max(len(one.before.objects), len(one.after.objects)) - 1
+
+
+def test_a_sentence_is_read_as_what_it_says() -> None:
+    found = [edit(WORLD, "val", k) for k in range(NUMBER)]
+    assert np.mean([judge(one.after.render(64), read_sentence(one.sentence)).whole for one in found]) > 0.97
+    assert read_sentence("a little violet disc on the left and a big blue plus in the middle") == (
+        "small purple circle in left",
+        "large blue cross in centre",
+    )
+    for other in ("", "a red circle", "a dog on the beach", "a large red circle on the left and"):
+        assert read_sentence(other) == ()
+
+
+@pytest.mark.parametrize("broken", ["recoloured", "moved", "one more", "one less", "noise"])
+def test_the_oracle_sees_what_is_wrong(broken: str) -> None:
+    """Two objects left and right of each other; then something happens to the picture."""
+    one = next(found for k in range(1000) if (found := drawing(WORLD, "val", k)).asked[-1] in ("0 left 1", "0 right 1"))
+    picture = one.scene.render(64)
+    assert judge(picture, one.asked).whole
+    paper = np.median(picture[0], axis=0).astype(np.uint8)
+    first = find_objects(picture)[0]
+    middle = (round(first.y * 64), round(first.x * 64))
+    if broken == "recoloured":
+        picture = picture[..., [1, 2, 0]]
+    elif broken == "moved":
+        picture = picture[:, ::-1].copy()
+    elif broken == "one more":
+        picture[1:8, 1:8] = (217, 48, 48)
+    elif broken == "one less":
+        picture[max(0, middle[0] - 16) : middle[0] + 16, max(0, middle[1] - 16) : middle[1] + 16] = paper
+    else:
+        picture = np.random.default_rng(0).integers(0, 255, picture.shape, np.uint8)
+    assert not judge(picture, one.asked).whole
+
+
+def test_scenes_to_draw_are_data_sets() -> None:
+    draws = open_dataset("scenes:image_generation,train=4,val=3,compositional=2")
+    edits = open_dataset("scenes:editing,train=4,val=3")
+    assert draws.splits == {"train": 4, "val": 3, "test": 500, "compositional": 2}
+    row = draws.split("compositional")[1]
+    colours_and_shapes = {tuple(line.split()[1:3]) for line in row.fields["holds"] if line[0].isalpha()}
+    assert colours_and_shapes <= set(HELD_OUT)
+    row = edits.split("val")[2]
+    assert set(row.fields) == {"image", "target", "instruction", "captions", "holds"}
+    assert not np.array_equal(np.asarray(row.fields["image"]), np.asarray(row.fields["target"]))
