@@ -262,7 +262,7 @@ def test_a_tokenizer_of_diffusers_is_taken_over_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({"config.json": '{"_class_name": "AutoencoderKL"}'}, "holds a model of class AutoencoderKL; a codec is a VQModel of diffusers"),
+        ({"config.json": '{"_class_name": "AutoencoderKL"}'}, "holds a model of class AutoencoderKL; a codec is a VQModel"),
         ({"config.json": "[]"}, "holds a model of class unknown; a codec is a VQModel of diffusers"),
         ({}, "has no config.json; it is not the folder of a Hugging Face model"),
         (

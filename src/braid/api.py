@@ -20,6 +20,7 @@ from braid.errors import UserError
 from braid.evaluation import Answers, predict
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
+from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import LabelsModalityConfig, TextModality, image_files
 from braid.records import Batch, Example, Prediction, Sample
 from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
@@ -191,6 +192,31 @@ class LoadedModel:
         for part in collated(self.collator, samples, TOGETHER, strict=True):
             found.extend(task.predict(self.runtime, part.batch, watch))
         return found
+
+    def fidelity(self, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
+        """How like the pictures that another model drew are to those it was to draw, by this model's embeddings.
+
+        ``fid`` and ``kid`` are distances, x1000 (embeddings have length 1); ``precision`` and ``recall`` shares, x100; ``match``
+        is the mean cosine of each picture and its prompt, x100, where there are prompts.
+        """
+        drawn = [one.image.pixels for one in answers.predictions if one.image]
+        if not drawn:
+            raise UserError("no picture was drawn, so there is nothing to compare; leave the extractor out")
+        real = [sample.targets["image"] for sample in answers.samples]
+        made, truth = (
+            embed(self.runtime, self.collator, pictures, "image", strict=True, watch=watch).vectors for pictures in (drawn, real)
+        )
+        precision, recall = precision_recall(made, truth)
+        figures = {
+            "fid": 1000 * frechet_distance(made, truth),
+            "kid": 1000 * kernel_distance(made, truth),
+            "precision": 100 * precision,
+            "recall": 100 * recall,
+        }
+        prompts = [sample.inputs["prompt"] for sample in answers.samples if "prompt" in sample.inputs]
+        if len(prompts) == len(drawn) and "prompt" in self.bundle.inputs:
+            figures["match"] = 100 * float((made * self.embed(texts=prompts)).sum(1).mean())
+        return figures
 
     def _check_length(self, prompt: str) -> None:
         modality = self.bundle.inputs["prompt"]

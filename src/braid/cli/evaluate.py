@@ -44,6 +44,7 @@ def evaluate(
     save_predictions: Annotated[Path | None, typer.Option(help="Write {id: text} here, as `braid score` reads it.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here: figures, confidence, which labels are mistaken.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's data card.")] = False,
+    extractor: Annotated[str, typer.Option(help="A model that embeds pictures: how like drawn ones are to real ones.")] = "",
     left_out: LeftOutOption = None,
     strict: StrictOption = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
@@ -59,6 +60,8 @@ def evaluate(
         braid evaluate --task vqa --data questions.jsonl --split test --model runs/vqa --json
 
         braid evaluate --task classification --data posts.csv --model runs/sentiment --html posts.html --min-confidence 0.6
+
+        braid evaluate --task image_generation --data photos.csv --model runs/drawer --extractor runs/finder
     """
     from braid.api import load
     from braid.bundle import write_scores
@@ -68,6 +71,7 @@ def evaluate(
     from braid.report import Evaluated, write_evaluated
 
     loaded = load(model)
+    embedder = load(extractor) if extractor else None
     if record and not (loaded.bundle.folder / "interface.json").is_file():
         raise UserError(f"{loaded.bundle.folder} has no interface.json to record figures in; leave out --record")
     chosen = loaded.task(task, beam)
@@ -92,6 +96,8 @@ def evaluate(
         lambda batches, total: progress(batches, "evaluating", total),
         min_confidence,
     )
+    if embedder:
+        figures |= embedder.fidelity(answers, lambda batches, total: progress(batches, "comparing", total))
     without = LeftOut(note)
     without.add((row.source, row.reason) for row in dataset.broken)
     without.add((sample.source, reason) for sample, reason in answers.broken)

@@ -38,6 +38,7 @@ from braid.metrics.classification import (
     regression,
 )
 from braid.metrics.diversity import distinct, share_novel
+from braid.metrics.fidelity import frechet_distance, kernel_distance, precision_recall
 from braid.metrics.meteor import meteor
 from braid.metrics.pictures import code_use, psnr, ssim
 from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
@@ -82,11 +83,14 @@ __all__ = [
     "fit_calibration",
     "fit_label_temperature",
     "fit_temperature",
+    "frechet_distance",
     "interval",
+    "kernel_distance",
     "ngram_counts",
     "normalised_answer",
     "over_seeds",
     "paired_difference",
+    "precision_recall",
     "psnr",
     "reliability",
     "risk_coverage",
