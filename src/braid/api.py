@@ -21,7 +21,7 @@ from braid.evaluation import Answers, predict
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
-from braid.modalities import LabelsModalityConfig, TextModality, image_files
+from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, image_files
 from braid.records import Batch, Example, Prediction, Sample
 from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
 from braid.tasks import ImageGeneration, Retrieval, Task, task_of
@@ -192,6 +192,13 @@ class LoadedModel:
         for part in collated(self.collator, samples, TOGETHER, strict=True):
             found.extend(task.predict(self.runtime, part.batch, watch))
         return found
+
+    def reconstruct(self, images: Sequence[Any]) -> list[Image.Image]:
+        """Pictures after this model's codec has turned them into tokens and back."""
+        codec, modality = self.runtime.codec("image"), self.bundle.outputs["image"]
+        assert isinstance(modality, ImageModality)
+        padded = modality.pad([modality.prepare(image, _name(image, row)) for row, image in enumerate(images)])
+        return [Image.fromarray(one) for one in modality.pictures(codec.pixels(codec.tokens(padded.values)))]
 
     def fidelity(self, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
         """How like the pictures that another model drew are to those it was to draw, by this model's embeddings.

@@ -100,7 +100,8 @@ def check_output(name: str, outputs: Mapping[str, OutputModality], wanted: Does)
     """
     there = [output for output, modality in outputs.items() if does(modality) == wanted]
     if name not in there:
-        raise UserError(f"this model has no output {name!r} that {wanted}; {did_you_mean(name, there)}")
+        other = did_you_mean(name, there) if there else f"its outputs are {', '.join(outputs) or 'none'}"
+        raise UserError(f"this model has no output {name!r} that {wanted}; {other}")
 
 
 def check_draws(name: str, decoders: Sequence[str]) -> None:

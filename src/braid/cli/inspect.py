@@ -1,5 +1,6 @@
 """braid inspect: the architecture of a saved model as a table or a diagram."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 def inspect(
     model: Annotated[str, typer.Argument(help="A built-in name, a model's folder or a run's folder.")] = "small",
+    reconstruct: Annotated[
+        list[Path] | None, typer.Option(help="A picture, beside which to draw what the model's codec makes of it. Repeatable.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write these.")] = Path("reconstructed.png"),
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, as GitHub draws it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -24,7 +29,13 @@ def inspect(
         braid inspect small --mermaid
 
         braid inspect runs/vqa --json
+
+        braid inspect runs/tokens --reconstruct photo.jpg --reconstruct dog.jpg -o beside.png
     """
+    if reconstruct:
+        _beside(model, reconstruct, output)
+        print_json({"path": str(output)}) if json else print(f"{output}: above as they are, below as the codec makes them")
+        return
     from braid.report import describe, flowchart
 
     found = describe(model)
@@ -41,6 +52,25 @@ def inspect(
     print_table(title, ["part", "kind", "settings", "parameters"], rows, ["parameters"])
     print_table("\nIn and out", ["name", "modality", "shape"], _shapes(found))
     print_table("\nData card", ["", ""], _card(found))
+
+
+def _beside(model: str, pictures: list[Path], output: Path) -> None:
+    """Write one picture: originals at the codec's size above, reconstructions below."""
+    from PIL import Image
+
+    from braid.api import load
+    from braid.files import ready, whole
+
+    ready(output)
+    made = load(model).reconstruct(pictures)
+    size = made[0].width
+    sheet = Image.new("RGB", (size * len(made), 2 * size))
+    for column, (path, below) in enumerate(zip(pictures, made, strict=True)):
+        with Image.open(path) as original:
+            sheet.paste(original.convert("RGB").resize((size, size), Image.Resampling.BILINEAR), (column * size, 0))
+        sheet.paste(below, (column * size, size))
+    with whole(output) as fresh:
+        sheet.save(fresh, format="PNG")
 
 
 def _shapes(found: "Description") -> list[list[str]]:

@@ -35,6 +35,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "image": ("image", "photo", "picture", "img", "image_path", "filepath", "file_path", "file_name", "filename", "file", "path"),
     "captions": ("captions", "caption", "sentences", "sentence", "description", "raw"),
     "question": ("question", "query"),
+    "instruction": ("instruction", "edit", "edit_prompt"),
+    "target": ("edited", "edited_image", "target_image"),
     "answer": ("answer",),
     "answers": ("answers", "answer"),
     "label": ("label", "class", "category", "sentiment"),
@@ -42,6 +44,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "title", "post", "tweet", "body"),
     "split": ("split", "subset", "set", "fold"),
 }
+PICTURES = ("image", "target")
 MANY = ("captions", "answers")  # roles that hold several texts
 LABEL = ("label", "labels")  # one of a row, or several
 PART = ", "  # between the parts of one answer
@@ -64,7 +67,7 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
                 yield row
 
     rows = Rows(read())
-    if "captions" in roles and "question" not in roles:
+    if "captions" in roles and not {"question", "instruction"} & set(roles):
         rows = _grouped(rows)
     if "image" in roles and "id" not in roles:
         rows = _named_apart(rows, path.parent)
@@ -175,21 +178,23 @@ def _example(
                 raise Missing(f"column {names[0]!r} is empty; fill it in or remove the row")
         elif role in LABEL:
             fields["label"] = _labels(row.get(names[0]), names[0], role == "labels")
-        elif role == "image":
-            fields[role], name = _picture(row.get(names[0]), names[0])
+        elif role in PICTURES:
+            fields[role], called = _picture(row.get(names[0]), names[0])
+            name = called if role == "image" else name
         elif role not in ("id", "split"):
             fields[role] = _text(row.get(names[0]), names[0])
     if "answer" in fields:
         fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
-    if isinstance(fields.get("image"), str):
-        fields["image"] = os.path.join(folder, fields["image"])  # a Path would leave every name in the interpreter's table
-        if not exists(fields["image"]):
-            raise Missing(f"{fields['image']} does not exist; check column {roles['image'][0]!r}")
+    for role in PICTURES:
+        if isinstance(fields.get(role), str):
+            fields[role] = os.path.join(folder, fields[role])  # a Path would leave every name in the interpreter's table
+            if not exists(fields[role]):
+                raise Missing(f"{fields[role]} does not exist; check column {roles[role][0]!r}")
     split, named = (
         _text(row[roles[role][0]], roles[role][0]) if role in roles and row.get(roles[role][0]) not in (None, "") else ""
         for role in ("split", "id")
     )
-    identity = named or ("" if "question" in fields else name) or number
+    identity = named or ("" if {"question", "instruction"} & set(fields) else name) or number
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
 
 
