@@ -1,7 +1,7 @@
 """Questions with answers for the built-in model: made from the captions of photos by rules, and asked by people indoors (DAQUAR).
 
-    python benchmarks/daquar.py --split runs/daquar.jsonl
-    python recipes/small/questions.py runs/questions.jsonl
+    python benchmarks/questions.py --split runs/daquar.jsonl
+    python recipes/small/ask_captions.py runs/questions.jsonl
 
 A caption is read for colours, numbers, actions, clothes, places and things ("a brown dog is running on the beach"), each a
 question (Ren, Kiros & Zemel 2015, arXiv:1505.02074, did so with a parser). "is there a ...?" asks for a thing of two captions,
@@ -24,7 +24,7 @@ from braid.files import write_whole
 
 Asked = tuple[str, str]  # a question, its answer
 
-WORDS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "question-words.yaml").read_text(encoding="utf-8"))
+WORDS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "ask-captions.yaml").read_text(encoding="utf-8"))
 PEOPLE, ANIMALS, THINGS = (WORDS[kind] for kind in ("people", "animals", "things"))
 
 

@@ -1,0 +1,109 @@
+"""How long does a picture take? Both decoders of one size, one picture and sixteen at once, and without the cache; and memory.
+
+    python benchmarks/drawing_speed.py
+
+Weights are random: time does not depend on them. Every figure is a share of the raster decoder's time for one picture with its
+cache, the median of seven in turn, because the machine's own speed changes; the seconds are those of one machine, for scale.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from braid.codecs import FSQCodecConfig
+from braid.decoders import MaskedDecoderConfig, RasterDecoder, RasterDecoderConfig
+from braid.drawing import DrawingConfig, draw
+from braid.encoders import TransformerTextEncoderConfig
+from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
+from braid.model import Model, ModelConfig
+from braid.records import Batch, BatchInput, Padded
+from braid.runtime.torch import TorchRuntime, to_tensors
+from runs import report
+
+SIZE, WIDTH, DEPTH, HEADS, STEPS = 128, 256, 4, 4, 12
+TIMES = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--alone", nargs=2, metavar=("KIND", "ROWS"), help="draw once, and print the most memory held, in MB")
+    chosen = parser.parse_args()
+    if chosen.alone:
+        _drawing(chosen.alone[0], int(chosen.alone[1]))()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    ways = {("raster, with a cache", rows): _drawing("raster", rows) for rows in (1, 16)} | {
+        ("masked, 12 steps", rows): _drawing("masked", rows) for rows in (1, 16)
+    }
+    ways["raster, without a cache", 1] = _drawing("uncached", 1)
+    seconds = {way: [] for way in ways}  # type: dict[tuple[str, int], list[float]]
+    for _ in range(TIMES):
+        for way, drawn in ways.items():
+            started = time.perf_counter()
+            drawn()
+            seconds[way].append((time.perf_counter() - started) / way[1])
+    base = seconds["raster, with a cache", 1]
+    rows = []
+    for (name, number), found in seconds.items():
+        share = float(np.median(np.array(found) / np.array(base)))
+        memory = "" if "without" in name else f"{_memory(name.partition(',')[0], number):.0f}"
+        rows.append([name, number, f"{share:.3f}", f"{np.median(found):.2f}", memory])
+    how = (
+        f"{SIZE} x {SIZE} pixels in {(SIZE // 8) ** 2} tokens of 4,096 codes, decoders of width {WIDTH} and depth {DEPTH}, guidance 2 "
+        f"(so every step runs twice), two threads, median of {TIMES} in turn. Memory is that of a whole process, torch included."
+    )
+    columns = ["decoder", "pictures at once", "time a picture, as a share of the first", "seconds a picture", "MB"]
+    report("drawing_speed", "Time to draw", columns, rows, how)
+
+
+def _memory(kind: str, rows: int) -> float:
+    ran = subprocess.run([sys.executable, __file__, "--alone", kind, str(rows)], capture_output=True, text=True, check=True)
+    return float(ran.stdout)
+
+
+def _drawing(kind: str, rows: int) -> Callable[[], np.ndarray]:
+    """What draws ``rows`` pictures from a prompt of twelve words, pixels included."""
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    decoder = (MaskedDecoderConfig if kind == "masked" else RasterDecoderConfig)(width=WIDTH, depth=DEPTH, heads=HEADS)
+    config = ModelConfig(
+        WIDTH,
+        {"prompt": TransformerTextEncoderConfig(width=WIDTH, depth=2, heads=HEADS)},
+        decoders={"image": decoder},
+        codecs={"image": FSQCodecConfig()},
+    )
+    tokenizer = Tokenizer.train(["a small red circle left of a large blue square"] * 9, vocab_size=300)
+    outputs = {"image": ImageModalityConfig(size=SIZE).build()}
+    model = config.build({"prompt": TextModalityConfig(max_length=32).build(tokenizer)}, outputs).eval()
+    tokens = np.tile(np.arange(20, 32), (1, 1))
+    given = BatchInput(Padded(tokens, np.ones_like(tokens, bool)), np.zeros(rows, np.int64))
+    batch = Batch(tuple(map(str, range(rows))), {"prompt": given})
+    runtime = TorchRuntime(model, tokenizer)
+    codec, settings = runtime.codec("image"), DrawingConfig(guidance=2.0, steps=STEPS)
+    if kind == "uncached":
+        return lambda: codec.pixels(_uncached(model, batch, settings))
+    return lambda: codec.pixels(draw(runtime.drawer("image"), codec.grid, batch, settings))
+
+
+@torch.inference_mode()
+def _uncached(model: Model, batch: Batch, config: DrawingConfig) -> np.ndarray:
+    """One token after another, each from all before it read anew; greedy, for what is drawn does not matter here."""
+    decoder, grid = model.drawer("image"), model.codec("image").grid
+    assert isinstance(decoder, RasterDecoder)
+    fused = model(to_tensors(batch, torch.device("cpu")))
+    without = model(to_tensors(Batch(batch.ids, {}), torch.device("cpu")))
+    tokens = torch.full((batch.size, 1, 1), grid.codes)
+    for _ in range(grid.length):
+        own, alone = (decoder.logits(given, tokens)[:, :, -1] for given in (fused, without))
+        tokens = torch.cat([tokens, (alone + config.guidance * (own - alone)).argmax(-1, keepdim=True)], 2)
+    return tokens[:, 0, 1:].numpy()
+
+
+if __name__ == "__main__":
+    main()
