@@ -55,8 +55,8 @@ def main() -> None:
         memory = "" if "without" in name else f"{_memory(name.partition(',')[0], number):.0f}"
         rows.append([name, number, f"{share:.3f}", f"{np.median(found):.2f}", memory])
     how = (
-        f"{SIZE} x {SIZE} pixels in {(SIZE // 8) ** 2} tokens of 4,096 codes, decoders of width {WIDTH} and depth {DEPTH}, guidance 2 "
-        f"(so every step runs twice), two threads, median of {TIMES} in turn. Memory is that of a whole process, torch included."
+        f"{SIZE} x {SIZE} pixels in {(SIZE // 8) ** 2} tokens of 4,096 codes, decoders of width {WIDTH} and depth {DEPTH}, "
+        "guidance 2 (so every step runs twice), two threads. Memory is that of a whole process, torch included."
     )
     columns = ["decoder", "pictures at once", "time a picture, as a share of the first", "seconds a picture", "MB"]
     report("drawing_speed", "Time to draw", columns, rows, how)

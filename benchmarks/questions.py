@@ -49,9 +49,10 @@ def main() -> None:
     rows = [[asked, name, *scored(model, table)] for asked, table in tables.items() for name, model in models.items()]
     indoor, made = (f"{len(open_dataset(table).split('val')):,}" for table in (chosen.split, MADE))
     how = (
-        "Accuracy (exact match of the whole answer) x100, seed 0, intervals (95%) from 1,000 bootstrap samples of questions. DAQUAR: "
-        f"{indoor} questions about the validation blocks of its official training photos; for scale, on its official test photos: "
-        f"Ask Your Neurons 19.4, Stacked Attention Networks 29.3, people 50.2. Made from captions: {made} about the 1,000 val photos."
+        "Accuracy (exact match of the whole answer) x100, seed 0, intervals (95%) from 1,000 bootstrap samples of questions. "
+        f"DAQUAR: {indoor} questions about the validation blocks of its official training photos; for scale, on its official "
+        "test photos: Ask Your Neurons 19.4, Stacked Attention Networks 29.3, people 50.2. "
+        f"Made from captions: {made} about the 1,000 val photos."
     )
     report("questions", "Questions about photos", ["questions", "inputs", "accuracy (95%)", *KINDS], rows, how)
 
