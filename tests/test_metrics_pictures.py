@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import linalg
 
+from braid.datasets.table import read_table
 from braid.metrics import code_use, frechet_distance, kernel_distance, precision_recall
 from braid.training import run_from, train
 from conftest import Ran
@@ -46,7 +48,7 @@ def test_use_of_codes() -> None:
     assert found == {"code-use": 25.0, "code-perplexity": pytest.approx(2)}
 
 
-def test_evaluate_holds_drawn_pictures_against_real_ones(braid: Callable[..., Ran], tmp_path: Path) -> None:
+def test_drawn_pictures_are_held_against_real_ones_and_saved(braid: Callable[..., Ran], tmp_path: Path) -> None:
     """A codec's reconstructions and a drawer's pictures, by the embeddings of a third model."""
     quick = {"epochs": 1, "workers": 0, "threads": 1}
     scenes = "scenes:image_generation,train=24,val=6,size=32"
@@ -71,5 +73,13 @@ def test_evaluate_holds_drawn_pictures_against_real_ones(braid: Callable[..., Ra
         found = json.loads(ran.out)
         assert figures <= set(found) and all(np.isfinite(value) for value in found.values())
         assert found["fid"] >= 0 and 0 <= found["precision"] <= 100
+    assert "as the model draws it" in (tmp_path / "drawer" / "report.html").read_text()
+    table = tmp_path / "prompts.csv"
+    table.write_text('caption\na red circle\n"a blue star, small"\n')
+    ran = braid("predict", str(tmp_path / "drawer"), str(table), "-o", str(tmp_path / "drawn.csv"))
+    assert ran.code == 0, ran.err
+    rows = read_table(tmp_path / "drawn.csv").rows
+    assert [row["prediction"] for row in rows] == ["drawn/1.png", "drawn/2.png"]  # type: ignore[index]
+    assert Image.open(tmp_path / "drawn" / "2.png").size == (32, 32)
     ran = braid("evaluate", "--task", "captioning", "--data", "scenes:captioning,val=2", "--model", str(tmp_path / "finder"))
     assert ran.code == 1 and "it does retrieval" in ran.err

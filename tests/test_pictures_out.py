@@ -5,10 +5,12 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from braid.api import load
 from braid.bundle import Interface, read_bundle, write_bundle
@@ -28,7 +30,7 @@ from braid.runtime.export import export_codec, export_decoder, export_filler
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
 from braid.tasks import Reconstruction
-from braid.training import run_from, train
+from braid.training import Watcher, run_from, train
 from conftest import shapes_unchecked
 from variants import CODECS, PICTURE_DECODERS, SIZE, VQ, inputs, samples, tokenizer
 
@@ -227,6 +229,36 @@ def test_every_token_of_a_codec_means_itself(codec: CodecConfig) -> None:
         mask[:, :, SIZE // 2 :] = False
         left = target.values * mask.unsqueeze(1)
         assert torch.isfinite(part.loss(Padded(left, mask)))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["codec", *PICTURE_DECODERS])
+def test_a_killed_run_ends_in_the_same_weights(kind: str, tmp_path: Path) -> None:
+    """What is hidden from the masked decoder is drawn from the step's own seed, too."""
+    data = {"path": "scenes:editing,train=16,val=2,size=32"}
+    quick = {"data": data, "epochs": 2, "batch_size": 4, "workers": 0, "threads": 1, "checkpoint_steps": 1}
+    pictures = {"outputs": {OUT: {"kind": "image", "size": SIZE}, "text": {"kind": "text", "max_length": 40}}}
+    codec = {"task": "reconstruction", "model": to_dict(ModelConfig(codecs={OUT: CODECS["fsq"]}))}
+    settings = {**codec, **pictures, **quick}
+    if kind != "codec":
+        train(run_from({**settings, "epochs": 1}), tmp_path / "tokens")
+        decoders = {**to_dict(tiny().decoders), OUT: to_dict(PICTURE_DECODERS[kind])}
+        draws = {"task": {"kind": "image_generation", "sentence": True}, "initialize": {"codecs.image": str(tmp_path / "tokens")}}
+        settings = {**settings, **draws, "model": {**to_dict(tiny()), "decoders": decoders}}
+
+    def killed(record: dict[str, Any]) -> None:
+        if record["step"] == 3:
+            raise Killed
+
+    train(run_from(settings), tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(run_from(settings), tmp_path / "killed", watcher=Watcher(on_step=killed))
+    train(run_from(settings), tmp_path / "killed", resume=True)
+    weights = [load_file(tmp_path / name / "last" / "model.safetensors") for name in ("whole", "killed")]
+    assert all(np.array_equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 @pytest.mark.filterwarnings("ignore")

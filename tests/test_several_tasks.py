@@ -254,7 +254,7 @@ def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list(
         (["tasks.2.weight=1"], "--set tasks.2.weight=1: '2' is no item of a list of 2; items are counted from 0"),
         (
             ["tasks.1.task.closed=false", "tasks.1.task.generation.max_length=99"],
-            "run: tasks.1.task.generation.max_length is 99; outputs have room for 39",
+            "run: tasks.1.task.generation.max_length is 99; the output has room for 39",
         ),
         (
             ['model.decoders={"text": {"kind": "transformer", "width": 32, "depth": 1, "heads": 2}}'],

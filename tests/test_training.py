@@ -178,7 +178,7 @@ def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
         ("epochs=ten", r"run.epochs is 'ten'; it takes a whole number"),
         ("epochs=0", r"epochs is 0; it must be at least 1"),
         ("input_dropout={picture: 0.1}", r"input_dropout names 'picture'; choose from image, prompt"),
-        ("task.generation.max_length=99", r"task.generation.max_length is 99; outputs have room for 39"),
+        ("task.generation.max_length=99", r"task.generation.max_length is 99; the output has room for 39"),
         ("task.generation.beam=0", r"beam is 0; it must be 1 to 1000"),
         ("nothing", r"--set nothing"),
     ],

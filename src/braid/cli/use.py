@@ -1,7 +1,8 @@
 """braid caption, complete, predict: a finished model at work."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,8 +19,11 @@ from braid.cli.console import (
 )
 from braid.datasets.table import Table, check_name, parse_columns, read_table, table_examples, write_table
 from braid.errors import UserError
-from braid.files import ready
+from braid.files import ready, whole
 from braid.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from braid.records import Prediction
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")]
 BeamOption = Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")]
@@ -115,7 +119,8 @@ def predict(
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Add a prediction and its confidence to every row of a table; every column is kept.
+    """Add a prediction and its confidence to every row of a table; every column is kept. Pictures that are drawn lie in a folder
+    named after the output, and the prediction is where.
 
     A row that cannot be read keeps its place, with the reason in the column `error`; one that the model is not sure of, with its
     confidence and no prediction.
@@ -151,7 +156,7 @@ def predict(
         raise UserError(reasons[min(reasons)])
     reasons |= {int(sample.id): reason for sample, reason in answers.broken}
     found = {int(prediction.id): prediction for prediction in answers.predictions}
-    write_table(_joined(given, found, reasons, min_confidence), output)
+    write_table(_joined(given, _with_pictures(found, output), reasons, min_confidence), output)
     if json:
         print_json({"output": str(output), "num_samples": len(found), "num_broken": len(reasons)})
     else:
@@ -162,6 +167,22 @@ def predict(
     without.add((rows[number].source, reasons[number]) for number in sorted(reasons))
     if reasons:
         raise typer.Exit(1)
+
+
+def _with_pictures(found: dict[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
+    """Write what was drawn, a picture a row; its path, from the output's folder, stands for it."""
+    from PIL import Image
+
+    named = {}
+    for number, one in found.items():
+        named[number] = one
+        if one.image is not None:
+            path = output.with_suffix("") / f"{number + 1}.png"
+            path.parent.mkdir(exist_ok=True)
+            with whole(path) as fresh:
+                Image.fromarray(one.image.pixels).save(fresh, format="PNG")
+            named[number] = replace(one, text=str(path.relative_to(output.parent)))
+    return named
 
 
 def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str], least: float) -> Table:

@@ -9,12 +9,12 @@ The ``Deciding`` tasks say how sure they are of what can be right or wrong: ``de
 is fitted on, ``fitted`` and ``unfitted`` the task with such a fit and without.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from braid.bundle import Interface
 from braid.config import did_you_mean, from_dict, kinds
 from braid.errors import UserError
-from braid.modalities import TextModalityConfig
+from braid.modalities import OutputModalityConfig, TextModalityConfig
 from braid.records import Example
 from braid.tasks.captioning import Captioning
 from braid.tasks.classification import Classification
@@ -56,6 +56,7 @@ __all__ = [
     "rows_of",
     "task_named",
     "task_of",
+    "too_long",
 ]
 
 
@@ -98,10 +99,14 @@ def task_of(interface: Interface, kind: str) -> Task:
     if kind not in interface.tasks:
         raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks)) or 'nothing yet'}")
     task: Task = from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")
-    output = interface.outputs.get(task.decoder)
-    if isinstance(output, TextModalityConfig) and task.generation and task.generation.max_length > output.max_length - 1:
-        raise UserError(
-            f"interface.json: tasks.{kind}.generation.max_length is {task.generation.max_length}; "
-            f"the output has room for {output.max_length - 1}"
-        )
+    if told := too_long(task, interface.outputs):
+        raise UserError(f"interface.json: tasks.{kind}.generation.max_length is {told}")
     return task
+
+
+def too_long(task: Task, outputs: Mapping[str, OutputModalityConfig]) -> str:
+    """Whether a task would write more than an output has room for, in words; "" where it would not."""
+    written = [output for name in decoders_of(task) if isinstance(output := outputs.get(name), TextModalityConfig)]
+    if not task.generation or not written or task.generation.max_length < written[0].max_length:
+        return ""
+    return f"{task.generation.max_length}; the output has room for {written[0].max_length - 1}"

@@ -31,7 +31,7 @@ class ImageGeneration:
     by_row: ClassVar[str] = "objects"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("captions",)
-    asked: ClassVar[tuple[str, ...]] = ("image",)
+    asked: ClassVar[tuple[str, ...]] = ("target",)
 
     @property
     def decoders(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class ImageGeneration:
         if not prompt.strip():
             raise UserError(f"{example.source}: the prompt is empty; say what the picture shall show")
         inputs = {"prompt": prompt, **({"image": fields["image"]} if edits and "image" in fields else {})}
-        target = fields.get("target" if edits else "image")
+        target = fields.get("target", None if edits else fields.get("image"))
         targets = {} if target is None else {"image": target}
         if self.sentence and targets:
             targets["text"] = tuple(fields.get("captions", ()))

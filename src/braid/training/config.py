@@ -26,7 +26,7 @@ from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import PRESETS, codec
 from braid.sinks import SinkConfig
-from braid.tasks import MEAN, Reconstruction, Task, decoders_of, task_named
+from braid.tasks import MEAN, Reconstruction, Task, decoders_of, task_named, too_long
 
 
 @dataclass(frozen=True)
@@ -200,11 +200,8 @@ class RunConfig:
         if missing:
             names = did_you_mean(missing[0], list(parts))
             raise UserError(f"{task.kind} needs a {group} {missing[0]!r}, which the model does not have; {names}")
-        output = self.outputs.get(task.decoder)
-        if isinstance(output, TextModalityConfig) and task.generation and task.generation.max_length > output.max_length - 1:
-            raise UserError(
-                f"{where}.generation.max_length is {task.generation.max_length}; outputs have room for {output.max_length - 1}"
-            )
+        if told := too_long(task, self.outputs):
+            raise UserError(f"{where}.generation.max_length is {told}")
 
     @property
     def mixture(self) -> tuple[MixedTask, ...]:
