@@ -111,7 +111,7 @@ def _beginning(task: str, model: str, start: str) -> tuple[dict[str, Any], list[
 
     folder = bundle_folder(BUILT_IN) if task != "reconstruction" else None
     if start or (not model and task == "captioning" and folder):
-        return starting_from(start or BUILT_IN), []
+        return starting_from(start or BUILT_IN, task), []
     if model or folder is None:
         return {"model": model or "small"}, []
     bundle = read_bundle(folder)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from braid.bundle import DataCard, find_bundle, read_bundle
+from braid.bundle import FITTED, DataCard, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.errors import UserError
 from braid.files import write_whole
@@ -321,15 +321,18 @@ def _take_codecs(whole: dict[str, Any]) -> None:
         whole["outputs"] = {**whole["outputs"], name: to_dict(bundle.interface.outputs[name])}
 
 
-def starting_from(model: str) -> dict[str, Any]:
-    """The settings that go on from a saved model: its architecture, interface, tokenizer and weights, at a gentler rate."""
+def starting_from(model: str, task: str) -> dict[str, Any]:
+    """The settings that go on from a saved model: its architecture, interface, tokenizer and weights, at a gentler rate; and the
+    task as the model does it, but for what was measured on its weights."""
     bundle = read_bundle(find_bundle(model))
     if bundle.architecture is None:
         raise UserError(f"{bundle.folder} has no model.json; it runs on ONNX only and cannot be trained further")
     groups = {group: bundle.architecture.get(group, {}) for group in ("encoders", "decoders", "codecs")}
     parts = [f"{group}.{name}" for group, members in groups.items() for name in members]
     parts += [f"projections.{name}" for name in groups["encoders"]] + ["fusion"]
+    there = bundle.interface.tasks.get(task, {})
     return {
+        "task": {name: value for name, value in there.items() if name not in FITTED} or task,
         "model": bundle.architecture,
         "inputs": {name: to_dict(modality) for name, modality in bundle.interface.inputs.items()},
         "outputs": {name: to_dict(modality) for name, modality in bundle.interface.outputs.items()},
