@@ -243,13 +243,13 @@ def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list(
         (["tasks.1.batch_size=0"], "run.tasks[1]: batch_size is 0; it must be at least 1"),
         (
             ["tasks.1.task=vga"],
-            "there is no task 'vga'; choose from captioning, classification, language_modelling, regression, retrieval, vqa "
-            "(did you mean 'vqa'?)",
+            "there is no task 'vga'; choose from captioning, classification, image_generation, language_modelling, reconstruction, "
+            "regression, retrieval, vqa (did you mean 'vqa'?)",
         ),
         (
             ["tasks.1.task.kind=vga"],
-            "tasks[1].task.kind is 'vga'; choose from captioning, classification, language_modelling, regression, retrieval, vqa "
-            "(did you mean 'vqa'?)",
+            "tasks[1].task.kind is 'vga'; choose from captioning, classification, image_generation, language_modelling, "
+            "reconstruction, regression, retrieval, vqa (did you mean 'vqa'?)",
         ),
         (["tasks.2.weight=1"], "--set tasks.2.weight=1: '2' is no item of a list of 2; items are counted from 0"),
         (
