@@ -243,8 +243,8 @@ def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list(
         (["tasks.1.batch_size=0"], "run.tasks[1]: batch_size is 0; it must be at least 1"),
         (
             ["tasks.1.task=vga"],
-            "there is no task 'vga'; choose from captioning, classification, image_generation, language_modelling, reconstruction, "
-            "regression, retrieval, vqa (did you mean 'vqa'?)",
+            "there is no task 'vga'; choose from captioning, classification, image_generation, language_modelling, "
+            "reconstruction, regression, retrieval, vqa (did you mean 'vqa'?)",
         ),
         (
             ["tasks.1.task.kind=vga"],
