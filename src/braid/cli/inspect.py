@@ -77,14 +77,20 @@ def _shapes(found: "Description") -> list[list[str]]:
     rows = []
     for role, modalities in (("in", found.inputs), ("out", found.outputs)):
         for name, modality in modalities.items():
-            if modality["kind"] == "text":
-                vocabulary = found.vocab_sizes.get(modality["tokenizer"])
-                tokens = f" of {vocabulary}" if vocabulary else ""
-                shape = f"up to {modality['max_length']}{tokens} tokens"
-            else:
-                shape = f"[3, {modality['size']}, {modality['size']}] floats"
-            rows.append([f"{role}: {name}", modality["kind"], shape])
+            rows.append([f"{role}: {name}", modality["kind"], _shape(modality, found.vocab_sizes)])
     return rows
+
+
+def _shape(modality: dict[str, Any], vocab_sizes: dict[str, int]) -> str:
+    if modality["kind"] == "text":
+        vocabulary = vocab_sizes.get(modality["tokenizer"])
+        tokens = f" of {vocabulary}" if vocabulary else ""
+        return f"up to {modality['max_length']}{tokens} tokens"
+    if modality["kind"] == "image":
+        return f"[3, {modality['size']}, {modality['size']}] floats"
+    if modality["kind"] == "labels":
+        return f"{'any' if modality['multiple'] else 'one'} of {len(modality['labels'])} labels"
+    return "one number" if modality["kind"] == "number" else "a vector of length 1"
 
 
 def _card(found: "Description") -> list[list[str]]:

@@ -127,7 +127,7 @@ def predict(
 
     Examples:
 
-        braid predict small photos.csv -o captioned.csv
+        braid predict small photos.csv --task captioning -o captioned.csv
 
         braid predict runs/vqa questions.jsonl -o answered.jsonl --columns image=photo
     """
