@@ -327,3 +327,13 @@ def test_the_real_data_opens_as_it_is(shared_data: Path) -> None:
         dataset = open_dataset(shared_data / name)
         assert dataset.broken == ()
         assert dataset.split("train")
+
+
+def test_a_folder_of_pictures_alone_is_a_data_set_unless_a_table_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "val").mkdir()
+    for name in ("a.png", "b.png", "val/c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    found = open_dataset(tmp_path)
+    assert found.splits == {"": 2, "val": 1} and set(found.examples[0].fields) == {"image"}
+    (tmp_path / "rows.csv").write_text("image,caption\na.png,a square\n")
+    assert set(open_dataset(tmp_path).examples[0].fields) == {"image", "captions"}

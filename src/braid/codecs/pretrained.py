@@ -81,11 +81,11 @@ class PretrainedCodec(nn.Module):
 
     def encode(self, pixels: Float[Tensor, "n 3 size size"]) -> Int[Tensor, "n length"]:
         _, _, (_, _, tokens) = self.model.quantize(self.model.encode(pixels).latents)
-        return tokens.view(len(pixels), self.grid.length)
+        return tokens.view(-1, self.grid.length)
 
     def decode(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "n 3 size size"]:
         vectors = self.model.quantize.embedding(tokens).transpose(1, 2)
-        cells = vectors.view(len(tokens), -1, self.grid.rows, self.grid.columns)
+        cells = vectors.unflatten(2, (self.grid.rows, self.grid.columns))
         return self.model.decode(cells, force_not_quantize=True).sample
 
     def loss(self, target: Padded) -> Float[Tensor, ""]:

@@ -38,6 +38,8 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
             return open_format(place, columns or {})
     for inside in _tables(place):
         return table.open_table(inside, columns or {})
+    if folder.holds_pictures(place):
+        return folder.open_folder(place, columns or {})
     known = "; ".join(name for name, _, _ in FORMATS)
     raise UserError(f"{place} holds no data set that Braid knows; it reads {known}")
 

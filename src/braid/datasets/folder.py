@@ -13,6 +13,11 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 
 def recognise(path: Path) -> bool:
+    return path.is_dir() and any(picture.with_suffix(".txt").is_file() for picture in _pictures(path))
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether it is a folder of pictures at all, described or alone."""
     return path.is_dir() and bool(_pictures(path))
 
 

@@ -48,7 +48,7 @@ def drawing(world: Scenes, split: str, k: int) -> Drawing:
 
 
 def edit(world: Scenes, split: str, k: int) -> Edit:
-    """Edit ``k`` of a split: an object gets another colour, shape or size, goes, comes, or moves to another place."""
+    """Edit ``k`` of a split: an object gets another colour or shape, goes, comes, or moves to another place."""
     rng = world.rng(split, k, "edit")
     while True:
         before = _scene(world, split, rng)
