@@ -46,6 +46,8 @@ def test_a_sentence_is_read_as_what_it_says() -> None:
         "small purple circle in left",
         "large blue cross in centre",
     )
+    draws = [drawing(WORLD, "val", k) for k in range(NUMBER)]
+    assert np.mean([read_sentence(one.prompt) == one.asked for one in draws]) == 1
     for other in ("", "a red circle", "a dog on the beach", "a large red circle on the left and"):
         assert read_sentence(other) == ()
 
@@ -79,6 +81,9 @@ def test_scenes_to_draw_are_data_sets() -> None:
     row = draws.split("compositional")[1]
     colours_and_shapes = {tuple(line.split()[1:3]) for line in row.fields["holds"] if line[0].isalpha()}
     assert colours_and_shapes <= set(HELD_OUT)
+    both = open_dataset("scenes:image_generation+editing,train=4").split("train")
+    assert ["instruction" in row.fields for row in both] == [False, True, False, True]
+    assert len({row.id for row in both}) == 4
     row = edits.split("val")[2]
     assert set(row.fields) == {"image", "target", "instruction", "captions", "holds"}
     assert not np.array_equal(np.asarray(row.fields["image"]), np.asarray(row.fields["target"]))

@@ -55,19 +55,23 @@ def inspect(
 
 
 def _beside(model: str, pictures: list[Path], output: Path) -> None:
-    """Write one picture: originals at the codec's size above, reconstructions below."""
+    """Write one picture: above what the codec is given, below what it makes of it."""
     from PIL import Image
 
     from braid.api import load
     from braid.files import ready, whole
+    from braid.modalities import ImageModality
 
     ready(output)
-    made = load(model).reconstruct(pictures)
+    loaded = load(model)
+    made = loaded.reconstruct(pictures)
+    modality = loaded.bundle.outputs["image"]
+    assert isinstance(modality, ImageModality)  # it has a codec
+    given = modality.pictures(modality.pad([modality.prepare(path, str(path)) for path in pictures]).values)
     size = made[0].width
     sheet = Image.new("RGB", (size * len(made), 2 * size))
-    for column, (path, below) in enumerate(zip(pictures, made, strict=True)):
-        with Image.open(path) as original:
-            sheet.paste(original.convert("RGB").resize((size, size), Image.Resampling.BILINEAR), (column * size, 0))
+    for column, (above, below) in enumerate(zip(given, made, strict=True)):
+        sheet.paste(Image.fromarray(above), (column * size, 0))
         sheet.paste(below, (column * size, size))
     with whole(output) as fresh:
         sheet.save(fresh, format="PNG")

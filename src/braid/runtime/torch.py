@@ -16,7 +16,7 @@ from torch import Tensor
 from braid.bundle import Bundle
 from braid.codecs import Codec
 from braid.config import from_dict
-from braid.decoders import MaskedDecoder, RasterDecoder, TextDecoder
+from braid.decoders import MaskedDecoder, PictureDecoder, TextDecoder
 from braid.errors import UserError
 from braid.generation import GenerationConfig, check_draws, check_output, write_text
 from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
@@ -142,17 +142,23 @@ class TorchCodec:
         return self._codec.decode(torch.from_numpy(tokens).to(self._device)).float().cpu().numpy()
 
 
-class TorchStepper:
-    """The decode protocol over one decoder: numpy tokens in, numpy logits out, the state opaque between."""
+class _Begun:
+    """A decoder, and the model whose h it begins from."""
 
-    def __init__(self, model: Model, decoder: TextDecoder | RasterDecoder, device: torch.device) -> None:
-        self._model, self._decoder, self._device = model, decoder, device
+    def __init__(self, model: Model, decoder: TextDecoder | PictureDecoder, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._decoder: Any = decoder
 
     @torch.inference_mode()
     def start(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Encode, fuse, and compute what stays the same for the whole text."""
+        """Encode, fuse, and compute what stays the same for the whole text or picture."""
         self._model.eval()
-        return self._decoder.start(self._model(to_tensors(batch, self._device)))
+        state: Mapping[str, Tensor] = self._decoder.start(self._model(to_tensors(batch, self._device)))
+        return state
+
+
+class TorchStepper(_Begun):
+    """The decode protocol over one decoder: numpy tokens in, numpy logits out, the state opaque between."""
 
     @torch.inference_mode()
     def step(
@@ -163,7 +169,8 @@ class TorchStepper:
 
     @torch.inference_mode()
     def reorder(self, state: Any, parents: Int[np.ndarray, "batch group"]) -> Mapping[str, Tensor]:
-        return self._decoder.reorder(state, torch.from_numpy(parents).to(self._device))
+        reordered: Mapping[str, Tensor] = self._decoder.reorder(state, torch.from_numpy(parents).to(self._device))
+        return reordered
 
 
 class TorchDecoder(TorchStepper):
@@ -174,17 +181,10 @@ class TorchDecoder(TorchStepper):
         self.special = special
 
 
-class TorchFiller:
+class TorchFiller(_Begun):
     """The fill protocol over one decoder."""
-
-    def __init__(self, model: Model, decoder: MaskedDecoder, device: torch.device) -> None:
-        self._model, self._decoder, self._device = model, decoder, device
-
-    @torch.inference_mode()
-    def start(self, batch: Batch) -> Mapping[str, Tensor]:
-        self._model.eval()
-        return self._decoder.start(self._model(to_tensors(batch, self._device)))
 
     @torch.inference_mode()
     def fill(self, tokens: Int[np.ndarray, "batch length"], state: Any) -> Float[np.ndarray, "batch length codes"]:
-        return self._decoder.fill(torch.from_numpy(tokens).to(self._device), state).float().cpu().numpy()
+        logits: Tensor = self._decoder.fill(torch.from_numpy(tokens).to(self._device), state)
+        return logits.float().cpu().numpy()

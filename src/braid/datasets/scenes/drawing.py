@@ -10,7 +10,10 @@ from braid.datasets.scenes.world import Scene, Scenes, inside, touch
 
 MOST = 3  # objects
 TRIES = 200
-SAID = re.compile(rf"an? (\w+) (\w+) (\w+) (?:in|at|on) the ({'|'.join([*PLACES, 'middle'])})")
+LOOK = r"an? (\w+) (\w+) (\w+)"
+SAID = re.compile(rf"{LOOK} (?:in|at|on) the ({'|'.join([*PLACES, 'middle'])})")
+STANDS = {words: side for side, many in language.SIDES.items() for words in many}
+RELATED = re.compile(rf"{LOOK} ({'|'.join(STANDS)}) {LOOK}")
 PAPERS = BACKGROUNDS[:2]  # plain and gradient: what a sentence need not mention
 IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "right": ("on the right",)}
 
@@ -101,11 +104,15 @@ def _in(place: str, rng: random.Random) -> str:
 
 
 def read_sentence(text: str) -> tuple[str, ...]:
-    """What a sentence like those of ``Edit`` says that a picture holds, for the oracle; nothing, where it says something else."""
+    """What a sentence like those of ``drawing`` and ``edit`` says that a picture holds, for the oracle; nothing, where it says
+    something else."""
+    usual = {other: name for name, others in language.SYNONYMS.items() for other in others} | {"middle": "centre"}
+    if related := RELATED.fullmatch(text):
+        words = [usual.get(word, word) for word in related.groups()]
+        return " ".join(words[:3]), " ".join(words[4:]), f"0 {STANDS[words[3]]} 1"
     parts = [SAID.fullmatch(part.strip()) for part in re.split(r",| and (?=an? )", text)]
     if not all(parts):
         return ()
-    usual = {other: name for name, others in language.SYNONYMS.items() for other in others} | {"middle": "centre"}
     said = [[usual.get(word, word) for word in part.groups()] for part in parts if part]
     return tuple(f"{size} {colour} {shape} in {place}" for size, colour, shape, place in said)
 

@@ -1,14 +1,14 @@
 """Scenes as data sets: a picture is drawn when it is looked at, its text is made at once."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from braid.config import did_you_mean
 from braid.datasets.dataset import Dataset, Rows
 from braid.datasets.scenes.drawing import drawing, edit
-from braid.datasets.scenes.world import MOST_OBJECTS, SPLITS, Scenes
+from braid.datasets.scenes.world import MOST_OBJECTS, SPLITS, Scene, Scenes
 from braid.errors import UserError
 from braid.records import Example
 
@@ -33,19 +33,13 @@ class ScenePicture:
 
 @dataclass(frozen=True)
 class DrawnPicture:
-    """The picture of a drawing, or of an edit before or after it, drawn anew whenever it is read."""
+    """As ``ScenePicture``; of a scene that is kept, because it takes longer to make."""
 
-    world: Scenes
-    split: str
-    k: int
-    which: Literal["drawing", "before", "after"]
+    scene: Scene
+    size: int
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.which == "drawing":
-            scene = drawing(self.world, self.split, self.k).scene
-        else:
-            scene = getattr(edit(self.world, self.split, self.k), self.which)
-        pixels = scene.render(self.world.size)
+        pixels = self.scene.render(self.size)
         return pixels if dtype is None else pixels.astype(dtype)
 
 
@@ -57,41 +51,48 @@ def scene_examples(
     ``image_generation`` (image, one caption, and what the picture ``holds`` for the oracle) or ``editing`` (image, instruction,
     target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3.
 
-    A row depends on the task, the split, the seed and its own place, never on ``number``.
+    A row depends on the task, the split, the seed and its own place, never on ``number``. Of tasks joined by ``+``, such as
+    ``image_generation+editing``, rows come in turn.
 
     Raises:
         UserError: for an unknown task or split.
     """
-    if task not in TASKS:
-        raise UserError(f"scenes have no task {task!r}; {did_you_mean(task, TASKS)}")
     world = Scenes(seed, size, objects)
     if task == "vqa":
         return _questions(world, split, number)
-    make = {"image_generation": _drawing, "editing": _edit}.get(task)
-    return tuple(make(world, split, k) if make else _described(world, task, split, k) for k in range(number))
+    for name in task.split("+"):
+        if name not in MAKERS:
+            raise UserError(f"scenes have no task {name!r}; {did_you_mean(name, TASKS)}")
+    makers = [MAKERS[name] for name in task.split("+")]
+    return tuple(makers[k % len(makers)](world, split, k) for k in range(number))
 
 
 def _drawing(world: Scenes, split: str, k: int) -> Example:
     found = drawing(world, split, k)
-    fields = {"image": DrawnPicture(world, split, k, "drawing"), "captions": (found.prompt,), "holds": found.asked}
+    fields = {"image": DrawnPicture(found.scene, world.size), "captions": (found.prompt,), "holds": found.asked}
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
 
 
 def _edit(world: Scenes, split: str, k: int) -> Example:
     found = edit(world, split, k)
-    before, after = (DrawnPicture(world, split, k, which) for which in ("before", "after"))
+    before, after = (DrawnPicture(scene, world.size) for scene in (found.before, found.after))
     words = {"instruction": found.prompt, "captions": (found.sentence,), "holds": found.asked}
     return Example(f"{split}/{k}", {"image": before, "target": after, **words}, split, f"scenes, {split} {k}")
 
 
-def _described(world: Scenes, task: str, split: str, k: int) -> Example:
-    scene, rng = world.scene(split, k), world.rng(split, k, "captions")
-    fields: dict[str, Any] = {"image": ScenePicture(world, split, k)}
-    if task == "captioning":
-        fields["captions"] = scene.captions(rng, CAPTIONS)
-    else:
-        fields |= {"text": scene.captions(rng, 1)[0], "label": scene.label}
+def _captioned(world: Scenes, split: str, k: int) -> Example:
+    captions = world.scene(split, k).captions(world.rng(split, k, "captions"), CAPTIONS)
+    return Example(f"{split}/{k}", {"image": ScenePicture(world, split, k), "captions": captions}, split, f"scenes, {split} {k}")
+
+
+def _classified(world: Scenes, split: str, k: int) -> Example:
+    scene = world.scene(split, k)
+    (text,) = scene.captions(world.rng(split, k, "captions"), 1)
+    fields = {"image": ScenePicture(world, split, k), "text": text, "label": scene.label}
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
+
+
+MAKERS = {"captioning": _captioned, "classification": _classified, "image_generation": _drawing, "editing": _edit}
 
 
 def _questions(world: Scenes, split: str, number: int) -> tuple[Example, ...]:
@@ -115,8 +116,9 @@ def open_scenes(spec: str) -> Dataset:
     """
     task, *settings = (part.strip() for part in spec.removeprefix("scenes").removeprefix(":").split(","))
     where = f"scenes:{spec.removeprefix('scenes').removeprefix(':')}"
-    if task not in TASKS:
-        raise UserError(f"{where}: the task is {task!r}; {did_you_mean(task, TASKS)}")
+    for name in task.split("+") if "+" in task else [task]:
+        if name not in TASKS or (name == "vqa" and name != task):
+            raise UserError(f"{where}: the task is {name!r}; {did_you_mean(name, TASKS)}")
     chosen = {**ROWS, "seed": 0, "size": 64, "objects": MOST_OBJECTS}
     for setting in filter(None, settings):
         name, _, value = (side.strip() for side in setting.partition("="))
