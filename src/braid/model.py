@@ -37,10 +37,11 @@ class ModelConfig:
         plain_names("an encoder", self.encoders)
         plain_names("a decoder", self.decoders)
         plain_names("a codec", self.codecs)
-        alone = self.codecs and not (self.encoders or self.decoders)
+        if not self.codecs or self.encoders or self.decoders:
+            for group, needed in (("encoders", self.encoders), ("decoders", self.decoders)):
+                if not needed:
+                    raise UserError(f"there are no {group}; a model needs at least one")
         for group, parts in (("encoders", self.encoders), ("decoders", self.decoders), ("codecs", self.codecs)):
-            if not parts and not alone and group != "codecs":
-                raise UserError(f"there are no {group}; a model needs at least one")
             kept = [name for name in parts if hasattr(nn.ModuleDict, name)]
             if kept:
                 raise UserError(f"{group} has a part named {kept[0]!r}, a word that torch keeps for itself; choose another name")

@@ -159,9 +159,7 @@ class RunConfig:
     threads: int = 2
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    cache_features: str = (
-        ""  # the folder where a frozen image encoder's features are kept: it sees each picture once, for all runs
-    )
+    cache_features: str = ""  # a folder: a frozen image encoder sees each picture once, for all runs that name it
     input_dropout: dict[str, float] = field(default_factory=dict)  # chance that a row loses this input
     ema: float = 0.0  # decay of the weights' moving average; 0 keeps none
     checkpoint_steps: int = 100
