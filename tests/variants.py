@@ -176,6 +176,7 @@ VECTOR_DECODERS: dict[str, DecoderConfig] = {
 PICTURE_DECODERS: dict[str, PictureDecoderConfig] = {
     "raster": RasterDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     "masked": MaskedDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+    "masked in patches": MaskedDecoderConfig(patch=2, width=32, depth=1, heads=2, dropout=0.0),
 }
 CODECS: dict[str, CodecConfig] = {
     "fsq": FSQCodecConfig(width=16, widest=16, depth=1, downscale=8, levels=(4, 4, 3)),

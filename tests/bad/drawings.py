@@ -116,6 +116,18 @@ def _(home: Path) -> Any:
     return train(run_from(settings(initialize={"codecs.image": str(home / "model")})), home / "run")
 
 
+@case("drawing", "patches of a picture decoder that its codec's tokens do not fill")
+def _(home: Path) -> Any:
+    base = tiny(inputs=["prompt"])
+    decoder = MaskedDecoderConfig(patch=3, width=30, depth=1, heads=2)
+    return saved(home, ModelConfig(32, base.encoders, base.fusion, {"image": decoder}, {"image": CODEC}), ImageGeneration())
+
+
+@case("drawing", "patches that do not divide a picture decoder's width")
+def _(home: Path) -> Any:
+    return MaskedDecoderConfig(patch=3, width=32)
+
+
 @case("drawing", "a codec with an odd downscale")
 def _(home: Path) -> Any:
     return run_from(

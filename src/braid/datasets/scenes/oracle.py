@@ -10,19 +10,22 @@ from functools import cache
 from itertools import permutations
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from braid.datasets.scenes.objects import SHAPES, Direction, SceneObject
 from braid.datasets.scenes.render import INK, object_masks
 
 TINT = 26.0  # least distance of an object's tint (R - G, G - B) from the paper's
+INKED = 0.75  # of an object's pixels have tints up to that of whole ink; the rest is noise
 LEAST = 0.008  # of the picture's area: less is a speck
 SMALLEST_LARGE = 0.115  # radius between small objects and large ones
 NEAR = 0.06  # how far from its place an object may be that was not to move
 ANGLES = (-0.2, -0.1, 0.0, 0.1, 0.2)
 SIDE = 32  # pixels of a template
+BLURS = (1, 3, 5)  # cells
 SPAN = 1.9  # radii from a template's middle to its border
 ASKED = re.compile(r"(small|large) (\w+) (\w+)(?: in (.+)| at ([\d.]+) ([\d.]+))?")
+Mask = Bool[np.ndarray, "side side"]
 RELATED = re.compile(r"(\d) (left|right|above|below) (\d)")
 
 
@@ -103,61 +106,92 @@ def find_objects(picture: UInt8[np.ndarray, "side side 3"]) -> list[SceneObject]
     side = len(picture)
     tint = np.diff(picture.astype(np.float64), axis=2)
     border = np.concatenate([tint[0], tint[-1], tint[:, 0], tint[:, -1]])
-    differs = np.hypot(*np.moveaxis(tint - np.median(border, 0), 2, 0)) > TINT
-    parts = _parts(differs)
-    masks = [parts == label for label in np.unique(parts[differs])]
-    masks = sorted((mask for mask in masks if mask.sum() >= LEAST * side**2), key=lambda mask: -int(mask.sum()))
-    return [_object(picture, mask) for mask in masks]
+    distance = np.hypot(*np.moveaxis(tint - np.median(border, 0), 2, 0))
+    covers = [cover for part in _parts(distance > TINT) for cover in _covers(part, distance)]
+    covers = sorted((cover for cover in covers if cover.sum() >= LEAST * side**2), key=lambda cover: -float(cover.sum()))
+    return [_object(picture, cover) for cover in covers]
 
 
-def _parts(there: Bool[np.ndarray, "side side"]) -> Int[np.ndarray, "side side"]:
-    """A number for every connected part: the least number of its pixels, spread from neighbour to neighbour."""
+def _covers(
+    part: Bool[np.ndarray, "side side"], distance: Float[np.ndarray, "side side"]
+) -> list[Float[np.ndarray, "side side"]]:
+    """How much of each pixel ink covers, 0..1: how far its tint is from the paper's, as a share of whole ink's. Where less than
+    half a pixel of ink joins two objects, they are two."""
+    cover = np.clip(part * distance / np.quantile(distance[part], INKED), 0, 1)
+    return [cover * _grown(core) for core in _parts(cover >= 0.5)]
+
+
+def _grown(there: Bool[np.ndarray, "side side"]) -> Bool[np.ndarray, "side side"]:
+    """With the pixels around."""
+    padded = np.pad(there, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    return np.asarray(rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:])
+
+
+def _parts(there: Bool[np.ndarray, "side side"]) -> list[Bool[np.ndarray, "side side"]]:
+    """The connected parts. Each gets a number, the least of its pixels', spread from neighbour to neighbour."""
     labels = np.where(there, np.arange(there.size).reshape(there.shape), there.size)
     while True:
         spread = np.pad(labels, 1, constant_values=there.size)
         least = np.minimum.reduce([labels, spread[:-2, 1:-1], spread[2:, 1:-1], spread[1:-1, :-2], spread[1:-1, 2:]])
         least = np.where(there, least, there.size)
         if np.array_equal(least, labels):
-            return labels
+            return [labels == label for label in np.unique(labels[there])]
         labels = least
 
 
-def _object(picture: UInt8[np.ndarray, "side side 3"], mask: Bool[np.ndarray, "side side"]) -> SceneObject:
-    side = len(mask)
-    radius = float(np.sqrt(mask.sum() / np.pi)) / side
-    rows, columns = np.nonzero(mask)
-    colour = np.median(picture[mask].astype(np.float64), 0)
+def _object(picture: UInt8[np.ndarray, "side side 3"], cover: Float[np.ndarray, "side side"]) -> SceneObject:
+    side, area = len(cover), float(cover.sum())
+    radius = float(np.sqrt(area / np.pi)) / side
+    at = (np.arange(side) + 0.5) / side
+    x, y = float(cover.sum(0) @ at) / area, float(cover.sum(1) @ at) / area
+    colour = np.median(picture[cover > 0.5].astype(np.float64), 0)
     name = min(INK, key=lambda ink: float(np.abs(colour - INK[ink]).sum()))
-    x, y = float(columns.mean() + 0.5) / side, float(rows.mean() + 0.5) / side
     size = "large" if radius > SMALLEST_LARGE else "small"
-    return SceneObject(_shape(mask, x * side, y * side, radius * side), name, "plain", size, x, y, radius)
+    return SceneObject(_shape(cover, x * side, y * side, radius * side), name, "plain", size, x, y, radius)
 
 
-def _shape(mask: Bool[np.ndarray, "side side"], x: float, y: float, radius: float) -> str:
-    """The shape whose template, laid over the mask, has most in common with it."""
+def _shape(cover: Float[np.ndarray, "side side"], x: float, y: float, radius: float) -> str:
+    """The shape whose template, laid over the cover, correlates with it best."""
     steps = ((np.arange(SIDE) + 0.5) / SIDE * 2 - 1) * SPAN * radius
-    rows, columns = np.floor(y + steps).astype(int), np.floor(x + steps).astype(int)
-    inside = ((rows >= 0) & (rows < len(mask)))[:, None] & ((columns >= 0) & (columns < len(mask)))
-    laid = mask[np.clip(rows, 0, len(mask) - 1)[:, None], np.clip(columns, 0, len(mask) - 1)] & inside
+    laid = _between(_between(cover, y + steps).T, x + steps).T
     names, templates = _templates()
-    common = (templates & laid).sum((1, 2)) / (templates | laid).sum((1, 2))
-    return names[int(common.argmax())]
+    return names[int((templates @ _standard(laid)).argmax())]
+
+
+def _between(values: Float[np.ndarray, "rows columns"], at: Float[np.ndarray, " cells"]) -> Float[np.ndarray, "cells columns"]:
+    """Rows at places between pixels' middles; nothing is beyond the border."""
+    padded = np.pad(values, ((1, 1), (0, 0)))
+    place = np.clip(at + 0.5, 0, len(padded) - 1.001)
+    low = place.astype(int)
+    share = (place - low)[:, None]
+    return np.asarray(padded[low] * (1 - share) + padded[low + 1] * share)
+
+
+def _standard(values: Float[np.ndarray, "side side"]) -> Float[np.ndarray, " cells"]:
+    """Mean 0 and length 1, so that a product is a correlation."""
+    centred = values.ravel() - values.mean()
+    return np.asarray(centred / max(float(np.linalg.norm(centred)), 1e-9))
 
 
 @cache
-def _templates() -> tuple[tuple[str, ...], Bool[np.ndarray, "templates side side"]]:
-    """Every shape at every angle, of radius 1 about the middle of its own area."""
-    names, masks = [], []
-    for shape in SHAPES:
-        for angle in ANGLES:
-            names.append(shape)
-            masks.append(_template(shape, angle))
-    return tuple(names), np.stack(masks)
+def _templates() -> tuple[tuple[str, ...], Float[np.ndarray, "templates cells"]]:
+    """Every shape at every angle, of radius 1 about the middle of its own area, sharp and blurred, as small objects are."""
+    drawn = [(shape, _template(shape, angle)) for shape in SHAPES for angle in ANGLES]
+    names = tuple(shape for shape, _ in drawn for _ in BLURS)
+    return names, np.stack([_standard(_blurred(mask, width)) for _, mask in drawn for width in BLURS])
 
 
-def _template(shape: str, angle: float) -> Bool[np.ndarray, "side side"]:
+def _template(shape: str, angle: float) -> Float[np.ndarray, "side side"]:
     def drawn(x: float, y: float) -> Bool[np.ndarray, "side side"]:
         return object_masks([SceneObject(shape, "red", "plain", "large", x, y, 0.5 / SPAN, angle)], SIDE)[0]
 
     rows, columns = np.nonzero(drawn(0.5, 0.5))
-    return drawn(1 - float(columns.mean() + 0.5) / SIDE, 1 - float(rows.mean() + 0.5) / SIDE)
+    return drawn(1 - float(columns.mean() + 0.5) / SIDE, 1 - float(rows.mean() + 0.5) / SIDE).astype(np.float64)
+
+
+def _blurred(values: Float[np.ndarray, "side side"], width: int) -> Float[np.ndarray, "side side"]:
+    """The mean over windows of ``width`` cells, twice."""
+    for axis in (0, 1, 0, 1):
+        values = np.apply_along_axis(np.convolve, axis, values, np.full(width, 1 / width), mode="same")
+    return values
