@@ -1,20 +1,21 @@
 """How many objects of a drawn scene are right? By the oracle, for drawings and edits, with a contact sheet to look at.
 
     python benchmarks/drawings.py image_generation runs/imagine
-    python benchmarks/drawings.py editing runs/edit
+    python benchmarks/drawings.py editing runs/imagine
 
 ``val`` has the pairs of colour and shape that training shows, ``compositional`` those that it never shows. The truth stands
 beside each model: what the oracle makes of the true pictures, and of what the codec makes of them, which no drawing can exceed.
 """
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from braid.api import LoadedModel, load
 from braid.datasets import open_dataset
@@ -23,7 +24,8 @@ from braid.records import Drawn, Prediction, Sample
 from runs import report, say
 
 FIGURES = ("objects", "sized", "whole", "sentences")
-SHOWN = 8  # pictures a side
+SHOWN = 24  # pictures of a sheet
+SHEET, MARGIN, FONT = 860, 12, 11  # pixels
 
 
 def main() -> None:
@@ -69,24 +71,30 @@ def judged(task: Any, pictures: Sequence[np.ndarray], answers: Answers) -> list[
 
 
 def sheet(answers: Answers, path: Path) -> None:
-    """The first pictures, never chosen; of an edit, what was given beside each."""
-    rows = list(zip(answers.predictions, answers.samples, strict=True))[: SHOWN**2]
-    tiles = [_tile(prediction, sample) for prediction, sample in rows]
-    height, width = tiles[0].shape[:2]
-    canvas = np.full((SHOWN * (height + 4), SHOWN * (width + 4), 3), 255, np.uint8)
-    for place, tile in enumerate(tiles):
-        top, left = place // SHOWN * (height + 4), place % SHOWN * (width + 4)
-        canvas[top : top + height, left : left + width] = tile
-    Image.fromarray(canvas).resize((canvas.shape[1] * 2, canvas.shape[0] * 2), Image.Resampling.NEAREST).save(path)
-    lines = [f"{number + 1}. {sample.inputs['prompt']}" for number, (_, sample) in enumerate(rows)]
-    path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
+    """The first pictures, never chosen, each over its prompt; of an edit, what was given beside what came of it."""
+    rows = list(zip(answers.predictions, answers.samples, strict=True))
+    pictures = [_picture(prediction, sample) for prediction, sample in rows[:SHOWN]]
+    across = SHEET // (pictures[0].width + MARGIN)
+    pictures = pictures[: len(pictures) // across * across]
+    prompts = [textwrap.wrap(sample.inputs["prompt"], pictures[0].width // (FONT // 2)) for _, sample in rows[: len(pictures)]]
+    width, height = pictures[0].width + MARGIN, pictures[0].height + MARGIN + FONT * max(map(len, prompts)) + FONT // 2
+    canvas = Image.new("RGB", (across * width, len(pictures) // across * height), "white")
+    pen = ImageDraw.Draw(canvas)
+    for place, (picture, prompt) in enumerate(zip(pictures, prompts, strict=True)):
+        left, top = place % across * width, place // across * height
+        canvas.paste(picture, (left, top))
+        pen.multiline_text((left, top + picture.height + 2), "\n".join(prompt), "black", ImageFont.load_default(FONT), spacing=1)
+    canvas.save(path)
     say(f"  {path}")
 
 
-def _tile(prediction: Prediction, sample: Sample) -> np.ndarray:
+def _picture(prediction: Prediction, sample: Sample) -> Image.Image:
     assert prediction.image is not None
-    given = [np.asarray(sample.inputs["image"])] if "image" in sample.inputs else []
-    return np.concatenate([*given, prediction.image.pixels], axis=1)
+    drawn = prediction.image.pixels
+    gap = np.full((len(drawn), 2, 3), 255, np.uint8)
+    given = [np.asarray(sample.inputs["image"]), gap] if "image" in sample.inputs else []
+    picture = Image.fromarray(np.concatenate([*given, drawn], axis=1))
+    return picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
 
 
 if __name__ == "__main__":

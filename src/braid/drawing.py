@@ -74,7 +74,7 @@ def _one_by_one(
         states = [state for _, state in found]
         logs = _guided([logits[:, 0] for logits, _ in found], config)
         for row, chance in enumerate(chances):
-            tokens[row, place] = _drawn(logs[row], config, chance)
+            (tokens[row, place],) = _drawn(logs[row : row + 1], config, chance)
         read = tokens[:, place : place + 1].copy()
     return tokens
 
@@ -107,7 +107,7 @@ def _keep_the_surest(
     """Draw one row's hidden tokens, and hide the least sure of them again."""
     hidden: Bool[np.ndarray, " length"] = tokens == grid.codes
     places = np.flatnonzero(hidden)
-    drawn = np.array([_drawn(logs[place], config, chance) for place in places])
+    drawn = _drawn(logs[places], config, chance)
     sure = logs[places, drawn] + config.spread * left * chance.gumbel(size=len(places))
     kept = np.argsort(-sure, kind="stable")[: len(places) - hidden_next]
     tokens[places[kept]] = drawn[kept]
@@ -128,11 +128,20 @@ def _guided(logits: Sequence[Any], config: DrawingConfig) -> Float[np.ndarray, "
     return log_softmax(own / config.temperature)
 
 
-def _drawn(logs: Float[np.ndarray, " codes"], config: DrawingConfig, chance: np.random.Generator) -> int:
-    """One token by top-k and top-p; without either the largest of log-probability plus Gumbel noise, which is a draw."""
+def _drawn(
+    logs: Float[np.ndarray, "places codes"], config: DrawingConfig, chance: np.random.Generator
+) -> Int[np.ndarray, " places"]:
+    """One token a place, by top-k and top-p."""
     if not config.top_k and config.top_p == 1:
-        return int((logs + chance.gumbel(size=len(logs))).argmax())
-    order = np.argsort(-logs, kind="stable")[: config.top_k or None]
-    shares = np.exp(log_softmax(logs[order]))
-    kept = shares * (np.cumsum(shares) - shares < config.top_p)
-    return int(chance.choice(order, p=kept / kept.sum()))
+        return _chosen(np.exp(logs), chance)
+    order = np.argsort(-logs, axis=1, kind="stable")[:, : config.top_k or None]
+    shares = np.exp(log_softmax(np.take_along_axis(logs, order, 1)))
+    kept = shares * (shares.cumsum(1) - shares < config.top_p)
+    return np.take_along_axis(order, _chosen(kept, chance)[:, None], 1)[:, 0]
+
+
+def _chosen(shares: Float[np.ndarray, "places codes"], chance: np.random.Generator) -> Int[np.ndarray, " places"]:
+    """Where one chance number a place falls among the shares laid end to end: far fewer numbers than one a code."""
+    sums = shares.cumsum(1)
+    fallen = (sums <= chance.random((len(sums), 1)) * sums[:, -1:]).sum(1)
+    return np.minimum(fallen, shares.shape[1] - 1)

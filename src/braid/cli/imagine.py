@@ -24,16 +24,18 @@ def imagine(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Higher is wilder.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="For a model that fills its pictures in.")] = None,
-    model: ModelOption = "small",
+    model: ModelOption = "imagine",
     json: JsonOption = False,
 ) -> None:
     """Draw pictures of what a sentence says, or change a picture as it says.
 
     Examples:
 
-        braid imagine "a small red circle left of a large blue square" --model runs/imagine --count 4 --seed 7 -o drawn.png
+        braid imagine "a small red circle left of a large blue square" --count 4 --seed 7 -o drawn.png
 
-        braid imagine "make the circle green" --image drawn-1.png --model runs/edit -o changed.png
+        braid imagine "make the circle green" --image drawn-1.png -o changed.png
+
+        braid imagine "two dogs on a beach" --model runs/photos
     """
     from PIL import Image
 
