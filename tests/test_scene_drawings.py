@@ -48,7 +48,7 @@ def test_a_sentence_is_read_as_what_it_says() -> None:
     )
     draws = [drawing(WORLD, "val", k) for k in range(NUMBER)]
     assert np.mean([read_sentence(one.prompt) == one.asked for one in draws]) == 1
-    for other in ("", "a red circle", "a dog on the beach", "a large red circle on the left and"):
+    for other in ("", "a red circle", "a dog on the beach", "a large red circle on the left and", "a sma red star on the left"):
         assert read_sentence(other) == ()
 
 

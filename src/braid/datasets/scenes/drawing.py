@@ -10,7 +10,8 @@ from braid.datasets.scenes.world import Scene, Scenes, inside, touch
 
 MOST = 3  # objects
 TRIES = 200
-LOOK = r"an? (\w+) (\w+) (\w+)"
+WORDS = [[*names, *(word for name in names for word in language.SYNONYMS.get(name, ()))] for names in (SIZES, COLOURS, SHAPES)]
+LOOK = "an? " + " ".join(f"({'|'.join(names)})" for names in WORDS)
 SAID = re.compile(rf"{LOOK} (?:in|at|on) the ({'|'.join([*PLACES, 'middle'])})")
 STANDS = {words: side for side, many in language.SIDES.items() for words in many}
 RELATED = re.compile(rf"{LOOK} ({'|'.join(STANDS)}) {LOOK}")

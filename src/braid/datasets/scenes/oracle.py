@@ -17,6 +17,7 @@ from braid.datasets.scenes.render import INK, object_masks
 
 TINT = 26.0  # least distance of an object's tint (R - G, G - B) from the paper's
 INKED = 0.75  # of an object's pixels have tints up to that of whole ink; the rest is noise
+MOST = 8  # objects, the largest, that those asked for are looked for among
 LEAST = 0.008  # of the picture's area: less is a speck
 SMALLEST_LARGE = 0.115  # radius between small objects and large ones
 NEAR = 0.06  # how far from its place an object may be that was not to move
@@ -71,7 +72,7 @@ def judge(picture: UInt8[np.ndarray, "side side 3"], asked: Sequence[str]) -> Ve
     relations = [match.groups() for line in asked if (match := RELATED.fullmatch(line))]
     wanted = [Asked.read(line) for line in asked if not RELATED.fullmatch(line)]
     found: list[SceneObject | None] = [*find_objects(picture)]
-    padded = found + [None] * max(0, len(wanted) - len(found))
+    padded = found[:MOST] + [None] * max(0, len(wanted) - len(found))
     verdicts = [_verdict(wanted, chosen, relations, len(found) == len(wanted)) for chosen in permutations(padded, len(wanted))]
     return max(verdicts, key=lambda one: (one.whole, sum(one.right), sum(one.sized)))
 
