@@ -1,4 +1,4 @@
-"""Networks of inverted residuals (MobileNetV2, EfficientNet-Lite): convolutions, blocks, and the whole as an image encoder."""
+"""Convolutions: a residual block, and networks of inverted residuals (MobileNetV2, EfficientNet-Lite) as image encoders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from braid.layers import end_to_end_grids, grid_features
 from braid.records import Features, Padded
 
 Padding = Literal["torch", "tensorflow"]
+GROUPS = 8  # of channels that are normed together
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,24 @@ class Stage:
     blocks: int
     stride: int
     kernel: int = 3
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside the way round them; the width is a multiple of ``GROUPS``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.GroupNorm(GROUPS, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(GROUPS, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, values: Float[Tensor, "n width rows columns"]) -> Float[Tensor, "n width rows columns"]:
+        return values + self.layers(values)
 
 
 class Convolution(nn.Conv2d):

@@ -293,37 +293,6 @@ class GridEmbedding(nn.Module):
         return self.head(values)
 
 
-class PatchEmbedding(nn.Module):
-    """A picture's tokens, ``patch`` x ``patch`` of them a position: their vectors end to end, and where in the grid they are; and
-    back. One code more hides a token."""
-
-    def __init__(self, grid: TokenGrid, width: int, patch: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.grid, self.patch = grid, patch
-        self.rows, self.columns = grid.rows // patch, grid.columns // patch
-        narrow = width // patch
-        self.tokens = nn.Embedding(grid.codes + 1, narrow)
-        self.merge = nn.Linear(patch * patch * narrow, width)
-        self.places = nn.Embedding(self.rows * self.columns, width)
-        self.dropout = nn.Dropout(dropout)
-        self.split = nn.Linear(width, patch * patch * narrow)
-        self.head = nn.Linear(narrow, grid.codes)
-        for table in (self.tokens, self.places):
-            nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
-
-    def forward(self, tokens: Int[Tensor, "batch length"]) -> Float[Tensor, "batch positions width"]:
-        batch, patch = len(tokens), self.patch
-        vectors = self.tokens(tokens).view(batch, self.rows, patch, self.columns, patch, -1)
-        merged = vectors.transpose(2, 3).reshape(batch, self.rows * self.columns, -1)
-        return self.dropout(self.merge(merged) + self.places.weight)
-
-    def vectors(self, values: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch length narrow"]:
-        """One a token again, for ``head``."""
-        batch, patch = len(values), self.patch
-        narrow = self.split(values).view(batch, self.rows, self.columns, patch, patch, -1)
-        return narrow.transpose(2, 3).reshape(batch, self.grid.length, -1)
-
-
 class TokenEmbedding(nn.Module):
     """Token plus learned position embedding; ``logits`` reads the same table backwards (tied, arXiv:1608.05859)."""
 

@@ -119,11 +119,11 @@ def _(home: Path) -> Any:
 @case("drawing", "patches of a picture decoder that its codec's tokens do not fill")
 def _(home: Path) -> Any:
     base = tiny(inputs=["prompt"])
-    decoder = MaskedDecoderConfig(patch=3, width=30, depth=1, heads=2)
+    decoder = MaskedDecoderConfig(patch=3, width=48, depth=1, heads=2)
     return saved(home, ModelConfig(32, base.encoders, base.fusion, {"image": decoder}, {"image": CODEC}), ImageGeneration())
 
 
-@case("drawing", "patches that do not divide a picture decoder's width")
+@case("drawing", "a width that the patches of a picture decoder do not divide")
 def _(home: Path) -> Any:
     return MaskedDecoderConfig(patch=3, width=32)
 

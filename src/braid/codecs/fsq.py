@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
+from braid.convolutions import GROUPS, ResidualBlock
 from braid.errors import UserError
 from braid.modalities import ImageModality, TokenGrid
 from braid.records import Padded
 
 STEM = 2  # pixels a side that the first convolution takes together
-GROUPS = 8
 WINDOW = 7  # pixels a side over which structure is compared
 
 
@@ -111,28 +111,10 @@ class FSQCodec(nn.Module):
         return steps / most * 2 - 1
 
 
-class _Residual(nn.Module):
-    """Two convolutions beside the way round them."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.GroupNorm(GROUPS, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(GROUPS, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, values: Float[Tensor, "n width rows columns"]) -> Float[Tensor, "n width rows columns"]:
-        return values + self.layers(values)
-
-
 def _encoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(3, widths[0], STEM + 2, stride=STEM, padding=1)]
     for width, following in zip(widths, [*widths[1:], 0], strict=True):
-        layers += [_Residual(width) for _ in range(depth)]
+        layers += [ResidualBlock(width) for _ in range(depth)]
         if following:
             layers.append(nn.Conv2d(width, following, 4, stride=2, padding=1))
     return nn.Sequential(*layers, nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], numbers, 1))
@@ -142,7 +124,7 @@ def _decoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
     """Grows by nearest neighbours and a convolution, which leaves no checkerboard; the last step deals channels to pixels."""
     layers: list[nn.Module] = [nn.Conv2d(numbers, widths[0], 3, padding=1)]
     for width, following in zip(widths, [*widths[1:], 0], strict=True):
-        layers += [_Residual(width) for _ in range(depth)]
+        layers += [ResidualBlock(width) for _ in range(depth)]
         if following:
             layers += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(width, following, 3, padding=1)]
     last = nn.Conv2d(widths[-1], 3 * STEM**2, 3, padding=1)

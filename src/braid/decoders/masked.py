@@ -6,12 +6,13 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
+from braid.convolutions import GROUPS, ResidualBlock
 from braid.errors import UserError
-from braid.layers import CrossTransformer, PatchEmbedding
+from braid.layers import CrossTransformer
 from braid.modalities import TokenGrid
 from braid.records import Fused, Padded
 
@@ -20,7 +21,8 @@ from braid.records import Fused, Padded
 class MaskedDecoderConfig:
     """Learns to say what hidden tokens are from those that are not; how many are hidden is drawn anew for every row.
 
-    ``patch`` x ``patch`` neighbouring tokens share a position of the transformer: with 2 it costs a quarter.
+    ``patch`` x ``patch`` neighbouring tokens share a position of the transformer: with 2 it costs a quarter. Convolutions before it
+    and after it look at each token's neighbours (as in the U-ViT of arXiv:2301.11093).
     """
 
     kind: Literal["masked"] = "masked"
@@ -35,14 +37,49 @@ class MaskedDecoderConfig:
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "patch", "width", "depth", "heads")
         within(self, 0, 1, "dropout")
-        if self.width % self.patch:
-            raise UserError(f"width {self.width} is not divisible by patch {self.patch}")
+        if self.width % (self.patch * GROUPS):
+            raise UserError(f"width {self.width} is not a multiple of {self.patch * GROUPS}, {GROUPS} times the patch")
 
     def build(self, memory_width: int, modality: TokenGrid) -> "MaskedDecoder":
         if modality.rows % self.patch or modality.columns % self.patch:
             grid = f"{modality.rows} x {modality.columns} tokens"
             raise UserError(f"the codec's {grid} do not divide into patches of {self.patch} x {self.patch}; set patch to 1 or 2")
         return MaskedDecoder(self, memory_width, modality)
+
+
+class PatchEmbedding(nn.Module):
+    """Tokens to the transformer's positions, and back."""
+
+    def __init__(self, grid: TokenGrid, width: int, patch: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        narrow = width // patch
+        self.shape = (grid.rows, grid.columns)
+        self.tokens = nn.Embedding(grid.codes + 1, narrow)
+        self.before = ResidualBlock(narrow)
+        self.merge = nn.Conv2d(narrow, width, patch, patch)
+        self.places = nn.Embedding(grid.length // patch**2, width)
+        self.dropout = nn.Dropout(dropout)
+        self.split = nn.ConvTranspose2d(width, narrow, patch, patch)
+        self.after = ResidualBlock(narrow)
+        self.norm = nn.LayerNorm(narrow)
+        self.head = nn.Linear(narrow, grid.codes)
+        for table in (self.tokens, self.places):
+            nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
+
+    def forward(
+        self, tokens: Int[Tensor, "batch length"]
+    ) -> tuple[Float[Tensor, "batch positions width"], Float[Tensor, "batch narrow rows columns"]]:
+        """Positions, and the tokens in their grid, which the way back goes on from."""
+        grid = self.before(self.tokens(tokens).transpose(1, 2).unflatten(2, self.shape))
+        return self.dropout(self.merge(grid).flatten(2).transpose(1, 2) + self.places.weight), grid
+
+    def vectors(
+        self, values: Float[Tensor, "batch positions width"], grid: Float[Tensor, "batch narrow rows columns"]
+    ) -> Float[Tensor, "batch length narrow"]:
+        """One a token, for ``head``."""
+        patch = self.merge.stride[0]
+        coarse = values.transpose(1, 2).unflatten(2, (self.shape[0] // patch, self.shape[1] // patch))
+        return self.norm(self.after(grid + self.split(coarse)).flatten(2).transpose(1, 2))
 
 
 class MaskedDecoder(CrossTransformer):
@@ -70,8 +107,9 @@ class MaskedDecoder(CrossTransformer):
         return F.cross_entropy(logits, tokens[hidden], label_smoothing=label_smoothing)
 
     def _vectors(self, tokens: Int[Tensor, "batch length"], state: dict[str, Tensor]) -> Float[Tensor, "batch length narrow"]:
-        read = self.read(self.embedding(tokens).unsqueeze(1), state, causal=False)
-        return self.embedding.vectors(read.squeeze(1))
+        positions, grid = self.embedding(tokens)
+        read = self.read(positions.unsqueeze(1), state, causal=False)
+        return self.embedding.vectors(read.squeeze(1), grid)
 
     def _hidden(self, tokens: Int[Tensor, "batch length"]) -> Tensor:
         """A share cos(pi/2 u) of each row, u even in 0..1, and at least one: the shares that drawing goes through."""
