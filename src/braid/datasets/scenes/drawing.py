@@ -15,7 +15,7 @@ LOOK = "an? " + " ".join(f"({'|'.join(names)})" for names in WORDS)
 SAID = re.compile(rf"{LOOK} (?:in|at|on) the ({'|'.join([*PLACES, 'middle'])})")
 STANDS = {words: side for side, many in language.SIDES.items() for words in many}
 RELATED = re.compile(rf"{LOOK} ({'|'.join(STANDS)}) {LOOK}")
-PAPERS = BACKGROUNDS[:2]  # plain and gradient: what a sentence need not mention
+PAPERS = BACKGROUNDS[:1]  # plain: what a sentence need not mention
 IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "right": ("on the right",)}
 
 
