@@ -37,7 +37,7 @@ class Written:
         """A word's tokens summed; token ``t`` is predicted at position ``t - 1``."""
         return torch.stack([values[:, first - 1 : last].sum(1) for first, last in self.spans], 1)
 
-    def reading(self, weights: Float[Tensor, "rows queries keys"]) -> Float[Tensor, "words keys"]:
+    def reading(self, weights: Float[Tensor, "_rows queries keys"]) -> Float[Tensor, "words keys"]:
         """The rows of weights (one for all words, or one a word) at the positions that predict each word, averaged."""
         rows = weights.expand(len(self.words), -1, -1)
         return torch.stack([rows[k, first - 1 : last].mean(0) for k, (first, last) in enumerate(self.spans)])
@@ -64,7 +64,7 @@ class Labelled:
         logits = self.decoder(fused).float()
         return (logits.sigmoid() if self.multiple else logits.softmax(-1))[:, self.places]
 
-    def reading(self, weights: Float[Tensor, "rows queries keys"]) -> Float[Tensor, "words keys"]:
+    def reading(self, weights: Float[Tensor, "_rows queries keys"]) -> Float[Tensor, "words keys"]:
         return weights.mean(1).expand(len(self.words), -1)
 
 
@@ -81,7 +81,7 @@ class Measured:
     def chances(self, fused: Fused) -> Float[Tensor, "rows words"]:
         return self.scores(fused)
 
-    def reading(self, weights: Float[Tensor, "rows queries keys"]) -> Float[Tensor, "words keys"]:
+    def reading(self, weights: Float[Tensor, "_rows queries keys"]) -> Float[Tensor, "words keys"]:
         return weights.mean(1)
 
 

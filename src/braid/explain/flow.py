@@ -15,16 +15,16 @@ from braid.explain.answers import Written
 from braid.explain.subject import Subject
 from braid.records import Features, Fused
 
-Relevance = Float[Tensor, "rows positions sources"]  # how much of each source there is in a position
-Rule = Callable[[Relevance, Float[Tensor, "rows queries keys"], Relevance], Relevance]  # own, weights, what is read
-NamedMap = tuple[str, Float[Tensor, "rows queries keys"]]  # a module's path, and its heads in one map
+Relevance = Float[Tensor, "_rows _positions _sources"]  # how much of each source there is in a position
+Rule = Callable[[Relevance, Float[Tensor, "_rows _queries _keys"], Relevance], Relevance]  # own, weights, what is read
+NamedMap = tuple[str, Float[Tensor, "_rows _queries _keys"]]  # a module's path, and its heads in one map
 
 
-def half(own: Relevance, weights: Float[Tensor, "rows queries keys"], read: Relevance) -> Relevance:
+def half(own: Relevance, weights: Float[Tensor, "_rows _queries _keys"], read: Relevance) -> Relevance:
     return 0.5 * own + 0.5 * weights @ read
 
 
-def added(own: Relevance, weights: Float[Tensor, "rows queries keys"], read: Relevance) -> Relevance:
+def added(own: Relevance, weights: Float[Tensor, "_rows _queries _keys"], read: Relevance) -> Relevance:
     return own + weights @ read
 
 
@@ -36,7 +36,7 @@ def keeps_positions(features: Mapping[str, Features], fused: Fused) -> bool:
     return torch.equal(fused.mask, torch.cat([features[name].mask for name in fused.spans], 1))
 
 
-def before_fusion(subject: Subject, maps: Sequence[NamedMap], rule: Rule) -> dict[str, Float[Tensor, "length sources"]]:
+def before_fusion(subject: Subject, maps: Sequence[NamedMap], rule: Rule) -> dict[str, Float[Tensor, "_length _sources"]]:
     """What there is of each source in an input's positions after its encoder, where that reads by attention."""
     found = {}
     for name, one in subject.features.items():
@@ -50,8 +50,8 @@ def before_fusion(subject: Subject, maps: Sequence[NamedMap], rule: Rule) -> dic
 
 
 def through_fusion(
-    before: Mapping[str, Float[Tensor, "length sources"]], fused: Fused, maps: Sequence[NamedMap], rule: Rule
-) -> Float[Tensor, "rows fused sources"]:
+    before: Mapping[str, Float[Tensor, "_length _sources"]], fused: Fused, maps: Sequence[NamedMap], rule: Rule
+) -> Float[Tensor, "_rows fused sources"]:
     """What there is of each source (all inputs' end to end, in the order of the fusion) in the fused positions.
 
     A map is understood by its shape and by the input that its module's path names: all positions read all, an input's read the
@@ -84,7 +84,7 @@ def through_fusion(
 
 
 def through_decoder(
-    subject: Subject, memory: Float[Tensor, "rows fused sources"], maps: Sequence[NamedMap], rule: Rule
+    subject: Subject, memory: Float[Tensor, "_rows fused sources"], maps: Sequence[NamedMap], rule: Rule
 ) -> Float[Tensor, "outputs sources"]:
     """What there is of each source in what the decoder reads for each output; it has maps of attention to what was fused."""
     answer, positions = subject.answer, memory.shape[1]
@@ -98,13 +98,13 @@ def through_decoder(
 
 
 def _read_at(
-    subject: Subject, weights: Float[Tensor, "rows queries fused"], memory: Float[Tensor, "rows fused sources"]
+    subject: Subject, weights: Float[Tensor, "_rows _queries fused"], memory: Float[Tensor, "_rows fused sources"]
 ) -> Float[Tensor, "outputs sources"]:
     read = subject.answer.reading(weights)
     return (read.unsqueeze(1) @ memory.expand(len(read), -1, -1)).squeeze(1)
 
 
-def split(fused: Fused, found: Float[Tensor, "outputs sources"]) -> dict[str, Float[Tensor, "outputs length"]]:
+def split(fused: Fused, found: Float[Tensor, "outputs sources"]) -> dict[str, Float[Tensor, "outputs _length"]]:
     """The sources of each input."""
     return {name: found[:, first:last] for name, (first, last) in fused.spans.items()}
 

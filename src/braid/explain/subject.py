@@ -59,7 +59,7 @@ class Units:
 class Attributed:
     """Scores by input, and what a method found about itself."""
 
-    values: dict[str, Float[np.ndarray, "outputs units"]]
+    values: dict[str, Float[np.ndarray, "outputs _units"]]
     checks: dict[str, float] = field(default_factory=dict)
 
 
@@ -98,14 +98,16 @@ class Subject:
         """The features, ``rows`` times over, to differentiate at."""
         return {name: repeated(one, rows, leaf=True) for name, one in self.features.items()}
 
-    def gathered(self, positions: Mapping[str, Float[Tensor, "outputs length"]]) -> dict[str, Float[np.ndarray, "outputs units"]]:
+    def gathered(
+        self, positions: Mapping[str, Float[Tensor, "outputs _length"]]
+    ) -> dict[str, Float[np.ndarray, "outputs _units"]]:
         """Scores of positions as scores of units; positions that are nobody's count for nothing."""
         return {
             name: (positions[name].detach().double() @ units.positions.double().T).cpu().numpy()
             for name, units in self.units.items()
         }
 
-    def masked(self, kept: Mapping[str, Bool[np.ndarray, "rows units"]]) -> dict[str, Features]:
+    def masked(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
         """Features without the positions of the units that are not kept, as if a row lacked them; other inputs stay whole."""
         rows = len(next(iter(kept.values())))
         found = {}
@@ -125,7 +127,7 @@ class Subject:
         }
 
     @torch.no_grad()
-    def perturbed(self, kept: Mapping[str, Bool[np.ndarray, "rows units"]]) -> dict[str, Features]:
+    def perturbed(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
         """Features of the inputs without the units that are not kept; other inputs stay whole.
 
         Lost patches take the picture's mean colour, lost words are left out of their text.

@@ -131,17 +131,17 @@ class Tokenizer:
         """First and last token of each word that ``tokens`` spell, split at spaces and before wide characters (Chinese, Japanese,
         Korean); special tokens belong to none."""
         spans: list[tuple[int, int]] = []
-        told, waiting = "", -1  # a token that spells nothing yet waits for the next one
+        told, waiting = "", -1  # a token that spells nothing yet, or half a character, waits for the next one
         read: list[int] = []
         for place, token in enumerate(tokens):
             if token in self.special:
                 continue
             read.append(token)
-            before, told = told, self.decode(read)
-            if told == before:
+            spelled = self.decode(read)
+            if spelled == told or spelled.endswith("\ufffd"):
                 waiting = place if waiting < 0 else waiting
                 continue
-            fresh = told[len(before) :][:1]
+            fresh, told = spelled[len(told) :][:1], spelled
             if not spans or fresh == " " or (fresh and unicodedata.east_asian_width(fresh) in "WF"):
                 spans.append((place if waiting < 0 else waiting, place))
             else:

@@ -56,7 +56,7 @@ def _recorded(subject: Subject) -> tuple[list[NamedMap], Fused]:
     return [(one.name, one.weights.mean(1)) for one in maps], fused
 
 
-def _looks(subject: Subject, maps: Sequence[NamedMap], fused: Fused) -> dict[str, Float[Tensor, "outputs length"]]:
+def _looks(subject: Subject, maps: Sequence[NamedMap], fused: Fused) -> dict[str, Float[Tensor, "outputs _length"]]:
     """The decoder's weights of the inputs' positions; what a fusion or a decoder averages is looked at evenly."""
     decoder = [weights for path, weights in maps if path.startswith("decoders.") and "self_attention" not in path]
     if decoder:

@@ -41,7 +41,7 @@ class IntegratedGradients:
             steps *= 2
 
 
-def integrate(subject: Subject, steps: int) -> dict[str, Float[Tensor, "outputs length"]]:
+def integrate(subject: Subject, steps: int) -> dict[str, Float[Tensor, "outputs _length"]]:
     """The integral of the gradient times the features, by position."""
     points, shares = (values / 2 for values in np.polynomial.legendre.leggauss(steps))
     whole = {name: one.values[0] for name, one in subject.features.items()}
@@ -57,7 +57,7 @@ def integrate(subject: Subject, steps: int) -> dict[str, Float[Tensor, "outputs 
 
 def _gradients(
     subject: Subject, points: Float[np.ndarray, " steps"]
-) -> Mapping[str, Float[Tensor, "steps outputs length width"]]:
+) -> Mapping[str, Float[Tensor, "steps outputs _length width"]]:
     """The gradient of each output's score at ``points`` of the way from zeros to the features."""
     outputs = subject.num_outputs
     leaves = {}

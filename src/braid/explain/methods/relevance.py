@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from braid.explain.flow import NamedMap, added, keeps_positions, split, through_decoder, through_fusion
+from braid.explain.flow import NamedMap, added, before_fusion, half, keeps_positions, split, through_decoder, through_fusion
 from braid.explain.recording import AttentionMap, record_attention
 from braid.explain.subject import Attributed, Subject
 from braid.records import Features
@@ -35,10 +35,17 @@ class Relevance:
                 return Attributed(subject.gathered(_at_features(score, leaves)))
             weighed = _positive(score, maps)
         fusion = [one for one in weighed if one[0].startswith("fusion.")]
-        before = {name: torch.eye(one.mask.shape[1], device=one.mask.device) for name, one in leaves.items()}
-        memory = through_fusion(before, fused, fusion, added)
+        memory = through_fusion(_encoders(subject), fused, fusion, added)
         after = [one for one in weighed if one[0].startswith("decoders.")]
         return Attributed(subject.gathered(split(fused, through_decoder(subject, memory, after, added))))
+
+
+@torch.no_grad()
+def _encoders(subject: Subject) -> dict[str, Float[Tensor, "_length _sources"]]:
+    """What an encoder's attention has carried from each patch or word to the others, by rollout."""
+    with record_attention(subject.model) as maps:
+        subject.model.encode(subject.batch)
+    return before_fusion(subject, [(one.name, one.weights.mean(1)) for one in maps], half)
 
 
 def _positive(score: Float[Tensor, ""], maps: Sequence[AttentionMap]) -> list[NamedMap]:
@@ -50,7 +57,7 @@ def _positive(score: Float[Tensor, ""], maps: Sequence[AttentionMap]) -> list[Na
     ]
 
 
-def _at_features(score: Float[Tensor, ""], leaves: Mapping[str, Features]) -> dict[str, Float[Tensor, "outputs length"]]:
+def _at_features(score: Float[Tensor, ""], leaves: Mapping[str, Features]) -> dict[str, Float[Tensor, "outputs _length"]]:
     values = [one.values for one in leaves.values()]
     gradients = torch.autograd.grad(score, values, allow_unused=True)
     return {

@@ -21,7 +21,7 @@ class ShapleyValues:
     """
 
     kind: Literal["shapley"] = "shapley"
-    evaluations: int = 4096
+    evaluations: int = 2048
     seed: int = 0
 
     def __post_init__(self) -> None:
