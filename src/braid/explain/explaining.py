@@ -19,7 +19,7 @@ from braid.records import Prediction, Sample
 from braid.runtime.torch import TorchRuntime
 from braid.tasks import Task
 
-DEFAULT = "shapley"  # the best of docs' ranking on scenes
+DEFAULT = "gradients"  # with rollout the best on scenes (benchmarks/results/explanations.md), and for every decoder
 SHOWN = 480  # pixels, the longer side of a picture that is shown
 
 

@@ -17,7 +17,8 @@ from braid.records import Features
 @dataclass(frozen=True)
 class Relevance:
     """Chefer et al. (arXiv:2103.15679): of every attention map after ``Features``, the mean over heads of (gradient x weight)
-    where that is positive; what is read is added to what a position is, layer by layer.
+    where that is positive; what is read is added to what a position is, layer by layer. Unlike theirs, encoders are not
+    differentiated: what their attention has moved between positions is undone by rollout.
 
     A mean is attention with even weights, so where the decoder or the fusion has no attention to positions the same product is
     taken at the features: (gradient x feature) where positive.
@@ -32,7 +33,8 @@ class Relevance:
             score = subject.answer.scores(fused).diagonal().sum()  # a row for each output
             decoder = [one for one in maps if one.name.startswith("decoders.")]
             if not decoder or not keeps_positions(leaves, fused):
-                return Attributed(subject.gathered(_at_features(score, leaves)))
+                found, before = _at_features(score, leaves), _encoders(subject)
+                return Attributed(subject.gathered({name: found[name] @ before[name] for name in found}))
             weighed = _positive(score, maps)
         fusion = [one for one in weighed if one[0].startswith("fusion.")]
         memory = through_fusion(_encoders(subject), fused, fusion, added)
