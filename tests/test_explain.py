@@ -182,6 +182,9 @@ def test_recording_changes_no_answer_and_ends_with_its_block() -> None:
                 sums = one.weights.sum(-1)
                 assert ((sums - 1).abs().lt(1e-4) | sums.abs().lt(1e-4)).all(), one.name
             count = len(maps)
+            with record_attention(subject.model) as outer, record_attention(subject.model) as inner:
+                subject.scored(subject.features)
+            assert len(inner) == count and len(outer) in (0, count)
             assert np.array_equal(subject.scored(subject.features), before)
             assert len(maps) == count
 

@@ -44,12 +44,16 @@ def record_attention(model: nn.Module) -> Iterator[list[AttentionMap]]:
 
 @contextmanager
 def _replaced(module: nn.Module, method: str, other: Callable[..., Tensor]) -> Iterator[None]:
-    """An attribute of the object hides its class's method until it is deleted again."""
+    """An attribute of the object hides its class's method until the block ends; one block may stand in another."""
+    outer = vars(module).get(method)
     object.__setattr__(module, method, other)
     try:
         yield
     finally:
-        object.__delattr__(module, method)
+        if outer is None:
+            object.__delattr__(module, method)
+        else:
+            object.__setattr__(module, method, outer)
 
 
 def _openly(name: str, module: Attention, found: list[AttentionMap]) -> Callable[..., Tensor]:

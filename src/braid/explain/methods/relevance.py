@@ -27,17 +27,17 @@ class Relevance:
     kind: Literal["gradients"] = "gradients"
 
     def attribute(self, subject: Subject) -> Attributed:
-        leaves = subject.leaves(subject.num_outputs)
+        leaves, before = subject.leaves(subject.num_outputs), _encoders(subject)
         with torch.enable_grad(), record_attention(subject.model) as maps:
             fused = subject.model.fuse(leaves)
             score = subject.answer.scores(fused).diagonal().sum()  # a row for each output
             decoder = [one for one in maps if one.name.startswith("decoders.")]
             if not decoder or not keeps_positions(leaves, fused):
-                found, before = _at_features(score, leaves), _encoders(subject)
+                found = _at_features(score, leaves)
                 return Attributed(subject.gathered({name: found[name] @ before[name] for name in found}))
             weighed = _positive(score, maps)
         fusion = [one for one in weighed if one[0].startswith("fusion.")]
-        memory = through_fusion(_encoders(subject), fused, fusion, added)
+        memory = through_fusion(before, fused, fusion, added)
         after = [one for one in weighed if one[0].startswith("decoders.")]
         return Attributed(subject.gathered(split(fused, through_decoder(subject, memory, after, added))))
 
