@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bad import configuration, data, drawings, indexes, labels, models, pictures, scores  # noqa: F401 - each adds its cases
+from bad import configuration, data, drawings, explanations, indexes, labels, models, pictures, scores  # noqa: F401 - cases
 from bad.case import CASES, Case, make_home
 from braid.files import write_whole
 
@@ -25,6 +25,7 @@ HEADINGS = {
     "score": "Predictions and references",
     "index": "Indexes",
     "drawing": "Drawings",
+    "explanation": "Explanations",
 }
 INTRODUCTION = """# Bad inputs
 

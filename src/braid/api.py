@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,12 @@ from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, 
 from braid.records import Batch, Example, Prediction, Sample
 from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
 from braid.tasks import ImageGeneration, Retrieval, Task, task_of
+
+if TYPE_CHECKING:
+    from braid.explain import Explanation
+    from braid.explain.ranking import Progress as RankWatch
+    from braid.explain.ranking import Ranking
+    from braid.runtime.torch import TorchRuntime
 
 HUGGING_FACE = "hf:"
 FEW = 5  # labels that a sentence names
@@ -258,6 +264,68 @@ class LoadedModel:
         settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
         (found,) = generate(decoder, Batch(("0",), {}), settings, [tokens])
         return Prediction("0", tokenizer.decode([*tokens, *found.tokens]), confidence=found.confidence)
+
+    def explain(
+        self, image: Any = None, question: str = "", text: str = "", method: str = "", task: str = "", graded: bool = True
+    ) -> "Explanation":
+        """Answer, and say which patches and words moved each word of the answer.
+
+        A question is answered and a text classified, each with a picture or without; of a picture alone a caption is explained,
+        or its label where the model does not caption.
+
+        Args:
+            method: attention, rollout, gradients, grad_cam, integrated_gradients, occlusion or shapley; "" is the one that
+                points best on scenes.
+            task: captioning, vqa, classification or regression, where it is to be another one.
+            graded: also grade the explanation, which takes about as long again.
+        Raises:
+            UserError: when there is nothing to explain, the method is unknown, or the model runs on ONNX only.
+        """
+        torch_runtime = self._looked_into()
+        from braid.explain.explaining import DEFAULT, explain
+
+        kind = task or self._explained(question, text)
+        fields = {"image": image, "question": question, "text": text}
+        given = {role: value for role, value in fields.items() if value is not None and (role == "image" or value)}
+        example = Example("0", given, source="" if image is None else _name(image, 0))
+        chosen = self.task(kind)
+        return explain(torch_runtime, self.collator, chosen, chosen.prepare(example), method or DEFAULT, graded)
+
+    def rank_explanations(
+        self, examples: Sequence[Example], task: str, methods: Sequence[str] = (), watch: "RankWatch | None" = None
+    ) -> "Ranking":
+        """Which method to believe: every method (or some) on many rows, graded, beside scores by chance.
+
+        Raises:
+            UserError: when nothing can be graded, or the model runs on ONNX only.
+        """
+        torch_runtime = self._looked_into()
+        from braid.explain.ranking import rank_methods
+
+        return rank_methods(torch_runtime, self.collator, self.task(task), examples, methods, watch)
+
+    def _looked_into(self) -> "TorchRuntime":
+        """The runtime that shows what goes on inside.
+
+        Raises:
+            UserError: when this one does not.
+        """
+        from braid.runtime.onnx import OnnxRuntime
+
+        if isinstance(self.runtime, OnnxRuntime):
+            needed = f'torch (pip install "braidlm[train]") and {WEIGHTS} in the model\'s folder'
+            raise UserError(f"an explanation looks inside the model, and this one runs on ONNX; it needs {needed}")
+        from braid.runtime.torch import TorchRuntime
+
+        if not isinstance(self.runtime, TorchRuntime):
+            raise UserError("a whole Hugging Face model cannot be looked into; train a model that has it as a part")
+        return self.runtime
+
+    def _explained(self, question: str, text: str) -> str:
+        """The task whose answer is meant."""
+        labels = ("classification", "regression")
+        wanted = ("vqa",) if question else labels if text else ("captioning", *labels)
+        return next((kind for kind in wanted if kind in self.bundle.interface.tasks), wanted[0])
 
     def task(self, kind: str, beam: int | None = None) -> Task:
         """One of the model's tasks as it was trained for; ``beam`` 1 is greedy."""

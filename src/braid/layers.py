@@ -118,9 +118,13 @@ class AttentionPooling(nn.Module):
         self, values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch width"]:
         normed = self.norm(values)
+        return (self.weights(normed, mask).unsqueeze(-1) * normed).sum(1)
+
+    def weights(
+        self, normed: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch length"]:
         # A finite floor keeps the softmax of a row without inputs finite.
-        scores = self.score(normed).squeeze(-1).masked_fill(~mask, -1e4)
-        return (scores.softmax(-1).unsqueeze(-1) * normed).sum(1)
+        return self.score(normed).squeeze(-1).masked_fill(~mask, -1e4).softmax(-1)
 
 
 class FeedForward(nn.Sequential):

@@ -21,6 +21,7 @@ from braid.cli import (
     data,
     demo,
     evaluate,
+    explain,
     export,
     imagine,
     inspect,
@@ -46,7 +47,15 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         demo.demo,
     ),
     "Make a model": (train.train, calibrate.calibrate, average.average, export.export),
-    "Look closely": (evaluate.evaluate, compare.compare, audit.audit, inspect.inspect, report.report),
+    "Look closely": (
+        evaluate.evaluate,
+        explain.explain,
+        explain.grade_explanations,
+        compare.compare,
+        audit.audit,
+        inspect.inspect,
+        report.report,
+    ),
 }
 # package -> the extra that brings it
 EXTRAS = {"torch": "train", "onnx": "onnx", "onnxscript": "onnx", "skimage": "demo", "transformers": "hf", "peft": "hf"}

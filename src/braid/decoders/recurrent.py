@@ -46,10 +46,12 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(width, 1, bias=False)
 
     def forward(self, hidden: Float[Tensor, "batch group width"], state: State) -> Float[Tensor, "batch group width"]:
+        return self.weights(hidden, state) @ state["memory.values"]
+
+    def weights(self, hidden: Float[Tensor, "batch group width"], state: State) -> Float[Tensor, "batch group memory"]:
         mask = state["memory.mask"].unsqueeze(1)
         scores = self.score(torch.tanh(state["memory.keys"].unsqueeze(1) + self.query(hidden).unsqueeze(2))).squeeze(-1)
-        weights = scores.masked_fill(~mask, -1e4).softmax(-1) * mask.to(scores.dtype)
-        return weights @ state["memory.values"]
+        return scores.masked_fill(~mask, -1e4).softmax(-1) * mask.to(scores.dtype)
 
 
 class RecurrentTextDecoder(nn.Module):

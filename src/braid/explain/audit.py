@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.evaluation import predict, prepared
+from braid.explain.contribution import shapley, subsets
 from braid.explain.damage import damaged
 from braid.generation import Runtime
 from braid.records import Example, Prediction, Sample
@@ -99,7 +99,7 @@ def audit(
     if not names or len(names) > MOST_INPUTS:
         raise UserError(f"an audit needs references and 1 to {MOST_INPUTS} inputs that the model reads; there are {len(names)}")
     rng = np.random.default_rng(seed)
-    jobs = {subset: [only(sample, subset) for sample in samples] for subset in _subsets(names)}
+    jobs = {subset: [only(sample, subset) for sample in samples] for subset in subsets(names)}
     jobs |= {("shuffled", name): _shuffled(samples, name, rng) for name in names}
     jobs |= {("damaged", name): [damaged(sample, name, rng) for sample in samples] for name in names}
     found = {names: answers.predictions}
@@ -112,29 +112,6 @@ def audit(
 def only(sample: Sample, names: Sequence[str]) -> Sample:
     """The sample with these of its inputs."""
     return replace(sample, inputs={name: value for name, value in sample.inputs.items() if name in names})
-
-
-def shapley(
-    worth: Mapping[tuple[str, ...], Float[np.ndarray, "..."]], names: Sequence[str]
-) -> dict[str, Float[np.ndarray, "..."]]:
-    """Shapley's value of each name: the mean of what it adds, over all orders in which names can join (Shapley 1953).
-
-    Args:
-        worth: of every subset, its names in the order of ``names``.
-    """
-    number, found = len(names), {}
-    for name in names:
-        total = np.zeros_like(worth[()])
-        for subset in _subsets([other for other in names if other != name]):
-            weight = math.factorial(len(subset)) * math.factorial(number - len(subset) - 1) / math.factorial(number)
-            joined = tuple(other for other in names if other in subset or other == name)
-            total = total + weight * (worth[joined] - worth[subset])
-        found[name] = np.asarray(total)
-    return found
-
-
-def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]
 
 
 def _shuffled(samples: Sequence[Sample], name: str, rng: np.random.Generator) -> list[Sample]:
@@ -159,10 +136,10 @@ def _report(
 ) -> Audit:
     figures = {key: float(task.score(predictions, samples)[task.best]) for key, predictions in found.items()}
     whole = found[names]
-    worth = {subset: _agreement(found[subset], whole) for subset in _subsets(names)}
+    worth = {subset: _agreement(found[subset], whole) for subset in subsets(names)}
     moved = {name: np.abs(value) for name, value in shapley(worth, names).items()}
     total = sum(float(value.sum()) for value in moved.values())
-    values = shapley({subset: np.array(figures[subset]) for subset in _subsets(names)}, names)
+    values = shapley({subset: np.array(figures[subset]) for subset in subsets(names)}, names)
     reports = []
     for name in names:
         without = found[tuple(other for other in names if other != name)]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,6 +126,28 @@ class Tokenizer:
         """Text of ``tokens``; special tokens are left out."""
         words = [int(token) for token in tokens if token not in self.special]
         return str(self._bpe.decode(words, skip_special_tokens=True)).strip()
+
+    def words(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
+        """First and last token of each word that ``tokens`` spell, split at spaces and before wide characters (Chinese, Japanese,
+        Korean); special tokens belong to none."""
+        spans: list[tuple[int, int]] = []
+        told, waiting = "", -1  # a token that spells nothing yet, or half a character, waits for the next one
+        read: list[int] = []
+        for place, token in enumerate(tokens):
+            if token in self.special:
+                continue
+            read.append(token)
+            spelled = self.decode(read)
+            if spelled == told or spelled.endswith("\ufffd"):
+                waiting = place if waiting < 0 else waiting
+                continue
+            fresh, told = spelled[len(told) :][:1], spelled
+            if not spans or fresh == " " or (fresh and unicodedata.east_asian_width(fresh) in "WF"):
+                spans.append((place if waiting < 0 else waiting, place))
+            else:
+                spans[-1] = (spans[-1][0], place)
+            waiting = -1
+        return spans
 
 
 _FOREIGN = '{\n "special"'  # how the file of a pretrained model's tokenizer begins

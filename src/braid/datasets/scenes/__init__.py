@@ -2,6 +2,7 @@
 
 from braid.datasets.scenes.drawing import read_sentence
 from braid.datasets.scenes.examples import ScenePicture, open_scenes, scene_examples
+from braid.datasets.scenes.grounding import grounded, is_scene
 from braid.datasets.scenes.language import Question
 from braid.datasets.scenes.objects import COLOURS, HELD_OUT, SHAPES, TEXTURES, Background, SceneObject
 from braid.datasets.scenes.oracle import Verdict, judge
@@ -20,6 +21,8 @@ __all__ = [
     "ScenePicture",
     "Scenes",
     "Verdict",
+    "grounded",
+    "is_scene",
     "judge",
     "open_scenes",
     "read_sentence",

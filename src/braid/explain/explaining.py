@@ -1,0 +1,96 @@
+"""One row -> its ``Explanation``: the answer, a method's attributions, what each input contributed, and grades."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from braid.collate import Collator
+from braid.config import from_dict
+from braid.explain.answers import Measured
+from braid.explain.contribution import shapley, subsets
+from braid.explain.explanation import Explanation, InputAttribution
+from braid.explain.grades import faithfulness, graded_input, sensitivity
+from braid.explain.methods import Method, check_methods
+from braid.explain.subject import Subject, subject_of
+from braid.modalities import ImageModality
+from braid.records import Prediction, Sample
+from braid.runtime.torch import TorchRuntime
+from braid.tasks import Task
+
+DEFAULT = "gradients"  # with rollout the best on scenes (benchmarks/results/explanations.md), and for every decoder
+SHOWN = 480  # pixels, the longer side of a picture that is shown
+
+
+def explain(
+    runtime: TorchRuntime, collator: Collator, task: Task, sample: Sample, method: str = DEFAULT, graded: bool = True
+) -> Explanation:
+    """Answer a row and say why.
+
+    Args:
+        method: the ``kind`` of one of ``braid.explain.methods``.
+        graded: grade it too, which costs about as much again.
+    Raises:
+        UserError: for an unknown method, a row that cannot be read, or an answer in which there is nothing to explain.
+    """
+    check_methods([method])
+    chosen: Method = from_dict(Method, {"kind": method}, "method")
+    subject, prediction = subject_of(runtime, collator, task, sample)
+    found = chosen.attribute(subject)
+    contributions, gap = input_contributions(subject)
+    return Explanation(
+        method,
+        _said(subject, prediction),
+        prediction.confidence,
+        subject.answer.words,
+        subject.chances(subject.features)[0],
+        tuple(_shown(subject, name, found.values[name], sample) for name in subject.units),
+        np.stack([contributions[name] for name in subject.units], 1),
+        {**found.checks, "input_gap": gap},
+        _grades(subject, chosen, found.values) if graded else {},
+    )
+
+
+def input_contributions(subject: Subject) -> tuple[dict[str, Float[np.ndarray, " outputs"]], float]:
+    """The exact Shapley value of each input in the probabilities of the outputs, and by how much their sum misses the change."""
+    names = list(subject.units)
+    worth = {}
+    for some in subsets(names):
+        worth[some] = subject.chances(subject.without([name for name in names if name not in some]))[0]
+    found = shapley(worth, names)
+    change = worth[tuple(names)] - worth[()]
+    return found, float(np.abs(sum(found.values()) - change).max())
+
+
+def _grades(subject: Subject, method: Method, values: Mapping[str, Float[np.ndarray, "outputs units"]]) -> dict[str, float]:
+    name = graded_input(subject)
+    if not name:
+        return {}
+    grades = {"sensitivity": sensitivity(subject, method, values[name], name)}
+    if isinstance(subject.answer, Measured):
+        return grades
+    strength = np.abs(values[name]).max(1, keepdims=True).clip(1e-12)
+    together = (values[name] / strength).mean(0, keepdims=True)
+    (deletion,), (insertion,) = faithfulness(subject, name, together, [list(range(subject.num_outputs))])
+    return {"deletion": float(deletion), "insertion": float(insertion), **grades}
+
+
+def _said(subject: Subject, prediction: Prediction) -> str:
+    return subject.answer.words[0] if isinstance(subject.answer, Measured) else prediction.text or prediction.label or ""
+
+
+def _shown(subject: Subject, name: str, values: Float[np.ndarray, "outputs units"], sample: Sample) -> InputAttribution:
+    units, modality = subject.units[name], subject.modalities[name]
+    picture = _picture(modality, sample, name) if isinstance(modality, ImageModality) else None
+    return InputAttribution(name, units.names, values, units.boxes, picture)
+
+
+def _picture(modality: ImageModality, sample: Sample, name: str) -> UInt8[np.ndarray, "height width 3"]:
+    """What the boxes lie over: a squashed picture in its own proportions, any other as the model saw it."""
+    if modality.config.resize == "squash":
+        image = modality.decoded(sample.inputs[name], sample.source)
+    else:
+        image = Image.fromarray(modality.prepare(sample.inputs[name], sample.source).pixels)
+    image.thumbnail((SHOWN, SHOWN))
+    return np.asarray(image)

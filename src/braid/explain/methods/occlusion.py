@@ -1,0 +1,29 @@
+"""Occlusion: what the answer loses when a patch is painted over or a word left out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from braid.explain.subject import Attributed, Subject
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """Zeiler and Fergus (arXiv:1311.2901), at the input: a patch takes the picture's mean colour, a word is left out; the score's
+    loss is theirs."""
+
+    kind: Literal["occlusion"] = "occlusion"
+
+    def attribute(self, subject: Subject) -> Attributed:
+        whole = subject.scored(subject.features)
+        found = {}
+        for name, units in subject.units.items():
+            changed = np.flatnonzero(units.cells)
+            values = np.zeros((subject.num_outputs, units.number))
+            if len(changed):
+                kept = np.ones((len(changed), units.number), dtype=bool)
+                kept[np.arange(len(changed)), changed] = False
+                values[:, changed] = (whole - subject.scored(subject.perturbed({name: kept}))).T
+            found[name] = values
+        return Attributed(found)
