@@ -27,6 +27,7 @@ from braid.cli import (
     report,
     score,
     search,
+    serve,
     train,
     use,
 )
@@ -44,12 +45,26 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         search.index,
         search.search,
         demo.demo,
+        serve.serve,
     ),
     "Make a model": (train.train, calibrate.calibrate, average.average, export.export),
     "Look closely": (evaluate.evaluate, compare.compare, audit.audit, inspect.inspect, report.report),
 }
 # package -> the extra that brings it
-EXTRAS = {"torch": "train", "onnx": "onnx", "onnxscript": "onnx", "skimage": "demo", "transformers": "hf", "peft": "hf"}
+EXTRAS = {
+    "fastapi": "serve",
+    "multipart": "serve",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "peft": "hf",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "skimage": "demo",
+    "starlette": "serve",
+    "torch": "train",
+    "transformers": "hf",
+    "uvicorn": "serve",
+}
 
 app = typer.Typer(
     name="braid",

@@ -1,0 +1,23 @@
+"""Why an answer: the one place where the server asks a model to explain itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from braid.errors import UserError
+
+
+def explained(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model says of one answer, as the page draws it: ``{"words": [{"text": ..., "heat": [[...]]}]}``.
+
+    ``heat`` is a grid over the picture, row by row from its upper left corner, each number in 0..1.
+
+    Args:
+        given: the picture, and the question or the text with it.
+    Raises:
+        UserError: for a model that explains nothing.
+    """
+    explain = getattr(model, "explain", None)
+    if explain is None:
+        raise UserError("this model does not explain its answers; leave explain out")
+    found: dict[str, Any] = explain(**given).words_as_json()
+    return found
