@@ -18,16 +18,25 @@ from starlette.types import ASGIApp
 import braid
 from braid.errors import UserError
 from braid.server.asking import Desk
+from braid.server.catalogue import Catalogue
 from braid.server.chat import ChatRequest
 from braid.server.config import Access
 from braid.server.errors import ApiError
+from braid.server.explanations import can_explain
 from braid.server.guard import Guard, answer_of
 from braid.server.openai import EmbeddingsRequest, openai_routes
 from braid.server.schemas import ErrorBody, multipart_schema
 from braid.server.tasks import ENDPOINTS, task_routes
 
 STATIC = Path(__file__).with_name("static")
-PAGE = {"/": "index.html", "/style.css": "style.css", "/app.js": "app.js", "/history.js": "history.js"}
+# What the page can do -> the tasks of which a model must have one.
+TOOLS = {
+    "caption": {"captioning"},
+    "answer": {"vqa"},
+    "classify": {"classification", "retrieval"},
+    "search": {"retrieval"},
+    "imagine": {"image_generation"},
+}
 # The page may load its own files, show pictures that it holds, and talk to its own server; nothing else.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -91,7 +100,7 @@ def _own_routes(app: FastAPI, desk: Desk) -> None:
 
     def abilities() -> JSONResponse:
         """What the page offers."""
-        return JSONResponse({"searches": desk.catalogue.index is not None, "body": desk.limits.body})
+        return JSONResponse(_abilities(desk.catalogue))
 
     app.add_api_route("/healthz", health, summary="Whether the process lives", tags=["operation"])
     app.add_api_route(
@@ -103,8 +112,18 @@ def _own_routes(app: FastAPI, desk: Desk) -> None:
     )
     app.add_api_route("/metrics", figures, summary="Figures for Prometheus", tags=["operation"], response_class=PlainTextResponse)
     app.add_api_route("/abilities", abilities, include_in_schema=False)
-    for path, name in PAGE.items():
-        app.add_api_route(path, _file(STATIC / name), include_in_schema=False)
+    for file in STATIC.iterdir():
+        path = "/" if file.name == "index.html" else f"/{file.name}"
+        app.add_api_route(path, _file(file), include_in_schema=False)
+
+
+def _abilities(catalogue: Catalogue) -> dict[str, Any]:
+    served = list(catalogue.served.values())
+    tasks = {task for one in served for task in one.tasks}
+    tools = [name for name, needs in TOOLS.items() if needs & tasks and (name != "search" or catalogue.index is not None)]
+    explains = any(can_explain(one.model) for one in served)
+    labels = next((one.labels for one in served if one.labels), [])
+    return {"tools": tools, "labels": labels, "explains": explains, "models": list(catalogue.served)}
 
 
 def _file(path: Path) -> Callable[[], FileResponse]:

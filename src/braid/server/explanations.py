@@ -6,6 +6,10 @@ from typing import Any
 from braid.errors import UserError
 
 
+def can_explain(model: Any) -> bool:
+    return hasattr(model, "explain")
+
+
 def explained(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a model says of one answer, as the page draws it: ``{"words": [{"text": ..., "heat": [[...]]}]}``.
 
@@ -16,8 +20,7 @@ def explained(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: for a model that explains nothing.
     """
-    explain = getattr(model, "explain", None)
-    if explain is None:
+    if not can_explain(model):
         raise UserError("this model does not explain its answers; leave explain out")
-    found: dict[str, Any] = explain(**given).words_as_json()
+    found: dict[str, Any] = model.explain(**given).words_as_json()
     return found

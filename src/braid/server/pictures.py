@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from braid.errors import UserError
 from braid.modalities import ImageModality, InputModality, Picture
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # no format that runs another program or nests files
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # no format that runs another program or nests files
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
 
 # The size is held to a limit of our own, by a message; the filter is set once because threads share it.
