@@ -1,6 +1,7 @@
 """One process that serves until it is told to stop, and then finishes what it took."""
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -60,6 +61,7 @@ def serve(
         backlog=BACKLOG,
         timeout_graceful_shutdown=round(limits.timeout) + 5,
     )
+    signal.signal(signal.SIGTERM, lambda *_: None)  # to stop when told so is no failure; uvicorn sends it on to this
     asyncio.run(_serve(_Announcing(config, partial(started, _address(listening, host))), listening))
 
 

@@ -116,7 +116,8 @@ async function begin() {
   for (const tab of tabs) tab.hidden = !able.tools.includes(tab.id.replace("tab-", ""));
   for (const one of document.querySelectorAll("[data-explains]")) one.hidden = !able.explains;
   byId("trained").textContent = able.labels.length ? `; none: ${able.labels.slice(0, 5).join(", ")}` : "";
-  byId("serving").textContent = `${able.models.join(" and ")}, on this server. Small models: they are sure less often than they sound.`;
+  const names = new Intl.ListFormat("en").format(able.models);
+  byId("serving").textContent = `Served: ${names}. Small models make mistakes; the bar says how sure they are.`;
   const first = tabs.find((tab) => !tab.hidden);
   if (first) choose(first);
 }

@@ -41,9 +41,9 @@ function words(explanation, asked, stage) {
   const said = element("p", { className: "said" });
   for (const word of explanation.words) {
     const made = element("button", { type: "button", className: "word", textContent: word.text });
-    const show = () => {
-      if (stage.file !== asked.file) stage.show(asked.file);
-      stage.heat(word.heat);
+    const show = async () => {
+      if (stage.file !== asked.file) await stage.show(asked.file);
+      if (made.matches(":hover, :focus")) stage.heat(word.heat);
     };
     for (const event of ["pointerenter", "focus", "click"]) made.addEventListener(event, show);
     for (const event of ["pointerleave", "blur"]) made.addEventListener(event, () => stage.cool());

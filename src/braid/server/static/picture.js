@@ -31,7 +31,8 @@ export class Stage {
     this.show(file);
   }
 
-  show(file) {
+  // Resolves once the picture has its size on the page.
+  async show(file) {
     if (!file) return;
     this.file = file;
     const picture = byId("picture");
@@ -44,6 +45,7 @@ export class Stage {
     byId("file").value = "";
     this.cool();
     this.told();
+    await picture.decode().catch(() => {}); // a format that the server reads and this browser does not
   }
 
   clear() {
@@ -67,7 +69,7 @@ export class Stage {
       whole.close();
       return canvas.toDataURL("image/jpeg", 0.85);
     } catch {
-      return null; // a format that the server reads and this browser does not
+      return null;
     }
   }
 
