@@ -109,6 +109,7 @@ class Browser:
 
     def point(self, selector: str) -> None:
         """Move the mouse onto the middle of an element."""
+        self.js(f"{_found(selector)}.scrollIntoView({{block: 'center'}})")
         box = self.js(
             f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({_found(selector)}.getBoundingClientRect())"
         )

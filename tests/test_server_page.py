@@ -24,6 +24,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def page(browser: Browser, server: Server, tmp_path: Path) -> Browser:
     """The page with a picture on it."""
     (tmp_path / "scene.png").write_bytes(scene(1))
+    browser.look("light")
     browser.open(f"{server.url}/")
     browser.wait("document.querySelector('#serving').textContent.includes('every, drawer, and small')")
     browser.choose_file("#file", tmp_path / "scene.png")
@@ -92,8 +93,11 @@ def test_the_keyboard_is_enough(page: Browser) -> None:
     page.type("what is it?")
     page.press(*ENTER)
     assert "what is it?" in answers(page, 1)
-    unnamed = "[...document.querySelectorAll('button, input, a')].filter((one) => !one.labels?.length && !one.innerText && !one.ariaLabel)"
-    assert page.js(f"{unnamed}.map((one) => one.outerHTML)") == []
+    unnamed = (
+        "[...document.querySelectorAll('button, input, a')]"
+        ".filter((one) => !one.labels?.length && !one.innerText && !one.ariaLabel).map((one) => one.outerHTML)"
+    )
+    assert page.js(unnamed) == []
 
 
 def test_pointing_at_a_word_shows_where_the_model_looked(page: Browser) -> None:

@@ -20,6 +20,7 @@ from braid.server.metrics import Metrics
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PROTECTED = ("/v1/", "/metrics")
+BODY = 0.5  # of the time that a request has, in which its body must arrive
 DRAIN = 2.0  # seconds in which a client that was refused may finish sending, so that it hears why
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -92,11 +93,12 @@ class Guard:
         """The next piece of the body, within the limits of size and time."""
         if visit.complete:
             return await visit.receive()
-        left = visit.begun + self._limits.timeout - time.monotonic()
+        most = self._limits.timeout * BODY
+        left = visit.begun + most - time.monotonic()
         try:
             message = await asyncio.wait_for(visit.receive(), left)
         except TimeoutError:
-            raise ApiError(408, "body_too_slow", f"the body did not arrive within {self._limits.timeout:g} s") from None
+            raise ApiError(408, "body_too_slow", f"the body did not arrive within {most:g} s") from None
         size = len(message.get("body", b""))
         visit.size += size
         self._count(size)
