@@ -8,6 +8,8 @@ scenes of 400 pixels, or those of ``--photos``. The library is called in this pr
 the loads, with as many threads of torch as the server has (OMP_NUM_THREADS); its captions are what every answer of the server is
 held to: the same words, and a confidence within 0.0002, because sums of floats depend a little on the size of a batch.
 
+Times are those of the clock, and of the processor for one answer, which a busy machine changes less.
+
 Memory is the server's resident set, read once a second; growth is the mean of the last tenth of the requests over that of the
 second tenth: before, pools and caches fill.
 """
@@ -51,12 +53,22 @@ class Load:
     wrong: int = 0
     refused: int = 0
     took: float = 0.0
+    processor: float = 0.0  # seconds, of the process that answers
 
     def row(self, name: str, beside: float) -> list[Any]:
         rate = len(self.seconds) / self.took
         cuts = statistics.quantiles(self.seconds, n=100, method="inclusive") if len(self.seconds) > 1 else self.seconds * 99
         spread = [f"{1000 * cuts[cut - 1]:.0f}" for cut in (50, 95, 99)]
-        return [name, len(self.seconds), f"{rate:.2f}", f"{rate / beside:.2f}", *spread, self.refused, self.wrong]
+        return [
+            name,
+            len(self.seconds),
+            f"{rate:.2f}",
+            f"{rate / beside:.2f}",
+            *spread,
+            f"{1000 * self.processor / len(self.seconds):.0f}",
+            self.refused,
+            self.wrong,
+        ]
 
 
 @dataclass(frozen=True)
@@ -90,24 +102,26 @@ def expected(model: LoadedModel, pictures: list[bytes]) -> list[Asked]:
 
 def sequential(model: LoadedModel, asked: list[Asked], seconds: float) -> Load:
     """The library, one picture after another."""
-    load, begun = Load(), time.perf_counter()
+    load, begun, spent = Load(), time.perf_counter(), time.process_time()
     for number in count():
         before = time.perf_counter()
         if before - begun > seconds:
             break
         model.captions([asked[number % len(asked)].picture])
         load.seconds.append(time.perf_counter() - before)
-    load.took = time.perf_counter() - begun
+    load.took, load.processor = time.perf_counter() - begun, time.process_time() - spent
     return load
 
 
-def loaded(url: str, asked: list[Asked], clients: int, seconds: float = float("inf"), requests: float = float("inf")) -> Load:
+def loaded(
+    server: Server, asked: list[Asked], clients: int, seconds: float = float("inf"), requests: float = float("inf")
+) -> Load:
     """So many clients for so long, or until so many requests are answered."""
     load, numbers, lock = Load(), count(), threading.Lock()
-    begun = time.perf_counter()
+    begun, spent = time.perf_counter(), processor(server.process.pid)
 
     def client() -> None:
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=300)
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=300)
         while time.perf_counter() - begun < seconds:
             with lock:
                 number = next(numbers)
@@ -131,8 +145,14 @@ def loaded(url: str, asked: list[Asked], clients: int, seconds: float = float("i
         thread.start()
     for thread in threads:
         thread.join()
-    load.took = time.perf_counter() - begun
+    load.took, load.processor = time.perf_counter() - begun, processor(server.process.pid) - spent
     return load
+
+
+def processor(process: int) -> float:
+    """Seconds of processor time so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> int:
@@ -152,7 +172,7 @@ def growth(server: Server, asked: list[Asked], requests: int) -> tuple[Load, flo
 
     watching = threading.Thread(target=watch)
     watching.start()
-    load = loaded(server.url, asked, 16, requests=requests)
+    load = loaded(server, asked, 16, requests=requests)
     done.set()
     watching.join()
     readings = readings or [resident(server.process.pid)]
@@ -172,11 +192,13 @@ def main() -> None:
     model = load(MODEL)
     asked = expected(model, pictures)
     with Server("--model", MODEL, "--workers", given.workers) as server:
-        loaded(server.url, asked, 4, requests=16)  # what is loaded at the first question is loaded
+        loaded(server, asked, 4, requests=16)  # what is loaded at the first question is loaded
         before = sequential(model, asked, given.seconds / 2)
-        loads = {clients: loaded(server.url, asked, clients, seconds=given.seconds) for clients in CLIENTS}
+        loads = {clients: loaded(server, asked, clients, seconds=given.seconds) for clients in CLIENTS}
         after = sequential(model, asked, given.seconds / 2)
-        alone = Load([*before.seconds, *after.seconds], took=before.took + after.took)
+        alone = Load(
+            [*before.seconds, *after.seconds], took=before.took + after.took, processor=before.processor + after.processor
+        )
         beside = len(alone.seconds) / alone.took
         memory, first, last = growth(server, asked, given.requests)
     rows = [alone.row("library, one at a time", beside)]
@@ -185,7 +207,7 @@ def main() -> None:
     told = f"Memory over {given.requests:,} requests: {first:.0f} MB, then {last:.0f} MB ({100 * (last / first - 1):+.1f}%)."
     threads = f"threads that run the model: {given.workers}, each with {os.environ['OMP_NUM_THREADS']} of torch"
     setting = f"{len(pictures)} pictures, {given.seconds:g} s a load; {threads}"
-    columns = ["caller", "answers", "a second", "x library", "p50 ms", "p95 ms", "p99 ms", "refused", "wrong"]
+    columns = ["caller", "answers", "a second", "x library", "p50 ms", "p95 ms", "p99 ms", "processor ms", "refused", "wrong"]
     report("serving", "Serving captions", columns, rows, f"{setting}. {told}")
 
 

@@ -123,11 +123,11 @@ def _write(
     write_bundle(folder, interface, {"tokenizer": tokenizer}, to_dict(config), weights)
 
 
-def write_index(model: Path, folder: Path, number: int = 5) -> Path:
+def write_index(model: Path | str, folder: Path, number: int = 5) -> Path:
     """An index of scenes that ``model`` made."""
     pictures = folder / "pictures"
     pictures.mkdir()
     for one in range(number):
-        (pictures / f"{one}.png").write_bytes(scene(one))
+        (pictures / f"{one}.png").write_bytes(scene(one, 240))
     load(model).index(pictures, folder / "scenes.index").index.close()
     return folder / "scenes.index"

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ Row = Mapping[str, Any]  # "image", "question", "text", ... of one item; "origin
 Answer = dict[str, Any] | UserError
 
 DIGITS = 4  # of confidences and probabilities
+SEARCHING = Lock()  # an index is one connection to its file
 THUMBNAIL = 320  # pixels of the longer side
 
 
@@ -103,7 +105,8 @@ class Search:
         sides = [[{name: row[name]} for name in ("image", "text") if name in row] for row in rows]
         vectors = iter(_vectors(model, [side for row in sides for side in row]))
         queries = [np.mean([next(vectors) for _ in row], axis=0) for row in sides]
-        found = self.index.search(np.stack(queries), self.top)
+        with SEARCHING:
+            found = self.index.search(np.stack(queries), self.top)
         return [{"hits": [self._told(hit.id, hit.score) for hit in hits]} for hits in found]
 
     def _told(self, identity: str, score: float) -> dict[str, Any]:
