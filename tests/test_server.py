@@ -78,6 +78,10 @@ def test_imagine_draws_what_the_library_draws(client: httpx.Client, served_model
     expected = load(served_models["drawer"]).imagine("a red star", count=2, seed=3)
     assert isinstance(expected, list)
     assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))
+    items = [{"prompt": "two cats"}, {"prompt": "a red star " * 9}, {"prompt": "a red star"}]
+    _, long, again = results(client.post("/v1/imagine", json={"items": items, "count": 2, "seed": 3}))
+    assert again == found
+    assert "this model reads at most 14" in long["error"]["message"]
 
 
 def test_one_bad_picture_fails_alone(client: httpx.Client) -> None:

@@ -125,10 +125,17 @@ class Imagine:
     task: ClassVar[str] = "image_generation"
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
-        return [_or_error(lambda row=row: self._drawn(model, row)) for row in rows]
+        """Together; one that cannot be drawn is told of when each is tried alone."""
+        try:
+            return self._drawn(model, rows)
+        except UserError as error:
+            return [error] if len(rows) == 1 else [answer for row in rows for answer in self.run(model, [row])]
 
-    def _drawn(self, model: LoadedModel, row: Row) -> dict[str, Any]:
-        found = model.drawings(row["prompt"], row.get("image"), self.count, self.seed, self.guidance)
+    def _drawn(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        asked = [(row["prompt"], row.get("image")) for row in rows]
+        return [self._told(found) for found in model.drawings_of(asked, self.count, self.seed, self.guidance)]
+
+    def _told(self, found: Sequence[Prediction]) -> dict[str, Any]:
         images = [_png(one.image.pixels) for one in found if one.image]
         texts = [{"text": one.text, "confidence": round(one.confidence, DIGITS)} for one in found if one.text is not None]
         return {"images": images, **({"sentences": texts} if texts else {})}
