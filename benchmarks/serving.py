@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--photos", nargs="*", default=[])
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     files = islice(image_files(given.photos), PICTURES) if given.photos else []
     pictures = [file.read_bytes() for file in files] or scenes(PICTURES)

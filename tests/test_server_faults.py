@@ -56,7 +56,7 @@ def test_a_key_is_asked_for(tight: Server) -> None:
         ):
             answer = client.post("/v1/caption", json={"image": URI}, headers=headers)  # type: ignore[arg-type]
             assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
-        assert client.get("/metrics").status_code == 401
+        assert client.get("/metrics").status_code == client.get("/abilities").status_code == 401
         assert client.get("/").status_code == client.get("/healthz").status_code == 200
         for key in ("first-key", "second-key"):
             answer = client.get("/v1/models", headers={"authorization": f"Bearer {key}"})

@@ -145,7 +145,9 @@ class Engine:
     def _answers(self, batch: Sequence[_Row]) -> Sequence[Any]:
         """A batch that fails is answered row by row, so that only the row that fails does."""
         try:
-            return self._run(batch[0].verb, [row.value for row in batch])
+            answers = self._run(batch[0].verb, [row.value for row in batch])
+            assert len(answers) == len(batch)
+            return answers
         except Exception as error:
             if len(batch) == 1:
                 return [error]

@@ -19,7 +19,7 @@ from braid.server.logs import failure, log
 from braid.server.metrics import Metrics
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-PROTECTED = ("/v1/", "/metrics")
+PROTECTED = ("/v1/", "/metrics", "/abilities")
 BODY = 0.5  # of the time that a request has, in which its body must arrive
 DRAIN = 2.0  # seconds in which a client that was refused may finish sending, so that it hears why
 HEADERS = (
