@@ -31,7 +31,7 @@ def serve(
     max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of one picture.")] = 32,
     max_items: Annotated[int, typer.Option(min=1, max=1024, help="Pictures, questions or texts of one request.")] = 64,
     max_queue: Annotated[int, typer.Option(min=1, help="Items that wait for a model; more are refused (429).")] = 256,
-    max_batch: Annotated[int, typer.Option(min=1, help="Items that a model answers at once.")] = 16,
+    max_batch: Annotated[int, typer.Option(min=1, help="Items that a model answers at once.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Threads that run one model.")] = WORKERS,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 30,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON object.")] = False,

@@ -30,7 +30,7 @@ class Limits:
     pixels: int = 32_000_000
     items: int = 64
     queue: int = 256
-    batch: int = 16
+    batch: int = 8
     timeout: float = 30.0
     head: float = 10.0
     workers: int = 1
