@@ -10,7 +10,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bad import configuration, data, drawings, explanations, indexes, labels, models, pictures, scores  # noqa: F401 - cases
+from bad import (  # noqa: F401 - each adds its cases
+    configuration,
+    data,
+    drawings,
+    explanations,
+    indexes,
+    labels,
+    models,
+    pictures,
+    scores,
+    server,
+)
 from bad.case import CASES, Case, make_home
 from braid.files import write_whole
 
@@ -26,13 +37,15 @@ HEADINGS = {
     "index": "Indexes",
     "drawing": "Drawings",
     "explanation": "Explanations",
+    "server": "Server",
 }
 INTRODUCTION = """# Bad inputs
 
 What happens to files, and what Braid says. Every sentence is printed after `error: ` on one line of stderr, with exit code 1;
 what is in *italics* works, or goes on without the row in question. No case ends in a traceback, and a row that cannot be read
 never ends a run of thousands: training lists it in `left_out.jsonl`, `braid predict` in the column `error`, and `braid caption`
-and `braid evaluate` in the file that `--left-out` names. `--strict` stops at the first.
+and `braid evaluate` in the file that `--left-out` names. `--strict` stops at the first. A server
+says the same sentences to its clients.
 
 This page is made by `python tests/bad_inputs.py`; `tests/test_bad_inputs.py` holds Braid to every word of it.
 """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.update(COLUMNS="160", NO_COLOR="1", TERM="dumb")  # tables of one width on every machine
@@ -16,6 +16,9 @@ install_import_hook("braid", "beartype.beartype")
 
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+
+if TYPE_CHECKING:
+    from served import Server
 
 
 @contextmanager
@@ -134,3 +137,22 @@ def photos(tmp_path: Path) -> Path:
     for k in range(5):
         Image.fromarray(world.scene("test", k).render(48)).save(folder / f"{k}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def served_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny models with random weights: ``every`` captions, answers, labels and embeds, ``drawer`` draws."""
+    from served import write_models
+
+    return write_models(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="session")
+def server(served_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """A real server of the tiny models, of ``small``, and of an index of scenes that ``every`` made."""
+    from served import Server, write_index
+
+    index = write_index(served_models["every"], tmp_path_factory.mktemp("searched"))
+    models = ("--model", served_models["every"], "--model", served_models["drawer"], "--model", "small")
+    with Server(*models, "--index", index) as running:
+        yield running

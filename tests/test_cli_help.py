@@ -24,6 +24,7 @@ VERBS = [
     "embed",
     "index",
     "search",
+    "serve",
     "train",
     "calibrate",
     "average",

@@ -13,6 +13,7 @@ import braid as library
 from braid.config import parse_yaml
 from braid.training import run_from
 from conftest import Ran
+from served import Server
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 SHORTER = ["--set", "epochs=1", "--set", "workers=0", "--set", "threads=1"]  # the same work, less of it
@@ -63,6 +64,12 @@ def test_every_command_works(braid: Callable[..., Ran], home: Path) -> None:
     for example in blocks("python")[1:]:
         run_as_written(example, {"braid": library})  # uses models that commands trained
     assert (home / "photos.index" / "index.json").is_file()
+
+
+def test_the_example_of_a_client_works(home: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = blocks("py")
+    run_as_written(example.replace("http://127.0.0.1:8000", server.url), {})
+    assert len(capsys.readouterr().out.split()) >= 2
 
 
 def test_the_python_example_works(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

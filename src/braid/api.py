@@ -185,19 +185,33 @@ class LoadedModel:
         Raises:
             UserError: for an empty prompt, one longer than the model reads, or a picture to a model that reads none.
         """
+        return self.drawings_of([(prompt, image)], count, seed, guidance, changes, watch)[0]
+
+    def drawings_of(
+        self,
+        asked: Sequence[tuple[str, Any]],
+        count: int = 1,
+        seed: int = 0,
+        guidance: float | None = None,
+        changes: Mapping[str, Any] | None = None,
+        watch: StepWatch | None = None,
+    ) -> list[list[Prediction]]:
+        """``drawings`` of several prompts, each with a picture or None; each gets what it gets alone."""
         task = self.task("image_generation")
         assert isinstance(task, ImageGeneration)
         given = {"seed": seed, **(changes or {})} | ({} if guidance is None else {"guidance": guidance})
         task = replace(task, drawing=from_dict(DrawingConfig, {**to_dict(task.drawing), **given}, "drawing"))
-        if image is not None and "image" not in self.bundle.inputs:
-            raise UserError("this model draws from a text alone; leave the image out, or use one that was trained to edit")
-        fields = {"captions": (prompt,)} if image is None else {"instruction": prompt, "image": image}
-        self._check_length(prompt)
-        samples = [task.prepare(Example(str(row), fields, source="imagine")) for row in range(count)]
+        samples: list[Sample] = []
+        for prompt, image in asked:
+            if image is not None and "image" not in self.bundle.inputs:
+                raise UserError("this model draws from a text alone; leave the image out, or use one that was trained to edit")
+            fields = {"captions": (prompt,)} if image is None else {"instruction": prompt, "image": image}
+            self._check_length(prompt)
+            samples.extend(task.prepare(Example(str(row), fields, source="imagine")) for row in range(count))
         found: list[Prediction] = []
         for part in collated(self.collator, samples, TOGETHER, strict=True):
             found.extend(task.predict(self.runtime, part.batch, watch))
-        return found
+        return [found[first : first + count] for first in range(0, len(found), count)]
 
     def reconstruct(self, images: Sequence[Any]) -> list[Image.Image]:
         """Pictures after this model's codec has turned them into tokens and back."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from braid.errors import UserError
-from braid.modalities import Augmentation, EncodedModality, ImageModality, InputModality, OutputModality, TextModality
+from braid.modalities import Augmentation, EncodedModality, ImageModality, InputModality, OutputModality, Picture, TextModality
 from braid.records import Batch, BatchInput, Sample
 
 
@@ -25,7 +25,8 @@ Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps batches
 
 @dataclass(frozen=True)
 class Collator:
-    """Prepares and stacks the inputs a model has; other inputs of a sample are left alone."""
+    """Prepares and stacks the inputs a model has; other inputs of a sample are left alone, and so is a picture that its modality
+    has prepared already."""
 
     inputs: Mapping[str, InputModality | EncodedModality]
     outputs: Mapping[str, OutputModality] = field(default_factory=dict)
@@ -89,6 +90,8 @@ class Collator:
         return self._picture(modality, sample.targets[name], sample.source, seed)
 
     def _picture(self, modality: ImageModality | EncodedModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
+        if isinstance(value, Picture):
+            return value
         if seed is None or self.augmentation is None or isinstance(modality, EncodedModality):
             return modality.prepare(value, source)
         return modality.prepare(value, source, self.augmentation, np.random.default_rng(seed))

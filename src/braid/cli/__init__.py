@@ -28,6 +28,7 @@ from braid.cli import (
     report,
     score,
     search,
+    serve,
     train,
     use,
 )
@@ -45,6 +46,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         search.index,
         search.search,
         demo.demo,
+        serve.serve,
     ),
     "Make a model": (train.train, calibrate.calibrate, average.average, export.export),
     "Look closely": (
@@ -58,7 +60,20 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
 }
 # package -> the extra that brings it
-EXTRAS = {"torch": "train", "onnx": "onnx", "onnxscript": "onnx", "skimage": "demo", "transformers": "hf", "peft": "hf"}
+EXTRAS = {
+    "fastapi": "serve",
+    "multipart": "serve",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "peft": "hf",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "skimage": "demo",
+    "starlette": "serve",
+    "torch": "train",
+    "transformers": "hf",
+    "uvicorn": "serve",
+}
 
 app = typer.Typer(
     name="braid",

@@ -1,0 +1,86 @@
+"""braid serve: models behind an HTTP API and a page."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from braid.cli.console import note, print_json
+from braid.errors import UserError
+
+DEFAULT = ("small", "sentiment")
+WORKERS = min(2, os.cpu_count() or 1)  # a second one halves the time of many clients where there is a core for it
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="A built-in name, a folder, or NAME=FOLDER; several serve several. Default: small, sentiment."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every network there is.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    index: Annotated[Path | None, typer.Option(help="Pictures to search, as `braid index` made them.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="Who asks must bring a key of this file, one a line.")] = None,
+    fetch_host: Annotated[list[str] | None, typer.Option(help="Fetch pictures from this host, by their address.")] = None,
+    max_body: Annotated[float, typer.Option(min=0.001, help="Megabytes of one request.")] = 16,
+    max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of one picture.")] = 32,
+    max_items: Annotated[int, typer.Option(min=1, max=1024, help="Pictures, questions or texts of one request.")] = 64,
+    max_queue: Annotated[int, typer.Option(min=1, help="Items that wait for a model; more are refused (429).")] = 256,
+    max_batch: Annotated[int, typer.Option(min=1, help="Items that a model answers at once.")] = 8,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that run one model.")] = WORKERS,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 30,
+    json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON object.")] = False,
+) -> None:
+    """Serve models: an HTTP API that OpenAI's clients speak, a page to try them on, and figures for Prometheus.
+
+    It listens on this machine alone unless --host says otherwise. The log is JSON on stderr and holds nothing of what was asked.
+
+    Examples:
+
+        braid serve
+
+        braid serve --model small --model shapes=runs/shapes --index photos.index --port 8080
+
+        braid serve --host 0.0.0.0 --api-key-file keys.txt
+    """
+    from braid.server import Access, Limits
+    from braid.server.serve import serve as run
+
+    names = model or [name for name in DEFAULT if name != "sentiment" or find_spec("transformers")]
+    keys = _keys(api_key_file) if api_key_file is not None else ()
+    limits = Limits(
+        body=round(max_body * 1e6),
+        received=round(max(16 * max_body, 1) * 1e6),
+        pixels=round(max_pixels * 1e6),
+        items=min(max_items, max_queue),
+        queue=max_queue,
+        batch=max_batch,
+        timeout=timeout,
+        workers=workers,
+    )
+    access = Access(keys, host in LOCAL, frozenset(name.lower() for name in fetch_host or ()))
+    if not access.local and not keys:
+        note(f"anybody who reaches {host}:{port} may use this server; --api-key-file FILE asks for a key")
+
+    def started(address: str) -> None:
+        if json:
+            print_json({"url": address, "models": names})
+        else:
+            print(f"Braid serves {', '.join(names)} at {address} (the page: {address}/); Ctrl-C stops it", flush=True)
+
+    run(names, host, port, index, access, limits, started)
+
+
+def _keys(file: Path) -> tuple[bytes, ...]:
+    try:
+        lines = file.read_text(encoding="utf-8").split()
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+        raise UserError(f"{file} is no text file with API keys; write one key a line into it") from None
+    if not lines:
+        raise UserError(f"{file} holds no API key; write one a line into it")
+    return tuple(line.encode() for line in lines)

@@ -1,0 +1,227 @@
+"""A conversation in the form of OpenAI's chat completions -> one question to a model, and its answer in that form."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from braid.server.catalogue import Served
+from braid.server.errors import ApiError
+from braid.server.schemas import PIXEL, ErrorDetail, Explanation, Probability
+from braid.server.verbs import Caption, Label, Reply
+
+# What people write who want a picture described; anything else is a question about it.
+DESCRIBE = re.compile(
+    r"(please |can you |could you )*((describe|caption)\b.*|(what is|what's|whats) (in|on|shown in) (this|the) "
+    r"(image|picture|photo)\W*|what do you see\b.*|(generate|write|give)( me)? (a|the) (short )?(caption|description)\b.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class _Open(BaseModel):
+    """Clients send many fields; those that change nothing here are let through."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class ImageUrl(_Open):
+    url: Annotated[str, Field(min_length=1)]
+
+
+class TextPart(_Open):
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(_Open):
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class Message(_Open):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] | None = None
+
+
+class StreamOptions(_Open):
+    include_usage: bool | None = None
+
+
+class ChatRequest(_Open):
+    """Of the fields of OpenAI's API, ``temperature``, ``top_p``, ``seed``, ``stop``, penalties and ``user`` are read over:
+    an answer is the model's best, and always the same."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "small",
+                    "messages": [
+                        {
+                            "role": "user",
+                            "content": [
+                                {"type": "text", "text": "what color is the dog?"},
+                                {"type": "image_url", "image_url": {"url": PIXEL}},
+                            ],
+                        }
+                    ],
+                }
+            ]
+        },
+    )
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, le=1, description="One answer: there is only one best.")
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    explain: bool = Field(False, description="Say for each word where the model looked.")
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ReplyMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str
+    refusal: None = None
+
+
+class Choice(BaseModel):
+    index: int
+    message: ReplyMessage
+    finish_reason: Literal["stop", "length"]
+    logprobs: None = None
+    confidence: Probability
+    scores: dict[str, Probability] | None = None
+    explanation: Explanation | None = None
+
+
+class ChatResponse(BaseModel):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class ModelEntry(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    tasks: list[str]
+    labels: list[str]
+    description: str
+    error: ErrorDetail | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a conversation asks: the picture that was shown last, the words of its last message, and the verb that answers."""
+
+    verb: Caption | Reply | Label
+    item: dict[str, Any]
+    text: str
+
+
+def turn(asked: ChatRequest, served: Served) -> Turn:
+    """
+    Raises:
+        ApiError: 400 when there is nothing that this model could answer.
+    """
+    users = [message for message in asked.messages if message.role == "user"]
+    if not users:
+        raise ApiError(400, "invalid_request", "no message has the role user; ask something", "messages")
+    text = " ".join(part.strip() for part in _texts(users[-1]) if part.strip())
+    image = next((url for message in reversed(users) for url in reversed(_images(message))), None)
+    item = {} if image is None else {"image": image}
+    if image is not None and text and not DESCRIBE.fullmatch(text) and "vqa" in served.tasks:
+        return Turn(Reply(asked.explain), {**item, "question": text}, text)
+    if image is not None and "captioning" in served.tasks:
+        return Turn(Caption(asked.explain), item, text)
+    if "classification" in served.tasks and (text or item):
+        return Turn(Label(asked.explain), {**item, **({"text": text} if text else {})}, text)
+    needs = "send a picture, as a content part of type image_url" if image is None else f"it does {', '.join(served.tasks)}"
+    raise ApiError(400, "invalid_request", f"model {served.name!r} cannot answer this; {needs}", "messages")
+
+
+def _texts(message: Message) -> list[str]:
+    if isinstance(message.content, str):
+        return [message.content]
+    return [part.text for part in message.content or () if isinstance(part, TextPart)]
+
+
+def _images(message: Message) -> list[str]:
+    content = message.content if isinstance(message.content, list) else []
+    return [part.image_url.url for part in content if isinstance(part, ImagePart)]
+
+
+class Completion:
+    """One answer in OpenAI's form, whole or in pieces."""
+
+    def __init__(self, asked: ChatRequest, served: Served, asking: Turn) -> None:
+        self._served, self._asking = served, asking
+        self._most = asked.max_completion_tokens or asked.max_tokens
+        self._usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        self._head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": served.name}
+
+    def whole(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        text, reason, usage = self._measured(answer)
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None, **_extra(answer)}
+        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage}
+
+    def begin(self) -> str:
+        """The first piece, sent before the answer is known."""
+        return self._piece({"role": "assistant", "content": ""}, None)
+
+    def pieces(self, answer: Mapping[str, Any]) -> Iterator[str]:
+        """The rest, word by word: the best of several beams is known only at its end."""
+        text, reason, usage = self._measured(answer)
+        for word in re.findall(r"\s*\S+", text):
+            yield self._piece({"content": word}, None)
+        yield self._piece({}, reason, _extra(answer))
+        if self._usage:
+            yield event({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+        yield "data: [DONE]\n\n"
+
+    def _piece(self, delta: dict[str, Any], reason: str | None, extra: Mapping[str, Any] | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None, **(extra or {})}
+        return event({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
+
+    def _measured(self, answer: Mapping[str, Any]) -> tuple[str, str, dict[str, int]]:
+        """The text, cut where the client wants no more tokens of it; why it ends; what it cost."""
+        text = str(answer["text"] or "")
+        tokenizer = self._served.model.bundle.tokenizer
+        encode = tokenizer.encode if tokenizer is not None else str.split
+        tokens: list[Any] = list(encode(text))
+        reason = "stop"
+        if self._most is not None and len(tokens) > self._most:
+            tokens, reason = tokens[: self._most], "length"
+            text = tokenizer.decode(tokens) if tokenizer is not None else " ".join(tokens)
+        prompt = len(list(encode(self._asking.text)))
+        used = {"prompt_tokens": prompt, "completion_tokens": len(tokens), "total_tokens": prompt + len(tokens)}
+        return text, reason, used
+
+
+def event(data: Mapping[str, Any]) -> str:
+    """One server-sent event."""
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _extra(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: answer[name] for name in ("confidence", "scores", "explanation") if name in answer}

@@ -1,0 +1,169 @@
+"""Questions of many clients answered together: a bounded queue, and the threads that run one model."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from threading import Condition, Thread
+from typing import Any
+
+from braid.errors import UserError
+from braid.server.errors import ApiError
+from braid.server.metrics import Metrics
+
+PAUSE = 0.004  # seconds without a newcomer after which a batch that is not full begins
+RECENT = 0.9  # how much of the known time an item takes is kept when a new batch tells its own
+
+Run = Callable[[Any, Sequence[Any]], Sequence[Any]]  # one verb, its rows -> an answer a row
+
+
+@dataclass(eq=False)
+class _Row:
+    """One item that waits. Whoever gives it up cancels ``answer``."""
+
+    verb: Hashable
+    value: Any
+    answer: "asyncio.Future[Any]"
+    since: float = field(default_factory=time.monotonic)
+
+
+class Engine:
+    """Rows of equal verbs, whoever sent them, are answered in one batch, first come first served.
+
+    Args:
+        name: of the model, for figures.
+        run: answers a batch; a ``UserError`` is the answer of a row that cannot be read.
+        capacity: rows that wait or are being answered; ``most`` of them at once.
+        threads: how many batches are answered side by side.
+    """
+
+    def __init__(self, name: str, run: Run, capacity: int, most: int, threads: int, metrics: Metrics) -> None:
+        self._name, self._run, self._capacity, self._most, self._metrics = name, run, capacity, most, metrics
+        self._rows: deque[_Row] = deque()
+        self._change = Condition()
+        self._open = True
+        self._taken = 0  # rows that wait or are being answered; only the event loop counts
+        self._each = 0.1  # seconds an item takes, as lately measured
+        self._threads = [Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._open and all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def full(self) -> bool:
+        return self._taken >= self._capacity
+
+    def check_room(self, number: int) -> None:
+        """
+        Raises:
+            ApiError: 429 when so many rows more are too many; ``Retry-After`` is when about half of the rest will be done.
+        """
+        if self._taken + number > self._capacity:
+            seconds = max(1, ceil(self._each * self._taken / 2))
+            told = f"the queue of model {self._name!r} is full ({self._taken} items); try again in {seconds} s"
+            raise ApiError(429, "queue_full", told, retry_after=seconds)
+
+    def submit(self, verb: Hashable, values: Sequence[Any]) -> "list[asyncio.Future[Any]]":
+        """Queue rows, all or none; an answer each. Called in the event loop.
+
+        Raises:
+            ApiError: 429 when the queue has no room for them.
+        """
+        self.check_room(len(values))
+        loop = asyncio.get_running_loop()
+        rows = [_Row(verb, value, loop.create_future()) for value in values]
+        self._count(len(rows))
+        for row in rows:
+            row.answer.add_done_callback(lambda _: self._count(-1))
+        with self._change:
+            self._rows.extend(rows)
+            self._change.notify_all()
+        return [row.answer for row in rows]
+
+    def close(self) -> None:
+        """Answer what was taken, then stop."""
+        with self._change:
+            self._open = False
+            self._change.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _count(self, change: int) -> None:
+        self._taken += change
+        self._metrics.queue.labels(self._name).set(self._taken)
+
+    def _work(self) -> None:
+        while batch := self._next():
+            begun = time.monotonic()
+            answers = self._answers(batch)
+            took = time.monotonic() - begun
+            self._each = RECENT * self._each + (1 - RECENT) * took / len(batch)
+            self._metrics.batches.labels(self._name).observe(len(batch))
+            self._metrics.stages.labels("model").observe(took)
+            for row in batch:
+                self._metrics.stages.labels("wait").observe(begun - row.since)
+            _deliver(batch, answers)
+
+    def _next(self) -> list[_Row]:
+        """The oldest row and others of its verb; none once the engine is closed and everything is answered."""
+        with self._change:
+            while True:
+                self._drop_given_up()
+                if self._rows:
+                    self._gather()
+                    self._drop_given_up()
+                    if self._rows:
+                        break
+                elif not self._open:
+                    return []
+                else:
+                    self._change.wait()
+            verb = self._rows[0].verb
+            batch = [row for row in self._rows if row.verb == verb][: self._most]
+            taken = set(map(id, batch))
+            self._rows = deque(row for row in self._rows if id(row) not in taken)
+            return batch
+
+    def _gather(self) -> None:
+        """Clients that were answered together ask again together, within a few milliseconds."""
+        before = 0
+        while self._open and before < len(self._rows) < self._most:
+            before = len(self._rows)
+            self._change.wait(PAUSE)
+
+    def _drop_given_up(self) -> None:
+        wanted = deque(row for row in self._rows if not row.answer.done())
+        if len(wanted) < len(self._rows):
+            self._metrics.dropped.labels(self._name).inc(len(self._rows) - len(wanted))
+            self._rows = wanted
+
+    def _answers(self, batch: Sequence[_Row]) -> Sequence[Any]:
+        """A batch that fails is answered row by row, so that only the row that fails does."""
+        try:
+            answers = self._run(batch[0].verb, [row.value for row in batch])
+            assert len(answers) == len(batch)
+            return answers
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+        return [self._answers([row])[0] for row in batch]
+
+
+def _deliver(batch: Sequence[_Row], answers: Sequence[Any]) -> None:
+    def deliver() -> None:
+        for row, answer in zip(batch, answers, strict=True):
+            if row.answer.done():
+                continue
+            if isinstance(answer, Exception) and not isinstance(answer, UserError):
+                row.answer.set_exception(answer)
+            else:
+                row.answer.set_result(answer)
+
+    loop = batch[0].answer.get_loop()
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(deliver)

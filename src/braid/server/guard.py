@@ -1,0 +1,163 @@
+"""What surrounds every request: who may ask, how much may come in, what is logged and counted, and that no defect gets out."""
+
+import asyncio
+import hmac
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from braid.errors import UserError
+from braid.server.config import Access, Limits
+from braid.server.errors import ApiError, internal
+from braid.server.logs import failure, log
+from braid.server.metrics import Metrics
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+PROTECTED = ("/v1/", "/metrics", "/abilities")
+BODY = 0.5  # of the time that a request has, in which its body must arrive
+DRAIN = 2.0  # seconds in which a client that was refused may finish sending, so that it hears why
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+KINDS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def answer_of(error: BaseException, scope: Scope) -> ApiError:
+    """What a client is told of an error; a defect is told to the log alone."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, UserError):
+        return ApiError(400, "invalid_request", str(error))
+    if isinstance(error, HTTPException):
+        told = {404: "there is nothing at this address; /openapi.json lists what there is"}.get(error.status_code, error.detail)
+        return ApiError(error.status_code, KINDS.get(error.status_code, "http_error"), str(told))
+    log(logging.ERROR, "defect", id=scope["braid.id"], **failure(error))
+    return internal(scope["braid.id"])
+
+
+class Guard:
+    """The outermost application."""
+
+    def __init__(self, app: ASGIApp, access: Access, limits: Limits, metrics: Metrics) -> None:
+        self._app, self._access, self._limits, self._metrics = app, access, limits, metrics
+        self._received = 0  # bytes of all requests under way
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = _Visit(scope, receive, send)
+        try:
+            self._admit(scope, visit)
+            await self._app(scope, lambda: self._receive(visit), visit.send)
+        except Exception as error:
+            if not visit.status:
+                answer = answer_of(error, scope)
+                self._metrics.errors.labels(answer.code).inc()
+                await visit.refuse(answer, self._limits.body)
+        finally:
+            self._count(-visit.size)
+            self._tell(scope, visit)
+
+    def _admit(self, scope: Scope, visit: "_Visit") -> None:
+        headers = visit.headers
+        if self._access.local and not self._access.keys:
+            host = headers.get(b"host", b"").decode("latin-1").lower()
+            if re.sub(r":\d+$", "", host) not in LOOPBACK:
+                told = "this server answers to the name localhost only; start it with --api-key-file to use another"
+                raise ApiError(403, "wrong_host", told)
+            if headers.get(b"sec-fetch-site") == b"cross-site":
+                raise ApiError(403, "cross_site", "pages of other sites may not use this server")
+        if self._access.keys and scope["path"].startswith(PROTECTED):
+            given = headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
+            # Every key is compared, so that the time taken says nothing about which of them is near.
+            if not sum(hmac.compare_digest(given, key) for key in self._access.keys):
+                raise ApiError(401, "invalid_api_key", "give a valid API key, with the header Authorization: Bearer KEY")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._limits.body:
+            raise self._too_large()
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, "body_too_large", f"a request may have {self._limits.body:,} bytes; send less at once")
+
+    async def _receive(self, visit: "_Visit") -> Message:
+        """The next piece of the body, within the limits of size and time."""
+        if visit.complete:
+            return await visit.receive()
+        most = self._limits.timeout * BODY
+        left = visit.begun + most - time.monotonic()
+        try:
+            message = await asyncio.wait_for(visit.receive(), left)
+        except TimeoutError:
+            raise ApiError(408, "body_too_slow", f"the body did not arrive within {most:g} s") from None
+        size = len(message.get("body", b""))
+        visit.size += size
+        self._count(size)
+        visit.complete = not message.get("more_body", False)
+        if visit.complete:
+            self._metrics.stages.labels("read").observe(time.monotonic() - visit.begun)
+        if visit.size > self._limits.body:
+            raise self._too_large()
+        if self._received > self._limits.received:
+            raise ApiError(429, "too_many_bytes", "too many bytes of other requests are under way; try again", retry_after=1)
+        return message
+
+    def _count(self, size: int) -> None:
+        self._received += size
+        self._metrics.received.set(self._received)
+
+    def _tell(self, scope: Scope, visit: "_Visit") -> None:
+        """The route, not the path: a path may hold what a client wrote."""
+        took = time.monotonic() - visit.begun
+        route = getattr(scope.get("route"), "path", "other")
+        status = visit.status or 499
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(took)
+        told: dict[str, Any] = {"method": scope["method"] if scope["method"].isalpha() else "?", "route": route, "status": status}
+        log(logging.INFO, "request", id=scope["braid.id"], **told, ms=round(1000 * took, 1), bytes=visit.size)
+
+
+class _Visit:
+    """One request under way: its headers, how far it is, and what is sent back."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.receive, self._send = receive, send
+        self.begun = scope["braid.begun"] = time.monotonic()
+        own = self.headers.get(b"x-request-id", b"").decode("latin-1")
+        self.identity = own if re.fullmatch(r"[\w.-]{1,64}", own, re.ASCII) else uuid4().hex
+        scope["braid.id"] = self.identity
+        self.size, self.status, self.complete = 0, 0, False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = {name for name, _ in message["headers"]}
+            added = [*(pair for pair in HEADERS if pair[0] not in given), (b"x-request-id", self.identity.encode())]
+            message = {**message, "headers": [*message["headers"], *added]}
+        await self._send(message)
+
+    async def refuse(self, answer: ApiError, most: int) -> None:
+        """Send an error and close the connection, after what the client is still sending, up to a bound."""
+        try:
+            async with asyncio.timeout(DRAIN):
+                while not self.complete and most > 0:
+                    message = await self.receive()
+                    self.complete = not message.get("more_body", False)
+                    most -= len(message.get("body", b""))
+        except TimeoutError:
+            pass
+        response = answer.response
+        if not self.complete:
+            response.headers["connection"] = "close"
+        await self.send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+        await self.send({"type": "http.response.body", "body": response.body})

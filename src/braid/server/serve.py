@@ -1,0 +1,99 @@
+"""One process that serves until it is told to stop, and then finishes what it took."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from braid.errors import UserError
+from braid.server.app import application
+from braid.server.asking import Desk
+from braid.server.catalogue import open_catalogue
+from braid.server.config import Access, Limits
+from braid.server.fetching import fetch
+from braid.server.logs import start_logging
+from braid.server.metrics import Metrics
+from braid.server.pictures import Pictures
+from braid.server.protocol import patient
+
+CONNECTIONS = 1000
+BACKLOG = 512  # connections that wait to be accepted
+IDLE = 15  # seconds that a connection may wait for its next request
+
+
+def serve(
+    models: Sequence[str],
+    host: str,
+    port: int,
+    index: Path | None,
+    access: Access,
+    limits: Limits,
+    started: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        models: built-in names, folders, or NAME=FOLDER; where a request names none, the first that does the task answers.
+        host: the address to listen on; ``port`` 0 takes a free one.
+        started: is told the address once it answers.
+    Raises:
+        UserError: for a model or an index that cannot be read, or an address that cannot be had.
+    """
+    listening = _listening(host, port)
+    metrics = Metrics()
+    catalogue = open_catalogue(models, index, limits, metrics)
+    pictures = Pictures(limits.pixels, partial(fetch, hosts=access.fetch, most=limits.body))
+    start_logging()
+    config = uvicorn.Config(
+        application(Desk(catalogue, pictures, limits, metrics), access),
+        http=patient(limits.head),
+        ws="none",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=IDLE,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=round(limits.timeout) + 5,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: None)  # to stop when told so is no failure; uvicorn sends it on to this
+    asyncio.run(_serve(_Announcing(config, partial(started, _address(listening, host))), listening))
+
+
+class _Announcing(uvicorn.Server):
+    """Tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    await server.serve([listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Before models are loaded: a taken port is told of at once, and whoever connects meanwhile waits for an answer."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, kind)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --host or --port") from None
+    return listening
+
+
+def _address(listening: socket.socket, host: str) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listening.getsockname()[1]}"

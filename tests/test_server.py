@@ -1,0 +1,311 @@
+"""``braid serve`` as its clients see it: a real server in a second process, asked by httpx and by OpenAI's own client."""
+
+import base64
+import io
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+
+from braid.api import load
+from served import PATIENCE, Server, data_uri, scene
+
+PICTURE = scene(1)
+URI = data_uri(PICTURE)
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with server.client() as opened:
+        yield opened
+
+
+def results(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["results"]
+    return found
+
+
+def error(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The error in OpenAI's form."""
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()["error"]
+    assert set(found) == {"message", "type", "param", "code"}
+    assert "Traceback" not in answer.text
+    return found
+
+
+def test_every_task_answers_as_the_library_does(client: httpx.Client, served_models: dict[str, Path]) -> None:
+    model = load(served_models["every"])
+    (caption,) = results(client.post("/v1/caption", json={"image": URI}))
+    (expected,) = model.captions([PICTURE])
+    assert (caption["text"], caption["confidence"]) == (expected.text, round(expected.confidence, 4))
+    (answer,) = results(client.post("/v1/answer", json={"image": URI, "question": "what colour is it?"}))
+    assert answer["text"] == model.answer(PICTURE, "what colour is it?")
+    (label,) = results(client.post("/v1/classify", json={"image": URI, "text": "a dog"}))
+    found = model.classify(PICTURE, "a dog")
+    assert (label["label"], label["confidence"]) == (found.label, round(found.confidence, 4))
+    assert set(label["scores"]) == {"cat", "dog", "star"}
+    (own,) = results(client.post("/v1/classify", json={"image": URI, "labels": ["park", "mat"]}))
+    assert own["label"] == model.classify(PICTURE, labels=["park", "mat"]).label
+    (words,) = results(client.post("/v1/classify", json={"text": "a dog", "labels": ["park", "mat"]}))
+    assert words["label"] == model.classify(text="a dog", labels=["park", "mat"]).label
+    picture, text = results(client.post("/v1/embed", json={"items": [{"image": URI}, {"text": "a dog"}]}))
+    assert np.allclose([picture["embedding"], text["embedding"]], model.embed([PICTURE], ["a dog"]), atol=1e-5)
+
+
+def test_search_finds_the_picture_itself(client: httpx.Client) -> None:
+    (found,) = results(client.post("/v1/search", json={"image": URI, "top": 3, "thumbnails": True}))
+    assert len(found["hits"]) == 3
+    best = found["hits"][0]
+    assert best["id"].endswith("1.png") and best["score"] == pytest.approx(1, abs=1e-3)
+    assert Image.open(io.BytesIO(base64.b64decode(best["thumbnail"].partition(",")[2]))).format == "JPEG"
+    both, words = results(client.post("/v1/search", json={"items": [{"image": URI, "text": "a star"}, {"text": "a star"}]}))
+    assert len(both["hits"]) == len(words["hits"]) == 5
+
+
+def test_imagine_draws_what_the_library_draws(client: httpx.Client, served_models: dict[str, Path]) -> None:
+    (found,) = results(client.post("/v1/imagine", json={"prompt": "a red star", "count": 2, "seed": 3}))
+    drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one.partition(",")[2])))) for one in found["images"]]
+    expected = load(served_models["drawer"]).imagine("a red star", count=2, seed=3)
+    assert isinstance(expected, list)
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))
+    items = [{"prompt": "two cats"}, {"prompt": "a red star " * 9}, {"prompt": "a red star"}]
+    _, long, again = results(client.post("/v1/imagine", json={"items": items, "count": 2, "seed": 3}))
+    assert again == found
+    assert "this model reads at most 14" in long["error"]["message"]
+
+
+def test_one_bad_picture_fails_alone(client: httpx.Client) -> None:
+    good, bad, again = results(client.post("/v1/caption", json={"items": [{"image": URI}, {"image": "aGk="}, {"image": URI}]}))
+    assert good == again and good["text"] is not None
+    assert bad["error"]["code"] == "invalid_item"
+    assert "JPEG, PNG, WebP" in bad["error"]["message"]
+
+
+def test_forms_say_what_json_says(client: httpx.Client) -> None:
+    (plain,) = results(client.post("/v1/caption", json={"image": URI}))
+    assert results(client.post("/v1/caption", files={"image": ("a.png", PICTURE)})) == [plain]
+    two = client.post("/v1/answer", files={"image": ("a.png", PICTURE)}, data={"question": ["what is it?", "where?"]})
+    items = [{"image": URI, "question": "what is it?"}, {"image": URI, "question": "where?"}]
+    assert results(two) == results(client.post("/v1/answer", json={"items": items}))
+    labels = client.post("/v1/classify", files={"image": ("a.png", PICTURE)}, data={"labels": "park, mat"})
+    assert set(results(labels)[0]["scores"]) == {"park", "mat"}
+    files = [("image", ("a.png", PICTURE))] * 3
+    told = error(client.post("/v1/answer", files=files, data={"question": ["one?", "two?"]}), 400)
+    assert told["message"] == "question comes 2 times and another field 3 times; give it once or as often"
+
+
+def test_a_batch_of_many_clients_answers_what_single_requests_do(client: httpx.Client, server: Server) -> None:
+    """With the built-in model, whose answers differ from picture to picture."""
+    asked = [{"model": "small", "image": data_uri(scene(number))} for number in range(12)]
+    alone = [results(client.post("/v1/caption", json=one)) for one in asked]
+    before = server.figure('braid_batch_rows_count{model="small"}')
+    with ThreadPoolExecutor(12) as pool, server.client() as shared:
+        together = list(pool.map(lambda one: results(shared.post("/v1/caption", json=one)), asked))
+    assert server.figure('braid_batch_rows_count{model="small"}') - before < 12  # they did meet
+    for (one,), (other,) in zip(alone, together, strict=True):
+        assert one["text"] == other["text"]
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=2e-4)
+    assert len({one["text"] for (one,) in alone}) > 1
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "status", "code", "message"),
+    [
+        ("caption", {}, 400, "invalid_request", "image: field required"),
+        ("caption", {"image": URI, "colour": 1}, 400, "invalid_request", "colour: extra inputs are not permitted"),
+        (
+            "caption",
+            {"image": URI, "model": "large"},
+            404,
+            "model_not_found",
+            "there is no model 'large' here; served are every, drawer, small",
+        ),
+        (
+            "caption",
+            {"image": URI, "model": "drawer"},
+            400,
+            "task_not_served",
+            "model 'drawer' does not do captioning; it does image_generation",
+        ),
+        ("caption", {"items": [{"image": URI}] * 65}, 400, "too_many_items", "65 items; a request may hold 64"),
+        (
+            "caption",
+            {"image": "file:///etc/passwd"},
+            400,
+            "invalid_request",
+            "a picture is a data URI, base64, or an http address; other addresses are not read",
+        ),
+        (
+            "caption",
+            {"image": "http://127.0.0.1:1/a.png"},
+            400,
+            "invalid_request",
+            "no picture is fetched from the web by this server; send the picture itself, as a data URI",
+        ),
+        (
+            "caption",
+            {"image": "no base64!"},
+            400,
+            "invalid_request",
+            "the picture is not base64; send a data URI (data:image/png;base64,...) or base64 alone",
+        ),
+        ("classify", {}, 400, "invalid_request", "there is nothing to classify; give an image or a text"),
+        (
+            "classify",
+            {"text": "x", "labels": ["one"]},
+            400,
+            "invalid_request",
+            "there is only one label to choose from; give two or more",
+        ),
+        ("imagine", {"prompt": " "}, 400, "invalid_request", "the prompt is empty; say what the picture shall show"),
+        (
+            "imagine",
+            {"prompt": "a " * 40},
+            400,
+            "invalid_request",
+            "the prompt has 40 tokens; this model reads at most 14, make it shorter",
+        ),
+    ],
+)
+def test_what_cannot_be_answered_is_told(
+    client: httpx.Client, path: str, asked: dict[str, Any], status: int, code: str, message: str
+) -> None:
+    told = error(client.post(f"/v1/{path}", json=asked), status)
+    assert (told["code"], told["message"]) == (code, message)
+
+
+def test_other_bodies_and_addresses_are_told(client: httpx.Client) -> None:
+    for body in (b"{", b"[]", b"\xff", b'{"image": NaN}', b"[" * 100_000, b'{"image": "\\ud800"}'):
+        error(client.post("/v1/caption", content=body, headers={"content-type": "application/json"}), 400)
+    assert error(client.post("/v1/caption", content=b"x", headers={"content-type": "text/plain"}), 415)["code"]
+    assert error(client.get("/v1/caption"), 405)["code"] == "method_not_allowed"
+    assert error(client.get("/nothing"), 404)["code"] == "not_found"
+    assert error(client.get("/healthz", headers={"host": "evil.example"}), 403)["code"] == "wrong_host"
+    assert error(client.get("/", headers={"sec-fetch-site": "cross-site"}), 403)["code"] == "cross_site"
+
+
+def test_a_request_that_is_too_large_is_refused(server: Server) -> None:
+    with server.client() as client:
+        told = error(client.post("/v1/caption", content=b"x" * 17_000_000, headers={"content-type": "application/json"}), 413)
+        assert told["message"] == "a request may have 16,000,000 bytes; send less at once"
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(170):
+            yield b"x" * 100_000
+
+    with server.client() as client:
+        assert error(client.post("/v1/caption", content=endless()), 413)["code"] == "body_too_large"
+
+
+@pytest.fixture(scope="module")
+def openai_client(server: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0, timeout=PATIENCE) as opened:
+        yield opened
+
+
+def messages(text: str, image: str = URI) -> Any:
+    return [{"role": "user", "content": [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": image}}]}]
+
+
+def test_openai_lists_models(openai_client: openai.OpenAI) -> None:
+    assert [model.id for model in openai_client.models.list()] == ["every", "drawer", "small"]
+    assert openai_client.models.retrieve("small").owned_by == "braid"
+    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt' here"):
+        openai_client.models.retrieve("gpt")
+
+
+def test_openai_chat_describes_and_answers(openai_client: openai.OpenAI, client: httpx.Client) -> None:
+    (caption,) = results(client.post("/v1/caption", json={"image": URI, "model": "small"}))
+    found = openai_client.chat.completions.create(model="small", messages=messages("What's in this image?"))
+    assert found.choices[0].message.content == caption["text"]
+    assert found.choices[0].finish_reason == "stop"
+    assert found.choices[0].model_extra is not None
+    assert found.choices[0].model_extra["confidence"] == caption["confidence"]
+    assert found.usage is not None and found.usage.completion_tokens > 0
+    (answer,) = results(client.post("/v1/answer", json={"image": URI, "question": "what color is it?", "model": "small"}))
+    asked = [*messages("Describe the picture."), {"role": "assistant", "content": caption["text"]}]
+    asked.append({"role": "user", "content": "what color is it?"})  # about the picture that was shown before
+    assert openai_client.chat.completions.create(model="small", messages=asked).choices[0].message.content == answer["text"]
+
+
+def test_openai_chat_streams(openai_client: openai.OpenAI) -> None:
+    whole = openai_client.chat.completions.create(model="small", messages=messages("describe it"))
+    with openai_client.chat.completions.create(
+        model="small", messages=messages("describe it"), stream=True, stream_options={"include_usage": True}
+    ) as stream:
+        pieces = list(stream)
+    assert pieces[0].choices[0].delta.role == "assistant"
+    assert len(pieces) > 4
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices) == whole.choices[0].message.content
+    assert pieces[-2].choices[0].finish_reason == "stop"
+    assert pieces[-1].usage == whole.usage
+    cut = openai_client.chat.completions.create(model="small", messages=messages("describe it"), max_tokens=2)
+    assert cut.choices[0].finish_reason == "length"
+    assert cut.usage is not None and cut.usage.completion_tokens == 2
+
+
+def test_openai_embeddings(openai_client: openai.OpenAI, served_models: dict[str, Path]) -> None:
+    found = openai_client.embeddings.create(model="every", input=["a dog", URI])  # base64 by default
+    expected = load(served_models["every"]).embed([PICTURE], ["a dog"])[::-1]
+    assert np.allclose([one.embedding for one in found.data], expected, atol=1e-5)
+    plain = openai_client.embeddings.create(model="every", input="a dog", encoding_format="float")
+    assert np.allclose(plain.data[0].embedding, expected[0], atol=1e-5)
+
+
+def test_openai_errors(openai_client: openai.OpenAI) -> None:
+    create: Any = openai_client.chat.completions.create
+    with pytest.raises(openai.BadRequestError, match="send a picture, as a content part of type image_url"):
+        create(model="small", messages=[{"role": "user", "content": "hello"}])
+    with pytest.raises(openai.BadRequestError, match="not a file of JPEG"):
+        create(model="small", messages=messages("describe it", data_uri(b"GIF89")))
+    with pytest.raises(openai.BadRequestError, match="n: input should be less than or equal to 1"):
+        create(model="small", messages=messages("describe it"), n=2)
+    with pytest.raises(openai.BadRequestError, match="tools: "):
+        create(model="small", messages=messages("describe it"), tools=[{"type": "function", "function": {"name": "f"}}])
+    with pytest.raises(openai.BadRequestError, match="does not do retrieval"):
+        openai_client.embeddings.create(model="drawer", input="a dog")
+
+
+def test_health_figures_and_headers(server: Server, client: httpx.Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    answer = client.get("/", headers={"x-request-id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in client.get("/healthz", headers={"origin": "http://evil.example"}).headers
+    text = client.get("/metrics").text
+    for name in (
+        "requests_total",
+        "request_seconds_bucket",
+        "stage_seconds_count",
+        "batch_rows_bucket",
+        "queue_rows",
+        "errors_total",
+    ):
+        assert f"braid_{name}" in text
+    for stage in ("read", "prepare", "wait", "model"):
+        assert f'braid_stage_seconds_count{{stage="{stage}"}}' in text
+
+
+def test_the_log_is_json_without_what_was_said(server: Server, client: httpx.Client) -> None:
+    secret = "xyzzy-plugh"
+    client.post("/v1/answer", json={"image": URI, "question": secret}, headers={"x-request-id": "logged-1"})
+    client.get(f"/{secret}?{secret}")
+    end = time.monotonic() + PATIENCE
+    while not any("logged-1" in line for line in server.log) and time.monotonic() < end:
+        time.sleep(0.05)
+    lines = [json.loads(line) for line in server.log]
+    (found,) = [line for line in lines if line.get("id") == "logged-1"]
+    assert (found["event"], found["route"], found["status"]) == ("request", "/v1/answer", 200)
+    assert secret not in "".join(server.log)

@@ -1,0 +1,276 @@
+"""What is done to a server, and that it goes on: overload, lateness, clients that leave, hostile uploads, signals, keys."""
+
+import http.server
+import json
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from braid.errors import UserError
+from braid.server.fetching import fetch, is_public
+from hostile import hostile_uploads
+from served import PATIENCE, Server, data_uri, scene
+
+URI = data_uri(scene(1))
+
+
+@pytest.fixture(scope="module")
+def tight(served_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a key, a short queue and little time."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
+    keys.write_text("first-key\nsecond-key\n")
+    models = ("--model", served_models["every"], "--model", served_models["drawer"])
+    with Server(*models, "--api-key-file", keys, "--max-queue", 4, "--timeout", 4, "--fetch-host", "localhost") as running:
+        yield running
+
+
+@pytest.fixture
+def client(tight: Server) -> Iterator[httpx.Client]:
+    with tight.client(headers={"authorization": "Bearer second-key"}) as opened:
+        yield opened
+
+
+def answers_again(client: httpx.Client) -> None:
+    end = time.monotonic() + PATIENCE
+    while (answer := client.post("/v1/caption", json={"image": URI})).status_code != 200:
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.2)
+
+
+def test_a_key_is_asked_for(tight: Server) -> None:
+    with tight.client() as client:
+        for headers in (
+            {},
+            {"authorization": "Bearer wrong"},
+            {"authorization": "first-key x"},
+            {"authorization": b"Bearer \xff"},
+        ):
+            answer = client.post("/v1/caption", json={"image": URI}, headers=headers)  # type: ignore[arg-type]
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert client.get("/metrics").status_code == client.get("/abilities").status_code == 401
+        assert client.get("/").status_code == client.get("/healthz").status_code == 200
+        for key in ("first-key", "second-key"):
+            answer = client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == 200
+
+
+def test_a_full_queue_says_when_to_come_back(client: httpx.Client) -> None:
+    with ThreadPoolExecutor(24) as pool:
+        found = list(pool.map(lambda _: client.post("/v1/caption", json={"image": URI}), range(48)))
+    assert {answer.status_code for answer in found} == {200, 429}
+    (refused, *_) = [answer for answer in found if answer.status_code == 429]
+    assert refused.json()["error"]["code"] == "queue_full"
+    assert int(refused.headers["retry-after"]) >= 1
+    answers_again(client)
+
+
+def test_a_client_that_leaves_is_not_waited_for(tight: Server, client: httpx.Client) -> None:
+    body = json.dumps({"model": "every", "stream": True, "messages": [_shown()]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer first-key\r\nContent-Length: {len(body)}\r\n"
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", int(tight.url.rpartition(":")[2]))) as connection:
+            connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+            connection.recv(1)  # the stream has begun
+    answers_again(client)
+    assert _figure(client, "braid_queue_rows") == 0
+    assert _figure(client, "braid_received_bytes") < 1000
+
+
+def test_a_slow_loris_is_let_go(served_models: dict[str, Path], tight: Server, client: httpx.Client) -> None:
+    """Heads that never end are closed after ten seconds; bodies that never end get 408."""
+    port = int(tight.url.rpartition(":")[2])
+    heads = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
+    for connection in heads:
+        connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+    body = socket.create_connection(("127.0.0.1", port))
+    body.sendall(b"POST /v1/caption HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer first-key\r\nContent-Length: 100\r\n\r\n{")
+    answers_again(client)
+    body.settimeout(PATIENCE)
+    assert b"408" in body.recv(100)
+    for connection in heads:
+        connection.settimeout(PATIENCE)
+        assert connection.recv(100) == b""  # closed by the server
+        connection.close()
+    body.close()
+    answers_again(client)
+
+
+def test_hostile_uploads_hurt_nobody(client: httpx.Client) -> None:
+    for name, data in hostile_uploads(60):
+        answer = client.post("/v1/caption", files={"image": ("x.png", data)})
+        assert answer.status_code in (200, 400, 413), (name, answer.text)
+        assert "Traceback" not in answer.text
+    answers_again(client)
+    bomb = client.post("/v1/caption", files={"image": ("x.png", dict(hostile_uploads(4))["bomb within the limit of Pillow"])})
+    told = "the picture is too large, with 12000 x 9000 beyond 32 megapixels; make it smaller"
+    assert bomb.json()["error"]["message"] == told
+
+
+def test_sigterm_finishes_what_was_taken(served_models: dict[str, Path]) -> None:
+    server = Server("--model", served_models["every"])
+    taken: list[int | str] = []
+
+    def ask(client: httpx.Client) -> None:
+        while True:
+            try:
+                taken.append(client.post("/v1/caption", json={"items": [{"image": URI}] * 8}).status_code)
+            except httpx.ConnectError:
+                return  # no longer taken
+            except httpx.TransportError as error:
+                taken.append(repr(error))
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        clients = [server.client() for _ in range(8)]
+        asking = [pool.submit(ask, client) for client in clients]
+        time.sleep(1.5)
+        code = server.stop()
+        for one in asking:
+            one.result(PATIENCE)
+    assert code == 0
+    assert taken.count(200) >= 8
+    # A request that meets the closing of an idle connection is one that the server never took.
+    assert all(one == 200 or "RemoteProtocolError" in str(one) or "ReadError" in str(one) for one in taken)
+
+
+def test_killed_and_started_again(served_models: dict[str, Path]) -> None:
+    server = Server("--model", served_models["every"])
+    with server.client() as client:
+        assert client.post("/v1/caption", json={"image": URI}).status_code == 200
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait(PATIENCE)
+    server.stop()
+    with Server("--model", served_models["every"]) as again, again.client() as client:
+        assert client.post("/v1/caption", json={"image": URI}).status_code == 200
+
+
+def test_an_answer_that_is_late_is_told_of() -> None:
+    """The built-in model takes longer than this for so many pictures."""
+    with Server("--model", "small", "--timeout", 0.4) as server, server.client() as client:
+        found = client.post("/v1/caption", json={"items": [{"image": data_uri(scene(number))} for number in range(32)]})
+        assert found.status_code == 504
+        assert found.json()["error"]["message"] == "the answer was not ready within 0.4 s; try again with fewer items"
+        chat = {"model": "small", "stream": True, "messages": [_shown()]}
+        with ThreadPoolExecutor(16) as pool:
+            streams = list(pool.map(lambda _: client.post("/v1/chat/completions", json=chat).text, range(16)))
+        assert any('"code": "deadline_exceeded"' in text for text in streams)
+        end = time.monotonic() + PATIENCE
+        while _figure(client, "braid_queue_rows") and time.monotonic() < end:
+            time.sleep(0.1)
+        assert client.get("/readyz").status_code == 200
+
+
+def test_pictures_of_a_named_host_are_fetched_and_private_addresses_are_not(client: httpx.Client, tmp_path: Path) -> None:
+    told = client.post("/v1/caption", json={"image": "http://localhost/a.png"}).json()["error"]["message"]
+    assert told == "localhost is at a private address, which is not fetched from; send the picture itself"
+    (tmp_path / "a.png").write_bytes(scene(1))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/away":
+                self.send_response(302)
+                self.send_header("Location", "http://elsewhere.example/a.png")
+                self.end_headers()
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    def handler(*given: Any) -> Handler:
+        return Handler(*given, directory=str(tmp_path))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        host = f"localhost:{site.server_port}"
+        anywhere = {"hosts": {host}, "allowed": lambda address: True}
+        assert fetch(f"http://{host}/a.png", most=10**6, **anywhere) == scene(1)  # type: ignore[arg-type]
+        for url, most, message in (
+            (f"http://{host}/a.png", 10, "more than 10 bytes"),
+            (f"http://{host}/none", 10**6, "answers 404"),
+            (f"http://{host}/away", 10**6, "only pictures of localhost"),
+            (f"http://user:pass@{host}/a.png", 10**6, "without a name and password"),
+            ("ftp://localhost/a.png", 10**6, "only http and https"),
+        ):
+            with pytest.raises(UserError, match=message):
+                fetch(url, most=most, **anywhere)  # type: ignore[arg-type]
+        site.shutdown()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "::1",
+        "fe80::1",
+        "fd00::1",
+        "::ffff:127.0.0.1",
+        "224.0.0.1",
+    ],
+)
+def test_private_addresses(address: str) -> None:
+    assert not is_public(address)
+
+
+def test_public_addresses() -> None:
+    assert is_public("93.184.216.34") and is_public("2606:2800:220:1:248:1893:25c8:1946")
+
+
+def test_what_keeps_a_server_from_starting_is_told(served_models: dict[str, Path], tmp_path: Path, braid: Any) -> None:
+    (tmp_path / "keys.txt").write_text("\n")
+    every = served_models["every"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for arguments, message in (
+            (
+                ["--port", port],
+                f"127.0.0.1:{port} cannot be listened on (Address already in use); choose another --host or --port",
+            ),
+            (
+                ["--model", every, "--model", every],
+                "two models are named 'every'; give one another name with --model NAME=FOLDER",
+            ),
+            (["--api-key-file", tmp_path / "keys.txt"], f"{tmp_path}/keys.txt holds no API key; write one a line into it"),
+            (["--api-key-file", tmp_path], f"{tmp_path} is no text file with API keys; write one key a line into it"),
+            (
+                ["--model", served_models["drawer"], "--index", tmp_path],
+                f"no model that is served gives embeddings, so {tmp_path} cannot be searched; give one with --model",
+            ),
+            (["--max-body", 0.1, "--timeout", 0.2, "--model", tmp_path], f"there is no model '{tmp_path}'"),
+        ):
+            ran = braid("serve", *(["--port", 0] if "--port" not in arguments else []), *arguments)
+            assert ran.code == 1
+            assert message in " ".join(ran.err.split())
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, braid: Any) -> None:
+    monkeypatch.setitem(sys.modules, "braid.server.serve", None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "braid.server.serve")
+    ran = braid("serve")
+    assert ran.code == 1
+    assert ran.err == 'error: this needs uvicorn, which is not installed; run: pip install "braidlm[serve]"\n'
+
+
+def _shown() -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": URI}}]}
+
+
+def _figure(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))

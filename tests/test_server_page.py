@@ -1,0 +1,134 @@
+"""The page in a real browser with no network but the server: every feature, by mouse and by keyboard, light and dark."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from chromium import Browser, chromium
+from served import Server, scene
+
+ENTER, TAB, RIGHT = ("Enter", 13, "\r"), ("Tab", 9), ("ArrowRight", 39)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server, tmp_path: Path) -> Browser:
+    """The page with a picture on it."""
+    (tmp_path / "scene.png").write_bytes(scene(1))
+    browser.look("light")
+    browser.open(f"{server.url}/")
+    browser.wait("document.querySelector('#serving').textContent.includes('every, drawer, and small')")
+    browser.choose_file("#file", tmp_path / "scene.png")
+    browser.wait("!document.querySelector('#shown').hidden && document.querySelector('#picture').naturalWidth === 96")
+    return browser
+
+
+def answers(page: Browser, number: int) -> str:
+    """What the newest answer says, once there are so many."""
+    page.wait(f"document.querySelectorAll('#answers > li').length === {number}")
+    return str(page.js("document.querySelector('#answers > li').innerText"))
+
+
+def test_every_feature(page: Browser, server: Server) -> None:
+    page.click("#tool-caption .go")
+    assert "sure" in answers(page, 1)
+    page.click("#tab-answer")
+    page.fill("#tool-answer [name=question]", "what colour is it?")
+    page.press(*ENTER)
+    assert "what colour is it?" in answers(page, 2)
+    page.click("#tab-classify")
+    page.fill("#tool-classify [name=labels]", "circle, square")
+    page.click("#tool-classify .go")
+    told = answers(page, 3)
+    assert "circle" in told and "%" in told
+    page.click("#tab-search")
+    page.fill("#tool-search [name=text]", "a star")
+    page.click("#tool-search .go")
+    assert "1.png" in answers(page, 4)
+    assert page.js("document.querySelectorAll('#answers > li:first-child .tiles img').length") == 5
+    page.click("#tab-imagine")
+    page.fill("#tool-imagine [name=prompt]", "a red star")
+    page.click("#tool-imagine .go")
+    answers(page, 5)
+    page.click("#answers > li:first-child .tiles button")
+    page.wait("document.querySelector('#picture-name').textContent === 'drawn-1.png'")
+    page.click("#answers > li:nth-child(4) .again")  # the question comes back, with its picture
+    page.wait("document.querySelector('#picture-name').textContent === 'scene.png'")
+    assert page.js("document.querySelector('#tool-answer [name=question]').value") == "what colour is it?"
+    page.click("#clear")
+    page.wait("document.querySelectorAll('#answers > li').length === 0")
+    assert [one for one in page.requested if not one.startswith((server.url, "blob:", "data:"))] == []
+    assert page.complaints == []
+
+
+def test_what_goes_wrong_is_told(page: Browser) -> None:
+    page.click("#remove")
+    page.click("#tool-caption .go")
+    page.wait("document.querySelector('#problem').textContent === 'Choose a picture first.'")
+    page.js(
+        "const carried = new DataTransfer(); carried.items.add(new File(['no picture'], 'x.png', {type: 'image/png'}));"
+        "dispatchEvent(new ClipboardEvent('paste', {clipboardData: carried}))"
+    )
+    page.wait("document.querySelector('#picture-name').textContent === 'x.png'")
+    page.click("#tool-caption .go")
+    page.wait("document.querySelector('#problem').textContent.startsWith('The picture is not a file of JPEG')")
+    page.complaints.clear()  # the browser tells of the 400
+
+
+def test_the_keyboard_is_enough(page: Browser) -> None:
+    page.js("document.querySelector('[role=tab][aria-selected=true]').focus()")
+    page.press(*RIGHT)
+    assert page.js("document.activeElement.id") == "tab-answer"
+    assert page.js("document.querySelector('#tool-answer').hidden") is False
+    page.press(*TAB)
+    page.type("what is it?")
+    page.press(*ENTER)
+    assert "what is it?" in answers(page, 1)
+    unnamed = (
+        "[...document.querySelectorAll('button, input, a')]"
+        ".filter((one) => !one.labels?.length && !one.innerText && !one.ariaLabel).map((one) => one.outerHTML)"
+    )
+    assert page.js(unnamed) == []
+
+
+def test_pointing_at_a_word_shows_where_the_model_looked(page: Browser) -> None:
+    """The form that an explanation has: {"words": [{"text": ..., "heat": [[...]]}]}."""
+    heat = [[0.0, 0.0], [0.0, 1.0]]
+    answer = {
+        "text": "a star",
+        "confidence": 0.5,
+        "explanation": {"words": [{"text": "a", "heat": heat}, {"text": "star", "heat": heat}]},
+    }
+    page.js(
+        "Promise.all([import('/cards.js'), import('/picture.js')]).then(([cards, pictures]) => {"
+        "  const stage = new pictures.Stage(() => {});"
+        f"  const made = cards.card({{tool: 'caption', words: '', thumbnail: null, file: null}}, {json.dumps(answer)}, stage);"
+        "  document.querySelector('#answers').prepend(made); })"
+    )
+    page.point(".word:nth-child(2)")
+    page.wait("document.querySelector('#heat').classList.contains('on')")
+    alphas = page.js(
+        "[...document.querySelector('#heat').getContext('2d').getImageData(0, 0, 2, 2).data].filter((_, n) => n % 4 === 3)"
+    )
+    assert alphas == [215, 215, 215, 0]  # veiled, but for the corner that counted
+    page.point("h1")
+    page.wait("!document.querySelector('#heat').classList.contains('on')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(page: Browser, scheme: str) -> None:
+    page.look(scheme, width=390, height=844)
+    assert page.js("document.documentElement.scrollWidth <= innerWidth")  # nothing hangs over a narrow window
+    shown = Image.open(io.BytesIO(page.screenshot())).convert("L")
+    corner = shown.getpixel((2, 300))
+    assert isinstance(corner, int)
+    assert (corner > 200) == (scheme == "light")
