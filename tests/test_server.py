@@ -62,6 +62,23 @@ def test_every_task_answers_as_the_library_does(client: httpx.Client, served_mod
     assert np.allclose([picture["embedding"], text["embedding"]], model.embed([PICTURE], ["a dog"]), atol=1e-5)
 
 
+def test_an_explanation_says_where_each_word_comes_from(client: httpx.Client, served_models: dict[str, Path]) -> None:
+    """Asked for beside plain captions, which stay what they are."""
+    asked = [{"image": URI, "explain": row % 2 == 0} for row in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = [results(one)[0] for one in pool.map(lambda body: client.post("/v1/caption", json=body), asked)]
+    assert len({one["text"] for one in found}) == 1
+    expected = load(served_models["every"]).explain(PICTURE, task="captioning")
+    for body, one in zip(asked, found, strict=True):
+        assert ("explanation" in one) == body["explain"]
+    words = found[0]["explanation"]["words"]
+    assert [word["text"] for word in words] == list(expected.outputs)
+    heat = np.array([word["heat"] for word in words])
+    assert heat.ndim == 3 and heat.min() >= 0 and heat.max() == 1
+    (label,) = results(client.post("/v1/classify", json={"text": "a dog", "explain": True}))
+    assert [word["heat"] for word in label["explanation"]["words"]] == [[]]
+
+
 def test_search_finds_the_picture_itself(client: httpx.Client) -> None:
     (found,) = results(client.post("/v1/search", json={"image": URI, "top": 3, "thumbnails": True}))
     assert len(found["hits"]) == 3

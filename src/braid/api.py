@@ -318,6 +318,15 @@ class LoadedModel:
 
         return rank_methods(torch_runtime, self.collator, self.task(task), examples, methods, watch)
 
+    @property
+    def explains(self) -> bool:
+        """Whether this model's answers can be explained: it has weights that torch runs."""
+        try:
+            self._looked_into()
+        except UserError:
+            return False
+        return True
+
     def _looked_into(self) -> "TorchRuntime":
         """The runtime that shows what goes on inside.
 

@@ -22,7 +22,6 @@ from braid.server.catalogue import Catalogue
 from braid.server.chat import ChatRequest
 from braid.server.config import Access
 from braid.server.errors import ApiError
-from braid.server.explanations import can_explain
 from braid.server.guard import Guard, answer_of
 from braid.server.openai import EmbeddingsRequest, openai_routes
 from braid.server.schemas import ErrorBody, multipart_schema
@@ -121,7 +120,7 @@ def _abilities(catalogue: Catalogue) -> dict[str, Any]:
     served = list(catalogue.served.values())
     tasks = {task for one in served for task in one.tasks}
     tools = [name for name, needs in TOOLS.items() if needs & tasks and (name != "search" or catalogue.index is not None)]
-    explains = any(can_explain(one.model) for one in served)
+    explains = any(one.model.explains for one in served)
     labels = next((one.labels for one in served if one.labels), [])
     return {"tools": tools, "labels": labels, "explains": explains, "models": list(catalogue.served)}
 

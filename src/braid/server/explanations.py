@@ -1,26 +1,44 @@
 """Why an answer: the one place where the server asks a model to explain itself."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from threading import Lock
 from typing import Any
 
+from braid.api import LoadedModel
 from braid.errors import UserError
 
+DIGITS = 3  # of heat
 
-def can_explain(model: Any) -> bool:
-    return hasattr(model, "explain")
+# An explanation listens inside its model, which must not hear the answers that other threads are giving meanwhile.
+_LISTENING = Lock()
+_COPIES: dict[int, LoadedModel] = {}
 
 
-def explained(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+def explained(model: LoadedModel, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a model says of one answer, as the page draws it: ``{"words": [{"text": ..., "heat": [[...]]}]}``.
 
-    ``heat`` is a grid over the picture, row by row from its upper left corner, each number in 0..1.
+    ``heat`` is a grid over the picture, row by row from its upper left corner: how much each place speaks for the word, as a
+    share of the most, in 0..1; empty where there is no picture.
 
     Args:
         given: the picture, and the question or the text with it.
     Raises:
-        UserError: for a model that explains nothing.
+        UserError: for a model that cannot be looked into.
     """
-    if not can_explain(model):
+    if not model.explains:
         raise UserError("this model does not explain its answers; leave explain out")
-    found: dict[str, Any] = model.explain(**given).words_as_json()
-    return found
+    with _LISTENING:
+        if id(model) not in _COPIES:
+            _COPIES[id(model)] = replace(model, runtime=deepcopy(model.runtime))
+        found = _COPIES[id(model)].explain(**given, graded=False)
+    picture = next((one for one in found.inputs if one.boxes is not None), None)
+    heats = [[] if picture is None else _heat(picture.heat_map(k)) for k in range(len(found.outputs))]
+    return {"words": [{"text": text, "heat": heat} for text, heat in zip(found.outputs, heats, strict=True)]}
+
+
+def _heat(scores: Any) -> list[list[float]]:
+    most = max(float(scores.max()), 1e-12)
+    rows: list[list[float]] = (scores.clip(min=0) / most).round(DIGITS).tolist()
+    return rows

@@ -43,7 +43,7 @@ function words(explanation, asked, stage) {
     const made = element("button", { type: "button", className: "word", textContent: word.text });
     const show = async () => {
       if (stage.file !== asked.file) await stage.show(asked.file);
-      if (made.matches(":hover, :focus")) stage.heat(word.heat);
+      if (word.heat.length && made.matches(":hover, :focus")) stage.heat(word.heat);
     };
     for (const event of ["pointerenter", "focus", "click"]) made.addEventListener(event, show);
     for (const event of ["pointerleave", "blur"]) made.addEventListener(event, () => stage.cool());
