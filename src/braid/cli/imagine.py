@@ -15,6 +15,7 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where to wri
 
 def imagine(
     prompt: Annotated[str, typer.Argument(help="What to draw; or with --image, what to change.", show_default=False)],
+    model: ModelOption,
     output: OutputOption = Path("imagined.png"),
     image: Annotated[Path | None, typer.Option(help="A picture to change.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1,
@@ -24,18 +25,15 @@ def imagine(
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Higher is wilder.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="For a model that fills its pictures in.")] = None,
-    model: ModelOption = "imagine",
     json: JsonOption = False,
 ) -> None:
     """Draw pictures of what a sentence says, or change a picture as it says.
 
     Examples:
 
-        braid imagine "a small red circle left of a large blue square" --count 4 --seed 7 -o drawn.png
+        braid imagine "a small red circle left of a large blue square" --model runs/imagine --count 4 --seed 7 -o drawn.png
 
-        braid imagine "make the circle green" --image drawn-1.png -o changed.png
-
-        braid imagine "two dogs on a beach" --model runs/photos
+        braid imagine "make the circle green" --image drawn-1.png --model runs/imagine -o changed.png
     """
     from PIL import Image
 
