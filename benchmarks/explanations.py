@@ -2,7 +2,7 @@
 
 braid train recipes/explain-scenes.yaml --output runs/explain-scenes
 python benchmarks/explanations.py --model runs/explain-scenes            about 15 minutes on a core
-python benchmarks/explanations.py --model runs/explain-scenes --rows 20 --methods attention,gradients
+python benchmarks/explanations.py --model runs/explain-scenes --tasks vqa --methods attention,gradients
 """
 
 import argparse

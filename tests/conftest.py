@@ -20,6 +20,13 @@ import pytest  # noqa: E402
 if TYPE_CHECKING:
     from served import Server
 
+LONGEST = "test_every_command_works"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test begins first, so that at the end no worker is left alone with it."""
+    items.sort(key=lambda item: item.name != LONGEST)
+
 
 @contextmanager
 def shapes_unchecked() -> Iterator[None]:
