@@ -75,6 +75,8 @@ def test_an_explanation_says_where_each_word_comes_from(client: httpx.Client, se
     assert [word["text"] for word in words] == list(expected.outputs)
     heat = np.array([word["heat"] for word in words])
     assert heat.ndim == 3 and heat.min() >= 0 and heat.max() == 1
+    (label,) = results(client.post("/v1/classify", json={"image": URI, "explain": True}))
+    assert [word["text"] for word in label["explanation"]["words"]] == [label["label"]]  # not the words of a caption
     (label,) = results(client.post("/v1/classify", json={"text": "a dog", "explain": True}))
     assert [word["heat"] for word in label["explanation"]["words"]] == [[]]
 

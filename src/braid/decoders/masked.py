@@ -21,8 +21,8 @@ from braid.records import Fused, Padded
 class MaskedDecoderConfig:
     """Learns to say what hidden tokens are from those that are not; how many are hidden is drawn anew for every row.
 
-    ``patch`` x ``patch`` neighbouring tokens share a position of the transformer, a quarter of the cost with 2. Before it
-    and after it convolutions look at each token's neighbours (as in the U-ViT of arXiv:2301.11093).
+    ``patch`` x ``patch`` neighbouring tokens share a position of the transformer: with 2 it has a quarter of them. Before it
+    and after it, convolutions look at each token's neighbours (as in the U-ViT of arXiv:2301.11093).
     """
 
     kind: Literal["masked"] = "masked"

@@ -16,13 +16,14 @@ _LISTENING = Lock()
 _COPIES: dict[int, LoadedModel] = {}
 
 
-def explained(model: LoadedModel, given: Mapping[str, Any]) -> dict[str, Any]:
+def explained(model: LoadedModel, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a model says of one answer, as the page draws it: ``{"words": [{"text": ..., "heat": [[...]]}]}``.
 
     ``heat`` is a grid over the picture, row by row from its upper left corner: how much each place speaks for the word, as a
     share of the most, in 0..1; empty where there is no picture.
 
     Args:
+        task: the one that gave the answer.
         given: the picture, and the question or the text with it.
     Raises:
         UserError: for a model that cannot be looked into.
@@ -32,7 +33,7 @@ def explained(model: LoadedModel, given: Mapping[str, Any]) -> dict[str, Any]:
     with _LISTENING:
         if id(model) not in _COPIES:
             _COPIES[id(model)] = replace(model, runtime=deepcopy(model.runtime))
-        found = _COPIES[id(model)].explain(**given, graded=False)
+        found = _COPIES[id(model)].explain(**given, task=task, graded=False)
     picture = next((one for one in found.inputs if one.boxes is not None), None)
     heats = [[] if picture is None else _heat(picture.heat_map(k)) for k in range(len(found.outputs))]
     return {"words": [{"text": text, "heat": heat} for text, heat in zip(found.outputs, heats, strict=True)]}

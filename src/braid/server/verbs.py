@@ -176,7 +176,7 @@ def _with_reason(model: LoadedModel, row: Row, answer: Answer, verb: Explaining)
     given = {name: row[name] for name in verb.explains if name in row}
     if "original" in row:
         given["image"] = row["original"]
-    return _or_error(lambda: {**answer, "explanation": explained(model, given)})
+    return _or_error(lambda: {**answer, "explanation": explained(model, verb.task, given)})
 
 
 def _or_error(answer: Any) -> Answer:
