@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from braid.api import load
 from braid.bundle import Interface, read_bundle, write_bundle
-from braid.codecs import CodecConfig
+from braid.codecs import CodecConfig, FSQCodecConfig
 from braid.collate import Collator
 from braid.config import to_dict
 from braid.datasets.scenes import scene_examples
@@ -245,6 +245,20 @@ def test_10_onnx_gives_torchs_tokens_and_pixels(codec: CodecConfig, tmp_path: Pa
     tokens = ours.tokens(pixels)
     assert (theirs.tokens(pixels) == tokens).mean() > 0.99  # a number on the edge between two levels may fall either way
     assert np.abs(theirs.pixels(tokens) - ours.pixels(tokens)).max() < 1e-4
+
+
+def test_tokens_tell_of_their_own_surroundings_alone() -> None:
+    """What is drawn on the right of a picture changes no token on its left: else paper would have as many codes as pictures."""
+    codec = FSQCodecConfig(width=16, widest=16, depth=1, downscale=2, levels=(8, 8, 6, 5))
+    part = built(ModelConfig(codecs={OUT: codec})).codec(OUT)
+    pixels = to_tensors(batch_of(rows()), CPU).targets[OUT].values
+    other = pixels.clone()
+    other[..., SIZE // 2 :] = -pixels[..., SIZE // 2 :]
+    with torch.no_grad():
+        before, after = (part.encode(one).unflatten(1, (part.grid.rows, part.grid.columns)) for one in (pixels, other))
+    near = part.grid.columns // 4
+    assert torch.equal(before[..., :near], after[..., :near])
+    assert not torch.equal(before[..., -near:], after[..., -near:])
 
 
 @every_codec

@@ -14,7 +14,7 @@ from braid.layers import end_to_end_grids, grid_features
 from braid.records import Features, Padded
 
 Padding = Literal["torch", "tensorflow"]
-GROUPS = 8  # of channels that are normed together
+EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,34 @@ class Stage:
     kernel: int = 3
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions beside the way round them; the width is a multiple of ``GROUPS``."""
+class ChannelNorm(nn.Module):
+    """Divides each place by the root mean square of its channels (RMSNorm, arXiv:1910.07467).
+
+    What lies elsewhere in the picture does not count, as it would with GroupNorm: the same piece of a picture gets the same
+    values, and in a codec the same tokens, wherever it is and whatever is around it.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, values: Float[Tensor, "n width rows columns"]) -> Float[Tensor, "n width rows columns"]:
+        size = (values.float() ** 2).mean(1, keepdim=True)
+        return values * (size + EPSILON).rsqrt().to(values.dtype) * self.weight.view(-1, 1, 1).to(values.dtype)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, ``kernel`` (odd) places a side, beside the way round them."""
+
+    def __init__(self, width: int, kernel: int = 3) -> None:
+        super().__init__()
         self.layers = nn.Sequential(
-            nn.GroupNorm(GROUPS, width),
+            ChannelNorm(width),
             nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(GROUPS, width),
+            nn.Conv2d(width, width, kernel, padding=kernel // 2),
+            ChannelNorm(width),
             nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
+            nn.Conv2d(width, width, kernel, padding=kernel // 2),
         )
 
     def forward(self, values: Float[Tensor, "n width rows columns"]) -> Float[Tensor, "n width rows columns"]:

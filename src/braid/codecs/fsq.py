@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.convolutions import GROUPS, ResidualBlock
+from braid.convolutions import ChannelNorm, ResidualBlock
 from braid.errors import UserError
 from braid.modalities import ImageModality, TokenGrid
 from braid.records import Padded
@@ -26,7 +26,8 @@ class FSQCodecConfig:
     There are as many codes as the levels multiplied.
 
     ``width``: channels at half the picture's size, doubled with every halving, up to ``widest``; ``depth``: residual blocks a
-    size.
+    size. ``encoder_kernel``: how many places a side the encoder's blocks look at. With 1 a token tells of its own pixels and a
+    rim around them alone, which is easier to draw after, and a little blurrier, than with 3.
     The loss is the squared error, plus ``edges`` times the absolute error of differences between neighbours, plus ``structure``
     times 1 - SSIM (as a loss: arXiv:1511.08861).
     """
@@ -37,6 +38,7 @@ class FSQCodecConfig:
     depth: int = 1
     downscale: int = 8
     levels: tuple[int, ...] = (8, 8, 8, 8)
+    encoder_kernel: int = 3
     edges: float = 0.05
     structure: float = 0.02
 
@@ -47,8 +49,8 @@ class FSQCodecConfig:
         within(self, 0, math.inf, "edges", "structure")
         if self.downscale < STEM or self.downscale & (self.downscale - 1):
             raise UserError(f"downscale is {self.downscale}; it must be 2, 4, 8, 16 or a higher power of two")
-        if self.width % GROUPS or self.widest % GROUPS:
-            raise UserError(f"width is {self.width} and widest {self.widest}; both must be multiples of {GROUPS}")
+        if self.encoder_kernel not in (1, 3):
+            raise UserError(f"encoder_kernel is {self.encoder_kernel}; it must be 1 or 3")
         if not self.levels or min(self.levels) < 2:
             raise UserError(f"levels is {list(self.levels)}; give each number 2 levels or more, such as [8, 8, 8, 8]")
 
@@ -74,7 +76,7 @@ class FSQCodec(nn.Module):
         self.register_buffer("levels", torch.tensor(config.levels), persistent=False)
         places = [math.prod(config.levels[:k]) for k in range(len(config.levels))]
         self.register_buffer("places", torch.tensor(places), persistent=False)
-        self.encoder = _encoder(widths, config.depth, len(config.levels))
+        self.encoder = _encoder(widths, config.depth, config.encoder_kernel, len(config.levels))
         self.decoder = _decoder(widths[::-1], config.depth, len(config.levels))
 
     def encode(self, pixels: Float[Tensor, "n 3 size size"]) -> Int[Tensor, "n length"]:
@@ -111,13 +113,13 @@ class FSQCodec(nn.Module):
         return steps / most * 2 - 1
 
 
-def _encoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
+def _encoder(widths: list[int], depth: int, kernel: int, numbers: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(3, widths[0], STEM + 2, stride=STEM, padding=1)]
     for width, following in zip(widths, [*widths[1:], 0], strict=True):
-        layers += [ResidualBlock(width) for _ in range(depth)]
+        layers += [ResidualBlock(width, kernel) for _ in range(depth)]
         if following:
             layers.append(nn.Conv2d(width, following, 4, stride=2, padding=1))
-    return nn.Sequential(*layers, nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], numbers, 1))
+    return nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], numbers, 1))
 
 
 def _decoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
@@ -128,7 +130,7 @@ def _decoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
         if following:
             layers += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(width, following, 3, padding=1)]
     last = nn.Conv2d(widths[-1], 3 * STEM**2, 3, padding=1)
-    return nn.Sequential(*layers, nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU(), last, nn.PixelShuffle(STEM))
+    return nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), last, nn.PixelShuffle(STEM))
 
 
 def reconstruction_loss(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.convolutions import GROUPS, ResidualBlock
+from braid.convolutions import ResidualBlock
 from braid.errors import UserError
 from braid.layers import CrossTransformer
 from braid.modalities import TokenGrid
@@ -37,8 +37,8 @@ class MaskedDecoderConfig:
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "patch", "width", "depth", "heads")
         within(self, 0, 1, "dropout")
-        if self.width % (self.patch * GROUPS):
-            raise UserError(f"width {self.width} is not a multiple of {self.patch * GROUPS}, {GROUPS} times the patch")
+        if self.width % self.patch:
+            raise UserError(f"width {self.width} is not a multiple of the patch, {self.patch}")
 
     def build(self, memory_width: int, modality: TokenGrid) -> "MaskedDecoder":
         if modality.rows % self.patch or modality.columns % self.patch:
