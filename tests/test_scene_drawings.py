@@ -8,6 +8,7 @@ from braid.datasets.scenes import Scenes, judge, read_sentence
 from braid.datasets.scenes.drawing import drawing, edit
 from braid.datasets.scenes.objects import HELD_OUT
 from braid.datasets.scenes.oracle import find_objects
+from braid.errors import UserError
 
 WORLD = Scenes(0, 64)
 NUMBER = 150
@@ -50,6 +51,19 @@ def test_a_sentence_is_read_as_what_it_says() -> None:
     assert np.mean([read_sentence(one.prompt) == one.asked for one in draws]) == 1
     for other in ("", "a red circle", "a dog on the beach", "a large red circle on the left and", "a sma red star on the left"):
         assert read_sentence(other) == ()
+
+
+@pytest.mark.parametrize("lattice", [16, 64])
+def test_objects_to_draw_stand_on_the_lattice(lattice: int) -> None:
+    world = Scenes(0, 64, lattice=lattice)
+    edits = [edit(world, "train", k) for k in range(NUMBER)]
+    scenes = [drawing(world, "train", k).scene for k in range(NUMBER)] + [scene for one in edits for scene in (one.before, one.after)]
+    items = [item for scene in scenes for item in scene.objects]
+    at = {value * lattice for item in items for value in (item.x, item.y)}
+    assert all(value == round(value) for value in at) and len(at) > lattice / 2
+    assert {item.angle for item in items} == {0.0} and len({item.radius for item in items}) == 2
+    with pytest.raises(UserError, match="lattice is 8; it must be 16 or more"):
+        Scenes(lattice=8)
 
 
 @pytest.mark.parametrize("broken", ["recoloured", "moved", "one more", "one less", "noise"])

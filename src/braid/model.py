@@ -160,7 +160,7 @@ class Model(nn.Module):
         """A picture as the tokens that its decoder is to write, anything else as it is."""
         if output not in self.codecs:
             return target
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(target.values.device.type, enabled=False):  # rounded, a number is another code
             tokens = self.codec(output).encode(target.values)
         return Padded(tokens, torch.ones_like(tokens, dtype=torch.bool))
 

@@ -257,6 +257,11 @@ def _(home: Path) -> Any:
     return open_dataset("scenes:captioning,trian=3")
 
 
+@case("data", "scenes to draw on a lattice that is too coarse")
+def _(home: Path) -> Any:
+    return open_dataset("scenes:image_generation,lattice=4")
+
+
 @case("data", "a result named after no format of a table")
 def _(home: Path) -> Any:
     return command("predict", home / "model", table(home, GOOD), "-o", home / "out.xls")

@@ -3,9 +3,10 @@
 import random
 import re
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from braid.datasets.scenes import language
-from braid.datasets.scenes.objects import BACKGROUNDS, COLOURS, HELD_OUT, PLACES, SEEN, SHAPES, SIZES, Pair, SceneObject
+from braid.datasets.scenes.objects import COLOURS, HELD_OUT, PLACES, SEEN, SHAPES, SIZES, Background, Pair, SceneObject
 from braid.datasets.scenes.world import Scene, Scenes, inside, touch
 
 MOST = 3  # objects
@@ -15,7 +16,8 @@ LOOK = "an? " + " ".join(f"({'|'.join(names)})" for names in WORDS)
 SAID = re.compile(rf"{LOOK} (?:in|at|on) the ({'|'.join([*PLACES, 'middle'])})")
 STANDS = {words: side for side, many in language.SIDES.items() for words in many}
 RELATED = re.compile(rf"{LOOK} ({'|'.join(STANDS)}) {LOOK}")
-PAPERS = BACKGROUNDS[:1]  # plain: what a sentence need not mention
+PAPER = Background("plain", "white")
+RADII = {"small": 0.084, "large": 0.15}
 IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "right": ("on the right",)}
 
 
@@ -56,7 +58,7 @@ def edit(world: Scenes, split: str, k: int) -> Edit:
     rng = world.rng(split, k, "edit")
     while True:
         before = _scene(world, split, rng)
-        change = rng.choice(CHANGES)(before, _pairs(split), rng)
+        change = rng.choice(CHANGES)(before, world, rng)
         if change is None:
             continue
         objects, prompt = change
@@ -81,9 +83,16 @@ def _scene(world: Scenes, split: str, rng: random.Random) -> Scene:
     while True:
         looks = rng.sample(pairs, rng.randint(1, min(MOST, world.max_objects)))
         wanted = [(colour, shape, "plain", rng.choice(SIZES)) for colour, shape in looks]
-        objects = world.place(rng, wanted)
-        if all(item.place for item in objects):
-            return Scene(objects, world.background(rng, PAPERS), pairs)
+        objects = tuple(_settled(item, world) for item in world.place(rng, wanted))
+        apart = all(inside(item) for item in objects) and not any(touch(*pair) for pair in combinations(objects, 2))
+        if apart and all(item.place for item in objects):
+            return Scene(objects, PAPER, pairs)
+
+
+def _settled(item: SceneObject, world: Scenes) -> SceneObject:
+    """Upright, of the one radius of its size, on the world's lattice: what no sentence asks for is left less to chance."""
+    x, y = (round(value * world.lattice) / world.lattice for value in (item.x, item.y))
+    return replace(item, x=x, y=y, radius=RADII[item.size], angle=0.0)
 
 
 def _look(item: SceneObject) -> str:
@@ -123,16 +132,16 @@ def read_sentence(text: str) -> tuple[str, ...]:
 Change = tuple[tuple[SceneObject, ...], str] | None
 
 
-def _recolour(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> Change:
+def _recolour(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
-    colours = [colour for colour in COLOURS if colour != item.colour and (colour, item.shape) in pairs]
+    colours = [colour for colour in COLOURS if colour != item.colour and (colour, item.shape) in scene.pairs]
     colour = rng.choice(colours)
     return _exchanged(scene, item, replace(item, colour=colour)), f"make {_the(item, scene)} {language.word(colour, rng)}"
 
 
-def _reshape(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> Change:
+def _reshape(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
-    shapes = [shape for shape in SHAPES if shape != item.shape and (item.colour, shape) in pairs]
+    shapes = [shape for shape in SHAPES if shape != item.shape and (item.colour, shape) in scene.pairs]
     fitting = [shape for shape in shapes if _fits(replace(item, shape=shape), scene, item)]
     if not fitting:
         return None
@@ -141,28 +150,28 @@ def _reshape(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> Chang
     return _exchanged(scene, item, replace(item, shape=shape)), f"turn {_the(item, scene)} into {language.article(word)} {word}"
 
 
-def _remove(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> Change:
+def _remove(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     if len(scene.objects) < 2:
         return None
     item = rng.choice(scene.objects)
     return tuple(one for one in scene.objects if one is not item), f"remove {_the(item, scene)}"
 
 
-def _move(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> Change:
+def _move(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
-    found = _somewhere_else(item, scene, rng)
+    found = _somewhere_else(item, scene, world, rng)
     if found is None:
         return None
     return _exchanged(scene, item, found), f"move {_the(item, scene)} to the {found.place}"
 
 
-def _add(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> Change:
+def _add(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     if len(scene.objects) >= MOST:
         return None
-    free = [pair for pair in pairs if pair not in {(item.colour, item.shape) for item in scene.objects}]
+    free = [pair for pair in scene.pairs if pair not in {(item.colour, item.shape) for item in scene.objects}]
     colour, shape = rng.choice(free)
-    (fresh,) = Scenes().place(rng, [(colour, shape, "plain", rng.choice(SIZES))])
-    found = _somewhere_else(fresh, scene, rng)
+    (fresh,) = world.place(rng, [(colour, shape, "plain", rng.choice(SIZES))])
+    found = _somewhere_else(fresh, scene, world, rng)
     if found is None:
         return None
     return (*scene.objects, found), f"add {_named(found, rng)} {_in(str(found.place), rng)}"
@@ -181,10 +190,10 @@ def _exchanged(scene: Scene, old: SceneObject, new: SceneObject) -> tuple[SceneO
     return tuple(new if one is old else one for one in scene.objects)
 
 
-def _somewhere_else(item: SceneObject, scene: Scene, rng: random.Random) -> SceneObject | None:
+def _somewhere_else(item: SceneObject, scene: Scene, world: Scenes, rng: random.Random) -> SceneObject | None:
     """The object where there is room for it, clearly in another place than now."""
     for _ in range(TRIES):
-        moved = replace(item, x=rng.uniform(0.1, 0.9), y=rng.uniform(0.1, 0.9))
+        moved = _settled(replace(item, x=rng.uniform(0.1, 0.9), y=rng.uniform(0.1, 0.9)), world)
         if moved.place in PLACES and moved.place != item.place and _fits(moved, scene, item):
             return moved
     return None

@@ -8,7 +8,7 @@ import numpy as np
 from braid.config import did_you_mean
 from braid.datasets.dataset import Dataset, Rows
 from braid.datasets.scenes.drawing import drawing, edit
-from braid.datasets.scenes.world import MOST_OBJECTS, SPLITS, Scene, Scenes
+from braid.datasets.scenes.world import LATTICE, MOST_OBJECTS, SPLITS, Scene, Scenes
 from braid.errors import UserError
 from braid.records import Example
 
@@ -44,12 +44,18 @@ class DrawnPicture:
 
 
 def scene_examples(
-    task: str, split: str, number: int, seed: int = 0, size: int = 64, objects: int = MOST_OBJECTS
+    task: str,
+    split: str,
+    number: int,
+    seed: int = 0,
+    size: int = 64,
+    objects: int = MOST_OBJECTS,
+    lattice: int = LATTICE,
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share a picture), ``classification`` (image, text, label: the shape of the largest object),
     ``image_generation`` (image, one caption, and what the picture ``holds`` for the oracle) or ``editing`` (image, instruction,
-    target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3.
+    target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``.
 
     A row depends on the task, the split, the seed and its own place, never on ``number``. Of tasks joined by ``+``, such as
     ``image_generation+editing``, rows come in turn.
@@ -57,7 +63,7 @@ def scene_examples(
     Raises:
         UserError: for an unknown task or split.
     """
-    world = Scenes(seed, size, objects)
+    world = Scenes(seed, size, objects, lattice)
     if task == "vqa":
         return _questions(world, split, number)
     for name in task.split("+"):
@@ -119,7 +125,7 @@ def open_scenes(spec: str) -> Dataset:
     for name in task.split("+") if "+" in task else [task]:
         if name not in TASKS or (name == "vqa" and name != task):
             raise UserError(f"{where}: the task is {name!r}; {did_you_mean(name, TASKS)}")
-    chosen = {**ROWS, "seed": 0, "size": 64, "objects": MOST_OBJECTS}
+    chosen = {**ROWS, "seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE}
     for setting in filter(None, settings):
         name, _, value = (side.strip() for side in setting.partition("="))
         if name not in chosen:
@@ -127,9 +133,6 @@ def open_scenes(spec: str) -> Dataset:
         if not value.isascii() or not value.isdigit():
             raise UserError(f"{where}: {name} is {value!r}; give a whole number, such as {name}={chosen[name]}")
         chosen[name] = int(value)
-    rows = Rows(
-        row
-        for split in SPLITS
-        for row in scene_examples(task, split, chosen[split], chosen["seed"], chosen["size"], chosen["objects"])
-    )
+    world = {name: chosen[name] for name in ("seed", "size", "objects", "lattice")}
+    rows = Rows(row for split in SPLITS for row in scene_examples(task, split, chosen[split], **world))
     return Dataset(where, "scenes (procedural)", rows)

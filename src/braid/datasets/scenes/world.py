@@ -27,6 +27,7 @@ from braid.errors import UserError
 
 SPLITS = ("train", "val", "test", "compositional")
 MOST_OBJECTS = 4
+LATTICE = 16  # as many as a codec of 4 pixels a token has tokens on a side of 64: a shape is made of the same ones anywhere
 GAP = 0.015  # least distance between objects and to the border
 TILT = pi / 14  # most that an object is turned
 TRIES = 40  # to place objects before a large one is made small
@@ -70,16 +71,21 @@ class Scene:
 class Scenes:
     """An endless world of coloured shapes: ``size`` pixels a side, 1 to ``max_objects`` (at most 4) objects a scene.
 
+    Objects of scenes to be drawn stand on a ``lattice`` of so many steps a side; those of others stand anywhere.
+
     The split ``compositional`` holds the colour-shape pairs (``HELD_OUT``) that the other three never show.
     """
 
     seed: int = 0
     size: int = 64
     max_objects: int = MOST_OBJECTS
+    lattice: int = LATTICE
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_objects <= MOST_OBJECTS:
             raise UserError(f"max_objects is {self.max_objects}; it must be 1 to {MOST_OBJECTS}")
+        if self.lattice < LATTICE:
+            raise UserError(f"lattice is {self.lattice}; it must be {LATTICE} or more, or objects have no place to stand")
         if self.size < 16:
             raise UserError(f"size is {self.size}; a scene needs at least 16 pixels a side")
 
