@@ -13,12 +13,14 @@ from braid.training.config import (
 )
 from braid.training.guard import Stopped
 from braid.training.loop import Estimate, Outcome, Watcher, train
+from braid.training.profile import Profile
 
 __all__ = [
     "DataConfig",
     "Estimate",
     "MixedTask",
     "Outcome",
+    "Profile",
     "RunConfig",
     "Stopped",
     "Watcher",

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from braid.bundle import write_bundle
 from braid.collate import Collated, Collator, collated
@@ -41,6 +42,7 @@ from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
 from braid.training.guard import Interrupt, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
+from braid.training.profile import Clock, Profile, mean_flops, profile
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, warnings, write_samples
 from braid.training.setup import Setup, TaskData, set_up
@@ -71,17 +73,19 @@ class Estimate:
     memory_bytes: int
     parameters: int
     trained: int
+    flops: float = 0.0  # of a step's products, where they are counted
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the best and the last model are, the best figure, and how many rows the run did without."""
+    """Where the best and the last model are, the best figure, how many rows the run did without, and where its time went."""
 
     folder: Path
     best: float | None
     best_epoch: int
     stopped_early: bool = False
     left_out: int = 0
+    profile: Profile | None = None
 
 
 @dataclass
@@ -100,6 +104,7 @@ class Run:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of the last steps
     position: Position = field(default_factory=Position)
     interrupt: Interrupt = field(default_factory=Interrupt)
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def config(self) -> RunConfig:
@@ -119,12 +124,15 @@ class Run:
         return {start + name: value for name, value in figures.items()}
 
 
-def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
+def train(
+    config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None, profiled: bool = False
+) -> Outcome:
     """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, the bundles best/ and last/, and
     left_out.jsonl, the rows that could not be read.
 
     Args:
         resume: go on from the folder's checkpoint; the end is bit-equal to that of a run never stopped.
+        profiled: count a step's arithmetic and measure the processor's peak, for the outcome's profile.
     Raises:
         UserError: for bad settings or data, a folder already in use, or a loss that is not a number.
         Stopped: after Ctrl-C or SIGTERM, once the step is done and the checkpoint saved.
@@ -133,7 +141,8 @@ def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watche
         raise UserError(f"{folder} holds a run already; add --resume to go on with it, or choose another --output")
     setup = set_up(config)
     run = _begin(setup, folder, watcher or Watcher())
-    run.watcher.on_start(_estimate(run))
+    estimate = _estimate(run, profiled)
+    run.watcher.on_start(estimate)
     with guarded(folder, run.interrupt, lambda: _save(run)):
         settle(folder)
         if resume and (folder / FILE).exists():
@@ -143,13 +152,15 @@ def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watche
             write_run(config, folder / "run.yaml")
             (folder / SINKS).unlink(missing_ok=True)
         _cut_logs(folder, run.position)
+        before = run.position.step
         run.left_out.add((row.source, row.reason) for row in setup.broken)
         with Followers(folder, config.sinks, run.watcher.on_note) as followers:
             while not run.position.done:
                 _epoch(run, followers)
                 _end_epoch(run, followers)
     position = run.position
-    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out))
+    told = profile(run.clock, position.step - before, estimate.flops, config.precision) if profiled else None
+    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out), told)
 
 
 def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
@@ -185,7 +196,7 @@ def _epoch(run: Run, followers: Followers) -> None:
     loader = batches(samples, collator, run.mixture, position.epoch, position.batch, config.workers, config.strict)
     pending: list[tuple[int, Collated]] = []
     started = time.perf_counter()
-    for part in loader:
+    for part in run.clock.waiting(loader):
         pending.append(part)
         position.batch += 1
         if len(pending) < config.optimizer.accumulation and position.batch < run.mixture.batches(position.epoch):
@@ -193,6 +204,7 @@ def _epoch(run: Run, followers: Followers) -> None:
         record = _step(run, pending)
         rows = sum(len(part.samples) for _, part in pending)
         elapsed, started = time.perf_counter() - started, time.perf_counter()
+        run.clock.whole += elapsed
         speed = {"seconds": round(elapsed, 4), "samples_per_second": round(rows / elapsed, 2)}
         _log(run, {**record, **speed, "seconds_left": _left(run, elapsed)})
         followers.follow()
@@ -214,11 +226,12 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
     if not readable:
         _check_readable(run, *parts[0])
     figures = [(task, _backward(run, task, part)) for task, part in readable]
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
-    if readable and not torch.isfinite(norm):
-        check_loss(norm, position.step, readable[0][1].batch.ids)
-    run.optimizer.step()
-    run.average.update(run.model, position.step)
+    with run.clock.measured("optimizer"):
+        norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
+        if readable and not torch.isfinite(norm):
+            check_loss(norm, position.step, readable[0][1].batch.ids)
+        run.optimizer.step()
+        run.average.update(run.model, position.step)
     position.step += 1
     return {
         "step": position.step,
@@ -255,10 +268,14 @@ def _backward(run: Run, task: int, part: Collated) -> dict[str, float]:
     config = run.config
     run.model.train()
     tensors = to_tensors(_dropped(part.batch, config, run.position.step), CPU)
-    with torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext():
+    with (
+        run.clock.measured("forward"),
+        torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext(),
+    ):
         loss, figures = run.objectives[task](run.setup.model, tensors, part.samples)
     check_loss(loss, run.position.step, part.batch.ids)
-    (loss / config.optimizer.accumulation).backward()
+    with run.clock.measured("backward"):
+        (loss / config.optimizer.accumulation).backward()
     return {"loss": float(loss.detach()), **figures}
 
 
@@ -362,19 +379,24 @@ def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
     write_bundle(folder, interface, setup.tokenizers, to_dict(config.model), weights, config.half)
 
 
-def _estimate(run: Run) -> Estimate:
-    """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace."""
+def _estimate(run: Run, counted: bool) -> Estimate:
+    """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace; ``counted``:
+    and the arithmetic of a step."""
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
     collator = replace(run.collator, augmentation=run.config.augmentation)
     total = 0.0
-    for task, plan in enumerate(run.mixture.plans):
-        number = sum(counts[task] for counts in run.mixture.counts)
+    numbers = [sum(counts[task] for counts in run.mixture.counts) for task in range(len(run.mixture.plans))]
+    flops: list[list[int]] = [[] for _ in numbers]
+    for task, (plan, number) in enumerate(zip(run.mixture.plans, numbers, strict=True)):
         seconds = []
         for _, part in batches([run.setup.tasks[task].train], collator, Mixture((plan,), ((min(number, 3),),)), 0):
             started = time.perf_counter()
-            if part.samples:
-                _backward(run, task, part)
+            with FlopCounterMode(display=False) if counted else nullcontext() as counter:
+                if part.samples:
+                    _backward(run, task, part)
             seconds.append(time.perf_counter() - started)
+            if counter is not None:
+                flops[task].append(counter.get_total_flops())
         total += number * min(seconds, default=0.0)
     run.optimizer.zero_grad(set_to_none=True)
     for name, value in run.model.named_buffers():
@@ -382,7 +404,9 @@ def _estimate(run: Run) -> Estimate:
     parameters = list(run.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * trained  # AdamW's two moments come on top
-    return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained)
+    run.clock = Clock()
+    step = mean_flops(flops, numbers) * run.config.optimizer.accumulation
+    return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained, step)
 
 
 def _left(run: Run, seconds: float) -> float:
