@@ -32,9 +32,7 @@ def train(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     strict: StrictOption = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Say where a step's time goes.")
-    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where a step's time goes.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
     """Train a model; says first how long it takes and how much memory it needs.
@@ -51,11 +49,14 @@ def train(
 
         braid train run.yaml --output runs/slow --resume
 
+        torchrun --standalone --nproc-per-node 2 -m braid train run.yaml --output runs/two
+
         braid train run.yaml --output runs/look --profile --set epochs=1 --set data.limit_train=1000
     """
     from braid.left_out import FILE as LEFT_OUT
     from braid.training import Stopped
     from braid.training import train as run_training
+    from braid.training.parallel import Group
 
     if resume and run is None and not task and output is not None:
         run = output / "run.yaml"
@@ -70,6 +71,8 @@ def train(
     except Stopped as stopped:
         note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
         raise typer.Exit(128 + stopped.number) from None
+    if not Group().leads:
+        return
     if outcome.left_out:
         note(f"{outcome.left_out} rows were left out; {folder / LEFT_OUT} lists them")
     if json:

@@ -16,6 +16,7 @@ from braid.errors import UserError
 from braid.records import Batch, Padded, Sample
 from braid.tasks import Classification, Task, rows_of
 from braid.training.guard import follow_the_run
+from braid.training.parallel import Group
 
 SHARED = "/dev/shm"
 ROOM = 1 << 30  # bytes of shared memory: the 64 MB that containers are often given are filled by a few batches
@@ -147,9 +148,15 @@ class _Batches(Dataset[Collated | UserError]):
     """Batches in a given order; workers hold no state, so a resumed run sees the same batches."""
 
     def __init__(
-        self, samples: Sequence[Sequence[Sample]], collator: Collator, mixture: Mixture, order: Sequence[Dealt], strict: bool
+        self,
+        samples: Sequence[Sequence[Sample]],
+        collator: Collator,
+        mixture: Mixture,
+        order: Sequence[Dealt],
+        strict: bool,
+        group: Group,
     ) -> None:
-        self._samples, self._collator, self._strict = samples, collator, strict
+        self._samples, self._collator, self._strict, self._group = samples, collator, strict, group
         self._order, self._seeds = order, [plan.seed for plan in mixture.plans]
         self._shared = not os.path.isdir(SHARED) or shutil.disk_usage(SHARED).free > ROOM
 
@@ -162,7 +169,7 @@ class _Batches(Dataset[Collated | UserError]):
         A worker gives tensors, where there is room: torch passes those by shared memory, arrays by copying them through a pipe.
         """
         dealt = self._order[k]
-        rows = [int(row) for row in dealt.rows]
+        rows = [int(row) for row in self._group.rows(dealt.rows)]
         samples, key = self._samples[dealt.task], (self._seeds[dealt.task], dealt.epoch)
         try:
             part = self._collator([samples[row] for row in rows], [(*key, row) for row in rows], self._strict)
@@ -190,14 +197,16 @@ def batches(
     first: int = 0,
     workers: int = 0,
     strict: bool = False,
+    group: Group | None = None,
 ) -> Iterator[tuple[int, Collated]]:
     """Batches ``first``.. of ``epoch``, each with the number of its task, prepared in ``workers`` processes (0: in this one).
 
     Args:
         samples: of each task, in the order of the mixture's plans.
+        group: takes its own rows of each batch.
     """
     order = mixture.epoch(epoch)[first:]
-    dataset = _Batches(samples, collator, mixture, order, strict)
+    dataset = _Batches(samples, collator, mixture, order, strict, group or Group())
     loader = DataLoader(
         dataset,
         batch_size=None,
