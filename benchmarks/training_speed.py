@@ -3,8 +3,8 @@
     python benchmarks/training_speed.py --data flickr8k/captions.jsonl
 
 Both see the same photos through the same preprocessing and tokenizer: a ViT of 224 / 16 patches and a transformer decoder with
-cross-attention, five captions a photo. Braid's batch is a few photos with all their captions; Hugging Face's has as many captions,
-a row each, as its Trainer is fed. Both run in this process in turn, in bfloat16; a step is the time from one to the next,
+cross-attention, five captions a photo. A batch of Braid's is a few photos with all their captions; Hugging Face's has as many
+captions, a row each. Both run in this process in turn, in bfloat16; a step is the time from one to the next,
 evaluation and saving left out, and the first two of each turn are left out, too.
 """
 
@@ -57,9 +57,9 @@ def main() -> None:
     ]
     how = (
         f"Width {WIDTH}, depth {chosen.depth} and {chosen.depth}, {PHOTOS} photos with {CAPTIONS} captions a step, bfloat16, "
-        f"{chosen.threads} thread(s), one worker process; median of {chosen.turns} turns. **Braid is {ratio:.2f} times as fast** "
-        "(the median of the turns' ratios). The peak is that of a matrix product in bfloat16, measured after each turn; attention's "
-        "inner products do not count as arithmetic."
+        f"{chosen.threads} thread(s), one worker process; median of {chosen.turns} turns. **Braid is {ratio:.2f} times as "
+        "fast** (the median of the turns' ratios). The peak is that of a matrix product in bfloat16, measured after each turn; "
+        "attention's inner products do not count as arithmetic."
     )
     columns = ["trainer", "M parameters", "captions a second", "share of the bfloat16 peak, forward and backward"]
     report("training_speed", "Speed of training", columns, table, how)

@@ -14,10 +14,7 @@ from braid.modalities import ImageModalityConfig
 from conftest import Ran
 
 Braid = Callable[..., Ran]
-SOURCES = (
-    "scenes:captioning,train=6,val=2,test=2,compositional=2,size=24",
-    "scenes:vqa,train=6,val=2,test=2,compositional=2,size=24",
-)
+SCENES = [f"scenes:{task},train=6,val=2,test=2,compositional=2,size=24" for task in ("captioning", "vqa")]
 
 
 @pytest.fixture

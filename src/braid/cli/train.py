@@ -69,7 +69,8 @@ def train(
         with bar.progress:
             outcome = run_training(config, folder, resume, bar.watcher(), profile)
     except Stopped as stopped:
-        note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
+        if Group().leads:
+            note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
         raise typer.Exit(128 + stopped.number) from None
     if not Group().leads:
         return
