@@ -36,6 +36,7 @@ VERBS = [
     "report",
     "score captions",
     "data check",
+    "data shard",
 ]
 
 

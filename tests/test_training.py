@@ -62,6 +62,17 @@ def test_a_run_killed_at_five_random_moments_ends_in_the_same_weights(tmp_path: 
     assert sorted(file.name for file in killed.iterdir()) == sorted(file.name for file in whole.iterdir())
 
 
+def test_a_profile_says_where_the_time_went_and_changes_nothing(tmp_path: Path) -> None:
+    plain = train(tiny("epochs=1"), tmp_path / "plain")
+    looked = train(tiny("epochs=1"), tmp_path / "looked", profiled=True)
+    assert plain.profile is None and same_weights(tmp_path / "plain" / "last", tmp_path / "looked" / "last")
+    found = looked.profile
+    assert found is not None and found.steps == 6 and 0 < found.share_of_peak < 1
+    assert min(found.milliseconds[part] for part in ("data", "forward", "backward", "optimizer")) > 0
+    spent = sum(record["seconds"] for record in log(tmp_path / "looked") if "loss" in record)
+    assert sum(found.milliseconds.values()) * found.steps / 1000 == pytest.approx(spent, rel=0.05)
+
+
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
         train(tiny(f"workers={workers}", "augmentation={horizontal_flip: 0.5}", "epochs=1"), tmp_path / str(workers))

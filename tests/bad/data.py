@@ -295,3 +295,27 @@ def _(home: Path) -> Any:
     pictures = [{"bytes": (home / "photo.png").read_bytes(), "path": None}, None]
     pq.write_table(pa.table({"image": pictures, "caption": ["a dog", "a cat"]}), home / "data.parquet")
     return opened(home / "data.parquet")
+
+
+@case("data", "shards whose first line is gone")
+def _(home: Path) -> Any:
+    shards = home / "shards"
+    command("data", "shard", table(home, GOOD), "-o", shards)
+    (shards / "shards.jsonl").write_text("".join((shards / "shards.jsonl").read_text().splitlines(keepends=True)[1:]))
+    return opened(shards)
+
+
+@case("data", "shards of which a tar is gone")
+def _(home: Path) -> Any:
+    shards = home / "shards"
+    command("data", "shard", table(home, GOOD), "-o", shards)
+    (shards / "00000.tar").unlink()
+    return open_dataset(shards).split("train")
+
+
+@case("data", "a tar that is cut short, with --strict")
+def _(home: Path) -> Any:
+    shards = home / "shards"
+    command("data", "shard", table(home, GOOD), "-o", shards)
+    (shards / "00000.tar").write_bytes((shards / "00000.tar").read_bytes()[:2000])
+    return command("evaluate", "-m", home / "model", "--data", shards, "--split", "all", "--strict")

@@ -83,13 +83,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 score_app = typer.Typer(no_args_is_help=True, help="Score anybody's predictions with the official metrics.")
-data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before training on it.")
+data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before training on it, or pack it.")
 
 for panel, verbs in VERBS.items():
     for verb in verbs:
         app.command(rich_help_panel=panel)(verb)
 score_app.command()(score.captions)
 data_app.command()(data.check)
+data_app.command()(data.shard)
 app.add_typer(score_app, name="score", rich_help_panel="Look closely")
 app.add_typer(data_app, name="data", rich_help_panel="Look closely")
 

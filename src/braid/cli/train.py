@@ -1,6 +1,7 @@
 """braid train: from a table or a YAML file to a model folder."""
 
 import json as json_files
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from braid.datasets.table import parse_columns
 from braid.errors import UserError
 
 if TYPE_CHECKING:
-    from braid.training import Estimate, RunConfig, Watcher
+    from braid.training import Estimate, Profile, RunConfig, Watcher
 
 BUILT_IN = "small"
 
@@ -31,6 +32,7 @@ def train(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     strict: StrictOption = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where a step's time goes.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
     """Train a model; says first how long it takes and how much memory it needs.
@@ -46,10 +48,15 @@ def train(
         braid train run.yaml --set optimizer.learning_rate=1e-4 --output runs/slow
 
         braid train run.yaml --output runs/slow --resume
+
+        torchrun --standalone --nproc-per-node 2 -m braid train run.yaml --output runs/two
+
+        braid train run.yaml --output runs/look --profile --set epochs=1 --set data.limit_train=1000
     """
     from braid.left_out import FILE as LEFT_OUT
     from braid.training import Stopped
     from braid.training import train as run_training
+    from braid.training.parallel import Group
 
     if resume and run is None and not task and output is not None:
         run = output / "run.yaml"
@@ -60,21 +67,38 @@ def train(
     bar = _Bar()
     try:
         with bar.progress:
-            outcome = run_training(config, folder, resume, bar.watcher())
+            outcome = run_training(config, folder, resume, bar.watcher(), profile)
     except Stopped as stopped:
-        note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
+        if Group().leads:
+            note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
         raise typer.Exit(128 + stopped.number) from None
+    if not Group().leads:
+        return
     if outcome.left_out:
         note(f"{outcome.left_out} rows were left out; {folder / LEFT_OUT} lists them")
     if json:
         figures = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
-        print_json({"folder": str(outcome.folder), **figures, "num_left_out": outcome.left_out})
+        told = {"profile": {**asdict(outcome.profile), "share_of_peak": outcome.profile.share_of_peak}} if outcome.profile else {}
+        print_json({"folder": str(outcome.folder), **figures, "num_left_out": outcome.left_out, **told})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(
         f"Trained{early}",
         ["model", config.best, "epoch"],
         [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", outcome.best_epoch + 1]],
+    )
+    if outcome.profile:
+        _print_profile(outcome.profile, f"{config.precision}, {config.threads} threads")
+
+
+def _print_profile(profile: "Profile", kind: str) -> None:
+    whole = sum(profile.milliseconds.values()) or 1.0
+    rows = [[part, f"{spent:.1f}", f"{spent / whole:.0%}"] for part, spent in profile.milliseconds.items()]
+    rows.append(["in all", f"{whole:.1f}", ""])
+    print_table(f"\nA step, mean of {profile.steps:,}", ["part", "ms", "share"], rows, ["ms", "share"])
+    note(
+        f"{profile.flops / 1e9:.1f} GFLOP forward and backward, {profile.share_of_peak:.0%} of the peak of a matrix product "
+        f"({profile.peak / 1e9:.0f} GFLOP/s; {kind})"
     )
 
 

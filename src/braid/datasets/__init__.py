@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from braid.datasets import coco, flickr, folder, karpathy, lines, table, vqa
+from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
 from braid.datasets.dataset import BrokenRow, Dataset, Rows
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
 
 # The first that recognises a path reads it: the particular before the general.
 FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, str]], Dataset]], ...] = (
+    ("shards (shards.jsonl and tars)", shards.recognise, shards.open_shards),
     ("a table (csv, tsv, jsonl, json, parquet)", table.recognise, table.open_table),
     ("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
     ("VQA (*_questions.json, *_annotations.json)", vqa.recognise, vqa.open_vqa),

@@ -12,13 +12,16 @@ from braid.training.config import (
     write_run,
 )
 from braid.training.guard import Stopped
-from braid.training.loop import Estimate, Outcome, Watcher, train
+from braid.training.loop import train
+from braid.training.profile import Profile
+from braid.training.watcher import Estimate, Outcome, Watcher
 
 __all__ = [
     "DataConfig",
     "Estimate",
     "MixedTask",
     "Outcome",
+    "Profile",
     "RunConfig",
     "Stopped",
     "Watcher",

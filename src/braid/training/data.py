@@ -1,19 +1,25 @@
 """Batches in a reproducible order: what step k holds is a function of (seed, epoch, k) alone, whoever loads it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import overload
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from braid.collate import Collated, Collator, value_key
 from braid.datasets import Rows
 from braid.errors import UserError
-from braid.records import Sample
+from braid.records import Batch, Padded, Sample
 from braid.tasks import Classification, Task, rows_of
 from braid.training.guard import follow_the_run
+from braid.training.parallel import Group
 
+SHARED = "/dev/shm"
+ROOM = 1 << 30  # bytes of shared memory: the 64 MB that containers are often given are filled by a few batches
 WINDOW = 32  # batches that are sorted by length together
 
 
@@ -142,23 +148,45 @@ class _Batches(Dataset[Collated | UserError]):
     """Batches in a given order; workers hold no state, so a resumed run sees the same batches."""
 
     def __init__(
-        self, samples: Sequence[Sequence[Sample]], collator: Collator, mixture: Mixture, order: Sequence[Dealt], strict: bool
+        self,
+        samples: Sequence[Sequence[Sample]],
+        collator: Collator,
+        mixture: Mixture,
+        order: Sequence[Dealt],
+        strict: bool,
+        group: Group,
     ) -> None:
-        self._samples, self._collator, self._strict = samples, collator, strict
+        self._samples, self._collator, self._strict, self._group = samples, collator, strict, group
         self._order, self._seeds = order, [plan.seed for plan in mixture.plans]
+        self._shared = not os.path.isdir(SHARED) or shutil.disk_usage(SHARED).free > ROOM
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, k: int) -> Collated | UserError:
-        """An error of the user comes back as a value: raised in a worker it would arrive with a traceback in its text."""
+        """An error of the user comes back as a value: raised in a worker it would arrive with a traceback in its text.
+
+        A worker gives tensors, where there is room: torch passes those by shared memory, arrays by copying them through a pipe.
+        """
         dealt = self._order[k]
-        rows = [int(row) for row in dealt.rows]
+        rows = [int(row) for row in self._group.rows(dealt.rows)]
         samples, key = self._samples[dealt.task], (self._seeds[dealt.task], dealt.epoch)
         try:
-            return self._collator([samples[row] for row in rows], [(*key, row) for row in rows], self._strict)
+            part = self._collator([samples[row] for row in rows], [(*key, row) for row in rows], self._strict)
         except UserError as error:
             return error
+        return _turned(part, torch.from_numpy) if self._shared and get_worker_info() else part
+
+
+def _turned(part: Collated, turn: Callable[[Any], Any]) -> Collated:
+    """The same batch, each of its padded arrays given to ``turn``."""
+
+    def padded(value: Padded) -> Padded:
+        return Padded(turn(value.values), turn(value.mask))
+
+    inputs = {name: replace(given, distinct=padded(given.distinct)) for name, given in part.batch.inputs.items()}
+    targets = {name: padded(target) for name, target in part.batch.targets.items()}
+    return replace(part, batch=Batch(part.batch.ids, inputs, targets))
 
 
 def batches(
@@ -169,14 +197,16 @@ def batches(
     first: int = 0,
     workers: int = 0,
     strict: bool = False,
+    group: Group | None = None,
 ) -> Iterator[tuple[int, Collated]]:
     """Batches ``first``.. of ``epoch``, each with the number of its task, prepared in ``workers`` processes (0: in this one).
 
     Args:
         samples: of each task, in the order of the mixture's plans.
+        group: takes its own rows of each batch.
     """
     order = mixture.epoch(epoch)[first:]
-    dataset = _Batches(samples, collator, mixture, order, strict)
+    dataset = _Batches(samples, collator, mixture, order, strict, group or Group())
     loader = DataLoader(
         dataset,
         batch_size=None,
@@ -187,4 +217,4 @@ def batches(
     for dealt, part in zip(order, loader, strict=True):
         if isinstance(part, UserError):
             raise part
-        yield dealt.task, part
+        yield dealt.task, _turned(part, np.asarray)

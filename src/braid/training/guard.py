@@ -38,10 +38,10 @@ class Interrupt:
             os._exit(128 + number)
         self._number = number
 
-    def check(self) -> None:
-        """Stop here, where the run's state is that after a whole step."""
-        if self._number:
-            raise Stopped(self._number)
+    def check(self, joined: Callable[[list[int]], list[int]] = list) -> None:
+        """Stop here, where the run's state is that after a whole step; ``joined`` adds what other processes were asked."""
+        if number := max(joined([self._number])):
+            raise Stopped(number)
 
     def watch(self, items: Iterable[T], total: int) -> Iterator[T]:
         for item in items:

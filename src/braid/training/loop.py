@@ -6,7 +6,7 @@ import shutil
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from braid.bundle import write_bundle
-from braid.collate import Collated, Collator, collated
+from braid.collate import Collated, Collator, Watch, collated
 from braid.config import to_dict
 from braid.datasets import Rows
 from braid.errors import UserError
@@ -41,47 +42,14 @@ from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
 from braid.training.guard import Interrupt, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
+from braid.training.parallel import Group, weight
+from braid.training.profile import Clock, mean_flops, profile
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, warnings, write_samples
 from braid.training.setup import Setup, TaskData, set_up
+from braid.training.watcher import Estimate, Outcome, Watcher
 
 CPU = torch.device("cpu")
-
-
-def _silent(*_: Any) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who is told of a run: every step's record, every epoch's, and notes in words."""
-
-    on_start: Callable[["Estimate"], None] = _silent
-    on_step: Callable[[dict[str, Any]], None] = _silent
-    on_epoch: Callable[[dict[str, Any]], None] = _silent
-    on_note: Callable[[str], None] = _silent
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Measured on a few batches before the first step."""
-
-    steps: int
-    seconds: float
-    memory_bytes: int
-    parameters: int
-    trained: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where the best and the last model are, the best figure, and how many rows the run did without."""
-
-    folder: Path
-    best: float | None
-    best_epoch: int
-    stopped_early: bool = False
-    left_out: int = 0
 
 
 @dataclass
@@ -100,6 +68,8 @@ class Run:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of the last steps
     position: Position = field(default_factory=Position)
     interrupt: Interrupt = field(default_factory=Interrupt)
+    clock: Clock = field(default_factory=Clock)
+    group: Group = field(default_factory=Group)
 
     @property
     def config(self) -> RunConfig:
@@ -119,40 +89,54 @@ class Run:
         return {start + name: value for name, value in figures.items()}
 
 
-def train(config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
+def train(
+    config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None, profiled: bool = False
+) -> Outcome:
     """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, the bundles best/ and last/, and
     left_out.jsonl, the rows that could not be read.
 
     Args:
         resume: go on from the folder's checkpoint; the end is bit-equal to that of a run never stopped.
+        profiled: count a step's arithmetic and measure the processor's peak, for the outcome's profile.
     Raises:
         UserError: for bad settings or data, a folder already in use, or a loss that is not a number.
         Stopped: after Ctrl-C or SIGTERM, once the step is done and the checkpoint saved.
     """
     if (folder / FILE).exists() and not resume:
         raise UserError(f"{folder} holds a run already; add --resume to go on with it, or choose another --output")
+    group = Group()
+    watcher = (watcher or Watcher()) if group.leads else Watcher()
     setup = set_up(config)
-    run = _begin(setup, folder, watcher or Watcher())
-    run.watcher.on_start(_estimate(run))
+    _check_parallel(config, group)
+    with group.first():
+        run = _begin(setup, folder, watcher, group)
+    estimate = _estimate(run, profiled)
+    run.watcher.on_start(estimate)
     with guarded(folder, run.interrupt, lambda: _save(run)):
-        settle(folder)
+        if group.leads:
+            settle(folder)
         if resume and (folder / FILE).exists():
             run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
             run.left_out.load(folder / LEFT_OUT)
-        else:
+        elif group.leads:
             write_run(config, folder / "run.yaml")
             (folder / SINKS).unlink(missing_ok=True)
-        _cut_logs(folder, run.position)
+        if group.leads:
+            _cut_logs(folder, run.position)
+        before = run.position.step
         run.left_out.add((row.source, row.reason) for row in setup.broken)
-        with Followers(folder, config.sinks, run.watcher.on_note) as followers:
+        with Followers(folder, config.sinks, run.watcher.on_note) if group.leads else nullcontext() as followers:
             while not run.position.done:
                 _epoch(run, followers)
-                _end_epoch(run, followers)
+                if group.leads:
+                    _end_epoch(run, followers)
+                run.position = group.told(run.position)
     position = run.position
-    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out))
+    told = profile(run.clock, position.step - before, estimate.flops, config.precision) if profiled else None
+    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out), told)
 
 
-def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
+def _begin(setup: Setup, folder: Path, watcher: Watcher, group: Group) -> Run:
     config = setup.config
     optimizer = build_optimizer(setup.model, config.optimizer)
     average = MovingAverage(setup.model, config.ema)
@@ -161,7 +145,14 @@ def _begin(setup: Setup, folder: Path, watcher: Watcher) -> Run:
     if config.cache_features:
         seen = chain.from_iterable((*data.train, *prepared(data.task, _judging(config, data))) for data in setup.tasks)
         collator = with_features(setup.model, collator, seen, Path(config.cache_features), watcher.on_note)
-    return Run(setup, folder, watcher, optimizer, average, objectives, _mixture(setup), LeftOut(watcher.on_note), collator)
+    left_out = LeftOut(watcher.on_note)
+    return Run(setup, folder, watcher, optimizer, average, objectives, _mixture(setup), left_out, collator, group=group)
+
+
+def _check_parallel(config: RunConfig, group: Group) -> None:
+    for mixed in config.mixture:
+        if not group.alone and mixed.objective.kind == "contrastive":
+            raise UserError(f"{mixed.task.kind} compares all rows of a batch with each other; train it in one process")
 
 
 def _mixture(setup: Setup) -> Mixture:
@@ -177,27 +168,29 @@ def _mixture(setup: Setup) -> Mixture:
     return Mixture(tuple(plans), counts)
 
 
-def _epoch(run: Run, followers: Followers) -> None:
+def _epoch(run: Run, followers: Followers | None) -> None:
     """The rest of one epoch, from the batch where the run stands."""
     config, position = run.config, run.position
     collator = replace(run.collator, augmentation=config.augmentation)
     samples = [data.train for data in run.setup.tasks]
-    loader = batches(samples, collator, run.mixture, position.epoch, position.batch, config.workers, config.strict)
+    loader = batches(samples, collator, run.mixture, position.epoch, position.batch, config.workers, config.strict, run.group)
     pending: list[tuple[int, Collated]] = []
     started = time.perf_counter()
-    for part in loader:
+    for part in run.clock.waiting(loader):
         pending.append(part)
         position.batch += 1
         if len(pending) < config.optimizer.accumulation and position.batch < run.mixture.batches(position.epoch):
             continue
         record = _step(run, pending)
-        rows = sum(len(part.samples) for _, part in pending)
+        rows = sum(run.group.joined([len(part.samples) for _, part in pending]))
         elapsed, started = time.perf_counter() - started, time.perf_counter()
+        run.clock.whole += elapsed
         speed = {"seconds": round(elapsed, 4), "samples_per_second": round(rows / elapsed, 2)}
         _log(run, {**record, **speed, "seconds_left": _left(run, elapsed)})
-        followers.follow()
+        if followers:
+            followers.follow()
         pending = []
-        run.interrupt.check()
+        run.interrupt.check(run.group.joined)
         if position.step % config.checkpoint_steps == 0:
             _save(run)
 
@@ -205,20 +198,22 @@ def _epoch(run: Run, followers: Followers) -> None:
 def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
     """One optimizer step over the gradients of the parts, each a batch of the task that its number says."""
     config, position = run.config, run.position
-    torch.manual_seed(int(np.random.SeedSequence((config.seed, position.step)).generate_state(1, np.uint64)[0] >> 1))
+    torch.manual_seed(int(np.random.SeedSequence(_chance(run)).generate_state(1, np.uint64)[0] >> 1))
     rate = learning_rate(config.optimizer, position.step, run.steps)
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
-    readable = [(task, part) for task, part in parts if part.samples]
-    run.left_out.add((sample.source, reason) for _, part in parts for sample, reason in part.broken)
-    if not readable:
+    run.left_out.add(run.group.joined([(sample.source, reason) for _, part in parts for sample, reason in part.broken]))
+    if not any(run.group.joined([len(part.samples) for _, part in parts])):
         _check_readable(run, *parts[0])
-    figures = [(task, _backward(run, task, part)) for task, part in readable]
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
-    if readable and not torch.isfinite(norm):
-        check_loss(norm, position.step, readable[0][1].batch.ids)
-    run.optimizer.step()
-    run.average.update(run.model, position.step)
+    figures = [(task, found) for task, part in parts if (found := _shared_backward(run, task, part))]
+    readable = [part for _, part in parts if part.samples]
+    with run.clock.measured("optimizer"):
+        run.group.add_gradients(run.model.parameters())
+        norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
+        if readable and not torch.isfinite(norm):
+            check_loss(norm, position.step, readable[0].batch.ids)
+        run.optimizer.step()
+        run.average.update(run.model, position.step)
     position.step += 1
     return {
         "step": position.step,
@@ -231,7 +226,7 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
 
 def _check_readable(run: Run, task: int, part: Collated) -> None:
     samples = run.setup.tasks[task].train
-    if all(sample.source in run.left_out for sample in samples):
+    if part.broken and all(sample.source in run.left_out for sample in samples):
         raise UserError(f"none of {len(samples)} rows to train on could be read; the first: {part.broken[0][1]}")
 
 
@@ -250,21 +245,40 @@ def _told(run: Run, figures: list[tuple[int, dict[str, float]]]) -> dict[str, An
     return {**tasks, **{name: round(statistics.fmean(values), 5) for name, values in found.items()}}
 
 
-def _backward(run: Run, task: int, part: Collated) -> dict[str, float]:
-    """Add one batch's gradients; the loss, and what else the objective tells."""
+def _chance(run: Run) -> tuple[int, ...]:
+    """What a step's random numbers hang on: each process of several draws its own."""
+    return (run.config.seed, run.position.step, *([run.group.rank] if run.group.rank else []))
+
+
+def _shared_backward(run: Run, task: int, part: Collated) -> dict[str, float]:
+    """``_backward`` over a batch that all processes share; figures weighed as their losses are, none where no row is readable."""
+    share = run.group.share(weight(part.batch.targets.values(), len(part.samples)))
+    own = _backward(run, task, part, share) if part.samples else {}
+    found: dict[str, float] = {}
+    for name, value in run.group.joined([(name, value * share) for name, value in own.items()]):
+        found[name] = found.get(name, 0.0) + value
+    return found
+
+
+def _backward(run: Run, task: int, part: Collated, share: float = 1.0) -> dict[str, float]:
+    """Add one batch's gradients, times ``share``; the loss, and what else the objective tells."""
     config = run.config
     run.model.train()
-    tensors = to_tensors(_dropped(part.batch, config, run.position.step), CPU)
-    with torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext():
+    tensors = to_tensors(_dropped(part.batch, config, _chance(run)), CPU)
+    with (
+        run.clock.measured("forward"),
+        torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext(),
+    ):
         loss, figures = run.objectives[task](run.setup.model, tensors, part.samples)
     check_loss(loss, run.position.step, part.batch.ids)
-    (loss / config.optimizer.accumulation).backward()
+    with run.clock.measured("backward"):
+        (loss * share / config.optimizer.accumulation).backward()
     return {"loss": float(loss.detach()), **figures}
 
 
-def _dropped(batch: Batch, config: RunConfig, step: int) -> Batch:
+def _dropped(batch: Batch, config: RunConfig, seed: tuple[int, ...]) -> Batch:
     """Rows lose whole inputs by chance, so that the model learns to do without."""
-    rng = np.random.default_rng((config.seed, step))
+    rng = np.random.default_rng(seed)
     inputs = dict(batch.inputs)
     for name, chance in config.input_dropout.items():
         if name in inputs:
@@ -273,7 +287,7 @@ def _dropped(batch: Batch, config: RunConfig, step: int) -> Batch:
     return replace(batch, inputs=inputs)
 
 
-def _end_epoch(run: Run, followers: Followers) -> None:
+def _end_epoch(run: Run, followers: Followers | None) -> None:
     """Evaluate with the averaged weights, save best and last, decide whether to go on, and checkpoint."""
     config, position = run.config, run.position
     with run.average.applied(run.model):
@@ -293,10 +307,13 @@ def _end_epoch(run: Run, followers: Followers) -> None:
     _write_log(run, {**record, **told})  # before the checkpoint: a run killed in between evaluates again
     _save(run)
     run.watcher.on_epoch({**record, "best": better})
-    followers.end_epoch()
+    if followers:
+        followers.end_epoch()
 
 
 def _save(run: Run) -> None:
+    if not run.group.leads:
+        return
     run.left_out.save(run.folder / LEFT_OUT)
     save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position)
 
@@ -326,9 +343,7 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
         task = replace(task, generation=replace(task.generation, method="greedy"))
     examples = _judging(config, data)
     runtime, size = TorchRuntime(setup.model, setup.tokenizer), config.evaluation.batch_size
-    figures, answers = evaluate(
-        runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=run.interrupt.watch
-    )
+    figures, answers = evaluate(runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=_watch(run))
     run.left_out.add((sample.source, reason) for sample, reason in answers.broken)
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
     parts = [to_tensors(c.batch, CPU) for c in collated(run.collator, samples, size) if c.samples]
@@ -341,6 +356,11 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
     write_samples(run.folder, run.position.step, run.position.epoch, answers, task.kind if place else "")
     return {"val_loss": round(loss, 5), **figures}, told
+
+
+def _watch(run: Run) -> Watch:
+    """Several processes stop after a step, together."""
+    return run.interrupt.watch if run.group.alone else lambda parts, total: parts
 
 
 def _judging(config: RunConfig, data: TaskData) -> Rows:
@@ -362,19 +382,24 @@ def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
     write_bundle(folder, interface, setup.tokenizers, to_dict(config.model), weights, config.half)
 
 
-def _estimate(run: Run) -> Estimate:
-    """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace."""
+def _estimate(run: Run, counted: bool) -> Estimate:
+    """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace; ``counted``:
+    and the arithmetic of a step."""
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
     collator = replace(run.collator, augmentation=run.config.augmentation)
     total = 0.0
-    for task, plan in enumerate(run.mixture.plans):
-        number = sum(counts[task] for counts in run.mixture.counts)
+    numbers = [sum(counts[task] for counts in run.mixture.counts) for task in range(len(run.mixture.plans))]
+    flops: list[list[int]] = [[] for _ in numbers]
+    for task, (plan, number) in enumerate(zip(run.mixture.plans, numbers, strict=True)):
         seconds = []
         for _, part in batches([run.setup.tasks[task].train], collator, Mixture((plan,), ((min(number, 3),),)), 0):
             started = time.perf_counter()
-            if part.samples:
-                _backward(run, task, part)
+            with FlopCounterMode(display=False) if counted else nullcontext() as counter:
+                if part.samples:
+                    _backward(run, task, part)
             seconds.append(time.perf_counter() - started)
+            if counter is not None:
+                flops[task].append(counter.get_total_flops())
         total += number * min(seconds, default=0.0)
     run.optimizer.zero_grad(set_to_none=True)
     for name, value in run.model.named_buffers():
@@ -382,7 +407,9 @@ def _estimate(run: Run) -> Estimate:
     parameters = list(run.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * trained  # AdamW's two moments come on top
-    return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained)
+    run.clock = Clock()
+    step = mean_flops(flops, numbers) * run.config.optimizer.accumulation
+    return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained, step)
 
 
 def _left(run: Run, seconds: float) -> float:
@@ -392,7 +419,8 @@ def _left(run: Run, seconds: float) -> float:
 
 
 def _log(run: Run, record: dict[str, Any]) -> None:
-    _write_log(run, record)
+    if run.group.leads:
+        _write_log(run, record)
     run.watcher.on_step({**record, "steps": run.steps, "epochs": run.config.epochs})
 
 

@@ -43,6 +43,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
         ],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
+        fused=True,
     )
 
 

@@ -1,0 +1,82 @@
+"""Where a training step goes: seconds by part, and the share of the processor's matrix peak that the products reach."""
+
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+PARTS = ("data", "forward", "backward", "optimizer")
+PEAK_SIZE, PEAK_TIMES = 1024, 10
+
+
+class Clock:
+    """Seconds by part of a step, summed up."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.whole = 0.0  # from step to step, evaluation left out
+
+    @contextmanager
+    def measured(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - started
+
+    def waiting(self, items: Iterable[T]) -> Iterator[T]:
+        """The items; the time until each is there is that of ``data``."""
+        source = iter(items)
+        while True:
+            with self.measured("data"):
+                item = next(source, None)
+            if item is None:
+                return
+            yield item
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Milliseconds a step by part (``other``: the log, the checkpoints), and arithmetic: of one step, and what the processor can.
+
+    ``flops`` are those of products and convolutions, forward and backward; attention's two inner products are not counted.
+    """
+
+    steps: int
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    flops: float = 0.0
+    peak: float = 0.0  # FLOP/s
+
+    @property
+    def share_of_peak(self) -> float:
+        """Of forward and backward, the parts that compute."""
+        seconds = (self.milliseconds["forward"] + self.milliseconds["backward"]) / 1000
+        return self.flops / seconds / self.peak if seconds else 0.0
+
+
+def profile(clock: Clock, steps: int, flops: float, precision: str) -> Profile:
+    """What the clock saw in ``steps`` steps of ``flops`` each."""
+    parts = {**clock.seconds, "other": max(0.0, clock.whole - sum(clock.seconds.values()))}
+    milliseconds = {name: round(1000 * seconds / max(steps, 1), 3) for name, seconds in parts.items()}
+    return Profile(steps, milliseconds, flops, matrix_peak(getattr(torch, precision)))
+
+
+def matrix_peak(dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product with as many threads as the run has: the best of several."""
+    one, other = torch.randn(2, PEAK_SIZE, PEAK_SIZE).to(dtype)
+    seconds = []
+    for _ in range(PEAK_TIMES):
+        started = time.perf_counter()
+        one @ other
+        seconds.append(time.perf_counter() - started)
+    return 2 * PEAK_SIZE**3 / min(seconds)
+
+
+def mean_flops(counts: Sequence[Sequence[int]], batches: Sequence[int]) -> float:
+    """FLOP of one batch, on average over a run: ``counts`` of a few batches of each task, and how many it has."""
+    means = [statistics.fmean(found) if found else 0.0 for found in counts]
+    return sum(mean * number for mean, number in zip(means, batches, strict=True)) / max(sum(batches), 1)
