@@ -331,8 +331,7 @@ class LoadedModel:
 
     def apart(self) -> "LoadedModel":
         """A copy on torch, to be looked into while this one answers others."""
-        inside = self._looked_into
-        return replace(self, runtime=deepcopy(inside) if inside is self.runtime else inside)
+        return replace(self, runtime=deepcopy(self._looked_into))
 
     @cached_property
     def _looked_into(self) -> "TorchRuntime":
@@ -345,8 +344,8 @@ class LoadedModel:
 
         graphs = isinstance(self.runtime, OnnxRuntime)
         if graphs and not _has_torch(self.bundle):
-            needed = f'torch (pip install "braidlm[train]") and {WEIGHTS} in the model\'s folder'
-            raise UserError(f"an explanation looks inside the model, and this one runs on ONNX; it needs {needed}")
+            needed = f'it needs torch (pip install "braidlm[train]") and {WEIGHTS} in the model\'s folder'
+            raise UserError(f"an explanation looks inside the model, and this one runs on ONNX; {needed}")
         from braid.runtime.torch import TorchRuntime
 
         runtime = _runtime(self.bundle, "torch") if graphs else self.runtime
