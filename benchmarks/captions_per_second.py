@@ -38,9 +38,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
         sides = {"onnx": ours("onnx"), "torch": ours("torch"), "Hugging Face": theirs(Path(folder))}
-        print(
-            "| batch | beams | " + " | ".join(f"{name}, captions/s" for name in sides) + " | onnx / torch | onnx / Hugging Face |"
-        )
+        heads = ["batch", "beams", *(f"{name}, captions/s" for name in sides), "onnx / torch", "onnx / Hugging Face"]
+        print("| " + " | ".join(heads) + " |")
         print("|" + "---|" * len(heads))
         for batch in chosen.batches:
             for beams in (1, 4):

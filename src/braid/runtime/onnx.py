@@ -207,7 +207,7 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    if shared:  # not add_initializer, past which optimisations read the file themselves
+    if shared:  # add_initializer makes a session that writes NaN (1.32)
         options.add_external_initializers(list(shared), list(shared.values()))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
