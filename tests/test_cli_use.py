@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from braid.bundle import find_bundle, read_bundle
-from conftest import Ran
+from conftest import Ran, shapes_unchecked
 
 Braid = Callable[..., Ran]
 
@@ -272,3 +272,46 @@ def test_another_task_borrows_the_built_in_image_encoder(braid: Braid, tmp_path:
     borrowed = [name for name in given if name.startswith("encoders.image.")]
     assert borrowed
     assert all(np.array_equal(own[name], given[name]) for name in borrowed)
+
+
+def test_the_built_in_models_need_no_torch(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from braid.api import load
+
+    photo = tmp_path / "photo.png"
+    Image.radial_gradient("L").convert("RGB").save(photo)
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        "from braid.api import load\n"
+        "small, photo = load(), sys.argv[1]\n"
+        "print(small.caption(photo), small.answer(photo, 'what color is it?'), sep='\\n')\n"
+        "print(small.classify(photo, labels=['a dog', 'a beach']).label)\n"
+        "print(load('sentiment').classify(text='best day ever').label)"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(photo)], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    small, sentiment = (load(name, runtime="torch") for name in ("small", "sentiment"))
+    answers = [small.caption(photo), small.answer(photo, "what color is it?")]
+    labels = [small.classify(photo, labels=["a dog", "a beach"]).label, sentiment.classify(text="best day ever").label]
+    assert found.stdout.splitlines() == [*answers, *labels]
+
+
+def test_graphs_beside_weights_hold_none_and_others_their_own(captioner: Path, photos: Path, tmp_path: Path) -> None:
+    from braid.api import load
+    from braid.errors import UserError
+    from braid.runtime.export import export
+
+    bare = captioner / "best" / "text.step.onnx"
+    weights = (captioner / "best" / "model.safetensors").stat().st_size
+    assert bare.stat().st_size < weights / 3
+    told = load(captioner, runtime="torch").caption(photos / "0.png")
+    assert load(captioner, runtime="onnx").caption(photos / "0.png") == told
+    shutil.copytree(captioner / "best", tmp_path / "without")
+    (tmp_path / "without" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"without has no model\.safetensors, from which its graphs take their weights"):
+        load(tmp_path / "without").caption(photos / "0.png")
+    shutil.copytree(captioner / "best", tmp_path / "own", ignore=shutil.ignore_patterns("*.onnx", "*.weights.json", "model.*"))
+    with shapes_unchecked():
+        export(read_bundle(captioner / "best"), tmp_path / "own")
+    assert load(tmp_path / "own").caption(photos / "0.png") == told

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -43,7 +44,7 @@ def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
     Args:
         model: the name of a built-in checkpoint, a bundle's folder, a run's folder (its best model), or ``hf:`` and a
             Hugging Face image-to-text model: its name on the hub or its folder.
-        runtime: ``torch``, ``onnx``, or "" for torch where it is installed and the folder has its weights.
+        runtime: ``torch``, ``onnx``, or "" for onnx where the folder has graphs, else torch.
     Raises:
         UserError: when there is no such model, or it cannot be read.
     """
@@ -60,14 +61,19 @@ def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
 def _runtime(bundle: Bundle, name: str) -> Runtime:
     if name not in ("", "torch", "onnx"):
         raise UserError(f"there is no runtime {name!r}; choose torch or onnx")
-    has_torch = find_spec("torch") is not None and (bundle.folder / WEIGHTS).is_file()
-    if name == "torch" or (not name and has_torch):
+    has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None
+    if name == "torch" or (not name and not has_graphs and _has_torch(bundle)):
         from braid.runtime.torch import TorchRuntime, load_model
 
         return TorchRuntime(load_model(bundle), bundle.tokenizer)
     from braid.runtime.onnx import OnnxRuntime
 
     return OnnxRuntime(bundle)
+
+
+def _has_torch(bundle: Bundle) -> bool:
+    """Whether torch is here, and what it needs of the bundle."""
+    return find_spec("torch") is not None and bundle.architecture is not None and (bundle.folder / WEIGHTS).is_file()
 
 
 @dataclass(frozen=True)
@@ -295,7 +301,7 @@ class LoadedModel:
         Raises:
             UserError: when there is nothing to explain, the method is unknown, or the model runs on ONNX only.
         """
-        torch_runtime = self._looked_into()
+        torch_runtime = self._looked_into
         from braid.explain.explaining import DEFAULT, explain
 
         kind = task or self._explained(question, text)
@@ -313,7 +319,7 @@ class LoadedModel:
         Raises:
             UserError: when nothing can be graded, or the model runs on ONNX only.
         """
-        torch_runtime = self._looked_into()
+        torch_runtime = self._looked_into
         from braid.explain.ranking import rank_methods
 
         return rank_methods(torch_runtime, self.collator, self.task(task), examples, methods, watch)
@@ -321,28 +327,31 @@ class LoadedModel:
     @property
     def explains(self) -> bool:
         """Whether this model's answers can be explained: it has weights that torch runs."""
-        try:
-            self._looked_into()
-        except UserError:
-            return False
-        return True
+        return _has_torch(self.bundle)
 
+    def apart(self) -> "LoadedModel":
+        """A copy on torch, to be looked into while this one answers others."""
+        return replace(self, runtime=deepcopy(self._looked_into))
+
+    @cached_property
     def _looked_into(self) -> "TorchRuntime":
-        """The runtime that shows what goes on inside.
+        """The runtime that shows what goes on inside; beside graphs it is loaded when it is first asked for.
 
         Raises:
-            UserError: when this one does not.
+            UserError: when there is none.
         """
         from braid.runtime.onnx import OnnxRuntime
 
-        if isinstance(self.runtime, OnnxRuntime):
-            needed = f'torch (pip install "braidlm[train]") and {WEIGHTS} in the model\'s folder'
-            raise UserError(f"an explanation looks inside the model, and this one runs on ONNX; it needs {needed}")
+        graphs = isinstance(self.runtime, OnnxRuntime)
+        if graphs and not _has_torch(self.bundle):
+            needed = f'it needs torch (pip install "braidlm[train]") and {WEIGHTS} in the model\'s folder'
+            raise UserError(f"an explanation looks inside the model, and this one runs on ONNX; {needed}")
         from braid.runtime.torch import TorchRuntime
 
-        if not isinstance(self.runtime, TorchRuntime):
+        runtime = _runtime(self.bundle, "torch") if graphs else self.runtime
+        if not isinstance(runtime, TorchRuntime):
             raise UserError("a whole Hugging Face model cannot be looked into; train a model that has it as a part")
-        return self.runtime
+        return runtime
 
     def _explained(self, question: str, text: str) -> str:
         """The task whose answer is meant."""

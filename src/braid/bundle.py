@@ -7,15 +7,15 @@ part that reads or writes text). Never pickle; every JSON file of Braid's own ca
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from braid.config import from_dict, parse_json, plain_names, to_dict
 from braid.errors import UserError
@@ -102,13 +102,18 @@ class Bundle:
         names = tokenizer_names(self.interface.outputs, self.interface.inputs)
         return self.tokenizers[names[0]] if names else None
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """Parameters by name, float32 (the file may hold float16)."""
+    def weights(self, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Parameters by name, float32 (the file may hold float16).
+
+        Args:
+            names: only those asked for; the others stay on disk, for the file is mapped.
+        """
         path = self.folder / WEIGHTS
         if not path.is_file():
             raise UserError(f"{self.folder} has no {WEIGHTS}; this bundle runs on ONNX only")
         try:
-            tensors = load_file(path)
+            with safe_open(path, "np") as mapped:
+                tensors = {name: mapped.get_tensor(name) for name in (mapped.keys() if names is None else names)}
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
         for name, tensor in tensors.items():

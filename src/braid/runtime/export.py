@@ -19,12 +19,16 @@ from braid.generation import does
 from braid.modalities import ImageModality, InputModality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
-from braid.runtime.onnx import NEXT, graph_path
+from braid.runtime.onnx import NEXT, graph_path, shared_path
 from braid.runtime.torch import load_model
 
 
 def export(bundle: Bundle, folder: Path) -> list[Path]:
-    """Write the graphs of every decoder into ``folder`` (usually the bundle's own) and return their paths."""
+    """Write the graphs of every decoder into ``folder`` and return their paths.
+
+    In the bundle's own folder they take their weights from the bundle's, anywhere else they hold their own: such a folder
+    runs on any ONNX Runtime.
+    """
     model = load_model(bundle)
     paths = []
     for name, decoder in model.decoders.items():
@@ -33,6 +37,12 @@ def export(bundle: Bundle, folder: Path) -> list[Path]:
         paths += kind(model, bundle.inputs, name, folder)
     for name in model.codecs:
         paths += export_codec(model, name, folder)
+    if folder.resolve() == bundle.folder.resolve():
+        from braid.runtime.sharing import share_weights  # needs onnx, which is there by now
+
+        weights = bundle.weights()
+        for path in paths:
+            share_weights(path, weights)
     return paths
 
 
@@ -221,5 +231,6 @@ def _write(
         )
     assert program is not None
     program.model.metadata_props.update(told or {})
+    shared_path(path).unlink(missing_ok=True)  # of a graph that held no weights
     with whole(path) as fresh:
         program.save(str(fresh), external_data=False)

@@ -1,5 +1,6 @@
 """A bundle on ONNX Runtime: numpy alone, started in a moment. ``export.py`` writes the graphs."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import onnxruntime
 from jaxtyping import Float, Int
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
-from braid.bundle import Bundle
+from braid.bundle import FORMAT, WEIGHTS, Bundle
 from braid.errors import UserError
 from braid.generation import GenerationConfig, check_draws, check_output, write_text
 from braid.modalities import ImageModality, InputModality, OutputModality, TokenGrid, Tokenizer
@@ -26,12 +27,56 @@ def graph_path(folder: Path, decoder: str, graph: str) -> Path:
     return folder / f"{decoder}.{graph}.onnx"
 
 
+def shared_path(graph: Path) -> Path:
+    """Where it stands which of a graph's weights are taken from the bundle's; a graph without this file holds its own."""
+    return graph.with_suffix(".weights.json")
+
+
+class Graphs:
+    """A bundle's graphs in memory: each is read once, and what they share of the bundle's weights is there once."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._sessions: dict[Path, onnxruntime.InferenceSession] = {}
+        self._weights: dict[tuple[str, bool], onnxruntime.OrtValue] = {}
+
+    def session(self, decoder: str, graph: str) -> onnxruntime.InferenceSession:
+        """
+        Raises:
+            UserError: when the graph, or the weights it is without, cannot be read.
+        """
+        path = graph_path(self.bundle.folder, decoder, graph)
+        if path not in self._sessions:
+            self._sessions[path] = _session(path, self._shared(shared_path(path)))
+        return self._sessions[path]
+
+    def _shared(self, path: Path) -> dict[str, onnxruntime.OrtValue]:
+        """A graph's initializers that are parameters of the bundle, as they are or transposed."""
+        if not path.is_file():
+            return {}
+        if not (self.bundle.folder / WEIGHTS).is_file():
+            raise UserError(f"{self.bundle.folder} has no {WEIGHTS}, from which its graphs take their weights; copy it again")
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if told["format"] != FORMAT:
+                raise ValueError(f"format {told['format']}")
+            sources = {name: (str(one["parameter"]), bool(one["transposed"])) for name, one in told["weights"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} cannot be read ({error}); export the graphs again") from None
+        missing = {source for source in sources.values() if source not in self._weights}
+        weights = self.bundle.weights({parameter for parameter, _ in missing}) if missing else {}
+        for parameter, transposed in missing:
+            value = np.ascontiguousarray(weights[parameter].T if transposed else weights[parameter])
+            self._weights[parameter, transposed] = onnxruntime.OrtValue.ortvalue_from_numpy(value)
+        return {name: self._weights[source] for name, source in sources.items()}
+
+
 class OnnxRuntime:
     """A model's graphs, behind the same small protocol as ``TorchRuntime``."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._vectors: dict[str, onnxruntime.InferenceSession] = {}
+        self._graphs = Graphs(bundle)
 
     @property
     def outputs(self) -> Mapping[str, OutputModality]:
@@ -40,7 +85,7 @@ class OnnxRuntime:
     def decoder(self, name: str) -> "OnnxDecoder":
         check_output(name, self.outputs, "writes")
         assert self.bundle.tokenizer is not None  # an output that writes has one
-        return OnnxDecoder(self.bundle, name, self.bundle.tokenizer)
+        return OnnxDecoder(self._graphs, name, self.bundle.tokenizer)
 
     def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
         decoder = self.decoder(name)
@@ -49,29 +94,26 @@ class OnnxRuntime:
 
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
         check_output(name, self.outputs, "gives labels, a number or an embedding")
-        if name not in self._vectors:
-            self._vectors[name] = _session(graph_path(self.bundle.folder, name, "vector"))
-        return _run_whole(self._vectors[name], _feeds(self.bundle, batch), self.bundle.folder)["vector"]
+        return _run_whole(self._graphs.session(name, "vector"), _feeds(self.bundle, batch), self.bundle.folder)["vector"]
 
     def codec(self, name: str) -> "OnnxCodec":
         check_output(name, self.outputs, "draws")
-        return OnnxCodec(self.bundle, name)
+        return OnnxCodec(self._graphs, name)
 
     def drawer(self, name: str) -> "OnnxStepper | OnnxFiller":
         check_output(name, self.outputs, "draws")
         drawn = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
         check_draws(name, drawn)
         filling = graph_path(self.bundle.folder, name, "fill").is_file()
-        return OnnxFiller(self.bundle, name) if filling else OnnxStepper(self.bundle, name)
+        return OnnxFiller(self._graphs, name) if filling else OnnxStepper(self._graphs, name)
 
 
 class OnnxCodec:
     """A picture <-> tokens over two graphs: ``tokens`` and ``pixels``."""
 
-    def __init__(self, bundle: Bundle, name: str) -> None:
-        self._tokens = _session(graph_path(bundle.folder, name, "tokens"))
-        self._pixels = _session(graph_path(bundle.folder, name, "pixels"))
-        self._folder = bundle.folder
+    def __init__(self, graphs: Graphs, name: str) -> None:
+        self._tokens, self._pixels = graphs.session(name, "tokens"), graphs.session(name, "pixels")
+        self._folder = graphs.bundle.folder
         told = self._pixels.get_modelmeta().custom_metadata_map
         self.grid = TokenGrid(*(int(told[size]) for size in ("rows", "columns", "codes")))
 
@@ -86,10 +128,9 @@ class OnnxCodec:
 class OnnxStepper:
     """The decode protocol over two graphs: ``start`` (inputs -> state) and ``step`` (tokens, state -> logits, cache)."""
 
-    def __init__(self, bundle: Bundle, name: str) -> None:
-        self._start = _session(graph_path(bundle.folder, name, "start"))
-        self._step = _session(graph_path(bundle.folder, name, "step"))
-        self._bundle = bundle
+    def __init__(self, graphs: Graphs, name: str) -> None:
+        self._start, self._step = graphs.session(name, "start"), graphs.session(name, "step")
+        self._bundle = graphs.bundle
 
     def start(self, batch: Batch) -> State:
         return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
@@ -107,22 +148,21 @@ class OnnxStepper:
 class OnnxDecoder(OnnxStepper):
     """The decode protocol of a text, with the tokens that begin and end one."""
 
-    def __init__(self, bundle: Bundle, name: str, tokenizer: Tokenizer) -> None:
-        super().__init__(bundle, name)
+    def __init__(self, graphs: Graphs, name: str, tokenizer: Tokenizer) -> None:
+        super().__init__(graphs, name)
         self.special = tokenizer.special
         written = next(node.shape[-1] for node in self._step.get_outputs() if node.name == "logits")
         if written != tokenizer.vocab_size:
             told = f"tokenizer.json has {tokenizer.vocab_size} tokens, the graphs write {written}"
-            raise UserError(f"{bundle.folder}: {told}; the files are of different models")
+            raise UserError(f"{graphs.bundle.folder}: {told}; the files are of different models")
 
 
 class OnnxFiller:
     """The fill protocol over two graphs: ``start`` (inputs -> state) and ``fill`` (tokens, state -> logits)."""
 
-    def __init__(self, bundle: Bundle, name: str) -> None:
-        self._start = _session(graph_path(bundle.folder, name, "start"))
-        self._fill = _session(graph_path(bundle.folder, name, "fill"))
-        self._bundle = bundle
+    def __init__(self, graphs: Graphs, name: str) -> None:
+        self._start, self._fill = graphs.session(name, "start"), graphs.session(name, "fill")
+        self._bundle = graphs.bundle
 
     def start(self, batch: Batch) -> State:
         return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
@@ -158,7 +198,7 @@ def _missing(modality: InputModality, rows: int) -> BatchInput:
     return BatchInput(blank, np.full(rows, -1, dtype=np.int64))
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxruntime.InferenceSession:
     if not path.is_file():
         raise UserError(
             f"{path} is missing; run `braid export {path.parent}` where torch is installed, or install braidlm[train]"
@@ -167,6 +207,8 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    if shared:  # add_initializer makes a session that writes NaN (1.32)
+        options.add_external_initializers(list(shared), list(shared.values()))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:

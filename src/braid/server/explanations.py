@@ -1,8 +1,6 @@
 """Why an answer: the one place where the server asks a model to explain itself."""
 
 from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -32,7 +30,7 @@ def explained(model: LoadedModel, task: str, given: Mapping[str, Any]) -> dict[s
         raise UserError("this model does not explain its answers; leave explain out")
     with _LISTENING:
         if id(model) not in _COPIES:
-            _COPIES[id(model)] = replace(model, runtime=deepcopy(model.runtime))
+            _COPIES[id(model)] = model.apart()
         found = _COPIES[id(model)].explain(**given, task=task, graded=False)
     picture = next((one for one in found.inputs if one.boxes is not None), None)
     heats = [[] if picture is None else _heat(picture.heat_map(k)) for k in range(len(found.outputs))]

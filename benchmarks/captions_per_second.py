@@ -1,0 +1,95 @@
+"""JPEG bytes to text: `small` on ONNX Runtime, on torch, and a Hugging Face VisionEncoderDecoder as large, by `generate`.
+
+All in one process, in turn, one thread each, as many tokens forced on each. The decoders' layers have the same sizes; the image
+encoders differ (EfficientNet-Lite2 at 256 pixels, ViT at 224), so this compares whole models of one size, not kernels.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import VisionEncoderDecoderModel
+
+import braid
+from braid.generation import GenerationConfig
+from braid.records import Example
+from cold_start import TOKENS, build
+
+Caption = Callable[[Sequence[bytes], int], None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder))
+        sides = {"onnx": ours("onnx"), "torch": ours("torch"), "Hugging Face": theirs(Path(folder))}
+        heads = ["batch", "beams", *(f"{name}, captions/s" for name in sides), "onnx / torch", "onnx / Hugging Face"]
+        print("| " + " | ".join(heads) + " |")
+        print("|" + "---|" * len(heads))
+        for batch in chosen.batches:
+            for beams in (1, 4):
+                rates = measure(sides, [jpeg(seed) for seed in range(batch)], beams, chosen.times)
+                cells = [f"{rate:.1f}" for rate in rates.values()]
+                ratios = [f"{rates['onnx'] / rates[name]:.2f}" for name in ("torch", "Hugging Face")]
+                print("| " + " | ".join([str(batch), str(beams), *cells, *ratios]) + " |", flush=True)
+
+
+def measure(sides: dict[str, Caption], photos: list[bytes], beams: int, times: int) -> dict[str, float]:
+    """Captions a second of each side: the median of runs that alternate, after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(times + 1):
+        for name, caption in sides.items():
+            start = perf_counter()
+            caption(photos, beams)
+            seconds[name].append(perf_counter() - start)
+    return {name: len(photos) / median(taken[1:]) for name, taken in seconds.items()}
+
+
+def ours(runtime: str) -> Caption:
+    model = braid.load(runtime=runtime)
+
+    def caption(photos: Sequence[bytes], beams: int) -> None:
+        config = GenerationConfig("greedy" if beams == 1 else "beam", beams, min_length=TOKENS, max_length=TOKENS)
+        task = model.task("captioning")
+        samples = [task.prepare(Example(str(row), {"image": photo})) for row, photo in enumerate(photos)]
+        model.runtime.write("text", model.collator(samples).batch, config)
+
+    return caption
+
+
+def theirs(folder: Path) -> Caption:
+    model = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
+
+    @torch.inference_mode()
+    def caption(photos: Sequence[bytes], beams: int) -> None:
+        images = [np.asarray(Image.open(BytesIO(photo)).resize((224, 224)), dtype=np.float32) for photo in photos]
+        pixels = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2) / 255)
+        model.generate(pixels, min_new_tokens=TOKENS, max_new_tokens=TOKENS, num_beams=beams, do_sample=False)
+
+    return caption
+
+
+def jpeg(seed: int) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 255, (48, 64, 3), np.uint8)
+    written = BytesIO()
+    Image.fromarray(noise).resize((640, 480)).save(written, format="JPEG")
+    return written.getvalue()
+
+
+if __name__ == "__main__":
+    main()
