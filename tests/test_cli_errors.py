@@ -62,6 +62,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
     ("damage", "told"),
     [
         ("cut weights", "model.safetensors cannot be read"),
+        ("no weights", "model.safetensors, from which its graphs take their weights; copy it again"),
         ("no tokenizer", "tokenizer.json is missing; the folder is not a complete model"),
         ("interface is no JSON", "interface.json"),
         ("other format", "interface.json"),
@@ -76,6 +77,8 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
     weights = model / "model.safetensors"
     if damage == "cut weights":
         weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "no weights":
+        weights.unlink()
     elif damage == "no tokenizer":
         (model / "tokenizer.json").unlink()
     elif damage == "interface is no JSON":
@@ -92,6 +95,8 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
 
         (model / "tokenizer.json").write_text(Tokenizer.train(["a dog runs"] * 9, vocab_size=300).to_json())
     else:
+        for graph in model.glob("*.onnx"):  # which know nothing of model.json
+            graph.unlink()
         changed = json.loads((model / "model.json").read_text())
         changed["decoders"]["text"]["width"] = 64
         (model / "model.json").write_text(json.dumps(changed))

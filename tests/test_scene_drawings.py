@@ -57,7 +57,8 @@ def test_a_sentence_is_read_as_what_it_says() -> None:
 def test_objects_to_draw_stand_on_the_lattice(lattice: int) -> None:
     world = Scenes(0, 64, lattice=lattice)
     edits = [edit(world, "train", k) for k in range(NUMBER)]
-    scenes = [drawing(world, "train", k).scene for k in range(NUMBER)] + [scene for one in edits for scene in (one.before, one.after)]
+    scenes = [drawing(world, "train", k).scene for k in range(NUMBER)]
+    scenes += [scene for one in edits for scene in (one.before, one.after)]
     items = [item for scene in scenes for item in scene.objects]
     at = {value * lattice for item in items for value in (item.x, item.y)}
     assert all(value == round(value) for value in at) and len(at) > lattice / 2
