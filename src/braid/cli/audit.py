@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from braid.cli.console import note, print_json, print_table, progress
-from braid.datasets.table import parse_columns
 from braid.errors import UserError
 
 
@@ -31,6 +30,7 @@ def audit(
     """
     from braid.api import load
     from braid.datasets import open_dataset
+    from braid.datasets.table import parse_columns
     from braid.explain import audit as examine
 
     loaded = load(model)

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from braid.cli.console import note, print_json, print_table, progress
-from braid.datasets.table import parse_columns
 from braid.errors import UserError
 
 
@@ -37,6 +36,7 @@ def calibrate(
     from braid.api import load
     from braid.bundle import write_task
     from braid.datasets import open_dataset
+    from braid.datasets.table import parse_columns
     from braid.evaluation import calibrate as fit
     from braid.evaluation import predict, prepared
     from braid.tasks import deciding

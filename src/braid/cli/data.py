@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
-from braid.datasets.table import check_name, parse_columns, read_table, table_examples, write_table
 from braid.errors import UserError
 from braid.left_out import LeftOut
-from braid.records import Example
 
 if TYPE_CHECKING:
     from braid.datasets import Dataset
     from braid.datasets.checks import Defect
+    from braid.records import Example
 
 SHOWN = 4  # of each kind, in words; more are counted
 MEGABYTE = 1_000_000
@@ -47,6 +46,7 @@ def check(
     """
     from braid.datasets import open_dataset
     from braid.datasets.checks import check as find
+    from braid.datasets.table import parse_columns
 
     roles = parse_columns(columns)
     dataset = open_dataset(data, roles)
@@ -90,6 +90,7 @@ def shard(
     """
     from braid.datasets import open_dataset
     from braid.datasets.shards import write_shards
+    from braid.datasets.table import parse_columns
 
     if output.exists():
         raise UserError(f"{output} is there already; remove it or give another folder")
@@ -115,6 +116,8 @@ def shard(
 
 
 def _check_fix(dataset: "Dataset", output: Path) -> None:
+    from braid.datasets.table import check_name
+
     path = Path(dataset.path)
     if not path.is_file() or not dataset.format.startswith("table"):
         raise UserError(f"--fix writes a copy of a table, and {dataset.path} is {dataset.format}; leave --fix out")
@@ -127,6 +130,8 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     """The table without the rows to leave out, its pictures found from where it is written; how many rows that leaves."""
     from braid.datasets import BrokenRow
     from braid.datasets.checks import row_key
+    from braid.datasets.table import read_table, table_examples, write_table
+    from braid.records import Example
 
     table = read_table(Path(dataset.path))
     examples = table_examples(table, columns)
@@ -222,7 +227,7 @@ def _first(found: "Sequence[Defect]") -> str:
     return "\n".join([defect.what for defect in found[:SHOWN]] + more)
 
 
-def _shown(example: Example) -> list[list[str]]:
+def _shown(example: "Example") -> list[list[str]]:
     rows = [["id", example.id]]
     for role, value in example.fields.items():
         if isinstance(value, bytes):

@@ -19,7 +19,6 @@ from braid.cli.console import (
     progress,
     said,
 )
-from braid.datasets.table import parse_columns
 from braid.errors import UserError
 from braid.files import ready, write_whole
 from braid.left_out import LeftOut
@@ -66,6 +65,7 @@ def evaluate(
     from braid.api import load
     from braid.bundle import write_scores
     from braid.datasets import open_dataset
+    from braid.datasets.table import parse_columns
     from braid.evaluation import evaluate as score
     from braid.metrics import caption_diversity
     from braid.report import Evaluated, write_evaluated

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from braid.cli.console import note, print_json, print_table, progress
-from braid.datasets.table import parse_columns
 from braid.errors import UserError
 from braid.files import ready
 
@@ -80,6 +79,7 @@ def grade_explanations(
     """
     from braid.api import load
     from braid.datasets import open_dataset
+    from braid.datasets.table import parse_columns
     from braid.explain.methods import check_methods
 
     chosen = [name.strip() for name in methods.split(",") if name.strip()]

@@ -9,7 +9,6 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from braid.cli.console import StrictOption, note, print_json, print_table, stderr
-from braid.datasets.table import parse_columns
 from braid.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,6 +104,7 @@ def _print_profile(profile: "Profile", kind: str) -> None:
 def _config(
     run: Path | None, task: str, data: str, columns: str, model: str, start: str, settings: list[str], output: Path | None
 ) -> tuple["RunConfig", Path]:
+    from braid.datasets.table import parse_columns
     from braid.training import read_run, run_from
 
     if run is not None:

@@ -17,12 +17,12 @@ from braid.cli.console import (
     progress,
     said,
 )
-from braid.datasets.table import Table, check_name, parse_columns, read_table, table_examples, write_table
 from braid.errors import UserError
 from braid.files import ready, whole
 from braid.left_out import LeftOut
 
 if TYPE_CHECKING:
+    from braid.datasets.table import Table
     from braid.records import Prediction
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")]
@@ -132,6 +132,7 @@ def predict(
         braid predict runs/vqa questions.jsonl -o answered.jsonl --columns image=photo
     """
     from braid.api import load
+    from braid.datasets.table import check_name, parse_columns, read_table, table_examples, write_table
     from braid.records import Example
     from braid.tasks import deciding
 
@@ -185,7 +186,9 @@ def _with_pictures(found: dict[int, "Prediction"], output: Path) -> dict[int, "P
     return named
 
 
-def _joined(table: Table, found: dict[int, Any], reasons: dict[int, str], least: float) -> Table:
+def _joined(table: "Table", found: dict[int, Any], reasons: dict[int, str], least: float) -> "Table":
+    from braid.datasets.table import Table
+
     added = ["prediction", "confidence", *(["error"] if reasons else [])]
     named = {name: name if name not in table.columns else f"braid_{name}" for name in added}
     rows = []
