@@ -270,7 +270,11 @@ def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
         ("header.csv", b"image,caption\n", "header.csv has a header and no rows"),
         ("latin.csv", b"image,caption\na.png,caf\xe9\n", "latin.csv is not UTF-8 text"),
         ("odd.csv", b"x,y\n1,2\n", "odd.csv: no column has a usual name (x, y); say which is which: --columns"),
-        ("what.bin", b"\0\1", "what.bin holds no data set that Braid knows; it reads a table (csv, tsv, jsonl, json, parquet)"),
+        (
+            "what.bin",
+            b"\0\1",
+            "what.bin holds no data set that Braid knows; it reads shards (shards.jsonl and tars); a table (csv, tsv,",
+        ),
         ("list.json", b"[]", "list.json is no list of rows"),
         ("list.json", b"[1]", "list.json: no row is a JSON object; write {column: value}"),
         ("captions_val.json", b'{"images": [{"file_name": "a"', "captions_val.json, line 1, is not JSON"),
