@@ -30,13 +30,12 @@ class MaskedDecoderConfig:
     width: int = 256
     depth: int = 4
     heads: int = 4
-    convolutions: int = 1
     dropout: float = 0.1
 
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
-        within(self, 1, math.inf, "patch", "width", "depth", "heads", "convolutions")
+        within(self, 1, math.inf, "patch", "width", "depth", "heads")
         within(self, 0, 1, "dropout")
         if self.width % self.patch:
             raise UserError(f"width {self.width} is not a multiple of the patch, {self.patch}")
@@ -51,17 +50,17 @@ class MaskedDecoderConfig:
 class PatchEmbedding(nn.Module):
     """Tokens to the transformer's positions, and back."""
 
-    def __init__(self, grid: TokenGrid, width: int, patch: int, convolutions: int, dropout: float = 0.0) -> None:
+    def __init__(self, grid: TokenGrid, width: int, patch: int, dropout: float = 0.0) -> None:
         super().__init__()
         narrow = width // patch
         self.shape = (grid.rows, grid.columns)
         self.tokens = nn.Embedding(grid.codes + 1, narrow)
-        self.before = nn.Sequential(*(ResidualBlock(narrow) for _ in range(convolutions)))
+        self.before = ResidualBlock(narrow)
         self.merge = nn.Conv2d(narrow, width, patch, patch)
         self.places = nn.Embedding(grid.length // patch**2, width)
         self.dropout = nn.Dropout(dropout)
         self.split = nn.ConvTranspose2d(width, narrow, patch, patch)
-        self.after = nn.Sequential(*(ResidualBlock(narrow) for _ in range(convolutions)))
+        self.after = ResidualBlock(narrow)
         self.norm = nn.LayerNorm(narrow)
         self.head = nn.Linear(narrow, grid.codes)
         for table in (self.tokens, self.places):
@@ -89,7 +88,7 @@ class MaskedDecoder(CrossTransformer):
     def __init__(self, config: MaskedDecoderConfig, memory_width: int, grid: TokenGrid) -> None:
         super().__init__(memory_width, config.width, config.depth, config.heads, config.dropout)
         self.config, self.grid = config, grid
-        self.embedding = PatchEmbedding(grid, config.width, config.patch, config.convolutions, config.dropout)
+        self.embedding = PatchEmbedding(grid, config.width, config.patch, config.dropout)
 
     def start(self, fused: Fused) -> dict[str, Tensor]:
         """Keys and values of the memory, once a row."""
