@@ -1,7 +1,6 @@
 """The world: scene k is a function of (seed, split, k) alone, so there are as many as anybody wants and none is stored."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import hypot, pi
 
@@ -110,9 +109,9 @@ class Scenes:
         """An object for each (colour, shape, texture, size), somewhere; where they do not fit, large ones become small."""
         return _placed(rng, looks)
 
-    def background(self, rng: random.Random, kinds: Sequence[str] = BACKGROUNDS) -> Background:
-        """Any tone with a pattern of one of the ``kinds``."""
-        return Background(rng.choice(kinds), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000))
+    def background(self, rng: random.Random) -> Background:
+        """Any tone with any pattern."""
+        return Background(rng.choice(BACKGROUNDS), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000))
 
 
 def _chosen_pairs(rng: random.Random, pairs: tuple[Pair, ...], most: int) -> list[Pair]:
