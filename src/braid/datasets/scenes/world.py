@@ -111,7 +111,9 @@ class Scenes:
 
     def background(self, rng: random.Random) -> Background:
         """Any tone with any pattern."""
-        return Background(rng.choice(BACKGROUNDS), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000))
+        return Background(
+            rng.choice(BACKGROUNDS), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000)
+        )
 
 
 def _chosen_pairs(rng: random.Random, pairs: tuple[Pair, ...], most: int) -> list[Pair]:
