@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from conftest import Ran
 
@@ -62,6 +63,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
     ("damage", "told"),
     [
         ("cut weights", "model.safetensors cannot be read"),
+        ("other weights", "was made of other weights than model.safetensors beside it; export the graphs again"),
         ("no weights", "model.safetensors, from which its graphs take their weights; copy it again"),
         ("no tokenizer", "tokenizer.json is missing; the folder is not a complete model"),
         ("interface is no JSON", "interface.json"),
@@ -77,6 +79,8 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
     weights = model / "model.safetensors"
     if damage == "cut weights":
         weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "other weights":
+        save_file({name: value + 1 for name, value in load_file(weights).items()}, weights)
     elif damage == "no weights":
         weights.unlink()
     elif damage == "no tokenizer":

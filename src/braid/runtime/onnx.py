@@ -1,8 +1,10 @@
 """A bundle on ONNX Runtime: numpy alone, started in a moment. ``export.py`` writes the graphs."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,12 @@ def shared_path(graph: Path) -> Path:
     return graph.with_suffix(".weights.json")
 
 
+def fingerprint(folder: Path) -> str:
+    """Of a bundle's weights: what is small, or was folded, stays in a graph, which so goes with these weights alone."""
+    with open(folder / WEIGHTS, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class Graphs:
     """A bundle's graphs in memory: each is read once, and what they share of the bundle's weights is there once."""
 
@@ -50,6 +58,10 @@ class Graphs:
             self._sessions[path] = _session(path, self._shared(shared_path(path)))
         return self._sessions[path]
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.bundle.folder)
+
     def _shared(self, path: Path) -> dict[str, onnxruntime.OrtValue]:
         """A graph's initializers that are parameters of the bundle, as they are or transposed."""
         if not path.is_file():
@@ -61,10 +73,13 @@ class Graphs:
             if told["format"] != FORMAT:
                 raise ValueError(f"format {told['format']}")
             sources = {name: (str(one["parameter"]), bool(one["transposed"])) for name, one in told["weights"].items()}
+            of = told["of"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read ({error}); export the graphs again") from None
         missing = {source for source in sources.values() if source not in self._weights}
         weights = self.bundle.weights({parameter for parameter, _ in missing}) if missing else {}
+        if of != self._fingerprint:
+            raise UserError(f"{path} was made of other weights than {WEIGHTS} beside it; export the graphs again")
         for parameter, transposed in missing:
             value = np.ascontiguousarray(weights[parameter].T if transposed else weights[parameter])
             self._weights[parameter, transposed] = onnxruntime.OrtValue.ortvalue_from_numpy(value)

@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, load_model, numpy_helper
 
 from braid.bundle import FORMAT, WEIGHTS
 from braid.files import whole, write_whole
-from braid.runtime.onnx import shared_path
+from braid.runtime.onnx import fingerprint, shared_path
 
 SMALL = 256  # bytes; what is smaller stays in the graph
 
@@ -30,7 +30,8 @@ def share_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
             shared[tensor.name] = {"parameter": source[0], "transposed": source[1]}
             _leave_out(tensor)
     _without_origins(graph)
-    write_whole(shared_path(path), json.dumps({"format": FORMAT, "weights": shared}) + "\n")
+    told = {"format": FORMAT, "of": fingerprint(path.parent), "weights": shared}
+    write_whole(shared_path(path), json.dumps(told) + "\n")
     with whole(path) as fresh:
         fresh.write_bytes(graph.SerializeToString())
 
