@@ -17,6 +17,7 @@ import yaml
 import kill_resume
 from braid.errors import UserError
 from braid.training import Watcher, run_from, train
+from braid.training.guard import Interrupt, guarded
 from kill_resume import RUN, command, last, log, weights_differ
 
 # Long enough to be interrupted; one step a checkpoint is not what saves it.
@@ -108,11 +109,17 @@ def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     os.kill(workers(process)[0], signal.SIGKILL)
     code, told = ended(process)
     assert code == 1
-    assert told.startswith("error: a process that prepares batches was lost (worker (pid")
+    assert told.startswith("error: a process that prepares batches was lost (")
     assert told.endswith(
         "most likely because memory ran out; --resume goes on from the last checkpoint, "
         "with fewer of them if need be: --set workers=0"
     )
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_worker_killed_while_it_hands_a_batch_over_is_the_same_error(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a process that prepares batches was lost"), guarded(tmp_path, Interrupt(), lambda: None):
+        raise error
 
 
 class Lost(Exception):

@@ -4,6 +4,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.sharedctypes import RawValue
 from typing import Any, overload
 
 import numpy as np
@@ -15,7 +17,7 @@ from braid.datasets import Rows
 from braid.errors import UserError
 from braid.records import Batch, Padded, Sample
 from braid.tasks import Classification, Task, rows_of
-from braid.training.guard import follow_the_run
+from braid.training.guard import Over, follow_the_run
 from braid.training.parallel import Group
 
 SHARED = "/dev/shm"
@@ -207,14 +209,18 @@ def batches(
     """
     order = mixture.epoch(epoch)[first:]
     dataset = _Batches(samples, collator, mixture, order, strict, group or Group())
+    over = RawValue(Over)
     loader = DataLoader(
         dataset,
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=follow_the_run,
+        worker_init_fn=partial(follow_the_run, over=over),
     )
-    for dealt, part in zip(order, loader, strict=True):
-        if isinstance(part, UserError):
-            raise part
-        yield dealt.task, _turned(part, np.asarray)
+    try:
+        for dealt, part in zip(order, loader, strict=True):
+            if isinstance(part, UserError):
+                raise part
+            yield dealt.task, _turned(part, np.asarray)
+    finally:
+        over.value = 1

@@ -3,19 +3,23 @@
 import errno
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ctypes import c_byte
 from pathlib import Path
-from types import FrameType
-from typing import TypeVar
+from types import FrameType, TracebackType
+from typing import TypeAlias, TypeVar
 
 from braid.errors import UserError
 
 T = TypeVar("T")
+Over: TypeAlias = c_byte
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HUNG_UP = (ConnectionError, EOFError)  # a worker killed while it hands a batch over; seen dead before that, a RuntimeError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -65,33 +69,46 @@ def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Ite
         except Stopped:
             save()
             raise
+    except (RuntimeError, *HUNG_UP) as error:
+        if not isinstance(error, HUNG_UP) and not str(error).startswith("DataLoader worker"):
+            raise
+        with suppress(RuntimeError):  # torch's handler of SIGCHLD tells of a lost worker once, wherever the run is by then
+            time.sleep(0.5 if isinstance(error, HUNG_UP) else 0)
+        reason = str(error).partition(". ")[0].removeprefix("DataLoader ") or "in the middle of a batch"
+        raise UserError(
+            f"a process that prepares batches was lost ({reason}), most likely because memory ran out; "
+            "--resume goes on from the last checkpoint, with fewer of them if need be: --set workers=0"
+        ) from None
     except OSError as error:
         if error.errno not in FULL:
             raise
         told = f"{error.filename or folder} cannot be written ({os.strerror(error.errno).lower()})"
         raise UserError(f"{told}; the last checkpoint is whole: free some space, then --resume") from None
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        reason = str(error).partition(". ")[0].removeprefix("DataLoader ")
-        raise UserError(
-            f"a process that prepares batches was lost ({reason}), most likely because memory ran out; "
-            "--resume goes on from the last checkpoint, with fewer of them if need be: --set workers=0"
-        ) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def follow_the_run(worker: int) -> None:
-    """For a process that prepares batches: a signal to the whole group is the run's to answer, and its end is theirs."""
+def follow_the_run(worker: int, over: Over) -> None:
+    """For a process that prepares batches: a signal to the whole group is the run's to answer, and its end is theirs.
+
+    Args:
+        over: set when nobody waits for batches any more; no lock, which a killed worker could keep.
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+    sys.excepthook = _leave_to_the_run
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(), over), daemon=True).start()
 
 
-def _outlive_nobody(run: int) -> None:
+def _leave_to_the_run(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A run that ends hangs up on the thread that hands it shared memory: no news. A batch's own errors go another way."""
+    if not issubclass(kind, HUNG_UP):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _outlive_nobody(run: int, over: Over) -> None:
     """A worker whose run was killed may wait for ever to hand over its batch, and keep its memory."""
-    while os.getppid() == run:
+    while os.getppid() == run and not over.value:
         time.sleep(1)
-    os._exit(1)
+    os._exit(0 if over.value else 1)
