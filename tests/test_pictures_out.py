@@ -18,14 +18,14 @@ from braid.codecs import CodecConfig, FSQCodecConfig
 from braid.collate import Collator
 from braid.config import to_dict
 from braid.datasets.scenes import scene_examples
-from braid.decoders import PictureDecoderConfig
+from braid.decoders import PictureDecoderConfig, RasterDecoderConfig
 from braid.drawing import DrawingConfig, draw
 from braid.errors import UserError
 from braid.metrics import psnr, ssim
 from braid.modalities import ImageModalityConfig, TextModalityConfig, TokenGrid
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
-from braid.records import Batch, BatchInput, Padded, Sample
+from braid.records import Batch, BatchInput, Fused, Padded, Sample
 from braid.runtime.export import export_codec, export_decoder, export_filler
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
@@ -47,8 +47,13 @@ def config_of(decoder: PictureDecoderConfig) -> ModelConfig:
 
 
 def built(config: ModelConfig, seed: int = 0) -> Model:
+    """With what begins at zero as it may be after training."""
     torch.manual_seed(seed)
-    return config.build(inputs(), {OUT: PICTURE.build()}).eval()
+    model = config.build(inputs(), {OUT: PICTURE.build()}).eval()
+    for name, value in model.decoders.named_parameters():
+        if ".lay." in name:
+            torch.nn.init.normal_(value, std=0.1)
+    return model
 
 
 def rows() -> tuple[Sample, ...]:
@@ -164,8 +169,9 @@ def test_5_a_batch_draws_what_single_rows_do_and_the_seed_decides(decoder: Pictu
     assert not np.array_equal(together, tokens_of(model, batch_of(eight), replace(DRAWING, seed=1)))
 
 
-def test_6_cached_drawing_equals_uncached() -> None:
-    model, batch = built(config_of(PICTURE_DECODERS["raster"])), to_tensors(batch_of(rows()), CPU)
+@pytest.mark.parametrize("kind", ["raster", "raster over a picture"])
+def test_6_cached_drawing_equals_uncached(kind: str) -> None:
+    model, batch = built(config_of(PICTURE_DECODERS[kind])), to_tensors(batch_of(rows()), CPU)
     decoder = model.drawer(OUT)
     grid = model.codec(OUT).grid
     tokens = torch.randint(0, grid.codes, (8, 1, grid.length - 1), generator=torch.Generator().manual_seed(0))
@@ -294,7 +300,11 @@ def test_a_killed_run_ends_in_the_same_weights(kind: str, tmp_path: Path) -> Non
     if kind != "codec":
         train(run_from({**settings, "epochs": 1}), tmp_path / "tokens")
         decoders = {**to_dict(tiny().decoders), OUT: to_dict(PICTURE_DECODERS[kind])}
-        draws = {"task": {"kind": "image_generation", "sentence": True}, "initialize": {"codecs.image": str(tmp_path / "tokens")}}
+        draws = {
+            "task": {"kind": "image_generation", "sentence": True},
+            "inputs": {"image": {"kind": "image", "size": SIZE}, "prompt": {"kind": "text"}},
+            "initialize": {"codecs.image": str(tmp_path / "tokens")},
+        }
         settings = {**settings, **draws, "model": {**to_dict(tiny()), "decoders": decoders}}
 
     def killed(record: dict[str, Any]) -> None:
@@ -383,6 +393,41 @@ def test_a_decoder_of_pictures_without_a_codec_says_what_is_missing() -> None:
         "decoders.image: a decoder of pictures writes the tokens of a codec, and the model has none; name a run of the task "
         "reconstruction in initialize: {codecs.image: RUN}"
     )
+
+
+def test_what_is_drawn_over_a_picture_reads_at_each_place_what_stands_there() -> None:
+    config = RasterDecoderConfig(over="image", cell=2, width=4, depth=1, heads=1, dropout=0.0)
+    decoder = config.build(3, TokenGrid(4, 6, 7))
+    values = torch.zeros(2, 7, 3)
+    values[:, 1:, 0] = torch.arange(6.0)  # the cells' numbers, after one position of a text
+    with torch.no_grad():
+        decoder.lay.bias.copy_(torch.arange(16) // 4)  # the number of a place within its cell
+        decoder.lay.weight[:, 0] = 10.0
+    mask = torch.ones(2, 7, dtype=torch.bool)
+    mask[1, 1:] = False
+    fused = Fused(values, mask, values.mean(1), {"prompt": (0, 1), "image": (1, 7)})
+    under = decoder.start(fused)["memory.under"]
+    assert under[0, :, 0].view(4, 6).tolist() == [
+        [0, 1, 10, 11, 20, 21],
+        [2, 3, 12, 13, 22, 23],
+        [30, 31, 40, 41, 50, 51],
+        [32, 33, 42, 43, 52, 53],
+    ]
+    assert not under[1].any()  # a row without a picture
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"over": "picture"}, "over is 'picture', and what was fused has no such part; name an input picture, and a fusion"),
+        ({"cell": 2}, "the picture 'image' has 16 cells, and there are 2 x 2 of 2 x 2 tokens; choose cell, or its encoder's"),
+        ({"cell": 3}, "decoders.image: the codec's 4 x 4 tokens do not divide into cells of 3 x 3; set cell to 1 or 2"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_over_is_a_clear_error(changed: dict[str, Any], fault: str) -> None:
+    over: Any = PICTURE_DECODERS["raster over a picture"]
+    with pytest.raises(UserError, match=re.escape(fault)):
+        first_logits(built(config_of(replace(over, **changed))), batch_of(rows()))
 
 
 def test_edits_and_drawings_of_scenes_hold_what_they_say() -> None:

@@ -242,7 +242,14 @@ class StepwiseTransformer(CrossTransformer):
 
     def logits(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length codes"]:
         """Teacher-forced: position ``t`` predicts token ``t + 1``."""
-        return self.embedding.logits(self.read(self.embedding(tokens), self.remember(fused)))  # type: ignore[operator]
+        memory = self.remember(fused)
+        return self.embedding.logits(self.read(self.embed(tokens, memory), memory))  # type: ignore[operator]
+
+    def embed(
+        self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
+    ) -> Float[Tensor, "batch group length width"]:
+        """Vectors of the tokens that stand at ``first`` and after it."""
+        return self.embedding(tokens, first=first)
 
     def start(self, fused: Fused) -> dict[str, Tensor]:
         """Keys and values of the memory, once a row, and an empty cache of one beam."""
@@ -257,7 +264,7 @@ class StepwiseTransformer(CrossTransformer):
         """Read one more token a beam; the cache's group must equal that of ``tokens``."""
         batch, group = tokens.shape
         past_keys, past_values = state["cache.keys"].flatten(0, 1), state["cache.values"].flatten(0, 1)
-        values = self.embedding(tokens.unsqueeze(-1), first=past_keys.shape[3])
+        values = self.embed(tokens.unsqueeze(-1), state, first=past_keys.shape[3])
         keys_now, values_now = [], []
         for layer, block in enumerate(self.blocks):
             memory = state["memory.keys"][:, layer], state["memory.values"][:, layer], state["memory.mask"]
