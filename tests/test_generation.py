@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braid.errors import UserError
-from braid.generation import GenerationConfig, generate, log_softmax
+from braid.generation import GenerationConfig, generate, likeliest, log_softmax
 from braid.modalities import SpecialTokens
 from braid.modalities.text import BOS, EOS, PAD
 from braid.records import Batch
@@ -78,6 +78,15 @@ def test_a_row_never_depends_on_the_others(method: str) -> None:
     alone = [generate(decoder, batch(row), config)[0] for row in range(10)]
     assert together == alone
     assert len({found.tokens for found in together}) > 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 128, 1000, 24_001])
+def test_the_likeliest_are_those_of_a_whole_sort(size: int) -> None:
+    rng = np.random.default_rng(size)
+    for number in (1, 2, 8, 200):
+        scores = rng.integers(0, 50, size).astype(np.float32)  # many are equal
+        scores[rng.random(size) < 0.3] = -np.inf
+        assert likeliest(scores, number).tolist() == np.argsort(-scores, kind="stable")[:number].tolist()
 
 
 def test_greedy_is_a_beam_of_one() -> None:
