@@ -1,7 +1,6 @@
 """braid serve: models behind an HTTP API and a page."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -48,10 +47,13 @@ def serve(
 
         braid serve --host 0.0.0.0 --api-key-file keys.txt
     """
+    # Before any runtime is imported: workers that all take every core are in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
     from braid.server import Access, Limits
     from braid.server.serve import serve as run
 
-    names = model or [name for name in DEFAULT if name != "sentiment" or find_spec("transformers")]
+    names = model or list(DEFAULT)
     keys = _keys(api_key_file) if api_key_file is not None else ()
     limits = Limits(
         body=round(max_body * 1e6),
