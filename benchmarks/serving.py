@@ -8,6 +8,9 @@ scenes of 400 pixels, or those of ``--photos``. The library is called in this pr
 the loads, with as many threads of torch as the server has (OMP_NUM_THREADS); its captions are what every answer of the server is
 held to: the same words, and a confidence within 0.0002, because sums of floats depend a little on the size of a batch.
 
+With the most clients, a server with batching off (--max-batch 1) is asked, too, and one whose model is without its graphs, so on
+torch.
+
 Times are those of the clock, and of the processor for one answer, which a busy machine changes less.
 
 Memory is the server's resident set, read once a second; growth is the mean of the last tenth of the requests over that of the
@@ -20,12 +23,14 @@ import io
 import json
 import os
 import statistics
+import tempfile
 import threading
 import time
 from base64 import b64encode
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -34,6 +39,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from PIL import Image
 
 from braid.api import LoadedModel, load
+from braid.bundle import find_bundle
 from braid.datasets.scenes import Scenes
 from braid.modalities import image_files
 from runs import report
@@ -180,6 +186,11 @@ def growth(server: Server, asked: list[Asked], requests: int) -> tuple[Load, flo
     return load, statistics.mean(readings[tenth : 2 * tenth] or readings) / 1e6, statistics.mean(readings[-tenth:]) / 1e6
 
 
+def without_graphs(model: str, home: Path) -> Path:
+    """The same model where only torch can run it."""
+    return Path(copytree(find_bundle(model), home / model, ignore=ignore_patterns("*.onnx", "*.weights.json")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -189,6 +200,7 @@ def main() -> None:
     given = parser.parse_args()
     files = islice(image_files(given.photos), PICTURES) if given.photos else []
     pictures = [file.read_bytes() for file in files] or scenes(PICTURES)
+    home = tempfile.TemporaryDirectory(prefix="braid-serving-")
     model = load(MODEL)
     asked = expected(model, pictures)
     with Server("--model", MODEL, "--workers", given.workers) as server:
@@ -201,11 +213,22 @@ def main() -> None:
         )
         beside = len(alone.seconds) / alone.took
         memory, first, last = growth(server, asked, given.requests)
+    others = {
+        f"batching off, {CLIENTS[-1]} clients": (MODEL, "--max-batch", 1),
+        f"torch, {CLIENTS[-1]} clients": (f"{MODEL}={without_graphs(MODEL, Path(home.name))}",),
+    }
+    beyond = {}
+    for name, (served, *limits) in others.items():
+        with Server("--model", served, "--workers", given.workers, *limits) as server:
+            loaded(server, asked, 4, requests=16)
+            beyond[name] = loaded(server, asked, CLIENTS[-1], seconds=given.seconds)
     rows = [alone.row("library, one at a time", beside)]
     rows += [load.row(f"server, {clients} clients", beside) for clients, load in loads.items()]
+    rows += [load.row(name, beside) for name, load in beyond.items()]
     rows.append(memory.row("server, 16 clients, for its memory", beside))
     told = f"Memory over {given.requests:,} requests: {first:.0f} MB, then {last:.0f} MB ({100 * (last / first - 1):+.1f}%)."
-    threads = f"threads that run the model: {given.workers}, each with {os.environ['OMP_NUM_THREADS']} of torch"
+    cores = os.environ["OMP_NUM_THREADS"]
+    threads = f"threads that run the model: {given.workers}, each on {cores} core; ONNX Runtime where torch is not named"
     setting = f"{len(pictures)} pictures, {given.seconds:g} s a load; {threads}"
     columns = ["caller", "answers", "a second", "x library", "p50 ms", "p95 ms", "p99 ms", "processor ms", "refused", "wrong"]
     report("serving", "Serving captions", columns, rows, f"{setting}. {told}")
