@@ -117,7 +117,7 @@ class Bundle:
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
         for name, tensor in tensors.items():
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            if not _all_finite(tensor):
                 raise UserError(f"{path}: {name} holds values that are no numbers; copy it again, or train again")
         return {name: _single(tensor) for name, tensor in tensors.items()}
 
@@ -233,9 +233,15 @@ def write_interface(bundle: Bundle, interface: Interface) -> None:
 
 def _stored(value: np.ndarray, half: bool) -> np.ndarray:
     stored = value.astype(np.float16) if half and value.dtype == np.float32 else value
-    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+    if not _all_finite(stored):
         raise UserError("a weight is not a finite number in the chosen precision; save it in float32 or train again")
     return np.asarray(stored, order="C")  # unlike ascontiguousarray, leaves a scalar one
+
+
+def _all_finite(tensor: np.ndarray) -> bool:
+    if tensor.dtype == np.float16:  # by its bits: a quarter of the time, and the start of every command waits for it
+        return not tensor.size or int((tensor.view(np.uint16) & 0x7FFF).max()) < 0x7C00
+    return tensor.dtype.kind != "f" or bool(np.isfinite(tensor).all())
 
 
 def _single(tensor: np.ndarray) -> np.ndarray:

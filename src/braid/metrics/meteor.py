@@ -1,19 +1,23 @@
 """METEOR from exact and stem matches alone: no synonyms, no paraphrases, no Java, and so named ``meteor-exact-stem``."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
-
-import snowballstemmer
+from typing import Any
 
 ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5  # of the original metric (Lavie & Agarwal 2007)
-
-_porter = snowballstemmer.stemmer("porter")
 
 
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
-    return str(_porter.stemWord(word))
+    return str(_porter().stemWord(word))
+
+
+@cache
+def _porter() -> Any:
+    import snowballstemmer  # here, because whoever captions one photo waits for what is imported, and scores nothing
+
+    return snowballstemmer.stemmer("porter")
 
 
 def meteor(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> float:

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from braid.datasets.scenes import Verdict, judge, read_sentence
 from braid.drawing import DrawingConfig, StepWatch, draw
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.modalities import ImageModality
 from braid.records import Batch, Drawn, Example, Prediction, Sample
+
+if TYPE_CHECKING:
+    from braid.datasets.scenes import Verdict
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,15 @@ class ImageGeneration:
         return 100 * np.array([np.mean(one.right) for one in verdicts], np.float64)
 
 
-def _verdicts(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> list[Verdict]:
+def _verdicts(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> "list[Verdict]":
+    from braid.datasets.scenes import judge  # here, because the data sets are a tenth of the start of whoever needs none
+
     pairs = zip(predictions, samples, strict=True)
     return [judge(one.image.pixels, sample.references) for one, sample in pairs if one.image and sample.references]
 
 
 def _agree(prediction: Prediction) -> bool:
+    from braid.datasets.scenes import judge, read_sentence
+
     asked = read_sentence(prediction.text or "")
     return bool(asked) and prediction.image is not None and judge(prediction.image.pixels, asked).whole
