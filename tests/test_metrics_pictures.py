@@ -56,6 +56,8 @@ def test_drawn_pictures_are_held_against_real_ones_and_saved(braid: Callable[...
     small = {"outputs": {"image": {"kind": "image", "size": 32}}}
     train(run_from({**codec, **small, **quick, "data": {"path": scenes}}), tmp_path / "codec")
     drawer = {"task": "image_generation", "model": "tiny", "initialize": {"codecs.image": str(tmp_path / "codec")}}
+    smaller = run_from({**drawer, **quick, "outputs": {"image": {"kind": "image", "size": 16}}, "data": {"path": scenes}})
+    assert smaller.outputs["image"].size == 16  # type: ignore[union-attr]
     train(run_from({**drawer, **quick, "data": {"path": scenes}}), tmp_path / "drawer")
     finder = {
         "task": "retrieval",

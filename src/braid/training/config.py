@@ -303,7 +303,8 @@ def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
 
 
 def _take_codecs(whole: dict[str, Any]) -> None:
-    """A codec that comes with its weights is made as it was there, and so are its pictures."""
+    """A codec that comes with its weights is made as it was there, and so are its pictures, but for what is set: a codec of
+    convolutions takes other sizes than it was trained on."""
     model, given = whole.get("model"), whole.get("initialize")
     if not isinstance(model, dict) or not isinstance(given, dict):
         return
@@ -316,7 +317,9 @@ def _take_codecs(whole: dict[str, Any]) -> None:
         if name not in there:
             raise UserError(f"initialize.{part}: {source} has no codec {name!r}; train one, with the task reconstruction")
         whole["model"] = {**model, "codecs": {**(model.get("codecs") or {}), name: there[name]}}
-        whole["outputs"] = {**whole["outputs"], name: to_dict(bundle.interface.outputs[name])}
+        own = whole["outputs"].get(name) or {}
+        chosen = {} if own == to_dict(default_outputs()).get(name) else own
+        whole["outputs"] = {**whole["outputs"], name: {**to_dict(bundle.interface.outputs[name]), **chosen}}
 
 
 def starting_from(model: str, task: str) -> dict[str, Any]:
