@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     files = islice(image_files(given.photos), PICTURES) if given.photos else []
-    pictures = [file.read_bytes() for file in files] or scenes(PICTURES)
+    pictures = [Path(file).read_bytes() for file in files] or scenes(PICTURES)
     home = tempfile.TemporaryDirectory(prefix="braid-serving-")
     model = load(MODEL)
     asked = expected(model, pictures)

@@ -128,10 +128,10 @@ def test_files_patterns_and_folders(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     a, b, c = (tmp_path / name for name in ("a.png", "b.png", "deep/c.PNG"))
-    assert image_files([tmp_path]) == [a, b, c]
-    assert image_files([b, tmp_path / "*.png", tmp_path / "missing.png"]) == [b, a, tmp_path / "missing.png"]
+    assert image_files([tmp_path]) == [str(a), str(b), str(c)]
+    assert image_files([b, tmp_path / "*.png", tmp_path / "missing.png"]) == [str(b), str(a), str(tmp_path / "missing.png")]
     (tmp_path / "odd[1].png").write_bytes(b"")
-    assert image_files([tmp_path / "odd[1].png"]) == [tmp_path / "odd[1].png"]
+    assert image_files([tmp_path / "odd[1].png"]) == [str(tmp_path / "odd[1].png")]
     with pytest.raises(UserError, match="no picture there"):
         image_files([tmp_path / "*.gif"])
 

@@ -388,7 +388,7 @@ class LoadedModel:
         """
         config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
         given = [pictures] if isinstance(pictures, str | Path) else pictures
-        files = [str(file) for file in image_files(given)]
+        files = image_files(given)
         return index_pictures(self.runtime, self.collator, files, Path(output), config, self.origin, batch_size, strict, watch)
 
     def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10) -> list[Hit]:

@@ -57,7 +57,7 @@ def ask(
     paths, questions = _pictures_and_questions(words)
     if left_out is not None:
         ready(left_out)
-    pairs = [(str(file), question) for file in image_files(paths) for question in questions]
+    pairs = [(file, question) for file in image_files(paths) for question in questions]
     examples = [Example(str(row), {"image": f, "question": q}, source=f) for row, (f, q) in enumerate(pairs)]
     answers = load(model).predict(
         "vqa", examples, None, batch_size, strict, lambda batches, total: progress(batches, "answering", total)
@@ -101,7 +101,7 @@ def classify(
         raise UserError("give a picture, or a text with --text")
     if left_out is not None:
         ready(left_out)
-    files = [str(file) for file in image_files(paths)] if paths else []
+    files = image_files(paths) if paths else []
     chosen = [label.strip() for label in labels.split(",") if label.strip()]
     loaded = load(model)
     answers = loaded.classify_all(

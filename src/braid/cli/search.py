@@ -1,6 +1,7 @@
 """braid embed, index, search: pictures and texts as vectors in one space."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from braid.files import ready, whole, write_whole
 from braid.left_out import LeftOut
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from braid.index import Hit, IndexConfig
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
@@ -34,30 +37,42 @@ def embed(
 
         braid embed "two dogs in the snow" dog.jpg -o both.npy
     """
-    import numpy as np
-
     from braid.api import load
     from braid.modalities import image_files, is_picture
 
     ready(output)
     loaded = load(model)
-    vectors, names = [], []
-    for value in values:
-        if Path(value).expanduser().exists() or is_picture(value):
-            files = [str(file) for file in image_files([value])]
-            parts = progress([files[k : k + batch_size] for k in range(0, len(files), batch_size)], "embedding")
-            vectors += [loaded.embed(images=part) for part in parts]
-            names += files
-        else:
-            vectors.append(loaded.embed(texts=[value]))
-            names.append(value)
-    joined = np.concatenate(vectors)
-    with whole(output) as fresh, open(fresh, "wb") as file:
-        np.save(file, joined)
+    pictures = [Path(value).expanduser().exists() or is_picture(value) for value in values]
+    groups = [image_files([value]) if picture else [value] for value, picture in zip(values, pictures, strict=True)]
+    names = list(chain.from_iterable(groups))
+
+    def vectors() -> "Iterator[np.ndarray]":
+        for group, picture in zip(groups, pictures, strict=True):
+            starts = progress(range(0, len(group), batch_size), "embedding") if picture else (0,)
+            for start in starts:
+                part = group[start : start + batch_size]
+                yield loaded.embed(images=part) if picture else loaded.embed(texts=part)
+
+    with whole(output) as fresh:
+        width = _write_rows(fresh, vectors(), len(names))
     if json:
-        print_json({"output": str(output), "ids": names, "width": joined.shape[1]})
+        print_json({"output": str(output), "ids": names, "width": width})
     else:
-        note(f"{output}: {len(joined)} vectors of width {joined.shape[1]}")
+        note(f"{output}: {len(names)} vectors of width {width}")
+
+
+def _write_rows(path: Path, parts: Iterable["np.ndarray"], rows: int) -> int:
+    """An .npy file of so many rows, written part by part, so that memory does not grow with them; its width."""
+    from numpy.lib import format as npy
+
+    width = 0
+    with open(path, "wb") as file:
+        for part in parts:
+            if not width:
+                width = part.shape[1]
+                npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
+            file.write(part.astype("<f4").tobytes())
+    return width
 
 
 def index(

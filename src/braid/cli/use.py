@@ -55,7 +55,7 @@ def caption(
 
     if left_out is not None:
         ready(left_out)
-    files = [str(path) for path in image_files(paths)]
+    files = image_files(paths)
     loaded = load(model)
     examples = [Example(file, {"image": file}, source=file) for file in files]
     answers = loaded.predict(
