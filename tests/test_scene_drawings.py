@@ -6,7 +6,7 @@ import pytest
 from braid.datasets import open_dataset
 from braid.datasets.scenes import Scenes, judge, read_sentence
 from braid.datasets.scenes.drawing import drawing, edit
-from braid.datasets.scenes.objects import HELD_OUT
+from braid.datasets.scenes.objects import ALL_COLOURS, ALL_SHAPES, HELD_OUT
 from braid.datasets.scenes.oracle import find_objects
 from braid.errors import UserError
 
@@ -65,6 +65,21 @@ def test_objects_to_draw_stand_on_the_lattice(lattice: int) -> None:
     assert {item.angle for item in items} == {0.0} and len({item.radius for item in items}) == 2
     with pytest.raises(UserError, match="lattice is 8; it must be 16 or more"):
         Scenes(lattice=8)
+
+
+def test_a_richer_world_shows_training_more_and_the_other_splits_the_same() -> None:
+    richer = Scenes(0, 64, richer=True)
+    for split in ("val", "compositional"):
+        assert all(drawing(richer, split, k) == drawing(WORLD, split, k) for k in range(20))
+        assert all(edit(richer, split, k) == edit(WORLD, split, k) for k in range(20))
+    scenes = [drawing(richer, "train", k).scene for k in range(4 * NUMBER)]
+    scenes += [edit(richer, "train", k).after for k in range(NUMBER)]
+    pairs = {(item.colour, item.shape) for scene in scenes for item in scene.objects}
+    assert {colour for colour, _ in pairs} == set(ALL_COLOURS) and {shape for _, shape in pairs} == set(ALL_SHAPES)
+    assert not pairs & set(HELD_OUT)
+    assert open_dataset("scenes:image_generation,train=3,richer=1").split("train")[2].fields["captions"] == (
+        drawing(richer, "train", 2).prompt,
+    )
 
 
 @pytest.mark.parametrize("broken", ["recoloured", "moved", "one more", "one less", "noise"])

@@ -6,12 +6,25 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from braid.datasets.scenes import language
-from braid.datasets.scenes.objects import COLOURS, HELD_OUT, PLACES, SEEN, SHAPES, SIZES, Background, Pair, SceneObject
+from braid.datasets.scenes.objects import (
+    ALL_COLOURS,
+    ALL_SHAPES,
+    HELD_OUT,
+    PLACES,
+    RICHER,
+    SEEN,
+    SIZES,
+    Background,
+    Pair,
+    SceneObject,
+)
 from braid.datasets.scenes.world import Scene, Scenes, inside, touch
 
 MOST = 3  # objects
 TRIES = 200
-WORDS = [[*names, *(word for name in names for word in language.SYNONYMS.get(name, ()))] for names in (SIZES, COLOURS, SHAPES)]
+WORDS = [
+    [*names, *(word for name in names for word in language.SYNONYMS.get(name, ()))] for names in (SIZES, ALL_COLOURS, ALL_SHAPES)
+]
 LOOK = "an? " + " ".join(f"({'|'.join(names)})" for names in WORDS)
 SAID = re.compile(rf"{LOOK} (?:in|at|on) the ({'|'.join([*PLACES, 'middle'])})")
 STANDS = {words: side for side, many in language.SIDES.items() for words in many}
@@ -73,13 +86,15 @@ def _where(item: SceneObject, before: Scene) -> str:
     return f"at {item.x:.3f} {item.y:.3f}" if stays else f"in {item.place}"
 
 
-def _pairs(split: str) -> tuple[Pair, ...]:
+def _pairs(world: Scenes, split: str) -> tuple[Pair, ...]:
+    if world.richer and split == "train":
+        return RICHER
     return HELD_OUT if split == "compositional" else SEEN
 
 
 def _scene(world: Scenes, split: str, rng: random.Random) -> Scene:
     """Objects that differ in colour or shape, each clearly in one of the nine places."""
-    pairs = _pairs(split)
+    pairs = _pairs(world, split)
     while True:
         looks = rng.sample(pairs, rng.randint(1, min(MOST, world.max_objects)))
         wanted = [(colour, shape, "plain", rng.choice(SIZES)) for colour, shape in looks]
@@ -134,14 +149,14 @@ Change = tuple[tuple[SceneObject, ...], str] | None
 
 def _recolour(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
-    colours = [colour for colour in COLOURS if colour != item.colour and (colour, item.shape) in scene.pairs]
+    colours = [colour for colour in ALL_COLOURS if colour != item.colour and (colour, item.shape) in scene.pairs]
     colour = rng.choice(colours)
     return _exchanged(scene, item, replace(item, colour=colour)), f"make {_the(item, scene)} {language.word(colour, rng)}"
 
 
 def _reshape(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
-    shapes = [shape for shape in SHAPES if shape != item.shape and (item.colour, shape) in scene.pairs]
+    shapes = [shape for shape in ALL_SHAPES if shape != item.shape and (item.colour, shape) in scene.pairs]
     fitting = [shape for shape in shapes if _fits(replace(item, shape=shape), scene, item)]
     if not fitting:
         return None

@@ -5,6 +5,9 @@ from typing import Literal
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
+# Of a richer world, that training may show beside these: with few pairs, what is learned is the pairs, not colour and shape.
+MORE_SHAPES = ("diamond", "pentagon", "oval", "flower", "sun", "arrow")
+MORE_COLOURS = ("gold", "teal", "slate", "crimson", "maroon", "indigo", "lime", "magenta", "olive", "plum", "rust", "mint")
 TEXTURES = ("plain", "striped", "dotted")
 SIZES = ("small", "large")
 TONES = ("white", "grey", "black", "beige")
@@ -17,6 +20,8 @@ Direction = Literal["left", "right", "above", "below"]
 # A quarter of all pairs, two colours of every shape: they occur in the split `compositional` and nowhere else.
 HELD_OUT: tuple[Pair, ...] = tuple((c, s) for i, c in enumerate(COLOURS) for j, s in enumerate(SHAPES) if (i + j) % 4 == 0)
 SEEN: tuple[Pair, ...] = tuple((c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT)
+ALL_SHAPES, ALL_COLOURS = (*SHAPES, *MORE_SHAPES), (*COLOURS, *MORE_COLOURS)
+RICHER: tuple[Pair, ...] = tuple((c, s) for c in ALL_COLOURS for s in ALL_SHAPES if (c, s) not in HELD_OUT)
 
 LOW, MIDDLE, HIGH = (0.0, 0.37), (0.42, 0.58), (0.63, 1.0)  # thirds with gaps: what lies in a gap has no place with a name
 

@@ -1,7 +1,7 @@
 """Scenes -> pixels. A shape is its outline's radius in every direction; a pixel is sampled 3 x 3 times, so edges are smooth."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -17,6 +17,18 @@ INK = {
     "purple": (136, 62, 186),
     "pink": (247, 134, 184),
     "brown": (132, 84, 50),
+    "gold": (222, 160, 45),
+    "teal": (45, 138, 140),
+    "slate": (88, 92, 100),
+    "crimson": (195, 42, 96),
+    "maroon": (148, 42, 58),
+    "indigo": (70, 78, 160),
+    "lime": (173, 214, 65),
+    "magenta": (202, 89, 170),
+    "olive": (149, 147, 45),
+    "plum": (148, 38, 123),
+    "rust": (203, 88, 24),
+    "mint": (105, 177, 136),
 }
 PAPER = {"white": (245, 243, 238), "grey": (176, 180, 187), "black": (36, 38, 46), "beige": (228, 211, 182)}
 CONTRAST = {"gradient": 0.42, "noise": 0.30, "checks": 0.13}  # how far a background strays from its tone, as a share of the range
@@ -57,6 +69,17 @@ def _heart() -> list[tuple[float, float]]:
     return list(zip((16 * np.sin(t) ** 3).tolist(), (y - 1.0).tolist(), strict=True))
 
 
+def _round(radius: Callable[[float], tuple[float, float]]) -> list[tuple[float, float]]:
+    """Half-axes by direction."""
+    return [(x * np.cos(t), y * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 192, endpoint=False) for x, y in [radius(t)]]
+
+
+def _petals(t: float) -> tuple[float, float]:
+    return (1 + 0.25 * np.cos(6 * t),) * 2
+
+
+_ARROW = [(1.2, 0.0), (-0.1, 0.95), (-0.1, 0.35), (-1.1, 0.35), (-1.1, -0.35), (-0.1, -0.35), (-0.1, -0.95)]
+
 OUTLINES = {
     "circle": np.ones(DIRECTIONS),
     "square": _outline([(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)]),
@@ -64,6 +87,12 @@ OUTLINES = {
     "star": _outline(_regular(5, inner=0.5)),
     "cross": _outline(_cross(0.38)),
     "heart": _outline(_heart()),
+    "diamond": _outline([(0.0, 1.3), (-0.8, 0.0), (0.0, -1.3), (0.8, 0.0)]),
+    "pentagon": _outline(_regular(5)),
+    "oval": _outline(_round(lambda t: (1.35, 0.75))),
+    "flower": _outline(_round(_petals)),
+    "sun": _outline(_regular(9, inner=0.68)),
+    "arrow": _outline(_ARROW),
 }
 
 

@@ -10,10 +10,10 @@ from jaxtyping import Bool, UInt8
 from braid.config import did_you_mean
 from braid.datasets.scenes import language
 from braid.datasets.scenes.objects import (
+    ALL_SHAPES,
     BACKGROUNDS,
     HELD_OUT,
     SEEN,
-    SHAPES,
     SIZES,
     TEXTURES,
     TONES,
@@ -33,7 +33,7 @@ TRIES = 40  # to place objects before a large one is made small
 
 # Radius of the first object of a size and of the others: one is always clearly the largest (its area is 1.26 times the next).
 RADII = {"large": ((0.163, 0.172), (0.136, 0.142)), "small": ((0.090, 0.094), (0.075, 0.080))}
-REACH = {shape: reach(shape) for shape in SHAPES}
+REACH = {shape: reach(shape) for shape in ALL_SHAPES}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Scene:
 class Scenes:
     """An endless world of coloured shapes: ``size`` pixels a side, 1 to ``max_objects`` (at most 4) objects a scene.
 
-    Objects of scenes to be drawn stand on a ``lattice`` of so many steps a side; those of others stand anywhere.
+    Objects of scenes to be drawn stand on a ``lattice`` of so many steps a side; those of others stand anywhere. With ``richer``,
+    those to be drawn in training have twice as many shapes and more colours; val and compositional stay what they are.
 
     The split ``compositional`` holds the colour-shape pairs (``HELD_OUT``) that the other three never show.
     """
@@ -79,6 +80,7 @@ class Scenes:
     size: int = 64
     max_objects: int = MOST_OBJECTS
     lattice: int = LATTICE
+    richer: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_objects <= MOST_OBJECTS:
