@@ -146,6 +146,10 @@ def test_a_part_starts_from_another_model(tmp_path: Path) -> None:
     first, second = (load_file(tmp_path / name / "last" / "model.safetensors") for name in ("first", "second"))
     assert all(np.array_equal(first[name], second[name]) for name in first if name.startswith("decoders.text"))
     assert any(not np.array_equal(first[name], second[name]) for name in first if name.startswith("encoders"))
+    whole = {**TINY, "epochs": 1, "seed": 8, "optimizer": {"learning_rate": 0}, "initialize": str(tmp_path / "first")}
+    train(run_from({name: value for name, value in whole.items() if name != "tokenizer"}), tmp_path / "third")
+    third = load_file(tmp_path / "third" / "last" / "model.safetensors")
+    assert all(np.array_equal(value, third[name]) for name, value in first.items())
 
 
 def test_early_stopping(tmp_path: Path) -> None:

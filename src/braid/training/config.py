@@ -138,7 +138,8 @@ class MixedTask:
 @dataclass(frozen=True)
 class RunConfig:
     """A run, whole. ``task`` is its main one, whose batches make an epoch; ``tasks`` are trained beside it, each of another kind.
-    ``initialize`` maps a part (``encoders.image``) to a weight file or to a model's folder."""
+    ``initialize`` maps a part (``encoders.image``) to a weight file or to a model's folder; in settings a folder alone stands for
+    all the parts that both models have, and the tokenizer."""
 
     task: Task
     data: DataConfig
@@ -262,6 +263,7 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     whole = with_overrides(whole, settings)
     for section in _beside(whole):
         _write_out(section)
+    _take_all(whole)
     _take_codecs(whole)
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
@@ -302,6 +304,33 @@ def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def _take_all(whole: dict[str, Any]) -> None:
+    """``initialize: MODEL`` written out, part by part."""
+    source, model = whole.get("initialize"), whole.get("model")
+    if not isinstance(source, str) or not isinstance(model, dict):
+        return
+    theirs, own = parts_of(source), [*_parts(model), "fusion"]
+    whole["initialize"] = {part: source for part in theirs if part in own or part.startswith("codecs.")}
+    whole.setdefault("tokenizer", {"bundle": source})
+
+
+def parts_of(source: str) -> list[str]:
+    """The parts of a saved model that can be taken over.
+
+    Raises:
+        UserError: where there is no such model, or it has no architecture.
+    """
+    bundle = read_bundle(find_bundle(source))
+    if bundle.architecture is None:
+        raise UserError(f"{bundle.folder} has no model.json; it runs on ONNX only and cannot be trained further")
+    return [*_parts(bundle.architecture), "fusion"]
+
+
+def _parts(architecture: Mapping[str, Any]) -> list[str]:
+    named = [f"{group}.{name}" for group in ("encoders", "decoders", "codecs") for name in architecture.get(group) or {}]
+    return [*named, *(f"projections.{name}" for name in architecture.get("encoders") or {})]
+
+
 def _take_codecs(whole: dict[str, Any]) -> None:
     """A codec that comes with its weights is made as it was there, and so are its pictures, but for what is set: a codec of
     convolutions takes other sizes than it was trained on."""
@@ -325,12 +354,8 @@ def _take_codecs(whole: dict[str, Any]) -> None:
 def starting_from(model: str, task: str) -> dict[str, Any]:
     """The settings that go on from a saved model: its architecture, interface, tokenizer and weights, at a gentler rate; and the
     task as the model does it, but for what was measured on its weights."""
+    parts = parts_of(model)
     bundle = read_bundle(find_bundle(model))
-    if bundle.architecture is None:
-        raise UserError(f"{bundle.folder} has no model.json; it runs on ONNX only and cannot be trained further")
-    groups = {group: bundle.architecture.get(group, {}) for group in ("encoders", "decoders", "codecs")}
-    parts = [f"{group}.{name}" for group, members in groups.items() for name in members]
-    parts += [f"projections.{name}" for name in groups["encoders"]] + ["fusion"]
     there = bundle.interface.tasks.get(task, {})
     return {
         "task": {name: value for name, value in there.items() if name not in FITTED} or task,
