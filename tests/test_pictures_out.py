@@ -18,14 +18,14 @@ from braid.codecs import CodecConfig, FSQCodecConfig
 from braid.collate import Collator
 from braid.config import to_dict
 from braid.datasets.scenes import scene_examples
-from braid.decoders import PictureDecoderConfig, RasterDecoderConfig
+from braid.decoders import PictureDecoderConfig
 from braid.drawing import DrawingConfig, draw
 from braid.errors import UserError
 from braid.metrics import psnr, ssim
-from braid.modalities import ImageModalityConfig, TextModalityConfig, TokenGrid
+from braid.modalities import ImageModalityConfig, TextModalityConfig
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
-from braid.records import Batch, BatchInput, Fused, Padded, Sample
+from braid.records import Batch, BatchInput, Padded, Sample
 from braid.runtime.export import export_codec, export_decoder, export_filler
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
@@ -51,7 +51,7 @@ def built(config: ModelConfig, seed: int = 0) -> Model:
     torch.manual_seed(seed)
     model = config.build(inputs(), {OUT: PICTURE.build()}).eval()
     for name, value in model.decoders.named_parameters():
-        if ".lay." in name:
+        if ".widen." in name:
             torch.nn.init.normal_(value, std=0.1)
     return model
 
@@ -396,38 +396,36 @@ def test_a_decoder_of_pictures_without_a_codec_says_what_is_missing() -> None:
 
 
 def test_what_is_drawn_over_a_picture_reads_at_each_place_what_stands_there() -> None:
-    config = RasterDecoderConfig(over="image", cell=2, width=4, depth=1, heads=1, dropout=0.0)
-    decoder = config.build(3, TokenGrid(4, 6, 7))
-    values = torch.zeros(2, 7, 3)
-    values[:, 1:, 0] = torch.arange(6.0)  # the cells' numbers, after one position of a text
+    model, batch = built(config_of(PICTURE_DECODERS["raster over a picture"])), to_tensors(batch_of(rows()), CPU)
     with torch.no_grad():
-        decoder.lay.bias.copy_(torch.arange(16) // 4)  # the number of a place within its cell
-        decoder.lay.weight[:, 0] = 10.0
-    mask = torch.ones(2, 7, dtype=torch.bool)
-    mask[1, 1:] = False
-    fused = Fused(values, mask, values.mean(1), {"prompt": (0, 1), "image": (1, 7)})
-    under = decoder.start(fused)["memory.under"]
-    assert under[0, :, 0].view(4, 6).tolist() == [
-        [0, 1, 10, 11, 20, 21],
-        [2, 3, 12, 13, 22, 23],
-        [30, 31, 40, 41, 50, 51],
-        [32, 33, 42, 43, 52, 53],
-    ]
-    assert not under[1].any()  # a row without a picture
+        fused = model(batch)
+        image = batch.inputs["image"]
+        given, shown = fused.tokens["image"], image.distinct.values[image.index]
+        assert torch.equal(given.values, model.codec(OUT).encode(shown)) and given.mask.all()
+        under = model.drawer(OUT).start(fused)["memory.under"]
+        moved = replace(fused, tokens={"image": Padded(given.values.flip(1), given.mask)})
+        assert not torch.allclose(model.drawer(OUT).start(moved)["memory.under"], under)
+        lost = replace(batch, inputs={**batch.inputs, "image": replace(image, index=image.index.where(image.index != 0, -1))})
+        without = model.drawer(OUT).start(model(lost))["memory.under"]
+    gone = image.index == 0
+    assert not without[gone].any() and torch.equal(without[~gone], under[~gone])
 
 
 @pytest.mark.parametrize(
-    ("changed", "fault"),
+    ("over", "size", "fault"),
     [
-        ({"over": "picture"}, "over is 'picture', and what was fused has no such part; name an input picture, and a fusion"),
-        ({"cell": 2}, "the picture 'image' has 16 cells, and there are 2 x 2 of 2 x 2 tokens; choose cell, or its encoder's"),
-        ({"cell": 3}, "decoders.image: the codec's 4 x 4 tokens do not divide into cells of 3 x 3; set cell to 1 or 2"),
+        ("picture", SIZE, "decoders.image draws over 'picture', which is no input; choose from image, prompt"),
+        (
+            "image",
+            64,
+            "decoders.image draws over 'image', and the two are not prepared alike; give inputs.image what outputs.image",
+        ),
     ],
 )
-def test_a_picture_that_cannot_be_drawn_over_is_a_clear_error(changed: dict[str, Any], fault: str) -> None:
-    over: Any = PICTURE_DECODERS["raster over a picture"]
+def test_a_picture_that_cannot_be_drawn_over_is_a_clear_error(over: str, size: int, fault: str) -> None:
+    decoder: Any = replace(PICTURE_DECODERS["raster over a picture"], over=over)  # type: ignore[call-arg]
     with pytest.raises(UserError, match=re.escape(fault)):
-        first_logits(built(config_of(replace(over, **changed))), batch_of(rows()))
+        config_of(decoder).build(inputs(), {OUT: ImageModalityConfig(size=size).build()})
 
 
 def test_edits_and_drawings_of_scenes_hold_what_they_say() -> None:

@@ -38,13 +38,14 @@ FEW = 5  # labels that a sentence names
 TOGETHER = 16  # pictures that are drawn at once
 
 
-def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
+def load(model: str | Path = "small", runtime: str = "", device: str = "auto") -> "LoadedModel":
     """A model ready for use.
 
     Args:
         model: the name of a built-in checkpoint, a bundle's folder, a run's folder (its best model), or ``hf:`` and a
             Hugging Face image-to-text model: its name on the hub or its folder.
-        runtime: ``torch``, ``onnx``, or "" for onnx where the folder has graphs, else torch.
+        runtime: ``torch``, ``onnx``, or "" for onnx where the folder has graphs and no GPU is named, else torch.
+        device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is a GPU where there is one.
     Raises:
         UserError: when there is no such model, or it cannot be read.
     """
@@ -55,17 +56,18 @@ def load(model: str | Path = "small", runtime: str = "") -> "LoadedModel":
 
         return LoadedModel(*load_whole(str(model).removeprefix(HUGGING_FACE)))
     bundle = read_bundle(find_bundle(model))
-    return LoadedModel(bundle, _runtime(bundle, runtime))
+    return LoadedModel(bundle, _runtime(bundle, runtime, device))
 
 
-def _runtime(bundle: Bundle, name: str) -> Runtime:
+def _runtime(bundle: Bundle, name: str, device: str = "auto") -> Runtime:
     if name not in ("", "torch", "onnx"):
         raise UserError(f"there is no runtime {name!r}; choose torch or onnx")
-    has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None
+    has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None and device in ("auto", "cpu")
     if name == "torch" or (not name and not has_graphs and _has_torch(bundle)):
+        from braid.runtime.device import find_device
         from braid.runtime.torch import TorchRuntime, load_model
 
-        return TorchRuntime(load_model(bundle), bundle.tokenizer)
+        return TorchRuntime(load_model(bundle), bundle.tokenizer, find_device(device))
     from braid.runtime.onnx import OnnxRuntime
 
     return OnnxRuntime(bundle)
@@ -95,8 +97,8 @@ class LoadedModel:
 
     def captions(self, images: Sequence[Any], beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one a picture, in order; the first unreadable picture is an error."""
-        examples = [Example(str(row), {"image": image}, source=_name(image, row)) for row, image in enumerate(images)]
-        return list(self.predict("captioning", examples, beam, strict=True).predictions)
+        rows = [Example(str(row), {"image": image}, source=_name(image, row)) for row, image in enumerate(images)]
+        return list(self.predict("captioning", rows, beam, strict=True).predictions)
 
     def answer(self, image: Any, question: str | Sequence[str]) -> Any:
         """Answer a question about a picture (str), or several (list of str)."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -98,13 +98,17 @@ class Model(nn.Module):
                 reads = self._grid(name) if isinstance(decoder, PictureDecoderConfig) else outputs[name]
                 decoders[name] = decoder.build(memory, reads)  # type: ignore[arg-type]
         self.decoders = nn.ModuleDict(decoders)
+        self._over = {name: over for name, decoder in config.decoders.items() if (over := getattr(decoder, "over", ""))}
+        for name, over in self._over.items():
+            _check_alike(name, over, inputs, outputs)
         for name, encoder in config.encoders.items():
             if isinstance(encoder, TransformerTextEncoderConfig) and encoder.words_of:
                 with named(f"encoders.{name}"):
                     self._lend_words(name, encoder.words_of, inputs, outputs)
 
     def forward(self, batch: Batch) -> Fused:
-        return self.fuse(self.encode(batch))
+        fused = self.fuse(self.encode(batch))
+        return replace(fused, tokens=self._given_tokens(batch)) if self._over else fused
 
     def encode(self, batch: Batch) -> dict[str, Features]:
         """Every input of the model in the shared width; distinct values are encoded once, then dealt to the rows."""
@@ -160,9 +164,24 @@ class Model(nn.Module):
         """A picture as the tokens that its decoder is to write, anything else as it is."""
         if output not in self.codecs:
             return target
-        with torch.no_grad(), torch.autocast(target.values.device.type, enabled=False):  # rounded, a number is another code
-            tokens = self.codec(output).encode(target.values)
+        tokens = self._tokens(output, target.values)
         return Padded(tokens, torch.ones_like(tokens, dtype=torch.bool))
+
+    def _given_tokens(self, batch: Batch) -> dict[str, Padded]:
+        """Those of input pictures that are drawn over, with the rows that have one."""
+        found = {}
+        for output, name in self._over.items():
+            if (given := batch.inputs.get(name)) is None:
+                continue
+            if given.encoded:
+                raise UserError(f"decoders.{output} draws over {name!r} and needs its pixels; leave cache_features out")
+            tokens = self._tokens(output, given.distinct.values)
+            found[name] = Padded(tokens[given.index.clamp(min=0)], given.index >= 0)
+        return found
+
+    def _tokens(self, output: str, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
+        with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):  # rounded, a number is another code
+            return self.codec(output).encode(pixels)
 
     def _grid(self, name: str) -> TokenGrid:
         if name not in self.codecs:
@@ -193,6 +212,15 @@ def deal(features: Features, index: Int[Tensor, " batch"]) -> Features:
     rows = index.clamp(min=0)
     values: Float[Tensor, "batch length width"] = features.values[rows] * present.view(-1, 1, 1).to(features.values.dtype)
     return Features(values, features.mask[rows] & present.unsqueeze(1), features.extent)
+
+
+def _check_alike(output: str, over: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]) -> None:
+    """A picture that is drawn over becomes tokens by the codec of those that are drawn."""
+    if over not in inputs:
+        raise UserError(f"decoders.{output} draws over {over!r}, which is no input; {did_you_mean(over, list(inputs))}")
+    if inputs[over].config != outputs[output].config:
+        told = f"decoders.{output} draws over {over!r}, and the two are not prepared alike"
+        raise UserError(f"{told}; give inputs.{over} what outputs.{output} has: {outputs[output].config}")
 
 
 def _check(name: str, needed: str, modalities: Mapping[str, InputModality] | Mapping[str, OutputModality], role: str) -> None:

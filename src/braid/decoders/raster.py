@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.errors import UserError
+from braid.convolutions import ResidualBlock
 from braid.layers import GridEmbedding, StepwiseTransformer
 from braid.modalities import TokenGrid
 from braid.records import Fused, Padded
@@ -20,13 +20,12 @@ from braid.records import Fused, Padded
 class RasterDecoderConfig:
     """One token after another, each from all before it: g_t = softmax(Decoder(h, g_<t)) (as in arXiv:2102.12092).
 
-    ``over`` names an input picture that what is drawn lies over, as an edit does: what was fused of each of its cells is added
-    at the ``cell`` x ``cell`` tokens that stand there, before they are chosen. Without that picture nothing is added.
+    ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, and what is
+    around it, is added there before that place's token is chosen. Without that picture nothing is added.
     """
 
     kind: Literal["raster"] = "raster"
     over: str = ""
-    cell: int = 2
     width: int = 256
     depth: int = 4
     heads: int = 4
@@ -35,16 +34,32 @@ class RasterDecoderConfig:
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
-        within(self, 1, math.inf, "cell", "width", "depth", "heads")
+        within(self, 1, math.inf, "width", "depth", "heads")
         within(self, 0, 1, "dropout")
 
     def build(self, memory_width: int, modality: TokenGrid) -> "RasterDecoder":
-        if self.over and (modality.rows % self.cell or modality.columns % self.cell):
-            told = (
-                f"the codec's {modality.rows} x {modality.columns} tokens do not divide into cells of {self.cell} x {self.cell}"
-            )
-            raise UserError(f"{told}; set cell to 1 or 2")
         return RasterDecoder(self, memory_width, modality)
+
+
+class Underlay(nn.Module):
+    """A picture's tokens, each with what is around it: two residual blocks see four places to each side."""
+
+    def __init__(self, grid: TokenGrid, width: int) -> None:
+        super().__init__()
+        narrow = max(width // 2, 1)
+        self.shape = (grid.rows, grid.columns)
+        self.tokens = nn.Embedding(grid.codes, narrow)
+        self.around = nn.Sequential(ResidualBlock(narrow), ResidualBlock(narrow))
+        self.widen = nn.Linear(narrow, width)
+        nn.init.normal_(self.tokens.weight, std=narrow**-0.5)
+        nn.init.zeros_(self.widen.weight)  # begins as without, so that a model may learn to draw first and to edit then
+        nn.init.zeros_(self.widen.bias)
+
+    def forward(self, tokens: Int[Tensor, "batch length"], there: Bool[Tensor, " batch"]) -> Float[Tensor, "batch length width"]:
+        """Zero in a row whose picture is not ``there``."""
+        grid = self.around(self.tokens(tokens).transpose(1, 2).unflatten(2, self.shape))
+        vectors: Float[Tensor, "batch length width"] = self.widen(grid.flatten(2).transpose(1, 2))
+        return vectors * there.view(-1, 1, 1).to(vectors.dtype)
 
 
 class RasterDecoder(StepwiseTransformer):
@@ -55,14 +70,16 @@ class RasterDecoder(StepwiseTransformer):
         super().__init__(embedding, memory_width, config.width, config.depth, config.heads, config.dropout)
         self.config, self.grid = config, grid
         if config.over:
-            self.lay = nn.Linear(memory_width, config.cell**2 * config.width)
-            nn.init.zeros_(self.lay.weight)  # so that it begins as without, and may learn to draw first and to edit then
-            nn.init.zeros_(self.lay.bias)
+            self.underlay = Underlay(grid, config.width)
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
         """What every block reads, and what lies under each place: [batch, length, width]."""
         state = super().remember(fused)
-        return {**state, "memory.under": self._under(fused)} if self.config.over else state
+        if not self.config.over:
+            return state
+        given = fused.tokens.get(self.config.over)
+        nothing = fused.values.new_zeros(fused.values.shape[0], self.grid.length, self.config.width)
+        return {**state, "memory.under": self.underlay(given.values, given.mask) if given else nothing}
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
@@ -77,25 +94,3 @@ class RasterDecoder(StepwiseTransformer):
         begun = F.pad(target.values[:, :-1], (1, 0), value=self.grid.codes)
         logits = self.logits(fused, begun.unsqueeze(1)).squeeze(1).float()
         return F.cross_entropy(logits.flatten(0, 1), target.values.flatten(), label_smoothing=label_smoothing)
-
-    def _under(self, fused: Fused) -> Float[Tensor, "batch length width"]:
-        """The picture's cells, each dealt to the tokens that stand on it; zero in a row without one.
-
-        Raises:
-            UserError: when the picture's cells are not in h, or are not as many as there are places for.
-        """
-        over, cell = self.config.over, self.config.cell
-        if over not in fused.spans:
-            told = f"over is {over!r}, and what was fused has no such part"
-            raise UserError(f"{told}; name an input picture, and a fusion that keeps sequences, such as transformer")
-        cells = slice(*fused.spans[over])
-        values, mask = fused.values[:, cells], fused.mask[:, cells]
-        rows, columns = self.grid.rows // cell, self.grid.columns // cell
-        if values.shape[1] == 1:  # the one place that stands for an input that no row has
-            return values.new_zeros(values.shape[0], self.grid.length, self.config.width)
-        if values.shape[1] != rows * columns:
-            told = f"the picture {over!r} has {values.shape[1]} cells, and there are {rows} x {columns} of {cell} x {cell} tokens"
-            raise UserError(f"{told}; choose cell, or its encoder's patch_size, so that they agree")
-        dealt = self.lay(values) * mask.unsqueeze(-1).to(values.dtype)
-        grid = dealt.unflatten(1, (rows, columns)).unflatten(3, (cell, cell, -1))
-        return grid.transpose(2, 3).reshape(values.shape[0], self.grid.length, -1)

@@ -22,17 +22,21 @@ from braid.generation import GenerationConfig, check_draws, check_output, write_
 from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, Padded, Prediction
+from braid.runtime.device import CPU
 
 
 def to_tensors(batch: Batch, device: torch.device) -> Batch:
-    """The same batch, its arrays as tensors on ``device``."""
+    """The same batch, its arrays as tensors on ``device``; a GPU fetches them from pinned memory while the processor goes on."""
+
+    def tensor(array: np.ndarray) -> Tensor:
+        own = torch.from_numpy(array)
+        return own.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else own.to(device)
 
     def padded(value: Padded) -> Padded:
-        return Padded(torch.from_numpy(value.values).to(device), torch.from_numpy(value.mask).to(device))
+        return Padded(tensor(value.values), tensor(value.mask))
 
     inputs = {
-        name: replace(given, distinct=padded(given.distinct), index=torch.from_numpy(given.index).to(device))
-        for name, given in batch.inputs.items()
+        name: replace(given, distinct=padded(given.distinct), index=tensor(given.index)) for name, given in batch.inputs.items()
     }
     return Batch(batch.ids, inputs, {name: padded(target) for name, target in batch.targets.items()})
 
@@ -85,10 +89,10 @@ def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
 class TorchRuntime:
     """A model in memory, behind the same small protocol as ``OnnxRuntime``."""
 
-    def __init__(self, model: Model, tokenizer: Tokenizer | None, device: str = "cpu") -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer | None, device: torch.device = CPU) -> None:
         self.model = model.to(device)
         self.tokenizer = tokenizer
-        self.device = torch.device(device)
+        self.device = device
 
     @property
     def outputs(self) -> Mapping[str, OutputModality]:

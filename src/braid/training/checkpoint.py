@@ -65,11 +65,11 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             sizes = f"{name} is {list(there or ())} in it and {list(own.get(name, ()))} by run.yaml"
             raise UserError(f"{path} is of another model: {sizes}; resume with the settings it was made with")
     model.load_state_dict(saved)
-    average.values = _part(tensors, "average.")
     parameters = dict(model.named_parameters())
+    average.values = {name: value.to(parameters[name].device) for name, value in _part(tensors, "average.").items()}
     for name, tensor in _part(tensors, "optimizer.").items():
-        key, _, parameter = name.partition(".")
-        optimizer.state[parameters[parameter]][key] = tensor
+        key, _, of = name.partition(".")
+        optimizer.state[parameters[of]][key] = tensor.to(parameters[of].device)
     return position
 
 

@@ -158,6 +158,7 @@ class RunConfig:
     together: bool = True  # rows that share a picture come in one batch, so that it is encoded once
     workers: int = 1
     threads: int = 2
+    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: a GPU where there is one
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     cache_features: str = ""  # a folder: a frozen image encoder sees each picture once, for all runs that name it

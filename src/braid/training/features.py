@@ -90,7 +90,7 @@ def _fingerprint(encoder: nn.Module, modality: ImageModality, sources: Mapping[s
     """Of all that features hang on: weights, preprocessing, and the files as they are now; and of the rows, which errors name."""
     found = sha256(repr(modality.config).encode())
     for name, value in encoder.state_dict().items():
-        found.update(name.encode() + value.numpy().tobytes())
+        found.update(name.encode() + value.cpu().numpy().tobytes())
     for path, source in sources.items():
         found.update(f"{path} {source} ".encode())
         with suppress(OSError, ValueError):
@@ -124,12 +124,13 @@ def _encode(
                     broken[name] = str(error)
             if pictures:
                 features = _features(encoder, modality.pad(pictures))
-                values_file.write(features.values.half().numpy().tobytes())
-                masks_file.write(features.mask.numpy().tobytes())
+                values_file.write(features.values.half().cpu().numpy().tobytes())
+                masks_file.write(features.mask.cpu().numpy().tobytes())
                 sizes = (features.values.shape[1], features.values.shape[2])
     return _Found(made, (len(places), *sizes), places, broken)
 
 
 def _features(encoder: nn.Module, pictures: Padded) -> Features:
-    found: Features = encoder(Padded(torch.from_numpy(pictures.values), torch.from_numpy(pictures.mask)))
+    device = next(encoder.parameters()).device
+    found: Features = encoder(Padded(torch.from_numpy(pictures.values).to(device), torch.from_numpy(pictures.mask).to(device)))
     return found

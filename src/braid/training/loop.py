@@ -31,6 +31,7 @@ from braid.left_out import LeftOut
 from braid.objectives import Objective
 from braid.records import Batch
 from braid.report import read_log
+from braid.runtime.device import CPU
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
@@ -48,8 +49,6 @@ from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, warnings, write_samples
 from braid.training.setup import Setup, TaskData, set_up
 from braid.training.watcher import Estimate, Outcome, Watcher
-
-CPU = torch.device("cpu")
 
 
 @dataclass
@@ -132,7 +131,7 @@ def train(
                     _end_epoch(run, followers)
                 run.position = group.told(run.position)
     position = run.position
-    told = profile(run.clock, position.step - before, estimate.flops, config.precision) if profiled else None
+    told = profile(run.clock, position.step - before, estimate.flops, config.precision, setup.device) if profiled else None
     return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out), told)
 
 
@@ -264,10 +263,10 @@ def _backward(run: Run, task: int, part: Collated, share: float = 1.0) -> dict[s
     """Add one batch's gradients, times ``share``; the loss, and what else the objective tells."""
     config = run.config
     run.model.train()
-    tensors = to_tensors(_dropped(part.batch, config, _chance(run)), CPU)
+    tensors = to_tensors(_dropped(part.batch, config, _chance(run)), run.setup.device)
     with (
         run.clock.measured("forward"),
-        torch.autocast("cpu", torch.bfloat16) if config.precision == "bfloat16" else nullcontext(),
+        torch.autocast(run.setup.device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext(),
     ):
         loss, figures = run.objectives[task](run.setup.model, tensors, part.samples)
     check_loss(loss, run.position.step, part.batch.ids)
@@ -342,11 +341,11 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
     if task.generation:
         task = replace(task, generation=replace(task.generation, method="greedy"))
     examples = _judging(config, data)
-    runtime, size = TorchRuntime(setup.model, setup.tokenizer), config.evaluation.batch_size
+    runtime, size = TorchRuntime(setup.model, setup.tokenizer, setup.device), config.evaluation.batch_size
     figures, answers = evaluate(runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=_watch(run))
     run.left_out.add((sample.source, reason) for sample, reason in answers.broken)
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
-    parts = [to_tensors(c.batch, CPU) for c in collated(run.collator, samples, size) if c.samples]
+    parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, samples, size) if c.samples]
     with torch.no_grad():
         judge = partial(run.objectives[place].judge, setup.model)
         loss = statistics.fmean(float(judge(batch)) for batch in parts)
@@ -378,7 +377,7 @@ def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
     ]
     scored_on = f"{'; '.join(rows)}, greedy, seed {config.seed}"
     interface = replace(setup.interface, card=replace(setup.interface.card, scores=scores, scored_on=scored_on))
-    weights = {name: value.detach().numpy() for name, value in setup.model.state_dict().items()}
+    weights = {name: value.detach().cpu().numpy() for name, value in setup.model.state_dict().items()}
     write_bundle(folder, interface, setup.tokenizers, to_dict(config.model), weights, config.half)
 
 
@@ -407,7 +406,7 @@ def _estimate(run: Run, counted: bool) -> Estimate:
     parameters = list(run.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * trained  # AdamW's two moments come on top
-    run.clock = Clock()
+    run.clock = Clock(run.setup.device if counted else CPU)
     step = mean_flops(flops, numbers) * run.config.optimizer.accumulation
     return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained, step)
 

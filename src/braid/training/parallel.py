@@ -28,7 +28,8 @@ class Group:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
         if self.size > 1 and not distributed.is_initialized():
-            distributed.init_process_group("gloo", timeout=PATIENCE)
+            backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            distributed.init_process_group(backends, timeout=PATIENCE)
 
     @property
     def alone(self) -> bool:
@@ -64,7 +65,7 @@ class Group:
         if self.alone:
             return
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        there = torch.tensor([float(parameter.grad is not None) for parameter in trained])
+        there = torch.tensor([float(parameter.grad is not None) for parameter in trained], device=trained[0].device)
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
         flat = torch.cat([there, *(part.flatten() for part in parts)])
         distributed.all_reduce(flat)

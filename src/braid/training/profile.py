@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from braid.runtime.device import CPU, finish
+
 T = TypeVar("T")
 
 PARTS = ("data", "forward", "backward", "optimizer")
@@ -16,9 +18,10 @@ PEAK_SIZE, PEAK_TIMES = 1024, 10
 
 
 class Clock:
-    """Seconds by part of a step, summed up."""
+    """Seconds by part of a step, summed up; a ``device`` that computes on its own is waited for at the end of each part."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device = CPU) -> None:
+        self.device = device
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.whole = 0.0  # from step to step, evaluation left out
 
@@ -26,6 +29,7 @@ class Clock:
     def measured(self, part: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
+        finish(self.device)
         self.seconds[part] += time.perf_counter() - started
 
     def waiting(self, items: Iterable[T]) -> Iterator[T]:
@@ -58,22 +62,24 @@ class Profile:
         return self.flops / seconds / self.peak if seconds else 0.0
 
 
-def profile(clock: Clock, steps: int, flops: float, precision: str) -> Profile:
+def profile(clock: Clock, steps: int, flops: float, precision: str, device: torch.device) -> Profile:
     """What the clock saw in ``steps`` steps of ``flops`` each."""
     parts = {**clock.seconds, "other": max(0.0, clock.whole - sum(clock.seconds.values()))}
     milliseconds = {name: round(1000 * seconds / max(steps, 1), 3) for name, seconds in parts.items()}
-    return Profile(steps, milliseconds, flops, matrix_peak(getattr(torch, precision)))
+    return Profile(steps, milliseconds, flops, matrix_peak(getattr(torch, precision), device))
 
 
-def matrix_peak(dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product with as many threads as the run has: the best of several."""
-    one, other = torch.randn(2, PEAK_SIZE, PEAK_SIZE).to(dtype)
+def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of a large matrix product on the run's device, with as many threads as the run has: the best of several."""
+    size = PEAK_SIZE if device.type == "cpu" else 8 * PEAK_SIZE
+    one, other = torch.randn(2, size, size).to(device, dtype)
     seconds = []
     for _ in range(PEAK_TIMES):
         started = time.perf_counter()
         one @ other
+        finish(device)
         seconds.append(time.perf_counter() - started)
-    return 2 * PEAK_SIZE**3 / min(seconds)
+    return 2 * size**3 / min(seconds)
 
 
 def mean_flops(counts: Sequence[Sequence[int]], batches: Sequence[int]) -> float:

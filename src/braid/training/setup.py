@@ -24,6 +24,7 @@ from braid.modalities import (
     tokenizer_names,
 )
 from braid.model import Model
+from braid.runtime.device import find_device
 from braid.runtime.torch import load_model
 from braid.tasks import Retrieval, Task
 from braid.training.config import MixedTask, RunConfig
@@ -58,6 +59,7 @@ class Setup:
     model: Model
     tasks: tuple[TaskData, ...]
     broken: tuple[BrokenRow, ...]
+    device: torch.device
 
     @property
     def collator(self) -> Collator:
@@ -76,6 +78,7 @@ class Setup:
 def set_up(config: RunConfig) -> Setup:
     """Open the data, train or take the tokenizers, build the model from the seed, fill in initial weights."""
     torch.set_num_threads(config.threads)
+    device = find_device(config.device)
     datasets = [open_dataset(mixed.data.path, mixed.data.columns) for mixed in config.mixture]
     broken = tuple(row for dataset in datasets for row in dataset.broken)
     if config.strict and broken:
@@ -92,7 +95,7 @@ def set_up(config: RunConfig) -> Setup:
     taken.fill(model)
     for part, path in config.initialize.items():
         initialize(model, part, path)
-    return Setup(config, tokenizers, interface, model, tasks, broken)
+    return Setup(config, tokenizers, interface, model.to(device), tasks, broken, device)
 
 
 def _rows(mixed: MixedTask, dataset: Dataset) -> TaskData:
