@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_inde
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, image_files
 from braid.records import Batch, Example, Prediction, Sample
+from braid.runtime.opening import has_torch, open_runtime
 from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
 from braid.tasks import ImageGeneration, Retrieval, Task, task_of
 
@@ -56,26 +56,7 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto") -
 
         return LoadedModel(*load_whole(str(model).removeprefix(HUGGING_FACE)))
     bundle = read_bundle(find_bundle(model))
-    return LoadedModel(bundle, _runtime(bundle, runtime, device))
-
-
-def _runtime(bundle: Bundle, name: str, device: str = "auto") -> Runtime:
-    if name not in ("", "torch", "onnx"):
-        raise UserError(f"there is no runtime {name!r}; choose torch or onnx")
-    has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None and device in ("auto", "cpu")
-    if name == "torch" or (not name and not has_graphs and _has_torch(bundle)):
-        from braid.runtime.device import find_device
-        from braid.runtime.torch import TorchRuntime, load_model
-
-        return TorchRuntime(load_model(bundle), bundle.tokenizer, find_device(device))
-    from braid.runtime.onnx import OnnxRuntime
-
-    return OnnxRuntime(bundle)
-
-
-def _has_torch(bundle: Bundle) -> bool:
-    """Whether torch is here, and what it needs of the bundle."""
-    return find_spec("torch") is not None and bundle.architecture is not None and (bundle.folder / WEIGHTS).is_file()
+    return LoadedModel(bundle, open_runtime(bundle, runtime, device))
 
 
 @dataclass(frozen=True)
@@ -329,7 +310,7 @@ class LoadedModel:
     @property
     def explains(self) -> bool:
         """Whether this model's answers can be explained: it has weights that torch runs."""
-        return _has_torch(self.bundle)
+        return has_torch(self.bundle)
 
     def apart(self) -> "LoadedModel":
         """A copy on torch, to be looked into while this one answers others."""
@@ -345,12 +326,12 @@ class LoadedModel:
         from braid.runtime.onnx import OnnxRuntime
 
         graphs = isinstance(self.runtime, OnnxRuntime)
-        if graphs and not _has_torch(self.bundle):
+        if graphs and not has_torch(self.bundle):
             needed = f'it needs torch (pip install "braidlm[train]") and {WEIGHTS} in the model\'s folder'
             raise UserError(f"an explanation looks inside the model, and this one runs on ONNX; {needed}")
         from braid.runtime.torch import TorchRuntime
 
-        runtime = _runtime(self.bundle, "torch") if graphs else self.runtime
+        runtime = open_runtime(self.bundle, "torch") if graphs else self.runtime
         if not isinstance(runtime, TorchRuntime):
             raise UserError("a whole Hugging Face model cannot be looked into; train a model that has it as a part")
         return runtime

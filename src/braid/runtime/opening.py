@@ -1,0 +1,35 @@
+"""Which of the two ways a bundle is run; neither is imported before it is chosen."""
+
+from importlib.util import find_spec
+
+from braid.bundle import WEIGHTS, Bundle
+from braid.errors import UserError
+from braid.generation import Runtime
+
+
+def open_runtime(bundle: Bundle, name: str = "", device: str = "auto") -> Runtime:
+    """
+    Args:
+        name: ``torch``, ``onnx``, or "" for onnx where the folder has graphs and no GPU is named, else torch.
+        device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is a GPU where there is one.
+    Raises:
+        UserError: for another name, or a device that is not there.
+    """
+    if name not in ("", "torch", "onnx"):
+        raise UserError(f"there is no runtime {name!r}; choose torch or onnx")
+    if name == "onnx" and device not in ("auto", "cpu"):
+        raise UserError(f"the onnx runtime computes on the processor, not on {device!r}; leave one of the two out")
+    has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None and device in ("auto", "cpu")
+    if name == "torch" or (not name and not has_graphs and has_torch(bundle)):
+        from braid.runtime.device import find_device
+        from braid.runtime.torch import TorchRuntime, load_model
+
+        return TorchRuntime(load_model(bundle), bundle.tokenizer, find_device(device))
+    from braid.runtime.onnx import OnnxRuntime
+
+    return OnnxRuntime(bundle)
+
+
+def has_torch(bundle: Bundle) -> bool:
+    """Whether torch is here, and what it needs of the bundle."""
+    return find_spec("torch") is not None and bundle.architecture is not None and (bundle.folder / WEIGHTS).is_file()
