@@ -1,16 +1,19 @@
 """What 8 bit weights change: two copies of one model answer the same rows, and the difference is held to bounds."""
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from braid.bundle import Bundle
+from braid.bundle import FORMAT, Bundle
 from braid.collate import Collated, Collator, Watch, collated
 from braid.datasets.scenes import scene_examples
 from braid.errors import UserError
+from braid.files import write_whole
 from braid.generation import Decoder, does
 from braid.modalities import OutputModality, TextModality
 from braid.records import Batch, Example, Padded, Prediction, Sample
@@ -21,6 +24,7 @@ T = TypeVar("T")
 Pair = tuple[T, T]  # of fp32 and of 8 bit
 
 SCENES = "scenes"
+PARITY = "parity.json"
 BATCH = 8  # rows answered at once
 
 
@@ -28,8 +32,8 @@ BATCH = 8  # rows answered at once
 class Bounds:
     """What 8 bit weights may cost, with room for chance in a hundred rows; docs/performance.md has what they do cost.
 
-    ``difference``: the largest mean difference of logits, in their standard deviations; ``equal``: the smallest share of rows with
-    the same text or label; ``cosine``: the smallest of any two embeddings; ``cider``: how many points captions may lose.
+    ``difference``: the largest mean difference of logits, in their standard deviations; ``equal``: the smallest share of rows
+    with the same text or label; ``cosine``: the smallest of any two embeddings; ``cider``: how many points captions may lose.
     """
 
     difference: float = 0.1
@@ -43,8 +47,8 @@ class Parity:
     """One task of a model in fp32 and in 8 bit, over the ``rows`` of ``data``.
 
     ``largest`` and ``mean`` are differences of logits after each word that fp32 wrote, or of vectors, ``spread`` the standard
-    deviation of those of fp32. ``equal`` is there where a task decides, ``cosine`` where it embeds, ``cider`` (x100, of fp32 and of
-    8 bit) where it describes rows that have captions.
+    deviation of those of fp32. ``equal`` is there where a task decides, ``cosine`` where it embeds, ``cider`` (x100, of fp32 and
+    of 8 bit) where it describes rows that have captions.
     """
 
     task: str
@@ -75,6 +79,12 @@ class Parity:
             broken.append(f"CIDEr falls from {before:.2f} to {after:.2f}, the bound is a loss of {bounds.cider:g}")
         if broken:
             raise UserError(f"8 bit weights change {self.task} too much: {'; '.join(broken)}. Nothing was written; use fp32")
+
+
+def write_parity(found: Sequence[Parity], bounds: Bounds, folder: Path) -> None:
+    """Leave what was measured, and against what, beside the graphs."""
+    told = {"format": FORMAT, "bounds": asdict(bounds), "tasks": [asdict(one) for one in found]}
+    write_whole(folder / PARITY, json.dumps(told, indent=2) + "\n")
 
 
 def compare(exact: Bundle, rough: Bundle, given: Sequence[Example], data: str, limit: int, watch: Watch) -> list[Parity]:

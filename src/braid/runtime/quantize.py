@@ -1,13 +1,13 @@
 """Graphs with 8 bit weights: products with constant matrices in integers; tables and kernels are smaller on disk.
 
-Every scale belongs to a block of one row, of weights as of activations, so that a row's answer does not depend on the others of its
-batch: one scale for a whole tensor, as ONNX Runtime's dynamic quantization has it, would make it.
+Every scale belongs to a block of one row, of weights as of activations, so that a row's answer does not depend on the others of
+its batch: one scale for a whole tensor, as ONNX Runtime's dynamic quantization has it, would make it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -82,11 +82,12 @@ class _Constants:
     def weight(self, name: str, rank: int) -> np.ndarray | None:
         """A constant of this rank that is large enough to be worth it; None for anything else."""
         tensor = self.there.get(name)
-        fits = tensor is not None and tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == rank
-        return numpy_helper.to_array(tensor) if fits and np.prod(tensor.dims) >= SMALL else None
+        if tensor is None or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != rank:
+            return None
+        return numpy_helper.to_array(tensor) if np.prod(tensor.dims) >= SMALL else None
 
     def factor(self, name: str, turned: bool = False) -> tuple[str, np.ndarray] | None:
-        """The right side of a product, an output a row. A table that words are looked up in and compared with goes by one name."""
+        """The right side of a product, an output a row. A table of words that a graph reads and writes with goes by one name."""
         origin = self._turned.get(name, name)
         if (matrix := self.weight(origin, rank=2)) is None:
             return None
@@ -121,7 +122,7 @@ def _product(node: NodeProto, constants: _Constants) -> Iterable[NodeProto]:
         return [node]
     name, rows = found
     given = [node.input[0], *constants.add_blocks(name, rows), *(["", "", node.input[2]] if len(node.input) > 2 else [])]
-    sizes = {"N": rows.shape[0], "K": rows.shape[1], "bits": 8, "block_size": BLOCK, "accuracy_level": INTEGERS}
+    sizes: Any = {"N": rows.shape[0], "K": rows.shape[1], "bits": 8, "block_size": BLOCK, "accuracy_level": INTEGERS}
     return [helper.make_node("MatMulNBits", given, node.output, node.name, domain=CONTRIB, **sizes)]
 
 
@@ -136,7 +137,7 @@ def _look_up(node: NodeProto, constants: _Constants) -> Iterator[NodeProto]:
     values, scales = constants.add_blocks(name, table)
     flat, shape = f"{node.output[0]}.table", constants.add(f"{name}.shape", np.array(table.shape))
     yield helper.make_node("Reshape", [values, shape], [flat])
-    sizes = {"bits": 8, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
+    sizes: Any = {"bits": 8, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}
     yield helper.make_node("GatherBlockQuantized", [flat, node.input[1], scales], node.output, node.name, domain=CONTRIB, **sizes)
 
 
