@@ -84,7 +84,7 @@ def _show(found: list["Parity"]) -> None:
     cells = [
         [
             one.task,
-            one.data,
+            Path(one.data).name,
             one.rows,
             f"{one.largest:.3f}",
             f"{one.mean:.4f}",

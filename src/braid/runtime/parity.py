@@ -36,10 +36,10 @@ class Bounds:
     with the same text or label; ``cosine``: the smallest of any two embeddings; ``cider``: how many points captions may lose.
     """
 
-    difference: float = 0.1
-    equal: float = 0.8
-    cosine: float = 0.99
-    cider: float = 2.0
+    difference: float = 0.03
+    equal: float = 0.9
+    cosine: float = 0.999
+    cider: float = 1.0
 
 
 @dataclass(frozen=True)

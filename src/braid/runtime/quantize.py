@@ -1,4 +1,4 @@
-"""Graphs with 8 bit weights: products with constant matrices in integers; tables and kernels are smaller on disk.
+"""Graphs with 8 bit weights: products with constant matrices in integers, tables as bytes; convolutions stay floats.
 
 Every scale belongs to a block of one row, of weights as of activations, so that a row's answer does not depend on the others of
 its batch: one scale for a whole tensor, as ONNX Runtime's dynamic quantization has it, would make it.
@@ -43,7 +43,7 @@ def quantize(sources: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def in_blocks(
-    matrix: Float[np.ndarray, "rows columns"], block: int
+    matrix: Float[np.ndarray, "rows columns"], block: int = BLOCK
 ) -> tuple[UInt8[np.ndarray, "rows blocks block"], Float32[np.ndarray, "rows blocks"]]:
     """A matrix as bytes and the scale of each block of each row: the nearest of 255 steps, even around ``ZERO``. The last block
     is filled up."""
@@ -100,7 +100,7 @@ class _Constants:
         return name
 
     def add_blocks(self, name: str, matrix: np.ndarray) -> list[str]:
-        values, scales = in_blocks(matrix, BLOCK)
+        values, scales = in_blocks(matrix)
         return [self.add(f"{name}.bytes", values), self.add(f"{name}.scales", scales)]
 
 
@@ -142,16 +142,12 @@ def _look_up(node: NodeProto, constants: _Constants) -> Iterator[NodeProto]:
 
 
 def _convolution(node: NodeProto, constants: _Constants) -> Iterator[NodeProto]:
-    """A convolution in fp32 whose kernels are widened once, when the graph is loaded: a scale a channel."""
+    """A convolution in fp32, whose kernels are half floats on disk and widened once, when the graph is loaded."""
     kernels = constants.weight(node.input[1], rank=4)
-    if kernels is not None:
-        name, channels = node.input[1], len(kernels)
-        values, scales = in_blocks(kernels.reshape(channels, -1), kernels[0].size)
-        signed = (values.astype(np.int16) - ZERO).astype(np.int8).reshape(kernels.shape)
-        given = constants.add(f"{name}.bytes", signed), constants.add(f"{name}.scales", scales.reshape(-1, 1, 1, 1))
-        yield helper.make_node("Cast", [given[0]], [f"{node.output[0]}.cast"], to=TensorProto.FLOAT)
+    if kernels is not None and np.abs(kernels).max() < np.finfo(np.float16).max:
+        half = constants.add(f"{node.input[1]}.half", kernels.astype(np.float16))
         node.input[1] = f"{node.output[0]}.kernels"
-        yield helper.make_node("Mul", [f"{node.output[0]}.cast", given[1]], [node.input[1]])
+        yield helper.make_node("Cast", [half], [node.input[1]], to=TensorProto.FLOAT)
     yield node
 
 
