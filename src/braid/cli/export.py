@@ -80,7 +80,7 @@ def _export_int8(
 
 
 def _show(found: list["Parity"]) -> None:
-    numbers = ["rows", "largest", "mean", "equal, %", "cosine", "CIDEr fp32", "CIDEr int8"]
+    numbers = ["rows", "largest", "mean", "equal, %", "cosine", "CIDEr"]
     cells = [
         [
             one.task,
@@ -90,7 +90,7 @@ def _show(found: list["Parity"]) -> None:
             f"{one.mean:.4f}",
             "" if one.equal is None else f"{100 * one.equal:.1f}",
             "" if one.cosine is None else f"{one.cosine:.4f}",
-            *(f"{figure:.2f}" for figure in one.cider or ()),
+            " → ".join(f"{figure:.2f}" for figure in one.cider or ()),
         ]
         for one in found
     ]
