@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -90,6 +91,15 @@ def test_it_runs_where_importing_torch_is_an_error(int8: Path, photos: Path) -> 
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == load(int8).caption(photos / "0.png")
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_weights_that_are_gone_or_cut_short_are_named(int8: Path, photos: Path, tmp_path: Path, size: int) -> None:
+    shutil.copytree(int8, tmp_path / "model")
+    store = tmp_path / "model" / "weights.int8"
+    store.unlink() if size == 0 else store.write_bytes(store.read_bytes()[:size])
+    with pytest.raises(UserError, match=r"model/weights\.int8 is missing or cut short; copy it again$"):
+        load(tmp_path / "model").caption(photos / "0.png")
 
 
 def test_a_broken_bound_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class Parity:
     def check(self, bounds: Bounds) -> None:
         """
         Raises:
-            UserError: naming the first bound that does not hold, and the figure.
+            UserError: naming every bound that does not hold, with the figure.
         """
         broken = []
         if not self.mean <= bounds.difference * self.spread:  # nor where it is no number

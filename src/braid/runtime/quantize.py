@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32, UInt8
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, load_model, numpy_helper
 
 from braid.files import whole
+from braid.runtime.onnx import STORE
 from braid.runtime.sharing import without_origins
 
 BLOCK = 32  # weights that share a scale
@@ -22,7 +23,6 @@ INTEGERS = 4  # the accuracy level at which activations are bytes, too, with a s
 SMALL = 4096  # weights; fewer stay as they are
 ALIGNED = 64  # bytes; where a tensor may begin in the file of weights
 CONTRIB = "com.microsoft"  # operators that ONNX Runtime has beside the standard's
-STORE = "weights.int8"
 
 
 def quantize(sources: Sequence[Path], folder: Path) -> list[Path]:
