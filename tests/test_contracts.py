@@ -15,6 +15,7 @@ from braid.model import Model, ModelConfig
 from braid.records import Batch, BatchInput, Fused, Padded, Sample
 from braid.runtime.export import export_decoder
 from braid.runtime.onnx import OnnxRuntime
+from braid.runtime.quantize import quantize
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
 from conftest import shapes_unchecked
 from variants import build, collator, inputs, missing_kinds, samples, tokenizer, variants
@@ -175,7 +176,7 @@ def test_8_the_same_seed_gives_the_same_weights(config: ModelConfig) -> None:
 
 
 @every_variant
-def test_10_onnx_gives_torchs_tokens(config: ModelConfig, tmp_path: Path) -> None:
+def test_10_onnx_gives_torchs_tokens_and_int8_nearly(config: ModelConfig, tmp_path: Path) -> None:
     model = build(config)
     interface = Interface(
         {"image": ImageModalityConfig(size=32), "prompt": TextModalityConfig(max_length=32)},
@@ -185,9 +186,11 @@ def test_10_onnx_gives_torchs_tokens(config: ModelConfig, tmp_path: Path) -> Non
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     write_bundle(tmp_path / "model", interface, {"tokenizer": tokenizer()}, to_dict(config), weights)
     with shapes_unchecked():
-        export_decoder(model, inputs(), "text", tmp_path / "model")
+        graphs = export_decoder(model, inputs(), "text", tmp_path / "model")
+    quantize(graphs, tmp_path / "int8")
     ours = TorchRuntime(model, tokenizer()).decoder("text")
-    theirs = OnnxRuntime(read_bundle(tmp_path / "model")).decoder("text")
+    bundle = read_bundle(tmp_path / "model")
+    theirs, rough = (OnnxRuntime(one).decoder("text") for one in (bundle, replace(bundle, folder=tmp_path / "int8")))
     whole = collator()(samples()).batch
     lost = replace(
         whole, inputs={"prompt": BatchInput(whole.inputs["prompt"].distinct, np.where(whole.inputs["prompt"].index > 2, -1, 0))}
@@ -196,6 +199,8 @@ def test_10_onnx_gives_torchs_tokens(config: ModelConfig, tmp_path: Path) -> Non
         logits_ours, _ = ours.step(np.full((8, 1), 1), ours.start(batch))
         logits_theirs, _ = theirs.step(np.full((8, 1), 1), theirs.start(batch))
         assert np.abs(logits_ours - logits_theirs).max() < 1e-4
+        logits_rough, _ = rough.step(np.full((8, 1), 1), rough.start(batch))
+        assert np.abs(logits_ours - logits_rough).mean() < 0.1 * logits_ours.std()
         for method in ("greedy", "beam"):
             settings = GenerationConfig(method=method, max_length=10)  # type: ignore[arg-type]
             expected = [found.tokens for found in generate(ours, batch, settings)]

@@ -20,6 +20,7 @@ from braid.presets import tiny
 from braid.records import Batch, BatchInput, Sample
 from braid.runtime.export import export_vector
 from braid.runtime.onnx import OnnxRuntime
+from braid.runtime.quantize import quantize
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
 from braid.tasks import Retrieval
 from conftest import shapes_unchecked
@@ -84,11 +85,16 @@ def test_2_saved_is_loaded_bit_for_bit_and_10_onnx_gives_torchs_answer(decoder: 
     bundle = read_bundle(tmp_path / "model")
     assert np.array_equal(vectors(load_model(bundle), whole), vectors(model, whole))
     with shapes_unchecked():
-        export_vector(model, inputs(), OUT, tmp_path / "model")
-    runtime = OnnxRuntime(bundle)
+        graphs = export_vector(model, inputs(), OUT, tmp_path / "model")
+    quantize(graphs, tmp_path / "int8")
+    runtime, rough = OnnxRuntime(bundle), OnnxRuntime(replace(bundle, folder=tmp_path / "int8"))
     lost = replace(whole, inputs={"prompt": replace(whole.inputs["prompt"], index=np.where(np.arange(8) > 2, -1, 0))})
     for batch in (whole, lost):
         assert np.abs(runtime.vector(OUT, batch) - vectors(model, batch)).max() < 1e-4
+        assert np.abs(rough.vector(OUT, batch) - vectors(model, batch)).max() < 0.05
+    together = rough.vector(OUT, whole)
+    for row, sample in enumerate(rows(decoder)):
+        assert np.abs(rough.vector(OUT, batch_of(decoder, (sample,)))[0] - together[row]).max() < 1e-6
 
 
 @every_decoder

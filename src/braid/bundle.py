@@ -181,6 +181,13 @@ def write_bundle(
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
 
 
+def write_descriptions(folder: Path, interface: Interface, tokenizers: Mapping[str, Tokenizer]) -> None:
+    """What a folder of graphs needs to be a bundle."""
+    write_whole(folder / "interface.json", _json({"format": FORMAT, **to_dict(interface)}))
+    for name, tokenizer in tokenizers.items():
+        write_whole(folder / f"{name}.json", tokenizer.to_json())
+
+
 def average(bundles: Sequence[Bundle], folder: Path, half: bool = False) -> None:
     """Write the model whose every parameter is the mean of the bundles' (arXiv:1803.05407, arXiv:2203.05482).
 

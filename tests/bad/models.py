@@ -182,6 +182,21 @@ def _(home: Path) -> Any:
     return changed(home, "model.json", lambda whole: whole["fusion"].update(kind=["attention"]))
 
 
+@case("model", "int8 into the model's own folder")
+def _(home: Path) -> Any:
+    return command("export", home / "model", "--int8")
+
+
+@case("model", "int8 into a folder of other files")
+def _(home: Path) -> Any:
+    return command("export", home / "model", "--int8", "--output", home)
+
+
+@case("model", "photos to compare on, and no int8")
+def _(home: Path) -> Any:
+    return command("export", home / "model", "--photos", home / "photo.png")
+
+
 @case("model", "a task that is not there")
 def _(home: Path) -> Any:
     return changed(home, "interface.json", lambda whole: whole.update(tasks={}))

@@ -1,16 +1,18 @@
 """A model as fp32 ONNX graphs: ``start`` and ``step``, or ``start`` and ``fill``, for each decoder of texts or pictures,
 ``tokens`` and ``pixels`` for each codec, ``vector`` else."""
 
+import shutil
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from braid.bundle import Bundle
+from braid.bundle import Bundle, read_bundle, write_descriptions
 from braid.codecs import Codec
 from braid.decoders import MaskedDecoder, TextDecoder
 from braid.errors import UserError
@@ -20,10 +22,20 @@ from braid.modalities import ImageModality, InputModality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
 from braid.runtime.onnx import NEXT, graph_path, shared_path
+from braid.runtime.parity import PARITY
 from braid.runtime.torch import load_model
 
+Parts = Iterable[tuple[str, nn.Module]]
+Watch = Callable[[Parts, int], Parts]  # wraps what is exported in a progress bar
+Judge = Callable[[Bundle, Bundle], None]
 
-def export(bundle: Bundle, folder: Path) -> list[Path]:
+
+def every(parts: Parts, total: int) -> Parts:
+    """No progress bar."""
+    return parts
+
+
+def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
     """Write the graphs of every decoder into ``folder`` and return their paths.
 
     In the bundle's own folder they take their weights from the bundle's, anywhere else they hold their own: such a folder
@@ -31,7 +43,7 @@ def export(bundle: Bundle, folder: Path) -> list[Path]:
     """
     model = load_model(bundle)
     paths = []
-    for name, decoder in model.decoders.items():
+    for name, decoder in watch(model.decoders.items(), len(model.decoders)):
         vector = does(bundle.outputs[name]) not in ("writes", "draws")
         kind = export_vector if vector else export_filler if isinstance(decoder, MaskedDecoder) else export_decoder
         paths += kind(model, bundle.inputs, name, folder)
@@ -44,6 +56,41 @@ def export(bundle: Bundle, folder: Path) -> list[Path]:
         for path in paths:
             share_weights(path, weights)
     return paths
+
+
+def export_int8(bundle: Bundle, folder: Path, judge: Judge, watch: Watch = every) -> list[Path]:
+    """Write a bundle whose graphs have 8 bit weights of their own, unless ``judge``, who sees the model in fp32 and in 8 bit,
+    raises an error: then nothing is left in ``folder``. What draws keeps its fp32 graphs.
+
+    Raises:
+        UserError: when the folder is the bundle's own or has other files, or there is nothing to make smaller.
+    """
+    drawn = tuple(f"{name}." for name, output in bundle.outputs.items() if does(output) == "draws")
+    _check_int8(bundle, folder, len(drawn))
+    from braid.runtime.quantize import quantize  # needs onnx
+
+    with TemporaryDirectory() as place, whole(folder) as fresh:
+        fresh.mkdir()
+        exact = Path(place)
+        graphs = export(bundle, exact, watch)
+        kept = [path for path in graphs if path.name.startswith(drawn)]
+        paths = quantize([path for path in graphs if path not in kept], fresh)
+        for path in kept:
+            shutil.copy(path, fresh)
+        card = replace(bundle.interface.card, scores={}, scored_on="")  # they are of other weights
+        for side, interface in ((exact, bundle.interface), (fresh, replace(bundle.interface, card=card))):
+            write_descriptions(side, interface, bundle.tokenizers)
+        judge(read_bundle(exact), read_bundle(fresh))
+        return [folder / path.name for path in (*paths, *kept)]
+
+
+def _check_int8(bundle: Bundle, folder: Path, num_drawn: int) -> None:
+    if folder.resolve() == bundle.folder.resolve():
+        raise UserError(f"{folder} is the model's own folder, whose graphs are fp32; name another for int8 with --output")
+    if folder.exists() and not (folder / PARITY).is_file() and any(folder.iterdir()):
+        raise UserError(f"{folder} has other files in it; name a new folder for int8 with --output")
+    if num_drawn == len(bundle.outputs):
+        raise UserError(f"{bundle.folder} only draws, which int8 is not for; leave out --int8")
 
 
 def export_filler(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from braid.modalities.image import Picture
 from braid.records import Batch, BatchInput, Prediction
 
 State = Mapping[str, np.ndarray]
+STORE = "weights.int8"  # of all graphs of a folder of 8 bit weights
 NEXT = ".next"  # what the step graph's new cache is called after: a graph cannot give out a name that it takes in
 
 
@@ -221,12 +222,14 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised, too
     if shared:  # add_initializer makes a session that writes NaN (1.32)
         options.add_external_initializers(list(shared), list(shared.values()))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        if "external" in str(error).lower() and not shared:
+            raise UserError(f"{path.parent / STORE} is missing or cut short; copy it again") from None
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); export it again") from None
 
 

@@ -29,7 +29,7 @@ def share_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
         if value.nbytes >= SMALL and (source := sources.get(_known(value))):
             shared[tensor.name] = {"parameter": source[0], "transposed": source[1]}
             _leave_out(tensor)
-    _without_origins(graph)
+    without_origins(graph)
     told = {"format": FORMAT, "of": fingerprint(path.parent), "weights": shared}
     write_whole(shared_path(path), json.dumps(told) + "\n")
     with whole(path) as fresh:
@@ -46,7 +46,7 @@ def _leave_out(tensor: TensorProto) -> None:
     tensor.external_data.add(key="location", value=WEIGHTS)
 
 
-def _without_origins(graph: ModelProto) -> None:
+def without_origins(graph: ModelProto) -> None:
     """Drop which line of Python each node comes from: more than half of a graph without weights."""
     for node in graph.graph.node:
         node.ClearField("metadata_props")

@@ -1,0 +1,212 @@
+"""What 8 bit weights change: two copies of one model answer the same rows, and the difference is held to bounds."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from braid.bundle import FORMAT, Bundle
+from braid.collate import Collated, Collator, Watch, collated
+from braid.datasets.scenes import scene_examples
+from braid.errors import UserError
+from braid.files import write_whole
+from braid.generation import Decoder, does
+from braid.modalities import OutputModality, TextModality
+from braid.records import Batch, Example, Padded, Prediction, Sample
+from braid.runtime.onnx import OnnxRuntime
+from braid.tasks import Captioning, Deciding, LanguageModelling, Retrieval, Task, rows_of, task_of
+
+T = TypeVar("T")
+Pair = tuple[T, T]  # of fp32 and of 8 bit
+
+SCENES = "scenes"
+PARITY = "parity.json"
+BATCH = 8  # rows answered at once
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What 8 bit weights may cost, with room for chance in a hundred rows; docs/performance.md has what they do cost.
+
+    ``difference``: the largest mean difference of logits, in their standard deviations; ``equal``: the smallest share of rows
+    with the same text or label; ``cosine``: the smallest of any two embeddings; ``cider``: how many points captions may lose.
+    """
+
+    difference: float = 0.03
+    equal: float = 0.9
+    cosine: float = 0.999
+    cider: float = 1.0
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One task of a model in fp32 and in 8 bit, over the ``rows`` of ``data``.
+
+    ``largest`` and ``mean`` are differences of logits after each word that fp32 wrote, or of vectors, ``spread`` the standard
+    deviation of those of fp32. ``equal`` is there where a task decides, ``cosine`` where it embeds, ``cider`` (x100, of fp32 and
+    of 8 bit) where it describes rows that have captions.
+    """
+
+    task: str
+    data: str
+    rows: int
+    largest: float
+    mean: float
+    spread: float
+    equal: float | None = None
+    cosine: float | None = None
+    cider: tuple[float, float] | None = None
+
+    def check(self, bounds: Bounds) -> None:
+        """
+        Raises:
+            UserError: naming every bound that does not hold, with the figure.
+        """
+        broken = []
+        if not self.mean <= bounds.difference * self.spread:  # nor where it is no number
+            at_most = f"{bounds.difference * self.spread:.3g}"
+            broken.append(f"logits differ by {self.mean:.3g} in the mean, the bound is {at_most}")
+        if self.equal is not None and self.equal < bounds.equal:
+            broken.append(f"{self.equal:.1%} of the answers are equal, the bound is {bounds.equal:.0%}")
+        if self.cosine is not None and self.cosine < bounds.cosine:
+            broken.append(f"two embeddings have a cosine of {self.cosine:.3f}, the bound is {bounds.cosine:g}")
+        if self.cider and self.cider[0] - self.cider[1] > bounds.cider:
+            before, after = self.cider
+            broken.append(f"CIDEr falls from {before:.2f} to {after:.2f}, the bound is a loss of {bounds.cider:g}")
+        if broken:
+            raise UserError(f"8 bit weights change {self.task} too much: {'; '.join(broken)}. Nothing was written; use fp32")
+
+
+def write_parity(found: Sequence[Parity], bounds: Bounds, folder: Path) -> None:
+    """Leave what was measured, and against what, beside the graphs."""
+    told = {"format": FORMAT, "bounds": asdict(bounds), "tasks": [asdict(one) for one in found]}
+    write_whole(folder / PARITY, json.dumps(told, indent=2) + "\n")
+
+
+def compare(exact: Bundle, rough: Bundle, given: Sequence[Example], data: str, limit: int, watch: Watch) -> list[Parity]:
+    """Do every task of a model with both, on up to ``limit`` of the ``given`` rows; on procedural scenes where those lack what a
+    task needs. Pictures are not drawn.
+
+    Raises:
+        UserError: when no row can be read.
+    """
+    runtimes = OnnxRuntime(exact), OnnxRuntime(rough)
+    found = []
+    for task in (task_of(exact.interface, kind) for kind in exact.interface.tasks):
+        if does(exact.outputs[task.decoder]) == "draws":
+            continue
+        own = [example for example in given if set(task.needs) <= set(example.fields)]
+        rows = list(rows_of(task, own or _scenes(limit)))[:limit]
+        found.append(_compared(task, runtimes, [task.prepare(row) for row in rows], data if own else SCENES, watch))
+    return found
+
+
+def _scenes(number: int) -> Iterator[Example]:
+    """Rows with whatever a task may read, and no answers."""
+    pictures, asked = (scene_examples(task, "val", number) for task in ("captioning", "vqa"))
+    for picture, other in zip(pictures, asked, strict=True):
+        words = {"question": other.fields["question"], "text": picture.fields["captions"][0]}
+        yield replace(picture, fields={**picture.fields, **words})
+
+
+def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample], data: str, watch: Watch) -> Parity:
+    bundle = runtimes[0].bundle
+    difference = _Difference()
+    answers: Pair[list[Prediction]] = ([], [])
+    kept: list[Sample] = []
+    for part in watch(collated(Collator(bundle.inputs, bundle.outputs), samples, BATCH), -(-len(samples) // BATCH)):
+        if part.samples:
+            found = [task.predict(runtime, part.batch) for runtime in runtimes]
+            difference.add(*_values(task, runtimes, _after(task, bundle.outputs[task.decoder], part, found[0]), found))
+            kept += part.samples
+            for all_of_one, new in zip(answers, found, strict=True):
+                all_of_one += new
+    if not kept:
+        raise UserError(f"{data} has no row that {task.kind} can read; give other rows with --photos")
+    return Parity(
+        task.kind,
+        data,
+        len(kept),
+        difference.largest,
+        difference.mean,
+        difference.spread,
+        _equal(*answers) if isinstance(task, Deciding) else None,
+        _cosine(*answers) if isinstance(task, Retrieval) else None,
+        _cider(task, answers, kept) if isinstance(task, Captioning) else None,
+    )
+
+
+def _after(task: Task, output: OutputModality, part: Collated, told: Sequence[Prediction]) -> Batch:
+    """The rows with what fp32 wrote as their targets."""
+    if not isinstance(output, TextModality) or isinstance(task, LanguageModelling):
+        return part.batch
+    texts = output.targets([(one.text or "",) for one in told], [sample.source for sample in part.samples])
+    return replace(part.batch, targets={task.decoder: texts})
+
+
+def _values(
+    task: Task, runtimes: Pair[OnnxRuntime], batch: Batch, told: Sequence[Sequence[Prediction]]
+) -> list[Float[np.ndarray, "n size"]]:
+    """What both sides compute before they decide: embeddings, logits of each next word, or a vector a row."""
+    if isinstance(task, Retrieval):
+        return [np.concatenate([np.stack(list(one.embeddings.values())) for one in side]) for side in told]
+    if task.decoder in batch.targets and does(runtimes[0].outputs[task.decoder]) == "writes":
+        return [_logits(runtime.decoder(task.decoder), batch, batch.targets[task.decoder]) for runtime in runtimes]
+    return [runtime.vector(task.decoder, batch) for runtime in runtimes]
+
+
+def _logits(decoder: Decoder, batch: Batch, target: Padded) -> Float[np.ndarray, "words vocab"]:
+    """Of every next token of the target [batch, group, length], reading those before it."""
+    state = decoder.reorder(decoder.start(batch), np.zeros(target.values.shape[:2], np.int64))
+    found = []
+    for place in range(target.values.shape[2] - 1):
+        logits, state = decoder.step(target.values[..., place], state)
+        found.append(logits[target.mask[..., place + 1]])
+    return np.concatenate(found)
+
+
+class _Difference:
+    """Largest and mean difference, and the standard deviation of what is compared with, over any number of arrays."""
+
+    def __init__(self) -> None:
+        self.largest = self._total = self._sum = self._squares = 0.0
+        self._count = 0
+
+    def add(self, exact: np.ndarray, rough: np.ndarray) -> None:
+        apart = np.abs(exact.astype(np.float64) - rough)
+        self.largest = float(np.maximum(self.largest, apart.max()))  # which keeps NaN
+        self._total += float(apart.sum())
+        self._sum += float(exact.sum(dtype=np.float64))
+        self._squares += float((exact.astype(np.float64) ** 2).sum())
+        self._count += exact.size
+
+    @property
+    def mean(self) -> float:
+        return self._total / self._count
+
+    @property
+    def spread(self) -> float:
+        return float(np.sqrt(max(self._squares / self._count - (self._sum / self._count) ** 2, 0.0)))
+
+
+def _equal(exact: Sequence[Prediction], rough: Sequence[Prediction]) -> float:
+    return float(np.mean([one.text == other.text for one, other in zip(exact, rough, strict=True)]))
+
+
+def _cosine(exact: Sequence[Prediction], rough: Sequence[Prediction]) -> float:
+    """The smallest; embeddings are unit vectors."""
+    pairs = zip(exact, rough, strict=True)
+    return min(float(one.embeddings[name] @ other.embeddings[name]) for one, other in pairs for name in one.embeddings)
+
+
+def _cider(task: Captioning, answers: Pair[list[Prediction]], samples: Sequence[Sample]) -> Pair[float] | None:
+    known = [row for row, sample in enumerate(samples) if sample.references]
+    if not known:
+        return None
+    rows = [samples[row] for row in known]
+    exact, rough = (task.score([side[row] for row in known], rows)["cider"] for side in answers)
+    return exact, rough
