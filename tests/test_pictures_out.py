@@ -22,7 +22,7 @@ from braid.decoders import PictureDecoderConfig
 from braid.drawing import DrawingConfig, draw
 from braid.errors import UserError
 from braid.metrics import psnr, ssim
-from braid.modalities import ImageModalityConfig, TextModalityConfig
+from braid.modalities import ImageModalityConfig, TextModalityConfig, TokenGrid
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
 from braid.records import Batch, BatchInput, Padded, Sample
