@@ -84,7 +84,7 @@ class Attention(nn.Module):
         queries: Float[Tensor, "batch queries width"],
         keys: Float[Tensor, "batch heads keys head_width"],
         values: Float[Tensor, "batch heads keys head_width"],
-        mask: Bool[Tensor, "batch #queries keys"] | None = None,
+        mask: Bool[Tensor, "batch #queries keys"] | None = None,  # noqa: F821 - a shape
         causal: bool = False,
     ) -> Float[Tensor, "batch queries width"]:
         """``mask`` is True where a query may read a key; ``causal`` (without a mask) lets it read no later key."""
@@ -146,7 +146,9 @@ class EncoderBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch #length length"]
+        self,
+        values: Float[Tensor, "batch length width"],
+        mask: Bool[Tensor, "batch #length length"],  # noqa: F821 - a shape
     ) -> Float[Tensor, "batch length width"]:
         normed = self.attention_norm(values)
         values = values + self.dropout(self.attention(normed, *self.attention.keys_values(normed), mask))
