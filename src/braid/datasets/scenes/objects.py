@@ -28,7 +28,8 @@ LOW, MIDDLE, HIGH = (0.0, 0.37), (0.42, 0.58), (0.63, 1.0)  # thirds with gaps: 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One shape. ``radius`` is that of the disc of the same area; ``angle`` (radians) turns it clockwise."""
+    """One shape. ``radius`` is that of the disc of the same area; ``angle`` (radians) turns it clockwise; ``ink`` (red, green,
+    blue) where it is not quite the colour's own."""
 
     shape: str
     colour: str
@@ -38,6 +39,7 @@ class SceneObject:
     y: float
     radius: float
     angle: float = 0.0
+    ink: tuple[int, int, int] | None = None
 
     @property
     def place(self) -> str | None:
