@@ -303,6 +303,8 @@ def test_health_figures_and_headers(server: Server, client: httpx.Client) -> Non
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "access-control-allow-origin" not in client.get("/healthz", headers={"origin": "http://evil.example"}).headers
+    assert client.post("/v1/answer", json={"image": URI, "question": "how many?"}).status_code == 200
+    assert client.post("/v1/answer", json={"image": "no picture", "question": "how many?"}).status_code >= 400
     text = client.get("/metrics").text
     for name in (
         "requests_total",
