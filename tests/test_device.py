@@ -78,3 +78,7 @@ def test_a_device_that_is_not_there_is_a_clear_error(name: str, fault: str, capt
     assert str(error.value).startswith(fault)
     with pytest.raises(UserError, match="the onnx runtime computes on the processor, not on"):
         load("small", runtime="onnx", device="cuda")
+    with pytest.raises(UserError, match="hf:any runs on the processor only, not on 'cuda'; leave the device out"):
+        load("hf:any", device="cuda")
+    with pytest.raises(UserError, match="device is"):  # a GPU that is named is not passed over for graphs
+        load("small", device=name)

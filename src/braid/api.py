@@ -44,7 +44,7 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto") -
     Args:
         model: the name of a built-in checkpoint, a bundle's folder, a run's folder (its best model), or ``hf:`` and a
             Hugging Face image-to-text model: its name on the hub or its folder.
-        runtime: ``torch``, ``onnx``, or "" for onnx where the folder has graphs and no GPU is named, else torch.
+        runtime: ``torch``, ``onnx``, or "" for torch where a GPU is named, onnx where the folder has graphs, else torch.
         device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is a GPU where there is one.
     Raises:
         UserError: when there is no such model, or it cannot be read.
@@ -52,6 +52,8 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto") -
     if str(model).startswith(HUGGING_FACE):
         if runtime == "onnx":
             raise UserError(f"{model} runs on torch only; leave the runtime out")
+        if device not in ("auto", "cpu"):
+            raise UserError(f"{model} runs on the processor only, not on {device!r}; leave the device out")
         from braid.runtime.huggingface import load_whole
 
         return LoadedModel(*load_whole(str(model).removeprefix(HUGGING_FACE)))

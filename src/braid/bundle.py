@@ -173,16 +173,15 @@ def write_bundle(
     """
     with whole(folder) as fresh:
         fresh.mkdir()
-        (fresh / "interface.json").write_text(_json({"format": FORMAT, **to_dict(interface)}), encoding="utf-8")
+        names = tokenizer_names(interface.inputs, interface.outputs)
+        write_descriptions(fresh, interface, {name: tokenizers[name] for name in names})
         (fresh / "model.json").write_text(_json({"format": FORMAT, **architecture}), encoding="utf-8")
-        for name in tokenizer_names(interface.inputs, interface.outputs):
-            (fresh / f"{name}.json").write_text(tokenizers[name].to_json(), encoding="utf-8")
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
 
 
 def write_descriptions(folder: Path, interface: Interface, tokenizers: Mapping[str, Tokenizer]) -> None:
-    """What a folder of graphs needs to be a bundle."""
+    """What a bundle says of itself: all that a folder of graphs needs beside them."""
     write_whole(folder / "interface.json", _json({"format": FORMAT, **to_dict(interface)}))
     for name, tokenizer in tokenizers.items():
         write_whole(folder / f"{name}.json", tokenizer.to_json())
@@ -235,7 +234,7 @@ def write_task(bundle: Bundle, task: Any) -> None:
 
 
 def write_interface(bundle: Bundle, interface: Interface) -> None:
-    write_whole(bundle.folder / "interface.json", _json({"format": FORMAT, **to_dict(interface)}))
+    write_descriptions(bundle.folder, interface, {})
 
 
 def _stored(value: np.ndarray, half: bool) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A model as fp32 ONNX graphs: ``start`` and ``step``, or ``start`` and ``fill``, for each decoder of texts or pictures,
 ``tokens`` and ``pixels`` for each codec, ``vector`` else."""
 
+import logging
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -271,6 +272,7 @@ def _write(
         import onnxscript  # noqa: F401 - the exporter needs it, and says so less clearly
     except ImportError:
         raise UserError("export needs the packages onnx and onnxscript: pip install 'braidlm[onnx]'") from None
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

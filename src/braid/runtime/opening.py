@@ -10,17 +10,18 @@ from braid.generation import Runtime
 def open_runtime(bundle: Bundle, name: str = "", device: str = "auto") -> Runtime:
     """
     Args:
-        name: ``torch``, ``onnx``, or "" for onnx where the folder has graphs and no GPU is named, else torch.
+        name: ``torch``, ``onnx``, or "" for torch where a GPU is named, onnx where the folder has graphs, else torch.
         device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is a GPU where there is one.
     Raises:
         UserError: for another name, or a device that is not there.
     """
     if name not in ("", "torch", "onnx"):
         raise UserError(f"there is no runtime {name!r}; choose torch or onnx")
-    if name == "onnx" and device not in ("auto", "cpu"):
+    on_gpu = device not in ("auto", "cpu")
+    if name == "onnx" and on_gpu:
         raise UserError(f"the onnx runtime computes on the processor, not on {device!r}; leave one of the two out")
-    has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None and device in ("auto", "cpu")
-    if name == "torch" or (not name and not has_graphs and has_torch(bundle)):
+    has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None
+    if name == "torch" or on_gpu or (not name and not has_graphs and has_torch(bundle)):
         from braid.runtime.device import find_device
         from braid.runtime.torch import TorchRuntime, load_model
 
