@@ -43,7 +43,9 @@ every_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 
 
 def config_of(decoder: PictureDecoderConfig) -> ModelConfig:
-    return replace(tiny(), decoders={OUT: decoder}, codecs={OUT: CODECS["fsq"]})
+    """One of either kind of decoder draws tokens of two parts."""
+    two_parts = getattr(decoder, "over", "") or getattr(decoder, "patch", 1) > 1
+    return replace(tiny(), decoders={OUT: decoder}, codecs={OUT: CODECS["fsq of two tones" if two_parts else "fsq"]})
 
 
 def built(config: ModelConfig, seed: int = 0) -> Model:
@@ -233,7 +235,7 @@ class Wish:
     ],
 )
 def test_tokens_are_drawn_as_often_as_they_are_likely(changes: dict[str, Any], expected: list[float]) -> None:
-    grid = TokenGrid(32, 32, 4)
+    grid = TokenGrid(32, 32, (4,))
     drawn = draw(Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), DrawingConfig(guidance=1.0, **changes))
     found = np.bincount(drawn.ravel(), minlength=4) / drawn.size
     assert np.abs(found - expected).max() < 0.03

@@ -181,6 +181,7 @@ PICTURE_DECODERS: dict[str, PictureDecoderConfig] = {
 }
 CODECS: dict[str, CodecConfig] = {
     "fsq": FSQCodecConfig(width=16, widest=16, depth=1, downscale=8, levels=(4, 4, 3)),
+    "fsq of two tones": FSQCodecConfig(width=16, widest=16, depth=1, downscale=8, levels=(4, 4), tones=(3, 3)),
     "pretrained vq": PretrainedCodecConfig(architecture=VQ),
 }
 # what each kind of output says of the eight samples

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.errors import UserError
-from braid.modalities import TokenGrid
 from braid.records import Features, Fused, Padded
 
 
@@ -244,8 +243,12 @@ class StepwiseTransformer(CrossTransformer):
 
     def logits(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length codes"]:
         """Teacher-forced: position ``t`` predicts token ``t + 1``."""
+        return self.embedding.logits(self.vectors(fused, tokens))  # type: ignore[operator]
+
+    def vectors(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length width"]:
+        """What logits are made of."""
         memory = self.remember(fused)
-        return self.embedding.logits(self.read(self.embed(tokens, memory), memory))  # type: ignore[operator]
+        return self.read(self.embed(tokens, memory), memory)
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
@@ -281,29 +284,6 @@ class StepwiseTransformer(CrossTransformer):
 
     def reorder(self, state: dict[str, Tensor], parents: Int[Tensor, "batch group"]) -> dict[str, Tensor]:
         return reorder_cache(state, parents)
-
-
-class GridEmbedding(nn.Module):
-    """A picture's token plus where in the grid it is, or where the one that follows it will be; one code more begins or hides."""
-
-    def __init__(self, grid: TokenGrid, width: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.columns = grid.columns
-        self.tokens = nn.Embedding(grid.codes + 1, width)
-        self.row_vectors = nn.Embedding(grid.rows, width)
-        self.column_vectors = nn.Embedding(grid.columns, width)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, grid.codes)
-        for table in (self.tokens, self.row_vectors, self.column_vectors):
-            nn.init.normal_(table.weight, std=width**-0.5)
-
-    def forward(self, tokens: Int[Tensor, "*rows length"], first: int = 0) -> Float[Tensor, "*rows length width"]:
-        places = torch.arange(first, first + tokens.shape[-1], device=tokens.device)
-        where = self.row_vectors(places // self.columns) + self.column_vectors(places % self.columns)
-        return self.dropout(self.tokens(tokens) + where)
-
-    def logits(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows codes"]:
-        return self.head(values)
 
 
 class TokenEmbedding(nn.Module):

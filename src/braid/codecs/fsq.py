@@ -14,6 +14,7 @@ from braid.convolutions import ChannelNorm, ResidualBlock
 from braid.errors import UserError
 from braid.modalities import ImageModality, TokenGrid
 from braid.records import Padded
+from braid.two_tone import two_tone
 
 STEM = 2  # pixels a side that the first convolution takes together
 WINDOW = 7  # pixels a side over which structure is compared
@@ -23,7 +24,9 @@ WINDOW = 7  # pixels a side over which structure is compared
 class FSQCodecConfig:
     """A token stands for ``downscale`` x ``downscale`` pixels; it is a number for each of ``levels``, rounded to so many values.
 
-    There are as many codes as the levels multiplied.
+    There are as many codes as the levels multiplied. With ``tones``, levels as well, the first numbers tell of the outline alone
+    and these of the colour (``two_tone``): a token then has two parts, of which each is as easy in a colour and shape never seen
+    together as in any. For pictures of flat colours, and not for photos.
 
     ``width``: channels at half the picture's size, doubled with every halving, up to ``widest``; ``depth``: residual blocks a
     size. ``encoder_kernel``: how many places a side the encoder's blocks look at. With 1 a token tells of its own pixels and a
@@ -38,6 +41,7 @@ class FSQCodecConfig:
     depth: int = 1
     downscale: int = 8
     levels: tuple[int, ...] = (8, 8, 8, 8)
+    tones: tuple[int, ...] = ()
     encoder_kernel: int = 3
     edges: float = 0.05
     structure: float = 0.02
@@ -53,6 +57,10 @@ class FSQCodecConfig:
             raise UserError(f"encoder_kernel is {self.encoder_kernel}; it must be 1 or 3")
         if not self.levels or min(self.levels) < 2:
             raise UserError(f"levels is {list(self.levels)}; give each number 2 levels or more, such as [8, 8, 8, 8]")
+        if self.tones and min(self.tones) < 2:
+            raise UserError(
+                f"tones is {list(self.tones)}; give each number 2 levels or more, such as [4, 4, 4], or leave it empty"
+            )
 
     def build(self, modality: ImageModality) -> "FSQCodec":
         if modality.size % self.downscale:
@@ -70,14 +78,19 @@ class FSQCodec(nn.Module):
         super().__init__()
         self.config = config
         side = modality.size // config.downscale
-        self.grid = TokenGrid(side, side, math.prod(config.levels))
+        parts = [config.levels, config.tones] if config.tones else [config.levels]
+        levels = (*config.levels, *config.tones)
+        self.grid = TokenGrid(side, side, tuple(map(math.prod, parts)))
         halvings = int(math.log2(config.downscale // STEM))
         widths = [min(config.width * 2**k, config.widest) for k in range(halvings + 1)]
-        self.register_buffer("levels", torch.tensor(config.levels), persistent=False)
-        places = [math.prod(config.levels[:k]) for k in range(len(config.levels))]
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        places = [math.prod(levels[:k]) for k in range(len(levels))]
         self.register_buffer("places", torch.tensor(places), persistent=False)
-        self.encoder = _encoder(widths, config.depth, config.encoder_kernel, len(config.levels))
-        self.decoder = _decoder(widths[::-1], config.depth, len(config.levels))
+        self.encoder = _encoder(1 if config.tones else 3, widths, config.depth, config.encoder_kernel, len(config.levels))
+        if config.tones:
+            wide = widths[-1]
+            self.tones = nn.Sequential(nn.Conv2d(3, wide, 1), nn.SiLU(), nn.Conv2d(wide, len(config.tones), 1))
+        self.decoder = _decoder(widths[::-1], config.depth, len(levels))
 
     def encode(self, pixels: Float[Tensor, "n 3 size size"]) -> Int[Tensor, "n length"]:
         steps = self._rounded(self._numbers(pixels))
@@ -97,7 +110,10 @@ class FSQCodec(nn.Module):
 
     def _numbers(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n numbers rows columns"]:
         """In -1..1."""
-        return torch.tanh(self.encoder(pixels).float())
+        if not self.config.tones:
+            return torch.tanh(self.encoder(pixels).float())
+        outline, tone = two_tone(pixels, self.config.downscale)
+        return torch.tanh(torch.cat([self.encoder(outline * 2 - 1), self.tones(tone)], 1).float())
 
     def _between(self, numbers: Float[Tensor, "n numbers rows columns"]) -> Float[Tensor, "n numbers rows columns"]:
         """-1..1 laid over the levels, each as wide as any other: -0.5 to levels - 0.5."""
@@ -113,8 +129,8 @@ class FSQCodec(nn.Module):
         return steps / most * 2 - 1
 
 
-def _encoder(widths: list[int], depth: int, kernel: int, numbers: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(3, widths[0], STEM + 2, stride=STEM, padding=1)]
+def _encoder(channels: int, widths: list[int], depth: int, kernel: int, numbers: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], STEM + 2, stride=STEM, padding=1)]
     for width, following in zip(widths, [*widths[1:], 0], strict=True):
         layers += [ResidualBlock(width, kernel) for _ in range(depth)]
         if following:

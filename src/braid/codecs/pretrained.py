@@ -68,7 +68,7 @@ class PretrainedCodec(nn.Module):
         self.requires_grad_(False)
         with torch.no_grad():
             cells = self.model.encode(torch.zeros(1, 3, modality.size, modality.size)).latents.shape[2:]
-        self.grid = TokenGrid(cells[0], cells[1], self.model.quantize.n_e)
+        self.grid = TokenGrid(cells[0], cells[1], (self.model.quantize.n_e,))
 
     def load(self, folder: Path) -> None:
         """Fill in the weights of the source."""

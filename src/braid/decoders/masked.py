@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from braid.config import within
 from braid.convolutions import ResidualBlock
 from braid.errors import UserError
 from braid.layers import CrossTransformer
 from braid.modalities import TokenGrid
+from braid.picture_tokens import TokenHead, TokenVectors
 from braid.records import Fused, Padded
 
 
@@ -54,7 +54,7 @@ class PatchEmbedding(nn.Module):
         super().__init__()
         narrow = width // patch
         self.shape = (grid.rows, grid.columns)
-        self.tokens = nn.Embedding(grid.codes + 1, narrow)
+        self.tokens = TokenVectors(grid, narrow)
         self.before = ResidualBlock(narrow)
         self.merge = nn.Conv2d(narrow, width, patch, patch)
         self.places = nn.Embedding(grid.length // patch**2, width)
@@ -62,9 +62,8 @@ class PatchEmbedding(nn.Module):
         self.split = nn.ConvTranspose2d(width, narrow, patch, patch)
         self.after = ResidualBlock(narrow)
         self.norm = nn.LayerNorm(narrow)
-        self.head = nn.Linear(narrow, grid.codes)
-        for table in (self.tokens, self.places):
-            nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
+        self.head = TokenHead(grid, narrow)
+        nn.init.normal_(self.places.weight, std=width**-0.5)
 
     def forward(
         self, tokens: Int[Tensor, "batch length"]
@@ -103,8 +102,7 @@ class MaskedDecoder(CrossTransformer):
         tokens = target.values
         hidden = self._hidden(tokens)
         vectors = self._vectors(tokens.masked_fill(hidden, self.grid.codes), self.start(fused))
-        logits = self.embedding.head(vectors[hidden]).float()
-        return F.cross_entropy(logits, tokens[hidden], label_smoothing=label_smoothing)
+        return self.embedding.head.loss(vectors[hidden], tokens[hidden], label_smoothing)
 
     def _vectors(self, tokens: Int[Tensor, "batch length"], state: dict[str, Tensor]) -> Float[Tensor, "batch length narrow"]:
         positions, grid = self.embedding(tokens)

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.convolutions import ResidualBlock
-from braid.layers import GridEmbedding, StepwiseTransformer
+from braid.layers import StepwiseTransformer
 from braid.modalities import TokenGrid
+from braid.picture_tokens import GridEmbedding, TokenVectors
 from braid.records import Fused, Padded
 
 
@@ -48,10 +49,9 @@ class Underlay(nn.Module):
         super().__init__()
         narrow = max(width // 2, 1)
         self.shape = (grid.rows, grid.columns)
-        self.tokens = nn.Embedding(grid.codes, narrow)
+        self.tokens = TokenVectors(grid, narrow)
         self.around = nn.Sequential(ResidualBlock(narrow), ResidualBlock(narrow))
         self.widen = nn.Linear(narrow, width)
-        nn.init.normal_(self.tokens.weight, std=narrow**-0.5)
         nn.init.zeros_(self.widen.weight)  # begins as without, so that a model may learn to draw first and to edit then
         nn.init.zeros_(self.widen.bias)
 
@@ -92,5 +92,5 @@ class RasterDecoder(StepwiseTransformer):
     def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
         """Mean cross-entropy of the tokens ``target.values`` [batch, length]."""
         begun = F.pad(target.values[:, :-1], (1, 0), value=self.grid.codes)
-        logits = self.logits(fused, begun.unsqueeze(1)).squeeze(1).float()
-        return F.cross_entropy(logits.flatten(0, 1), target.values.flatten(), label_smoothing=label_smoothing)
+        vectors = self.vectors(fused, begun.unsqueeze(1))
+        return self.embedding.head.loss(vectors.flatten(0, 2), target.values.flatten(), label_smoothing)  # type: ignore[union-attr,operator]

@@ -5,7 +5,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -129,7 +129,8 @@ def export_codec(model: Model, name: str, folder: Path) -> list[Path]:
     pixels, tokens = torch.zeros(2, 3, modality.size, modality.size), torch.zeros(2, codec.grid.length, dtype=torch.long)
     rows = ({0: torch.export.Dim.AUTO},)
     _write(_Verb(codec, "encode"), (pixels,), ["pixels"], ["tokens"], rows, paths[0])
-    told = {name: str(size) for name, size in asdict(codec.grid).items()}
+    grid = codec.grid
+    told = {"rows": str(grid.rows), "columns": str(grid.columns), "parts": " ".join(map(str, grid.parts))}
     _write(_Verb(codec, "decode"), (tokens,), ["tokens"], ["pixels"], rows, paths[1], told)
     return paths
 

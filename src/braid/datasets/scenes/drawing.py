@@ -18,12 +18,10 @@ from braid.datasets.scenes.objects import (
     Pair,
     SceneObject,
 )
-from braid.datasets.scenes.render import INK
 from braid.datasets.scenes.world import Scene, Scenes, inside, touch
 
 MOST = 3  # objects
 TRIES = 200
-LEAN = 0.33  # towards another ink, at most
 WORDS = [
     [*names, *(word for name in names for word in language.SYNONYMS.get(name, ()))] for names in (SIZES, ALL_COLOURS, ALL_SHAPES)
 ]
@@ -100,7 +98,7 @@ def _scene(world: Scenes, split: str, rng: random.Random) -> Scene:
     while True:
         looks = rng.sample(pairs, rng.randint(1, min(MOST, world.max_objects)))
         wanted = [(colour, shape, "plain", rng.choice(SIZES)) for colour, shape in looks]
-        objects = tuple(_inked(_settled(item, world), pairs, rng) for item in world.place(rng, wanted))
+        objects = tuple(_settled(item, world) for item in world.place(rng, wanted))
         apart = all(inside(item) for item in objects) and not any(touch(*pair) for pair in combinations(objects, 2))
         if apart and all(item.place for item in objects):
             return Scene(objects, PAPER, pairs)
@@ -110,16 +108,6 @@ def _settled(item: SceneObject, world: Scenes) -> SceneObject:
     """Upright, of the one radius of its size, on the world's lattice: what no sentence asks for is left less to chance."""
     x, y = (round(value * world.lattice) / world.lattice for value in (item.x, item.y))
     return replace(item, x=x, y=y, radius=RADII[item.size], angle=0.0)
-
-
-def _inked(item: SceneObject, pairs: tuple[Pair, ...], rng: random.Random) -> SceneObject:
-    """In a richer world every other object leans towards another ink, a third of the way at most: so a shape is seen in tints
-    next to those of colours that it is never seen in, and its edges in the tokens of these."""
-    if pairs is not RICHER or rng.random() < 0.5:
-        return replace(item, ink=None)
-    share, own, other = rng.uniform(0, LEAN), INK[item.colour], INK[rng.choice(ALL_COLOURS)]
-    red, green, blue = (round((1 - share) * one + share * another) for one, another in zip(own, other, strict=True))
-    return replace(item, ink=(red, green, blue))
 
 
 def _look(item: SceneObject) -> str:
@@ -163,8 +151,7 @@ def _recolour(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
     colours = [colour for colour in ALL_COLOURS if colour != item.colour and (colour, item.shape) in scene.pairs]
     colour = rng.choice(colours)
-    changed = _inked(replace(item, colour=colour), scene.pairs, rng)
-    return _exchanged(scene, item, changed), f"make {_the(item, scene)} {language.word(colour, rng)}"
+    return _exchanged(scene, item, replace(item, colour=colour)), f"make {_the(item, scene)} {language.word(colour, rng)}"
 
 
 def _reshape(scene: Scene, world: Scenes, rng: random.Random) -> Change:
@@ -202,7 +189,6 @@ def _add(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     found = _somewhere_else(fresh, scene, world, rng)
     if found is None:
         return None
-    found = _inked(found, scene.pairs, rng)
     return (*scene.objects, found), f"add {_named(found, rng)} {_in(str(found.place), rng)}"
 
 

@@ -28,8 +28,7 @@ LOW, MIDDLE, HIGH = (0.0, 0.37), (0.42, 0.58), (0.63, 1.0)  # thirds with gaps: 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One shape. ``radius`` is that of the disc of the same area; ``angle`` (radians) turns it clockwise; ``ink`` (red, green,
-    blue) where it is not quite the colour's own."""
+    """One shape. ``radius`` is that of the disc of the same area; ``angle`` (radians) turns it clockwise."""
 
     shape: str
     colour: str
@@ -39,7 +38,6 @@ class SceneObject:
     y: float
     radius: float
     angle: float = 0.0
-    ink: tuple[int, int, int] | None = None
 
     @property
     def place(self) -> str | None:

@@ -107,7 +107,7 @@ def render(objects: Sequence[SceneObject], background: Background, size: int) ->
     for item in objects:
         rows, columns, ink, accent, rim = _shares(item, size)
         window = picture[rows, columns]
-        base = np.array(item.ink or INK[item.colour], dtype=np.float64)
+        base = np.array(INK[item.colour], dtype=np.float64)
         bright = base @ (0.299, 0.587, 0.114) > 150  # a light colour is patterned with a darker one
         other = 0.62 * base if bright else 0.4 * base + 0.6 * 255
         window *= (1 - ink - accent - rim)[..., None]

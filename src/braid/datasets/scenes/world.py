@@ -71,7 +71,7 @@ class Scenes:
     """An endless world of coloured shapes: ``size`` pixels a side, 1 to ``max_objects`` (at most 4) objects a scene.
 
     Objects of scenes to be drawn stand on a ``lattice`` of so many steps a side; those of others stand anywhere. With ``richer``,
-    those to be drawn in training have twice as many shapes, more colours, and tints; val and compositional stay what they are.
+    those to be drawn in training have twice as many shapes and more colours; val and compositional stay what they are.
 
     The split ``compositional`` holds the colour-shape pairs (``HELD_OUT``) that the other three never show.
     """

@@ -1,0 +1,104 @@
+"""A picture's tokens as vectors, and vectors as chances of tokens, part by part where a token says several things at once.
+
+A table and an output for each part, of which the product is every code, as MAGVIT-v2 splits its codes (arXiv:2310.05737).
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from braid.modalities import TokenGrid
+
+
+def digits(tokens: Int[Tensor, "*rows"], grid: TokenGrid) -> list[Int[Tensor, "*rows"]]:
+    """Each token's part of every kind; the code after the last one has a last part of its own, and 0 for the others."""
+    split = [tokens // place for place in grid.places]
+    return [part % size for part, size in zip(split[:-1], grid.parts, strict=False)] + split[-1:]
+
+
+class TokenVectors(nn.Module):
+    """The sum of a vector for each part; one code more stands for what begins a picture, or hides a token."""
+
+    def __init__(self, grid: TokenGrid, width: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.tables = nn.ModuleList(nn.Embedding(size, width) for size in (*grid.parts[:-1], grid.parts[-1] + 1))
+        for table in self.tables:
+            nn.init.normal_(cast(nn.Embedding, table).weight, std=(width * len(grid.parts)) ** -0.5)
+
+    def forward(self, tokens: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows width"]:
+        found = [table(part) for table, part in zip(self.tables, digits(tokens, self.grid), strict=True)]
+        return torch.stack(found).sum(0) if len(found) > 1 else found[0]
+
+
+class TokenHead(nn.Module):
+    """The chances of the first part from a vector, and of every later one from the vector and the parts before it."""
+
+    def __init__(self, grid: TokenGrid, width: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.first = nn.Linear(width, grid.parts[0])
+        self.later = nn.ModuleList(_LaterPart(grid.parts[:part], width, size) for part, size in enumerate(grid.parts) if part)
+
+    def forward(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows codes"]:
+        """Logits of every code."""
+        logits: Tensor = self.first(values)
+        for part, later in enumerate(self.later, 1):
+            before = torch.arange(logits.shape[-1], device=values.device)
+            own = later(values.unsqueeze(-2), digits(before, TokenGrid(1, 1, self.grid.parts[:part])))
+            logits = (logits.unsqueeze(-2) + own.log_softmax(-1).transpose(-1, -2)).flatten(-2)
+        return logits
+
+    def loss(
+        self, values: Float[Tensor, "rows width"], tokens: Int[Tensor, " rows"], label_smoothing: float
+    ) -> Float[Tensor, ""]:
+        """Mean cross-entropy of a token: the sum over its parts."""
+        parts = digits(tokens, self.grid)
+        logits = [self.first(values), *(later(values, parts[:part]) for part, later in enumerate(self.later, 1))]
+        found = [
+            F.cross_entropy(one.float(), part, label_smoothing=label_smoothing) for one, part in zip(logits, parts, strict=True)
+        ]
+        return torch.stack(found).sum()
+
+
+class _LaterPart(nn.Module):
+    def __init__(self, before: Sequence[int], width: int, size: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, width)
+        self.before = nn.ModuleList(nn.Embedding(one, width) for one in before)
+        self.out = nn.Linear(width, size)
+
+    def forward(
+        self, values: Float[Tensor, "*#rows width"], before: Sequence[Int[Tensor, "*#rows"]]
+    ) -> Float[Tensor, "*#rows size"]:
+        hidden = self.read(values)
+        for table, part in zip(self.before, before, strict=True):
+            hidden = hidden + table(part)
+        return cast(Tensor, self.out(F.silu(hidden)))
+
+
+class GridEmbedding(nn.Module):
+    """A picture's token plus where in the grid it is, or where the one that follows it will be."""
+
+    def __init__(self, grid: TokenGrid, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.columns = grid.columns
+        self.tokens = TokenVectors(grid, width)
+        self.row_vectors = nn.Embedding(grid.rows, width)
+        self.column_vectors = nn.Embedding(grid.columns, width)
+        self.dropout = nn.Dropout(dropout)
+        self.head = TokenHead(grid, width)
+        for table in (self.row_vectors, self.column_vectors):
+            nn.init.normal_(table.weight, std=width**-0.5)
+
+    def forward(self, tokens: Int[Tensor, "*rows length"], first: int = 0) -> Float[Tensor, "*rows length width"]:
+        places = torch.arange(first, first + tokens.shape[-1], device=tokens.device)
+        where = self.row_vectors(places // self.columns) + self.column_vectors(places % self.columns)
+        return self.dropout(self.tokens(tokens) + where)
+
+    def logits(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows codes"]:
+        return self.head(values)
