@@ -208,6 +208,7 @@ def test_a_setting_that_cannot_be_is_told(setting: str, message: str) -> None:
     [
         (["initialize={decoder.text: x}"], r"initialize names 'decoder.text'; .*did you mean 'decoders.text'"),
         (["initialize={encoders.image: gone}"], r"gone is no weight file; give a .safetensors, .pt or .pth file"),
+        (["initialize.encoders.image=gone"], r"gone is no weight file; give a .safetensors, .pt or .pth file"),
         (
             ["optimizer.scales={encoder: 0}"],
             r"optimizer.scales: no parameter starts with 'encoder'; parts are decoders.text, enc",

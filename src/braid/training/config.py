@@ -264,6 +264,8 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     whole = with_overrides(whole, settings)
     for section in _beside(whole):
         _write_out(section)
+    if isinstance(whole.get("initialize"), dict):
+        whole["initialize"] = _named_by_path(whole["initialize"])
     _take_all(whole)
     _take_codecs(whole)
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
@@ -303,6 +305,15 @@ def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
         task: Task = from_dict(Task, section.get("task"), f"tasks[{place}].task" if place >= 0 else "task")
         found |= {} if isinstance(task, Reconstruction) else dict.fromkeys(decoders_of(task))
     return list(found)
+
+
+def _named_by_path(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """``{codecs: {image: RUN}}``, as ``--set initialize.codecs.image=RUN`` gives it, as ``{codecs.image: RUN}``."""
+    found: dict[str, Any] = {}
+    for name, value in parts.items():
+        inner = _named_by_path(value) if isinstance(value, dict) else None
+        found |= {name: value} if inner is None else {f"{name}.{part}": one for part, one in inner.items()}
+    return found
 
 
 def _take_all(whole: dict[str, Any]) -> None:
