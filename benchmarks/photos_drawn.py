@@ -1,0 +1,125 @@
+"""How like photos are pictures drawn from captions, and do they show what the captions say?
+
+    python benchmarks/photos_drawn.py runs/photos ../shared/data/flickr8k/captions.jsonl
+
+Of each photo of a split the first caption is drawn. Beside it stand other real photos, the same photos through the codec, which
+no drawing can exceed, and the same drawings dealt to the wrong captions: a model that does not listen is no worse there.
+"""
+
+import argparse
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from braid.api import LoadedModel, load
+from braid.datasets import open_dataset
+from braid.evaluation import Answers, evaluate
+from braid.metrics import score_captions
+from braid.modalities import ImageModality
+from braid.records import Drawn, Example, Prediction
+from runs import report, say
+
+COLUMNS = ("pictures", "FID", "KID", "precision", "recall", "match", "caption cycle")
+TOGETHER = 50
+SHEET = (12, 4)  # pictures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("data")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--extractor", default="small", help="embeds pictures and captions, and writes captions")
+    parser.add_argument("--number", type=int, default=1000, help="of photos")
+    chosen = parser.parse_args()
+    model, extractor = load(chosen.model), load(chosen.extractor)
+    data = open_dataset(chosen.data)
+    examples = [_first_caption(example) for example in data.split(chosen.split)[: chosen.number]]
+    say(f"{chosen.model} draws {len(examples)} captions")
+    _, drawn = evaluate(model.runtime, model.collator, model.task("image_generation"), examples, batch_size=TOGETHER)
+    real = _small(model, [example.fields["image"] for example in examples])
+    drawn = _with_truth(drawn, real)
+    others = _small(model, [example.fields["image"] for example in data.split("train")[: len(examples)]])
+    order = list(range(len(examples)))
+    random.Random(0).shuffle(order)
+    dealt = [drawn.predictions[place] for place in order]
+    shown: dict[str, Answers] = {
+        "other photos, of train": _showing(drawn, others),
+        "the photos, through the codec": _showing(drawn, _through(model, real)),
+        "drawn": drawn,
+        "drawn, dealt to other captions": replace(drawn, predictions=tuple(dealt)),
+    }
+    rows: list[list[Any]] = [["the photos", 0.0, 0.0, 100.0, 100.0, *_heard(extractor, _showing(drawn, real), examples)]]
+    for name, answers in shown.items():
+        say(name)
+        figures = extractor.fidelity(answers)
+        rows.append(
+            [name, *(figures[key] for key in ("fid", "kid", "precision", "recall")), *_heard(extractor, answers, examples)]
+        )
+    sheet(drawn, Path("runs") / f"photos-{Path(chosen.model).name}.png")
+    size = real[0].shape[0]
+    how = (
+        f"{len(examples):,} photos of Flickr8k's {chosen.split}, {size} x {size} pixels, squashed, the first caption of each; "
+        f"`{Path(chosen.model).name}`, its own guidance and temperature, seed 0. FID and KID x1000, precision and recall x100, by "
+        f"the embeddings of `{chosen.extractor}`, which saw Flickr8k's train photos; match: mean cosine of picture and caption, "
+        "x100; caption cycle: CIDEr of what it writes of the picture (beam 3, ptb), against the photo's captions."
+    )
+    report("photos_drawn", "Photos drawn from captions", COLUMNS, rows, how)
+
+
+def _first_caption(example: Example) -> Example:
+    captions = example.fields["captions"]
+    return replace(example, fields={**example.fields, "captions": captions[:1], "references": captions})
+
+
+def _small(model: LoadedModel, pictures: Sequence[Any]) -> list[np.ndarray]:
+    """As the codec takes them."""
+    modality = model.bundle.outputs["image"]
+    assert isinstance(modality, ImageModality)
+    return [modality.pictures(modality.pad([modality.prepare(one, "photo")]).values)[0] for one in pictures]
+
+
+def _through(model: LoadedModel, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    parts = [pictures[first : first + TOGETHER] for first in range(0, len(pictures), TOGETHER)]
+    return [np.asarray(one) for part in parts for one in model.reconstruct(part)]
+
+
+def _showing(answers: Answers, pictures: Sequence[np.ndarray]) -> Answers:
+    """The same rows with other pictures."""
+    none = np.zeros(0, np.int64)
+    found = [Prediction(sample.id, image=Drawn(one, none, 1)) for sample, one in zip(answers.samples, pictures, strict=True)]
+    return replace(answers, predictions=tuple(found))
+
+
+def _with_truth(answers: Answers, pictures: Sequence[np.ndarray]) -> Answers:
+    """Compared with the photos at the size that is drawn."""
+    samples = [replace(sample, targets={"image": one}) for sample, one in zip(answers.samples, pictures, strict=True)]
+    return replace(answers, samples=tuple(samples))
+
+
+def _heard(extractor: LoadedModel, answers: Answers, examples: Sequence[Example]) -> list[float]:
+    """How well pictures match their captions, and how well captions written of them do."""
+    pictures = [one.image.pixels for one in answers.predictions if one.image]
+    vectors = np.concatenate([extractor.embed(images=pictures[k : k + TOGETHER]) for k in range(0, len(pictures), TOGETHER)])
+    prompts = extractor.embed(texts=[example.fields["captions"][0] for example in examples])
+    written = {e.id: one.text or "" for e, one in zip(examples, extractor.captions(pictures), strict=True)}
+    scores = score_captions(written, {example.id: example.fields["references"] for example in examples})
+    return [100 * float((vectors * prompts).sum(1).mean()), scores.figures["cider"]]
+
+
+def sheet(answers: Answers, path: Path) -> None:
+    """The first pictures, row by row: to be looked at."""
+    columns, rows = SHEET
+    pictures = [one.image.pixels for one in answers.predictions[: columns * rows] if one.image]
+    whole = np.concatenate([np.concatenate(pictures[k : k + columns], 1) for k in range(0, len(pictures), columns)])
+    Image.fromarray(whole).save(path)
+    say(f"{path}: {', '.join(str(sample.inputs['prompt']) for sample in answers.samples[:columns])}")
+
+
+if __name__ == "__main__":
+    main()
