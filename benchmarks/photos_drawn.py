@@ -65,7 +65,7 @@ def main() -> None:
     size = real[0].shape[0]
     how = (
         f"{len(examples):,} photos of Flickr8k's {chosen.split}, {size} x {size} pixels, squashed, the first caption of each; "
-        f"`{Path(chosen.model).name}`, its own guidance and temperature, seed 0. FID and KID x1000, precision and recall x100, by "
+        f"`{Path(chosen.model).name}`, seed 0. FID and KID x1000, precision and recall x100, by "
         f"the embeddings of `{chosen.extractor}`, which saw Flickr8k's train photos; match: mean cosine of picture and caption, "
         "x100; caption cycle: CIDEr of what it writes of the picture (beam 3, ptb), against the photo's captions."
     )
