@@ -1,8 +1,10 @@
 """Shapes in signatures are checked while tests run; shared real data is used where it is present."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +22,9 @@ import pytest  # noqa: E402
 if TYPE_CHECKING:
     from served import Server
 
+# The tests make few cycles and import a million objects that stay: the default looks for cycles far too often.
+gc.set_threshold(50_000, 20, 50)
+
 LONGEST = "test_every_command_works"
 
 
@@ -28,9 +33,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.name != LONGEST)
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, and is no garbage collector's business."""
+    gc.freeze()
+
+
+@cache
+def read_operators_once() -> None:
+    """The exporter parses the source of each of its several hundred operators anew for every graph."""
+    from onnxscript.values import TracedOnnxFunction
+
+    read = TracedOnnxFunction.function_ir.fget
+    TracedOnnxFunction.function_ir = property(cache(read))
+
+
 @contextmanager
 def shapes_unchecked() -> Iterator[None]:
     """The exporter traces with symbolic sizes, which no shape in a signature allows for."""
+    read_operators_once()
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield

@@ -291,21 +291,37 @@ class Killed(Exception):
     pass
 
 
+RECONSTRUCTION: dict[str, Any] = {
+    "task": "reconstruction",
+    "data": {"path": "scenes:editing,train=16,val=2,size=32"},
+    "model": to_dict(ModelConfig(codecs={OUT: CODECS["fsq"]})),
+    "outputs": {OUT: {"kind": "image", "size": SIZE}, "text": {"kind": "text", "max_length": 40}},
+    "epochs": 2,
+    "batch_size": 4,
+    "workers": 0,
+    "threads": 1,
+    "checkpoint_steps": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has trained the codec, which those of decoders begin with."""
+    folder = tmp_path_factory.mktemp("codec") / "tokens"
+    train(run_from({**RECONSTRUCTION, "epochs": 1}), folder)
+    return folder
+
+
 @pytest.mark.parametrize("kind", ["codec", *PICTURE_DECODERS])
-def test_a_killed_run_ends_in_the_same_weights(kind: str, tmp_path: Path) -> None:
+def test_a_killed_run_ends_in_the_same_weights(kind: str, tokens: Path, tmp_path: Path) -> None:
     """What is hidden from the masked decoder is drawn from the step's own seed, too."""
-    data = {"path": "scenes:editing,train=16,val=2,size=32"}
-    quick = {"data": data, "epochs": 2, "batch_size": 4, "workers": 0, "threads": 1, "checkpoint_steps": 1}
-    pictures = {"outputs": {OUT: {"kind": "image", "size": SIZE}, "text": {"kind": "text", "max_length": 40}}}
-    codec = {"task": "reconstruction", "model": to_dict(ModelConfig(codecs={OUT: CODECS["fsq"]}))}
-    settings = {**codec, **pictures, **quick}
+    settings = RECONSTRUCTION
     if kind != "codec":
-        train(run_from({**settings, "epochs": 1}), tmp_path / "tokens")
         decoders = {**to_dict(tiny().decoders), OUT: to_dict(PICTURE_DECODERS[kind])}
         draws = {
             "task": {"kind": "image_generation", "sentence": True},
             "inputs": {"image": {"kind": "image", "size": SIZE}, "prompt": {"kind": "text"}},
-            "initialize": {"codecs.image": str(tmp_path / "tokens")},
+            "initialize": {"codecs.image": str(tokens)},
         }
         settings = {**settings, **draws, "model": {**to_dict(tiny()), "decoders": decoders}}
 

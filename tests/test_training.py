@@ -2,9 +2,10 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import kill_resume
 from braid.bundle import read_bundle
 from braid.errors import UserError
 from braid.records import Prediction
-from braid.training import RunConfig, Watcher, read_run, run_from, train
+from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train
 from braid.training.config import OptimizerConfig
 from braid.training.data import Plan
 from braid.training.diagnosis import same_answer
@@ -53,6 +54,24 @@ def same_weights(one: Path, other: Path) -> bool:
     return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
 
+class Plain(NamedTuple):
+    """A run of one epoch with nothing special about it, and what its watcher was told. Tests only read its folder."""
+
+    folder: Path
+    outcome: Outcome
+    starts: list[Any]
+    steps: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    starts: list[Any] = []
+    steps: list[dict[str, Any]] = []
+    outcome = train(tiny("epochs=1"), folder, watcher=Watcher(on_start=starts.append, on_step=steps.append))
+    return Plain(folder, outcome, starts, steps)
+
+
 def test_a_run_killed_at_five_random_moments_ends_in_the_same_weights(tmp_path: Path) -> None:
     """kill -9, workers included; dropout, augmentation, averaging and accumulation all on."""
     whole = kill_resume.run_whole(tmp_path, kill_resume.RUN)
@@ -62,10 +81,9 @@ def test_a_run_killed_at_five_random_moments_ends_in_the_same_weights(tmp_path: 
     assert sorted(file.name for file in killed.iterdir()) == sorted(file.name for file in whole.iterdir())
 
 
-def test_a_profile_says_where_the_time_went_and_changes_nothing(tmp_path: Path) -> None:
-    plain = train(tiny("epochs=1"), tmp_path / "plain")
+def test_a_profile_says_where_the_time_went_and_changes_nothing(plain: Plain, tmp_path: Path) -> None:
     looked = train(tiny("epochs=1"), tmp_path / "looked", profiled=True)
-    assert plain.profile is None and same_weights(tmp_path / "plain" / "last", tmp_path / "looked" / "last")
+    assert plain.outcome.profile is None and same_weights(plain.folder / "last", tmp_path / "looked" / "last")
     found = looked.profile
     assert found is not None and found.steps == 6 and 0 < found.share_of_peak < 1
     assert min(found.milliseconds[part] for part in ("data", "forward", "backward", "optimizer")) > 0
@@ -80,29 +98,24 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     assert same_weights(tmp_path / "0" / "last", tmp_path / "2" / "last")
 
 
-def test_the_run_is_written_down_and_can_be_repeated_from_that(tmp_path: Path) -> None:
-    config = tiny("epochs=1")
-    outcome = train(config, tmp_path / "first")
-    assert read_run(tmp_path / "first" / "run.yaml") == config
-    train(read_run(tmp_path / "first" / "run.yaml"), tmp_path / "second")
-    assert same_weights(tmp_path / "first" / "best", tmp_path / "second" / "best")
-    assert outcome.best == [record for record in log(tmp_path / "first") if "val_loss" in record][-1]["cider-d"]
-    card = read_bundle(tmp_path / "first" / "best").interface.card
+def test_the_run_is_written_down_and_can_be_repeated_from_that(plain: Plain, tmp_path: Path) -> None:
+    assert read_run(plain.folder / "run.yaml") == tiny("epochs=1")
+    train(read_run(plain.folder / "run.yaml"), tmp_path / "second")
+    assert same_weights(plain.folder / "best", tmp_path / "second" / "best")
+    assert plain.outcome.best == [record for record in log(plain.folder) if "val_loss" in record][-1]["cider-d"]
+    card = read_bundle(plain.folder / "best").interface.card
     assert card.scored_on.endswith("val, 8 rows, greedy, seed 0")
 
 
-def test_a_step_s_record_says_what_a_person_wants_to_know(tmp_path: Path) -> None:
-    steps: list[dict[str, Any]] = []
-    starts: list[Any] = []
-    train(tiny("epochs=1"), tmp_path / "run", watcher=Watcher(on_start=starts.append, on_step=steps.append))
+def test_a_step_s_record_says_what_a_person_wants_to_know(plain: Plain) -> None:
     assert {"step", "steps", "epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second", "seconds_left"} <= set(
-        steps[0]
+        plain.steps[0]
     )
-    assert [record["step"] for record in steps] == [1, 2, 3, 4, 5, 6]
-    assert starts[0].steps == 6
-    assert starts[0].seconds > 0
-    assert starts[0].memory_bytes > 1e7
-    assert starts[0].trained == starts[0].parameters
+    assert [record["step"] for record in plain.steps] == [1, 2, 3, 4, 5, 6]
+    assert plain.starts[0].steps == 6
+    assert plain.starts[0].seconds > 0
+    assert plain.starts[0].memory_bytes > 1e7
+    assert plain.starts[0].trained == plain.starts[0].parameters
 
 
 def test_accumulated_steps_are_one_large_step(tmp_path: Path) -> None:
@@ -177,8 +190,8 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         train(tiny("optimizer.learning_rate=1e30", "optimizer.clip=0", "optimizer.warmup_steps=0"), tmp_path / "run")
 
 
-def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
-    train(tiny("epochs=1"), tmp_path / "run")
+def test_a_folder_in_use_is_not_overwritten(plain: Plain, tmp_path: Path) -> None:
+    shutil.copytree(plain.folder, tmp_path / "run")
     with pytest.raises(UserError, match="holds a run already; add --resume to go on with it, or choose another --output"):
         train(tiny("epochs=1"), tmp_path / "run")
     assert train(tiny("epochs=1"), tmp_path / "run", resume=True).best_epoch == 0
@@ -224,8 +237,8 @@ def test_a_run_that_cannot_start_is_told_before_anything_is_written(settings: li
     assert not (tmp_path / "run").exists()
 
 
-def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
-    train(tiny("epochs=1"), tmp_path / "run")
+def test_a_damaged_checkpoint_is_told(plain: Plain, tmp_path: Path) -> None:
+    shutil.copytree(plain.folder, tmp_path / "run")
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"checkpoint.safetensors cannot be read \(.*\); remove the folder and start again"):
@@ -276,20 +289,19 @@ def test_questions_about_one_picture_come_in_one_batch() -> None:
     assert np.mean([len(np.unique(pictures[batch])) for batch in batches]) < 4.5
 
 
-def test_bfloat16_stays_close_to_float32(tmp_path: Path) -> None:
-    for precision in ("float32", "bfloat16"):
-        train(tiny("epochs=1", f"precision={precision}"), tmp_path / precision)
-    full, half = losses(tmp_path / "float32"), losses(tmp_path / "bfloat16")
+def test_bfloat16_stays_close_to_float32(plain: Plain, tmp_path: Path) -> None:
+    assert tiny().precision == "float32"
+    train(tiny("epochs=1", "precision=bfloat16"), tmp_path / "bfloat16")
+    full, half = losses(plain.folder), losses(tmp_path / "bfloat16")
     assert half[1] == pytest.approx(full[1], rel=0.02)
     assert half != full
     saved = load_file(tmp_path / "bfloat16" / "last" / "model.safetensors")
     assert {value.dtype for value in saved.values()} == {np.dtype(np.float32)}
 
 
-def test_a_half_precision_bundle_is_half_as_large(tmp_path: Path) -> None:
-    train(tiny("epochs=1"), tmp_path / "full")
+def test_a_half_precision_bundle_is_half_as_large(plain: Plain, tmp_path: Path) -> None:
     train(tiny("epochs=1", "half=true"), tmp_path / "half")
-    sizes = [(tmp_path / name / "last" / "model.safetensors").stat().st_size for name in ("full", "half")]
+    sizes = [(folder / "last" / "model.safetensors").stat().st_size for folder in (plain.folder, tmp_path / "half")]
     assert 0.5 < sizes[1] / sizes[0] < 0.6
     assert all(
         torch.isfinite(torch.from_numpy(value)).all() for value in read_bundle(tmp_path / "half" / "last").weights().values()
