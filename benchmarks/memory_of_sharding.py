@@ -3,8 +3,8 @@
     python benchmarks/memory_of_sharding.py             a few minutes of two cores
 
 A transformer captioner of 37 M parameters trains on made scenes of 32 pixels, batch 4, on the processor. After the last step the
-first process adds up the bytes of its parameters, gradients and AdamW's moments, and reads its own memory (PSS, which counts a page
-that processes share once) and the most it ever held (the high-water mark of resident memory, the start included).
+first process adds up the bytes of its parameters, gradients and AdamW's moments, and reads its own memory (PSS, which counts a
+page that processes share once) and the most it ever held (the high-water mark of resident memory, the start included).
 """
 
 import argparse
@@ -104,8 +104,8 @@ def main() -> None:
     columns = ["", "parameters, MB", "gradients, MB", "moments, MB", "memory, MB", "most, MB", "a step, s", "loss"]
     how = (
         f"A captioner of transformers {WIDE['width']} wide on scenes of 32 pixels, batch 4, float32, gloo, one thread a process, "
-        f"after {chosen.steps} steps. Memory is the process's PSS then, once malloc has given back what is free; most its high-water "
-        "mark, the start included."
+        f"after {chosen.steps} steps. Memory is the process's PSS then, once malloc has given back what is free; most its "
+        "high-water mark, the start included."
     )
     report("memory_of_sharding", "Memory of a process, sharded and not", columns, rows, how)
 
