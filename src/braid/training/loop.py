@@ -48,7 +48,7 @@ from braid.training.profile import Clock, mean_flops, profile
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, warnings, write_samples
 from braid.training.setup import Setup, TaskData, mixture_of, set_up
-from braid.training.sharding import Loss, aligned, averaged, clip, sharded
+from braid.training.sharding import Loss, aligned, averaged, clip, sharded, unshared
 from braid.training.watcher import Estimate, Outcome, Watcher
 
 
@@ -199,8 +199,7 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
     figures = [(task, found) for task, part in parts if (found := _shared_backward(run, task, part))]
     readable = [part for _, part in parts if part.samples]
     with run.clock.measured("optimizer"):
-        if not run.shared_out:
-            run.group.add_gradients(run.model.parameters())
+        run.group.add_gradients(unshared(run.model))
         norm = clip(run.model.parameters(), config.optimizer.clip)
         if readable and not torch.isfinite(norm):
             check_loss(norm, position.step, readable[0].batch.ids)

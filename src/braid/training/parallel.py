@@ -64,9 +64,9 @@ class Group:
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Every gradient becomes the sum over all processes; one that no process has stays away."""
-        if self.alone:
-            return
         trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if self.alone or not trained:
+            return
         there = torch.tensor([float(parameter.grad is not None) for parameter in trained], device=trained[0].device)
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
         flat = torch.cat([there, *(part.flatten() for part in parts)])

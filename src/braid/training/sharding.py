@@ -109,6 +109,11 @@ def aligned(part: Collated, group: Group) -> Collated:
     return replace(own, batch=replace(own.batch, inputs=inputs))
 
 
+def unshared(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that every process has whole: all of a model that is not shared out, else the scalars."""
+    return [parameter for parameter in model.parameters() if not isinstance(parameter, DTensor)]
+
+
 def clip(parameters: Iterable[nn.Parameter], most: float) -> Float[Tensor, ""]:
     """Bound the norm of all gradients together; what it was."""
     norm = nn.utils.clip_grad_norm_(parameters, most or float("inf"))
