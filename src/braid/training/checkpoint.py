@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from braid.errors import UserError
 from braid.files import whole
 from braid.training.optimizer import MovingAverage
+from braid.training.parallel import Group
+from braid.training.sharding import gathered, placed
 
 FILE = "checkpoint.safetensors"
 
@@ -29,19 +31,22 @@ class Position:
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage, position: Position
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage, position: Position, group: Group
 ) -> None:
+    """The first process writes whole tensors, however many share them; every process must ask."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.values.items()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
-    with whole(folder / FILE) as fresh:
-        save_file(
-            {name: value.contiguous() for name, value in tensors.items()}, fresh, {"position": json.dumps(asdict(position))}
-        )
+    found = gathered(tensors, group)
+    if group.leads:
+        with whole(folder / FILE) as fresh:
+            contiguous = {name: value.contiguous() for name, value in found.items()}
+            save_file(contiguous, fresh, {"position": json.dumps(asdict(position))})
 
 
+@torch.no_grad()
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage) -> Position:
     """Fill model, optimizer and average in place, and say where the run stood.
 
@@ -58,18 +63,22 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove the folder and start again") from None
     saved = _part(tensors, "model.")
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    state = model.state_dict()
+    own = {name: tuple(value.shape) for name, value in state.items()}
     for name in sorted(own.keys() | saved.keys()):
         there = tuple(saved[name].shape) if name in saved else None
         if there != own.get(name):
             sizes = f"{name} is {list(there or ())} in it and {list(own.get(name, ()))} by run.yaml"
             raise UserError(f"{path} is of another model: {sizes}; resume with the settings it was made with")
-    model.load_state_dict(saved)
+    for name, value in state.items():
+        value.copy_(placed(saved[name], value))
     parameters = dict(model.named_parameters())
-    average.values = {name: value.to(parameters[name].device) for name, value in _part(tensors, "average.").items()}
+    average.values = {name: placed(value, parameters[name]) for name, value in _part(tensors, "average.").items()}
     for name, tensor in _part(tensors, "optimizer.").items():
         key, _, of = name.partition(".")
-        optimizer.state[parameters[of]][key] = tensor.to(parameters[of].device)
+        parameter = parameters[of]
+        own_part = tensor.shape == parameter.shape  # not so the number of steps
+        optimizer.state[parameter][key] = placed(tensor, parameter) if own_part else tensor.to(parameter.device)
     return position
 
 

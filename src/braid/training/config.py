@@ -161,6 +161,7 @@ class RunConfig:
     device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: a GPU where there is one
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    sharded: bool = False  # several processes share parameters, gradients and optimizer state out among themselves (FSDP2)
     cache_features: str = ""  # a folder: a frozen image encoder sees each picture once, for all runs that name it
     input_dropout: dict[str, float] = field(default_factory=dict)  # chance that a row loses this input
     ema: float = 0.0  # decay of the weights' moving average; 0 keeps none

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from braid.bundle import write_bundle
@@ -28,6 +27,7 @@ from braid.evaluation import evaluate, prepared
 from braid.files import settle, write_whole
 from braid.left_out import FILE as LEFT_OUT
 from braid.left_out import LeftOut
+from braid.model import Model
 from braid.objectives import Objective
 from braid.records import Batch
 from braid.report import read_log
@@ -36,18 +36,19 @@ from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
-from braid.training.data import Mixture, Plan, batches, picture_numbers, text_lengths
+from braid.training.data import Mixture, batches
 from braid.training.diagnosis import check_loss, reliance
 from braid.training.features import with_features
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
 from braid.training.guard import Interrupt, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
-from braid.training.parallel import Group, weight
+from braid.training.parallel import Group, check_parallel, weight
 from braid.training.profile import Clock, mean_flops, profile
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, warnings, write_samples
-from braid.training.setup import Setup, TaskData, set_up
+from braid.training.setup import Setup, TaskData, mixture_of, set_up
+from braid.training.sharding import Loss, aligned, averaged, clip, sharded, unshared
 from braid.training.watcher import Estimate, Outcome, Watcher
 
 
@@ -64,6 +65,7 @@ class Run:
     mixture: Mixture
     left_out: LeftOut
     collator: Collator  # without augmentation
+    loss: Loss  # of the model that is trained
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of the last steps
     position: Position = field(default_factory=Position)
     interrupt: Interrupt = field(default_factory=Interrupt)
@@ -75,8 +77,13 @@ class Run:
         return self.setup.config
 
     @property
-    def model(self) -> nn.Module:
-        return self.setup.model
+    def model(self) -> Model:
+        """What is trained; the setup's own, which is evaluated and saved, unless it is shared out."""
+        return self.loss.model
+
+    @property
+    def shared_out(self) -> bool:
+        return self.model is not self.setup.model
 
     @cached_property
     def steps(self) -> int:
@@ -106,9 +113,10 @@ def train(
     group = Group()
     watcher = (watcher or Watcher()) if group.leads else Watcher()
     setup = set_up(config)
-    _check_parallel(config, group)
+    check_parallel(config, group)
     with group.first():
-        run = _begin(setup, folder, watcher, group)
+        collator = _collator(setup, watcher)
+    run = _begin(setup, collator, folder, watcher, group)
     estimate = _estimate(run, profiled)
     run.watcher.on_start(estimate)
     with guarded(folder, run.interrupt, lambda: _save(run)):
@@ -127,44 +135,28 @@ def train(
         with Followers(folder, config.sinks, run.watcher.on_note) if group.leads else nullcontext() as followers:
             while not run.position.done:
                 _epoch(run, followers)
-                if group.leads:
-                    _end_epoch(run, followers)
-                run.position = group.told(run.position)
+                _end_epoch(run, followers)
     position = run.position
     told = profile(run.clock, position.step - before, estimate.flops, config.precision, setup.device) if profiled else None
     return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out), told)
 
 
-def _begin(setup: Setup, folder: Path, watcher: Watcher, group: Group) -> Run:
+def _collator(setup: Setup, watcher: Watcher) -> Collator:
     config = setup.config
-    optimizer = build_optimizer(setup.model, config.optimizer)
-    average = MovingAverage(setup.model, config.ema)
+    if not config.cache_features:
+        return setup.collator
+    seen = chain.from_iterable((*data.train, *prepared(data.task, _judging(config, data))) for data in setup.tasks)
+    return with_features(setup.model, setup.collator, seen, Path(config.cache_features), watcher.on_note)
+
+
+def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, group: Group) -> Run:
+    config = setup.config
+    loss = sharded(setup.model, setup.device, group) if config.sharded and not group.alone else Loss(setup.model)
+    optimizer = build_optimizer(loss.model, config.optimizer)
+    average = MovingAverage(loss.model, config.ema)
     objectives = tuple(data.mixed.objective.build(data.task, setup.tokenizer, data.train) for data in setup.tasks)
-    collator = setup.collator
-    if config.cache_features:
-        seen = chain.from_iterable((*data.train, *prepared(data.task, _judging(config, data))) for data in setup.tasks)
-        collator = with_features(setup.model, collator, seen, Path(config.cache_features), watcher.on_note)
     left_out = LeftOut(watcher.on_note)
-    return Run(setup, folder, watcher, optimizer, average, objectives, _mixture(setup), left_out, collator, group=group)
-
-
-def _check_parallel(config: RunConfig, group: Group) -> None:
-    for mixed in config.mixture:
-        if not group.alone and mixed.objective.kind == "contrastive":
-            raise UserError(f"{mixed.task.kind} compares all rows of a batch with each other; train it in one process")
-
-
-def _mixture(setup: Setup) -> Mixture:
-    """Each task's rows in an order of its own; the main task's is drawn from the run's seed itself."""
-    config = setup.config
-    plans = []
-    for place, data in enumerate(setup.tasks):
-        seed = int(np.random.SeedSequence((config.seed, place)).generate_state(1)[0]) if place else config.seed
-        pictures = picture_numbers(data.train) if data.mixed.together else np.arange(len(data.train))
-        plans.append(Plan(text_lengths(data.train), pictures, data.mixed.batch_size, seed))
-    weights = [[data.mixed.weight_in(epoch, config.epochs) for data in setup.tasks] for epoch in range(config.epochs)]
-    counts = tuple(tuple(round(weight * plans[0].batches) for weight in epoch) for epoch in weights)
-    return Mixture(tuple(plans), counts)
+    return Run(setup, folder, watcher, optimizer, average, objectives, mixture_of(setup), left_out, collator, loss, group=group)
 
 
 def _epoch(run: Run, followers: Followers | None) -> None:
@@ -207,8 +199,8 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
     figures = [(task, found) for task, part in parts if (found := _shared_backward(run, task, part))]
     readable = [part for _, part in parts if part.samples]
     with run.clock.measured("optimizer"):
-        run.group.add_gradients(run.model.parameters())
-        norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.optimizer.clip or float("inf"))
+        run.group.add_gradients(unshared(run.model))
+        norm = clip(run.model.parameters(), config.optimizer.clip)
         if readable and not torch.isfinite(norm):
             check_loss(norm, position.step, readable[0].batch.ids)
         run.optimizer.step()
@@ -252,6 +244,7 @@ def _chance(run: Run) -> tuple[int, ...]:
 def _shared_backward(run: Run, task: int, part: Collated) -> dict[str, float]:
     """``_backward`` over a batch that all processes share; figures weighed as their losses are, none where no row is readable."""
     share = run.group.share(weight(part.batch.targets.values(), len(part.samples)))
+    part = aligned(part, run.group) if run.shared_out else part
     own = _backward(run, task, part, share) if part.samples else {}
     found: dict[str, float] = {}
     for name, value in run.group.joined([(name, value * share) for name, value in own.items()]):
@@ -268,7 +261,7 @@ def _backward(run: Run, task: int, part: Collated, share: float = 1.0) -> dict[s
         run.clock.measured("forward"),
         torch.autocast(run.setup.device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext(),
     ):
-        loss, figures = run.objectives[task](run.setup.model, tensors, part.samples)
+        loss, figures = run.loss(run.objectives[task], tensors, part.samples)
     check_loss(loss, run.position.step, part.batch.ids)
     with run.clock.measured("backward"):
         (loss * share / config.optimizer.accumulation).backward()
@@ -287,41 +280,48 @@ def _dropped(batch: Batch, config: RunConfig, seed: tuple[int, ...]) -> Batch:
 
 
 def _end_epoch(run: Run, followers: Followers | None) -> None:
-    """Evaluate with the averaged weights, save best and last, decide whether to go on, and checkpoint."""
+    """The first process judges; all checkpoint."""
+    with averaged(run.setup.model, run.model, run.average, run.group):
+        record = _judge(run) if run.group.leads else {}
+    run.position = run.group.told(run.position)
+    _save(run)
+    if run.group.leads:
+        run.watcher.on_epoch(record)
+    if followers:
+        followers.end_epoch()
+
+
+def _judge(run: Run) -> dict[str, Any]:
+    """Evaluate, save best and last, and decide whether to go on."""
     config, position = run.config, run.position
-    with run.average.applied(run.model):
-        record, told = _evaluated(run)
-        figure = record[config.best]
-        better = position.best is None or (figure > position.best if config.better == "higher" else figure < position.best)
-        if better:
-            position.best, position.best_epoch = figure, position.epoch
-        kept = [f"epoch-{position.epoch + 1}"] if config.keep else []
-        for name in ["last", *(["best"] if better else []), *kept]:
-            _save_bundle(run, run.folder / name, record)
+    record, told = _evaluated(run)
+    figure = record[config.best]
+    better = position.best is None or (figure > position.best if config.better == "higher" else figure < position.best)
+    if better:
+        position.best, position.best_epoch = figure, position.epoch
+    kept = [f"epoch-{position.epoch + 1}"] if config.keep else []
+    for name in ["last", *(["best"] if better else []), *kept]:
+        _save_bundle(run, run.folder / name, record)
     position.epoch, position.batch = position.epoch + 1, 0
     if config.keep:
         shutil.rmtree(run.folder / f"epoch-{position.epoch - config.keep}", ignore_errors=True)
     waited = position.epoch - 1 - position.best_epoch
     position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
     _write_log(run, {**record, **told})  # before the checkpoint: a run killed in between evaluates again
-    _save(run)
-    run.watcher.on_epoch({**record, "best": better})
-    if followers:
-        followers.end_epoch()
+    return {**record, "best": better}
 
 
 def _save(run: Run) -> None:
-    if not run.group.leads:
-        return
-    run.left_out.save(run.folder / LEFT_OUT)
-    save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position)
+    if run.group.leads:
+        run.left_out.save(run.folder / LEFT_OUT)
+    save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position, run.group)
 
 
 def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     """Each task's loss and figures on its val; and what a report tells beside them. Where there are several tasks, the mean of
     the figure that would choose each one's best epoch chooses this run's (``braid.tasks.MEAN``)."""
     started = time.perf_counter()
-    run.model.eval()
+    run.setup.model.eval()
     record: dict[str, Any] = {"step": run.position.step, "epoch": run.position.epoch}
     told: dict[str, Any] = {}
     chosen = []
@@ -394,6 +394,7 @@ def _estimate(run: Run, counted: bool) -> Estimate:
         for _, part in batches([run.setup.tasks[task].train], collator, Mixture((plan,), ((min(number, 3),),)), 0):
             started = time.perf_counter()
             with FlopCounterMode(display=False) if counted else nullcontext() as counter:
+                part = aligned(part, run.group) if run.shared_out else part
                 if part.samples:
                     _backward(run, task, part)
             seconds.append(time.perf_counter() - started)
@@ -405,7 +406,8 @@ def _estimate(run: Run, counted: bool) -> Estimate:
         value.copy_(buffers[name])
     parameters = list(run.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * trained  # AdamW's two moments come on top
+    own = trained // run.group.size if run.shared_out else trained
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * own  # AdamW's two moments come on top
     run.clock = Clock(run.setup.device if counted else CPU)
     step = mean_flops(flops, numbers) * run.config.optimizer.accumulation
     return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained, step)

@@ -29,8 +29,7 @@ def freeze(model: nn.Module, scales: dict[str, float]) -> None:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Freeze what is to be frozen, and group the rest by learning rate and decay."""
-    freeze(model, config.scales)
+    """What takes a gradient, grouped by learning rate and decay."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

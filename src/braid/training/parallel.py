@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
+from braid.errors import UserError
 from braid.records import Padded
+from braid.training.config import RunConfig
 
 T = TypeVar("T")
 
@@ -62,9 +64,9 @@ class Group:
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Every gradient becomes the sum over all processes; one that no process has stays away."""
-        if self.alone:
-            return
         trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if self.alone or not trained:
+            return
         there = torch.tensor([float(parameter.grad is not None) for parameter in trained], device=trained[0].device)
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
         flat = torch.cat([there, *(part.flatten() for part in parts)])
@@ -85,6 +87,21 @@ class Group:
     def rows(self, rows: np.ndarray) -> np.ndarray:
         """This process's rows of a batch: neighbours, because these share pictures and are of one length."""
         return np.array_split(rows, self.size)[self.rank]
+
+
+def check_parallel(config: RunConfig, group: Group) -> None:
+    """Refuse what several processes cannot do.
+
+    Raises:
+        UserError: for a task that needs all rows of a batch in one place, or an objective that does not keep step.
+    """
+    if group.alone:
+        return
+    for mixed in config.mixture:
+        if mixed.objective.kind == "contrastive":
+            raise UserError(f"{mixed.task.kind} compares all rows of a batch with each other; train it in one process")
+        if config.sharded and mixed.objective.kind == "self_critical":
+            raise UserError("sharded is set, and with self_critical each process draws texts of its own length; leave one out")
 
 
 def weight(targets: Iterable[Padded], rows: int) -> int:

@@ -28,7 +28,8 @@ from braid.runtime.device import find_device
 from braid.runtime.torch import load_model
 from braid.tasks import Retrieval, Task
 from braid.training.config import MixedTask, RunConfig
-from braid.training.data import Samples, with_targets
+from braid.training.data import Mixture, Plan, Samples, picture_numbers, text_lengths, with_targets
+from braid.training.optimizer import freeze
 from braid.training.pretrained import take_over
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Setup:
 
 
 def set_up(config: RunConfig) -> Setup:
-    """Open the data, train or take the tokenizers, build the model from the seed, fill in initial weights."""
+    """Open the data, train or take the tokenizers, build the model from the seed, fill in and freeze weights."""
     torch.set_num_threads(config.threads)
     device = find_device(config.device)
     datasets = [open_dataset(mixed.data.path, mixed.data.columns) for mixed in config.mixture]
@@ -95,7 +96,21 @@ def set_up(config: RunConfig) -> Setup:
     taken.fill(model)
     for part, path in config.initialize.items():
         initialize(model, part, path)
+    freeze(model, config.optimizer.scales)
     return Setup(config, tokenizers, interface, model.to(device), tasks, broken, device)
+
+
+def mixture_of(setup: Setup) -> Mixture:
+    """Each task's rows in an order of its own; the main task's is drawn from the run's seed itself."""
+    config = setup.config
+    plans = []
+    for place, data in enumerate(setup.tasks):
+        seed = int(np.random.SeedSequence((config.seed, place)).generate_state(1)[0]) if place else config.seed
+        pictures = picture_numbers(data.train) if data.mixed.together else np.arange(len(data.train))
+        plans.append(Plan(text_lengths(data.train), pictures, data.mixed.batch_size, seed))
+    weights = [[data.mixed.weight_in(epoch, config.epochs) for data in setup.tasks] for epoch in range(config.epochs)]
+    counts = tuple(tuple(round(weight * plans[0].batches) for weight in epoch) for epoch in weights)
+    return Mixture(tuple(plans), counts)
 
 
 def _rows(mixed: MixedTask, dataset: Dataset) -> TaskData:
