@@ -46,11 +46,14 @@ def test_the_loss_by_parts_is_that_of_whole_tokens(parts: tuple[int, ...]) -> No
     torch.testing.assert_close(head.loss(values, tokens, 0.0), F.cross_entropy(logits, tokens))
 
 
-def test_a_shape_has_the_same_outline_in_every_colour() -> None:
+def test_a_shape_has_the_same_outline_in_every_colour_and_a_colour_the_same_tone_in_every_shape() -> None:
     pixels = painted(list(INK))
-    outlines, _ = two_tone(pixels.flatten(0, 1), SIDE)
-    outlines = outlines.unflatten(0, pixels.shape[:2])
+    outlines, tones = (part.unflatten(0, pixels.shape[:2]) for part in two_tone(pixels.flatten(0, 1), SIDE))
     assert float((outlines - outlines[:, :1]).abs().max()) < 0.25 and float((outlines < 1).float().mean()) > 0.02
+    inks = torch.tensor(list(INK.values())).view(1, -1, 3, 1, 1) / 127.5 - 1
+    paper = pixels[:, :, :, :1, :1]
+    apart = torch.minimum((tones - inks).abs().amax(2), (tones - paper).abs().amax(2))
+    assert float(apart.max()) < 0.02  # not the rim's, which is darker, nor a mixture with paper
 
 
 def test_a_piece_of_one_tone_is_told_by_its_tone_and_one_of_two_by_the_darker() -> None:
