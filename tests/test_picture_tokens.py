@@ -43,7 +43,7 @@ def test_the_loss_by_parts_is_that_of_whole_tokens(parts: tuple[int, ...]) -> No
     head, values, tokens = TokenHead(TokenGrid(2, 3, parts), 8), torch.randn(24, 8), torch.arange(24)
     logits = head(values)
     assert logits.shape == (24, 24)
-    torch.testing.assert_close(head.loss(values, tokens, 0.0), F.cross_entropy(logits, tokens))
+    torch.testing.assert_close(head.losses(values, tokens, 0.0).mean(), F.cross_entropy(logits, tokens))
 
 
 def test_a_shape_has_the_same_outline_in_every_colour_and_a_colour_the_same_tone_in_every_shape() -> None:

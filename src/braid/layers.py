@@ -243,12 +243,14 @@ class StepwiseTransformer(CrossTransformer):
 
     def logits(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length codes"]:
         """Teacher-forced: position ``t`` predicts token ``t + 1``."""
-        return self.embedding.logits(self.vectors(fused, tokens))  # type: ignore[operator]
-
-    def vectors(self, fused: Fused, tokens: Int[Tensor, "batch group length"]) -> Float[Tensor, "batch group length width"]:
-        """What logits are made of."""
         memory = self.remember(fused)
-        return self.read(self.embed(tokens, memory), memory)
+        return self.score(self.read(self.embed(tokens, memory), memory), memory)
+
+    def score(
+        self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: int = 0
+    ) -> Float[Tensor, "batch group length codes"]:
+        """Logits of the tokens that follow those at ``first`` and after it."""
+        return self.embedding.logits(vectors)  # type: ignore[operator]
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
@@ -269,7 +271,8 @@ class StepwiseTransformer(CrossTransformer):
         """Read one more token a beam; the cache's group must equal that of ``tokens``."""
         batch, group = tokens.shape
         past_keys, past_values = state["cache.keys"].flatten(0, 1), state["cache.values"].flatten(0, 1)
-        values = self.embed(tokens.unsqueeze(-1), state, first=past_keys.shape[3])
+        first = past_keys.shape[3]
+        values = self.embed(tokens.unsqueeze(-1), state, first)
         keys_now, values_now = [], []
         for layer, block in enumerate(self.blocks):
             memory = state["memory.keys"][:, layer], state["memory.values"][:, layer], state["memory.mask"]
@@ -280,7 +283,7 @@ class StepwiseTransformer(CrossTransformer):
             "cache.keys": torch.stack(keys_now, 1).unflatten(0, (batch, group)),
             "cache.values": torch.stack(values_now, 1).unflatten(0, (batch, group)),
         }
-        return self.embedding.logits(self.norm(values)).squeeze(2), {**state, **new}  # type: ignore[operator]
+        return self.score(self.norm(values), state, first).squeeze(2), {**state, **new}
 
     def reorder(self, state: dict[str, Tensor], parents: Int[Tensor, "batch group"]) -> dict[str, Tensor]:
         return reorder_cache(state, parents)

@@ -53,16 +53,17 @@ class TokenHead(nn.Module):
             logits = (logits.unsqueeze(-2) + own.log_softmax(-1).transpose(-1, -2)).flatten(-2)
         return logits
 
-    def loss(
+    def losses(
         self, values: Float[Tensor, "rows width"], tokens: Int[Tensor, " rows"], label_smoothing: float
-    ) -> Float[Tensor, ""]:
-        """Mean cross-entropy of a token: the sum over its parts."""
+    ) -> Float[Tensor, " rows"]:
+        """Cross-entropy of each token: the sum over its parts."""
         parts = digits(tokens, self.grid)
         logits = [self.first(values), *(later(values, parts[:part]) for part, later in enumerate(self.later, 1))]
         found = [
-            F.cross_entropy(one.float(), part, label_smoothing=label_smoothing) for one, part in zip(logits, parts, strict=True)
+            F.cross_entropy(one.float(), part, label_smoothing=label_smoothing, reduction="none")
+            for one, part in zip(logits, parts, strict=True)
         ]
-        return torch.stack(found).sum()
+        return torch.stack(found).sum(0)
 
 
 class _LaterPart(nn.Module):

@@ -102,7 +102,7 @@ class MaskedDecoder(CrossTransformer):
         tokens = target.values
         hidden = self._hidden(tokens)
         vectors = self._vectors(tokens.masked_fill(hidden, self.grid.codes), self.start(fused))
-        return self.embedding.head.loss(vectors[hidden], tokens[hidden], label_smoothing)
+        return self.embedding.head.losses(vectors[hidden], tokens[hidden], label_smoothing).mean()
 
     def _vectors(self, tokens: Int[Tensor, "batch length"], state: dict[str, Tensor]) -> Float[Tensor, "batch length narrow"]:
         positions, grid = self.embedding(tokens)

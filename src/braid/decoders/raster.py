@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,13 +17,16 @@ from braid.modalities import TokenGrid
 from braid.picture_tokens import GridEmbedding, TokenVectors
 from braid.records import Fused, Padded
 
+NEVER = -1e4  # as a logit
+
 
 @dataclass(frozen=True)
 class RasterDecoderConfig:
     """One token after another, each from all before it: g_t = softmax(Decoder(h, g_<t)) (as in arXiv:2102.12092).
 
     ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, and what is
-    around it, is added there before that place's token is chosen. Without that picture nothing is added.
+    around it, is added there before that place's token is chosen; and with a chance of its own at every place, that token is
+    taken as it is (a pointer, as in arXiv:1704.04368). Without that picture nothing is added or taken.
     """
 
     kind: Literal["raster"] = "raster"
@@ -71,15 +75,25 @@ class RasterDecoder(StepwiseTransformer):
         self.config, self.grid = config, grid
         if config.over:
             self.underlay = Underlay(grid, config.width)
+            self.take = nn.Linear(config.width, 1)
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
-        """What every block reads, and what lies under each place: [batch, length, width]."""
+        """What every block reads; what lies under each place, [batch, length, width]; and its token, ``grid.codes`` where nothing
+        does: [batch, length]."""
         state = super().remember(fused)
         if not self.config.over:
             return state
         given = fused.tokens.get(self.config.over)
-        nothing = fused.values.new_zeros(fused.values.shape[0], self.grid.length, self.config.width)
-        return {**state, "memory.under": self.underlay(given.values, given.mask) if given else nothing}
+        rows = fused.values.shape[0]
+        if given is None:
+            under = fused.values.new_zeros(rows, self.grid.length, self.config.width)
+            return {
+                **state,
+                "memory.under": under,
+                "memory.given": torch.full(under.shape[:2], self.grid.codes, device=under.device),
+            }
+        known = given.values.masked_fill(~given.mask.view(-1, 1), self.grid.codes)
+        return {**state, "memory.under": self.underlay(given.values, given.mask), "memory.given": known}
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
@@ -89,8 +103,34 @@ class RasterDecoder(StepwiseTransformer):
             return vectors
         return vectors + state["memory.under"][:, None, first : first + tokens.shape[-1]]
 
+    def score(
+        self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: int = 0
+    ) -> Float[Tensor, "batch group length codes"]:
+        logits = super().score(vectors, state, first)
+        if not self.config.over:
+            return logits
+        given = state["memory.given"][:, None, first : first + vectors.shape[2]].expand(vectors.shape[:3])
+        taken, chosen = self._taken(vectors, given)
+        logs = logits.float().log_softmax(-1) + chosen.unsqueeze(-1)
+        place = given.clamp(max=self.grid.codes - 1).unsqueeze(-1)
+        return logs.scatter(-1, place, torch.logaddexp(logs.gather(-1, place), taken.unsqueeze(-1)))
+
+    def _taken(
+        self, vectors: Float[Tensor, "*rows width"], given: Int[Tensor, "*rows"]
+    ) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows"]]:
+        """Log-chances that the given token is taken, and that one is chosen."""
+        taken = self.take(vectors).squeeze(-1).float().masked_fill(given == self.grid.codes, NEVER)
+        return F.logsigmoid(taken), F.logsigmoid(-taken)
+
     def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
         """Mean cross-entropy of the tokens ``target.values`` [batch, length]."""
-        begun = F.pad(target.values[:, :-1], (1, 0), value=self.grid.codes)
-        vectors = self.vectors(fused, begun.unsqueeze(1))
-        return self.embedding.head.loss(vectors.flatten(0, 2), target.values.flatten(), label_smoothing)  # type: ignore[union-attr,operator]
+        begun = F.pad(target.values[:, :-1], (1, 0), value=self.grid.codes).unsqueeze(1)
+        memory = self.remember(fused)
+        vectors = self.read(self.embed(begun, memory), memory).flatten(0, 2)
+        tokens = target.values.flatten()
+        losses: Tensor = self.embedding.head.losses(vectors, tokens, label_smoothing)  # type: ignore[union-attr,operator]
+        if self.config.over:
+            given = memory["memory.given"].flatten()
+            taken, chosen = self._taken(vectors, given)
+            losses = torch.where(given == tokens, -torch.logaddexp(taken, chosen - losses), losses - chosen)
+        return losses.mean()
