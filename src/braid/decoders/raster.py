@@ -47,14 +47,15 @@ class RasterDecoderConfig:
 
 
 class Underlay(nn.Module):
-    """A picture's tokens, each with what is around it: two residual blocks see four places to each side."""
+    """A picture's tokens, each with what is around it: each residual block sees two places further to every side, four of them
+    enough for a token at a shape's rim to know what it is a piece of."""
 
     def __init__(self, grid: TokenGrid, width: int) -> None:
         super().__init__()
         narrow = max(width // 2, 1)
         self.shape = (grid.rows, grid.columns)
         self.tokens = TokenVectors(grid, narrow)
-        self.around = nn.Sequential(ResidualBlock(narrow), ResidualBlock(narrow))
+        self.around = nn.Sequential(*(ResidualBlock(narrow) for _ in range(4)))
         self.widen = nn.Linear(narrow, width)
         nn.init.zeros_(self.widen.weight)  # begins as without, so that a model may learn to draw first and to edit then
         nn.init.zeros_(self.widen.bias)
