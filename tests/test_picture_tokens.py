@@ -1,7 +1,8 @@
-"""Tokens that say several things at once: their parts, their chances, and outlines apart from colours."""
+"""Tokens of a picture: how they are drawn, those that say several things at once, and outlines apart from colours."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from torch.nn import functional as F
 from braid.datasets.scenes import Scenes
 from braid.datasets.scenes.drawing import drawing
 from braid.datasets.scenes.render import INK, render
+from braid.drawing import DrawingConfig, draw
 from braid.modalities import TokenGrid
 from braid.picture_tokens import TokenHead, TokenVectors, digits
+from braid.records import Batch
 from braid.two_tone import two_tone
 
 GRID = TokenGrid(2, 3, (4, 3, 2))
@@ -62,3 +65,37 @@ def test_a_piece_of_one_tone_is_told_by_its_tone_and_one_of_two_by_the_darker() 
     outline, tone = two_tone(pixels, SIDE)
     assert outline[0, 0, :, 0].tolist() == [1.0] * 4 + [0.0] * 2 + [1.0] * 10
     torch.testing.assert_close(tone[0, :, :, 0].T, torch.tensor([[1.0, 1, 1], *[[0.5, -0.5, 0]] * 3]))
+
+
+class Wish:
+    """The decode protocol, with the same logits at every place."""
+
+    def __init__(self, shares: list[float]) -> None:
+        self.logits = np.log(np.array(shares))
+
+    def start(self, batch: Batch) -> Any:
+        return {}
+
+    def step(self, tokens: np.ndarray, state: Any) -> Any:
+        return np.tile(self.logits, (len(tokens), 1, 1)), state
+
+    def reorder(self, state: Any, parents: np.ndarray) -> Any:
+        return state
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [0.4, 0.3, 0.2, 0.1]),
+        ({"temperature": 0.5}, [16 / 30, 9 / 30, 4 / 30, 1 / 30]),
+        ({"top_k": 2}, [4 / 7, 3 / 7, 0, 0]),
+        ({"top_p": 0.75}, [4 / 9, 3 / 9, 2 / 9, 0]),
+        ({"top_k": 3, "top_p": 0.5}, [4 / 7, 3 / 7, 0, 0]),
+    ],
+)
+def test_tokens_are_drawn_as_often_as_they_are_likely(changes: dict[str, Any], expected: list[float]) -> None:
+    grid = TokenGrid(32, 32, (4,))
+    drawn = draw(Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), DrawingConfig(guidance=1.0, **changes))
+    found = np.bincount(drawn.ravel(), minlength=4) / drawn.size
+    assert np.abs(found - expected).max() < 0.03
+    assert all((found == 0) == (np.array(expected) == 0))

@@ -22,7 +22,7 @@ from braid.decoders import PictureDecoderConfig
 from braid.drawing import DrawingConfig, draw
 from braid.errors import UserError
 from braid.metrics import psnr, ssim
-from braid.modalities import ImageModalityConfig, TextModalityConfig, TokenGrid
+from braid.modalities import ImageModalityConfig, TextModalityConfig
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
 from braid.records import Batch, BatchInput, Padded, Sample
@@ -206,40 +206,6 @@ def test_10_onnx_draws_torchs_tokens(decoder: PictureDecoderConfig, tmp_path: Pa
     for batch in (whole, lost):
         drawn = draw(runtime.drawer(OUT), runtime.codec(OUT).grid, batch, DRAWING)
         assert np.array_equal(drawn, tokens_of(model, batch))
-
-
-class Wish:
-    """The decode protocol, with the same logits at every place."""
-
-    def __init__(self, shares: list[float]) -> None:
-        self.logits = np.log(np.array(shares))
-
-    def start(self, batch: Batch) -> Any:
-        return {}
-
-    def step(self, tokens: np.ndarray, state: Any) -> Any:
-        return np.tile(self.logits, (len(tokens), 1, 1)), state
-
-    def reorder(self, state: Any, parents: np.ndarray) -> Any:
-        return state
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, [0.4, 0.3, 0.2, 0.1]),
-        ({"temperature": 0.5}, [16 / 30, 9 / 30, 4 / 30, 1 / 30]),
-        ({"top_k": 2}, [4 / 7, 3 / 7, 0, 0]),
-        ({"top_p": 0.75}, [4 / 9, 3 / 9, 2 / 9, 0]),
-        ({"top_k": 3, "top_p": 0.5}, [4 / 7, 3 / 7, 0, 0]),
-    ],
-)
-def test_tokens_are_drawn_as_often_as_they_are_likely(changes: dict[str, Any], expected: list[float]) -> None:
-    grid = TokenGrid(32, 32, (4,))
-    drawn = draw(Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), DrawingConfig(guidance=1.0, **changes))
-    found = np.bincount(drawn.ravel(), minlength=4) / drawn.size
-    assert np.abs(found - expected).max() < 0.03
-    assert all((found == 0) == (np.array(expected) == 0))
 
 
 @every_codec
