@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.numpy import load_file
+from torch.nn import functional as F
 
 from braid.api import load
 from braid.bundle import Interface, read_bundle, write_bundle
@@ -219,6 +221,32 @@ def test_10_onnx_gives_torchs_tokens_and_pixels(codec: CodecConfig, tmp_path: Pa
     tokens = ours.tokens(pixels)
     assert (theirs.tokens(pixels) == tokens).mean() > 0.99  # a number on the edge between two levels may fall either way
     assert np.abs(theirs.pixels(tokens) - ours.pixels(tokens)).max() < 1e-4
+    pixels_graph = folder / f"{OUT}.pixels.onnx"
+    graph = onnx.load(pixels_graph)
+    del graph.metadata_props[:]
+    onnx.save(graph, pixels_graph)
+    with pytest.raises(UserError, match="does not say what its tokens are; export the model again"):
+        OnnxRuntime(read_bundle(folder)).codec(OUT)
+
+
+def test_what_lies_under_a_place_may_be_taken_as_it_is() -> None:
+    """Surely taken, every token is that of the given picture; without one none is; the loss is of the chances drawn from."""
+    first, *others = rows()
+    batch = batch_of((replace(first, inputs={"prompt": first.inputs["prompt"]}), *others))
+    model = built(config_of(PICTURE_DECODERS["raster over a picture"]))
+    decoder, given = model.decoders[OUT], to_tensors(batch, CPU)
+    tokens = model.codec(OUT).encode(given.targets[OUT].values)
+    with torch.no_grad():
+        logits = decoder.logits(model(given), F.pad(tokens[:, :-1], (1, 0), value=model.codec(OUT).grid.codes).unsqueeze(1))
+        expected = F.cross_entropy(logits.flatten(0, 2), tokens.flatten())
+        torch.testing.assert_close(model.losses(given, [OUT])[OUT], expected)
+        decoder.take.bias.fill_(1e3)
+    of, taken = batch.inputs["image"].index, model.codec(OUT).encode(given.inputs["image"].distinct.values).numpy()
+    drawn, plain = (tokens_of(one, batch) for one in (model, built(config_of(PICTURE_DECODERS["raster over a picture"]))))
+    there = of >= 0
+    assert there.any() and not there.all()
+    assert np.array_equal(drawn[there], taken[of[there]])
+    assert np.array_equal(drawn[~there], plain[~there])
 
 
 def test_tokens_tell_of_their_own_surroundings_alone() -> None:

@@ -131,7 +131,11 @@ class OnnxCodec:
         self._tokens, self._pixels = graphs.session(name, "tokens"), graphs.session(name, "pixels")
         self._folder = graphs.bundle.folder
         told = self._pixels.get_modelmeta().custom_metadata_map
-        self.grid = TokenGrid(int(told["rows"]), int(told["columns"]), tuple(map(int, told["parts"].split())))
+        try:
+            self.grid = TokenGrid(int(told["rows"]), int(told["columns"]), tuple(map(int, told["parts"].split())))
+        except (KeyError, ValueError):
+            path = graph_path(self._folder, name, "pixels")
+            raise UserError(f"{path} does not say what its tokens are; export the model again") from None
 
     def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]:
         found = _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
