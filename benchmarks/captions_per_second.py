@@ -1,7 +1,11 @@
 """JPEG bytes to text: `small` on ONNX Runtime, on torch, and a Hugging Face VisionEncoderDecoder as large, by `generate`.
 
-All in one process, in turn, one thread each, as many tokens forced on each. The decoders' layers have the same sizes; the image
-encoders differ (EfficientNet-Lite2 at 256 pixels, ViT at 224), so this compares whole models of one size, not kernels.
+    python benchmarks/captions_per_second.py
+    python benchmarks/captions_per_second.py --device cuda --batches 1 8 32 256
+
+All in one process, in turn, one thread each, as many tokens forced on each; on a GPU, torch and Hugging Face. The decoders'
+layers have the same sizes; the image encoders differ (EfficientNet-Lite2 at 256 pixels, ViT at 224), so this compares whole
+models of one size, not kernels.
 """
 
 import argparse
@@ -24,6 +28,7 @@ from transformers import VisionEncoderDecoderModel
 import braid
 from braid.generation import GenerationConfig
 from braid.records import Example
+from braid.runtime.device import CPU, find_device
 from cold_start import TOKENS, build
 
 Caption = Callable[[Sequence[bytes], int], None]
@@ -33,19 +38,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--device", default="cpu", help="of torch and Hugging Face: cpu or cuda")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    device = find_device(chosen.device)
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
-        sides = {"onnx": ours("onnx"), "torch": ours("torch"), "Hugging Face": theirs(Path(folder))}
-        heads = ["batch", "beams", *(f"{name}, captions/s" for name in sides), "onnx / torch", "onnx / Hugging Face"]
+        sides = {"onnx": ours("onnx")} if device.type == "cpu" else {}
+        sides |= {"torch": ours("torch", device=chosen.device), "Hugging Face": theirs(Path(folder), device)}
+        first, *others = sides
+        heads = ["batch", "beams", *(f"{name}, captions/s" for name in sides), *(f"{first} / {name}" for name in others)]
         print("| " + " | ".join(heads) + " |")
         print("|" + "---|" * len(heads))
         for batch in chosen.batches:
             for beams in (1, 4):
                 rates = measure(sides, [jpeg(seed) for seed in range(batch)], beams, chosen.times)
                 cells = [f"{rate:.1f}" for rate in rates.values()]
-                ratios = [f"{rates['onnx'] / rates[name]:.2f}" for name in ("torch", "Hugging Face")]
+                ratios = [f"{rates[first] / rates[name]:.2f}" for name in others]
                 print("| " + " | ".join([str(batch), str(beams), *cells, *ratios]) + " |", flush=True)
 
 
@@ -60,8 +69,8 @@ def measure(sides: dict[str, Caption], photos: list[bytes], beams: int, times: i
     return {name: len(photos) / median(taken[1:]) for name, taken in seconds.items()}
 
 
-def ours(runtime: str, name: str = "small") -> Caption:
-    model = braid.load(name, runtime)
+def ours(runtime: str, name: str = "small", device: str = "cpu") -> Caption:
+    model = braid.load(name, runtime, device=device)
 
     def caption(photos: Sequence[bytes], beams: int) -> None:
         config = GenerationConfig("greedy" if beams == 1 else "beam", beams, min_length=TOKENS, max_length=TOKENS)
@@ -72,14 +81,14 @@ def ours(runtime: str, name: str = "small") -> Caption:
     return caption
 
 
-def theirs(folder: Path) -> Caption:
-    model = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
+def theirs(folder: Path, device: torch.device = CPU) -> Caption:
+    model = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval().to(device)
 
     @torch.inference_mode()
     def caption(photos: Sequence[bytes], beams: int) -> None:
         images = [np.asarray(Image.open(BytesIO(photo)).resize((224, 224)), dtype=np.float32) for photo in photos]
         pixels = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2) / 255)
-        model.generate(pixels, min_new_tokens=TOKENS, max_new_tokens=TOKENS, num_beams=beams, do_sample=False)
+        model.generate(pixels.to(device), min_new_tokens=TOKENS, max_new_tokens=TOKENS, num_beams=beams, do_sample=False).cpu()
 
     return caption
 

@@ -1,11 +1,12 @@
 """How fast does a captioner train? Braid beside a VisionEncoderDecoder of Hugging Face, of the same size, under its Trainer.
 
     python benchmarks/training_speed.py --data flickr8k/captions.jsonl
+    python benchmarks/training_speed.py --data flickr8k/captions.jsonl --width 768 --depth 12 --photos 64 --steps 20 --workers 12
 
-Both see the same photos through the same preprocessing and tokenizer: a ViT of 224 / 16 patches and a transformer decoder with
-cross-attention, five captions a photo. A batch of Braid's is a few photos with all their captions; Hugging Face's has as many
-captions, a row each. Both run in this process in turn, in bfloat16; a step is the time from one to the next,
-evaluation and saving left out, and the first two of each turn are left out, too.
+Both compute on a GPU where there is one. Both see the same photos through the same preprocessing and tokenizer: a ViT of 224 / 16
+patches and a transformer decoder with cross-attention, five captions a photo. A batch of Braid's is a few photos with all their
+captions; Hugging Face's has as many captions, a row each. Both run in this process in turn, in bfloat16; a step is the time from
+one to the next, evaluation and saving left out, and the first ones of each turn are left out, too.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,57 +24,85 @@ import transformers
 
 from braid.datasets import open_dataset
 from braid.modalities import ImageModality, ImageModalityConfig, Tokenizer
+from braid.runtime.device import find_device, finish
 from braid.training import Watcher, run_from, train
 from runs import report, say
 
-PHOTOS, CAPTIONS, WIDTH, HEADS, VOCABULARY, LONGEST = 8, 5, 384, 6, 6000, 40
-WARM, STEPS = 2, 4
+CAPTIONS, HEAD, VOCABULARY, LONGEST = 5, 64, 6000, 40
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides do."""
+
+    data: str
+    photos: int  # of a batch
+    width: int
+    depth: int  # of encoder and decoder
+    warm: int  # steps that do not count
+    steps: int
+    threads: int
+    workers: int
+
+    @property
+    def rows(self) -> int:
+        return self.photos * (self.warm + self.steps)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=8, help="of a batch")
+    parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--depth", type=int, default=4, help="of encoder and decoder")
+    parser.add_argument("--warm", type=int, default=2, help="steps of a turn that do not count")
+    parser.add_argument("--steps", type=int, default=4, help="of a turn that count")
     parser.add_argument("--threads", type=int, default=1)
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    rows = open_dataset(chosen.data).split("train")[: PHOTOS * (WARM + STEPS)]
+    parser.add_argument("--workers", type=int, default=1)
+    chosen = vars(parser.parse_args())
+    turns = chosen.pop("turns")
+    work = Work(**chosen)
+    torch.set_num_threads(work.threads)
+    rows = open_dataset(work.data).split("train")[: work.rows]
     tokenizer = Tokenizer.train([text for row in rows for text in row.fields["captions"]], VOCABULARY)
-    other = vision_encoder_decoder(chosen.depth, tokenizer.vocab_size)
+    other = vision_encoder_decoder(work, tokenizer.vocab_size)
     seconds: dict[str, list[float]] = {"Braid": [], "Hugging Face": []}
     shares, sizes = [], {"Hugging Face": sum(p.numel() for p in other.parameters())}
     with tempfile.TemporaryDirectory() as home:
         pairs = Pairs(rows, tokenizer)
-        for turn in range(chosen.turns):
-            say(f"turn {turn + 1} of {chosen.turns}")
-            spent, share, sizes["Braid"] = of_braid(chosen.data, chosen.depth, chosen.threads, Path(home) / str(turn))
+        for turn in range(turns):
+            say(f"turn {turn + 1} of {turns}")
+            spent, share, sizes["Braid"] = of_braid(work, Path(home) / str(turn))
             shares.append(share)
             seconds["Braid"].append(spent)
-            seconds["Hugging Face"].append(of_trainer(other, pairs, Path(home) / "hf"))
+            seconds["Hugging Face"].append(of_trainer(other, pairs, work, Path(home) / "hf"))
     ratio = statistics.median(b / a for a, b in zip(*seconds.values(), strict=True))
     table = [
-        [name, f"{sizes[name] / 1e6:.1f}", f"{PHOTOS * CAPTIONS / statistics.median(spent):.1f}", told]
+        [name, f"{sizes[name] / 1e6:.1f}", f"{work.photos * CAPTIONS / statistics.median(spent):.1f}", told]
         for (name, spent), told in zip(seconds.items(), (f"{statistics.median(shares):.0%}", ""), strict=True)
     ]
+    device = find_device()
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{work.threads} thread(s)"
     how = (
-        f"Width {WIDTH}, depth {chosen.depth} and {chosen.depth}, {PHOTOS} photos with {CAPTIONS} captions a step, bfloat16, "
-        f"{chosen.threads} thread(s), one worker process; median of {chosen.turns} turns. **Braid is {ratio:.2f} times as "
-        "fast** (the median of the turns' ratios). The peak is that of a matrix product in bfloat16, measured after each turn; "
-        "attention's inner products do not count as arithmetic."
+        f"Width {work.width}, depth {work.depth} and {work.depth}, {work.photos} photos with {CAPTIONS} captions a step, "
+        f"bfloat16, {where}, {work.workers} worker process(es), torch {torch.__version__}; median of {turns} turns of "
+        f"{work.steps} steps. "
+        f"**Braid is {ratio:.2f} times as fast** (the median of the turns' ratios). The peak is that of a matrix product in "
+        "bfloat16, measured after each turn; attention's inner products do not count as arithmetic."
     )
     columns = ["trainer", "M parameters", "captions a second", "share of the bfloat16 peak, forward and backward"]
-    report("training_speed", "Speed of training", columns, table, how)
+    report("training_speed" + f"_on_{device.type}" * (device.type != "cpu"), "Speed of training", columns, table, how)
 
 
-def of_braid(data: str, depth: int, threads: int, folder: Path) -> tuple[float, float, int]:
-    """Median seconds of a step, the share of the peak, and the number of parameters."""
-    layers = {"width": WIDTH, "depth": depth, "heads": HEADS}
+def of_braid(work: Work, folder: Path) -> tuple[float, float, int]:
+    """Mean seconds of a step, the share of the peak, and the number of parameters."""
+    layers = {"width": work.width, "depth": work.depth, "heads": work.width // HEAD}
     settings = {
         "task": {"kind": "captioning", "prompt": "", "generation": {"max_length": 8}},
-        "data": {"path": data, "limit_train": PHOTOS * (WARM + STEPS), "limit_val": 1},
+        "data": {"path": work.data, "limit_train": work.rows, "limit_val": 1},
         "model": {
-            "width": WIDTH,
+            "width": work.width,
             "encoders": {"image": {"kind": "vit", **layers}},
             "fusion": {"kind": "concat", "over": "sequences"},
             "decoders": {"text": {"kind": "transformer", **layers}},
@@ -80,9 +110,10 @@ def of_braid(data: str, depth: int, threads: int, folder: Path) -> tuple[float, 
         "tokenizer": {"vocab_size": VOCABULARY},
         "objective": {"kind": "likelihood", "label_smoothing": 0.0},
         "evaluation": {"limit": 1},
-        "batch_size": PHOTOS,
+        "batch_size": work.photos,
         "epochs": 1,
-        "threads": threads,
+        "threads": work.threads,
+        "workers": work.workers,
         "precision": "bfloat16",
     }
     spent: list[float] = []
@@ -90,7 +121,7 @@ def of_braid(data: str, depth: int, threads: int, folder: Path) -> tuple[float, 
     watcher = Watcher(lambda estimate: sizes.append(estimate.parameters), lambda record: spent.append(record["seconds"]))
     profile = train(run_from(settings), folder, watcher=watcher, profiled=True).profile
     assert profile is not None
-    return statistics.median(spent[WARM:]), profile.share_of_peak, sizes[0]
+    return statistics.fmean(spent[work.warm :]), profile.share_of_peak, sizes[0]
 
 
 class Pairs(torch.utils.data.Dataset[dict[str, Any]]):
@@ -117,17 +148,18 @@ def together(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {"pixel_values": torch.from_numpy(np.stack([row["pixel_values"] for row in rows])), "labels": labels}
 
 
-def vision_encoder_decoder(depth: int, vocabulary: int) -> transformers.VisionEncoderDecoderModel:
+def vision_encoder_decoder(work: Work, vocabulary: int) -> transformers.VisionEncoderDecoderModel:
+    heads = work.width // HEAD
     encoder = transformers.ViTConfig(
-        hidden_size=WIDTH, num_hidden_layers=depth, num_attention_heads=HEADS, intermediate_size=4 * WIDTH
+        hidden_size=work.width, num_hidden_layers=work.depth, num_attention_heads=heads, intermediate_size=4 * work.width
     )
     decoder = transformers.GPT2Config(
         is_decoder=True,
         vocab_size=vocabulary,
         n_positions=LONGEST,
-        n_embd=WIDTH,
-        n_layer=depth,
-        n_head=HEADS,
+        n_embd=work.width,
+        n_layer=work.depth,
+        n_head=heads,
         add_cross_attention=True,
         bos_token_id=1,
         eos_token_id=2,
@@ -139,24 +171,25 @@ def vision_encoder_decoder(depth: int, vocabulary: int) -> transformers.VisionEn
 
 
 class Times(transformers.TrainerCallback):
-    """The moments at which steps end."""
+    """The moments at which steps end, once the device has done them, as Braid's loop waits for each loss."""
 
     def __init__(self) -> None:
         self.moments: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
+        finish(find_device())
         self.moments.append(time.perf_counter())
 
 
-def of_trainer(model: transformers.VisionEncoderDecoderModel, pairs: Pairs, folder: Path) -> float:
+def of_trainer(model: transformers.VisionEncoderDecoderModel, pairs: Pairs, work: Work, folder: Path) -> float:
     times = Times()
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=PHOTOS * CAPTIONS,
+        per_device_train_batch_size=work.photos * CAPTIONS,
         num_train_epochs=1,
-        dataloader_num_workers=1,
+        dataloader_num_workers=work.workers,
         bf16=True,
-        use_cpu=True,
+        use_cpu=find_device().type == "cpu",
         report_to=[],
         save_strategy="no",
         logging_strategy="no",
@@ -164,7 +197,7 @@ def of_trainer(model: transformers.VisionEncoderDecoderModel, pairs: Pairs, fold
     )
     trainer = transformers.Trainer(model=model, args=arguments, train_dataset=pairs, data_collator=together, callbacks=[times])
     trainer.train()
-    return statistics.median(np.diff(times.moments)[WARM - 1 :])
+    return statistics.fmean(np.diff(times.moments)[work.warm - 1 :])
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ def find_device(name: str = AUTO) -> torch.device:
         raise UserError(f"device is {name!r}; choose auto, cpu, cuda, cuda:1 or mps") from None
     if name == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)  # its gradients in bfloat16 were not numbers, those of the others were
     if (number := _number_of(device.type)) <= (device.index or 0):
         there = f"torch sees {number} of this kind" if number else f"torch {torch.__version__} sees none of this kind"
         raise UserError(f"device is {name!r}, and {there}; choose auto, cpu or another")

@@ -72,8 +72,8 @@ class MovingAverage:
     def update(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         parameters = dict(model.named_parameters())
-        for name, value in self.values.items():
-            value.lerp_(parameters[name], 1 - decay)
+        if self.values:
+            torch._foreach_lerp_(list(self.values.values()), [parameters[name] for name in self.values], 1 - decay)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:

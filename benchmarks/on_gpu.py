@@ -1,0 +1,116 @@
+"""Does a GPU answer as the processor does? Every kind of part in turn, and a training on both.
+
+    PYTHONPATH=src:tests python benchmarks/on_gpu.py
+
+The models are those of the contract tests, with the weights of one seed. A difference is the largest one between what the two
+give for the same rows before a softmax, as a share of the largest number among them.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import test_pictures_out
+import test_vector_outputs
+from braid.model import Model
+from braid.records import Batch
+from braid.runtime.device import find_device
+from braid.runtime.torch import to_tensors
+from braid.training import Watcher, run_from, train
+from runs import report, say
+from test_device import answer
+from variants import PICTURE_DECODERS, VECTOR_DECODERS, build, collator, samples, variants
+
+STEPS = 60
+TRAINED = {
+    "task": {"kind": "captioning", "prompt": "", "generation": {"max_length": 8}},
+    "data": {"path": f"scenes:captioning,train={16 * STEPS},val=16"},
+    "model": {
+        "width": 64,
+        "encoders": {"image": {"kind": "vit", "width": 64, "depth": 2, "heads": 4}},
+        "fusion": {"kind": "transformer", "depth": 1, "heads": 4},
+        "decoders": {"text": {"kind": "transformer", "width": 64, "depth": 2, "heads": 4}},
+    },
+    "inputs": {"image": {"kind": "image", "size": 64}},
+    "tokenizer": {"vocab_size": 300},
+    "optimizer": {"learning_rate": 1e-3, "warmup_steps": 10},
+    "evaluation": {"limit": 16},
+    "epochs": 1,
+    "batch_size": 16,
+}
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    gpu = find_device("cuda")
+    rows: list[list[Any]] = []
+    for kind, models in MODELS.items():
+        found = {}
+        for name, made in models.items():
+            say(f"{kind}: {name}")
+            found[name] = difference(*made(), gpu)
+        worst = max(found, key=lambda name: found[name])
+        rows.append([kind, len(found), f"{found[worst]:.1e}", worst])
+    with tempfile.TemporaryDirectory() as home:
+        for precision in ("float32", "bfloat16"):
+            one, other = (losses(Path(home) / precision / device, device, precision) for device in ("cpu", "cuda"))
+            differences = [abs(a - b) / a for a, b in zip(one, other, strict=True)]
+            rows.append(
+                [f"losses of {STEPS} steps, {precision}", 1, f"{max(differences):.1e}", f"{one[-1]:.4f}, {other[-1]:.4f}"]
+            )
+    how = (
+        f"{torch.cuda.get_device_name(gpu)} beside the processor, torch {torch.__version__}, float32 but where it says otherwise."
+    )
+    report("on_gpu", "The same answers on a GPU", ["of", "models", "largest difference", "where, or the last losses"], rows, how)
+
+
+@torch.inference_mode()
+def difference(model: Model, batch: Batch, output: str, gpu: torch.device) -> float:
+    """As a share of the largest number."""
+    given = [(place, to_tensors(batch, place)) for place in (torch.device("cpu"), gpu)]
+    here, there = (answer(model.eval().to(place), tensors, output).float().cpu() for place, tensors in given)
+    return float((here - there).abs().max() / here.abs().max())
+
+
+def losses(folder: Path, device: str, precision: str) -> list[float]:
+    found: list[float] = []
+    settings = {**TRAINED, "device": device, "precision": precision}
+    train(run_from(settings), folder, watcher=Watcher(on_step=lambda record: found.append(record["loss"])))
+    return found
+
+
+Made = Callable[[], tuple[Model, Batch, str]]
+
+
+def writers() -> dict[str, Made]:
+    def made(name: str) -> tuple[Model, Batch, str]:
+        return build(variants()[name]), collator()(samples(), strict=True).batch, "text"
+
+    return {name: lambda name=name: made(name) for name in variants()}  # type: ignore[misc]
+
+
+def drawers() -> dict[str, Made]:
+    def made(name: str) -> tuple[Model, Batch, str]:
+        batch = test_pictures_out.batch_of(test_pictures_out.rows())
+        return test_pictures_out.built(test_pictures_out.config_of(PICTURE_DECODERS[name])), batch, "image"
+
+    return {name: lambda name=name: made(name) for name in PICTURE_DECODERS}  # type: ignore[misc]
+
+
+def vectors() -> dict[str, Made]:
+    def made(name: str) -> tuple[Model, Batch, str]:
+        part = VECTOR_DECODERS[name]
+        batch = test_vector_outputs.batch_of(part, test_vector_outputs.rows(part))
+        return test_vector_outputs.built(part), batch, test_vector_outputs.OUT
+
+    return {name: lambda name=name: made(name) for name in VECTOR_DECODERS}  # type: ignore[misc]
+
+
+MODELS = {"writes text": writers(), "draws": drawers(), "labels, numbers, embeddings": vectors()}
+
+if __name__ == "__main__":
+    main()
