@@ -1,5 +1,6 @@
 """What is done to a server, and that it goes on: overload, lateness, clients that leave, hostile uploads, signals, keys."""
 
+import asyncio
 import http.server
 import json
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from braid.errors import UserError
 from braid.server.fetching import fetch, is_public
+from braid.server.serve import listening_on
 from hostile import hostile_uploads
 from served import PATIENCE, Server, data_uri, scene
 
@@ -274,3 +276,21 @@ def _shown() -> dict[str, Any]:
 def _figure(client: httpx.Client, name: str) -> float:
     lines = client.get("/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_an_answer_does_not_wait_for_the_client_to_have_its_head() -> None:
+    """Else its body comes 40 ms later, with Nagle's algorithm at one end and late acknowledgements at the other."""
+
+    async def at_once() -> bool:
+        answered = asyncio.get_running_loop().create_future()
+
+        def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            answered.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(serve, sock=listening_on("127.0.0.1", 0)) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.close()
+            return bool(await answered)
+
+    assert asyncio.run(at_once())

@@ -43,7 +43,7 @@ def serve(
     Raises:
         UserError: for a model or an index that cannot be read, or an address that cannot be had.
     """
-    listening = _listening(host, port)
+    listening = listening_on(host, port)
     metrics = Metrics()
     catalogue = open_catalogue(models, index, limits, metrics)
     pictures = Pictures(limits.pixels, partial(fetch, hosts=access.fetch, most=limits.body))
@@ -81,11 +81,12 @@ async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
     await server.serve([listening])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening_on(host: str, port: int) -> socket.socket:
     """Before models are loaded: a taken port is told of at once, and whoever connects meanwhile waits for an answer."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        # Only of a socket that says it is TCP does asyncio send small packets at once; else an answer waits 40 ms for the client.
+        listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
