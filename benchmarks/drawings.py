@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--number", type=int, default=1000, help="of scenes a split")
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--guidance", type=float, help="that of each model unless given")
     chosen = parser.parse_args()
     rows: list[list[Any]] = []
     for split in ("val", "compositional"):
@@ -41,7 +42,9 @@ def main() -> None:
         for name in chosen.models:
             say(f"{name} on {split}")
             model = load(name)
-            task = model.task("image_generation")
+            task: Any = model.task("image_generation")
+            if chosen.guidance is not None:
+                task = replace(task, drawing=replace(task.drawing, guidance=chosen.guidance))
             figures, answers = evaluate(model.runtime, model.collator, task, data, batch_size=50)
             if not rows or rows[-1][0] != split:
                 truth = [np.asarray(sample.targets["image"]) for sample in answers.samples]
@@ -52,7 +55,7 @@ def main() -> None:
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "
         "and place; sized: in size, too; whole: pictures with every object right and no other; sentences: written ones that are "
-        "true of the picture drawn. Seed 0."
+        f"true of the picture drawn. Guidance {task.drawing.guidance:g}, temperature {task.drawing.temperature:g}, seed 0."
     )
     report(f"drawings_{chosen.task}", "Scenes drawn", ["split", "picture", *FIGURES], rows, how)
 

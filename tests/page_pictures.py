@@ -31,9 +31,9 @@ def shot(page: Browser, name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", default=[], help="served beside small and sentiment")
+    parser.add_argument("--model", action="append", default=[], help="served beside the built-in ones")
     given = parser.parse_args()
-    models = [word for name in ("small", "sentiment", *given.model) for word in ("--model", name)]
+    models = [word for name in ("small", "sentiment", "imagine", *given.model) for word in ("--model", name)]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         index = write_index("small", folder, 10)
@@ -50,6 +50,7 @@ def main() -> None:
             asked(page, "classify", 3, labels="triangle, circle, heart, dog")
             shot(page, "page.png")
             asked(page, "search", 4, text="red stars")
+            asked(page, "imagine", 5, prompt="a small red circle left of a large blue square")
             page.look("dark", 1180, 800)
             shot(page, "page-dark.png")
             page.look("light", 390, 800, 2)

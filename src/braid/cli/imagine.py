@@ -15,7 +15,7 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where to wri
 
 def imagine(
     prompt: Annotated[str, typer.Argument(help="What to draw; or with --image, what to change.", show_default=False)],
-    model: ModelOption,
+    model: ModelOption = "imagine",
     output: OutputOption = Path("imagined.png"),
     image: Annotated[Path | None, typer.Option(help="A picture to change.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1,
@@ -31,9 +31,9 @@ def imagine(
 
     Examples:
 
-        braid imagine "a small red circle left of a large blue square" --model runs/imagine --count 4 --seed 7 -o drawn.png
+        braid imagine "a small red circle left of a large blue square" --count 4 --seed 7 -o drawn.png
 
-        braid imagine "make the circle green" --image drawn-1.png --model runs/imagine -o changed.png
+        braid imagine "make the circle green" --image drawn-1.png -o changed.png
     """
     from PIL import Image
 

@@ -9,7 +9,7 @@ import typer
 from braid.cli.console import note, print_json
 from braid.errors import UserError
 
-DEFAULT = ("small", "sentiment")
+DEFAULT = ("small", "sentiment", "imagine")
 WORKERS = min(2, os.cpu_count() or 1)  # a second one halves the time of many clients where there is a core for it
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -18,7 +18,7 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="A built-in name, a folder, or NAME=FOLDER; several serve several. Default: small, sentiment."
+            "--model", "-m", help="A built-in name, a folder, or NAME=FOLDER; several serve several. Default: all built-in ones."
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every network there is.")] = "127.0.0.1",
