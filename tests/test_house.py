@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from braid.training import read_run
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "braid"
 LONGEST = 450  # lines
@@ -83,3 +85,8 @@ def test_import_braid_is_lazy() -> None:
     code = "import braid, sys; print('numpy' in sys.modules, braid.__version__, 'braid.api' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split()[::2] == ["False", "False"]
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*/[0-9]-*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_can_be_read(recipe: Path) -> None:
+    assert read_run(recipe, ["initialize={}"]).task.kind  # the runs that one begins with are not here
