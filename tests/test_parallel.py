@@ -19,12 +19,24 @@ from test_training import TINY, log, losses
 SETTINGS = ("checkpoint_steps=4", "objective={kind: likelihood, label_smoothing: 0.1}", "optimizer.accumulation=2", "ema=0.9")
 
 
+ENDING = """
+import atexit
+from torch import distributed
+from braid.cli import main
+atexit.register(lambda: print("hung up" if not distributed.is_initialized() else "still connected"))
+main()
+"""
+
+
 def two(run: Path, *arguments: str) -> None:
     """``run`` in two processes; a batch of eight rows is four each, and of an odd number one more here than there."""
-    started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "braid"]
+    command = run.parent.parent / "ending.py"
+    command.write_text(ENDING)
+    started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(command)]
     ran = subprocess.run([*started, "train", str(run), *arguments], capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("Trained") == 1  # one of them speaks
+    assert ran.stdout.count("hung up") == 2  # a thread of torch's that outlives the interpreter ends it by SIGABRT, at times
 
 
 def test_two_processes_take_the_steps_of_one_and_resume(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def train(
     run = _begin(setup, collator, folder, watcher, group)
     estimate = _estimate(run, profiled)
     run.watcher.on_start(estimate)
-    with guarded(folder, run.interrupt, lambda: _save(run)):
+    with group.parting(), guarded(folder, run.interrupt, lambda: _save(run)):
         if group.leads:
             settle(folder)
         if resume and (folder / FILE).exists():

@@ -4,6 +4,7 @@ Each takes its rows of every batch; their gradients are added up, so that all ta
 The first process alone evaluates, writes and speaks.
 """
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from torch import distributed, nn
 from braid.errors import UserError
 from braid.records import Padded
 from braid.training.config import RunConfig
+from braid.training.guard import Stopped
 
 T = TypeVar("T")
 
@@ -84,9 +86,30 @@ class Group:
         if self.leads and not self.alone:
             distributed.barrier()
 
+    @contextmanager
+    def parting(self) -> Iterator[None]:
+        """Once all have done the block, or were stopped in it, they hang up on each other at their ends: torch's threads may not
+        outlive the interpreter (pytorch/pytorch issue 190489). After an error the others may still wait, and to hang up would, too.
+        """
+        try:
+            yield
+        except Stopped:
+            self._hang_up_at_exit()
+            raise
+        self._hang_up_at_exit()
+
+    def _hang_up_at_exit(self) -> None:
+        if not self.alone:
+            atexit.unregister(_hang_up)  # a process may train more than once
+            atexit.register(_hang_up)
+
     def rows(self, rows: np.ndarray) -> np.ndarray:
         """This process's rows of a batch: neighbours, because these share pictures and are of one length."""
         return np.array_split(rows, self.size)[self.rank]
+
+
+def _hang_up() -> None:
+    distributed.destroy_process_group()
 
 
 def check_parallel(config: RunConfig, group: Group) -> None:
