@@ -176,7 +176,6 @@ VECTOR_DECODERS: dict[str, DecoderConfig] = {
 PICTURE_DECODERS: dict[str, PictureDecoderConfig] = {
     "raster": RasterDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     "raster over a picture": RasterDecoderConfig(over="image", width=32, depth=1, heads=2, dropout=0.0),
-    "raster by a plan": RasterDecoderConfig(over="image", plan=1, width=32, depth=1, heads=2, dropout=0.0),
     "masked": MaskedDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     "masked in patches": MaskedDecoderConfig(patch=2, width=32, depth=1, heads=2, dropout=0.0),
 }

@@ -216,17 +216,13 @@ class CrossTransformer(nn.Module):
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
         """Keys and values of what was fused, for every block: [batch, depth, heads, length, head width]."""
-        memory, mask = self.recall(fused)
+        memory = self.memory(fused.values)
         pairs = [cast(DecoderBlock, block).cross_attention.keys_values(memory) for block in self.blocks]
         return {
             "memory.keys": torch.stack([keys for keys, _ in pairs], 1),
             "memory.values": torch.stack([values for _, values in pairs], 1),
-            "memory.mask": mask,
+            "memory.mask": fused.mask,
         }
-
-    def recall(self, fused: Fused) -> tuple[Float[Tensor, "batch memory width"], Bool[Tensor, "batch memory"]]:
-        """What there is to read, in this width."""
-        return self.memory(fused.values), fused.mask
 
     def read(
         self, hidden: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], causal: bool = True

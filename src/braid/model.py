@@ -11,15 +11,7 @@ from torch import Tensor, nn
 
 from braid.codecs import Codec, CodecConfig
 from braid.config import did_you_mean, named, plain_names, within
-from braid.decoders import (
-    DecoderConfig,
-    PictureDecoder,
-    PictureDecoderConfig,
-    RasterDecoder,
-    TextDecoder,
-    TransformerTextDecoderConfig,
-    VectorDecoder,
-)
+from braid.decoders import DecoderConfig, PictureDecoder, PictureDecoderConfig, TextDecoder, VectorDecoder
 from braid.encoders import EncoderConfig, TransformerTextEncoderConfig
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FusionConfig
@@ -109,7 +101,6 @@ class Model(nn.Module):
         self._over = {name: over for name, decoder in config.decoders.items() if (over := getattr(decoder, "over", ""))}
         for name, over in self._over.items():
             _check_alike(name, over, inputs, outputs)
-        self._lend_plans()
         for name, encoder in config.encoders.items():
             if isinstance(encoder, TransformerTextEncoderConfig) and encoder.words_of:
                 with named(f"encoders.{name}"):
@@ -117,7 +108,7 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> Fused:
         fused = self.fuse(self.encode(batch))
-        return self._with_given(fused, batch) if self._over else fused
+        return replace(fused, tokens=self._given_tokens(batch)) if self._over else fused
 
     def encode(self, batch: Batch) -> dict[str, Features]:
         """Every input of the model in the shared width; distinct values are encoded once, then dealt to the rows."""
@@ -176,15 +167,6 @@ class Model(nn.Module):
         tokens = self._tokens(output, target.values)
         return Padded(tokens, torch.ones_like(tokens, dtype=torch.bool))
 
-    def _with_given(self, fused: Fused, batch: Batch) -> Fused:
-        """With the tokens of what is drawn over, and the plans of what becomes of it."""
-        fused = replace(fused, tokens=self._given_tokens(batch))
-        drawers = [
-            (over, decoder) for name, over in self._over.items() if isinstance(decoder := self.decoders[name], RasterDecoder)
-        ]
-        found = {over: decoder.planned(fused) for over, decoder in drawers}
-        return replace(fused, planned={over: plan for over, plan in found.items() if plan is not None})
-
     def _given_tokens(self, batch: Batch) -> dict[str, Padded]:
         """Those of input pictures that are drawn over, with the rows that have one."""
         found = {}
@@ -217,23 +199,6 @@ class Model(nn.Module):
         if reading != writing:
             told = f"words_of is {decoder!r}, which writes with {writing!r} and not {reading!r}"
             raise UserError(f"{told}; give both one tokenizer")
-
-    def _lend_plans(self) -> None:
-        """To each decoder of texts that reads one."""
-        widths: dict[str, int] = {}
-        for name, over in self._over.items():
-            drawer = self.decoders[name]
-            if not isinstance(drawer, RasterDecoder) or not drawer.config.plan:
-                continue
-            if over in widths:
-                raise UserError(f"decoders.{name} plans on {over!r}, and so does another decoder; leave plan out of one")
-            widths[over] = drawer.config.width
-        for name, config in self.config.decoders.items():
-            if isinstance(config, TransformerTextDecoderConfig) and config.plan:
-                if config.plan not in widths:
-                    told = f"decoders.{name} reads the plan on {config.plan!r}, and no decoder that draws over it has one"
-                    raise UserError(f"{told}; give that decoder plan, or leave plan out of decoders.{name}")
-                self.decoders[name].read_plan(widths[config.plan])  # type: ignore[operator]
 
     def _missing(self, rows: int) -> Features:
         weight = next(self.projections.parameters())

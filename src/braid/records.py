@@ -96,8 +96,7 @@ class Fused:
 
     ``pooled`` summarises a row; ``spans`` says which positions came from which input, where that is still true;
     ``weights`` how much each input counted (inputs in the order of ``spans`` or of the fusion), where the fusion knows;
-    ``tokens`` [batch, length] of input pictures that are drawn over, with a mask [batch] of the rows that have one; ``planned``
-    [batch, length, width] says what is to become of each place of one, with a mask [batch, length].
+    ``tokens`` [batch, length] of input pictures that are drawn over, with a mask [batch] of the rows that have one.
     """
 
     values: Float[Any, "batch length width"]
@@ -106,7 +105,6 @@ class Fused:
     spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     weights: Mapping[str, Float[Any, " batch"]] = field(default_factory=dict)
     tokens: Mapping[str, Padded] = field(default_factory=dict)
-    planned: Mapping[str, Padded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -101,34 +101,27 @@ class RasterDecoder(StepwiseTransformer):
         if config.plan:
             self.plan = Plan(memory_width, config)
 
-    def planned(self, fused: Fused) -> Padded | None:
-        """What is to become of each place of the picture beneath; None without a plan or that picture."""
-        given = fused.tokens.get(self.config.over)
-        if not self.config.plan or given is None:
-            return None
-        places = self.embedding(self._known(given)) + self.underlay(given.values, given.mask)
-        planned = self.plan(places, fused)
-        return Padded(planned, given.mask.view(-1, 1).expand(planned.shape[:2]))
-
     def remember(self, fused: Fused) -> dict[str, Tensor]:
         """What every block reads; what lies under each place, [batch, length, width]; and its token, ``grid.codes`` where nothing
         does: [batch, length]."""
+        return self._remember(fused)[0]
+
+    def _remember(self, fused: Fused) -> tuple[dict[str, Tensor], Float[Tensor, "batch length width"] | None]:
+        """Also what is planned for each place, where anything is."""
         state = super().remember(fused)
         if not self.config.over:
-            return state
+            return state, None
         given = fused.tokens.get(self.config.over)
         if given is None:
             under = fused.values.new_zeros(fused.values.shape[0], self.grid.length, self.config.width)
             known = torch.full(under.shape[:2], self.grid.codes, device=under.device)
-            return {**state, "memory.under": under, "memory.given": known}
-        under = self.underlay(given.values, given.mask)
-        planned = fused.planned.get(self.config.over)
-        if planned is not None:
-            under = under + self.plan.tell(planned.values) * planned.mask.unsqueeze(-1)
-        return {**state, "memory.under": under, "memory.given": self._known(given)}
-
-    def _known(self, given: Padded) -> Int[Tensor, "batch length"]:
-        return given.values.masked_fill(~given.mask.view(-1, 1), self.grid.codes)
+            return {**state, "memory.under": under, "memory.given": known}, None
+        known = given.values.masked_fill(~given.mask.view(-1, 1), self.grid.codes)
+        under, planned = self.underlay(given.values, given.mask), None
+        if self.config.plan:
+            planned = self.plan(self.embedding(known) + under, fused)
+            under = under + self.plan.tell(planned) * given.mask.view(-1, 1, 1)
+        return {**state, "memory.under": under, "memory.given": known}, planned
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
@@ -160,7 +153,7 @@ class RasterDecoder(StepwiseTransformer):
     def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
         """Mean cross-entropy of the tokens ``target.values`` [batch, length]."""
         begun = F.pad(target.values[:, :-1], (1, 0), value=self.grid.codes).unsqueeze(1)
-        memory = self.remember(fused)
+        memory, planned = self._remember(fused)
         vectors = self.read(self.embed(begun, memory), memory).flatten(0, 2)
         tokens = target.values.flatten()
         losses = self._losses(vectors, tokens, label_smoothing)
@@ -169,13 +162,12 @@ class RasterDecoder(StepwiseTransformer):
         given = memory["memory.given"].flatten()
         taken, chosen = self._taken(vectors, given)
         loss = torch.where(given == tokens, -torch.logaddexp(taken, chosen - losses), losses - chosen).mean()
-        planned = fused.planned.get(self.config.over)
         if planned is not None:
-            alone = self._losses(planned.values.flatten(0, 1), tokens, label_smoothing) * (given != self.grid.codes)
+            alone = self._losses(planned.flatten(0, 1), tokens, label_smoothing) * (given != self.grid.codes)
             loss = loss + alone.mean()
         return loss
 
     def _losses(
         self, vectors: Float[Tensor, "places width"], tokens: Int[Tensor, " places"], label_smoothing: float
     ) -> Float[Tensor, " places"]:
-        return self.embedding.head.losses(vectors, tokens, label_smoothing)  # type: ignore[union-attr,operator]
+        return self.embedding.head.losses(vectors, tokens, label_smoothing)  # type: ignore[union-attr,operator,no-any-return]

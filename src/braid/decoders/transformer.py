@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from braid.config import within
 from braid.layers import StepwiseTransformer, TokenEmbedding, sequence_loss
@@ -16,18 +15,13 @@ from braid.records import Fused, Padded
 
 @dataclass(frozen=True)
 class TransformerTextDecoderConfig:
-    """A decoder after arXiv:1706.03762, pre-norm, with input and output embeddings tied.
-
-    ``plan`` names an input picture that another decoder draws over, by a plan: that is read, too, so that a sentence knows what
-    the edited picture will show.
-    """
+    """A decoder after arXiv:1706.03762, pre-norm, with input and output embeddings tied."""
 
     kind: Literal["transformer"] = "transformer"
     width: int = 256
     depth: int = 2
     heads: int = 4
     dropout: float = 0.1
-    plan: str = ""
 
     modality: ClassVar[str] = "text"
 
@@ -46,17 +40,6 @@ class TransformerTextDecoder(StepwiseTransformer):
         embedding = TokenEmbedding(modality.vocab_size, modality.max_length, config.width, config.dropout)
         super().__init__(embedding, memory_width, config.width, config.depth, config.heads, config.dropout)
         self.config = config
-
-    def read_plan(self, width: int) -> None:
-        """Make the way in for a plan of this width."""
-        self.plan = nn.Sequential(nn.Linear(width, self.config.width), nn.LayerNorm(self.config.width))
-
-    def recall(self, fused: Fused) -> tuple[Float[Tensor, "batch memory width"], Bool[Tensor, "batch memory"]]:
-        memory, mask = super().recall(fused)
-        planned = fused.planned.get(self.config.plan)
-        if planned is None:
-            return memory, mask
-        return torch.cat([memory, self.plan(planned.values)], 1), torch.cat([mask, planned.mask], 1)
 
     def loss(
         self,
