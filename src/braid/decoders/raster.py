@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.convolutions import ResidualBlock
-from braid.errors import UserError
-from braid.layers import CrossTransformer, StepwiseTransformer
+from braid.layers import StepwiseTransformer
 from braid.modalities import TokenGrid
 from braid.picture_tokens import GridEmbedding, TokenVectors
 from braid.records import Fused, Padded
@@ -28,14 +27,10 @@ class RasterDecoderConfig:
     ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, and what is
     around it, is added there before that place's token is chosen; and with a chance of its own at every place, that token is
     taken as it is (a pointer, as in arXiv:1704.04368). Without that picture nothing is added or taken.
-
-    ``plan`` blocks read that picture as a whole, and what was fused, before the first token is drawn: what an edit means, and
-    where, is known at every place at once. Training asks for every token from the plan alone, too.
     """
 
     kind: Literal["raster"] = "raster"
     over: str = ""
-    plan: int = 0
     width: int = 256
     depth: int = 4
     heads: int = 4
@@ -46,9 +41,6 @@ class RasterDecoderConfig:
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "width", "depth", "heads")
         within(self, 0, 1, "dropout")
-        within(self, 0, math.inf, "plan")
-        if self.plan and not self.over:
-            raise UserError("plan needs over, the name of the input picture that is planned on; give it, or leave plan out")
 
     def build(self, memory_width: int, modality: TokenGrid) -> "RasterDecoder":
         return RasterDecoder(self, memory_width, modality)
@@ -75,19 +67,6 @@ class Underlay(nn.Module):
         return vectors * there.view(-1, 1, 1).to(vectors.dtype)
 
 
-class Plan(CrossTransformer):
-    """What is to become of every place of a picture: blocks that read all of it at once, and what was fused."""
-
-    def __init__(self, memory_width: int, config: RasterDecoderConfig) -> None:
-        super().__init__(memory_width, config.width, config.plan, config.heads, config.dropout)
-        self.tell = nn.Linear(config.width, config.width)
-        nn.init.zeros_(self.tell.weight)  # begins as without
-        nn.init.zeros_(self.tell.bias)
-
-    def forward(self, places: Float[Tensor, "batch length width"], fused: Fused) -> Float[Tensor, "batch length width"]:
-        return self.read(places.unsqueeze(1), self.remember(fused), causal=False).squeeze(1)
-
-
 class RasterDecoder(StepwiseTransformer):
     """The decode protocol; the code after the last, ``grid.codes``, begins a picture."""
 
@@ -98,30 +77,24 @@ class RasterDecoder(StepwiseTransformer):
         if config.over:
             self.underlay = Underlay(grid, config.width)
             self.take = nn.Linear(config.width, 1)
-        if config.plan:
-            self.plan = Plan(memory_width, config)
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
         """What every block reads; what lies under each place, [batch, length, width]; and its token, ``grid.codes`` where nothing
         does: [batch, length]."""
-        return self._remember(fused)[0]
-
-    def _remember(self, fused: Fused) -> tuple[dict[str, Tensor], Float[Tensor, "batch length width"] | None]:
-        """Also what is planned for each place, where anything is."""
         state = super().remember(fused)
         if not self.config.over:
-            return state, None
+            return state
         given = fused.tokens.get(self.config.over)
+        rows = fused.values.shape[0]
         if given is None:
-            under = fused.values.new_zeros(fused.values.shape[0], self.grid.length, self.config.width)
-            known = torch.full(under.shape[:2], self.grid.codes, device=under.device)
-            return {**state, "memory.under": under, "memory.given": known}, None
+            under = fused.values.new_zeros(rows, self.grid.length, self.config.width)
+            return {
+                **state,
+                "memory.under": under,
+                "memory.given": torch.full(under.shape[:2], self.grid.codes, device=under.device),
+            }
         known = given.values.masked_fill(~given.mask.view(-1, 1), self.grid.codes)
-        under, planned = self.underlay(given.values, given.mask), None
-        if self.config.plan:
-            planned = self.plan(self.embedding(known) + under, fused)
-            under = under + self.plan.tell(planned) * given.mask.view(-1, 1, 1)
-        return {**state, "memory.under": under, "memory.given": known}, planned
+        return {**state, "memory.under": self.underlay(given.values, given.mask), "memory.given": known}
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
@@ -153,21 +126,12 @@ class RasterDecoder(StepwiseTransformer):
     def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
         """Mean cross-entropy of the tokens ``target.values`` [batch, length]."""
         begun = F.pad(target.values[:, :-1], (1, 0), value=self.grid.codes).unsqueeze(1)
-        memory, planned = self._remember(fused)
+        memory = self.remember(fused)
         vectors = self.read(self.embed(begun, memory), memory).flatten(0, 2)
         tokens = target.values.flatten()
-        losses = self._losses(vectors, tokens, label_smoothing)
-        if not self.config.over:
-            return losses.mean()
-        given = memory["memory.given"].flatten()
-        taken, chosen = self._taken(vectors, given)
-        loss = torch.where(given == tokens, -torch.logaddexp(taken, chosen - losses), losses - chosen).mean()
-        if planned is not None:
-            alone = self._losses(planned.flatten(0, 1), tokens, label_smoothing) * (given != self.grid.codes)
-            loss = loss + alone.mean()
-        return loss
-
-    def _losses(
-        self, vectors: Float[Tensor, "places width"], tokens: Int[Tensor, " places"], label_smoothing: float
-    ) -> Float[Tensor, " places"]:
-        return self.embedding.head.losses(vectors, tokens, label_smoothing)  # type: ignore[union-attr,operator,no-any-return]
+        losses: Tensor = self.embedding.head.losses(vectors, tokens, label_smoothing)  # type: ignore[union-attr,operator]
+        if self.config.over:
+            given = memory["memory.given"].flatten()
+            taken, chosen = self._taken(vectors, given)
+            losses = torch.where(given == tokens, -torch.logaddexp(taken, chosen - losses), losses - chosen)
+        return losses.mean()

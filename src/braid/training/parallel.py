@@ -89,7 +89,7 @@ class Group:
     @contextmanager
     def parting(self) -> Iterator[None]:
         """Once all have done the block, or were stopped in it, they hang up on each other at their ends: torch's threads may not
-        outlive the interpreter (pytorch/pytorch issue 190489). After an error the others may still wait, and hanging up would, too.
+        outlive the interpreter (pytorch/pytorch issue 190489). After an error others may still wait, and hanging up would, too.
         """
         try:
             yield
