@@ -8,9 +8,11 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from braid.bundle import find_bundle, read_bundle
+from braid.bundle import Bundle, Interface, find_bundle, read_bundle
 from braid.errors import UserError
 from braid.files import ready, settle, whole, write_whole
 
@@ -129,3 +131,15 @@ def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == []
     with pytest.raises(UserError, match="new is a folder; give the name of a file to write"):
         ready(tmp_path / "new")
+
+
+def test_half_floats_on_disk_are_read_as_what_they_are(tmp_path: Path) -> None:
+    """Every one there is, the smallest and minus zero among them, in any shape."""
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)]
+    saved = {"flat": finite, "shaped": finite.reshape(2, 4, -1), "single": finite[:1].reshape(()), "none": finite[:0]}
+    save_file(saved, tmp_path / "model.safetensors")
+    read = Bundle(tmp_path, Interface({}, {}, {}), {}, None).weights()
+    for name, value in saved.items():
+        assert read[name].dtype == np.float32 and read[name].shape == value.shape
+        assert np.array_equal(read[name].view(np.uint32), value.astype(np.float32).view(np.uint32))
