@@ -117,13 +117,3 @@ def test_scenes_to_draw_are_data_sets() -> None:
     row = edits.split("val")[2]
     assert set(row.fields) == {"image", "target", "instruction", "captions", "holds"}
     assert not np.array_equal(np.asarray(row.fields["image"]), np.asarray(row.fields["target"]))
-
-
-def test_training_may_have_so_many_objects_or_more_and_the_other_splits_stay() -> None:
-    crowded = Scenes(0, 64, fewest=2)
-    for split in ("val", "compositional"):
-        assert all(edit(crowded, split, k) == edit(WORLD, split, k) for k in range(20))
-    assert {len(edit(crowded, "train", k).before.objects) for k in range(NUMBER)} == {2, 3}
-    assert {len(drawing(crowded, "train", k).scene.objects) for k in range(NUMBER)} == {2, 3}
-    with pytest.raises(UserError, match="fewest is 5; it must be 1 to 4"):
-        Scenes(0, 64, fewest=5)

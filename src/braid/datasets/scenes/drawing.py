@@ -95,10 +95,8 @@ def _pairs(world: Scenes, split: str) -> tuple[Pair, ...]:
 def _scene(world: Scenes, split: str, rng: random.Random) -> Scene:
     """Objects that differ in colour or shape, each clearly in one of the nine places."""
     pairs = _pairs(world, split)
-    most = min(MOST, world.max_objects)
-    fewest = min(world.fewest, most) if split == "train" else 1
     while True:
-        looks = rng.sample(pairs, rng.randint(fewest, most))
+        looks = rng.sample(pairs, rng.randint(1, min(MOST, world.max_objects)))
         wanted = [(colour, shape, "plain", rng.choice(SIZES)) for colour, shape in looks]
         objects = tuple(_settled(item, world) for item in world.place(rng, wanted))
         apart = all(inside(item) for item in objects) and not any(touch(*pair) for pair in combinations(objects, 2))

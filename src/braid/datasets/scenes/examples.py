@@ -52,13 +52,12 @@ def scene_examples(
     objects: int = MOST_OBJECTS,
     lattice: int = LATTICE,
     richer: int = 0,
-    fewest: int = 1,
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share a picture), ``classification`` (image, text, label: the shape of the largest object),
     ``image_generation`` (image, one caption, and what the picture ``holds`` for the oracle) or ``editing`` (image, instruction,
     target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``, in
-    training of a ``richer`` world where that is 1, and of ``fewest`` objects or more.
+    training of a ``richer`` world where that is 1.
 
     A row depends on the task, the split, the seed and its own place, never on ``number``. Of tasks joined by ``+``, such as
     ``image_generation+editing``, rows come in turn.
@@ -66,7 +65,7 @@ def scene_examples(
     Raises:
         UserError: for an unknown task or split.
     """
-    world = Scenes(seed, size, objects, lattice, bool(richer), fewest)
+    world = Scenes(seed, size, objects, lattice, bool(richer))
     if task == "vqa":
         return _questions(world, split, number)
     for name in task.split("+"):
@@ -128,7 +127,7 @@ def open_scenes(spec: str) -> Dataset:
     for name in task.split("+") if "+" in task else [task]:
         if name not in TASKS or (name == "vqa" and name != task):
             raise UserError(f"{where}: the task is {name!r}; {did_you_mean(name, TASKS)}")
-    chosen = {**ROWS, "seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE, "richer": 0, "fewest": 1}
+    chosen = {**ROWS, "seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE, "richer": 0}
     for setting in filter(None, settings):
         name, _, value = (side.strip() for side in setting.partition("="))
         if name not in chosen:
@@ -136,6 +135,6 @@ def open_scenes(spec: str) -> Dataset:
         if not value.isascii() or not value.isdigit():
             raise UserError(f"{where}: {name} is {value!r}; give a whole number, such as {name}={chosen[name]}")
         chosen[name] = int(value)
-    world = {name: chosen[name] for name in ("seed", "size", "objects", "lattice", "richer", "fewest")}
+    world = {name: chosen[name] for name in ("seed", "size", "objects", "lattice", "richer")}
     rows = Rows(row for split in SPLITS for row in scene_examples(task, split, chosen[split], **world))
     return Dataset(where, "scenes (procedural)", rows)

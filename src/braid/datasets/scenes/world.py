@@ -71,8 +71,7 @@ class Scenes:
     """An endless world of coloured shapes: ``size`` pixels a side, 1 to ``max_objects`` (at most 4) objects a scene.
 
     Objects of scenes to be drawn stand on a ``lattice`` of so many steps a side; those of others stand anywhere. With ``richer``,
-    those to be drawn in training have twice as many shapes and more colours; with ``fewest`` so many objects or more, for what
-    "the star" means is learned where there are others. Val and compositional stay what they are.
+    those to be drawn in training have twice as many shapes and more colours; val and compositional stay what they are.
 
     The split ``compositional`` holds the colour-shape pairs (``HELD_OUT``) that the other three never show.
     """
@@ -82,13 +81,10 @@ class Scenes:
     max_objects: int = MOST_OBJECTS
     lattice: int = LATTICE
     richer: bool = False
-    fewest: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_objects <= MOST_OBJECTS:
             raise UserError(f"max_objects is {self.max_objects}; it must be 1 to {MOST_OBJECTS}")
-        if not 1 <= self.fewest <= self.max_objects:
-            raise UserError(f"fewest is {self.fewest}; it must be 1 to {self.max_objects}")
         if self.lattice < LATTICE:
             raise UserError(f"lattice is {self.lattice}; it must be {LATTICE} or more, or objects have no place to stand")
         if self.size < 16:
