@@ -81,6 +81,14 @@ def test_a_start_up_imports_nothing_heavy(start: str) -> None:
     assert found.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_verb_reads_its_arguments_without_pydantic() -> None:
+    """As typer does from 0.28 on, for a tenth of a second; the server alone has use for it."""
+    run = "sys.argv[1:] = ['caption', 'nowhere.jpg']; runpy.run_module('braid')"
+    code = f"import sys, runpy\ntry:\n {run}\nexcept SystemExit: pass\nprint('pydantic' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "nowhere.jpg" in found.stderr and found.stdout.splitlines()[-1] == "False"
+
+
 def test_import_braid_is_lazy() -> None:
     code = "import braid, sys; print('numpy' in sys.modules, braid.__version__, 'braid.api' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
