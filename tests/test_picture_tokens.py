@@ -1,5 +1,6 @@
 """Tokens of a picture: how they are drawn, those that say several things at once, and outlines apart from colours."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,17 @@ from torch.nn import functional as F
 from braid.datasets.scenes import Scenes
 from braid.datasets.scenes.drawing import drawing
 from braid.datasets.scenes.render import INK, render
+from braid.decoders import RasterDecoderConfig
 from braid.drawing import DrawingConfig, draw
-from braid.modalities import TokenGrid
+from braid.encoders import PictureTokenEncoderConfig
+from braid.errors import UserError
+from braid.modalities import ImageModalityConfig, TokenGrid
+from braid.model import Model
 from braid.picture_tokens import TokenHead, TokenVectors, digits
-from braid.records import Batch
+from braid.presets import tiny
+from braid.records import Batch, Fused, Padded
 from braid.two_tone import two_tone
+from variants import CODECS, SIZE, inputs, outputs
 
 GRID = TokenGrid(2, 3, (4, 3, 2))
 SIDE = 4
@@ -99,3 +106,60 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(changes: dict[str, Any], e
     found = np.bincount(drawn.ravel(), minlength=4) / drawn.size
     assert np.abs(found - expected).max() < 0.03
     assert all((found == 0) == (np.array(expected) == 0))
+
+
+READER = PictureTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0)
+
+
+def reading(encoder: PictureTokenEncoderConfig = READER, size: int = SIZE, codecs: tuple[str, ...] = ("image",)) -> Model:
+    """A captioner that reads the tokens of a codec, in eval mode."""
+    torch.manual_seed(0)
+    config = replace(
+        tiny(), encoders={**tiny().encoders, "image": encoder}, codecs=dict.fromkeys(codecs, CODECS["fsq of two tones"])
+    )
+    return config.build(inputs(), {**outputs(), "image": ImageModalityConfig(size=size).build()}).eval()
+
+
+def test_an_encoder_of_tokens_sees_what_the_codec_tells_and_nothing_else() -> None:
+    model = reading()
+    codec, encoder = model.codec("image"), model.encoders["image"]
+    assert not any(one.requires_grad for one in codec.parameters())  # type: ignore[attr-defined]
+    assert not any(name.startswith("encoders.image.reads") for name in model.state_dict())
+    pixels, mask = torch.rand(4, 3, SIZE, SIZE) * 2 - 1, torch.ones(4, SIZE, SIZE, dtype=torch.bool)
+    tokens = codec.encode(pixels)
+    hardly = pixels + 1e-4 * torch.randn_like(pixels)
+    same = (codec.encode(hardly) == tokens).all(1)
+    with torch.no_grad():
+        found, again = (encoder(Padded(one, mask)) for one in (pixels, hardly))
+    assert same.any() and torch.equal(found.values[same], again.values[same]) and not torch.equal(pixels, hardly)
+    assert found.values.shape == (4, codec.grid.length // 4, 32) and found.extent.shape == (codec.grid.length // 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "size", "codecs", "fault"),
+    [
+        (READER, SIZE, (), "it reads the tokens of the codec 'image', which the model does not have; name a run of the task"),
+        (READER, 64, ("image",), "reads the tokens of 'image', and the two are not prepared alike; give inputs.image what"),
+        (replace(READER, patch=3), SIZE, ("image",), "a grid of 4 x 4 tokens does not divide into patches of 3; change patch"),
+    ],
+)
+def test_tokens_that_cannot_be_read(encoder: PictureTokenEncoderConfig, size: int, codecs: tuple[str, ...], fault: str) -> None:
+    with pytest.raises(UserError, match=f"encoders.image.*{re.escape(fault)}"):
+        reading(encoder, size, codecs)
+
+
+def test_what_is_drawn_over_a_picture_also_reads_what_h_holds_of_it_there() -> None:
+    torch.manual_seed(0)
+    grid = TokenGrid(4, 4, (6,))
+    drawer = RasterDecoderConfig(over="image", width=8, depth=1, heads=2, dropout=0.0).build(8, grid)
+    torch.nn.init.normal_(drawer.underlay.read.weight)
+    values, mask = torch.randn(1, 5, 8), torch.ones(1, 5, dtype=torch.bool)
+    tokens = {"image": Padded(torch.randint(0, 6, (1, 16)), torch.ones(1, dtype=torch.bool))}
+    fused = Fused(values, mask, values.mean(1), {"prompt": (0, 1), "image": (1, 5)}, tokens=tokens)
+    other = replace(fused, values=values + torch.tensor([0, 0, 1, 0, 0]).view(1, 5, 1))  # the cell at the top right
+    mixed = replace(fused, spans={})
+    with torch.no_grad():
+        under, changed, without = (drawer.remember(one)["memory.under"] for one in (fused, other, mixed))
+    where = (under != changed).any(-1).view(4, 4)
+    assert where[:2, 2:].all() and int(where.sum()) == 4
+    assert not torch.equal(without, under)

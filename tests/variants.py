@@ -29,6 +29,7 @@ from braid.encoders import (
     EfficientNetEncoderConfig,
     EncoderConfig,
     MobileNetEncoderConfig,
+    PictureTokenEncoderConfig,
     PretrainedImageEncoderConfig,
     PretrainedTextEncoderConfig,
     RecurrentTextEncoderConfig,
@@ -121,6 +122,7 @@ ENCODERS: dict[str, EncoderConfig] = {
     "resnet": ResNetEncoderConfig(depth=18),
     "vgg": VGGEncoderConfig(depth=11),
     "vgg norm": VGGEncoderConfig(depth=11, batch_norm=True),
+    "tokens": PictureTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0),
     "vit": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
     "transformer bidirectional": TransformerTextEncoderConfig(
         "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
@@ -169,6 +171,7 @@ INDEXES: dict[str, IndexConfig] = {
 VECTOR_DECODERS: dict[str, DecoderConfig] = {
     "classes": ClassesDecoderConfig(hidden=32, dropout=0.0),
     "classes by attention": ClassesDecoderConfig(reads="attention", dropout=0.0),
+    "classes by the highest": ClassesDecoderConfig(reads="highest", dropout=0.0),
     "classes by position": ClassesDecoderConfig(reads="positions", dropout=0.0),
     "embedding": EmbeddingDecoderConfig(width=16),
     "number": NumberDecoderConfig(dropout=0.0),
@@ -198,7 +201,8 @@ def variants() -> dict[str, ModelConfig]:
     found = {}
     for name, encoder in ENCODERS.items():
         role = "image" if encoder.modality == "image" else "prompt"
-        found[f"encoder {name}"] = replace(base, encoders={**base.encoders, role: encoder})
+        read = {"image": CODECS["fsq of two tones"]} if isinstance(encoder, PictureTokenEncoderConfig) else {}
+        found[f"encoder {name}"] = replace(base, encoders={**base.encoders, role: encoder}, codecs=read)
     for name, fusion in FUSIONS.items():
         found[f"fusion {name}"] = replace(base, fusion=fusion)
     for name, decoder in DECODERS.items():
@@ -236,7 +240,7 @@ def inputs() -> dict[str, InputModality]:
 
 
 def outputs() -> dict[str, OutputModality]:
-    return {"text": TextModalityConfig(max_length=24).build(tokenizer())}
+    return {"text": TextModalityConfig(max_length=24).build(tokenizer()), "image": ImageModalityConfig(size=SIZE).build()}
 
 
 def collator() -> Collator:

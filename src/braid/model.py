@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from braid.codecs import Codec, CodecConfig
 from braid.config import did_you_mean, named, plain_names, within
 from braid.decoders import DecoderConfig, PictureDecoder, PictureDecoderConfig, TextDecoder, VectorDecoder
-from braid.encoders import EncoderConfig, TransformerTextEncoderConfig
+from braid.encoders import EncoderConfig, PictureTokenEncoderConfig, TransformerTextEncoderConfig
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FusionConfig
 from braid.modalities import InputModality, OutputModality, TokenGrid
+from braid.picture_tokens import read_tokens
 from braid.records import Batch, Features, Fused, Padded
 
 
@@ -75,21 +76,25 @@ class Model(nn.Module):
         for name, part in written.items():
             _check(name, part.modality, outputs, "output")
         # _check saw to it that each part gets the modality it takes.
-        encoders = {}
-        for name, encoder in config.encoders.items():
-            with named(f"encoders.{name}"):
-                encoders[name] = encoder.build(inputs[name])  # type: ignore[arg-type]
-        self.encoders = nn.ModuleDict(encoders)
-        self.projections = nn.ModuleDict({name: Projection(part.width, config.width) for name, part in encoders.items()})
-        with named("fusion"):
-            self.fusion = config.fusion.build(list(config.encoders), config.width)
-        memory = self.fusion.width
         codecs = {}
         for name, codec in config.codecs.items():
             with named(f"codecs.{name}"):
                 codecs[name] = codec.build(outputs[name])  # type: ignore[arg-type]
         self.codecs = nn.ModuleDict(codecs)
-        for name in config.codecs.keys() & config.decoders.keys():  # the decoder's tokens must go on meaning the same
+        encoders: dict[str, Any] = {}
+        for name, encoder in config.encoders.items():
+            with named(f"encoders.{name}"):
+                if isinstance(encoder, PictureTokenEncoderConfig):
+                    encoders[name] = encoder.build(self._codec_read(name, encoder.of, inputs, outputs))
+                else:
+                    encoders[name] = encoder.build(inputs[name])  # type: ignore[arg-type]
+        self.encoders = nn.ModuleDict(encoders)
+        self.projections = nn.ModuleDict({name: Projection(part.width, config.width) for name, part in encoders.items()})
+        with named("fusion"):
+            self.fusion = config.fusion.build(list(config.encoders), config.width)
+        memory = self.fusion.width
+        read = {encoder.of for encoder in config.encoders.values() if isinstance(encoder, PictureTokenEncoderConfig)}
+        for name in config.codecs.keys() & (config.decoders.keys() | read):  # tokens must go on meaning the same
             self.codecs[name].requires_grad_(False)
         decoders = {}
         for name, decoder in config.decoders.items():
@@ -100,7 +105,9 @@ class Model(nn.Module):
         self.decoders = nn.ModuleDict(decoders)
         self._over = {name: over for name, decoder in config.decoders.items() if (over := getattr(decoder, "over", ""))}
         for name, over in self._over.items():
-            _check_alike(name, over, inputs, outputs)
+            if over not in inputs:
+                raise UserError(f"decoders.{name} draws over {over!r}, which is no input; {did_you_mean(over, list(inputs))}")
+            _check_alike(f"decoders.{name} draws over {over!r}", over, name, inputs, outputs)
         for name, encoder in config.encoders.items():
             if isinstance(encoder, TransformerTextEncoderConfig) and encoder.words_of:
                 with named(f"encoders.{name}"):
@@ -180,14 +187,22 @@ class Model(nn.Module):
         return found
 
     def _tokens(self, output: str, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
-        with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):  # rounded, a number is another code
-            return self.codec(output).encode(pixels)
+        return read_tokens(self.codec(output), pixels)
 
     def _grid(self, name: str) -> TokenGrid:
         if name not in self.codecs:
             told = "a decoder of pictures writes the tokens of a codec, and the model has none"
             raise UserError(f"{told}; name a run of the task reconstruction in initialize: {{codecs.{name}: RUN}}")
         return self.codec(name).grid
+
+    def _codec_read(
+        self, name: str, output: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]
+    ) -> Codec:
+        if output not in self.codecs:
+            told = f"it reads the tokens of the codec {output!r}, which the model does not have"
+            raise UserError(f"{told}; name a run of the task reconstruction in initialize: {{codecs.{output}: RUN}}")
+        _check_alike(f"encoders.{name} reads the tokens of {output!r}", name, output, inputs, outputs)
+        return self.codec(output)
 
     def _lend_words(
         self, name: str, decoder: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]
@@ -214,13 +229,14 @@ def deal(features: Features, index: Int[Tensor, " batch"]) -> Features:
     return Features(values, features.mask[rows] & present.unsqueeze(1), features.extent)
 
 
-def _check_alike(output: str, over: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]) -> None:
-    """A picture that is drawn over becomes tokens by the codec of those that are drawn."""
-    if over not in inputs:
-        raise UserError(f"decoders.{output} draws over {over!r}, which is no input; {did_you_mean(over, list(inputs))}")
-    if inputs[over].config != outputs[output].config:
-        told = f"decoders.{output} draws over {over!r}, and the two are not prepared alike"
-        raise UserError(f"{told}; give inputs.{over} what outputs.{output} has: {outputs[output].config}")
+def _check_alike(
+    told: str, read: str, output: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]
+) -> None:
+    """An input picture becomes tokens by the codec of those of an output."""
+    if inputs[read].config != outputs[output].config:
+        raise UserError(
+            f"{told}, and the two are not prepared alike; give inputs.{read} what outputs.{output} has: {outputs[output].config}"
+        )
 
 
 def _check(name: str, needed: str, modalities: Mapping[str, InputModality] | Mapping[str, OutputModality], role: str) -> None:

@@ -4,14 +4,30 @@ A table and an output for each part, of which the product is every code, as MAGV
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from braid.convolutions import ResidualBlock
 from braid.modalities import TokenGrid
+
+
+@runtime_checkable
+class Tokenizing(Protocol):
+    """A codec, as far as what reads its tokens is concerned."""
+
+    grid: TokenGrid
+
+    def encode(self, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]: ...
+
+
+def read_tokens(codec: Tokenizing, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
+    """Of a codec that is not trained, in full precision: rounded, a number is another code."""
+    with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
+        return codec.encode(pixels)
 
 
 def digits(tokens: Int[Tensor, "*rows"], grid: TokenGrid) -> list[Int[Tensor, "*rows"]]:
@@ -33,6 +49,21 @@ class TokenVectors(nn.Module):
     def forward(self, tokens: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows width"]:
         found = [table(part) for table, part in zip(self.tables, digits(tokens, self.grid), strict=True)]
         return torch.stack(found).sum(0) if len(found) > 1 else found[0]
+
+
+class TokenSurroundings(nn.Module):
+    """A picture's tokens over their grid, each with what is around it: a residual block sees two places further to every side,
+    so that after four a token at a shape's rim can know what it is a piece of."""
+
+    def __init__(self, grid: TokenGrid, width: int, depth: int = 4) -> None:
+        super().__init__()
+        self.shape = (grid.rows, grid.columns)
+        self.tokens = TokenVectors(grid, width)
+        self.around = nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
+
+    def forward(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "n width rows columns"]:
+        found: Tensor = self.around(self.tokens(tokens).transpose(1, 2).unflatten(2, self.shape))
+        return found
 
 
 class TokenHead(nn.Module):

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.convolutions import ResidualBlock
 from braid.layers import StepwiseTransformer
 from braid.modalities import TokenGrid
-from braid.picture_tokens import GridEmbedding, TokenVectors
+from braid.picture_tokens import GridEmbedding, TokenSurroundings
 from braid.records import Fused, Padded
 
 NEVER = -1e4  # as a logit
@@ -24,9 +23,10 @@ NEVER = -1e4  # as a logit
 class RasterDecoderConfig:
     """One token after another, each from all before it: g_t = softmax(Decoder(h, g_<t)) (as in arXiv:2102.12092).
 
-    ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, and what is
-    around it, is added there before that place's token is chosen; and with a chance of its own at every place, that token is
-    taken as it is (a pointer, as in arXiv:1704.04368). Without that picture nothing is added or taken.
+    ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, what is
+    around it, and what h holds of the picture there (where the fusion keeps that apart, in a square of cells), is added before
+    that place's token is chosen; and with a chance of its own at every place, that token is taken as it is (a pointer, as in
+    arXiv:1704.04368). Without that picture nothing is added or taken.
     """
 
     kind: Literal["raster"] = "raster"
@@ -46,25 +46,24 @@ class RasterDecoderConfig:
         return RasterDecoder(self, memory_width, modality)
 
 
-class Underlay(nn.Module):
-    """A picture's tokens, each with what is around it: each residual block sees two places further to every side, four of them
-    enough for a token at a shape's rim to know what it is a piece of."""
+class Underlay(TokenSurroundings):
+    """A picture's tokens, each with what is around it, at half the width; and what h holds of the picture at each place."""
 
-    def __init__(self, grid: TokenGrid, width: int) -> None:
-        super().__init__()
-        narrow = max(width // 2, 1)
-        self.shape = (grid.rows, grid.columns)
-        self.tokens = TokenVectors(grid, narrow)
-        self.around = nn.Sequential(*(ResidualBlock(narrow) for _ in range(4)))
-        self.widen = nn.Linear(narrow, width)
-        nn.init.zeros_(self.widen.weight)  # begins as without, so that a model may learn to draw first and to edit then
+    def __init__(self, grid: TokenGrid, width: int, memory_width: int) -> None:
+        super().__init__(grid, max(width // 2, 1))
+        self.widen = nn.Linear(max(width // 2, 1), width)
+        self.read = nn.Linear(memory_width, width, bias=False)
+        for layer in (self.widen, self.read):  # begins as without, so that a model may learn to draw first and to edit then
+            nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.widen.bias)
 
-    def forward(self, tokens: Int[Tensor, "batch length"], there: Bool[Tensor, " batch"]) -> Float[Tensor, "batch length width"]:
-        """Zero in a row whose picture is not ``there``."""
-        grid = self.around(self.tokens(tokens).transpose(1, 2).unflatten(2, self.shape))
-        vectors: Float[Tensor, "batch length width"] = self.widen(grid.flatten(2).transpose(1, 2))
-        return vectors * there.view(-1, 1, 1).to(vectors.dtype)
+    def laid(self, given: Padded, cells: Float[Tensor, "batch cells memory_width"]) -> Float[Tensor, "batch length width"]:
+        """Zero in a row that has no picture; ``cells`` are a square of them, or none."""
+        vectors: Float[Tensor, "batch length width"] = self.widen(self(given.values).flatten(2).transpose(1, 2))
+        if side := math.isqrt(cells.shape[1]):
+            square = self.read(cells).transpose(1, 2).unflatten(2, (side, side))
+            vectors = vectors + F.interpolate(square, self.shape).flatten(2).transpose(1, 2)
+        return vectors * given.mask.view(-1, 1, 1).to(vectors.dtype)
 
 
 class RasterDecoder(StepwiseTransformer):
@@ -75,7 +74,7 @@ class RasterDecoder(StepwiseTransformer):
         super().__init__(embedding, memory_width, config.width, config.depth, config.heads, config.dropout)
         self.config, self.grid = config, grid
         if config.over:
-            self.underlay = Underlay(grid, config.width)
+            self.underlay = Underlay(grid, config.width, memory_width)
             self.take = nn.Linear(config.width, 1)
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
@@ -94,7 +93,12 @@ class RasterDecoder(StepwiseTransformer):
                 "memory.given": torch.full(under.shape[:2], self.grid.codes, device=under.device),
             }
         known = given.values.masked_fill(~given.mask.view(-1, 1), self.grid.codes)
-        return {**state, "memory.under": self.underlay(given.values, given.mask), "memory.given": known}
+        return {**state, "memory.under": self.underlay.laid(given, self._cells(fused)), "memory.given": known}
+
+    def _cells(self, fused: Fused) -> Float[Tensor, "batch cells memory_width"]:
+        """Of the picture that is drawn over, in ``fused``; none, where they are mixed with others or no square."""
+        first, last = fused.spans.get(self.config.over, (0, 0))
+        return fused.values[:, first : last if math.isqrt(last - first) ** 2 == last - first else first]
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0

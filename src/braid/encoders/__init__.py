@@ -10,6 +10,7 @@ from braid.encoders.pretrained import (
 )
 from braid.encoders.recurrent import RecurrentTextEncoder, RecurrentTextEncoderConfig
 from braid.encoders.resnet import ResNetEncoder, ResNetEncoderConfig
+from braid.encoders.tokens import PictureTokenEncoder, PictureTokenEncoderConfig
 from braid.encoders.transformer import TransformerTextEncoder, TransformerTextEncoderConfig
 from braid.encoders.vgg import VGGEncoder, VGGEncoderConfig
 from braid.encoders.vit import ViTEncoder, ViTEncoderConfig
@@ -18,6 +19,7 @@ from braid.encoders.weights import load_weights
 EncoderConfig = (
     EfficientNetEncoderConfig
     | MobileNetEncoderConfig
+    | PictureTokenEncoderConfig
     | PretrainedImageEncoderConfig
     | PretrainedTextEncoderConfig
     | RecurrentTextEncoderConfig
@@ -33,6 +35,8 @@ __all__ = [
     "EncoderConfig",
     "MobileNetEncoder",
     "MobileNetEncoderConfig",
+    "PictureTokenEncoder",
+    "PictureTokenEncoderConfig",
     "PretrainedImageEncoder",
     "PretrainedImageEncoderConfig",
     "PretrainedTextEncoder",

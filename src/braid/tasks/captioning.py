@@ -15,7 +15,8 @@ from braid.records import Batch, Example, Prediction, Sample
 
 @dataclass(frozen=True)
 class Captioning:
-    """``prompt`` is what the text encoder of a model reads that has one; "" gives it nothing to read. With a ``calibration``,
+    """``prompt`` is what the text encoder of a model reads that has one; "" gives it nothing to read. In a row with an
+    ``instruction``, that is read, and the captions are of what the picture would show then. With a ``calibration``,
     confidence is the chance that a caption is good; without, the mean probability of its tokens."""
 
     kind: Literal["captioning"] = "captioning"
@@ -35,7 +36,8 @@ class Captioning:
         if "image" not in example.fields:
             raise UserError(f"{example.source}: captioning needs an image; map its column with --columns image=NAME")
         captions = tuple(example.fields.get("captions", ()))
-        inputs = {"image": example.fields["image"], **({"prompt": self.prompt} if self.prompt else {})}
+        prompt = example.fields.get("instruction", self.prompt)
+        inputs = {"image": example.fields["image"], **({"prompt": prompt} if prompt else {})}
         return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:

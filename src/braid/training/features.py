@@ -89,8 +89,9 @@ def _cached(
 def _fingerprint(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str]) -> str:
     """Of all that features hang on: weights, preprocessing, and the files as they are now; and of the rows, which errors name."""
     found = sha256(repr(modality.config).encode())
-    for name, value in encoder.state_dict().items():
-        found.update(name.encode() + value.cpu().numpy().tobytes())
+    for part in (encoder, *getattr(encoder, "reads", ())):
+        for name, value in part.state_dict().items():
+            found.update(name.encode() + value.cpu().numpy().tobytes())
     for path, source in sources.items():
         found.update(f"{path} {source} ".encode())
         with suppress(OSError, ValueError):

@@ -55,7 +55,7 @@ def scene_examples(
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share a picture), ``classification`` (image, text, label: the shape of the largest object),
-    ``image_generation`` (image, one caption, and what the picture ``holds`` for the oracle) or ``editing`` (image, instruction,
+    ``image_generation`` (image, one caption, as labels the shapes in it, and what it ``holds`` for the oracle) or ``editing`` (image, instruction,
     target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``, in
     training of a ``richer`` world where that is 1.
 
@@ -77,7 +77,8 @@ def scene_examples(
 
 def _drawing(world: Scenes, split: str, k: int) -> Example:
     found = drawing(world, split, k)
-    fields = {"image": DrawnPicture(found.scene, world.size), "captions": (found.prompt,), "holds": found.asked}
+    shapes = tuple(dict.fromkeys(item.shape for item in found.scene.objects))
+    fields = {"image": DrawnPicture(found.scene, world.size), "captions": (found.prompt,), "label": shapes, "holds": found.asked}
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
 
 
