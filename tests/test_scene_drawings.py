@@ -111,6 +111,7 @@ def test_scenes_to_draw_are_data_sets() -> None:
     row = draws.split("compositional")[1]
     colours_and_shapes = {tuple(line.split()[1:3]) for line in row.fields["holds"] if line[0].isalpha()}
     assert colours_and_shapes <= set(HELD_OUT)
+    assert set(row.fields["label"]) == {word for look in colours_and_shapes for word in look}
     both = open_dataset("scenes:image_generation+editing,train=4").split("train")
     assert ["instruction" in row.fields for row in both] == [False, True, False, True]
     assert len({row.id for row in both}) == 4

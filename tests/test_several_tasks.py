@@ -217,6 +217,10 @@ def test_no_prompt_means_that_none_is_given() -> None:
     (example, *_) = open_dataset(f"scenes:captioning,{SCENES}").split("val")
     assert set(Captioning(prompt="").prepare(example).inputs) == {"image"}
     assert Captioning().prepare(example).inputs["prompt"] == "describe the picture"
+    (edit, *_) = open_dataset("scenes:editing,train=1,val=1").split("val")
+    told = Captioning().prepare(edit)
+    assert told.inputs["prompt"] == edit.fields["instruction"] and told.inputs["image"] is edit.fields["image"]
+    assert told.targets["text"] == edit.fields["captions"]  # of what the edit gives
 
 
 def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list() -> None:

@@ -10,14 +10,14 @@ import torch
 from braid.bundle import Interface, read_bundle, write_bundle
 from braid.collate import Collator
 from braid.config import to_dict
-from braid.decoders import DecoderConfig, EmbeddingDecoderConfig
+from braid.decoders import ClassesDecoderConfig, DecoderConfig, EmbeddingDecoderConfig
 from braid.errors import UserError
 from braid.fusions import LateFusionConfig
 from braid.modalities import ImageModalityConfig, LabelsModalityConfig, NumberModalityConfig, OutputModality, TextModalityConfig
 from braid.model import Model, ModelConfig
 from braid.objectives import ContrastiveConfig
 from braid.presets import tiny
-from braid.records import Batch, BatchInput, Sample
+from braid.records import Batch, BatchInput, Fused, Sample
 from braid.runtime.export import export_vector
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.quantize import quantize
@@ -116,6 +116,16 @@ def test_5_a_batch_answers_what_single_rows_do(decoder: DecoderConfig) -> None:
     together = vectors(model, batch_of(decoder, eight))
     for row, sample in enumerate(eight):
         assert np.abs(vectors(model, batch_of(decoder, (sample,)))[0] - together[row]).max() < 1e-4
+
+
+def test_labels_by_the_highest_value_of_any_position() -> None:
+    """That is real."""
+    decoder = ClassesDecoderConfig(reads="highest", dropout=0.0).build(4, MODALITIES["labels"].build())  # type: ignore[union-attr,arg-type]
+    values, mask = torch.randn(2, 6, 4), torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
+    with torch.no_grad():
+        found = decoder(Fused(values, mask, values.mean(1)))
+        expected = decoder.layers(torch.stack([values[0].amax(0), values[1, :3].amax(0)]))
+    torch.testing.assert_close(found, expected)
 
 
 def test_embeddings_have_length_one() -> None:

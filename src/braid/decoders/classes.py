@@ -13,15 +13,15 @@ from braid.layers import AttentionPooling, weighted_mean
 from braid.modalities import LabelsModality
 from braid.records import Fused, Padded
 
-LOWEST = -1e4  # the score of a position that is not real
+LOWEST = -1e4  # of a position that is not real
 
 
 @dataclass(frozen=True)
 class ClassesDecoderConfig:
     """``reads`` pooled: the fusion's own vector of a row; attention: the mean of its positions by a learned query; positions: a
     score for every position, averaged by the weights of the inputs (late fusion), or evenly where the fusion knows none;
-    highest: the score of the position that speaks most for a label, so that a small thing in a picture counts for as much as a
-    large one, and the encoder learns what is where (Oquab et al., CVPR 2015).
+    highest: of each feature the highest value of any position, so that a small thing in a picture counts for as much as a large
+    one (global max pooling: Oquab et al., CVPR 2015).
 
     ``hidden``: width of a layer in between; 0 has none.
     """
@@ -60,8 +60,7 @@ class ClassesDecoder(nn.Module):
         if self.pooling is not None:
             return self.layers(self.pooling(fused.values, fused.mask))
         if self.config.reads == "highest":
-            scores = self.layers(fused.values).masked_fill(~fused.mask.unsqueeze(-1), LOWEST)
-            return scores.amax(1)
+            return self.layers(fused.values.masked_fill(~fused.mask.unsqueeze(-1), LOWEST).amax(1))
         weights = torch.stack(list(fused.weights.values()), 1) if fused.weights else fused.mask.to(fused.values.dtype)
         share = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)
         return (share.unsqueeze(-1) * self.layers(fused.values)).sum(1)

@@ -55,9 +55,9 @@ def scene_examples(
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share a picture), ``classification`` (image, text, label: the shape of the largest object),
-    ``image_generation`` (image, one caption, as labels the shapes in it, and what it ``holds`` for the oracle) or ``editing`` (image, instruction,
-    target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``, in
-    training of a ``richer`` world where that is 1.
+    ``image_generation`` (image, one caption, colours and shapes as labels, what it ``holds`` for the oracle) or ``editing``
+    (image, instruction, target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3,
+    on a ``lattice``, in training of a ``richer`` world where that is 1.
 
     A row depends on the task, the split, the seed and its own place, never on ``number``. Of tasks joined by ``+``, such as
     ``image_generation+editing``, rows come in turn.
@@ -77,8 +77,8 @@ def scene_examples(
 
 def _drawing(world: Scenes, split: str, k: int) -> Example:
     found = drawing(world, split, k)
-    shapes = tuple(dict.fromkeys(item.shape for item in found.scene.objects))
-    fields = {"image": DrawnPicture(found.scene, world.size), "captions": (found.prompt,), "label": shapes, "holds": found.asked}
+    looks = tuple(dict.fromkeys(word for item in found.scene.objects for word in (item.colour, item.shape)))
+    fields = {"image": DrawnPicture(found.scene, world.size), "captions": (found.prompt,), "label": looks, "holds": found.asked}
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
 
 
