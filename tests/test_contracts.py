@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from braid.bundle import Interface, read_bundle, write_bundle
+from braid.bundle import read_bundle, write_bundle
 from braid.config import from_dict, to_dict
 from braid.generation import GenerationConfig, generate
-from braid.modalities import ImageModalityConfig, TextModalityConfig
 from braid.model import Model, ModelConfig
 from braid.records import Batch, BatchInput, Fused, Padded, Sample
 from braid.runtime.export import export_decoder
@@ -18,7 +17,7 @@ from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.quantize import quantize
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
 from conftest import shapes_unchecked
-from variants import build, collator, inputs, missing_kinds, samples, tokenizer, variants
+from variants import build, collator, inputs, interface, missing_kinds, samples, tokenizer, variants
 
 CPU = torch.device("cpu")
 every_variant = pytest.mark.parametrize("config", variants().values(), ids=variants())
@@ -67,13 +66,8 @@ def test_1_learns_eight_samples_by_heart(config: ModelConfig) -> None:
 @every_variant
 def test_2_saved_is_loaded_bit_for_bit(config: ModelConfig, tmp_path: Path) -> None:
     model = build(config, seed=5)
-    interface = Interface(
-        {"image": ImageModalityConfig(size=32), "prompt": TextModalityConfig(max_length=32)},
-        {"text": TextModalityConfig(max_length=24)},
-        {},
-    )
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    write_bundle(tmp_path / "model", interface, {"tokenizer": tokenizer()}, to_dict(config), weights)
+    write_bundle(tmp_path / "model", interface(config), {"tokenizer": tokenizer()}, to_dict(config), weights)
     bundle = read_bundle(tmp_path / "model")
     assert from_dict(ModelConfig, bundle.architecture) == config
     loaded = load_model(bundle)
@@ -178,13 +172,8 @@ def test_8_the_same_seed_gives_the_same_weights(config: ModelConfig) -> None:
 @every_variant
 def test_10_onnx_gives_torchs_tokens_and_int8_nearly(config: ModelConfig, tmp_path: Path) -> None:
     model = build(config)
-    interface = Interface(
-        {"image": ImageModalityConfig(size=32), "prompt": TextModalityConfig(max_length=32)},
-        {"text": TextModalityConfig(max_length=24)},
-        {},
-    )
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    write_bundle(tmp_path / "model", interface, {"tokenizer": tokenizer()}, to_dict(config), weights)
+    write_bundle(tmp_path / "model", interface(config), {"tokenizer": tokenizer()}, to_dict(config), weights)
     with shapes_unchecked():
         graphs = export_decoder(model, inputs(), "text", tmp_path / "model")
     quantize(graphs, tmp_path / "int8")

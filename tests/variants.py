@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from braid.bundle import Interface
 from braid.codecs import CodecConfig, FSQCodecConfig, PretrainedCodecConfig
 from braid.collate import Collator
 from braid.config import kinds
@@ -241,6 +242,12 @@ def inputs() -> dict[str, InputModality]:
 
 def outputs() -> dict[str, OutputModality]:
     return {"text": TextModalityConfig(max_length=24).build(tokenizer()), "image": ImageModalityConfig(size=SIZE).build()}
+
+
+def interface(config: ModelConfig) -> Interface:
+    """Of a model with the parts of ``config``."""
+    written = {name: modality.config for name, modality in outputs().items() if name in {**config.decoders, **config.codecs}}
+    return Interface({name: modality.config for name, modality in inputs().items()}, written, {})
 
 
 def collator() -> Collator:
