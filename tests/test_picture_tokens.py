@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from braid.datasets.scenes import Scenes
 from braid.datasets.scenes.drawing import drawing
 from braid.datasets.scenes.render import INK, render
-from braid.decoders import RasterDecoderConfig
 from braid.drawing import DrawingConfig, draw
 from braid.encoders import PictureTokenEncoderConfig
 from braid.errors import UserError
@@ -22,7 +21,7 @@ from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.model import Model
 from braid.picture_tokens import TokenHead, TokenVectors, digits
 from braid.presets import tiny
-from braid.records import Batch, Fused, Padded
+from braid.records import Batch, Padded
 from braid.two_tone import two_tone
 from variants import CODECS, SIZE, inputs, outputs
 
@@ -146,20 +145,3 @@ def test_an_encoder_of_tokens_sees_what_the_codec_tells_and_nothing_else() -> No
 def test_tokens_that_cannot_be_read(encoder: PictureTokenEncoderConfig, size: int, codecs: tuple[str, ...], fault: str) -> None:
     with pytest.raises(UserError, match=f"encoders.image.*{re.escape(fault)}"):
         reading(encoder, size, codecs)
-
-
-def test_what_is_drawn_over_a_picture_also_reads_what_h_holds_of_it_there() -> None:
-    torch.manual_seed(0)
-    grid = TokenGrid(4, 4, (6,))
-    drawer = RasterDecoderConfig(over="image", width=8, depth=1, heads=2, dropout=0.0).build(8, grid)
-    torch.nn.init.normal_(drawer.underlay.read.weight)
-    values, mask = torch.randn(1, 5, 8), torch.ones(1, 5, dtype=torch.bool)
-    tokens = {"image": Padded(torch.randint(0, 6, (1, 16)), torch.ones(1, dtype=torch.bool))}
-    fused = Fused(values, mask, values.mean(1), {"prompt": (0, 1), "image": (1, 5)}, tokens=tokens)
-    other = replace(fused, values=values + torch.tensor([0, 0, 1, 0, 0]).view(1, 5, 1))  # the cell at the top right
-    mixed = replace(fused, spans={})
-    with torch.no_grad():
-        under, changed, without = (drawer.remember(one)["memory.under"] for one in (fused, other, mixed))
-    where = (under != changed).any(-1).view(4, 4)
-    assert where[:2, 2:].all() and int(where.sum()) == 4
-    assert not torch.equal(without, under)

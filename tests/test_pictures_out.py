@@ -55,7 +55,7 @@ def built(config: ModelConfig, seed: int = 0) -> Model:
     torch.manual_seed(seed)
     model = config.build(inputs(), {OUT: PICTURE.build()}).eval()
     for name, value in model.decoders.named_parameters():
-        if ".widen." in name or ".underlay.read." in name:
+        if ".widen." in name:
             torch.nn.init.normal_(value, std=0.1)
     return model
 

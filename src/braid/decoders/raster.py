@@ -23,10 +23,9 @@ NEVER = -1e4  # as a logit
 class RasterDecoderConfig:
     """One token after another, each from all before it: g_t = softmax(Decoder(h, g_<t)) (as in arXiv:2102.12092).
 
-    ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, what is
-    around it, and what h holds of the picture there (where the fusion keeps that apart, in a square of cells), is added before
-    that place's token is chosen; and with a chance of its own at every place, that token is taken as it is (a pointer, as in
-    arXiv:1704.04368). Without that picture nothing is added or taken.
+    ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, and what is
+    around it, is added there before that place's token is chosen; and with a chance of its own at every place, that token is
+    taken as it is (a pointer, as in arXiv:1704.04368). Without that picture nothing is added or taken.
     """
 
     kind: Literal["raster"] = "raster"
@@ -47,22 +46,17 @@ class RasterDecoderConfig:
 
 
 class Underlay(TokenSurroundings):
-    """A picture's tokens, each with what is around it, at half the width; and what h holds of the picture at each place."""
+    """A picture's tokens, each with what is around it, at half the width."""
 
-    def __init__(self, grid: TokenGrid, width: int, memory_width: int) -> None:
+    def __init__(self, grid: TokenGrid, width: int) -> None:
         super().__init__(grid, max(width // 2, 1))
         self.widen = nn.Linear(max(width // 2, 1), width)
-        self.read = nn.Linear(memory_width, width, bias=False)
-        for layer in (self.widen, self.read):  # begins as without, so that a model may learn to draw first and to edit then
-            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.widen.weight)  # begins as without, so that a model may learn to draw first and to edit then
         nn.init.zeros_(self.widen.bias)
 
-    def laid(self, given: Padded, cells: Float[Tensor, "batch cells memory_width"]) -> Float[Tensor, "batch length width"]:
-        """Zero in a row that has no picture; ``cells`` are a square of them, or none."""
+    def laid(self, given: Padded) -> Float[Tensor, "batch length width"]:
+        """Zero in a row that has no picture."""
         vectors: Float[Tensor, "batch length width"] = self.widen(self(given.values).flatten(2).transpose(1, 2))
-        if side := math.isqrt(cells.shape[1]):
-            square = self.read(cells).transpose(1, 2).unflatten(2, (side, side))
-            vectors = vectors + F.interpolate(square, self.shape).flatten(2).transpose(1, 2)
         return vectors * given.mask.view(-1, 1, 1).to(vectors.dtype)
 
 
@@ -74,7 +68,7 @@ class RasterDecoder(StepwiseTransformer):
         super().__init__(embedding, memory_width, config.width, config.depth, config.heads, config.dropout)
         self.config, self.grid = config, grid
         if config.over:
-            self.underlay = Underlay(grid, config.width, memory_width)
+            self.underlay = Underlay(grid, config.width)
             self.take = nn.Linear(config.width, 1)
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
@@ -93,12 +87,7 @@ class RasterDecoder(StepwiseTransformer):
                 "memory.given": torch.full(under.shape[:2], self.grid.codes, device=under.device),
             }
         known = given.values.masked_fill(~given.mask.view(-1, 1), self.grid.codes)
-        return {**state, "memory.under": self.underlay.laid(given, self._cells(fused)), "memory.given": known}
-
-    def _cells(self, fused: Fused) -> Float[Tensor, "batch cells memory_width"]:
-        """Of the picture that is drawn over, in ``fused``; none, where they are mixed with others or no square."""
-        first, last = fused.spans.get(self.config.over, (0, 0))
-        return fused.values[:, first : last if math.isqrt(last - first) ** 2 == last - first else first]
+        return {**state, "memory.under": self.underlay.laid(given), "memory.given": known}
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
