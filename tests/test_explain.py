@@ -29,7 +29,7 @@ from braid.presets import tiny
 from braid.records import Features, Sample
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.tasks import Classification, Task, VisualQuestionAnswering
-from variants import DECODERS, ENCODERS, FUSIONS, inputs, outputs, samples, tokenizer
+from variants import DECODERS, ENCODERS, FUSIONS, codecs_read, inputs, outputs, samples, tokenizer
 
 LABELS = ("few", "many", "none")
 ANSWERS: dict[str, DecoderConfig] = {
@@ -56,6 +56,7 @@ def explained(
     chosen: Task = task  # type: ignore[assignment]
     base = tiny()
     config = replace(base, fusion=fusion or base.fusion, decoders={name: decoder}, encoders={**base.encoders, **(encoders or {})})
+    config = replace(config, codecs=codecs_read(config.encoders))
     given: dict[str, OutputModality] = {"label": LabelsModalityConfig(labels=LABELS).build()} if labels else outputs()  # type: ignore[dict-item]
     read = {**inputs(), **({"image": image.build()} if image else {})}
     for seed in range(9):

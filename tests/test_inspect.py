@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import variants
-from braid.bundle import Interface, write_bundle
+from braid.bundle import write_bundle
 from braid.config import to_dict
 from braid.report import Description, Part, describe, flowchart
 from conftest import Ran
@@ -49,13 +49,8 @@ def drawn(source: str) -> tuple[dict[str, str], set[tuple[str, str]]]:
 def test_every_variant_can_be_drawn(name: str, tmp_path: Path) -> None:
     config = variants.variants()[name]
     model = variants.build(config)
-    interface = Interface(
-        {name: modality.config for name, modality in variants.inputs().items()},
-        {name: modality.config for name, modality in variants.outputs().items()},
-        {},
-    )
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    write_bundle(tmp_path / "model", interface, {"tokenizer": variants.tokenizer()}, to_dict(config), weights)
+    write_bundle(tmp_path / "model", variants.interface(config), {"tokenizer": variants.tokenizer()}, to_dict(config), weights)
     found = describe(tmp_path / "model")
     assert found.parameters == sum(int(np.prod(value.shape)) for value in model.state_dict().values())
     for part in found.parts:
@@ -71,7 +66,9 @@ def test_every_variant_can_be_drawn(name: str, tmp_path: Path) -> None:
         "fusion",
         "decoder0",
         "output0",
+        *(["codec1"] if config.codecs else []),
     }
+    assert ("codec1", "encoder0") in arrows or not config.codecs
     assert ("projection1", "fusion") in arrows
     assert ("fusion", "decoder0") in arrows
     for k, encoder in enumerate(config.encoders.values()):

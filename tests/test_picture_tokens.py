@@ -22,6 +22,7 @@ from braid.model import Model
 from braid.picture_tokens import TokenHead, TokenVectors, digits
 from braid.presets import tiny
 from braid.records import Batch, Padded
+from braid.training.features import _fingerprint
 from braid.two_tone import two_tone
 from variants import CODECS, SIZE, inputs, outputs
 
@@ -145,3 +146,12 @@ def test_an_encoder_of_tokens_sees_what_the_codec_tells_and_nothing_else() -> No
 def test_tokens_that_cannot_be_read(encoder: PictureTokenEncoderConfig, size: int, codecs: tuple[str, ...], fault: str) -> None:
     with pytest.raises(UserError, match=f"encoders.image.*{re.escape(fault)}"):
         reading(encoder, size, codecs)
+
+
+def test_features_that_are_kept_are_those_of_one_codec() -> None:
+    model, modality = reading(), ImageModalityConfig(size=SIZE).build()
+    encoder, before = model.encoders["image"], _fingerprint(model.encoders["image"], modality, {})
+    assert _fingerprint(encoder, modality, {}) == before
+    with torch.no_grad():
+        next(model.codec("image").parameters()).add_(1)
+    assert _fingerprint(encoder, modality, {}) != before

@@ -3,7 +3,7 @@
 A new kind in a union without a tiny form here fails ``test_every_kind_has_a_variant``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -202,13 +202,18 @@ def variants() -> dict[str, ModelConfig]:
     found = {}
     for name, encoder in ENCODERS.items():
         role = "image" if encoder.modality == "image" else "prompt"
-        read = {"image": CODECS["fsq of two tones"]} if isinstance(encoder, PictureTokenEncoderConfig) else {}
-        found[f"encoder {name}"] = replace(base, encoders={**base.encoders, role: encoder}, codecs=read)
+        encoders = {**base.encoders, role: encoder}
+        found[f"encoder {name}"] = replace(base, encoders=encoders, codecs=codecs_read(encoders))
     for name, fusion in FUSIONS.items():
         found[f"fusion {name}"] = replace(base, fusion=fusion)
     for name, decoder in DECODERS.items():
         found[f"decoder {name}"] = replace(base, decoders={"text": decoder})
     return found
+
+
+def codecs_read(encoders: Mapping[str, EncoderConfig]) -> dict[str, CodecConfig]:
+    """Those whose tokens some encoder reads."""
+    return {one.of: CODECS["fsq of two tones"] for one in encoders.values() if isinstance(one, PictureTokenEncoderConfig)}
 
 
 def missing_kinds() -> set[str]:

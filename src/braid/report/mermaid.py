@@ -34,8 +34,14 @@ def flowchart(description: Description) -> str:
     start = ["fusion"] if description.inputs else []  # a codec alone reads nothing
     if start:
         nodes.append(f"    fusion{{{{{_box(by_name['fusion'])}}}}}:::fusion")
+    lent = {by_name[f"encoders.{name}"].settings.get("of"): k for k, name in enumerate(description.inputs)}
     for k, (name, modality) in enumerate(description.outputs.items()):
         way = [f"{group}{k}" for group in ("decoder", "codec") if f"{group}s.{name}" in by_name]
+        if name in lent:
+            arrows.append(f"    codec{k} --> encoder{lent[name]}")
+        if start and way[0].startswith("codec"):  # nothing is drawn with it
+            nodes.append(f"    codec{k}[{_box(by_name[f'codecs.{name}'])}]:::encoder")
+            continue
         nodes += [f"    {node}[{_box(by_name[f'{node.removesuffix(str(k))}s.{name}'])}]:::decoder" for node in way]
         nodes.append(f"    output{k}([{_end(name, modality)}]):::terminal")
         arrows.append(f"    {' --> '.join([*start, *way, f'output{k}'])}")
