@@ -18,8 +18,8 @@ from braid.runtime.torch import to_tensors
 from variants import PICTURE_DECODERS, VECTOR_DECODERS, build, collator, samples, variants
 
 ELSEWHERE = torch.device("meta")  # tensors without numbers, which refuse to meet those of the processor
-# transformers asks for numbers, and there is no autocast for such tensors
-PARTLY = ("pretrained", "efficientnet", "over a picture")
+# transformers asks for numbers, and EfficientNet whether there is autocast, which there is none of for such tensors
+PARTLY = ("pretrained", "efficientnet")
 
 
 def answer(model: Model, batch: Batch, output: str) -> torch.Tensor:

@@ -4,6 +4,7 @@ A table and an output for each part, of which the product is every code, as MAGV
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -26,7 +27,9 @@ class Tokenizing(Protocol):
 
 def read_tokens(codec: Tokenizing, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
     """Of a codec that is not trained, in full precision: rounded, a number is another code."""
-    with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
+    kind = pixels.device.type
+    exactly = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    with torch.no_grad(), exactly:
         return codec.encode(pixels)
 
 
