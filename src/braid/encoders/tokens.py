@@ -18,11 +18,11 @@ from braid.records import Features, Padded
 
 @dataclass(frozen=True)
 class PictureTokenEncoderConfig:
-    """Reads the tokens that the codec ``of`` an output makes of the picture: for a model that also draws, a shape is then made of
-    the same few pieces wherever it stands, which is learned from far fewer pictures than pixels are.
+    """Reads the tokens that the codec ``of`` an output makes of the picture: for a model that also draws, where a shape is
+    made of the same few pieces wherever it stands.
 
     Each part of a token, such as outline and colour, goes through ``around`` residual blocks of convolutions of its own, two
-    places further to every side with each: what it is a piece of is then told alike in every colour. ``patch`` x ``patch``
+    places further to every side with each, so that an outline's do not depend on its colour. ``patch`` x ``patch``
     tokens become a position with a place of its own, and ``depth`` transformer blocks read those, as in ViT (arXiv:2010.11929;
     convolutions before it: arXiv:2106.14881).
     """

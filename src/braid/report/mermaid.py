@@ -34,11 +34,10 @@ def flowchart(description: Description) -> str:
     start = ["fusion"] if description.inputs else []  # a codec alone reads nothing
     if start:
         nodes.append(f"    fusion{{{{{_box(by_name['fusion'])}}}}}:::fusion")
-    lent = {by_name[f"encoders.{name}"].settings.get("of"): k for k, name in enumerate(description.inputs)}
+    lent = [by_name[f"encoders.{name}"].settings.get("of") for name in description.inputs]  # codecs whose tokens are read
     for k, (name, modality) in enumerate(description.outputs.items()):
         way = [f"{group}{k}" for group in ("decoder", "codec") if f"{group}s.{name}" in by_name]
-        if name in lent:
-            arrows.append(f"    codec{k} --> encoder{lent[name]}")
+        arrows += [f"    codec{k} --> encoder{reader}" for reader, read in enumerate(lent) if read == name]
         if start and way[0].startswith("codec"):  # nothing is drawn with it
             nodes.append(f"    codec{k}[{_box(by_name[f'codecs.{name}'])}]:::encoder")
             continue
