@@ -1,5 +1,7 @@
 """What training minimises: rewards, the texts that are drawn for them, and that they rise."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,17 @@ import torch
 from torch.nn import functional as F
 
 import variants
-from braid.modalities import SpecialTokens
+from braid.collate import Collator
+from braid.errors import UserError
+from braid.modalities import ImageModalityConfig, SpecialTokens
 from braid.modalities.text import BOS, EOS, PAD
 from braid.model import Model
-from braid.objectives import SelfCritical, SelfCriticalConfig
+from braid.objectives import LikelihoodConfig, SelfCritical, SelfCriticalConfig
 from braid.objectives.self_critical import draw
+from braid.presets import tiny
 from braid.records import Batch, Fused, Padded, Sample
 from braid.runtime.torch import to_tensors
-from braid.tasks import Captioning
+from braid.tasks import Captioning, ImageGeneration
 from braid.training import Watcher, run_from, train
 from test_training import TINY, log, same_weights
 
@@ -25,6 +30,17 @@ def _fused() -> tuple[Model, Batch, Fused]:
     model = variants.build(variants.variants()["decoder transformer"])
     batch = to_tensors(variants.collator()(variants.samples()).batch, torch.device("cpu"))
     return model, batch, model(batch)
+
+
+def _model_and_batch_of_two() -> tuple[Model, Batch]:
+    """One that draws and writes; each row draws its own picture."""
+    torch.manual_seed(0)
+    drawing = {"image": variants.PICTURE_DECODERS["raster"], **tiny().decoders}
+    config = replace(tiny(), decoders=drawing, codecs={"image": variants.CODECS["fsq"]})
+    modalities = {**variants.outputs(), "image": ImageModalityConfig(size=variants.SIZE).build()}
+    rows = tuple(replace(one, targets={**one.targets, "image": one.inputs["image"]}) for one in variants.samples())
+    batch = to_tensors(Collator(variants.inputs(), modalities)(rows).batch, torch.device("cpu"))
+    return config.build(variants.inputs(), modalities).eval(), batch
 
 
 def _objective(samples: tuple[Sample, ...], bleu_4: float = 0.0) -> SelfCritical:
@@ -62,6 +78,24 @@ def test_a_drawn_text_ends_with_eos_and_is_masked_after_it() -> None:
         assert tokens[0] == BOS and EOS not in tokens[1 : real - 1] and not {PAD, BOS} & set(tokens[1:real])
         assert tokens[real - 1] == EOS or real == len(tokens) == 13
         assert set(tokens[real:]) <= {PAD}
+
+
+def test_an_output_counts_by_its_weight_and_is_judged_plainly() -> None:
+    model, batch, samples = *_model_and_batch_of_two(), variants.samples()
+    task = ImageGeneration(sentence=True)
+    plain, told = LikelihoodConfig(label_smoothing=0.0).build(task, None, samples)(model, batch, samples)
+    weighed = LikelihoodConfig(label_smoothing=0.0, weights={"image": 10.0}).build(task, None, samples)
+    loss, told_weighed = weighed(model, batch, samples)
+    assert told_weighed == told and loss.item() == pytest.approx(10 * told["image_loss"] + told["text_loss"], rel=1e-5)
+    assert torch.equal(weighed.judge(model, batch), plain)
+
+
+def test_a_weight_of_no_output_of_the_task_and_a_weight_of_nothing_are_clear_errors() -> None:
+    with pytest.raises(UserError, match=r"objective.weights names 'picture'; .*image.*text"):
+        LikelihoodConfig(weights={"picture": 10.0}).build(ImageGeneration(sentence=True), None, ())
+    for weight in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(UserError, match=r"weights.image is .*; it must be above 0"):
+            LikelihoodConfig(weights={"image": weight})
 
 
 def test_the_reward_is_cider_d_where_ending_counts_as_a_word() -> None:
