@@ -1,6 +1,7 @@
 """A cold `braid caption photo.jpg` beside a script that loads a Hugging Face VisionEncoderDecoder of the same size.
 
-Both sides are new processes, in turn, one thread each, and write as many tokens, with the same number of beams. The other side's
+Both sides are new processes, in turn, one thread each, and write as many tokens, with the same number of beams. What they import
+has been compiled by the first run, which does not count. The other side's
 weights are random and in half precision, as Braid's are; it makes its photo's pixels with Pillow and numpy, which costs it least.
 """
 
@@ -19,7 +20,13 @@ import numpy as np
 from PIL import Image
 
 TOKENS, BEAMS = 12, 3
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONDONTWRITEBYTECODE": "",  # compiled once, as for who starts it twice
+}
 SCRIPT = f"""
 import sys
 import numpy as np, torch

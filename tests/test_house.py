@@ -1,12 +1,17 @@
 """The house rules that no linter knows: sizes, the README's tree, what a start-up imports."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
+from PIL import Image
 
+from braid.generation import log_softmax
 from braid.training import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,12 +86,22 @@ def test_a_start_up_imports_nothing_heavy(start: str) -> None:
     assert found.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_verb_reads_its_arguments_without_pydantic() -> None:
-    """As typer does from 0.28 on, for a tenth of a second; the server alone has use for it."""
-    run = "sys.argv[1:] = ['caption', 'nowhere.jpg']; runpy.run_module('braid')"
-    code = f"import sys, runpy\ntry:\n {run}\nexcept SystemExit: pass\nprint('pydantic' in sys.modules)"
+def test_a_caption_imports_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:
+    """typer brings pydantic from 0.28 on, jaxtyping ``unittest.mock``: each would be a tenth of the start."""
+    Image.new("RGB", (64, 48), "teal").save(tmp_path / "photo.png")
+    run = f"sys.argv[1:] = ['caption', {str(tmp_path / 'photo.png')!r}, '--json']; runpy.run_module('braid')"
+    unused = "torch|onnx|pydantic|jaxtyping|unittest.mock|asyncio|scipy|transformers"
+    code = (
+        f"import sys, runpy\ntry:\n {run}\nexcept SystemExit: pass\nprint([m for m in '{unused}'.split('|') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "nowhere.jpg" in found.stderr and found.stdout.splitlines()[-1] == "False"
+    said, left = found.stdout.splitlines()
+    assert json.loads(said)["text"] and left == "[]"
+
+
+def test_shapes_are_checked_while_tests_run() -> None:
+    with pytest.raises(TypeCheckError, match=r"logits"):
+        log_softmax(np.zeros((2, 3), np.int64))
 
 
 def test_import_braid_is_lazy() -> None:

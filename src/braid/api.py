@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 from PIL import Image
 
 from braid.bundle import WEIGHTS, Bundle, Interface, find_bundle, read_bundle
@@ -25,6 +24,7 @@ from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, 
 from braid.records import Batch, Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
 from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
+from braid.shapes import Float
 from braid.tasks import ImageGeneration, Retrieval, Task, task_of
 
 if TYPE_CHECKING:

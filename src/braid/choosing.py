@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from braid.generation import Runtime
 from braid.metrics import LabelOutcomes
 from braid.modalities import LabelsModality
 from braid.records import Batch, Prediction
+from braid.shapes import Bool, Float
 
 TINY = 1e-300  # a probability whose logarithm is finite
 LEAST = 0.5  # the probability from which one of several labels is given

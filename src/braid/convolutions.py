@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.errors import UserError
 from braid.layers import end_to_end_grids, grid_features
 from braid.records import Features, Padded
+from braid.shapes import Float
 
 Padding = Literal["torch", "tensorflow"]
 EPSILON = 1e-5

@@ -7,13 +7,13 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from braid.config import within
 from braid.errors import UserError
 from braid.generation import Filler, Stepper, log_softmax
 from braid.modalities import TokenGrid
 from braid.records import Batch
+from braid.shapes import Bool, Float, Int
 
 Chances = Sequence[np.random.Generator]
 StepWatch = Callable[[Iterable[int], int], Iterable[int]]  # wraps the steps of a drawing in a progress bar

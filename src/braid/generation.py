@@ -7,12 +7,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from braid.config import did_you_mean, within
 from braid.errors import UserError
 from braid.modalities import ImageModality, OutputModality, SpecialTokens, TextModality, TokenGrid, Tokenizer
 from braid.records import Batch, Prediction
+from braid.shapes import Float, Int
 
 NEVER = -np.inf
 BLOCK = 128  # scores

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.errors import UserError
 from braid.records import Features, Fused, Padded
+from braid.shapes import Bool, Float, Int
 
 
 def masked_mean(values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:

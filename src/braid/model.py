@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from braid.codecs import Codec, CodecConfig
@@ -18,6 +17,7 @@ from braid.fusions import ConcatFusionConfig, FusionConfig
 from braid.modalities import InputModality, OutputModality, TokenGrid
 from braid.picture_tokens import read_tokens
 from braid.records import Batch, Features, Fused, Padded
+from braid.shapes import Float, Int
 
 
 @dataclass(frozen=True)

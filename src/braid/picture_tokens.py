@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from typing import Protocol, cast, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.convolutions import ResidualBlock
 from braid.modalities import TokenGrid
+from braid.shapes import Float, Int
 
 
 @runtime_checkable

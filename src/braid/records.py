@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from braid.shapes import Bool, Float, Int, Shaped, UInt8
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.bundle import Bundle
 from braid.collate import Collator, Watch, collated
@@ -17,6 +16,7 @@ from braid.index import Index, IndexConfig, Origin, create_index, open_index
 from braid.index.header import FILE
 from braid.modalities import EmbeddingModality
 from braid.records import Prediction, Sample
+from braid.shapes import Float
 
 PHRASE = "a photo of a {}"  # a label as a caption would say it
 AT_ONCE = 1024  # vectors handed to an index together

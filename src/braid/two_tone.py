@@ -5,9 +5,10 @@ in one colour then holds in any other: its outline is the same.
 """
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from braid.shapes import Float
 
 CONTRAST = 0.15  # tones nearer than this, of a range of 2, are one
 SATURATED = 0.55  # of the way from light to dark; a shape's darker rim and its middle are both beyond it

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from braid.convolutions import ChannelNorm, ResidualBlock
 from braid.errors import UserError
 from braid.modalities import ImageModality, TokenGrid
 from braid.records import Padded
+from braid.shapes import Bool, Float, Int
 from braid.two_tone import two_tone
 
 STEM = 2  # pixels a side that the first convolution takes together

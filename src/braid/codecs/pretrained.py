@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from braid.config import parse_json
 from braid.errors import UserError
 from braid.modalities import ImageModality, ImageModalityConfig, TokenGrid, Tokenizer
 from braid.records import Padded
+from braid.shapes import Float, Int
 
 CLASS = "VQModel"
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.comparison.config import Cell, ComparisonConfig
 from braid.comparison.runs import Scores
 from braid.metrics import Difference, over_seeds, paired_difference
 from braid.report import Compared, ComparedCell, Finding, rounded
 from braid.report import told_difference as told
+from braid.shapes import Float
 
 Rows = Float[np.ndarray, "rows seeds"]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from jaxtyping import Int
 
 from braid.config import NotStandard, parse_json
 from braid.errors import UserError
 from braid.records import Example
+from braid.shapes import Int
 
 NO_TEXT = "holds half a character (a lone surrogate), which is not text"
 VAL_SHARE = 0.1  # of a data set that names no splits

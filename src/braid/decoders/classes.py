@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +11,7 @@ from braid.config import within
 from braid.layers import AttentionPooling, weighted_mean
 from braid.modalities import LabelsModality
 from braid.records import Fused, Padded
+from braid.shapes import Float
 
 LOWEST = -1e4  # of a position that is not real
 

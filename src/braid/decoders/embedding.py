@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +12,7 @@ from braid.config import within
 from braid.layers import AttentionPooling
 from braid.modalities import EmbeddingModality
 from braid.records import Fused
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from braid.config import within
@@ -15,6 +14,7 @@ from braid.layers import CrossTransformer
 from braid.modalities import TokenGrid
 from braid.picture_tokens import TokenHead, TokenVectors
 from braid.records import Fused, Padded
+from braid.shapes import Float, Int
 
 
 @dataclass(frozen=True)

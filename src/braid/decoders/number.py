@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +10,7 @@ from braid.config import within
 from braid.layers import weighted_mean
 from braid.modalities import NumberModality
 from braid.records import Fused, Padded
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

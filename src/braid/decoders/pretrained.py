@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from braid import hub
@@ -15,6 +14,7 @@ from braid.errors import UserError
 from braid.layers import reorder_cache, sequence_loss
 from braid.modalities import TextModality, TextModalityConfig, Tokenizer
 from braid.records import Fused, Padded
+from braid.shapes import Bool, Float, Int, Shaped
 
 State = dict[str, Tensor]
 CROSS = ("crossattention", "ln_cross_attn", "encoder_attn")  # what transformers calls cross-attention in its models

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +14,7 @@ from braid.layers import StepwiseTransformer
 from braid.modalities import TokenGrid
 from braid.picture_tokens import GridEmbedding, TokenSurroundings
 from braid.records import Fused, Padded
+from braid.shapes import Float, Int
 
 NEVER = -1e4  # as a logit
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +12,7 @@ from braid.config import within
 from braid.layers import reorder_cache, sequence_loss
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
+from braid.shapes import Float, Int
 
 State = dict[str, Tensor]
 

@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from jaxtyping import Float
 from torch import Tensor
 
 from braid.config import within
 from braid.layers import StepwiseTransformer, TokenEmbedding, sequence_loss
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +16,7 @@ from braid.errors import UserError
 from braid.layers import grid_boxes, grid_features, token_extent
 from braid.modalities import ImageModality, ImageModalityConfig, TextModality, TextModalityConfig, Tokenizer
 from braid.records import Features, Padded
+from braid.shapes import Bool, Float
 
 
 @dataclass(frozen=True)

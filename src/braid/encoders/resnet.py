@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from braid.layers import grid_features
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
+from braid.shapes import Float
 
 # blocks of the four stages (arXiv:1512.03385, table 1)
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from braid.decoders import TextDecoder, VectorDecoder
 from braid.records import Fused
+from braid.shapes import Float, Int
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.collate import Collator
 from braid.errors import UserError
@@ -15,6 +14,7 @@ from braid.explain.contribution import shapley, subsets
 from braid.explain.damage import damaged
 from braid.generation import Runtime
 from braid.records import Example, Prediction, Sample
+from braid.shapes import Float
 from braid.tasks import Task
 
 LOST = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of rows that lose an input

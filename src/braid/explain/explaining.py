@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, UInt8
 from PIL import Image
 
 from braid.collate import Collator
@@ -17,6 +16,7 @@ from braid.explain.subject import Subject, subject_of
 from braid.modalities import ImageModality
 from braid.records import Prediction, Sample
 from braid.runtime.torch import TorchRuntime
+from braid.shapes import Float, UInt8
 from braid.tasks import Task
 
 DEFAULT = "gradients"  # with rollout the best on scenes (benchmarks/results/explanations.md), and for every decoder

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 from PIL import Image
 
 from braid.errors import UserError
 from braid.explain.overlay import contact_picture, painted
 from braid.explain.page import explanation_page
 from braid.files import whole, write_whole
+from braid.shapes import Float, UInt8
 
 ENDINGS = (".html", ".png")
 

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from braid.explain.answers import Written
 from braid.explain.subject import Subject
 from braid.records import Features, Fused
+from braid.shapes import Float
 
 Relevance = Float[Tensor, "_rows _positions _sources"]  # how much of each source there is in a position
 Rule = Callable[[Relevance, Float[Tensor, "_rows _queries _keys"], Relevance], Relevance]  # own, weights, what is read

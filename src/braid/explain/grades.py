@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import nn
 
 from braid.explain.subject import Attributed, Subject
+from braid.shapes import Float
 
 if TYPE_CHECKING:
     from braid.explain.methods import Method

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from braid.shapes import Float, UInt8
 
 if TYPE_CHECKING:
     from braid.explain.explanation import Explanation, InputAttribution

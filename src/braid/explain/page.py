@@ -8,10 +8,10 @@ from string import Template
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from braid.explain.overlay import colours, overlay, shade, word_strengths
+from braid.shapes import UInt8
 
 if TYPE_CHECKING:
     from braid.explain.explanation import Explanation, InputAttribution

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from braid.collate import Collator
 from braid.config import kinds
@@ -19,6 +18,7 @@ from braid.explain.subject import NothingToExplain, Subject, subject_of
 from braid.metrics import exact_match
 from braid.records import Example, Prediction
 from braid.runtime.torch import TorchRuntime
+from braid.shapes import Bool, Float
 from braid.tasks import Task
 
 CHANCE = "chance"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from braid.decoders.recurrent import AdditiveAttention
 from braid.layers import Attention, AttentionPooling
+from braid.shapes import Float
 
 
 @dataclass(frozen=True, eq=False)

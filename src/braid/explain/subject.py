@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from braid.collate import Collator
@@ -19,6 +18,7 @@ from braid.modalities import EncodedModality, ImageModality, InputModality, Labe
 from braid.model import Model
 from braid.records import Batch, BatchInput, Features, Padded, Prediction, Sample
 from braid.runtime.torch import TorchRuntime, to_tensors
+from braid.shapes import Bool, Float
 from braid.tasks import Task, decoders_of
 
 EXPLAINED = "choose a model that does captioning, vqa, classification or regression"

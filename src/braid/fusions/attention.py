@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from braid.config import within
 from braid.layers import Attention, FeedForward, end_to_end, masked_mean
 from braid.records import Features, Fused
+from braid.shapes import Bool, Float
 
 
 @dataclass(frozen=True)

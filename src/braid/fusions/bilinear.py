@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from braid.config import within
 from braid.layers import masked_mean
 from braid.records import Features, Fused
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

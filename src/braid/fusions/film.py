@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from braid.config import did_you_mean, within
 from braid.errors import UserError
 from braid.layers import end_to_end, masked_mean
 from braid.records import Features, Fused
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from shutil import copyfile
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt64
 
 from braid.errors import UserError
 from braid.index.given import Storage, stored
 from braid.index.header import AGAIN, Header
 from braid.index.index import needed
 from braid.index.local import Found, LocalIndex
+from braid.shapes import Float32, UInt64
 
 TYPES = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
 ROWS = 16_384  # compared together

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Num
 
 from braid.errors import UserError
+from braid.shapes import Float, Float32, Num
 
 Storage = Literal["float32", "float16", "int8"]  # how a vector's values are kept
 

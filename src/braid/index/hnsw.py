@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt64
 
 from braid.config import within
 from braid.errors import UserError
@@ -15,6 +14,7 @@ from braid.index.given import Storage, stored
 from braid.index.header import AGAIN, Header
 from braid.index.index import needed
 from braid.index.local import Found, LocalIndex
+from braid.shapes import Float32, UInt64
 
 TYPES = {"float32": "f32", "float16": "f16", "int8": "i8"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.errors import UserError
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.index.given import asked, checked
 from braid.index.header import FILE, Header, write_header
 from braid.index.index import Hit, Origin, needed
+from braid.shapes import Float
 
 DATABASE = "lancedb"  # its folder inside the index's
 TOGETHER = 500  # ids in one query

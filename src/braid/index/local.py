@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt64
 
 from braid.errors import UserError
 from braid.files import alone, whole
@@ -18,6 +17,7 @@ from braid.index.given import asked, checked
 from braid.index.header import AGAIN, FILE, REVISION, Header, check, measured, read_header, write_header
 from braid.index.index import Hit, Origin
 from braid.index.rows import Rows
+from braid.shapes import Float, Float32, UInt64
 
 ROWS = "rows.sqlite"
 

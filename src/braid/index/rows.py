@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt64
 
 from braid.errors import UserError
+from braid.shapes import UInt64
 
 TOGETHER = 500  # values in one query
 

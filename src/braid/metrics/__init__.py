@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from braid.errors import UserError
 from braid.metrics.bleu import bleu, bleu_statistics
@@ -47,6 +46,7 @@ from braid.metrics.seeds import Spread, over_seeds
 from braid.metrics.selective import RiskCoverage, risk_coverage
 from braid.metrics.tokenizers import ngram_counts, tokenizer_named
 from braid.metrics.vqa import ANSWER_TYPES, answer_type, exact_match, normalised_answer, vqa_accuracy
+from braid.shapes import Bool, Float, Int
 
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEANS = ("rouge-l", "cider", "cider-d", "meteor-exact-stem")

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+
+from braid.shapes import Float
 
 ORDER = 4
 TINY, SMALL = 1e-15, 1e-9  # COCO's: an item without a match scores almost zero, not zero

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+
+from braid.shapes import Float
 
 RESAMPLES, SEED = 1000, 0
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from braid.errors import UserError
+from braid.shapes import Bool, Float, Int
 
 BINS = 10  # of equal width, as is usual (arXiv:1706.04599)
 STEPS = 50  # of Newton's method, which needs about six

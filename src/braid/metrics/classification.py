@@ -4,7 +4,8 @@ A row has one label or several: both are truth and choice by row and class, True
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+
+from braid.shapes import Bool, Float, Int
 
 
 def one_hot(labels: Int[np.ndarray, " rows"], classes: int) -> Bool[np.ndarray, "rows {classes}"]:

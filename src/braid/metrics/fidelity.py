@@ -1,7 +1,8 @@
 """How like two sets of pictures are, by the features that a model makes of them: distances, and how far each covers the other."""
 
 import numpy as np
-from jaxtyping import Float
+
+from braid.shapes import Float
 
 NEIGHBOURS = 3
 ROWS = 2000  # distances that are held at once

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+
+from braid.shapes import Float, Int, UInt8
 
 WINDOW = 7  # pixels a side
 STABLE = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+
+from braid.shapes import Float, Int, Shaped
 
 AT = (1, 5, 10)
 BLOCK = 1 << 22  # similarities looked at at once: 16 MB as float32

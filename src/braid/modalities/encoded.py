@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float16
 
 from braid.errors import UserError
 from braid.records import Padded
+from braid.shapes import Bool, Float16
 
 Encoded = tuple[Float16[np.ndarray, "positions width"], Bool[np.ndarray, " positions"]]
 

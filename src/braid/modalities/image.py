@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
 from PIL import ExifTags, Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 from braid.config import within
 from braid.errors import UserError
 from braid.parts import read_part
 from braid.records import Padded
+from braid.shapes import Bool, Float, UInt8
 
 MAX_SIZE = 4096  # pixels, of the square that a model sees
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than any camera gives, and 300 MB once decoded

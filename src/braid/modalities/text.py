@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPE
 
 from braid.config import within
 from braid.errors import UserError
 from braid.records import Padded
+from braid.shapes import Int
 
 PAD, BOS, EOS = 0, 1, 2
 MAX_LENGTH = 100_000  # tokens

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,6 +14,7 @@ from braid.errors import UserError
 from braid.modalities import Tokenizer
 from braid.model import Model
 from braid.records import Batch, Sample
+from braid.shapes import Bool, Float, Int
 from braid.tasks import Retrieval, Task
 
 

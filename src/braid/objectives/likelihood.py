@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from braid.config import did_you_mean, within
@@ -15,6 +14,7 @@ from braid.errors import UserError
 from braid.modalities import Tokenizer
 from braid.model import Model
 from braid.records import Batch, Sample
+from braid.shapes import Float
 from braid.tasks import Task, decoders_of
 
 

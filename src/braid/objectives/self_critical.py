@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from braid.decoders import TextDecoder
@@ -15,6 +14,7 @@ from braid.metrics import Cider, bleu, bleu_statistics, ngram_counts, tokenizer_
 from braid.modalities import SpecialTokens, Tokenizer
 from braid.model import Model
 from braid.records import Batch, Fused, Padded, Sample
+from braid.shapes import Bool, Float, Int
 from braid.tasks import Captioning, Task
 
 END = "<eos>"  # counted as a word, or texts learn to stop in mid-sentence

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
@@ -32,6 +31,7 @@ from braid.modalities import (
 )
 from braid.modalities.image import Picture
 from braid.records import Batch, BatchInput, Padded, Prediction
+from braid.shapes import Float, Int
 from braid.tasks import Captioning, Task, VisualQuestionAnswering
 
 LONGEST = 2048  # pixels of a picture's longer side; a model's own processor makes it smaller still

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from jaxtyping import Float, Int
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from braid.bundle import FORMAT, WEIGHTS, Bundle
@@ -19,6 +18,7 @@ from braid.generation import GenerationConfig, check_draws, check_output, write_
 from braid.modalities import ImageModality, InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.modalities.image import Picture
 from braid.records import Batch, BatchInput, Prediction
+from braid.shapes import Float, Int
 
 State = Mapping[str, np.ndarray]
 STORE = "weights.int8"  # of all graphs of a folder of 8 bit weights

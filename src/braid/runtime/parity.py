@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.bundle import FORMAT, Bundle
 from braid.collate import Collated, Collator, Watch, collated
@@ -18,6 +17,7 @@ from braid.generation import Decoder, does
 from braid.modalities import OutputModality, TextModality
 from braid.records import Batch, Example, Padded, Prediction, Sample
 from braid.runtime.onnx import OnnxRuntime
+from braid.shapes import Float
 from braid.tasks import Captioning, Deciding, LanguageModelling, Retrieval, Task, rows_of, task_of
 
 T = TypeVar("T")

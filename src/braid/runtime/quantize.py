@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, load_model, numpy_helper
 
 from braid.files import whole
 from braid.runtime.onnx import STORE
 from braid.runtime.sharing import without_origins
+from braid.shapes import Float, Float32, UInt8
 
 BLOCK = 32  # weights that share a scale
 ZERO = 128  # the byte that means 0

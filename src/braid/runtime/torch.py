@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from braid.bundle import Bundle
@@ -23,6 +22,7 @@ from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, Padded, Prediction
 from braid.runtime.device import CPU
+from braid.shapes import Float, Int
 
 
 def to_tensors(batch: Batch, device: torch.device) -> Batch:

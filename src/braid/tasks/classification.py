@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.choosing import choose, exclusive, label_outcomes
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import Decisions, LabelOutcomes, LabelScores, score_label_sets, score_labels
 from braid.records import Batch, Example, Prediction, Sample
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.drawing import DrawingConfig, StepWatch, draw
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.modalities import ImageModality
 from braid.records import Batch, Drawn, Example, Prediction, Sample
+from braid.shapes import Float
 
 if TYPE_CHECKING:
     from braid.datasets.scenes import Verdict

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime, score_text
 from braid.records import Batch, Example, Prediction, Sample
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import code_use, psnr, ssim
 from braid.modalities import ImageModality
 from braid.records import Batch, Drawn, Example, Prediction, Sample
+from braid.shapes import Float
 
 ROLE = "image"
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import score_values
 from braid.modalities import NumberModality
 from braid.records import Batch, Example, Prediction, Sample
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

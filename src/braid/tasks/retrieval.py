@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import RetrievalScores, score_retrieval
 from braid.records import Batch, Example, Prediction, Sample
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

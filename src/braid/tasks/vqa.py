@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.choosing import choose, label_outcomes
 from braid.errors import UserError
@@ -22,6 +21,7 @@ from braid.metrics import (
     score_answers,
 )
 from braid.records import Batch, Example, Prediction, Sample
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

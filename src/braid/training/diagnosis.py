@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from braid.errors import UserError
 from braid.records import Batch, Prediction
+from braid.shapes import Float
 
 
 def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:

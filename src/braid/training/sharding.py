@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -26,6 +25,7 @@ from braid.model import Model
 from braid.objectives import Objective
 from braid.records import Batch, Sample
 from braid.runtime.device import CPU
+from braid.shapes import Float
 from braid.training.optimizer import MovingAverage
 from braid.training.parallel import Group
 

@@ -9,8 +9,9 @@ over each other (Lucas and Kanade 1981, on a box and a change of brightness): th
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float16, UInt8
 from PIL import Image
+
+from braid.shapes import Float, Float16, UInt8
 
 SIZE = 64  # of the pictures that are compared, pixels a side
 GRID = 16  # of descriptors

@@ -3,12 +3,12 @@
 import re
 
 import numpy as np
-from jaxtyping import Bool
 
 from braid.datasets.scenes.examples import ScenePicture
 from braid.datasets.scenes.language import SYNONYMS
 from braid.datasets.scenes.objects import COLOURS, SHAPES, SIZES, TEXTURES, SceneObject
 from braid.records import Example
+from braid.shapes import Bool
 
 ATTRIBUTES = {word: name for name, words in (("colour", COLOURS), ("shape", SHAPES), ("texture", TEXTURES)) for word in words}
 LOOKS = {

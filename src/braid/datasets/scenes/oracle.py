@@ -10,10 +10,10 @@ from functools import cache
 from itertools import permutations
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
 
 from braid.datasets.scenes.objects import SHAPES, Direction, SceneObject
 from braid.datasets.scenes.render import INK, object_masks
+from braid.shapes import Bool, Float, UInt8
 
 TINT = 26.0  # least distance of an object's tint (R - G, G - B) from the paper's
 INKED = 0.75  # of an object's pixels have tints up to that of whole ink; the rest is noise

@@ -4,9 +4,9 @@ import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
 
 from braid.datasets.scenes.objects import Background, SceneObject
+from braid.shapes import Bool, Float, UInt8
 
 INK = {
     "red": (217, 48, 48),

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from math import hypot, pi
 
 import numpy as np
-from jaxtyping import Bool, UInt8
 
 from braid.config import did_you_mean
 from braid.datasets.scenes import language
@@ -23,6 +22,7 @@ from braid.datasets.scenes.objects import (
 )
 from braid.datasets.scenes.render import object_masks, reach, render
 from braid.errors import UserError
+from braid.shapes import Bool, UInt8
 
 SPLITS = ("train", "val", "test", "compositional")
 MOST_OBJECTS = 4

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from braid.decoders import PretrainedTextDecoder
@@ -14,6 +13,7 @@ from braid.explain.flow import NamedMap, before_fusion, half, keeps_positions, s
 from braid.explain.recording import record_attention
 from braid.explain.subject import Attributed, Subject
 from braid.records import Fused
+from braid.shapes import Bool, Float
 
 
 @dataclass(frozen=True)

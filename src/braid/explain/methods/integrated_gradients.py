@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from braid.explain.subject import ROWS, Attributed, Subject, repeated
 from braid.records import Features
+from braid.shapes import Float
 
 CLOSE = 0.02  # of the change, by which attributions may miss it in sum
 MOST_STEPS = 256

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from braid.explain.flow import NamedMap, added, before_fusion, half, keeps_positions, split, through_decoder, through_fusion
 from braid.explain.recording import AttentionMap, record_attention
 from braid.explain.subject import Attributed, Subject
 from braid.records import Features
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from braid.config import within
 from braid.explain.subject import Attributed, Subject
+from braid.shapes import Float
 
 
 @dataclass(frozen=True)
