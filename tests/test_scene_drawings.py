@@ -38,6 +38,8 @@ def test_an_edit_changes_what_it_says_and_nothing_else() -> None:
         assert one.before.background == one.after.background
         common = len(set(one.before.objects) & set(one.after.objects))
         assert common >= max(len(one.before.objects), len(one.after.objects)) - 1
+        gone, come = (set(one.before.objects) - set(one.after.objects), set(one.after.objects) - set(one.before.objects))
+        assert {one.meant} == (gone or come)
 
 
 def test_a_sentence_is_read_as_what_it_says() -> None:
@@ -116,5 +118,7 @@ def test_scenes_to_draw_are_data_sets() -> None:
     assert ["instruction" in row.fields for row in both] == [False, True, False, True]
     assert len({row.id for row in both}) == 4
     row = edits.split("val")[2]
-    assert set(row.fields) == {"image", "target", "instruction", "captions", "holds"}
+    assert set(row.fields) == {"image", "target", "instruction", "captions", "label", "holds"}
+    meant = edit(Scenes(), "val", 2).meant
+    assert row.fields["label"] == (meant.size, meant.colour, meant.shape, meant.place)
     assert not np.array_equal(np.asarray(row.fields["image"]), np.asarray(row.fields["target"]))

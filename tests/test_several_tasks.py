@@ -20,7 +20,7 @@ from braid.datasets import open_dataset
 from braid.errors import UserError
 from braid.report import diagnose, read_run_folder
 from braid.sinks import figures
-from braid.tasks import Captioning
+from braid.tasks import Captioning, Classification
 from braid.training import Watcher, read_run, run_from, train
 from braid.training.data import Mixture, Plan
 from conftest import Ran
@@ -221,6 +221,8 @@ def test_no_prompt_means_that_none_is_given() -> None:
     told = Captioning().prepare(edit)
     assert told.inputs["prompt"] == edit.fields["instruction"] and told.inputs["image"] is edit.fields["image"]
     assert told.targets["text"] == edit.fields["captions"]  # of what the edit gives
+    meant = Classification().prepare(edit)
+    assert meant.inputs == told.inputs and meant.targets["label"] == edit.fields["label"]
 
 
 def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list() -> None:

@@ -16,8 +16,8 @@ from braid.shapes import Float
 
 @dataclass(frozen=True)
 class Classification:
-    """The text, where a row has one, is read as the prompt. Confidence is the label's probability: softmax of the logits over
-    ``temperature`` (arXiv:1706.04599)."""
+    """The text, or the instruction, where a row has one, is read as the prompt. Confidence is the label's probability: softmax of
+    the logits over ``temperature`` (arXiv:1706.04599)."""
 
     kind: Literal["classification"] = "classification"
     temperature: float = 1.0
@@ -35,7 +35,8 @@ class Classification:
 
         A tuple holds several labels; an empty one says that none is the row's.
         """
-        inputs = {name: example.fields[role] for name, role in (("image", "image"), ("prompt", "text")) if role in example.fields}
+        roles = (("image", "image"), ("prompt", "text"), ("prompt", "instruction"))
+        inputs = {name: example.fields[role] for name, role in roles if role in example.fields}
         if not inputs:
             raise UserError(
                 f"{example.source}: classification needs an image or a text; map its column with --columns image=NAME,text=NAME"

@@ -45,11 +45,12 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Edit:
-    """``before`` becomes ``after`` by the ``prompt``; ``sentence`` describes what comes out."""
+    """``before`` becomes ``after`` by the ``prompt``, which means one object; ``sentence`` describes what comes out."""
 
     before: Scene
     after: Scene
     prompt: str
+    meant: SceneObject
     sentence: str
     asked: tuple[str, ...]
 
@@ -74,10 +75,10 @@ def edit(world: Scenes, split: str, k: int) -> Edit:
         change = rng.choice(CHANGES)(before, world, rng)
         if change is None:
             continue
-        objects, prompt = change
+        objects, prompt, meant = change
         after = replace(before, objects=objects)
         asked = tuple(f"{_look(item)} {_where(item, before)}" for item in objects)
-        return Edit(before, after, prompt, _placed(objects, rng), asked)
+        return Edit(before, after, prompt, meant, _placed(objects, rng), asked)
 
 
 def _where(item: SceneObject, before: Scene) -> str:
@@ -142,16 +143,18 @@ def read_sentence(text: str) -> tuple[str, ...]:
     return tuple(f"{size} {colour} {shape} in {place}" for size, colour, shape, place in said)
 
 
-# Changes: of a scene, the objects afterwards and the sentence that asks for them; None where there is nothing to ask for.
+# Changes: of a scene, the objects afterwards, the sentence that asks for them and the object it means, as it was or, added, as it
+# will be; None where there is nothing to ask for.
 
-Change = tuple[tuple[SceneObject, ...], str] | None
+Change = tuple[tuple[SceneObject, ...], str, SceneObject] | None
 
 
 def _recolour(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
     colours = [colour for colour in ALL_COLOURS if colour != item.colour and (colour, item.shape) in scene.pairs]
     colour = rng.choice(colours)
-    return _exchanged(scene, item, replace(item, colour=colour)), f"make {_the(item, scene)} {language.word(colour, rng)}"
+    prompt = f"make {_the(item, scene)} {language.word(colour, rng)}"
+    return _exchanged(scene, item, replace(item, colour=colour)), prompt, item
 
 
 def _reshape(scene: Scene, world: Scenes, rng: random.Random) -> Change:
@@ -162,14 +165,15 @@ def _reshape(scene: Scene, world: Scenes, rng: random.Random) -> Change:
         return None
     shape = rng.choice(fitting)
     word = language.word(shape, rng)
-    return _exchanged(scene, item, replace(item, shape=shape)), f"turn {_the(item, scene)} into {language.article(word)} {word}"
+    prompt = f"turn {_the(item, scene)} into {language.article(word)} {word}"
+    return _exchanged(scene, item, replace(item, shape=shape)), prompt, item
 
 
 def _remove(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     if len(scene.objects) < 2:
         return None
     item = rng.choice(scene.objects)
-    return tuple(one for one in scene.objects if one is not item), f"remove {_the(item, scene)}"
+    return tuple(one for one in scene.objects if one is not item), f"remove {_the(item, scene)}", item
 
 
 def _move(scene: Scene, world: Scenes, rng: random.Random) -> Change:
@@ -177,7 +181,7 @@ def _move(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     found = _somewhere_else(item, scene, world, rng)
     if found is None:
         return None
-    return _exchanged(scene, item, found), f"move {_the(item, scene)} to the {found.place}"
+    return _exchanged(scene, item, found), f"move {_the(item, scene)} to the {found.place}", item
 
 
 def _add(scene: Scene, world: Scenes, rng: random.Random) -> Change:
@@ -189,7 +193,7 @@ def _add(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     found = _somewhere_else(fresh, scene, world, rng)
     if found is None:
         return None
-    return (*scene.objects, found), f"add {_named(found, rng)} {_in(str(found.place), rng)}"
+    return (*scene.objects, found), f"add {_named(found, rng)} {_in(str(found.place), rng)}", found
 
 
 CHANGES = (_recolour, _reshape, _remove, _move, _add)

@@ -56,8 +56,10 @@ def scene_examples(
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share a picture), ``classification`` (image, text, label: the shape of the largest object),
     ``image_generation`` (image, one caption, colours and shapes as labels, what it ``holds`` for the oracle) or ``editing``
-    (image, instruction, target, a caption of the target, holds). A scene has 1 to ``objects`` objects, one to be drawn at most 3,
-    on a ``lattice``, in training of a ``richer`` world where that is 1.
+    (image, instruction, target, a caption of the target, as labels how the object that is meant looks and where it is, holds).
+
+    A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``, in training of a ``richer`` world where that
+    is 1.
 
     A row depends on the task, the split, the seed and its own place, never on ``number``. Of tasks joined by ``+``, such as
     ``image_generation+editing``, rows come in turn.
@@ -85,7 +87,8 @@ def _drawing(world: Scenes, split: str, k: int) -> Example:
 def _edit(world: Scenes, split: str, k: int) -> Example:
     found = edit(world, split, k)
     before, after = (DrawnPicture(scene, world.size) for scene in (found.before, found.after))
-    words = {"instruction": found.prompt, "captions": (found.sentence,), "holds": found.asked}
+    looks = (found.meant.size, found.meant.colour, found.meant.shape, str(found.meant.place))
+    words = {"instruction": found.prompt, "captions": (found.sentence,), "label": looks, "holds": found.asked}
     return Example(f"{split}/{k}", {"image": before, "target": after, **words}, split, f"scenes, {split} {k}")
 
 
