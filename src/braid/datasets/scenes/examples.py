@@ -58,8 +58,8 @@ def scene_examples(
     ``image_generation`` (image, one caption, colours and shapes as labels, what it ``holds`` for the oracle) or ``editing``
     (image, instruction, target, a caption of the target, as labels how the object that is meant looks and where it is, holds).
 
-    A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``, in training of a ``richer`` world where that
-    is 1.
+    A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``, in training of a ``richer`` world where
+    that is 1.
 
     A row depends on the task, the split, the seed and its own place, never on ``number``. Of tasks joined by ``+``, such as
     ``image_generation+editing``, rows come in turn.
