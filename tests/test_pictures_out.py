@@ -12,7 +12,6 @@ import onnx
 import pytest
 import torch
 from safetensors.numpy import load_file
-from torch.nn import functional as F
 
 from braid.api import load
 from braid.bundle import Interface, read_bundle, write_bundle
@@ -229,26 +228,6 @@ def test_10_onnx_gives_torchs_tokens_and_pixels(codec: CodecConfig, tmp_path: Pa
         OnnxRuntime(read_bundle(folder)).codec(OUT)
 
 
-def test_what_lies_under_a_place_may_be_taken_as_it_is() -> None:
-    """Surely taken, every token is that of the given picture; without one none is; the loss is of the chances drawn from."""
-    first, *others = rows()
-    batch = batch_of((replace(first, inputs={"prompt": first.inputs["prompt"]}), *others))
-    model = built(config_of(PICTURE_DECODERS["raster over a picture"]))
-    decoder, given = model.decoders[OUT], to_tensors(batch, CPU)
-    tokens = model.codec(OUT).encode(given.targets[OUT].values)
-    with torch.no_grad():
-        logits = decoder.logits(model(given), F.pad(tokens[:, :-1], (1, 0), value=model.codec(OUT).grid.codes).unsqueeze(1))
-        expected = F.cross_entropy(logits.flatten(0, 2), tokens.flatten())
-        torch.testing.assert_close(model.losses(given, [OUT])[OUT], expected)
-        decoder.take.bias.fill_(1e3)
-    of, taken = batch.inputs["image"].index, model.codec(OUT).encode(given.inputs["image"].distinct.values).numpy()
-    drawn, plain = (tokens_of(one, batch) for one in (model, built(config_of(PICTURE_DECODERS["raster over a picture"]))))
-    there = of >= 0
-    assert there.any() and not there.all()
-    assert np.array_equal(drawn[there], taken[of[there]])
-    assert np.array_equal(drawn[~there], plain[~there])
-
-
 def test_tokens_tell_of_their_own_surroundings_alone() -> None:
     """What is drawn on the right of a picture changes no token on its left: else paper would have as many codes as pictures."""
     codec = FSQCodecConfig(width=16, widest=16, depth=1, downscale=2, levels=(8, 8, 6, 5))
@@ -405,39 +384,6 @@ def test_a_decoder_of_pictures_without_a_codec_says_what_is_missing() -> None:
         "decoders.image: a decoder of pictures writes the tokens of a codec, and the model has none; name a run of the task "
         "reconstruction in initialize: {codecs.image: RUN}"
     )
-
-
-def test_what_is_drawn_over_a_picture_reads_at_each_place_what_stands_there() -> None:
-    model, batch = built(config_of(PICTURE_DECODERS["raster over a picture"])), to_tensors(batch_of(rows()), CPU)
-    with torch.no_grad():
-        fused = model(batch)
-        image = batch.inputs["image"]
-        given, shown = fused.tokens["image"], image.distinct.values[image.index]
-        assert torch.equal(given.values, model.codec(OUT).encode(shown)) and given.mask.all()
-        under = model.drawer(OUT).start(fused)["memory.under"]
-        moved = replace(fused, tokens={"image": Padded(given.values.flip(1), given.mask)})
-        assert not torch.allclose(model.drawer(OUT).start(moved)["memory.under"], under)
-        lost = replace(batch, inputs={**batch.inputs, "image": replace(image, index=image.index.where(image.index != 0, -1))})
-        without = model.drawer(OUT).start(model(lost))["memory.under"]
-    gone = image.index == 0
-    assert not without[gone].any() and torch.equal(without[~gone], under[~gone])
-
-
-@pytest.mark.parametrize(
-    ("over", "size", "fault"),
-    [
-        ("picture", SIZE, "decoders.image draws over 'picture', which is no input; choose from image, prompt"),
-        (
-            "image",
-            64,
-            "decoders.image draws over 'image', and the two are not prepared alike; give inputs.image what outputs.image",
-        ),
-    ],
-)
-def test_a_picture_that_cannot_be_drawn_over_is_a_clear_error(over: str, size: int, fault: str) -> None:
-    decoder: Any = replace(PICTURE_DECODERS["raster over a picture"], over=over)  # type: ignore[call-arg]
-    with pytest.raises(UserError, match=re.escape(fault)):
-        config_of(decoder).build(inputs(), {OUT: ImageModalityConfig(size=size).build()})
 
 
 def test_edits_and_drawings_of_scenes_hold_what_they_say() -> None:

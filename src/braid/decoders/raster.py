@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
+from braid.errors import UserError
 from braid.layers import StepwiseTransformer
 from braid.modalities import TokenGrid
 from braid.picture_tokens import GridEmbedding, TokenSurroundings
@@ -26,6 +27,9 @@ class RasterDecoderConfig:
     ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, and what is
     around it, is added there before that place's token is chosen; and with a chance of its own at every place, that token is
     taken as it is (a pointer, as in arXiv:1704.04368). Without that picture nothing is added or taken.
+
+    ``unaided``: in training, the chance that a row is shown that picture's tokens in place of those drawn before. What is drawn
+    first gives away all that follows, so that else a single token tells which of several things is meant to change.
     """
 
     kind: Literal["raster"] = "raster"
@@ -34,12 +38,15 @@ class RasterDecoderConfig:
     depth: int = 4
     heads: int = 4
     dropout: float = 0.1
+    unaided: float = 0.0
 
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "width", "depth", "heads")
-        within(self, 0, 1, "dropout")
+        within(self, 0, 1, "dropout", "unaided")
+        if self.unaided and not self.over:
+            raise UserError("unaided is set, and over is not: it names the picture whose tokens are shown then")
 
     def build(self, memory_width: int, modality: TokenGrid) -> "RasterDecoder":
         return RasterDecoder(self, memory_width, modality)
@@ -116,10 +123,18 @@ class RasterDecoder(StepwiseTransformer):
         taken = self.take(vectors).squeeze(-1).float().masked_fill(given == self.grid.codes, NEVER)
         return F.logsigmoid(taken), F.logsigmoid(-taken)
 
+    def _before(self, target: Int[Tensor, "batch length"], memory: Mapping[str, Tensor]) -> Int[Tensor, "batch length"]:
+        """The tokens that are shown as drawn: those of ``target``; in an unaided row, of the picture that it lies over."""
+        if not (self.training and self.config.unaided):
+            return target
+        given = memory["memory.given"]
+        unaided = torch.rand(len(target), 1, device=target.device) < self.config.unaided
+        return torch.where(unaided & (given != self.grid.codes), given, target)
+
     def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
         """Mean cross-entropy of the tokens ``target.values`` [batch, length]."""
-        begun = F.pad(target.values[:, :-1], (1, 0), value=self.grid.codes).unsqueeze(1)
         memory = self.remember(fused)
+        begun = F.pad(self._before(target.values, memory)[:, :-1], (1, 0), value=self.grid.codes).unsqueeze(1)
         vectors = self.read(self.embed(begun, memory), memory).flatten(0, 2)
         tokens = target.values.flatten()
         losses: Tensor = self.embedding.head.losses(vectors, tokens, label_smoothing)  # type: ignore[union-attr,operator]
