@@ -12,6 +12,13 @@ def test_the_built_in_model_draws_edits_and_says_what_it_drew() -> None:
     for prompt, one in zip(prompts, drawn, strict=True):
         assert one.image and judge(one.image.pixels, read_sentence(prompt)).whole
         assert read_sentence(one.text or "") == read_sentence(prompt)
-    assert drawn[0].image
-    (changed,) = model.drawings("make the star orange", drawn[0].image.pixels)
-    assert changed.image and judge(changed.image.pixels, ["large orange star in centre"]).whole
+    edits = [
+        (1, "turn the heart into a star", "small pink star in top left"),
+        (2, "make the circle blue", "small blue circle in right"),
+        (2, "move the circle to the top", "small red circle in top"),
+    ]
+    for given, prompt, asked in edits:
+        before = drawn[given].image
+        assert before
+        (changed,) = model.drawings(prompt, before.pixels)
+        assert changed.image and judge(changed.image.pixels, [asked]).whole
