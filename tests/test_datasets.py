@@ -164,7 +164,7 @@ def test_rows_take_little_memory(tmp_path: Path) -> None:
         "print(len(kept.examples), *tracemalloc.get_traced_memory()); tracemalloc.stop()"
     )  # in a process where nothing checks shapes
     ran = subprocess.run([sys.executable, "-c", code, tmp_path / "data.jsonl"], capture_output=True, text=True, check=True)
-    # The least: what is made once in a process does not count, nor Python's table of names (of pathlib's, too), which grows in leaps.
+    # The least: what is made once in a process does not count, nor Python's table of names, pathlib's too, which grows in leaps.
     rows, held, peak = (min(map(int, column)) for column in zip(*map(str.split, ran.stdout.splitlines()), strict=True))
     assert rows == ROWS
     assert held < ROWS * 250  # bytes a row; as objects they take over 1,500
