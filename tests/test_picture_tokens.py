@@ -15,13 +15,15 @@ from braid.datasets.scenes import Scenes
 from braid.datasets.scenes.drawing import drawing
 from braid.datasets.scenes.render import INK, render
 from braid.drawing import DrawingConfig, draw
+from braid.decoders import RasterDecoderConfig
 from braid.encoders import PictureTokenEncoderConfig
 from braid.errors import UserError
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.model import Model
 from braid.picture_tokens import TokenHead, TokenVectors, digits
 from braid.presets import tiny
-from braid.records import Batch, Padded
+from braid.records import Batch, BatchInput, Padded
+from braid.runtime.torch import TorchCodec
 from braid.training.features import _fingerprint
 from braid.two_tone import two_tone
 from variants import CODECS, SIZE, inputs, outputs
@@ -155,3 +157,28 @@ def test_features_that_are_kept_are_those_of_one_codec() -> None:
     with torch.no_grad():
         next(model.codec("image").parameters()).add_(1)
     assert _fingerprint(encoder, modality, {}) != before
+
+
+def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:
+    """And drawn over so; in use none are, and the pictures to be drawn never."""
+    torch.manual_seed(0)
+    image = PictureTokenEncoderConfig(width=16, depth=1, heads=2, dropout=0.0, redrawn=0.5)
+    over = RasterDecoderConfig(over="image", width=16, depth=1, heads=2, dropout=0.0)
+    config = replace(tiny(), encoders={"image": image}, decoders={"image": over}, codecs={"image": CODECS["fsq of two tones"]})
+    model = config.build(inputs(), outputs())
+    pixels = painted(["red"])[:, 0]
+    pixels = F.interpolate(pixels, (SIZE, SIZE))
+    every = torch.arange(len(pixels))
+    given = Padded(pixels, torch.ones(len(pixels), SIZE, SIZE, dtype=torch.bool))
+    batch = Batch(tuple(map(str, every)), {"image": BatchInput(given, every)}, {"image": given})
+    codec = model.codec("image")
+    once = codec.encode(pixels)
+    files = TorchCodec(codec, torch.device("cpu"))
+    modality: Any = outputs()["image"]
+    png = modality.pictures(files.pixels(once.numpy()))
+    again = torch.from_numpy(files.tokens(modality.pad([modality.prepare(one) for one in png]).values))
+    assert not torch.equal(again, once)
+    read = model.train()(batch).tokens["image"].values
+    as_drawn = (read == again).all(1)
+    assert torch.equal(read, torch.where(as_drawn[:, None], again, once)) and as_drawn.any() and not as_drawn.all()
+    assert torch.equal(model.eval()(batch).tokens["image"].values, once)

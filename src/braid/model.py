@@ -15,7 +15,7 @@ from braid.encoders import EncoderConfig, PictureTokenEncoderConfig, Transformer
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FusionConfig
 from braid.modalities import InputModality, OutputModality, TokenGrid
-from braid.picture_tokens import read_tokens
+from braid.picture_tokens import read_tokens, redraw
 from braid.records import Batch, Features, Fused, Padded
 from braid.shapes import Float, Int
 
@@ -114,6 +114,7 @@ class Model(nn.Module):
                     self._lend_words(name, encoder.words_of, inputs, outputs)
 
     def forward(self, batch: Batch) -> Fused:
+        batch = self._redrawn(batch) if self.training else batch
         fused = self.fuse(self.encode(batch))
         return replace(fused, tokens=self._given_tokens(batch)) if self._over else fused
 
@@ -185,6 +186,19 @@ class Model(nn.Module):
             tokens = self._tokens(output, given.distinct.values)
             found[name] = Padded(tokens[given.index.clamp(min=0)], given.index >= 0)
         return found
+
+    def _redrawn(self, batch: Batch) -> Batch:
+        """Some pictures as a codec draws them, by the chance that the encoder of its tokens names."""
+        inputs = dict(batch.inputs)
+        for name, encoder in self.config.encoders.items():
+            given = inputs.get(name)
+            if isinstance(encoder, PictureTokenEncoderConfig) and encoder.redrawn and given and not given.encoded:
+                pixels, mask = given.distinct.values, given.distinct.mask
+                modality: Any = self.outputs[encoder.of]
+                drawn = redraw(self.codec(encoder.of), pixels, modality.config) * mask.unsqueeze(1)
+                some = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < encoder.redrawn
+                inputs[name] = replace(given, distinct=Padded(torch.where(some, drawn, pixels), mask))
+        return replace(batch, inputs=inputs)
 
     def _tokens(self, output: str, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
         return read_tokens(self.codec(output), pixels)

@@ -4,15 +4,15 @@ A table and an output for each part, of which the product is every code, as MAGV
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Protocol, cast, runtime_checkable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.convolutions import ResidualBlock
-from braid.modalities import TokenGrid
+from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.shapes import Float, Int
 
 
@@ -24,13 +24,27 @@ class Tokenizing(Protocol):
 
     def encode(self, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]: ...
 
+    def decode(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "n 3 height width"]: ...
+
 
 def read_tokens(codec: Tokenizing, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
     """Of a codec that is not trained, in full precision: rounded, a number is another code."""
-    kind = pixels.device.type
-    exactly = torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
-    with torch.no_grad(), exactly:
+    with torch.no_grad(), _exactly(pixels.device):
         return codec.encode(pixels)
+
+
+def redraw(
+    codec: Tokenizing, pixels: Float[Tensor, "n 3 height width"], scale: ImageModalityConfig
+) -> Float[Tensor, "n 3 height width"]:
+    """What the codec makes of pictures, as it is read from a file: in 255 steps. ``scale`` says what their numbers mean."""
+    with torch.no_grad(), _exactly(pixels.device):
+        made = codec.decode(codec.encode(pixels))
+        std, mean = (made.new_tensor(numbers).view(3, 1, 1) for numbers in (scale.std, scale.mean))
+        return (((made * std + mean).clamp(0, 1) * 255).round() / 255 - mean) / std
+
+
+def _exactly(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, enabled=False) if torch.amp.is_autocast_available(device.type) else nullcontext()
 
 
 def digits(tokens: Int[Tensor, "*rows"], grid: TokenGrid) -> list[Int[Tensor, "*rows"]]:

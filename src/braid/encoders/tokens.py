@@ -25,6 +25,9 @@ class PictureTokenEncoderConfig:
     places further to every side with each, so that an outline's do not depend on its colour. ``patch`` x ``patch``
     tokens become a position with a place of its own, and ``depth`` transformer blocks read those, as in ViT (arXiv:2010.11929;
     convolutions before it: arXiv:2106.14881).
+
+    ``redrawn``: in training, the chance that a picture is read, and drawn over, as the codec draws it. What a model drew itself
+    has been through the codec once, and there a token in five is another when it is read again.
     """
 
     kind: Literal["tokens"] = "tokens"
@@ -35,13 +38,14 @@ class PictureTokenEncoderConfig:
     depth: int = 2
     heads: int = 4
     dropout: float = 0.1
+    redrawn: float = 0.0
 
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "patch", "width", "depth", "heads")
         within(self, 0, math.inf, "around")
-        within(self, 0, 1, "dropout")
+        within(self, 0, 1, "dropout", "redrawn")
 
     def build(self, codec: Tokenizing) -> "PictureTokenEncoder":
         return PictureTokenEncoder(self, codec)
