@@ -5,6 +5,7 @@
 
 ``val`` has the pairs of colour and shape that training shows, ``compositional`` those that it never shows. The truth stands
 beside each model: what the oracle makes of the true pictures, and of what the codec makes of them, which no drawing can exceed.
+Edits are made of the true pictures, and of what the codec makes of those, as of pictures that the model drew itself.
 """
 
 import argparse
@@ -18,9 +19,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from braid.api import LoadedModel, load
-from braid.datasets import open_dataset
+from braid.datasets import Rows, open_dataset
 from braid.evaluation import Answers, evaluate
-from braid.records import Drawn, Prediction, Sample
+from braid.records import Drawn, Example, Prediction, Sample
 from runs import report, say
 
 FIGURES = ("objects", "sized", "whole", "sentences")
@@ -51,6 +52,9 @@ def main() -> None:
                 rows.append([split, "the true picture", *judged(task, truth, answers)])
                 rows.append([split, "the true picture, through the codec", *judged(task, through(model, truth), answers)])
             rows.append([split, Path(name).name, *(figures.get(figure, "") for figure in FIGURES)])
+            if chosen.task == "editing":
+                drawn, _ = evaluate(model.runtime, model.collator, task, redrawn(model, data), batch_size=50)
+                rows.append([split, f"{Path(name).name}, of pictures through the codec", *(drawn[figure] for figure in FIGURES)])
             sheet(answers, Path("runs") / f"drawings-{chosen.task}-{Path(name).name}-{split}.png")
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "
@@ -58,6 +62,12 @@ def main() -> None:
         f"true of the picture drawn. Guidance {task.drawing.guidance:g}, temperature {task.drawing.temperature:g}, seed 0."
     )
     report(f"drawings_{chosen.task}", "Scenes drawn", ["split", "picture", *FIGURES], rows, how)
+
+
+def redrawn(model: LoadedModel, data: Rows) -> list[Example]:
+    """The same rows, what is to be edited through the codec."""
+    pictures = through(model, [np.asarray(row.fields["image"]) for row in data])
+    return [replace(row, fields={**row.fields, "image": drawn}) for row, drawn in zip(data, pictures, strict=True)]
 
 
 def through(model: LoadedModel, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:

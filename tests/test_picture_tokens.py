@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from braid.datasets.scenes import Scenes
 from braid.datasets.scenes.drawing import drawing
 from braid.datasets.scenes.render import INK, render
-from braid.drawing import DrawingConfig, draw
 from braid.decoders import RasterDecoderConfig
+from braid.drawing import DrawingConfig, draw
 from braid.encoders import PictureTokenEncoderConfig
 from braid.errors import UserError
 from braid.modalities import ImageModalityConfig, TokenGrid

@@ -11,6 +11,8 @@ from braid.errors import UserError
 from braid.records import Features, Fused, Padded
 from braid.shapes import Bool, Float, Int
 
+Place = int | Int[Tensor, " 1"]  # of the first of several positions; a tensor where a CUDA graph is to take any
+
 
 def masked_mean(values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:
     """Mean over the real positions; zero where a row has none."""
@@ -83,7 +85,7 @@ class Attention(nn.Module):
         queries: Float[Tensor, "batch queries width"],
         keys: Float[Tensor, "batch heads keys head_width"],
         values: Float[Tensor, "batch heads keys head_width"],
-        mask: Bool[Tensor, "batch #queries keys"] | None = None,  # noqa: F821 - a shape
+        mask: Bool[Tensor, "#batch #queries keys"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch queries width"]:
         """``mask`` is True where a query may read a key; ``causal`` (without a mask) lets it read no later key."""
@@ -186,16 +188,22 @@ class DecoderBlock(nn.Module):
         memory_mask: Bool[Tensor, "batch memory"],
         past: tuple[Float[Tensor, "rows heads past head_width"], Float[Tensor, "rows heads past head_width"]] | None = None,
         causal: bool = True,
+        at: Int[Tensor, " 1"] | None = None,
     ) -> tuple[Float[Tensor, "batch group length width"], tuple[Tensor, Tensor]]:
-        """With ``past`` the length is 1 and the returned keys and values have grown by it; rows = batch * group. Without, a
-        position reads no later one, unless ``causal`` is False."""
+        """With ``past`` the length is 1 and the returned keys and values have grown by it; rows = batch * group. With ``at`` too,
+        ``past`` has room: they are written there in place, and nothing behind is read. Without ``past`` a position reads no later
+        one, unless ``causal`` is False."""
         batch, group, length, width = values.shape
         flat = values.reshape(batch * group, length, width)
         normed = self.self_norm(flat)
         keys, own = self.self_attention.keys_values(normed)
-        if past is not None:
+        known = None
+        if past is not None and at is not None:
+            keys, own = past[0].index_copy_(2, at, keys), past[1].index_copy_(2, at, own)
+            known = (torch.arange(keys.shape[2], device=keys.device) <= at).view(1, 1, -1)
+        elif past is not None:
             keys, own = torch.cat([past[0], keys], 2), torch.cat([past[1], own], 2)
-        flat = flat + self.dropout(self.self_attention(normed, keys, own, causal=causal and past is None))
+        flat = flat + self.dropout(self.self_attention(normed, keys, own, known, causal=causal and past is None))
         row = flat.view(batch, group * length, width)
         read = self.cross_attention(self.cross_norm(row), memory_keys, memory_values, memory_mask.unsqueeze(1))
         row = row + self.dropout(read)
@@ -247,13 +255,13 @@ class StepwiseTransformer(CrossTransformer):
         return self.score(self.read(self.embed(tokens, memory), memory), memory)
 
     def score(
-        self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: int = 0
+        self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length codes"]:
         """Logits of the tokens that follow those at ``first`` and after it."""
         return self.embedding.logits(vectors)  # type: ignore[operator]
 
     def embed(
-        self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
+        self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length width"]:
         """Vectors of the tokens that stand at ``first`` and after it."""
         return self.embedding(tokens, first=first)
@@ -266,19 +274,22 @@ class StepwiseTransformer(CrossTransformer):
         return {**memory, "cache.keys": empty, "cache.values": empty.clone()}
 
     def step(
-        self, tokens: Int[Tensor, "batch group"], state: dict[str, Tensor]
+        self, tokens: Int[Tensor, "batch group"], state: dict[str, Tensor], at: Int[Tensor, " 1"] | None = None
     ) -> tuple[Float[Tensor, "batch group codes"], dict[str, Tensor]]:
-        """Read one more token a beam; the cache's group must equal that of ``tokens``."""
+        """Read one more token a beam; the cache's group must equal that of ``tokens``. With ``at`` the cache has room, the token
+        stands there, and the cache is written in place: a step is then of the same sizes as any other."""
         batch, group = tokens.shape
         past_keys, past_values = state["cache.keys"].flatten(0, 1), state["cache.values"].flatten(0, 1)
-        first = past_keys.shape[3]
+        first = past_keys.shape[3] if at is None else at
         values = self.embed(tokens.unsqueeze(-1), state, first)
         keys_now, values_now = [], []
         for layer, block in enumerate(self.blocks):
             memory = state["memory.keys"][:, layer], state["memory.values"][:, layer], state["memory.mask"]
-            values, (keys, own) = block(values, *memory, past=(past_keys[:, layer], past_values[:, layer]))
+            values, (keys, own) = block(values, *memory, past=(past_keys[:, layer], past_values[:, layer]), at=at)
             keys_now.append(keys)
             values_now.append(own)
+        if at is not None:
+            return self.score(self.norm(values), state, first).squeeze(2), state
         new = {
             "cache.keys": torch.stack(keys_now, 1).unflatten(0, (batch, group)),
             "cache.values": torch.stack(values_now, 1).unflatten(0, (batch, group)),
@@ -300,9 +311,12 @@ class TokenEmbedding(nn.Module):
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
         nn.init.normal_(self.positions.weight, std=width**-0.5)
 
-    def forward(self, tokens: Int[Tensor, "*rows length"], first: int = 0) -> Float[Tensor, "*rows length width"]:
-        positions = torch.arange(first, first + tokens.shape[-1], device=tokens.device)
-        return self.dropout(self.tokens(tokens) + self.positions(positions))
+    def forward(
+        self, tokens: Int[Tensor, "*rows length"], first: Place = 0, dropped: Bool[Tensor, "*rows length"] | None = None
+    ) -> Float[Tensor, "*rows length width"]:
+        """Of a token that is ``dropped``, the position alone."""
+        words = self.tokens(tokens) if dropped is None else self.tokens(tokens).masked_fill(dropped.unsqueeze(-1), 0)
+        return self.dropout(words + self.positions(first + torch.arange(tokens.shape[-1], device=tokens.device)))
 
     def logits(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows vocab"]:
         return F.linear(values, self.tokens.weight)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.convolutions import ResidualBlock
+from braid.layers import Place
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.shapes import Float, Int
 
@@ -144,8 +145,8 @@ class GridEmbedding(nn.Module):
         for table in (self.row_vectors, self.column_vectors):
             nn.init.normal_(table.weight, std=width**-0.5)
 
-    def forward(self, tokens: Int[Tensor, "*rows length"], first: int = 0) -> Float[Tensor, "*rows length width"]:
-        places = torch.arange(first, first + tokens.shape[-1], device=tokens.device)
+    def forward(self, tokens: Int[Tensor, "*rows length"], first: Place = 0) -> Float[Tensor, "*rows length width"]:
+        places = first + torch.arange(tokens.shape[-1], device=tokens.device)
         where = self.row_vectors(places // self.columns) + self.column_vectors(places % self.columns)
         return self.dropout(self.tokens(tokens) + where)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.errors import UserError
-from braid.layers import StepwiseTransformer
+from braid.layers import Place, StepwiseTransformer
 from braid.modalities import TokenGrid
 from braid.picture_tokens import GridEmbedding, TokenSurroundings
 from braid.records import Fused, Padded
@@ -97,20 +97,20 @@ class RasterDecoder(StepwiseTransformer):
         return {**state, "memory.under": self.underlay.laid(given), "memory.given": known}
 
     def embed(
-        self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: int = 0
+        self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length width"]:
         vectors = super().embed(tokens, state, first)
         if not self.config.over:
             return vectors
-        return vectors + state["memory.under"][:, None, first : first + tokens.shape[-1]]
+        return vectors + _from(state["memory.under"], first, tokens.shape[-1]).unsqueeze(1)
 
     def score(
-        self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: int = 0
+        self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length codes"]:
         logits = super().score(vectors, state, first)
         if not self.config.over:
             return logits
-        given = state["memory.given"][:, None, first : first + vectors.shape[2]].expand(vectors.shape[:3])
+        given = _from(state["memory.given"], first, vectors.shape[2]).unsqueeze(1).expand(vectors.shape[:3])
         taken, chosen = self._taken(vectors, given)
         logs = logits.float().log_softmax(-1) + chosen.unsqueeze(-1)
         place = given.clamp(max=self.grid.codes - 1).unsqueeze(-1)
@@ -143,3 +143,10 @@ class RasterDecoder(StepwiseTransformer):
             taken, chosen = self._taken(vectors, given)
             losses = torch.where(given == tokens, -torch.logaddexp(taken, chosen - losses), losses - chosen)
         return losses.mean()
+
+
+def _from(values: Tensor, first: Place, length: int) -> Tensor:
+    """So many positions [batch, length, ...] from ``first`` on."""
+    if isinstance(first, Tensor):
+        return values.index_select(1, first + torch.arange(length, device=values.device))
+    return values[:, first : first + length]

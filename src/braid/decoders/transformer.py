@@ -4,30 +4,36 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from braid.config import within
 from braid.layers import StepwiseTransformer, TokenEmbedding, sequence_loss
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
-from braid.shapes import Float
+from braid.shapes import Bool, Float
 
 
 @dataclass(frozen=True)
 class TransformerTextDecoderConfig:
-    """A decoder after arXiv:1706.03762, pre-norm, with input and output embeddings tied."""
+    """A decoder after arXiv:1706.03762, pre-norm, with input and output embeddings tied.
+
+    ``word_dropout``: in training, the chance that a word is hidden from those after it (arXiv:1511.06349), so that each is told
+    by what was fused more than by the words before: else a colour says which shapes may follow, and pairs never seen do not.
+    """
 
     kind: Literal["transformer"] = "transformer"
     width: int = 256
     depth: int = 2
     heads: int = 4
     dropout: float = 0.1
+    word_dropout: float = 0.0
 
     modality: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "width", "depth", "heads")
-        within(self, 0, 1, "dropout")
+        within(self, 0, 1, "dropout", "word_dropout")
 
     def build(self, memory_width: int, modality: TextModality) -> "TransformerTextDecoder":
         return TransformerTextDecoder(self, memory_width, modality)
@@ -49,5 +55,13 @@ class TransformerTextDecoder(StepwiseTransformer):
         weights: Float[Tensor, "batch group"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy of ``target`` [batch, group, length], each text's part times its weight."""
-        hidden = self.read(self.embedding(target.values), self.remember(fused))
+        hidden = self.read(self.embedding(target.values, dropped=self._dropped(target)), self.remember(fused))
         return sequence_loss(hidden, self.embedding.logits, target, label_smoothing, weights)  # type: ignore[arg-type]
+
+    def _dropped(self, target: Padded) -> Bool[Tensor, "batch group length"] | None:
+        """Which words those after them are not told from; what begins a text is always shown."""
+        if not (self.training and self.config.word_dropout):
+            return None
+        dropped: Tensor = torch.rand(target.values.shape, device=target.values.device) < self.config.word_dropout
+        dropped[..., 0] = False
+        return dropped

@@ -15,13 +15,15 @@ from torch import Tensor
 from braid.bundle import Bundle
 from braid.codecs import Codec
 from braid.config import from_dict
-from braid.decoders import MaskedDecoder, PictureDecoder, TextDecoder
+from braid.decoders import MaskedDecoder
 from braid.errors import UserError
 from braid.generation import GenerationConfig, check_draws, check_output, write_text
-from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
+from braid.layers import StepwiseTransformer
+from braid.modalities import OutputModality, SpecialTokens, TextModality, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, Padded, Prediction
 from braid.runtime.device import CPU
+from braid.runtime.graphs import GraphedSteps
 from braid.shapes import Float, Int
 
 
@@ -93,6 +95,7 @@ class TorchRuntime:
         self.model = model.to(device)
         self.tokenizer = tokenizer
         self.device = device
+        self._graphed: dict[str, GraphedSteps] = {}
 
     @property
     def outputs(self) -> Mapping[str, OutputModality]:
@@ -101,7 +104,8 @@ class TorchRuntime:
     def decoder(self, name: str) -> "TorchDecoder":
         check_output(name, self.outputs, "writes")
         assert self.tokenizer is not None  # an output that writes has one
-        return TorchDecoder(self.model, self.model.decoder(name), self.tokenizer.special, self.device)
+        decoder = self._stepwise(name, self.model.decoder(name))
+        return TorchDecoder(self.model, decoder, self.tokenizer.special, self.device)
 
     def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
         decoder = self.decoder(name)
@@ -124,7 +128,15 @@ class TorchRuntime:
         decoder = self.model.drawer(name)
         if isinstance(decoder, MaskedDecoder):
             return TorchFiller(self.model, decoder, self.device)
-        return TorchStepper(self.model, decoder, self.device)
+        return TorchStepper(self.model, self._stepwise(name, decoder), self.device)
+
+    def _stepwise(self, name: str, decoder: Any) -> Any:
+        """The decode protocol over tensors; on an NVIDIA GPU by graphs, which outlive a batch."""
+        if self.device.type != "cuda" or not isinstance(decoder, StepwiseTransformer):
+            return decoder
+        modality = self.outputs[name]
+        room = modality.max_length if isinstance(modality, TextModality) else self.model.codec(name).grid.length
+        return self._graphed.setdefault(name, GraphedSteps(decoder, room))
 
 
 class TorchCodec:
@@ -149,9 +161,8 @@ class TorchCodec:
 class _Begun:
     """A decoder, and the model whose h it begins from."""
 
-    def __init__(self, model: Model, decoder: TextDecoder | PictureDecoder, device: torch.device) -> None:
-        self._model, self._device = model, device
-        self._decoder: Any = decoder
+    def __init__(self, model: Model, decoder: Any, device: torch.device) -> None:
+        self._model, self._decoder, self._device = model, decoder, device
 
     @torch.inference_mode()
     def start(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -180,7 +191,7 @@ class TorchStepper(_Begun):
 class TorchDecoder(TorchStepper):
     """The decode protocol of a text, with the tokens that begin and end one."""
 
-    def __init__(self, model: Model, decoder: TextDecoder, special: SpecialTokens, device: torch.device) -> None:
+    def __init__(self, model: Model, decoder: Any, special: SpecialTokens, device: torch.device) -> None:
         super().__init__(model, decoder, device)
         self.special = special
 

@@ -1,0 +1,65 @@
+"""Steps with room for a whole text or picture, of which CUDA graphs are recorded on a GPU, give what a growing cache gives."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from braid.layers import StepwiseTransformer
+from braid.model import Model
+from braid.records import Batch
+from braid.runtime.graphs import AFTER, GraphedSteps
+from braid.runtime.torch import to_tensors
+from test_pictures_out import batch_of, built, config_of, rows
+from variants import DECODERS, PICTURE_DECODERS, build, collator, samples, variants
+
+DEVICES = [torch.device(name) for name in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))]
+LENGTH, ROOM = 6, 9
+STEPWISE = ["transformer", "raster", "raster over a picture"]
+
+
+def made(name: str) -> tuple[Model, Batch, Any]:
+    if name in DECODERS:
+        model = build(variants()[f"decoder {name}"])
+        return model, collator()(samples(), strict=True).batch, model.decoder("text")
+    model = built(config_of(PICTURE_DECODERS[name]))
+    return model, batch_of(rows()), model.drawer("image")
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("name", STEPWISE)
+@torch.inference_mode()
+def test_steps_with_room_give_what_steps_of_a_growing_cache_give(name: str, device: torch.device) -> None:
+    """Of two texts at a time in turn, as guidance takes them, and with beams that change places; more than a graph waits for."""
+    model, batch, decoder = made(name)
+    assert isinstance(decoder, StepwiseTransformer)
+    fused = model.eval().to(device)(to_tensors(batch, device))
+    graphed, size = GraphedSteps(decoder, ROOM), fused.values.shape[0]
+    tokens = torch.randint(3, 9, (2, size, 3, LENGTH), generator=torch.Generator().manual_seed(0)).to(device)
+    parents = torch.tensor([[2, 0, 0]] * size, device=device)
+    for _ in range(AFTER // LENGTH + 1):
+        states = [[one.reorder(one.start(fused), parents * 0) for _ in tokens] for one in (decoder, graphed)]
+        for position in range(LENGTH):
+            for text, drawn in enumerate(tokens[..., position]):
+                expected, states[0][text] = decoder.step(drawn, states[0][text])
+                found, states[1][text] = graphed.step(drawn, states[1][text])
+                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+            states = [
+                [one.reorder(state, parents) for state in both] for one, both in zip((decoder, graphed), states, strict=True)
+            ]
+    assert graphed.recorded == (device.type == "cuda")
+
+
+@torch.inference_mode()
+def test_a_step_leaves_the_state_that_it_was_given_as_it_was() -> None:
+    """Whoever holds on to a state may go on from it twice."""
+    for device in DEVICES:
+        model, batch, decoder = made("transformer")
+        graphed = GraphedSteps(decoder, ROOM)
+        state = graphed.start(model.eval().to(device)(to_tensors(batch, device)))
+        tokens = torch.full((len(batch.ids), 1), 3, device=device)
+        first, state = graphed.step(tokens, state)
+        answers = [graphed.step(tokens, state)[0] for _ in range(AFTER + 3)]
+        for answer in answers:
+            torch.testing.assert_close(answer, answers[0], atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(first, answers[0])
