@@ -13,6 +13,7 @@ def test_the_built_in_model_draws_edits_and_says_what_it_drew() -> None:
         assert one.image and judge(one.image.pixels, read_sentence(prompt)).whole
         assert read_sentence(one.text or "") == read_sentence(prompt)
     edits = [
+        (0, "make the star orange", "large orange star in centre"),
         (1, "turn the heart into a star", "small pink star in top left"),
         (2, "make the circle blue", "small blue circle in right"),
         (2, "move the circle to the top", "small red circle in top"),

@@ -146,3 +146,27 @@ def test_self_critical_training_raises_its_reward_and_resumes_exactly(captioner:
         train(half, tmp_path / "stopped", watcher=Watcher(on_step=stop))
     train(half, tmp_path / "stopped", resume=True)
     assert same_weights(tmp_path / "whole" / "last", tmp_path / "stopped" / "last")
+
+
+def test_a_word_that_is_dropped_is_hidden_from_those_after_it_in_training_alone() -> None:
+    def of(share: float, training: bool) -> tuple[Model, Batch]:
+        base = variants.variants()["decoder transformer"]
+        decoder: Any = replace(base.decoders["text"], dropout=0.0, word_dropout=share)  # type: ignore[call-arg]
+        model = variants.build(replace(base, decoders={"text": decoder})).train(training)
+        return model, to_tensors(variants.collator()(variants.samples()).batch, torch.device("cpu"))
+
+    def loss(share: float, training: bool) -> torch.Tensor:
+        model, batch = of(share, training)
+        return model.losses(batch, ["text"])["text"]
+
+    model, batch = of(1.0, True)
+    decoder: Any = model.decoder("text")
+    target = batch.targets["text"]
+    begun = torch.full_like(target.values, BOS)
+    alone = decoder.embedding(begun) - decoder.embedding.tokens(begun)
+    alone[..., 0, :] += decoder.embedding.tokens(begun[..., 0])
+    found = decoder.embedding.logits(decoder.read(alone, decoder.remember(model(batch))))[..., :-1, :]
+    real = target.mask[..., 1:]
+    torch.testing.assert_close(loss(1.0, True), F.cross_entropy(found[real], target.values[..., 1:][real]))
+    assert torch.equal(loss(1.0, False), loss(0.0, True))
+    assert len({loss(share, True).item() for share in (0.0, 0.5, 1.0)}) == 3
