@@ -54,7 +54,8 @@ def main() -> None:
             rows.append([split, Path(name).name, *(figures.get(figure, "") for figure in FIGURES)])
             if chosen.task == "editing":
                 drawn, _ = evaluate(model.runtime, model.collator, task, redrawn(model, data), batch_size=50)
-                rows.append([split, f"{Path(name).name}, of pictures through the codec", *(drawn[figure] for figure in FIGURES)])
+                told = [drawn.get(figure, "") for figure in FIGURES]
+                rows.append([split, f"{Path(name).name}, of pictures through the codec", *told])
             sheet(answers, Path("runs") / f"drawings-{chosen.task}-{Path(name).name}-{split}.png")
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "

@@ -40,6 +40,15 @@ def test_a_run_keeps_the_models_of_its_last_epochs_and_their_mean_answers(braid:
     assert asked.code == 0, asked.err
 
 
+def test_models_that_differ_in_chances_of_training_alone_have_a_mean(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run / "epoch-3", tmp_path / "other")
+    text = (other / "model.json").read_text()
+    assert '"dropout": 0.0' in text and '"word_dropout": 0.0' in text
+    (other / "model.json").write_text(text.replace('dropout": 0.0', 'dropout": 0.3'))
+    average([read_bundle(run / "epoch-2"), read_bundle(other)], tmp_path / "mean")
+    assert read_bundle(tmp_path / "mean").architecture == read_bundle(run / "epoch-2").architecture
+
+
 def test_a_model_of_another_kind_is_named(run: Path, tmp_path: Path) -> None:
     first = read_bundle(run / "epoch-2")
     with pytest.raises(UserError, match="a mean needs two models or more; give their folders"):

@@ -1,17 +1,19 @@
 """Steps with room for a whole text or picture, of which CUDA graphs are recorded on a GPU, give what a growing cache gives."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from braid.generation import GenerationConfig
 from braid.layers import StepwiseTransformer
 from braid.model import Model
 from braid.records import Batch
 from braid.runtime.graphs import AFTER, GraphedSteps
-from braid.runtime.torch import to_tensors
+from braid.runtime.torch import TorchRuntime, to_tensors
 from test_pictures_out import batch_of, built, config_of, rows
-from variants import DECODERS, PICTURE_DECODERS, build, collator, samples, variants
+from variants import DECODERS, PICTURE_DECODERS, build, collator, samples, tokenizer, variants
 
 DEVICES = [torch.device(name) for name in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))]
 LENGTH, ROOM = 6, 9
@@ -34,11 +36,12 @@ def test_steps_with_room_give_what_steps_of_a_growing_cache_give(name: str, devi
     model, batch, decoder = made(name)
     assert isinstance(decoder, StepwiseTransformer)
     fused = model.eval().to(device)(to_tensors(batch, device))
+    texts = (fused, replace(fused, values=-fused.values))
     graphed, size = GraphedSteps(decoder, ROOM), fused.values.shape[0]
     tokens = torch.randint(3, 9, (2, size, 3, LENGTH), generator=torch.Generator().manual_seed(0)).to(device)
     parents = torch.tensor([[2, 0, 0]] * size, device=device)
     for _ in range(AFTER // LENGTH + 1):
-        states = [[one.reorder(one.start(fused), parents * 0) for _ in tokens] for one in (decoder, graphed)]
+        states = [[one.reorder(one.start(text), parents * 0) for text in texts] for one in (decoder, graphed)]
         for position in range(LENGTH):
             for text, drawn in enumerate(tokens[..., position]):
                 expected, states[0][text] = decoder.step(drawn, states[0][text])
@@ -48,6 +51,16 @@ def test_steps_with_room_give_what_steps_of_a_growing_cache_give(name: str, devi
                 [one.reorder(state, parents) for state in both] for one, both in zip((decoder, graphed), states, strict=True)
             ]
     assert graphed.recorded == (device.type == "cuda")
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_a_runtime_writes_the_same_texts_by_graphs(device: torch.device) -> None:
+    model, batch, _ = made("transformer")
+    config = GenerationConfig(method="greedy", max_length=8, min_length=8)
+    expected = [one.text for one in TorchRuntime(model, tokenizer()).write("text", batch, config)]
+    runtime = TorchRuntime(model, tokenizer(), device)
+    for _ in range(AFTER // 8 + 2):
+        assert [one.text for one in runtime.write("text", batch, config)] == expected
 
 
 @torch.inference_mode()

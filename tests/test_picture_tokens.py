@@ -160,7 +160,7 @@ def test_features_that_are_kept_are_those_of_one_codec() -> None:
 
 
 def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:
-    """And drawn over so; in use none are, and the pictures to be drawn never."""
+    """And drawn over so; in use none are."""
     torch.manual_seed(0)
     image = PictureTokenEncoderConfig(width=16, depth=1, heads=2, dropout=0.0, redrawn=0.5)
     over = RasterDecoderConfig(over="image", width=16, depth=1, heads=2, dropout=0.0)
@@ -178,7 +178,10 @@ def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:
     png = modality.pictures(files.pixels(once.numpy()))
     again = torch.from_numpy(files.tokens(modality.pad([modality.prepare(one) for one in png]).values))
     assert not torch.equal(again, once)
+    seen: list[Tensor] = []
+    model.encoders["image"].register_forward_pre_hook(lambda _, given: seen.append(codec.encode(given[0].values)))
     read = model.train()(batch).tokens["image"].values
     as_drawn = (read == again).all(1)
     assert torch.equal(read, torch.where(as_drawn[:, None], again, once)) and as_drawn.any() and not as_drawn.all()
-    assert torch.equal(model.eval()(batch).tokens["image"].values, once)
+    assert torch.equal(seen.pop(), read)
+    assert torch.equal(model.eval()(batch).tokens["image"].values, once) and torch.equal(seen.pop(), once)

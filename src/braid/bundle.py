@@ -32,6 +32,7 @@ from braid.modalities import (
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+TRAINING_CHANCES = ("dropout", "word_dropout", "redrawn", "unaided")  # settings of parts that mean nothing in use
 FITTED = ("calibration", "temperature")  # settings of tasks that were measured on a model's weights
 STRIDE = 1 << 15  # numbers at a time, which stay in a processor's cache
 # what a float has more of mantissa than a half float; its sign, exponent and mantissa as far as half's; 2 ** (127 - 15)
@@ -215,12 +216,23 @@ def average(bundles: Sequence[Bundle], folder: Path, half: bool = False) -> None
 
 def _difference(first: Bundle, other: Bundle) -> str:
     """In what two models cannot be averaged; nothing if they can."""
-    if first.architecture is None or first.architecture != other.architecture:
+    if first.architecture is None or _in_use(first.architecture) != _in_use(other.architecture):
         return "architecture (model.json)"
     if any(text.to_json() != other.tokenizers[name].to_json() for name, text in first.tokenizers.items()):
         return "tokenizer"
     sides = [(bundle.interface.inputs, bundle.interface.outputs) for bundle in (first, other)]
     return "" if sides[0] == sides[1] else "inputs or outputs (interface.json)"
+
+
+def _in_use(architecture: Any) -> Any:
+    """An architecture without what is left to chance in training alone."""
+    if not isinstance(architecture, Mapping):
+        return architecture
+    return {
+        name: _in_use(value)
+        for name, value in architecture.items()
+        if name not in TRAINING_CHANCES or isinstance(value, Mapping)  # an input may have such a name
+    }
 
 
 def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:

@@ -191,8 +191,8 @@ class DecoderBlock(nn.Module):
         at: Int[Tensor, " 1"] | None = None,
     ) -> tuple[Float[Tensor, "batch group length width"], tuple[Tensor, Tensor]]:
         """With ``past`` the length is 1 and the returned keys and values have grown by it; rows = batch * group. With ``at`` too,
-        ``past`` has room: they are written there in place, and nothing behind is read. Without ``past`` a position reads no later
-        one, unless ``causal`` is False."""
+        ``past`` has room: they are written there in place, and nothing after them is read. Without ``past`` a position reads no
+        later one, unless ``causal`` is False."""
         batch, group, length, width = values.shape
         flat = values.reshape(batch * group, length, width)
         normed = self.self_norm(flat)

@@ -55,7 +55,9 @@ class TransformerTextDecoder(StepwiseTransformer):
         weights: Float[Tensor, "batch group"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy of ``target`` [batch, group, length], each text's part times its weight."""
-        hidden = self.read(self.embedding(target.values, dropped=self._dropped(target)), self.remember(fused))
+        # what is weighed was sampled with every word shown
+        vectors = self.embedding(target.values, dropped=self._dropped(target) if weights is None else None)
+        hidden = self.read(vectors, self.remember(fused))
         return sequence_loss(hidden, self.embedding.logits, target, label_smoothing, weights)  # type: ignore[arg-type]
 
     def _dropped(self, target: Padded) -> Bool[Tensor, "batch group length"] | None:

@@ -17,7 +17,9 @@ from braid.records import Fused
 from braid.shapes import Float, Int
 
 AFTER = 16  # steps of one size before they are worth a graph
-KEPT = 16  # graphs of a decoder; of more sizes than that the oldest goes
+KEPT = 16  # graphs of a decoder; of more sizes than that the one that has waited longest goes
+COUNTED = 1000  # sizes
+RECORDING = Lock()  # torch records one graph at a time
 AT = "position"  # in a state: the place of the next token, [1]
 
 State = dict[str, Tensor]
@@ -47,9 +49,10 @@ class GraphedSteps:
 
     def step(self, tokens: Int[Tensor, "batch group"], state: State) -> tuple[Float[Tensor, "batch group codes"], State]:
         sizes = (tuple(tokens.shape), *(tuple(value.shape) for value in state.values()))
-        with self._lock:
-            if graph := self._graph(sizes, tokens, state):
-                return graph(tokens, state)
+        if tokens.device.type == "cuda" and not torch.is_autocast_enabled("cuda"):  # its casts would be gone before the graph is
+            with self._lock:
+                if graph := self._graph(sizes, tokens, state):
+                    return graph(tokens, state)
         own = {name: value.clone() if name.startswith("cache.") else value for name, value in state.items()}
         logits, _ = self._decoder.step(tokens, own, state[AT])
         return logits, {**own, AT: state[AT] + 1}
@@ -62,28 +65,35 @@ class GraphedSteps:
         if sizes in self._graphs:
             self._graphs.move_to_end(sizes)
             return self._graphs[sizes]
+        if len(self._seen) > COUNTED:
+            self._seen.clear()
         self._seen[sizes] += 1
-        if tokens.device.type != "cuda" or self._seen[sizes] <= AFTER:
+        if self._seen[sizes] <= AFTER:
             return None
+        del self._seen[sizes]
         if len(self._graphs) == KEPT:
             self._graphs.popitem(last=False)
-        self._graphs[sizes] = _Graph(self._decoder, tokens, state)
+        try:
+            with RECORDING, torch.cuda.device(tokens.device):
+                self._graphs[sizes] = _Graph(self._decoder, tokens, state)
+        except torch.cuda.OutOfMemoryError:  # plain steps need less
+            return None
         return self._graphs[sizes]
 
 
 class _Graph:
-    """One recorded step, and the tensors it reads and writes."""
+    """One recorded step, and the tensors it reads and writes, on the current GPU."""
 
     def __init__(self, decoder: StepwiseTransformer, tokens: Int[Tensor, "batch group"], state: Mapping[str, Tensor]) -> None:
         self._tokens, self._state = tokens.clone(), {name: value.clone() for name, value in state.items()}
         self._shown: dict[str, Tensor] = {}  # what stands in the graph's tensors: memory stays the same for a whole text
-        stream = torch.cuda.Stream(tokens.device)
-        stream.wait_stream(torch.cuda.current_stream(tokens.device))
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries take their workspaces before a graph is recorded
             decoder.step(self._tokens, self._state, self._state[AT])
-        torch.cuda.current_stream(tokens.device).wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(stream)
         self._launch = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._launch, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._launch, stream=stream, capture_error_mode="thread_local"):
             self._logits, _ = decoder.step(self._tokens, self._state, self._state[AT])
 
     def __call__(self, tokens: Int[Tensor, "batch group"], state: State) -> tuple[Float[Tensor, "batch group codes"], State]:

@@ -178,6 +178,9 @@ class RunConfig:
         within(self, 0, 1, "ema")
         if self.cache_features and self.augmentation is not None:
             raise UserError("cache_features is set, and augmentation makes another picture each time; leave one of them out")
+        redrawn = [name for name, encoder in self.model.encoders.items() if getattr(encoder, "redrawn", 0)]
+        if self.cache_features and redrawn:
+            raise UserError(f"cache_features is set, and encoders.{redrawn[0]} has redrawn pictures; leave one of them out")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
         tasks = [mixed.task.kind for mixed in self.mixture]
