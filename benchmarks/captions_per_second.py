@@ -69,8 +69,8 @@ def measure(sides: dict[str, Caption], photos: list[bytes], beams: int, times: i
     return {name: len(photos) / median(taken[1:]) for name, taken in seconds.items()}
 
 
-def ours(runtime: str, name: str = "small", device: str = "cpu") -> Caption:
-    model = braid.load(name, runtime, device=device)
+def ours(runtime: str, name: str = "small", device: str = "cpu", precision: str = "float32") -> Caption:
+    model = braid.load(name, runtime, device=device, precision=precision)
 
     def caption(photos: Sequence[bytes], beams: int) -> None:
         config = GenerationConfig("greedy" if beams == 1 else "beam", beams, min_length=TOKENS, max_length=TOKENS)

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,8 +15,9 @@ from braid.api import load
 from braid.errors import UserError
 from braid.model import Model
 from braid.records import Batch
-from braid.runtime.torch import to_tensors
-from variants import PICTURE_DECODERS, VECTOR_DECODERS, build, collator, samples, variants
+from braid.runtime.torch import TorchRuntime, to_tensors
+from test_vector_outputs import OUT
+from variants import PICTURE_DECODERS, VECTOR_DECODERS, build, collator, samples, tokenizer, variants
 
 ELSEWHERE = torch.device("meta")  # tensors without numbers, which refuse to meet those of the processor
 # transformers asks for numbers, and EfficientNet whether there is autocast, which there is none of for such tensors
@@ -82,3 +84,49 @@ def test_a_device_that_is_not_there_is_a_clear_error(name: str, fault: str, capt
         load("hf:any", device="cuda")
     with pytest.raises(UserError, match="device is"):  # a GPU that is named is not passed over for graphs
         load("small", device=name)
+
+
+def scores(runtime: TorchRuntime, batch: Batch, output: str) -> np.ndarray:
+    """What a decoder gives first: logits of the first word or token, of every token, or of labels."""
+    if output == "text":
+        decoder: Any = runtime.decoder(output)
+        first = np.full((batch.size, 1), decoder.special.bos)
+    elif output in runtime.model.codecs:
+        decoder = runtime.drawer(output)
+        grid = runtime.codec(output).grid
+        if hasattr(decoder, "fill"):
+            return decoder.fill(np.full((batch.size, grid.length), grid.codes), decoder.start(batch))
+        first = np.full((batch.size, 1), grid.codes)
+    else:
+        return runtime.vector(output, batch)
+    return decoder.step(first, decoder.start(batch))[0]
+
+
+@pytest.mark.parametrize("name", ["decoder transformer", "decoder recurrent gru cross", *PICTURE_DECODERS, *VECTOR_DECODERS])
+def test_in_bfloat16_an_answer_is_nearly_that_of_float32(name: str) -> None:
+    if name in VECTOR_DECODERS:
+        part = VECTOR_DECODERS[name]
+        model, batch, output = (
+            test_vector_outputs.built(part),
+            test_vector_outputs.batch_of(part, test_vector_outputs.rows(part)),
+            OUT,
+        )
+    elif name in PICTURE_DECODERS:
+        model = test_pictures_out.built(test_pictures_out.config_of(PICTURE_DECODERS[name]))
+        batch, output = test_pictures_out.batch_of(test_pictures_out.rows()), "image"
+    else:
+        model, batch, output = build(variants()[name]).eval(), collator()(samples(), strict=True).batch, "text"
+    exact, rough = (scores(TorchRuntime(model, tokenizer(), rough=rough), batch, output) for rough in (False, True))
+    assert rough.dtype == np.float32 and not np.array_equal(exact, rough)
+    np.testing.assert_allclose(rough, exact, atol=0.05 * np.abs(exact).max())
+
+
+def test_a_precision_that_is_not_there_is_a_clear_error(captioner: Path) -> None:
+    for name, runtime, precision, fault in (
+        (captioner, "", "float16", "there is no precision 'float16'; choose float32 or bfloat16"),
+        ("small", "onnx", "bfloat16", "the onnx runtime computes in float32, or in 8 bit"),
+        ("hf:any", "", "bfloat16", "hf:any runs in float32 only; leave the precision out"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            load(name, runtime, precision=precision)
+    assert isinstance(load("small", precision="bfloat16").runtime, TorchRuntime)

@@ -38,14 +38,16 @@ FEW = 5  # labels that a sentence names
 TOGETHER = 16  # pictures that are drawn at once
 
 
-def load(model: str | Path = "small", runtime: str = "", device: str = "auto") -> "LoadedModel":
+def load(model: str | Path = "small", runtime: str = "", device: str = "auto", precision: str = "float32") -> "LoadedModel":
     """A model ready for use.
 
     Args:
         model: the name of a built-in checkpoint, a bundle's folder, a run's folder (its best model), or ``hf:`` and a
             Hugging Face image-to-text model: its name on the hub or its folder.
-        runtime: ``torch``, ``onnx``, or "" for torch where a GPU is named, onnx where the folder has graphs, else torch.
+        runtime: ``torch``, ``onnx``, or "" for torch where a GPU or bfloat16 is named, onnx where the folder has graphs, else
+            torch.
         device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is a GPU where there is one.
+        precision: ``float32``, or ``bfloat16`` for torch's encoders and whatever else is computed once a row.
     Raises:
         UserError: when there is no such model, or it cannot be read.
     """
@@ -54,11 +56,13 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto") -
             raise UserError(f"{model} runs on torch only; leave the runtime out")
         if device not in ("auto", "cpu"):
             raise UserError(f"{model} runs on the processor only, not on {device!r}; leave the device out")
+        if precision != "float32":
+            raise UserError(f"{model} runs in float32 only; leave the precision out")
         from braid.runtime.huggingface import load_whole
 
         return LoadedModel(*load_whole(str(model).removeprefix(HUGGING_FACE)))
     bundle = read_bundle(find_bundle(model))
-    return LoadedModel(bundle, open_runtime(bundle, runtime, device))
+    return LoadedModel(bundle, open_runtime(bundle, runtime, device, precision))
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,31 @@ from braid.errors import UserError
 from braid.generation import Runtime
 
 
-def open_runtime(bundle: Bundle, name: str = "", device: str = "auto") -> Runtime:
+def open_runtime(bundle: Bundle, name: str = "", device: str = "auto", precision: str = "float32") -> Runtime:
     """
     Args:
-        name: ``torch``, ``onnx``, or "" for torch where a GPU is named, onnx where the folder has graphs, else torch.
+        name: ``torch``, ``onnx``, or "" for torch where a GPU or bfloat16 is named, onnx where the folder has graphs, else torch.
         device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is a GPU where there is one.
+        precision: ``float32``, or ``bfloat16`` for what torch computes once a row.
     Raises:
-        UserError: for another name, or a device that is not there.
+        UserError: for another name or precision, or a device that is not there.
     """
     if name not in ("", "torch", "onnx"):
         raise UserError(f"there is no runtime {name!r}; choose torch or onnx")
     on_gpu = device not in ("auto", "cpu")
     if name == "onnx" and on_gpu:
         raise UserError(f"the onnx runtime computes on the processor, not on {device!r}; leave one of the two out")
+    if precision not in ("float32", "bfloat16"):
+        raise UserError(f"there is no precision {precision!r}; choose float32 or bfloat16")
+    rough = precision == "bfloat16"
+    if name == "onnx" and rough:
+        raise UserError("the onnx runtime computes in float32, or in 8 bit (braid export --int8); leave the precision out")
     has_graphs = next(bundle.folder.glob("*.onnx"), None) is not None
-    if name == "torch" or on_gpu or (not name and not has_graphs and has_torch(bundle)):
+    if name == "torch" or on_gpu or rough or (not name and not has_graphs and has_torch(bundle)):
         from braid.runtime.device import find_device
         from braid.runtime.torch import TorchRuntime, load_model
 
-        return TorchRuntime(load_model(bundle), bundle.tokenizer, find_device(device))
+        return TorchRuntime(load_model(bundle), bundle.tokenizer, find_device(device), rough)
     from braid.runtime.onnx import OnnxRuntime
 
     return OnnxRuntime(bundle)

@@ -4,8 +4,10 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a spinning barrier is up to 50 times slower on a busy core
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from braid.records import Batch, Padded, Prediction
 from braid.runtime.device import CPU
 from braid.runtime.graphs import GraphedSteps
 from braid.shapes import Float, Int
+
+Once = Callable[[], AbstractContextManager[Any]]  # the precision of what is computed once a row
 
 
 def to_tensors(batch: Batch, device: torch.device) -> Batch:
@@ -89,12 +93,17 @@ def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
 
 
 class TorchRuntime:
-    """A model in memory, behind the same small protocol as ``OnnxRuntime``."""
+    """A model in memory, behind the same small protocol as ``OnnxRuntime``.
 
-    def __init__(self, model: Model, tokenizer: Tokenizer | None, device: torch.device = CPU) -> None:
+    ``rough``: in bfloat16 is what is computed once a row. A step stays in float32: its products are small, and it would have to
+    turn every weight into bfloat16 anew.
+    """
+
+    def __init__(self, model: Model, tokenizer: Tokenizer | None, device: torch.device = CPU, rough: bool = False) -> None:
         self.model = model.to(device)
         self.tokenizer = tokenizer
         self.device = device
+        self._once: Once = partial(torch.autocast, device.type, torch.bfloat16) if rough else nullcontext
         self._graphed: dict[str, GraphedSteps] = {}
 
     @property
@@ -105,7 +114,7 @@ class TorchRuntime:
         check_output(name, self.outputs, "writes")
         assert self.tokenizer is not None  # an output that writes has one
         decoder = self._stepwise(name, self.model.decoder(name))
-        return TorchDecoder(self.model, decoder, self.tokenizer.special, self.device)
+        return TorchDecoder(self.model, decoder, self.tokenizer.special, self.device, self._once)
 
     def write(self, name: str, batch: Batch, config: GenerationConfig) -> list[Prediction]:
         decoder = self.decoder(name)
@@ -116,7 +125,8 @@ class TorchRuntime:
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
         check_output(name, self.outputs, "gives labels, a number or an embedding")
         self.model.eval()
-        return self.model.vector(to_tensors(batch, self.device), name).float().cpu().numpy()
+        with self._once():
+            return self.model.vector(to_tensors(batch, self.device), name).float().cpu().numpy()
 
     def codec(self, name: str) -> "TorchCodec":
         check_output(name, self.outputs, "draws")
@@ -127,8 +137,8 @@ class TorchRuntime:
         check_draws(name, list(self.model.decoders))
         decoder = self.model.drawer(name)
         if isinstance(decoder, MaskedDecoder):
-            return TorchFiller(self.model, decoder, self.device)
-        return TorchStepper(self.model, self._stepwise(name, decoder), self.device)
+            return TorchFiller(self.model, decoder, self.device, self._once)
+        return TorchStepper(self.model, self._stepwise(name, decoder), self.device, self._once)
 
     def _stepwise(self, name: str, decoder: Any) -> Any:
         """The decode protocol over tensors; on an NVIDIA GPU by graphs, which outlive a batch."""
@@ -161,15 +171,16 @@ class TorchCodec:
 class _Begun:
     """A decoder, and the model whose h it begins from."""
 
-    def __init__(self, model: Model, decoder: Any, device: torch.device) -> None:
-        self._model, self._decoder, self._device = model, decoder, device
+    def __init__(self, model: Model, decoder: Any, device: torch.device, once: Once) -> None:
+        self._model, self._decoder, self._device, self._once = model, decoder, device, once
 
     @torch.inference_mode()
     def start(self, batch: Batch) -> Mapping[str, Tensor]:
         """Encode, fuse, and compute what stays the same for the whole text or picture."""
         self._model.eval()
-        state: Mapping[str, Tensor] = self._decoder.start(self._model(to_tensors(batch, self._device)))
-        return state
+        with self._once():
+            state: Mapping[str, Tensor] = self._decoder.start(self._model(to_tensors(batch, self._device)))
+        return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
 class TorchStepper(_Begun):
@@ -191,8 +202,8 @@ class TorchStepper(_Begun):
 class TorchDecoder(TorchStepper):
     """The decode protocol of a text, with the tokens that begin and end one."""
 
-    def __init__(self, model: Model, decoder: Any, special: SpecialTokens, device: torch.device) -> None:
-        super().__init__(model, decoder, device)
+    def __init__(self, model: Model, decoder: Any, special: SpecialTokens, device: torch.device, once: Once) -> None:
+        super().__init__(model, decoder, device, once)
         self.special = special
 
 
@@ -201,5 +212,6 @@ class TorchFiller(_Begun):
 
     @torch.inference_mode()
     def fill(self, tokens: Int[np.ndarray, "batch length"], state: Any) -> Float[np.ndarray, "batch length codes"]:
-        logits: Tensor = self._decoder.fill(torch.from_numpy(tokens).to(self._device), state)
+        with self._once():
+            logits: Tensor = self._decoder.fill(torch.from_numpy(tokens).to(self._device), state)
         return logits.float().cpu().numpy()
