@@ -35,11 +35,13 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--number", type=int, default=1000, help="of scenes a split")
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes")
     parser.add_argument("--guidance", type=float, help="that of each model unless given")
     chosen = parser.parse_args()
     rows: list[list[Any]] = []
     for split in ("val", "compositional"):
-        data = open_dataset(f"scenes:{chosen.task},train=1,{split}={chosen.number},size={chosen.size}").split(split)
+        scenes = f"scenes:{chosen.task},train=1,{split}={chosen.number},size={chosen.size},seed={chosen.seed}"
+        data = open_dataset(scenes).split(split)
         for name in chosen.models:
             say(f"{name} on {split}")
             model = load(name)
@@ -60,9 +62,11 @@ def main() -> None:
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "
         "and place; sized: in size, too; whole: pictures with every object right and no other; sentences: written ones that are "
-        f"true of the picture drawn. Guidance {task.drawing.guidance:g}, temperature {task.drawing.temperature:g}, seed 0."
+        f"true of the picture drawn. Guidance {task.drawing.guidance:g}, temperature {task.drawing.temperature:g}, seed 0, "
+        f"scenes of seed {chosen.seed}."
     )
-    report(f"drawings_{chosen.task}", "Scenes drawn", ["split", "picture", *FIGURES], rows, how)
+    name = f"drawings_{chosen.task}" + f"_seed_{chosen.seed}" * bool(chosen.seed)
+    report(name, "Scenes drawn", ["split", "picture", *FIGURES], rows, how)
 
 
 def redrawn(model: LoadedModel, data: Rows) -> list[Example]:
