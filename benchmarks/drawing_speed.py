@@ -19,8 +19,8 @@ import torch
 
 from braid.codecs import FSQCodecConfig
 from braid.decoders import MaskedDecoderConfig, RasterDecoder, RasterDecoderConfig
-from braid.drawing import DrawingConfig, draw
 from braid.encoders import TransformerTextEncoderConfig
+from braid.generation.images import DrawingConfig, draw
 from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, BatchInput, Padded

@@ -25,8 +25,8 @@ from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FilmFusionConfig, GatedFusionConfig
 from braid.metrics import over_seeds
 from braid.records import Prediction, Sample
-from braid.report.compared import compared_page
-from braid.report.dots import Figure, against_cost, front
+from braid.reports.compared import compared_page
+from braid.reports.dots import Figure, against_cost, front
 from braid.tasks import Captioning, Classification, LanguageModelling, Regression, Retrieval, VisualQuestionAnswering
 from conftest import Ran
 from kill_resume import last

@@ -11,7 +11,6 @@ import pytest
 
 import braid as library
 from braid.bundle import average, read_bundle
-from braid.choosing import label_outcomes
 from braid.datasets import open_dataset
 from braid.errors import UserError
 from braid.evaluation import Answers, calibrate
@@ -27,9 +26,10 @@ from braid.metrics import (
     score_labels,
 )
 from braid.records import Prediction, Sample
-from braid.report import Evaluated
-from braid.report.evaluation import commonest, evaluated_page
+from braid.reports import Evaluated
+from braid.reports.evaluation import commonest, evaluated_page
 from braid.tasks import Captioning, Classification, Retrieval, VisualQuestionAnswering, deciding, task_of
+from braid.tasks.label_selection import label_outcomes
 from conftest import Ran
 from test_cli_understand import lines, trained
 

@@ -20,7 +20,7 @@ from braid.files import ready, settle, whole, write_whole
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from braid import files
+from braid.files import writing as files
 target, die_at = Path(sys.argv[1]), sys.argv[2]
 def dying(call):
     def called(*arguments):

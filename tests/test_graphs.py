@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from braid.generation import GenerationConfig
-from braid.layers import StepwiseTransformer
+from braid.layers.attention import StepwiseTransformer
 from braid.model import Model
 from braid.records import Batch
-from braid.runtime.graphs import AFTER, GraphedSteps
+from braid.runtime.cuda_graphs import AFTER, GraphedSteps
 from braid.runtime.torch import TorchRuntime, to_tensors
 from test_pictures_out import batch_of, built, config_of, rows
 from variants import DECODERS, PICTURE_DECODERS, build, collator, samples, tokenizer, variants

@@ -56,7 +56,7 @@ WRITER = """
 import os, signal, sys
 import numpy as np
 from pathlib import Path
-from braid import files
+from braid.files import writing as files
 from braid.index import open_index
 left = int(sys.argv[2])
 def dying(call):

@@ -13,7 +13,7 @@ import pytest
 import variants
 from braid.bundle import write_bundle
 from braid.config import to_dict
-from braid.report import Description, Part, describe, flowchart
+from braid.reports import Description, Part, describe, flowchart
 from conftest import Ran
 
 Braid = Callable[..., Ran]

@@ -10,8 +10,8 @@ from PIL import Image
 
 from braid.datasets import open_dataset
 from braid.errors import UserError
-from braid.left_out import SHOWN, LeftOut
 from braid.records import Prediction, Sample
+from braid.skipped_rows import SHOWN, LeftOut
 from braid.tasks import Captioning, VisualQuestionAnswering
 from braid.training import Watcher, run_from, train
 from conftest import Ran

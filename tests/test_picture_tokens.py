@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from braid.codecs.two_tone import two_tone
 from braid.datasets.scenes import Scenes
 from braid.datasets.scenes.drawing import drawing
 from braid.datasets.scenes.render import INK, render
 from braid.decoders import RasterDecoderConfig
-from braid.drawing import DrawingConfig, draw
 from braid.encoders import PictureTokenEncoderConfig
 from braid.errors import UserError
+from braid.generation.images import DrawingConfig, draw
+from braid.layers.image_tokens import TokenHead, TokenVectors, digits
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.model import Model
-from braid.picture_tokens import TokenHead, TokenVectors, digits
 from braid.presets import tiny
 from braid.records import Batch, BatchInput, Padded
 from braid.runtime.torch import TorchCodec
 from braid.training.features import _fingerprint
-from braid.two_tone import two_tone
 from variants import CODECS, SIZE, inputs, outputs
 
 GRID = TokenGrid(2, 3, (4, 3, 2))

@@ -20,8 +20,8 @@ from braid.collate import Collator
 from braid.config import to_dict
 from braid.datasets.scenes import scene_examples
 from braid.decoders import PictureDecoderConfig
-from braid.drawing import DrawingConfig, draw
 from braid.errors import UserError
+from braid.generation.images import DrawingConfig, draw
 from braid.metrics import psnr, ssim
 from braid.modalities import ImageModalityConfig, TextModalityConfig
 from braid.model import Model, ModelConfig

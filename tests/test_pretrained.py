@@ -13,11 +13,12 @@ import torch
 import transformers
 from PIL import Image
 
-from braid import api, hub
+from braid import api
 from braid.bundle import read_bundle
 from braid.decoders import PretrainedTextDecoderConfig
 from braid.encoders import PretrainedImageEncoderConfig, PretrainedTextEncoderConfig
 from braid.errors import UserError
+from braid.huggingface import hub
 from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
 from braid.records import Fused, Padded
 from braid.runtime.torch import load_model

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from braid.errors import UserError
-from braid.report import diagnose, differences, write_report
-from braid.report.comparison import judged_alike
-from braid.report.page import comparison
-from braid.report.run import LoggedRun, read_run_folder
-from braid.report.svg import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
+from braid.reports import diagnose, differences, write_report
+from braid.reports.comparison import judged_alike
+from braid.reports.page import comparison
+from braid.reports.run import LoggedRun, read_run_folder
+from braid.reports.svg import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
 from braid.training import Watcher, read_run, train
 from conftest import Ran
 

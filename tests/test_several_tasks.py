@@ -18,7 +18,7 @@ import kill_resume
 from braid.bundle import read_bundle
 from braid.datasets import open_dataset
 from braid.errors import UserError
-from braid.report import diagnose, read_run_folder
+from braid.reports import diagnose, read_run_folder
 from braid.sinks import figures
 from braid.tasks import Captioning, Classification
 from braid.training import Watcher, read_run, run_from, train

@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 
-from braid import hub
 from braid.bundle import read_bundle
 from braid.datasets import open_dataset
 from braid.encoders import PretrainedTextEncoderConfig
 from braid.encoders.pretrained import PretrainedTextEncoder
+from braid.huggingface import hub
 from braid.modalities import TextModality, TextModalityConfig, Tokenizer
 from braid.records import Padded
 from braid.runtime.torch import load_model

@@ -14,10 +14,10 @@ from PIL import Image
 from braid.bundle import WEIGHTS, Bundle, Interface, find_bundle, read_bundle
 from braid.collate import Collator, Watch, collated
 from braid.config import from_dict, to_dict
-from braid.drawing import DrawingConfig, StepWatch
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
 from braid.generation import GenerationConfig, Runtime, generate
+from braid.generation.images import DrawingConfig, StepWatch
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, image_files
@@ -175,7 +175,7 @@ class LoadedModel:
         """``imagine`` with all that the model gives: pictures with their tokens, and the sentence where it writes one.
 
         Args:
-            changes: other settings of ``braid.drawing.DrawingConfig``.
+            changes: other settings of ``braid.generation.images.DrawingConfig``.
             watch: sees the steps of every sixteen pictures.
         Raises:
             UserError: for an empty prompt, one longer than the model reads, or a picture to a model that reads none.

@@ -14,8 +14,8 @@ from braid.decoders import DecoderConfig, PictureDecoder, PictureDecoderConfig, 
 from braid.encoders import EncoderConfig, PictureTokenEncoderConfig, TransformerTextEncoderConfig
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FusionConfig
+from braid.layers.image_tokens import read_tokens, redraw
 from braid.modalities import InputModality, OutputModality, TokenGrid
-from braid.picture_tokens import read_tokens, redraw
 from braid.records import Batch, Features, Fused, Padded
 from braid.shapes import Float, Int
 

@@ -10,7 +10,7 @@ from braid.errors import UserError
 from braid.server.bodies import validated
 from braid.server.errors import ApiError
 from braid.server.fetching import fetch
-from braid.server.pictures import Pictures
+from braid.server.images import Pictures
 from braid.server.schemas import AnswerRequest, CaptionRequest, ImagineRequest
 
 

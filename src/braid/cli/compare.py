@@ -8,7 +8,7 @@ import typer
 from braid.cli.console import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from braid.report import Compared
+    from braid.reports import Compared
 
 
 def compare(
@@ -50,7 +50,7 @@ def compare(
 
 def _print(found: "Compared") -> None:
     """The figure that decides; the page has the others."""
-    from braid.report import told_costs, told_difference, told_spread
+    from braid.reports import told_costs, told_difference, told_spread
 
     rows = [
         [

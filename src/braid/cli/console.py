@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from braid.left_out import LeftOut
+from braid.skipped_rows import LeftOut
 
 if TYPE_CHECKING:
     from braid.records import Prediction

@@ -11,7 +11,7 @@ import typer
 
 from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
 from braid.errors import UserError
-from braid.left_out import LeftOut
+from braid.skipped_rows import LeftOut
 
 if TYPE_CHECKING:
     from braid.datasets import Dataset

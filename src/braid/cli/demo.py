@@ -16,7 +16,7 @@ from braid.files import ready, write_whole
 if TYPE_CHECKING:
     from braid.api import LoadedModel
     from braid.bundle import DataCard
-    from braid.gallery import Card
+    from braid.files.gallery import Card
 
 # Free photos inside the scikit-image wheel: no download.
 SAMPLES = {
@@ -103,7 +103,7 @@ def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Picture:
 
 
 def _page(pictures: list[Picture], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:
-    from braid.gallery import gallery
+    from braid.files.gallery import gallery
 
     about = " ".join(part for part in (card.description, card.terms) if part)
     scores = ", ".join(f"{name} {value:.1f}" for name, value in card.scores.items())
@@ -121,7 +121,7 @@ def _page(pictures: list[Picture], card: "DataCard", model: str, calibrated: boo
 
 
 def _card(picture: Picture) -> "Card":
-    from braid.gallery import Card
+    from braid.files.gallery import Card
     from braid.modalities import inline_thumbnail
 
     shown, credit = inline_thumbnail(str(picture.path), THUMBNAIL), picture.credit or picture.path.name

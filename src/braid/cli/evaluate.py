@@ -21,7 +21,7 @@ from braid.cli.console import (
 )
 from braid.errors import UserError
 from braid.files import ready, write_whole
-from braid.left_out import LeftOut
+from braid.skipped_rows import LeftOut
 
 if TYPE_CHECKING:
     from braid.evaluation import Answers
@@ -68,7 +68,7 @@ def evaluate(
     from braid.datasets.table import parse_columns
     from braid.evaluation import evaluate as score
     from braid.metrics import caption_diversity
-    from braid.report import Evaluated, write_evaluated
+    from braid.reports import Evaluated, write_evaluated
 
     loaded = load(model)
     embedder = load(extractor) if extractor else None

@@ -8,7 +8,7 @@ import typer
 from braid.cli.console import print_json, print_table
 
 if TYPE_CHECKING:
-    from braid.report import Description
+    from braid.reports import Description
 
 
 def inspect(
@@ -36,7 +36,7 @@ def inspect(
         _beside(model, reconstruct, output)
         print_json({"path": str(output)}) if json else print(f"{output}: above as they are, below as the codec makes them")
         return
-    from braid.report import describe, flowchart
+    from braid.reports import describe, flowchart
 
     found = describe(model)
     if mermaid:
@@ -45,7 +45,7 @@ def inspect(
     if json:
         print_json(_as_json(found))
         return
-    from braid.report import count
+    from braid.reports import count
 
     rows = [[part.name, part.kind, part.told, count(part.parameters)] for part in found.parts]
     title = f"{found.card.name or found.folder.name}: {count(found.parameters)} parameters, {found.bytes / 1e6:.1f} MB"

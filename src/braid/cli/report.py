@@ -8,7 +8,7 @@ import typer
 from braid.cli.console import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from braid.report import LoggedRun
+    from braid.reports import LoggedRun
 
 
 def report(
@@ -27,7 +27,7 @@ def report(
 
         braid report runs/mine runs/slower -o compared.html
     """
-    from braid.report import write_report
+    from braid.reports import write_report
 
     page = output or run / "report.html"
     runs = write_report([run, *(others or [])], page)
@@ -39,7 +39,7 @@ def report(
 
 
 def _as_json(page: Path, runs: list["LoggedRun"]) -> dict[str, Any]:
-    from braid.report import diagnose, differences
+    from braid.reports import diagnose, differences
 
     differing = differences(runs)
     findings = [{"title": one.title, "text": one.text, "good": one.good} for one in diagnose(runs[0])]
@@ -63,7 +63,7 @@ def _run(number: int, run: "LoggedRun", differing: dict[str, list[str]]) -> dict
 
 def _print(runs: list["LoggedRun"]) -> None:
     """One column a run, as on the page, of the figure that decides."""
-    from braid.report import count, diagnose, differences, duration
+    from braid.reports import count, diagnose, differences, duration
 
     metric = runs[0].metric
     rows = [[name, *values] for name, values in differences(runs).items()]

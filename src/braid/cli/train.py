@@ -52,7 +52,7 @@ def train(
 
         braid train run.yaml --output runs/look --profile --set epochs=1 --set data.limit_train=1000
     """
-    from braid.left_out import FILE as LEFT_OUT
+    from braid.skipped_rows import FILE as LEFT_OUT
     from braid.training import Stopped
     from braid.training import train as run_training
     from braid.training.parallel import Group

@@ -19,7 +19,7 @@ from braid.cli.console import (
 )
 from braid.errors import UserError
 from braid.files import ready, whole
-from braid.left_out import LeftOut
+from braid.skipped_rows import LeftOut
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table

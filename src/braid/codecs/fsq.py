@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from braid.codecs.two_tone import two_tone
 from braid.config import within
-from braid.convolutions import ChannelNorm, ResidualBlock
 from braid.errors import UserError
+from braid.layers.convolution import ChannelNorm, ResidualBlock
 from braid.modalities import ImageModality, TokenGrid
 from braid.records import Padded
 from braid.shapes import Bool, Float, Int
-from braid.two_tone import two_tone
 
 STEM = 2  # pixels a side that the first convolution takes together
 WINDOW = 7  # pixels a side over which structure is compared

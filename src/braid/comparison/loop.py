@@ -14,7 +14,7 @@ from braid.config import to_dict
 from braid.datasets import Rows, open_dataset
 from braid.errors import UserError
 from braid.files import held, write_whole
-from braid.report import Compared, rounded, write_compared
+from braid.reports import Compared, rounded, write_compared
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 

@@ -23,7 +23,7 @@ from braid.evaluation import evaluate
 from braid.files import write_whole
 from braid.generation import Runtime
 from braid.records import Example, Sample
-from braid.report import describe, read_run_folder, read_settings
+from braid.reports import describe, read_run_folder, read_settings
 from braid.runtime.torch import TorchRuntime, load_model
 from braid.tasks import Task, task_of
 from braid.training import RunConfig, write_run

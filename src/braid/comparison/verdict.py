@@ -9,8 +9,8 @@ import numpy as np
 from braid.comparison.config import Cell, ComparisonConfig
 from braid.comparison.runs import Scores
 from braid.metrics import Difference, over_seeds, paired_difference
-from braid.report import Compared, ComparedCell, Finding, rounded
-from braid.report import told_difference as told
+from braid.reports import Compared, ComparedCell, Finding, rounded
+from braid.reports import told_difference as told
 from braid.shapes import Float
 
 Rows = Float[np.ndarray, "rows seeds"]

@@ -18,8 +18,8 @@ from PIL import Image
 from braid.datasets.dataset import BrokenRow, Dataset, Missing, Rows, broken_row, check_length, file_finder, is_text, parse
 from braid.errors import UserError
 from braid.files import whole
+from braid.files.tar_members import archive_of, part_name
 from braid.modalities import ImageModality, ImageModalityConfig
-from braid.parts import archive_of, part_name
 from braid.records import Example
 
 FILE = "shards.jsonl"

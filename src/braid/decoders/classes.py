@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.layers import AttentionPooling, weighted_mean
+from braid.layers.attention import AttentionPooling, weighted_mean
 from braid.modalities import LabelsModality
 from braid.records import Fused, Padded
 from braid.shapes import Float

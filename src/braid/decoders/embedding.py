@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.layers import AttentionPooling
+from braid.layers.attention import AttentionPooling
 from braid.modalities import EmbeddingModality
 from braid.records import Fused
 from braid.shapes import Float

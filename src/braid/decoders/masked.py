@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from braid.config import within
-from braid.convolutions import ResidualBlock
 from braid.errors import UserError
-from braid.layers import CrossTransformer
+from braid.layers.attention import CrossTransformer
+from braid.layers.convolution import ResidualBlock
+from braid.layers.image_tokens import TokenHead, TokenVectors
 from braid.modalities import TokenGrid
-from braid.picture_tokens import TokenHead, TokenVectors
 from braid.records import Fused, Padded
 from braid.shapes import Float, Int
 

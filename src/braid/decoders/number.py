@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.layers import weighted_mean
+from braid.layers.attention import weighted_mean
 from braid.modalities import NumberModality
 from braid.records import Fused, Padded
 from braid.shapes import Float

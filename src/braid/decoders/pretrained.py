@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from braid import hub
 from braid.errors import UserError
-from braid.layers import reorder_cache, sequence_loss
+from braid.huggingface import hub
+from braid.layers.attention import reorder_cache, sequence_loss
 from braid.modalities import TextModality, TextModalityConfig, Tokenizer
 from braid.records import Fused, Padded
 from braid.shapes import Bool, Float, Int, Shaped

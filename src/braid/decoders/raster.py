@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.errors import UserError
-from braid.layers import Place, StepwiseTransformer
+from braid.layers.attention import Place, StepwiseTransformer
+from braid.layers.image_tokens import GridEmbedding, TokenSurroundings
 from braid.modalities import TokenGrid
-from braid.picture_tokens import GridEmbedding, TokenSurroundings
 from braid.records import Fused, Padded
 from braid.shapes import Float, Int
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.layers import reorder_cache, sequence_loss
+from braid.layers.attention import reorder_cache, sequence_loss
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
 from braid.shapes import Float, Int

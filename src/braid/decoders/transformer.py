@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from braid.config import within
-from braid.layers import StepwiseTransformer, TokenEmbedding, sequence_loss
+from braid.layers.attention import StepwiseTransformer, TokenEmbedding, sequence_loss
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
 from braid.shapes import Bool, Float

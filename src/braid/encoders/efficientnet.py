@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from braid.convolutions import InvertedResidualEncoder, Padding, Stage, Style, check_scales, fold, rounded
+from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, fold, rounded
 from braid.modalities import ImageModality
 
 # expansion, channels, blocks, stride of the first block, kernel (arXiv:1905.11946, table 1)

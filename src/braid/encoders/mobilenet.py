@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from braid.config import within
-from braid.convolutions import InvertedResidualEncoder, Padding, Stage, Style, check_scales, rounded
+from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, rounded
 from braid.modalities import ImageModality
 
 # expansion, channels, blocks, stride of the first block (arXiv:1801.04381, table 2)

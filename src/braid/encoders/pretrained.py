@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braid import hub, wordpieces
 from braid.config import within
 from braid.errors import UserError
-from braid.layers import grid_boxes, grid_features, token_extent
+from braid.huggingface import hub, wordpieces
+from braid.layers.attention import grid_boxes, grid_features, token_extent
 from braid.modalities import ImageModality, ImageModalityConfig, TextModality, TextModalityConfig, Tokenizer
 from braid.records import Features, Padded
 from braid.shapes import Bool, Float

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from braid.config import within
-from braid.layers import token_extent
+from braid.layers.attention import token_extent
 from braid.modalities import TextModality
 from braid.records import Features, Padded
 

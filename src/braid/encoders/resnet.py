@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from braid.layers import grid_features
+from braid.layers.attention import grid_features
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
 from braid.shapes import Float

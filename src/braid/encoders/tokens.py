@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.errors import UserError
-from braid.layers import EncoderBlock, grid_boxes
+from braid.layers.attention import EncoderBlock, grid_boxes
+from braid.layers.image_tokens import Tokenizing, TokenSurroundings, digits, read_tokens
 from braid.modalities import TokenGrid
-from braid.picture_tokens import Tokenizing, TokenSurroundings, digits, read_tokens
 from braid.records import Features, Padded
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from braid.config import within
 from braid.errors import UserError
-from braid.layers import BorrowedTokenEmbedding, EncoderBlock, TokenEmbedding, token_extent
+from braid.layers.attention import BorrowedTokenEmbedding, EncoderBlock, TokenEmbedding, token_extent
 from braid.modalities import TextModality
 from braid.records import Features, Padded
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from braid.errors import UserError
-from braid.layers import grid_features
+from braid.layers.attention import grid_features
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.errors import UserError
-from braid.layers import EncoderBlock, grid_boxes
+from braid.layers.attention import EncoderBlock, grid_boxes
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
 

@@ -3,8 +3,8 @@
 from html import escape
 from typing import TYPE_CHECKING
 
-from braid.report.dots import Figure, intervals
-from braid.report.page import whole_page
+from braid.reports.dots import Figure, intervals
+from braid.reports.page import whole_page
 
 if TYPE_CHECKING:
     from braid.explain.ranking import MethodGrade, Ranking

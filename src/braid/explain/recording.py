@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from braid.decoders.recurrent import AdditiveAttention
-from braid.layers import Attention, AttentionPooling
+from braid.layers.attention import Attention, AttentionPooling
 from braid.shapes import Float
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from braid.config import within
-from braid.layers import Attention, FeedForward, end_to_end, masked_mean
+from braid.layers.attention import Attention, FeedForward, end_to_end, masked_mean
 from braid.records import Features, Fused
 from braid.shapes import Bool, Float
 

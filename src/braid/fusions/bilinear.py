@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from braid.config import within
-from braid.layers import masked_mean
+from braid.layers.attention import masked_mean
 from braid.records import Features, Fused
 from braid.shapes import Float
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from braid.config import within
-from braid.layers import EncoderBlock, begin_as_identity, end_to_end, masked_mean
+from braid.layers.attention import EncoderBlock, begin_as_identity, end_to_end, masked_mean
 from braid.records import Features, Fused
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from braid.layers import masked_mean
+from braid.layers.attention import masked_mean
 from braid.records import Features, Fused
 
 

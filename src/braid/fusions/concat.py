@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from braid.layers import end_to_end, masked_mean
+from braid.layers.attention import end_to_end, masked_mean
 from braid.records import Features, Fused
 
 

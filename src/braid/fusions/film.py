@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from braid.config import did_you_mean, within
 from braid.errors import UserError
-from braid.layers import end_to_end, masked_mean
+from braid.layers.attention import end_to_end, masked_mean
 from braid.records import Features, Fused
 from braid.shapes import Float
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from braid.gallery import Card, gallery
+from braid.files.gallery import Card, gallery
 from braid.modalities import inline_thumbnail
 
 THUMBNAIL = 480  # pixels, the longer side

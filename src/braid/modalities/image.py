@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 from braid.config import within
 from braid.errors import UserError
-from braid.parts import read_part
+from braid.files.tar_members import read_part
 from braid.records import Padded
 from braid.shapes import Bool, Float, UInt8
 

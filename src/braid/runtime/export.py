@@ -51,7 +51,7 @@ def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
     for name in model.codecs:
         paths += export_codec(model, name, folder)
     if folder.resolve() == bundle.folder.resolve():
-        from braid.runtime.sharing import share_weights  # needs onnx, which is there by now
+        from braid.runtime.weight_sharing import share_weights  # needs onnx, which is there by now
 
         weights = bundle.weights()
         for path in paths:

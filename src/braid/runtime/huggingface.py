@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from braid import hub
 from braid.bundle import Bundle, DataCard, Interface
 from braid.config import to_dict
 from braid.errors import UserError
 from braid.generation import Codec, Decoder, GenerationConfig, Stepper
+from braid.huggingface import hub
 from braid.modalities import (
     Augmentation,
     ImageModality,

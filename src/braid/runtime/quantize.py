@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, load_mo
 
 from braid.files import whole
 from braid.runtime.onnx import STORE
-from braid.runtime.sharing import without_origins
+from braid.runtime.weight_sharing import without_origins
 from braid.shapes import Float, Float32, UInt8
 
 BLOCK = 32  # weights that share a scale

@@ -20,12 +20,12 @@ from braid.config import from_dict
 from braid.decoders import MaskedDecoder
 from braid.errors import UserError
 from braid.generation import GenerationConfig, check_draws, check_output, write_text
-from braid.layers import StepwiseTransformer
+from braid.layers.attention import StepwiseTransformer
 from braid.modalities import OutputModality, SpecialTokens, TextModality, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, Padded, Prediction
+from braid.runtime.cuda_graphs import GraphedSteps
 from braid.runtime.device import CPU
-from braid.runtime.graphs import GraphedSteps
 from braid.shapes import Float, Int
 
 Once = Callable[[], AbstractContextManager[Any]]  # the precision of what is computed once a row

@@ -17,13 +17,13 @@ from starlette.types import ASGIApp
 
 import braid
 from braid.errors import UserError
-from braid.server.asking import Desk
 from braid.server.catalogue import Catalogue
 from braid.server.chat import ChatRequest
 from braid.server.config import Access
 from braid.server.errors import ApiError
 from braid.server.guard import Guard, answer_of
 from braid.server.openai import EmbeddingsRequest, openai_routes
+from braid.server.request_handling import Desk
 from braid.server.schemas import ErrorBody, multipart_schema
 from braid.server.tasks import ENDPOINTS, task_routes
 

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from braid.errors import UserError
-from braid.server.asking import Desk, deadline, unless_gone
 from braid.server.bodies import read_json
 from braid.server.chat import ChatRequest, ChatResponse, Completion, ModelEntry, event, turn
 from braid.server.errors import ApiError
 from braid.server.guard import answer_of
+from braid.server.request_handling import Desk, deadline, unless_gone
 from braid.server.verbs import Embed
 
 

@@ -11,14 +11,14 @@ import uvicorn
 
 from braid.errors import UserError
 from braid.server.app import application
-from braid.server.asking import Desk
 from braid.server.catalogue import open_catalogue
 from braid.server.config import Access, Limits
 from braid.server.fetching import fetch
+from braid.server.images import Pictures
 from braid.server.logs import start_logging
 from braid.server.metrics import Metrics
-from braid.server.pictures import Pictures
 from braid.server.protocol import patient
+from braid.server.request_handling import Desk
 
 CONNECTIONS = 1000
 BACKLOG = 512  # connections that wait to be accepted

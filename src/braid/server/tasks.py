@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse
 
 from braid.errors import UserError
 from braid.server import schemas
-from braid.server.asking import Desk, deadline, unless_gone
 from braid.server.bodies import read_form
 from braid.server.catalogue import Served
 from braid.server.errors import ApiError
+from braid.server.request_handling import Desk, deadline, unless_gone
 from braid.server.schemas import Form
 from braid.server.verbs import Caption, Embed, Imagine, Label, Nearest, Reply, Search, Verb
 

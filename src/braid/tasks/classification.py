@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from braid.choosing import choose, exclusive, label_outcomes
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import Decisions, LabelOutcomes, LabelScores, score_label_sets, score_labels
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.label_selection import choose, exclusive, label_outcomes
 
 
 @dataclass(frozen=True)

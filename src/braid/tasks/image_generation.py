@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from braid.drawing import DrawingConfig, StepWatch, draw
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
+from braid.generation.images import DrawingConfig, StepWatch, draw
 from braid.modalities import ImageModality
 from braid.records import Batch, Drawn, Example, Prediction, Sample
 from braid.shapes import Float

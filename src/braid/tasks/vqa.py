@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from braid.choosing import choose, label_outcomes
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.metrics import (
@@ -22,6 +21,7 @@ from braid.metrics import (
 )
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.label_selection import choose, label_outcomes
 
 
 @dataclass(frozen=True)

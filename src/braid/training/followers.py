@@ -11,7 +11,7 @@ from typing import Any
 
 from braid.config import kinds
 from braid.files import write_whole
-from braid.report import read_settings, write_report
+from braid.reports import read_settings, write_report
 from braid.sinks import Sink, SinkConfig, figures
 
 FILE = "sinks.json"

@@ -25,14 +25,14 @@ from braid.datasets import Rows
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
 from braid.files import settle, write_whole
-from braid.left_out import FILE as LEFT_OUT
-from braid.left_out import LeftOut
 from braid.model import Model
 from braid.objectives import Objective
 from braid.records import Batch
-from braid.report import read_log
+from braid.reports import read_log
 from braid.runtime.device import CPU
 from braid.runtime.torch import TorchRuntime, to_tensors
+from braid.skipped_rows import FILE as LEFT_OUT
+from braid.skipped_rows import LeftOut
 from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run

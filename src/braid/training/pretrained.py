@@ -6,8 +6,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from braid import hub
 from braid.bundle import Source
+from braid.huggingface import hub
 from braid.modalities import Tokenizer
 from braid.model import Model
 from braid.records import Sample

@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from braid.collate import Collated
 from braid.decoders.pretrained import PretrainedTextDecoder
-from braid.layers import DecoderBlock
+from braid.layers.attention import DecoderBlock
 from braid.model import Model
 from braid.objectives import Objective
 from braid.records import Batch, Sample

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from braid.datasets.checks.defects import ADVICE, Defect, Key, by_kind, unread
-from braid.datasets.checks.pictures import Looked, Picture, compared, in_two_splits, look
+from braid.datasets.checks.images import Looked, Picture, compared, in_two_splits, look
 from braid.datasets.checks.texts import of_texts, row_key
 from braid.datasets.dataset import Dataset, Rows
 

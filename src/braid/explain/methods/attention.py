@@ -9,7 +9,7 @@ from torch import Tensor
 
 from braid.decoders import PretrainedTextDecoder
 from braid.errors import UserError
-from braid.explain.flow import NamedMap, before_fusion, half, keeps_positions, split, through_decoder, through_fusion
+from braid.explain.attention_rollout import NamedMap, before_fusion, half, keeps_positions, split, through_decoder, through_fusion
 from braid.explain.recording import record_attention
 from braid.explain.subject import Attributed, Subject
 from braid.records import Fused

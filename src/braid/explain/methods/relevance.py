@@ -7,7 +7,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from braid.explain.flow import NamedMap, added, before_fusion, half, keeps_positions, split, through_decoder, through_fusion
+from braid.explain.attention_rollout import (
+    NamedMap,
+    added,
+    before_fusion,
+    half,
+    keeps_positions,
+    split,
+    through_decoder,
+    through_fusion,
+)
 from braid.explain.recording import AttentionMap, record_attention
 from braid.explain.subject import Attributed, Subject
 from braid.records import Features

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from braid.report.svg import BOTTOM, COLOURS, HEIGHT, LEFT, LETTER, TOP, WIDTH, Frame, axes, limits, number, rounded, ticks
+from braid.reports.svg import BOTTOM, COLOURS, HEIGHT, LEFT, LETTER, TOP, WIDTH, Frame, axes, limits, number, rounded, ticks
 
 ROW = 24  # units between two rows of figures
 NAME, DOT = 11, 4  # units: between two names that stand below each other, and half a dot

@@ -10,7 +10,8 @@ import numpy as np
 
 from braid.config import within
 from braid.errors import UserError
-from braid.generation import Filler, Stepper, log_softmax
+from braid.generation.protocol import Filler, Stepper
+from braid.generation.text import log_softmax
 from braid.modalities import TokenGrid
 from braid.records import Batch
 from braid.shapes import Bool, Float, Int

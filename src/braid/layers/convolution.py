@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.errors import UserError
-from braid.layers import end_to_end_grids, grid_features
+from braid.layers.attention import end_to_end_grids, grid_features
 from braid.records import Features, Padded
 from braid.shapes import Float
 

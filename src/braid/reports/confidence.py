@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from braid.metrics import ReliabilityBin, RiskCoverage
-from braid.report.dots import QUIET
-from braid.report.svg import COLOURS, HEIGHT, WIDTH, Frame, Line, axes, chart, number
+from braid.reports.dots import QUIET
+from braid.reports.svg import COLOURS, HEIGHT, WIDTH, Frame, Line, axes, chart, number
 
 STEPS = 100  # points of the curve that no model beats
 

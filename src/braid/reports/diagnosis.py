@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from braid.report.run import LoggedRun, LoggedTask
+from braid.reports.run import LoggedRun, LoggedTask
 
 RISE = 1.01  # of val loss over its lowest, before it is called overfitting
 

@@ -12,7 +12,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from braid.layers import StepwiseTransformer
+from braid.layers.attention import StepwiseTransformer
 from braid.records import Fused
 from braid.shapes import Float, Int
 

@@ -13,8 +13,8 @@ from braid.errors import UserError
 from braid.server.catalogue import Catalogue, Served
 from braid.server.config import Limits
 from braid.server.errors import ApiError
+from braid.server.images import Pictures, picture_or_error
 from braid.server.metrics import Metrics
-from braid.server.pictures import Pictures, picture_or_error
 from braid.server.verbs import Verb
 
 DECODERS = 2  # pictures that are decoded side by side: what they take is bounded by the limit of pixels

@@ -10,12 +10,12 @@ from typing import Any
 
 from braid.config import flat
 from braid.files import write_whole
-from braid.report.comparison import differences, judged_alike, told
-from braid.report.description import Description
-from braid.report.diagnosis import Finding, diagnose
-from braid.report.mermaid import count
-from braid.report.run import CONFIDENCE, LoggedRun, LoggedTask, read_run_folder
-from braid.report.svg import COLOURS, Line, Mark, Point, chart, smooth
+from braid.reports.comparison import differences, judged_alike, told
+from braid.reports.description import Description
+from braid.reports.diagnosis import Finding, diagnose
+from braid.reports.mermaid import count
+from braid.reports.run import CONFIDENCE, LoggedRun, LoggedTask, read_run_folder
+from braid.reports.svg import COLOURS, Line, Mark, Point, chart, smooth
 
 TEMPLATE = Path(__file__).with_name("report.html")
 FOOTER = (

@@ -8,11 +8,11 @@ from typing import Literal
 
 from braid.files import write_whole
 from braid.metrics import Difference, Spread
-from braid.report.diagnosis import Finding
-from braid.report.dots import Figure, against_cost, intervals
-from braid.report.mermaid import count
-from braid.report.page import charts, duration, marked, table, whole_page
-from braid.report.svg import rounded
+from braid.reports.diagnosis import Finding
+from braid.reports.dots import Figure, against_cost, intervals
+from braid.reports.mermaid import count
+from braid.reports.page import charts, duration, marked, table, whole_page
+from braid.reports.svg import rounded
 
 FOOTER = (
     "Behind the best, and against the controls: by how much the one is better than the other, and the interval of that. Controls "

@@ -1,147 +1,18 @@
 """Greedy, beam and sampled text over one decode protocol; knows tokens and logits, and no runtime."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
 from zlib import crc32
 
 import numpy as np
 
-from braid.config import did_you_mean, within
-from braid.errors import UserError
-from braid.modalities import ImageModality, OutputModality, SpecialTokens, TextModality, TokenGrid, Tokenizer
+from braid.generation.protocol import Decoder, GenerationConfig
+from braid.modalities import SpecialTokens, Tokenizer
 from braid.records import Batch, Prediction
 from braid.shapes import Float, Int
 
 NEVER = -np.inf
 BLOCK = 128  # scores
-MAX_BEAM = 1000
-
-
-@runtime_checkable
-class Stepper(Protocol):
-    """The decode protocol: what generation asks of a model, on torch or on ONNX. The state is opaque.
-
-    ``start`` encodes a batch; the state it gives has group 1. ``step`` reads one token a beam (the first is what begins) and
-    gives the logits of the next. ``reorder`` gives each row's beams the states of their parents, and may change the group.
-    """
-
-    def start(self, batch: Batch) -> Any: ...
-
-    def step(self, tokens: Int[np.ndarray, "batch group"], state: Any) -> tuple[Float[np.ndarray, "batch group vocab"], Any]: ...
-
-    def reorder(self, state: Any, parents: Int[np.ndarray, "batch group"]) -> Any: ...
-
-
-@runtime_checkable
-class Decoder(Stepper, Protocol):
-    """The decode protocol of a text."""
-
-    @property
-    def special(self) -> SpecialTokens: ...
-
-
-@runtime_checkable
-class Filler(Protocol):
-    """The fill protocol: ``fill`` gives the logits of all of a picture's tokens from those that are known already."""
-
-    def start(self, batch: Batch) -> Any: ...
-
-    def fill(self, tokens: Int[np.ndarray, "batch length"], state: Any) -> Float[np.ndarray, "batch length codes"]: ...
-
-
-@runtime_checkable
-class Codec(Protocol):
-    """A picture <-> discrete tokens. Pixels are scaled as the output's modality says."""
-
-    @property
-    def grid(self) -> TokenGrid: ...
-
-    def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]: ...
-
-    def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]: ...
-
-
-@runtime_checkable
-class Runtime(Protocol):
-    """One saved model, however it runs: the decode protocol of each output that writes, whole texts written with it, codec and
-    drawer of each output that is a picture, and the vector that any other gives a row (logits of labels, a number, an embedding).
-    """
-
-    @property
-    def outputs(self) -> Mapping[str, OutputModality]: ...
-
-    def decoder(self, name: str) -> Decoder: ...
-
-    def write(self, name: str, batch: Batch, config: "GenerationConfig") -> list[Prediction]: ...
-
-    def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]: ...
-
-    def codec(self, name: str) -> Codec: ...
-
-    def drawer(self, name: str) -> Stepper | Filler: ...
-
-
-Does = Literal["writes", "draws", "gives labels, a number or an embedding"]
-
-
-def does(modality: OutputModality) -> Does:
-    """What an output of this modality does."""
-    if isinstance(modality, TextModality):
-        return "writes"
-    return "draws" if isinstance(modality, ImageModality) else "gives labels, a number or an embedding"
-
-
-def check_output(name: str, outputs: Mapping[str, OutputModality], wanted: Does) -> None:
-    """Hold a name to the outputs that do what is ``wanted``.
-
-    Raises:
-        UserError: naming the outputs that there are.
-    """
-    there = [output for output, modality in outputs.items() if does(modality) == wanted]
-    if name not in there:
-        other = did_you_mean(name, there) if there else f"its outputs are {', '.join(outputs) or 'none'}"
-        raise UserError(f"this model has no output {name!r} that {wanted}; {other}")
-
-
-def check_draws(name: str, decoders: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: when an output has a codec and no decoder.
-    """
-    if name not in decoders:
-        raise UserError(f"this model turns pictures into tokens and back, and draws none; train one with it as codecs.{name}")
-
-
-@dataclass(frozen=True)
-class GenerationConfig:
-    """How text is chosen.
-
-    A beam is ranked by its log-probability / length ** ``length_penalty`` (0 favours short texts, 1 takes the mean).
-    ``max_length`` counts the tokens written, <eos> included; at least ``min_length`` come before <eos>. Sampling divides
-    logits by ``temperature``, keeps the ``top_k`` likeliest (0: all), then the likeliest that make up ``top_p``; each row
-    has a random stream of its own, from ``seed`` and its id.
-    """
-
-    method: Literal["greedy", "beam", "sample"] = "beam"
-    beam: int = 3
-    length_penalty: float = 0.7
-    max_length: int = 24
-    min_length: int = 1
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        within(self, 1, MAX_BEAM, "beam")
-        within(self, 1, math.inf, "max_length")
-        within(self, 0, math.inf, "min_length", "top_k", "seed")
-        if not self.temperature > 0:
-            raise UserError(f"temperature is {self.temperature}; it must be above 0 (method greedy takes the likeliest token)")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)

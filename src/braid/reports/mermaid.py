@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from braid.errors import UserError
-from braid.report.description import Description, Part
+from braid.reports.description import Description, Part
 
 STYLES = (
     ("terminal", "#fffdf9", "#6b645a"),

@@ -8,9 +8,9 @@ from typing import Any
 from braid.bundle import bundle_folder
 from braid.config import kinds
 from braid.errors import UserError
-from braid.left_out import FILE as LEFT_OUT
-from braid.report.description import Description, describe, read_settings
-from braid.report.files import read_log
+from braid.reports.description import Description, describe, read_settings
+from braid.reports.files import read_log
+from braid.skipped_rows import FILE as LEFT_OUT
 from braid.tasks import MEAN, Task
 
 NOT_FIGURES = ("step", "epoch", "num_samples", "seconds")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braid.convolutions import ResidualBlock
-from braid.layers import Place
+from braid.layers.attention import Place
+from braid.layers.convolution import ResidualBlock
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.shapes import Float, Int
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braid.report.run import LoggedRun
+from braid.reports.run import LoggedRun
 
 NO_MATTER = ("card", "sinks")  # settings that cannot change a figure
 JUDGED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")

@@ -1,0 +1,1 @@
+"""Pretrained parts of Hugging Face: found, described, made smaller."""

@@ -1,0 +1,1 @@
+"""What parts share: attention, convolutions, image tokens."""

@@ -1,0 +1,38 @@
+"""A model, a run, a comparison or an evaluation, for people to look at: descriptions, diagrams, and the pages that show them."""
+
+from braid.reports.compared import Compared, ComparedCell, told_costs, told_difference, told_spread, write_compared
+from braid.reports.comparison import differences
+from braid.reports.description import Description, Part, describe, read_settings
+from braid.reports.diagnosis import Finding, diagnose
+from braid.reports.evaluation import Evaluated, write_evaluated
+from braid.reports.files import read_log
+from braid.reports.mermaid import count, flowchart
+from braid.reports.page import duration, write_report
+from braid.reports.run import LoggedRun, read_run_folder
+from braid.reports.svg import rounded
+
+__all__ = [
+    "Compared",
+    "ComparedCell",
+    "Description",
+    "Evaluated",
+    "Finding",
+    "LoggedRun",
+    "Part",
+    "count",
+    "describe",
+    "diagnose",
+    "differences",
+    "duration",
+    "flowchart",
+    "read_log",
+    "read_run_folder",
+    "read_settings",
+    "rounded",
+    "told_costs",
+    "told_difference",
+    "told_spread",
+    "write_compared",
+    "write_evaluated",
+    "write_report",
+]
