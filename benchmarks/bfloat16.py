@@ -45,8 +45,8 @@ def main() -> None:
     for precision in PRECISIONS:
         say(f"captions in {precision}")
         model = braid.load("small", "torch", precision=precision)
-        figures, answers = evaluate(model.runtime, model.collator, model.task("captioning"), photos)
-        scores.append(figures["cider"])
+        metrics, answers = evaluate(model.runtime, model.collator, model.task("captioning"), photos)
+        scores.append(metrics["cider"])
         texts.append([one.text for one in answers.predictions])
     rows.append([f"CIDEr of {len(texts[0])} photos", *(f"{score:.2f}" for score in scores), f"{scores[1] - scores[0]:+.2f}"])
     equal = sum(map(str.__eq__, *texts)) / len(texts[0])

@@ -57,11 +57,11 @@ def main() -> None:
         for _ in range(times + 1):
             for name, command in sides.items():
                 measured[name].append(timed(command))
-    figures = {name: [median(column) for column in zip(*runs[1:], strict=True)] for name, runs in measured.items()}  # warm files
+    metrics = {name: [median(column) for column in zip(*runs[1:], strict=True)] for name, runs in measured.items()}  # warm files
     print("| | wall, s | CPU, s | peak memory, MB |\n|---|---|---|---|")
-    for name, (wall, cpu, memory) in figures.items():
+    for name, (wall, cpu, memory) in metrics.items():
         print(f"| {name} | {wall:.2f} | {cpu:.2f} | {memory:.0f} |")
-    ours, theirs = figures["braid caption"], figures["Hugging Face"]
+    ours, theirs = metrics["braid caption"], metrics["Hugging Face"]
     print("| ratio | " + " | ".join(f"1/{their / own:.1f}" for own, their in zip(ours, theirs, strict=True)) + " |")
 
 

@@ -47,8 +47,8 @@ def main() -> None:
     rows = []
     for name, model in (("classic", classic(image=encoder)), ("small", small(image=encoder))):
         run = trained(settings(model, chosen.data, chosen.weights, chosen.epochs, chosen.seed), chosen.output / name)
-        figures = scored(run.folder, "captioning", chosen.data, "val", beam=3)
-        rows.append([name, *(figures[metric] for metric in METRICS), f"{run.parameters / 1e6:.1f} M", run.minutes])
+        metrics = scored(run.folder, "captioning", chosen.data, "val", beam=3)
+        rows.append([name, *(metrics[metric] for metric in METRICS), f"{run.parameters / 1e6:.1f} M", run.minutes])
     how = (
         f"Flickr8k, 6,000 training photos, {chosen.epochs} epochs, image encoder frozen, seed {chosen.seed}; scored on the 1,000 "
         "val photos, beam 3, tokenizer ptb. 200 of those photos chose the best epoch."

@@ -62,7 +62,7 @@ def pillow(file: bytes) -> np.ndarray:
 
 def in_turn(ways: Sequence[Callable[[bytes], np.ndarray]], files: Sequence[bytes]) -> np.ndarray:
     """Seconds a file, ``[ways, times]``; the first round warms up."""
-    found = []
+    result = []
     for _ in range(TIMES + 1):
         turn = []
         for way in ways:
@@ -70,8 +70,8 @@ def in_turn(ways: Sequence[Callable[[bytes], np.ndarray]], files: Sequence[bytes
             for file in files:
                 way(file)
             turn.append((time.process_time() - started) / len(files))
-        found.append(turn)
-    return np.array(found[1:]).T
+        result.append(turn)
+    return np.array(result[1:]).T
 
 
 def differences(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[int, float]:

@@ -48,16 +48,16 @@ def main() -> None:
     ways["raster, without a cache", 1] = _drawing("uncached", 1)
     seconds = {way: [] for way in ways}  # type: dict[tuple[str, int], list[float]]
     for _ in range(TIMES):
-        for way, drawn in ways.items():
+        for way, generated in ways.items():
             started = time.perf_counter()
-            drawn()
+            generated()
             seconds[way].append((time.perf_counter() - started) / way[1])
     base = seconds["raster, with a cache", 1]
     rows = []
-    for (name, number), found in seconds.items():
-        share = float(np.median(np.array(found) / np.array(base)))
+    for (name, number), result in seconds.items():
+        share = float(np.median(np.array(result) / np.array(base)))
         memory = "" if "without" in name else f"{_memory(name.partition(',')[0], number):.0f}"
-        rows.append([name, number, f"{share:.3f}", f"{np.median(found):.2f}", memory])
+        rows.append([name, number, f"{share:.3f}", f"{np.median(result):.2f}", memory])
     how = (
         f"{SIZE} x {SIZE} pixels in {(SIZE // 8) ** 2} tokens of 4,096 codes, decoders of width {WIDTH} and depth {DEPTH}, "
         "guidance 2 (so every step runs twice), two threads. Memory is that of a whole process, torch included."
@@ -92,13 +92,13 @@ def _drawing(kind: str, rows: int) -> Callable[[], np.ndarray]:
     codec, settings = runtime.codec("image"), DrawingConfig(guidance=2.0, steps=STEPS)
     if kind == "uncached":
         return lambda: codec.pixels(_uncached(model, batch, settings))
-    return lambda: codec.pixels(draw(runtime.drawer("image"), codec.grid, batch, settings))
+    return lambda: codec.pixels(draw(runtime.image_decoder("image"), codec.grid, batch, settings))
 
 
 @torch.inference_mode()
 def _uncached(model: Model, batch: Batch, config: DrawingConfig) -> np.ndarray:
     """One token after another, each from all before it read anew; greedy, for what is drawn does not matter here."""
-    decoder, grid = model.drawer("image"), model.codec("image").grid
+    decoder, grid = model.image_decoder("image"), model.codec("image").grid
     assert isinstance(decoder, RasterDecoder)
     fused = model(to_tensors(batch, torch.device("cpu")))
     without = model(to_tensors(Batch(batch.ids, {}), torch.device("cpu")))

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from braid.api import LoadedModel, load
 from braid.datasets import Rows, open_dataset
 from braid.evaluation import Answers, evaluate
-from braid.records import Drawn, Example, Prediction, Sample
+from braid.records import Example, GeneratedImage, Prediction, Sample
 from runs import report, say
 
 FIGURES = ("objects", "sized", "whole", "sentences")
@@ -48,16 +48,16 @@ def main() -> None:
             task: Any = model.task("image_generation")
             if chosen.guidance is not None:
                 task = replace(task, drawing=replace(task.drawing, guidance=chosen.guidance))
-            figures, answers = evaluate(model.runtime, model.collator, task, data, batch_size=50)
+            metrics, answers = evaluate(model.runtime, model.collator, task, data, batch_size=50)
             if not rows or rows[-1][0] != split:
                 truth = [np.asarray(sample.targets["image"]) for sample in answers.samples]
-                rows.append([split, "the true picture", *judged(task, truth, answers)])
-                rows.append([split, "the true picture, through the codec", *judged(task, through(model, truth), answers)])
-            rows.append([split, Path(name).name, *(figures.get(figure, "") for figure in FIGURES)])
+                rows.append([split, "the true picture", *evaluated(task, truth, answers)])
+                rows.append([split, "the true picture, through the codec", *evaluated(task, through(model, truth), answers)])
+            rows.append([split, Path(name).name, *(metrics.get(metric, "") for metric in FIGURES)])
             if chosen.task == "editing":
-                drawn, _ = evaluate(model.runtime, model.collator, task, redrawn(model, data), batch_size=50)
-                told = [drawn.get(figure, "") for figure in FIGURES]
-                rows.append([split, f"{Path(name).name}, of pictures through the codec", *told])
+                generated, _ = evaluate(model.runtime, model.collator, task, redrawn(model, data), batch_size=50)
+                message = [generated.get(metric, "") for metric in FIGURES]
+                rows.append([split, f"{Path(name).name}, of pictures through the codec", *message])
             sheet(answers, Path("runs") / f"drawings-{chosen.task}-{Path(name).name}-{split}.png")
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "
@@ -71,47 +71,49 @@ def main() -> None:
 
 def redrawn(model: LoadedModel, data: Rows) -> list[Example]:
     """The same rows, what is to be edited through the codec."""
-    pictures = through(model, [np.asarray(row.fields["image"]) for row in data])
-    return [replace(row, fields={**row.fields, "image": drawn}) for row, drawn in zip(data, pictures, strict=True)]
+    images = through(model, [np.asarray(row.fields["image"]) for row in data])
+    return [replace(row, fields={**row.fields, "image": generated}) for row, generated in zip(data, images, strict=True)]
 
 
-def through(model: LoadedModel, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    parts = [pictures[first : first + 50] for first in range(0, len(pictures), 50)]
+def through(model: LoadedModel, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    parts = [images[first : first + 50] for first in range(0, len(images), 50)]
     return [np.asarray(made) for part in parts for made in model.reconstruct(part)]
 
 
-def judged(task: Any, pictures: Sequence[np.ndarray], answers: Answers) -> list[Any]:
+def evaluated(task: Any, images: Sequence[np.ndarray], answers: Answers) -> list[Any]:
     """The oracle's figures of given pictures in place of the drawn ones."""
     empty = np.zeros(0, np.int64)
-    given = [Prediction(sample.id, image=Drawn(one, empty, 1)) for one, sample in zip(pictures, answers.samples, strict=True)]
-    figures = replace(task, sentence=False).score(given, answers.samples)
-    return [figures.get(figure, "") for figure in FIGURES]
+    given = [
+        Prediction(sample.id, image=GeneratedImage(one, empty, 1)) for one, sample in zip(images, answers.samples, strict=True)
+    ]
+    metrics = replace(task, sentence=False).score(given, answers.samples)
+    return [metrics.get(metric, "") for metric in FIGURES]
 
 
 def sheet(answers: Answers, path: Path) -> None:
     """The first pictures, never chosen, each over its prompt; of an edit, what was given beside what came of it."""
     rows = list(zip(answers.predictions, answers.samples, strict=True))
-    pictures = [_picture(prediction, sample) for prediction, sample in rows[:SHOWN]]
-    across = SHEET // (pictures[0].width + MARGIN)
-    pictures = pictures[: len(pictures) // across * across]
-    prompts = [textwrap.wrap(sample.inputs["prompt"], pictures[0].width // (FONT // 2)) for _, sample in rows[: len(pictures)]]
-    width, height = pictures[0].width + MARGIN, pictures[0].height + MARGIN + FONT * max(map(len, prompts)) + FONT // 2
-    canvas = Image.new("RGB", (across * width, len(pictures) // across * height), "white")
+    images = [_image(prediction, sample) for prediction, sample in rows[:SHOWN]]
+    across = SHEET // (images[0].width + MARGIN)
+    images = images[: len(images) // across * across]
+    prompts = [textwrap.wrap(sample.inputs["prompt"], images[0].width // (FONT // 2)) for _, sample in rows[: len(images)]]
+    width, height = images[0].width + MARGIN, images[0].height + MARGIN + FONT * max(map(len, prompts)) + FONT // 2
+    canvas = Image.new("RGB", (across * width, len(images) // across * height), "white")
     pen = ImageDraw.Draw(canvas)
-    for place, (picture, prompt) in enumerate(zip(pictures, prompts, strict=True)):
+    for place, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
         left, top = place % across * width, place // across * height
-        canvas.paste(picture, (left, top))
-        pen.multiline_text((left, top + picture.height + 2), "\n".join(prompt), "black", ImageFont.load_default(FONT), spacing=1)
+        canvas.paste(image, (left, top))
+        pen.multiline_text((left, top + image.height + 2), "\n".join(prompt), "black", ImageFont.load_default(FONT), spacing=1)
     canvas.save(path)
     say(f"  {path}")
 
 
-def _picture(prediction: Prediction, sample: Sample) -> Image.Image:
+def _image(prediction: Prediction, sample: Sample) -> Image.Image:
     assert prediction.image is not None
-    drawn = prediction.image.pixels
-    gap = np.full((len(drawn), 2, 3), 255, np.uint8)
+    generated = prediction.image.pixels
+    gap = np.full((len(generated), 2, 3), 255, np.uint8)
     given = [np.asarray(sample.inputs["image"]), gap] if "image" in sample.inputs else []
-    picture = Image.fromarray(np.concatenate([*given, drawn], axis=1))
+    picture = Image.fromarray(np.concatenate([*given, generated], axis=1))
     return picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
 
 

@@ -21,12 +21,12 @@ RESULTS = Path(__file__).with_name("results") / "explanations.md"
 COLUMNS = ("task", "method", "pointing", "deletion", "insertion", "sensitivity", "seconds a row")
 
 
-def table(task: str, found: Ranking) -> list[str]:
+def table(task: str, result: Ranking) -> list[str]:
     """The rows of one task, the best method first."""
     return [
         f"| {task} | {one.method} | {one.pointing:.1f} ± {one.pointing_error:.1f} | {one.deletion:.3f} | {one.insertion:.3f} | "
         f"{one.sensitivity:.2f} | {one.seconds:.2f} |"
-        for one in found.grades
+        for one in result.grades
     ]
 
 
@@ -41,10 +41,10 @@ def main() -> None:
     rows, counted = [], []
     for task in chosen.tasks:
         examples = open_dataset(DATA[task]).split("val")
-        found = loaded.rank_explanations(examples, task, methods)
-        rows += table(task, found)
-        counted.append(f"{task}: {found.num_words} words of {found.num_rows} rows")
-        print("\n".join(table(task, found)), flush=True)
+        result = loaded.rank_explanations(examples, task, methods)
+        rows += table(task, result)
+        counted.append(f"{task}: {result.num_words} words of {result.num_rows} rows")
+        print("\n".join(table(task, result)), flush=True)
     how = (
         f"Scenes of 64 x 64 pixels with one or two objects, the val split, model `{Path(chosen.model).name}` "
         f"(`recipes/explain-scenes.yaml`). Graded: {'; '.join(counted)}: the colours, shapes and textures that a caption gives "

@@ -59,9 +59,9 @@ def main() -> None:
     rows = [["the recipe", "", f"{np.mean(whole):.1f}", ""]]
     for changes, sign in ((IDEAS, 1), (ADDED, -1)):
         for idea, settings in changes.items():
-            found = items(recipe, [*short, *_filled(settings, recipe, chosen.mobilenet)], chosen.output / _slug(idea))
-            with_it, without = (whole, found) if sign > 0 else (found, whole)
-            rows.append([idea, f"{np.mean(with_it):.1f}", f"{np.mean(without):.1f}", told(with_it - without)])
+            result = items(recipe, [*short, *_filled(settings, recipe, chosen.mobilenet)], chosen.output / _slug(idea))
+            with_it, without = (whole, result) if sign > 0 else (result, whole)
+            rows.append([idea, f"{np.mean(with_it):.1f}", f"{np.mean(without):.1f}", message(with_it - without)])
             how = f"{chosen.photos} photos, {chosen.epochs} epochs, seed 0; CIDEr-D (x100) on the 1,000 val photos, greedy."
             report("ideas_of_the_captioner", "Ideas behind the captioner", ["idea", "with", "without", "difference"], rows, how)
 
@@ -78,7 +78,7 @@ def items(recipe: dict[str, Any], settings: list[str], folder: Path) -> np.ndarr
     return np.array([scores[sample.id]["cider-d"] for sample in samples])
 
 
-def told(differences: np.ndarray) -> str:
+def message(differences: np.ndarray) -> str:
     """Mean of the differences, and its 95% bootstrap interval."""
     rng = np.random.default_rng(0)
     means = [differences[rng.integers(0, len(differences), len(differences))].mean() for _ in range(1000)]

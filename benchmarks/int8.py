@@ -32,8 +32,8 @@ def main() -> None:
         Image.effect_noise((640, 480), 50).convert("RGB").save(photo)
         command = [sys.executable, "-m", "braid", "caption", str(photo), "--model"]
         runs = [{side: timed([*command, name]) for side, name in names.items()} for _ in range(chosen.times + 1)][1:]
-    for place, figure in ((1, "one cold caption, CPU seconds"), (2, "one cold caption, peak MB")):
-        show(figure, {side: median(run[side][place] for run in runs) for side in names})
+    for place, metric in ((1, "one cold caption, CPU seconds"), (2, "one cold caption, peak MB")):
+        show(metric, {side: median(run[side][place] for run in runs) for side in names})
     from captions_per_second import jpeg, ours  # with torch, and a child's peak memory begins with its parent's
 
     sides = {side: ours("onnx", name) for side, name in names.items()}
@@ -46,8 +46,8 @@ def main() -> None:
                     start = process_time()
                     caption(photos, beams)
                     seconds[side].append(process_time() - start)
-            figures = {side: batch / median(taken[1:]) for side, taken in seconds.items()}
-            show(f"captions a CPU second, batch {batch}, beams {beams}", figures)
+            metrics = {side: batch / median(taken[1:]) for side, taken in seconds.items()}
+            show(f"captions a CPU second, batch {batch}, beams {beams}", metrics)
 
 
 def size(folder: Path) -> float:
@@ -55,9 +55,9 @@ def size(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
-def show(figure: str, sides: dict[str, float]) -> None:
+def show(metric: str, sides: dict[str, float]) -> None:
     cells = [f"{value:.3g}" for value in (*sides.values(), sides["int8"] / sides["fp32"])]
-    print(f"| {figure} | {' | '.join(cells)} |", flush=True)
+    print(f"| {metric} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

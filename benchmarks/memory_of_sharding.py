@@ -78,8 +78,8 @@ def memory() -> dict[str, int]:
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed goes back to the system
     fields = [line.split() for file in ("smaps_rollup", "status") for line in Path(f"/proc/self/{file}").read_text().splitlines()]
-    found = {line[0]: int(line[1]) * 1024 for line in fields if line and line[0] in ("Pss:", "VmHWM:")}
-    return {"pss": found["Pss:"], "most": found["VmHWM:"]}
+    result = {line[0]: int(line[1]) * 1024 for line in fields if line and line[0] in ("Pss:", "VmHWM:")}
+    return {"pss": result["Pss:"], "most": result["VmHWM:"]}
 
 
 def main() -> None:
@@ -98,9 +98,9 @@ def main() -> None:
             started = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
             asked = [__file__, "--steps", str(chosen.steps), "--output", home, *(["--sharded"] if sharded else [])]
             subprocess.run([sys.executable, *started, *asked], stderr=subprocess.DEVNULL)
-            found = json.loads((Path(home) / "found.json").read_text())
-        sizes = [found[part] / 1e6 for part in ("parameters", "gradients", "moments", "pss", "most")]
-        rows.append([name, *sizes, f"{found['seconds']:.2f}", f"{found['loss']:.4f}"])
+            result = json.loads((Path(home) / "found.json").read_text())
+        sizes = [result[part] / 1e6 for part in ("parameters", "gradients", "moments", "pss", "most")]
+        rows.append([name, *sizes, f"{result['seconds']:.2f}", f"{result['loss']:.4f}"])
     columns = ["", "parameters, MB", "gradients, MB", "moments, MB", "memory, MB", "most, MB", "a step, s", "loss"]
     how = (
         f"A captioner of transformers {WIDE['width']} wide on scenes of 32 pixels, batch 4, float32, gloo, one thread a process, "

@@ -23,7 +23,7 @@ from braid.runtime.torch import to_tensors
 from braid.training import Watcher, run_from, train
 from runs import report, say
 from test_device import answer
-from variants import PICTURE_DECODERS, VECTOR_DECODERS, build, collator, samples, variants
+from variants import IMAGE_DECODERS, VECTOR_DECODERS, build, collator, samples, variants
 
 STEPS = 60
 TRAINED = {
@@ -49,12 +49,12 @@ def main() -> None:
     gpu = find_device("cuda")
     rows: list[list[Any]] = []
     for kind, models in MODELS.items():
-        found = {}
+        result = {}
         for name, made in models.items():
             say(f"{kind}: {name}")
-            found[name] = difference(*made(), gpu)
-        worst = max(found, key=lambda name: found[name])
-        rows.append([kind, len(found), f"{found[worst]:.1e}", worst])
+            result[name] = difference(*made(), gpu)
+        worst = max(result, key=lambda name: result[name])
+        rows.append([kind, len(result), f"{result[worst]:.1e}", worst])
     with tempfile.TemporaryDirectory() as home:
         for precision in ("float32", "bfloat16"):
             one, other = (losses(Path(home) / precision / device, device, precision) for device in ("cpu", "cuda"))
@@ -77,10 +77,10 @@ def difference(model: Model, batch: Batch, output: str, gpu: torch.device) -> fl
 
 
 def losses(folder: Path, device: str, precision: str) -> list[float]:
-    found: list[float] = []
+    result: list[float] = []
     settings = {**TRAINED, "device": device, "precision": precision}
-    train(run_from(settings), folder, watcher=Watcher(on_step=lambda record: found.append(record["loss"])))
-    return found
+    train(run_from(settings), folder, watcher=Watcher(on_step=lambda record: result.append(record["loss"])))
+    return result
 
 
 Made = Callable[[], tuple[Model, Batch, str]]
@@ -93,12 +93,12 @@ def writers() -> dict[str, Made]:
     return {name: lambda name=name: made(name) for name in variants()}  # type: ignore[misc]
 
 
-def drawers() -> dict[str, Made]:
+def image_decoders() -> dict[str, Made]:
     def made(name: str) -> tuple[Model, Batch, str]:
         batch = test_pictures_out.batch_of(test_pictures_out.rows())
-        return test_pictures_out.built(test_pictures_out.config_of(PICTURE_DECODERS[name])), batch, "image"
+        return test_pictures_out.built(test_pictures_out.config_of(IMAGE_DECODERS[name])), batch, "image"
 
-    return {name: lambda name=name: made(name) for name in PICTURE_DECODERS}  # type: ignore[misc]
+    return {name: lambda name=name: made(name) for name in IMAGE_DECODERS}  # type: ignore[misc]
 
 
 def vectors() -> dict[str, Made]:
@@ -110,7 +110,7 @@ def vectors() -> dict[str, Made]:
     return {name: lambda name=name: made(name) for name in VECTOR_DECODERS}  # type: ignore[misc]
 
 
-MODELS = {"writes text": writers(), "draws": drawers(), "labels, numbers, embeddings": vectors()}
+MODELS = {"writes text": writers(), "draws": image_decoders(), "labels, numbers, embeddings": vectors()}
 
 if __name__ == "__main__":
     main()

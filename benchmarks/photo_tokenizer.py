@@ -18,7 +18,7 @@ from braid.datasets import open_dataset
 from braid.evaluation import Answers, evaluate
 from braid.metrics import psnr, ssim
 from braid.modalities import ImageModality
-from braid.records import Drawn, Prediction
+from braid.records import GeneratedImage, Prediction
 from runs import report, say
 
 WIDTH, LATENTS = 64, 32
@@ -36,10 +36,10 @@ def main() -> None:
     model, extractor = load(chosen.model), load(chosen.extractor)
     examples = open_dataset(chosen.data).split(chosen.split)
     say(f"{chosen.model} on {len(examples)} photos")
-    figures, answers = evaluate(model.runtime, model.collator, model.task("reconstruction"), examples, batch_size=TOGETHER)
+    metrics, answers = evaluate(model.runtime, model.collator, model.task("reconstruction"), examples, batch_size=TOGETHER)
     grid = model.runtime.codec("image").grid
     tokens = f"{grid.length} tokens of {grid.codes:,} codes: {grid.length * np.log2(grid.codes) / 8:,.0f} bytes"
-    rows = [[Path(chosen.model).name, tokens, *_figures(answers, extractor), figures["code-use"], figures["code-perplexity"]]]
+    rows = [[Path(chosen.model).name, tokens, *_figures(answers, extractor), metrics["code-use"], metrics["code-perplexity"]]]
     say("taef2")
     other = _through(model, answers, *_taef2(chosen.taef2))
     rows.append(
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _figures(answers: Answers, extractor: LoadedModel) -> list[float]:
-    near = [one.figures for one in answers.predictions]
+    near = [one.metrics for one in answers.predictions]
     fid = extractor.fidelity(answers)["fid"]
     return [float(np.mean([one["psnr"] for one in near])), float(np.mean([one["ssim"] for one in near])), fid]
 
@@ -69,16 +69,16 @@ def _through(model: LoadedModel, answers: Answers, encoder: nn.Module, decoder: 
     """The same photos, prepared alike, after the other autoencoder."""
     modality = model.bundle.outputs["image"]
     assert isinstance(modality, ImageModality)
-    found: list[Prediction] = []
+    result: list[Prediction] = []
     for first in range(0, len(answers.samples), TOGETHER):
         samples = answers.samples[first : first + TOGETHER]
         values = modality.pad([modality.prepare(one.targets["image"], one.source) for one in samples]).values
         with torch.inference_mode():  # it takes 0..1
             made = decoder(encoder(torch.from_numpy((values + 1) / 2))).clamp(0, 1).numpy() * 2 - 1
-        for sample, original, picture in zip(samples, modality.pictures(values), modality.pictures(made), strict=True):
+        for sample, original, picture in zip(samples, modality.images(values), modality.images(made), strict=True):
             near = {"psnr": psnr(original, picture), "ssim": 100 * ssim(original, picture)}
-            found.append(Prediction(sample.id, image=Drawn(picture, np.zeros(0, np.int64), 1), figures=near))
-    return replace(answers, predictions=tuple(found))
+            result.append(Prediction(sample.id, image=GeneratedImage(picture, np.zeros(0, np.int64), 1), metrics=near))
+    return replace(answers, predictions=tuple(result))
 
 
 def _taef2(folder: Path) -> tuple[nn.Module, nn.Module]:

@@ -21,7 +21,7 @@ from braid.datasets import open_dataset
 from braid.evaluation import Answers, evaluate
 from braid.metrics import score_captions
 from braid.modalities import ImageModality
-from braid.records import Drawn, Example, Prediction
+from braid.records import Example, GeneratedImage, Prediction
 from runs import report, say
 
 COLUMNS = ("pictures", "FID", "KID", "precision", "recall", "match", "caption cycle")
@@ -41,27 +41,27 @@ def main() -> None:
     data = open_dataset(chosen.data)
     examples = [_first_caption(example) for example in data.split(chosen.split)[: chosen.number]]
     say(f"{chosen.model} draws {len(examples)} captions")
-    _, drawn = evaluate(model.runtime, model.collator, model.task("image_generation"), examples, batch_size=TOGETHER)
+    _, generated = evaluate(model.runtime, model.collator, model.task("image_generation"), examples, batch_size=TOGETHER)
     real = _small(model, [example.fields["image"] for example in examples])
-    drawn = _with_truth(drawn, real)
+    generated = _with_truth(generated, real)
     others = _small(model, [example.fields["image"] for example in data.split("train")[: len(examples)]])
     order = list(range(len(examples)))
     random.Random(0).shuffle(order)
-    dealt = [drawn.predictions[place] for place in order]
+    dealt = [generated.predictions[place] for place in order]
     shown: dict[str, Answers] = {
-        "other photos, of train": _showing(drawn, others),
-        "the photos, through the codec": _showing(drawn, _through(model, real)),
-        "drawn": drawn,
-        "drawn, dealt to other captions": replace(drawn, predictions=tuple(dealt)),
+        "other photos, of train": _showing(generated, others),
+        "the photos, through the codec": _showing(generated, _through(model, real)),
+        "drawn": generated,
+        "drawn, dealt to other captions": replace(generated, predictions=tuple(dealt)),
     }
-    rows: list[list[Any]] = [["the photos", 0.0, 0.0, 100.0, 100.0, *_heard(extractor, _showing(drawn, real), examples)]]
+    rows: list[list[Any]] = [["the photos", 0.0, 0.0, 100.0, 100.0, *_heard(extractor, _showing(generated, real), examples)]]
     for name, answers in shown.items():
         say(name)
-        figures = extractor.fidelity(answers)
+        metrics = extractor.fidelity(answers)
         rows.append(
-            [name, *(figures[key] for key in ("fid", "kid", "precision", "recall")), *_heard(extractor, answers, examples)]
+            [name, *(metrics[key] for key in ("fid", "kid", "precision", "recall")), *_heard(extractor, answers, examples)]
         )
-    sheet(drawn, Path("runs") / f"photos-{Path(chosen.model).name}.png")
+    sheet(generated, Path("runs") / f"photos-{Path(chosen.model).name}.png")
     size = real[0].shape[0]
     how = (
         f"{len(examples):,} photos of Flickr8k's {chosen.split}, {size} x {size} pixels, squashed, the first caption of each; "
@@ -77,28 +77,30 @@ def _first_caption(example: Example) -> Example:
     return replace(example, fields={**example.fields, "captions": captions[:1], "references": captions})
 
 
-def _small(model: LoadedModel, pictures: Sequence[Any]) -> list[np.ndarray]:
+def _small(model: LoadedModel, images: Sequence[Any]) -> list[np.ndarray]:
     """As the codec takes them."""
     modality = model.bundle.outputs["image"]
     assert isinstance(modality, ImageModality)
-    return [modality.pictures(modality.pad([modality.prepare(one, "photo")]).values)[0] for one in pictures]
+    return [modality.images(modality.pad([modality.prepare(one, "photo")]).values)[0] for one in images]
 
 
-def _through(model: LoadedModel, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    parts = [pictures[first : first + TOGETHER] for first in range(0, len(pictures), TOGETHER)]
+def _through(model: LoadedModel, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    parts = [images[first : first + TOGETHER] for first in range(0, len(images), TOGETHER)]
     return [np.asarray(one) for part in parts for one in model.reconstruct(part)]
 
 
-def _showing(answers: Answers, pictures: Sequence[np.ndarray]) -> Answers:
+def _showing(answers: Answers, images: Sequence[np.ndarray]) -> Answers:
     """The same rows with other pictures."""
     none = np.zeros(0, np.int64)
-    found = [Prediction(sample.id, image=Drawn(one, none, 1)) for sample, one in zip(answers.samples, pictures, strict=True)]
-    return replace(answers, predictions=tuple(found))
+    result = [
+        Prediction(sample.id, image=GeneratedImage(one, none, 1)) for sample, one in zip(answers.samples, images, strict=True)
+    ]
+    return replace(answers, predictions=tuple(result))
 
 
-def _with_truth(answers: Answers, pictures: Sequence[np.ndarray]) -> Answers:
+def _with_truth(answers: Answers, images: Sequence[np.ndarray]) -> Answers:
     """Compared with the photos at the size that is drawn."""
-    samples = [replace(sample, targets={"image": one}) for sample, one in zip(answers.samples, pictures, strict=True)]
+    samples = [replace(sample, targets={"image": one}) for sample, one in zip(answers.samples, images, strict=True)]
     return replace(answers, samples=tuple(samples))
 
 
@@ -109,14 +111,14 @@ def _heard(extractor: LoadedModel, answers: Answers, examples: Sequence[Example]
     prompts = extractor.embed(texts=[example.fields["captions"][0] for example in examples])
     written = {e.id: one.text or "" for e, one in zip(examples, extractor.captions(pictures), strict=True)}
     scores = score_captions(written, {example.id: example.fields["references"] for example in examples})
-    return [100 * float((vectors * prompts).sum(1).mean()), scores.figures["cider"]]
+    return [100 * float((vectors * prompts).sum(1).mean()), scores.metrics["cider"]]
 
 
 def sheet(answers: Answers, path: Path) -> None:
     """The first pictures, row by row: to be looked at."""
     columns, rows = SHEET
-    pictures = [one.image.pixels for one in answers.predictions[: columns * rows] if one.image]
-    whole = np.concatenate([np.concatenate(pictures[k : k + columns], 1) for k in range(0, len(pictures), columns)])
+    images = [one.image.pixels for one in answers.predictions[: columns * rows] if one.image]
+    whole = np.concatenate([np.concatenate(images[k : k + columns], 1) for k in range(0, len(images), columns)])
     Image.fromarray(whole).save(path)
     say(f"{path}: {', '.join(str(sample.inputs['prompt']) for sample in answers.samples[:columns])}")
 

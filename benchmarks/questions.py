@@ -80,10 +80,10 @@ def question_only(recipe: dict[str, Any], epochs: int) -> dict[str, Any]:
 def scored(model: str, table: Path) -> list[Any]:
     loaded = load(model)
     task = loaded.task("vqa")
-    figures, answers = evaluate(loaded.runtime, loaded.collator, task, open_dataset(table).split("val"))
+    metrics, answers = evaluate(loaded.runtime, loaded.collator, task, open_dataset(table).split("val"))
     low, high = interval(task.items(answers.predictions, answers.samples)[:, None] / 100, lambda means: means[:, 0])
-    told = f"{figures['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-    return [told, *(figures.get(f"accuracy/{kind}", "") for kind in KINDS)]
+    message = f"{metrics['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return [message, *(metrics.get(f"accuracy/{kind}", "") for kind in KINDS)]
 
 
 if __name__ == "__main__":

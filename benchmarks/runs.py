@@ -38,15 +38,15 @@ def trained(settings: dict[str, Any], folder: Path) -> Trained:
             config, folder, resume=True, watcher=Watcher(lambda e: sizes.append(e.parameters), on_epoch=_say_epoch, on_note=say)
         )
         write_whole(done, json.dumps({"seconds": time.perf_counter() - started, "parameters": sizes[0]}))
-    found = json.loads(done.read_text())
-    return Trained(folder, found["seconds"] / 60, found["parameters"])
+    result = json.loads(done.read_text())
+    return Trained(folder, result["seconds"] / 60, result["parameters"])
 
 
 def scored(folder: Path, task: str, data: str, split: str, beam: int | None = None) -> dict[str, float]:
     """The figures of a run's best model on one split."""
     model = load(folder)
-    figures, _ = evaluate(model.runtime, model.collator, model.task(task, beam), open_dataset(data).split(split))
-    return figures
+    metrics, _ = evaluate(model.runtime, model.collator, model.task(task, beam), open_dataset(data).split(split))
+    return metrics
 
 
 def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], how: str) -> None:
@@ -63,5 +63,5 @@ def say(text: str) -> None:
 
 
 def _say_epoch(record: dict[str, Any]) -> None:
-    figures = {name: round(value, 2) for name, value in record.items() if name not in ("step", "best")}
-    say(f"  {figures}")
+    metrics = {name: round(value, 2) for name, value in record.items() if name not in ("step", "best")}
+    say(f"  {metrics}")

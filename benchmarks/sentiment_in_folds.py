@@ -86,18 +86,18 @@ def write(outcomes: dict[str, list[np.ndarray]], epochs: int) -> None:
     whole = {name: np.concatenate(folds) for name, folds in outcomes.items()}
     columns = ["inputs", *FIGURES, *(f"both leads by ({name})" for name in FIGURES)]
     rows = []
-    for name, found in whole.items():
-        cells = [_told(100 * figure(found.mean(0, keepdims=True))[0], *interval(found, figure)) for figure in FIGURES.values()]
+    for name, result in whole.items():
+        cells = [_told(100 * metric(result.mean(0, keepdims=True))[0], *interval(result, metric)) for metric in FIGURES.values()]
         if name != "both":
-            leads = [paired_difference(whole["both"], found, figure) for figure in FIGURES.values()]
+            leads = [paired_difference(whole["both"], result, metric) for metric in FIGURES.values()]
             cells += [_told(100 * lead.difference, lead.low, lead.high, "+") for lead in leads]
         rows.append([name, *cells, *[""] * (len(columns) - 1 - len(cells))])
     how = f"MVSA, the {len(whole['both']):,} pairs at hand in five folds; {epochs} epochs, the last model, seed 0; x100."
     report("sentiment_in_folds", "Sentiment in five folds", columns, rows, how)
 
 
-def _told(figure: float, low: float, high: float, sign: str = "") -> str:
-    return f"{figure:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
+def _told(metric: float, low: float, high: float, sign: str = "") -> str:
+    return f"{metric:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 
 if __name__ == "__main__":

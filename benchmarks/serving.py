@@ -46,7 +46,7 @@ from runs import report
 from served import Server
 
 CLIENTS = (1, 8, 64)
-PICTURES = 200
+IMAGES = 200
 SAME = 2e-4  # of a confidence
 MODEL = "small"
 
@@ -81,7 +81,7 @@ class Load:
 class Asked:
     """One picture: its bytes, the body that asks for its caption, and what the library says."""
 
-    picture: bytes
+    image: bytes
     body: bytes
     text: str
     confidence: float
@@ -89,20 +89,20 @@ class Asked:
 
 def scenes(number: int) -> list[bytes]:
     world = Scenes(size=400)
-    found = []
+    result = []
     for one in range(number):
         file = io.BytesIO()
         Image.fromarray(world.scene("test", one).render(400)).save(file, "JPEG", quality=90)
-        found.append(file.getvalue())
-    return found
+        result.append(file.getvalue())
+    return result
 
 
-def expected(model: LoadedModel, pictures: list[bytes]) -> list[Asked]:
+def expected(model: LoadedModel, images: list[bytes]) -> list[Asked]:
     asked = []
-    for picture in pictures:
-        (said,) = model.captions([picture])
-        body = json.dumps({"image": b64encode(picture).decode("ascii")}).encode()
-        asked.append(Asked(picture, body, str(said.text), said.confidence))
+    for image in images:
+        (said,) = model.captions([image])
+        body = json.dumps({"image": b64encode(image).decode("ascii")}).encode()
+        asked.append(Asked(image, body, str(said.text), said.confidence))
     return asked
 
 
@@ -113,7 +113,7 @@ def sequential(model: LoadedModel, asked: list[Asked], seconds: float) -> Load:
         before = time.perf_counter()
         if before - begun > seconds:
             break
-        model.captions([asked[number % len(asked)].picture])
+        model.captions([asked[number % len(asked)].image])
         load.seconds.append(time.perf_counter() - before)
     load.took, load.processor = time.perf_counter() - begun, time.process_time() - spent
     return load
@@ -198,11 +198,11 @@ def main() -> None:
     parser.add_argument("--photos", nargs="*", default=[])
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    files = islice(image_files(given.photos), PICTURES) if given.photos else []
-    pictures = [Path(file).read_bytes() for file in files] or scenes(PICTURES)
+    files = islice(image_files(given.photos), IMAGES) if given.photos else []
+    images = [Path(file).read_bytes() for file in files] or scenes(IMAGES)
     home = tempfile.TemporaryDirectory(prefix="braid-serving-")
     model = load(MODEL)
-    asked = expected(model, pictures)
+    asked = expected(model, images)
     with Server("--model", MODEL, "--workers", given.workers) as server:
         loaded(server, asked, 4, requests=16)  # what is loaded at the first question is loaded
         before = sequential(model, asked, given.seconds / 2)
@@ -226,12 +226,12 @@ def main() -> None:
     rows += [load.row(f"server, {clients} clients", beside) for clients, load in loads.items()]
     rows += [load.row(name, beside) for name, load in beyond.items()]
     rows.append(memory.row("server, 16 clients, for its memory", beside))
-    told = f"Memory over {given.requests:,} requests: {first:.0f} MB, then {last:.0f} MB ({100 * (last / first - 1):+.1f}%)."
+    message = f"Memory over {given.requests:,} requests: {first:.0f} MB, then {last:.0f} MB ({100 * (last / first - 1):+.1f}%)."
     cores = os.environ["OMP_NUM_THREADS"]
     threads = f"threads that run the model: {given.workers}, each on {cores} core; ONNX Runtime where torch is not named"
-    setting = f"{len(pictures)} pictures, {given.seconds:g} s a load; {threads}"
+    setting = f"{len(images)} pictures, {given.seconds:g} s a load; {threads}"
     columns = ["caller", "answers", "a second", "x library", "p50 ms", "p95 ms", "p99 ms", "processor ms", "refused", "wrong"]
-    report("serving", "Serving captions", columns, rows, f"{setting}. {told}")
+    report("serving", "Serving captions", columns, rows, f"{setting}. {message}")
 
 
 if __name__ == "__main__":

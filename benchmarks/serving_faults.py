@@ -53,7 +53,7 @@ def goes_on(server: Server) -> str:
     """yes, with the resident megabytes."""
     end = time.monotonic() + 60
     with server.client() as client:
-        while caption(client) != "200" or server.figure("braid_queue_rows"):
+        while caption(client) != "200" or server.metric("braid_queue_rows"):
             if time.monotonic() > end:
                 return "NO"
             time.sleep(0.2)
@@ -124,7 +124,7 @@ def stop_under_load(server: Server) -> tuple[Got, str]:
     return got, f"exit code {code} after {took:.1f} s"
 
 
-def told(got: Got) -> str:
+def message(got: Got) -> str:
     return ", ".join(f"{number} x {name}" for name, number in got.most_common())
 
 
@@ -142,13 +142,13 @@ def main() -> None:
         got = Counter(one.result(PATIENCE) for one in waiting)
     server.stop()
     server = Server("--model", "small", *limits)
-    rows.append(["kill -9 under load, and started again", told(got), goes_on(server)])
-    rows.append(["client gone in mid-stream", told(leave_in_mid_stream(server)), goes_on(server)])
-    rows.append([f"{given.uploads} hostile uploads", told(upload(server, given.uploads)), goes_on(server)])
-    rows.append([f"64 requests, a queue of {QUEUE}", told(together(server, 64, caption)), goes_on(server)])
-    rows.append(["slow loris, 100 heads and 10 bodies", told(send_slowly(server)), goes_on(server)])
+    rows.append(["kill -9 under load, and started again", message(got), goes_on(server)])
+    rows.append(["client gone in mid-stream", message(leave_in_mid_stream(server)), goes_on(server)])
+    rows.append([f"{given.uploads} hostile uploads", message(upload(server, given.uploads)), goes_on(server)])
+    rows.append([f"64 requests, a queue of {QUEUE}", message(together(server, 64, caption)), goes_on(server)])
+    rows.append(["slow loris, 100 heads and 10 bodies", message(send_slowly(server)), goes_on(server)])
     got, ended = stop_under_load(server)
-    rows.append([f"SIGTERM under {CLIENTS} clients", told(got), ended])
+    rows.append([f"SIGTERM under {CLIENTS} clients", message(got), ended])
     how = (
         "200: answered; 400, 413: told what is wrong; 408: too slow; 429: told when to come back; words: the client's exception."
     )

@@ -28,11 +28,11 @@ def row(name: str, folder: str, data: str, split: str) -> list[str | float]:
     scores = score_captions(texts, {sample.id: sample.references for sample in answers.samples})
     known = [text for example in dataset.split("train") for text in example.fields["captions"]]
     diversity = caption_diversity(list(texts.values()), known)
-    told = {metric: f"{scores.figures[metric]:.1f}" for metric in METRICS}
+    message = {metric: f"{scores.metrics[metric]:.1f}" for metric in METRICS}
     for metric in ("bleu-4", "cider"):
         low, high = scores.intervals[metric]
-        told[metric] += f" ({low:.1f} to {high:.1f})"
-    return [name, *told.values(), *(diversity[metric] for metric in DIVERSITY)]
+        message[metric] += f" ({low:.1f} to {high:.1f})"
+    return [name, *message.values(), *(diversity[metric] for metric in DIVERSITY)]
 
 
 def main() -> None:

@@ -80,8 +80,8 @@ def main() -> None:
             seconds["Hugging Face"].append(of_trainer(other, pairs, work, Path(home) / "hf"))
     ratio = statistics.median(b / a for a, b in zip(*seconds.values(), strict=True))
     table = [
-        [name, f"{sizes[name] / 1e6:.1f}", f"{work.photos * CAPTIONS / statistics.median(spent):.1f}", told]
-        for (name, spent), told in zip(seconds.items(), (f"{statistics.median(shares):.0%}", ""), strict=True)
+        [name, f"{sizes[name] / 1e6:.1f}", f"{work.photos * CAPTIONS / statistics.median(spent):.1f}", message]
+        for (name, spent), message in zip(seconds.items(), (f"{statistics.median(shares):.0%}", ""), strict=True)
     ]
     device = find_device()
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{work.threads} thread(s)"

@@ -72,16 +72,16 @@ def truth(number: int, asked: np.ndarray) -> np.ndarray:
     units = asked / np.linalg.norm(asked, axis=1, keepdims=True)
     scores, best = np.empty((len(asked), 0), np.float32), np.empty((len(asked), 0), np.int64)
     for first, vectors in pieces(number):
-        found = units @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
-        scores = np.concatenate([scores, found], axis=1)
-        best = np.concatenate([best, np.broadcast_to(np.arange(first, first + len(vectors)), found.shape)], axis=1)
+        result = units @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
+        scores = np.concatenate([scores, result], axis=1)
+        best = np.concatenate([best, np.broadcast_to(np.arange(first, first + len(vectors)), result.shape)], axis=1)
         kept = np.argpartition(-scores, TOP - 1, axis=1)[:, :TOP]
         scores, best = np.take_along_axis(scores, kept, 1), np.take_along_axis(best, kept, 1)
     return best
 
 
-def recall(found: list[list[int]], expected: np.ndarray) -> float:
-    return float(np.mean([len({*one} & {*best}) / TOP for one, best in zip(found, expected.tolist(), strict=True)]))
+def recall(result: list[list[int]], expected: np.ndarray) -> float:
+    return float(np.mean([len({*one} & {*best}) / TOP for one, best in zip(result, expected.tolist(), strict=True)]))
 
 
 Add = Callable[[int, np.ndarray], None]
@@ -98,8 +98,8 @@ def build(home: Path, kind: str, number: int) -> dict[str, Any]:
         add(first, vectors)
         spent += time.perf_counter()
         if (first // PIECE + 1) % 10 == 0:
-            told = f"  {kind}: {first + len(vectors):,} of {number:,} vectors, {time.perf_counter() - started:.0f} s"
-            print(told, file=sys.stderr, flush=True)
+            message = f"  {kind}: {first + len(vectors):,} of {number:,} vectors, {time.perf_counter() - started:.0f} s"
+            print(message, file=sys.stderr, flush=True)
     spent -= time.perf_counter()
     save()
     spent += time.perf_counter()
@@ -160,14 +160,14 @@ def search(home: Path, kind: str, number: int) -> dict[str, Any]:
 
     started = time.perf_counter()
     ask, tune = opened(home, kind)
-    told: dict[str, Any] = {"opened": time.perf_counter() - started}
+    message: dict[str, Any] = {"opened": time.perf_counter() - started}
     for effort in EFFORTS if tune else (0,):
         if tune:
             tune(effort)
-        told |= {"effort": effort, "recall": recall(ask(queries(1_000)), np.load(home / "truth.npy"))}
-        if told["recall"] >= RECALL:
+        message |= {"effort": effort, "recall": recall(ask(queries(1_000)), np.load(home / "truth.npy"))}
+        if message["recall"] >= RECALL:
             break
-    return told
+    return message
 
 
 def race(home: Path, efforts: str, number: int) -> dict[str, Any]:
@@ -239,21 +239,21 @@ def _matrix(home: Path, kind: str) -> tuple[Ask, Tune | None]:
     return ask, None
 
 
-def _keys(found: Any) -> list[list[int]]:
+def _keys(result: Any) -> list[list[int]]:
     """The library answers one query in another form than several."""
-    return [found.keys.tolist()] if found.keys.ndim == 1 else found.keys.tolist()
+    return [result.keys.tolist()] if result.keys.ndim == 1 else result.keys.tolist()
 
 
 def part(home: Path, job: str, kind: str, number: int, name: str) -> dict[str, Any]:
     """Run one part in a process of its own, unless it is done: what it tells, and its peak of memory in MB."""
     from memory_of_training import peak_memory
 
-    done, told = home / f"{name}.json", home / "told.json"
+    done, message = home / f"{name}.json", home / "told.json"
     if not done.exists():
         print(f"{name}", file=sys.stderr, flush=True)
         peak, _ = peak_memory([sys.executable, __file__, "--vectors", str(number), "--job", job, kind, str(home)])
-        told.write_text(json.dumps({**json.loads(told.read_text()), "peak": peak}))
-        told.rename(done)
+        message.write_text(json.dumps({**json.loads(message.read_text()), "peak": peak}))
+        message.rename(done)
     return dict(json.loads(done.read_text()))
 
 
@@ -280,8 +280,8 @@ def main() -> None:
     if chosen.job:
         job, kind, place = chosen.job
         threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-        told = {"build": build, "search": search, "race": race}[job](Path(place), kind, number)
-        (Path(place) / "told.json").write_text(json.dumps(told))
+        message = {"build": build, "search": search, "race": race}[job](Path(place), kind, number)
+        (Path(place) / "told.json").write_text(json.dumps(message))
         return
     from runs import report  # imports torch, which would count in the memory of the parts
 
@@ -290,19 +290,19 @@ def main() -> None:
     if not (home / "truth.npy").exists():
         np.save(home / "truth.npy", truth(number, queries(1_000)))
     built = {kind: part(home, "build", kind, number, f"build {kind}") for kind in KINDS}
-    found = {kind: part(home, "search", kind, number, f"search {kind}") for kind in KINDS}
-    raced = part(home, "race", json.dumps({kind: found[kind]["effort"] for kind in KINDS}), number, "race")
-    figures = {
+    result = {kind: part(home, "search", kind, number, f"search {kind}") for kind in KINDS}
+    raced = part(home, "race", json.dumps({kind: result[kind]["effort"] for kind in KINDS}), number, "race")
+    metrics = {
         "build, s": {kind: built[kind]["seconds"] for kind in KINDS},
         "memory building, MB": {kind: built[kind]["peak"] for kind in KINDS},
         "disk, MB": {kind: built[kind]["bytes"] / 1e6 for kind in KINDS},
-        "open, ms": {kind: 1000 * found[kind]["opened"] for kind in KINDS},
-        "memory searching, MB": {kind: found[kind]["peak"] for kind in KINDS},
+        "open, ms": {kind: 1000 * result[kind]["opened"] for kind in KINDS},
+        "memory searching, MB": {kind: result[kind]["peak"] for kind in KINDS},
         "queries/s, one at a time": {kind: raced[kind][0] for kind in KINDS},
         "queries/s, together": {kind: raced[kind][1] for kind in KINDS},
     }
     rows = [
-        [name, *(beside(one, kind) for one in figures.values()), found[kind]["effort"] or "", f"{found[kind]['recall']:.3f}"]
+        [name, *(beside(one, kind) for one in metrics.values()), result[kind]["effort"] or "", f"{result[kind]['recall']:.3f}"]
         for kind, name in KINDS.items()
     ]
     how = (
@@ -312,7 +312,7 @@ def main() -> None:
         f"medians of {ROUNDS} rounds in turns, asked one at a time and 1,000 (exact: 128) together; Braid's hits come with ids "
         "and metadata. Opening includes, for Braid, checking the files' checksums."
     )
-    report("vector_search", "Vector search", ["index", *figures, "ef", f"recall@{TOP}"], rows, how)
+    report("vector_search", "Vector search", ["index", *metrics, "ef", f"recall@{TOP}"], rows, how)
     shutil.rmtree(home)
 
 

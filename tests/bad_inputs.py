@@ -15,10 +15,10 @@ from bad import (  # noqa: F401 - each adds its cases
     data,
     drawings,
     explanations,
+    images,
     indexes,
     labels,
     models,
-    pictures,
     scores,
     server,
 )
@@ -43,8 +43,8 @@ INTRODUCTION = """# Bad inputs
 
 What happens to files, and what Braid says. Every sentence is printed after `error: ` on one line of stderr, with exit code 1;
 what is in *italics* works, or goes on without the row in question. No case ends in a traceback, and a row that cannot be read
-never ends a run of thousands: training lists it in `left_out.jsonl`, `braid predict` in the column `error`, and `braid caption`
-and `braid evaluate` in the file that `--left-out` names. `--strict` stops at the first. A server
+never ends a run of thousands: training lists it in `skipped_rows.jsonl`, `braid predict` in the column `error`, and `braid caption`
+and `braid evaluate` in the file that `--skipped-rows` names. `--strict` stops at the first. A server
 says the same sentences to its clients.
 
 This page is made by `python tests/bad_inputs.py`; `tests/test_bad_inputs.py` holds Braid to every word of it.

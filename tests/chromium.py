@@ -64,20 +64,20 @@ class Browser:
         number = next(self._numbers)
         self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
-            told = json.loads(self._connection.recv(timeout=PATIENCE))
-            if told.get("id") == number:
-                assert "error" not in told, told
-                result: dict[str, Any] = told["result"]
+            message = json.loads(self._connection.recv(timeout=PATIENCE))
+            if message.get("id") == number:
+                assert "error" not in message, message
+                result: dict[str, Any] = message["result"]
                 return result
-            self._note(told)
+            self._note(message)
 
-    def _note(self, told: dict[str, Any]) -> None:
-        given = told.get("params", {})
-        if told["method"] == "Network.requestWillBeSent":
+    def _note(self, message: dict[str, Any]) -> None:
+        given = message.get("params", {})
+        if message["method"] == "Network.requestWillBeSent":
             self.requested.append(given["request"]["url"])
-        elif told["method"] == "Runtime.exceptionThrown":
+        elif message["method"] == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(given["exceptionDetails"]))
-        elif told["method"] == "Log.entryAdded" and given["entry"]["level"] == "error":
+        elif message["method"] == "Log.entryAdded" and given["entry"]["level"] == "error":
             self.complaints.append(given["entry"]["text"])
 
     def open(self, address: str) -> None:
@@ -86,9 +86,9 @@ class Browser:
 
     def js(self, expression: str) -> Any:
         """What an expression gives, a promise's value included."""
-        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
 
     def wait(self, condition: str) -> None:
         end = time.monotonic() + PATIENCE

@@ -92,12 +92,12 @@ def plain(name: str) -> str:
     return re.sub(r"\W", "-", name)
 
 
-def keep(stem: Path, data: bytes, told: str) -> Path:
+def keep(stem: Path, data: bytes, message: str) -> Path:
     """A reproducer and, beside it, what it did."""
     number = 1 + len(list(stem.parent.glob(f"{stem.name}-*.bin")))
     path = stem.with_name(f"{stem.name}-{number}.bin")
     path.write_bytes(data)
-    path.with_suffix(".txt").write_text(told)
+    path.with_suffix(".txt").write_text(message)
     return path
 
 
@@ -189,8 +189,10 @@ def supervise(name: str, seconds: float, output: Path) -> None:
         died = ended.returncode != 0 and len(list(output.glob(f"{stem.name}-*.bin"))) == before
         if died:
             hang = stem.with_suffix(".hang").read_text()
-            told = f"more than {HANG} s\n{hang}" if hang else f"the process ended with {ended.returncode}\n{ended.stderr[-3000:]}"
-            keep(stem, stem.with_suffix(".current").read_bytes(), told)
+            message = (
+                f"more than {HANG} s\n{hang}" if hang else f"the process ended with {ended.returncode}\n{ended.stderr[-3000:]}"
+            )
+            keep(stem, stem.with_suffix(".current").read_bytes(), message)
 
 
 def summary(name: str, output: Path) -> list[Any]:

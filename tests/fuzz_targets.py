@@ -203,7 +203,7 @@ def _folder() -> Path:
 _KEPT: list[Any] = []
 
 
-def pictures() -> tuple[bytes, ...]:
+def images() -> tuple[bytes, ...]:
     """One small picture of every format and many kinds of pixel."""
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
@@ -225,19 +225,19 @@ def pictures() -> tuple[bytes, ...]:
         (image, "BMP", {}),
         (image.convert("1"), "BMP", {}),
     ]
-    found = []
+    result = []
     for variant, kind, options in variants:
         buffer = io.BytesIO()
         variant.save(buffer, kind, **options)
-        found.append(buffer.getvalue())
-    return tuple(found)
+        result.append(buffer.getvalue())
+    return tuple(result)
 
 
 def _decoder() -> Target:
     from braid.modalities import ImageModalityConfig
 
     modality = ImageModalityConfig(size=16).build()
-    return Target("image", pictures(), modality.prepare)
+    return Target("image", images(), modality.prepare)
 
 
 def _reader(name: str, file: str, *seeds: bytes | str, structured: bool = False, beside: dict[str, str] | None = None) -> Target:
@@ -246,8 +246,8 @@ def _reader(name: str, file: str, *seeds: bytes | str, structured: bool = False,
 
     folder = _folder() / name
     folder.mkdir(exist_ok=True)
-    for picture in _folder().glob("*.png"):
-        (folder / picture.name).write_bytes(picture.read_bytes())
+    for image in _folder().glob("*.png"):
+        (folder / image.name).write_bytes(image.read_bytes())
     for other, text in (beside or {}).items():
         (folder / other).write_text(text)
 
@@ -313,12 +313,12 @@ def _parquets() -> tuple[bytes, ...]:
         {"image": [{"bytes": bytes_of, "path": "a.png"}] * 3, "label": [0, 1, None], "text": ["x", "y", "z"]},
     )
     note = b'{"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}'
-    found = []
+    result = []
     for table, compression in zip(tables, ("none", "snappy"), strict=True):
         buffer = io.BytesIO()
         pq.write_table(pa.table(table).replace_schema_metadata({b"huggingface": note}), buffer, compression=compression)
-        found.append(buffer.getvalue())
-    return tuple(found)
+        result.append(buffer.getvalue())
+    return tuple(result)
 
 
 def _bundle(file: str) -> Target:

@@ -35,5 +35,5 @@ def made(folder: Path, config: IndexConfig, number: int = 300) -> Index:
     return index
 
 
-def found(index: Index, queries: np.ndarray, top: int = 10) -> list[list[str]]:
+def result(index: Index, queries: np.ndarray, top: int = 10) -> list[list[str]]:
     return [[hit.id for hit in hits] for hits in index.search(queries, top)]

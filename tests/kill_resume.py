@@ -68,7 +68,7 @@ def run_whole(home: Path, settings: dict[str, Any]) -> Path:
 def run_killed(home: Path, kills: int, rng: random.Random) -> tuple[Path, list[Kill]]:
     """The same run in ``home/killed``, killed ``kills`` times before its end, then left to end."""
     folder = home / "killed"
-    told = []
+    message = []
     records = [json.loads(line) for line in (home / "whole" / "log.jsonl").read_text().splitlines()]
     steps = records[-1]["step"]
     seconds = [record["seconds_left"] / (steps - record["step"]) for record in records if record.get("seconds_left")]
@@ -80,9 +80,9 @@ def run_killed(home: Path, kills: int, rng: random.Random) -> tuple[Path, list[K
         assert process.poll() is None, "it ended before it could be killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
-        told.append(Kill(moment, last(folder).get("step", 0), last(folder).get("epoch", 0)))
+        message.append(Kill(moment, last(folder).get("step", 0), last(folder).get("epoch", 0)))
     subprocess.run(command(folder), check=True, capture_output=True)
-    return folder, told
+    return folder, message
 
 
 def last(folder: Path) -> dict[str, Any]:
@@ -103,12 +103,12 @@ def log(folder: Path) -> list[dict[str, Any]]:
 
 def weights_differ(one: Path, other: Path) -> list[str]:
     """Names of the tensors of two runs that are not bit-equal: both bundles, and the checkpoint with its moments."""
-    found = []
+    result = []
     for file in ("best/model.safetensors", "last/model.safetensors", "checkpoint.safetensors"):
         first, second = load_file(one / file), load_file(other / file)
         names = sorted(first.keys() | second.keys())
-        found += [f"{file}: {n}" for n in names if n not in first or n not in second or not np.array_equal(first[n], second[n])]
-    return found
+        result += [f"{file}: {n}" for n in names if n not in first or n not in second or not np.array_equal(first[n], second[n])]
+    return result
 
 
 def main() -> None:
@@ -121,12 +121,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         whole = run_whole(Path(place), RUN)
         steps = log(whole)[-1]["step"]
-        killed, told = run_killed(Path(place), chosen.kills, random.Random(chosen.seed))
-        for number, kill in enumerate(told, 1):
+        killed, message = run_killed(Path(place), chosen.kills, random.Random(chosen.seed))
+        for number, kill in enumerate(message, 1):
             print(f"kill {number:2}: asked for after step {kill.moment:2}, came after step {kill.step:2}, epoch {kill.epoch + 1}")
         differing, same_log = weights_differ(whole, killed), log(whole) == log(killed)
         left = sorted(file.name for file in killed.iterdir())
-    epochs = len({kill.epoch for kill in told})
+    epochs = len({kill.epoch for kill in message})
     print(f"{chosen.kills} kills in {epochs} of {RUN['epochs']} epochs, {RUN['workers']} workers, {steps} steps in all")
     print(f"files at the end: {', '.join(left)}")
     print(f"log equal to that of the run never stopped: {same_log}")

@@ -62,7 +62,7 @@ class Server:
     def client(self, **settings: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=PATIENCE, **settings)
 
-    def figure(self, name: str) -> float:
+    def metric(self, name: str) -> float:
         """One number of /metrics, by its name and labels as they stand there."""
         with self.client() as client:
             lines = client.get("/metrics").text.splitlines()
@@ -100,8 +100,8 @@ def write_models(folder: Path) -> dict[str, Path]:
     tasks = (Captioning(), VisualQuestionAnswering(), Classification(), Retrieval())
     every = tiny(outputs=list(outputs))
     _write(folder / "every", every, {"image": image, "prompt": prompt}, outputs, tasks)
-    drawer = replace(tiny(inputs=["prompt"], outputs=["image"]), codecs=codec().codecs)
-    _write(folder / "drawer", drawer, {"prompt": prompt}, {"image": image}, [ImageGeneration()])
+    image_decoder = replace(tiny(inputs=["prompt"], outputs=["image"]), codecs=codec().codecs)
+    _write(folder / "drawer", image_decoder, {"prompt": prompt}, {"image": image}, [ImageGeneration()])
     return {"every": folder / "every", "drawer": folder / "drawer"}
 
 
@@ -125,9 +125,9 @@ def _write(
 
 def write_index(model: Path | str, folder: Path, number: int = 5) -> Path:
     """An index of scenes that ``model`` made."""
-    pictures = folder / "pictures"
-    pictures.mkdir()
+    images = folder / "pictures"
+    images.mkdir()
     for one in range(number):
-        (pictures / f"{one}.png").write_bytes(scene(one, 240))
-    load(model).index(pictures, folder / "scenes.index").index.close()
+        (images / f"{one}.png").write_bytes(scene(one, 240))
+    load(model).index(images, folder / "scenes.index").index.close()
     return folder / "scenes.index"

@@ -20,7 +20,7 @@ def one_line(ran: Ran) -> str:
     return ran.err.removeprefix("error: ").rstrip()
 
 
-def pictures(folder: Path) -> dict[str, bytes]:
+def images(folder: Path) -> dict[str, bytes]:
     good = (folder / "0.png").read_bytes()
     return {"truncated.png": good[:60], "empty.png": b"", "text.png": b"hello, I am no picture", "folder.png": b""}
 
@@ -36,7 +36,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_pictures(name: str, told: str, braid: Braid, captioner: Path, photos: Path) -> None:
-    for file, content in pictures(photos).items():
+    for file, content in images(photos).items():
         (photos / file).write_bytes(content)
     path = name if name.startswith("https") else photos / name
     message = one_line(braid("caption", path, "-m", captioner, "--strict"))
@@ -116,7 +116,7 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
         ("interface", "the graphs do not fit interface.json (Got invalid dimensions for input: image.values"),
     ],
 )
-def test_graphs_of_another_model(damage: str, told: str, captioner: Path, photos: Path, tmp_path: Path) -> None:
+def test_graphs_of_another_model(damage: str, message: str, captioner: Path, photos: Path, tmp_path: Path) -> None:
     import braid
     from braid.errors import UserError
     from braid.modalities import Tokenizer
@@ -131,7 +131,7 @@ def test_graphs_of_another_model(damage: str, told: str, captioner: Path, photos
         (model / "interface.json").write_text(json.dumps(changed))
     with pytest.raises(UserError) as caught:
         braid.load(model, runtime="onnx").caption(photos / "0.png")
-    assert str(caught.value).startswith(f"{model}: {told}")
+    assert str(caught.value).startswith(f"{model}: {message}")
 
 
 def test_tables(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_training_says_what_is_missing(braid: Braid, photos: Path, tmp_path: Pat
     (tmp_path / "bad.yaml").write_text("task: [\n")
     assert "bad.yaml is not YAML" in one_line(braid("train", tmp_path / "bad.yaml"))
     bomb = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else 'x'] * 9)}]\n" for k in range(12))
-    for text, told in (
+    for text, message in (
         (bomb, "bad.yaml holds more than 100,000 values; write out fewer aliases"),
         ("a: &a [*a]", "bad.yaml refers to itself; write every setting out"),
         ("a: " + "[" * 5000, "bad.yaml is nested too deeply; write a run as in the README"),
@@ -181,7 +181,7 @@ def test_training_says_what_is_missing(braid: Braid, photos: Path, tmp_path: Pat
         ("task: {kind: []}\ndata: {path: x}\nmodel: tiny", "task.kind is []; choose from captioning"),
     ):
         (tmp_path / "bad.yaml").write_text(text)
-        assert told in one_line(braid("train", tmp_path / "bad.yaml"))
+        assert message in one_line(braid("train", tmp_path / "bad.yaml"))
     (tmp_path / "bad.yaml").write_text("task: captioning\nmodle: tiny\n")
     assert "did you mean 'model'" in one_line(braid("train", tmp_path / "bad.yaml"))
     assert "there is no preset 'smal'; choose from classic, small, tiny (did you mean 'small'?)" in one_line(

@@ -34,25 +34,25 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told(ran: Ran) -> dict:  # type: ignore[type-arg]
+def message(ran: Ran) -> dict:  # type: ignore[type-arg]
     assert ran.code == 0, ran.err
     return json.loads(ran.out)
 
 
 def test_a_caption_is_explained_word_by_word(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
     page = tmp_path / "why.html"
-    found = told(braid("explain", photos / "0.png", "-m", captioner, "--method", "gradients", "-o", page, "--json"))
-    assert [one["text"] for one in found["outputs"]] == found["answer"].split()
-    assert len(found["inputs"]["image"]["boxes"]) == 16
-    assert all(len(one["attributions"]["image"]) == 16 for one in found["outputs"])
-    assert sum(found["shares"].values()) == pytest.approx(1, abs=1e-3)
-    assert set(found["grades"]) == {"deletion", "insertion", "sensitivity"}
-    assert all(0 <= grade <= 1 for grade in found["grades"].values())
+    result = message(braid("explain", photos / "0.png", "-m", captioner, "--method", "gradients", "-o", page, "--json"))
+    assert [one["text"] for one in result["outputs"]] == result["answer"].split()
+    assert len(result["inputs"]["image"]["boxes"]) == 16
+    assert all(len(one["attributions"]["image"]) == 16 for one in result["outputs"])
+    assert sum(result["shares"].values()) == pytest.approx(1, abs=1e-3)
+    assert set(result["grades"]) == {"deletion", "insertion", "sensitivity"}
+    assert all(0 <= grade <= 1 for grade in result["grades"].values())
     html = page.read_text(encoding="utf-8")
-    assert html.count("<figure") == 1 + len(found["outputs"])
+    assert html.count("<figure") == 1 + len(result["outputs"])
     ran = braid("explain", photos / "0.png", "-m", captioner, "--method", "gradients")
     assert ran.code == 0, ran.err
-    for one in found["outputs"]:
+    for one in result["outputs"]:
         assert re.search(rf"^{re.escape(one['text'])} +[01]\.\d\d +patch", ran.out, re.MULTILINE)
     assert "sensitivity" in ran.err
 
@@ -79,16 +79,16 @@ def test_a_picture_of_an_explanation_is_saved(braid: Braid, answerer: Path, phot
 
 
 def test_a_text_alone_is_explained(braid: Braid, answerer: Path) -> None:
-    found = told(braid("explain", "--text", "a large red circle", "-m", answerer, "--method", "shapley", "--json"))
-    assert list(found["inputs"]) == ["prompt"]
-    assert found["inputs"]["prompt"]["words"] == ["a", "large", "red", "circle"]
-    assert found["checks"]["efficiency_gap"] < 1e-4
+    result = message(braid("explain", "--text", "a large red circle", "-m", answerer, "--method", "shapley", "--json"))
+    assert list(result["inputs"]) == ["prompt"]
+    assert result["inputs"]["prompt"]["words"] == ["a", "large", "red", "circle"]
+    assert result["checks"]["efficiency_gap"] < 1e-4
 
 
 def test_a_notebook_shows_the_page(answerer: Path, photos: Path) -> None:
-    found = library.load(answerer).explain(photos / "0.png", question="how many shapes are there?", method="grad_cam")
-    assert "<figure" in found._repr_html_()
-    assert found.outputs == (found.answer,)
+    result = library.load(answerer).explain(photos / "0.png", question="how many shapes are there?", method="grad_cam")
+    assert "<figure" in result._repr_html_()
+    assert result.outputs == (result.answer,)
     quick = library.load(answerer).explain(np.asarray(Image.open(photos / "0.png")), question="how many?", graded=False)
     assert not quick.grades and quick.checks
 
@@ -96,13 +96,15 @@ def test_a_notebook_shows_the_page(answerer: Path, photos: Path) -> None:
 def test_methods_are_ranked_beside_chance(braid: Braid, answerer: Path, tmp_path: Path) -> None:
     page = tmp_path / "grades.html"
     data = f"scenes:classification,{SCENES}"
-    found = told(braid("grade-explanations", answerer, "--data", data, "--methods", "occlusion,gradients", "-o", page, "--json"))
-    ranked = [one["method"] for one in found["methods"]]
+    result = message(
+        braid("grade-explanations", answerer, "--data", data, "--methods", "occlusion,gradients", "-o", page, "--json")
+    )
+    ranked = [one["method"] for one in result["methods"]]
     assert set(ranked) == {"occlusion", "gradients", "chance"}
-    assert found["best"] == next(name for name in ranked if name != "chance")
-    points = [one["pointing"] for one in found["methods"]]
+    assert result["best"] == next(name for name in ranked if name != "chance")
+    points = [one["pointing"] for one in result["methods"]]
     assert points == sorted(points, reverse=True)
-    assert all(0 <= one[name] <= 1 for one in found["methods"] for name in ("deletion", "insertion", "sensitivity"))
+    assert all(0 <= one[name] <= 1 for one in result["methods"] for name in ("deletion", "insertion", "sensitivity"))
     html = page.read_text(encoding="utf-8")
     assert html.count("<svg") >= 4 and "<script" not in html
     shown = braid("grade-explanations", answerer, "--data", data, "--methods", "gradients", "--limit", "4")
@@ -115,14 +117,14 @@ def test_questions_and_words_point_at_their_object() -> None:
         mask = grounded(example, example.fields["answers"][0])
         if mask is None:
             continue
-        picture = example.fields["image"]
-        scene = picture.world.scene("val", picture.k)
+        image = example.fields["image"]
+        scene = image.world.scene("val", image.k)
         (meant,) = [k for k, own in enumerate(scene.masks(48)) if np.array_equal(own, mask)]
         known = (scene.objects[meant].colour, scene.objects[meant].shape, scene.objects[meant].texture, scene.objects[meant].size)
         assert set(example.fields["answers"]) & set(known), example.fields["question"]
     (caption,) = scene_examples("captioning", "val", 1, size=48)
-    picture = caption.fields["image"]
-    first = picture.world.scene("val", 0).objects[0]
+    image = caption.fields["image"]
+    first = image.world.scene("val", 0).objects[0]
     assert grounded(caption, "the") is None
     plural = grounded(caption, f"{first.colour},")
     assert plural is not None and plural.any()

@@ -68,16 +68,16 @@ def test_version() -> None:
 
 def test_an_unknown_verb_or_option_is_wrong_usage() -> None:
     for arguments in (["draw"], ["inspect", "--colour"]):
-        found = run(*arguments)
-        assert found.returncode == 2
-        assert "No such" in found.stderr
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert "No such" in result.stderr
 
 
 def test_an_error_of_the_user_is_one_line_with_json_too() -> None:
-    found = run("inspect", "no-such-model", "--json")
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr.startswith("error: there is no model 'no-such-model'")
-    assert found.stderr.count("\n") == 1
+    result = run("inspect", "no-such-model", "--json")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: there is no model 'no-such-model'")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_an_error_of_the_user_is_one_line_with_json_too() -> None:
     ],
 )
 def test_what_the_user_can_mend_is_one_line(
-    raised: Exception, told: str, failing: Callable[[BaseException], int], capsys: pytest.CaptureFixture[str]
+    raised: Exception, message: str, failing: Callable[[BaseException], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert failing(raised) == 1
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message
 
 
 def test_an_interrupt_exits_with_130(failing: Callable[[BaseException], int]) -> None:
@@ -121,8 +121,8 @@ def test_a_defect_keeps_its_traceback(failing: Callable[[BaseException], int]) -
 
 def test_a_closed_pipe_is_no_traceback() -> None:
     command = f"{sys.executable} -m braid --help | true"
-    found = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
-    assert "Traceback" not in found.stderr
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture
@@ -130,11 +130,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], int]:
     """Run the command line with a verb of our own that raises; returns its exit code."""
 
     def fail(raised: BaseException) -> int:
-        def broken() -> None:
+        def skipped() -> None:
             raise raised
 
         monkeypatch.setattr(cli.app, "registered_commands", list(cli.app.registered_commands))
-        cli.app.command("broken")(broken)
+        cli.app.command("broken")(skipped)
         monkeypatch.setattr(sys, "argv", ["braid", "broken"])
         with pytest.raises(SystemExit) as left:
             cli.main()

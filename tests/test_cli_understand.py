@@ -43,56 +43,56 @@ def finder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     for number, example in enumerate(open_dataset(f"scenes:captioning,{SCENES}").split("val")[:6]):
         Image.fromarray(np.asarray(example.fields["image"])).save(folder / f"{number}.png")
     return folder
 
 
-def test_a_closed_vqa_model_chooses_among_the_answers_of_training(braid: Braid, tmp_path: Path, pictures: Path) -> None:
+def test_a_closed_vqa_model_chooses_among_the_answers_of_training(braid: Braid, tmp_path: Path, images: Path) -> None:
     run = trained(tmp_path / "run", "vqa", "vqa", "task.closed=true")
     first, second = lines(
-        braid("ask", pictures / "0.png", "how many shapes are there?", "what colour is the circle?", "-m", run, "--json")
+        braid("ask", images / "0.png", "how many shapes are there?", "what colour is the circle?", "-m", run, "--json")
     )
     assert first["question"] == "how many shapes are there?"
     known = {answer for row in open_dataset(f"scenes:vqa,{SCENES}").split("train") for answer in row.fields["answers"]}
     assert {first["text"], second["text"]} <= known
-    unsure = lines(braid("ask", pictures / "0.png", "how many?", "-m", run, "--min-confidence", "1.0", "--json"))
+    unsure = lines(braid("ask", images / "0.png", "how many?", "-m", run, "--min-confidence", "1.0", "--json"))
     assert unsure[0]["text"] is None
-    assert "(not sure)" in braid("ask", pictures / "0.png", "how many?", "-m", run, "--min-confidence", "1.0").out
-    (figures,) = lines(braid("evaluate", "--task", "vqa", "-m", run, "--data", f"scenes:vqa,{SCENES}", "--json"))
+    assert "(not sure)" in braid("ask", images / "0.png", "how many?", "-m", run, "--min-confidence", "1.0").out
+    (metrics,) = lines(braid("evaluate", "--task", "vqa", "-m", run, "--data", f"scenes:vqa,{SCENES}", "--json"))
     types = {"accuracy/yes-no", "accuracy/number", "accuracy/other"}
-    assert {"accuracy", "vqa-accuracy", "num_samples", "aurc", "ece"} | types == set(figures)
+    assert {"accuracy", "vqa-accuracy", "num_samples", "aurc", "ece"} | types == set(metrics)
 
 
-def test_ask_wants_a_picture_and_a_question(braid: Braid, pictures: Path) -> None:
-    for words, missing in (([pictures / "0.png"], "a question in quotes"), (["what is it?"], "a picture")):
+def test_ask_wants_a_picture_and_a_question(braid: Braid, images: Path) -> None:
+    for words, missing in (([images / "0.png"], "a question in quotes"), (["what is it?"], "a picture")):
         ran = braid("ask", *words)
         assert ran.code == 1
         assert ran.err == f'error: {missing} is missing; for example: braid ask photo.jpg "what colour is the dog?"\n'
 
 
-def test_classify_gives_every_label_its_probability(braid: Braid, classifier: Path, pictures: Path) -> None:
-    found = lines(braid("classify", pictures, "--text", "a red circle", "-m", classifier, "--json"))
-    assert len(found) == 6
-    for row in found:
+def test_classify_gives_every_label_its_probability(braid: Braid, classifier: Path, images: Path) -> None:
+    result = lines(braid("classify", images, "--text", "a red circle", "-m", classifier, "--json"))
+    assert len(result) == 6
+    for row in result:
         scores = row["scores"]
         assert isinstance(scores, dict)
         assert sum(scores.values()) == pytest.approx(1, abs=1e-3)
         assert row["label"] == max(scores, key=scores.get)
     (alone,) = lines(braid("classify", "--text", "a red circle", "-m", classifier, "--json"))
     assert library.load(classifier).classify(text="a red circle").label == alone["label"]
-    (figures,) = lines(
+    (metrics,) = lines(
         braid("evaluate", "--task", "classification", "-m", classifier, "--data", f"scenes:classification,{SCENES}", "--json")
     )
-    assert {"accuracy", "macro-f1", "micro-f1", "auroc", "ece", "num_samples"} <= set(figures)
+    assert {"accuracy", "macro-f1", "micro-f1", "auroc", "ece", "num_samples"} <= set(metrics)
 
 
-def test_classify_compares_with_any_labels(braid: Braid, finder: Path, pictures: Path) -> None:
-    found = lines(braid("classify", pictures / "0.png", "--labels", "circle, square,star", "-m", finder, "--json"))
-    assert set(found[0]["scores"]) == {"circle", "square", "star"}  # type: ignore[call-overload]
-    one = braid("classify", pictures / "0.png", "--labels", "circle", "-m", finder)
+def test_classify_compares_with_any_labels(braid: Braid, finder: Path, images: Path) -> None:
+    result = lines(braid("classify", images / "0.png", "--labels", "circle, square,star", "-m", finder, "--json"))
+    assert set(result[0]["scores"]) == {"circle", "square", "star"}  # type: ignore[call-overload]
+    one = braid("classify", images / "0.png", "--labels", "circle", "-m", finder)
     assert one.err == "error: there is only the label 'circle' to choose from; give two or more\n"
     nothing = braid("classify", "-m", finder)
     assert nothing.err == "error: give a picture, or a text with --text\n"
@@ -100,13 +100,13 @@ def test_classify_compares_with_any_labels(braid: Braid, finder: Path, pictures:
 
 @pytest.mark.parametrize("kind", ["exact", "hnsw"])
 def test_a_picture_is_found_by_itself_and_an_index_grows(
-    braid: Braid, finder: Path, pictures: Path, tmp_path: Path, kind: str
+    braid: Braid, finder: Path, images: Path, tmp_path: Path, kind: str
 ) -> None:
     place = tmp_path / "photos.index"
-    first = lines(braid("index", pictures / "0.png", pictures / "1.png", "-o", place, "-m", finder, "--kind", kind, "--json"))
+    first = lines(braid("index", images / "0.png", images / "1.png", "-o", place, "-m", finder, "--kind", kind, "--json"))
     assert first[0]["num_rows"] == 2
-    assert lines(braid("index", pictures, "-o", place, "-m", finder, "--json"))[0]["num_rows"] == 6
-    hits = lines(braid("search", place, "--image", pictures / "3.png", "-m", finder, "--top", "2", "--json"))
+    assert lines(braid("index", images, "-o", place, "-m", finder, "--json"))[0]["num_rows"] == 6
+    hits = lines(braid("search", place, "--image", images / "3.png", "-m", finder, "--top", "2", "--json"))
     assert hits[0]["score"] == pytest.approx(1, abs=2e-3)
     page = tmp_path / "found.html"
     ran = braid("search", place, "a red circle", "-m", finder, "--top", "4", "--html", page)
@@ -115,9 +115,9 @@ def test_a_picture_is_found_by_itself_and_an_index_grows(
     assert page.read_text().count("a red circle") >= 1
 
 
-def test_an_index_is_searched_with_the_model_that_made_it(braid: Braid, finder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_an_index_is_searched_with_the_model_that_made_it(braid: Braid, finder: Path, images: Path, tmp_path: Path) -> None:
     place = tmp_path / "photos.index"
-    lines(braid("index", pictures, "-o", place, "-m", finder, "--json"))
+    lines(braid("index", images, "-o", place, "-m", finder, "--json"))
     other = trained(tmp_path / "other", "retrieval", "captioning", "seed=1")
     ran = braid("search", place, "a circle", "-m", other)
     assert ran.code == 1
@@ -126,10 +126,10 @@ def test_an_index_is_searched_with_the_model_that_made_it(braid: Braid, finder: 
     assert "give a text to look for, or a picture with --image" in braid("search", place, "-m", finder).err
 
 
-def test_embed_writes_unit_vectors(braid: Braid, finder: Path, classifier: Path, pictures: Path, tmp_path: Path) -> None:
-    (told,) = lines(braid("embed", pictures, "a circle", "-o", tmp_path / "v.npy", "-m", finder, "--json"))
+def test_embed_writes_unit_vectors(braid: Braid, finder: Path, classifier: Path, images: Path, tmp_path: Path) -> None:
+    (message,) = lines(braid("embed", images, "a circle", "-o", tmp_path / "v.npy", "-m", finder, "--json"))
     vectors = np.load(tmp_path / "v.npy")
-    assert vectors.shape == (7, told["width"])
+    assert vectors.shape == (7, message["width"])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
     several = open_dataset(f"scenes:captioning,{SCENES}").split("val")[:2]  # five captions each: the first is embedded
     (first, _) = library.load(finder).predict("retrieval", several).predictions
@@ -142,15 +142,15 @@ def test_audit_flags_a_model_that_never_sees_its_picture(braid: Braid, tmp_path:
     """A planted collapse: the picture's features are zeroed before the fusion, so that the question alone is answered."""
     asked = {**TINY, "task": {"kind": "vqa", "closed": True}, "data": {"path": QUESTIONS}, "epochs": 12, "batch_size": 16}
     train(run_from(asked, ["seed=2"]), tmp_path / "healthy")  # of a few seeds the one that looks at its pictures most
-    (told,) = lines(braid("audit", tmp_path / "healthy", "--data", QUESTIONS, "--json"))
-    assert {one["input"] for one in told["inputs"]} == {"image", "prompt"}  # type: ignore[attr-defined]
-    assert sum(one["share"] for one in told["inputs"]) == pytest.approx(1, abs=1e-6)  # type: ignore[attr-defined]
-    assert told["ignored"] == []
+    (message,) = lines(braid("audit", tmp_path / "healthy", "--data", QUESTIONS, "--json"))
+    assert {one["input"] for one in message["inputs"]} == {"image", "prompt"}  # type: ignore[attr-defined]
+    assert sum(one["share"] for one in message["inputs"]) == pytest.approx(1, abs=1e-6)  # type: ignore[attr-defined]
+    assert message["ignored"] == []
     train(run_from(asked, ["optimizer.scales={projections.image: 0}"]), tmp_path / "blind")
     _blind(tmp_path / "blind" / "best")
-    (told,) = lines(braid("audit", tmp_path / "blind", "--data", QUESTIONS, "--json"))
-    assert told["ignored"] == ["image"]
-    assert told["verdict"] == "ignores the image"
+    (message,) = lines(braid("audit", tmp_path / "blind", "--data", QUESTIONS, "--json"))
+    assert message["ignored"] == ["image"]
+    assert message["verdict"] == "ignores the image"
     assert "ignores the image" in braid("audit", tmp_path / "blind", "--data", QUESTIONS).err
 
 
@@ -175,8 +175,8 @@ def test_shapley_values_share_out_what_all_inputs_add() -> None:
         ("b", "c"): 1.0,
         ("a", "b", "c"): 1.0,
     }
-    found = shapley({names: np.array(value) for names, value in worth.items()}, ["a", "b", "c"])
-    assert {name: round(float(value), 6) for name, value in found.items()} == {"a": 0.5, "b": 0.5, "c": 0.0}
+    result = shapley({names: np.array(value) for names, value in worth.items()}, ["a", "b", "c"])
+    assert {name: round(float(value), 6) for name, value in result.items()} == {"a": 0.5, "b": 0.5, "c": 0.0}
 
 
 def test_a_classifier_needs_two_labels_and_balance_needs_labels() -> None:
@@ -202,9 +202,9 @@ def test_a_number_is_learned_from_a_table_and_a_label_that_is_none_is_told(braid
     small = ["--set", "epochs=2", "--set", "workers=0", "--set", "threads=1", "--set", "tokenizer.vocab_size=300"]
     ran = braid("train", *given, "--model", "tiny", *small, "--output", tmp_path / "run")
     assert ran.code == 0, ran.err
-    (figures,) = lines(braid("evaluate", *given, "-m", tmp_path / "run", "--json"))
-    assert {"mae", "rmse", "num_samples"} <= set(figures)
-    assert 0 < figures["mae"] < 80  # type: ignore[operator]
+    (metrics,) = lines(braid("evaluate", *given, "-m", tmp_path / "run", "--json"))
+    assert {"mae", "rmse", "num_samples"} <= set(metrics)
+    assert 0 < metrics["mae"] < 80  # type: ignore[operator]
     (tmp_path / "rows.csv").write_text("text,label\na dog,many")
-    told = "rows.csv, row 1: the label 'many' is no number; correct it, or choose --task classification"
-    assert told in braid("evaluate", *given, "-m", tmp_path / "run", "--split", "all").err
+    message = "rows.csv, row 1: the label 'many' is no number; correct it, or choose --task classification"
+    assert message in braid("evaluate", *given, "-m", tmp_path / "run", "--split", "all").err

@@ -32,8 +32,8 @@ def test_caption_one_object_a_line(braid: Braid, captioner: Path, photos: Path) 
 
 
 def test_caption_batches_change_nothing(braid: Braid, captioner: Path, photos: Path) -> None:
-    found = {size: braid("caption", photos, "-m", captioner, "--json", "--batch-size", size).out for size in (1, 2, 16)}
-    assert len(set(found.values())) == 1
+    result = {size: braid("caption", photos, "-m", captioner, "--json", "--batch-size", size).out for size in (1, 2, 16)}
+    assert len(set(result.values())) == 1
 
 
 def test_one_bad_picture_is_told_and_stops_nothing(braid: Braid, captioner: Path, photos: Path) -> None:
@@ -99,22 +99,22 @@ def test_evaluate_and_score_agree(braid: Braid, captioner: Path, tmp_path: Path)
         saved,
     )
     assert ran.code == 0, ran.err
-    (figures,) = lines(ran)
+    (metrics,) = lines(ran)
     names = {*(f"bleu-{n}" for n in range(1, 5)), "rouge-l", "cider", "cider-d", "meteor-exact-stem", "num_samples"}
-    assert set(figures) == names | {"distinct-1", "distinct-2", "different", "novel", "aurc"}
+    assert set(metrics) == names | {"distinct-1", "distinct-2", "different", "novel", "aurc"}
     for known_to_evaluate_alone in ("novel", "aurc"):  # the training captions, the confidence
-        assert 0 <= figures.pop(known_to_evaluate_alone) <= 100
-    assert figures["num_samples"] == 12
-    assert isinstance(figures["num_samples"], int)
+        assert 0 <= metrics.pop(known_to_evaluate_alone) <= 100
+    assert metrics["num_samples"] == 12
+    assert isinstance(metrics["num_samples"], int)
     from braid.datasets import open_dataset
 
     truth = {example.id: list(example.fields["captions"]) for example in open_dataset(data).split("val")}
     (tmp_path / "references.json").write_text(json.dumps(truth))
     score = ["score", "captions", "--predictions", saved, "--references", tmp_path / "references.json"]
-    assert lines(braid(*score, "--json")) == [figures]
+    assert lines(braid(*score, "--json")) == [metrics]
     table = braid(*score)
     assert "95% interval" in table.out
-    assert f"{figures['cider-d']:.2f}" in table.out
+    assert f"{metrics['cider-d']:.2f}" in table.out
 
 
 def test_calibrate_writes_a_confidence_that_caption_then_tells(
@@ -127,8 +127,8 @@ def test_calibrate_writes_a_confidence_that_caption_then_tells(
     assert ran.code == 0, ran.err
     (report,) = lines(ran)
     assert report["num_samples"] == 60 == sum(one["count"] for one in report["bins"])  # type: ignore[attr-defined]
-    told = lines(braid("caption", photos, "-m", tmp_path / "model", "--json"))
-    for before, after in zip(raw, told, strict=True):
+    message = lines(braid("caption", photos, "-m", tmp_path / "model", "--json"))
+    for before, after in zip(raw, message, strict=True):
         odds = float(before["confidence"]) / (1 - float(before["confidence"]))  # type: ignore[arg-type]
         chance = 1 / (1 + math.exp(-(report["slope"] * math.log(odds) + report["intercept"])))  # type: ignore[operator]
         assert after["confidence"] == pytest.approx(chance, abs=0.02)  # what caption prints is rounded
@@ -141,10 +141,10 @@ def test_calibrate_writes_a_confidence_that_caption_then_tells(
 def test_record_writes_the_figures_into_the_card(braid: Braid, captioner: Path, tmp_path: Path) -> None:
     shutil.copytree(captioner / "best", tmp_path / "model")
     data = "scenes:captioning,train=1,val=9,test=1,compositional=1,size=32"
-    (figures,) = lines(braid("evaluate", "--data", data, "--model", tmp_path / "model", "--beam", 3, "--record", "--json"))
+    (metrics,) = lines(braid("evaluate", "--data", data, "--model", tmp_path / "model", "--beam", 3, "--record", "--json"))
     (shown,) = lines(braid("inspect", tmp_path / "model", "--json"))
     card = shown["interface"]["card"]  # type: ignore[index]
-    assert card["scores"]["cider"] == pytest.approx(figures["cider"], abs=0.01)
+    assert card["scores"]["cider"] == pytest.approx(metrics["cider"], abs=0.01)
     assert "val, 9 rows, beam 3, tokenizer ptb" in card["scored_on"]
     assert lines(braid("caption", "--model", tmp_path / "model", "--json", "--strict", tmp_path.parent / "none.png")) == []
 
@@ -221,13 +221,13 @@ def test_demo_page(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) 
     (photos / "broken.png").write_bytes(b"\x89PNG")
     ran = braid("demo", photos, "-m", captioner, "-o", tmp_path / "page" / "index.html", "--json")
     assert ran.code == 0, ran.err
-    (told,) = lines(ran)
+    (message,) = lines(ran)
     page = (tmp_path / "page" / "index.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
-    assert page.count("<figure>") == len(told["pictures"]) == 10  # type: ignore[arg-type]
-    for picture in told["pictures"]:  # type: ignore[attr-defined]
-        assert picture["text"] in page
+    assert page.count("<figure>") == len(message["pictures"]) == 10  # type: ignore[arg-type]
+    for image in message["pictures"]:  # type: ignore[attr-defined]
+        assert image["text"] in page
     assert "broken.png" in page
 
 
@@ -237,11 +237,11 @@ def test_onnx_alone_captions_where_importing_torch_is_an_error(captioner: Path, 
         "from braid.api import load\n"
         f"print(load({str(captioner)!r}, runtime='onnx').caption({str(photos / '0.png')!r}))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     from braid.api import load
 
-    assert found.stdout.strip() == load(captioner, runtime="torch").caption(photos / "0.png")
+    assert result.stdout.strip() == load(captioner, runtime="torch").caption(photos / "0.png")
 
 
 def test_the_python_side_takes_every_kind_of_picture(captioner: Path, photos: Path) -> None:
@@ -289,12 +289,12 @@ def test_the_built_in_models_need_no_torch(tmp_path: Path) -> None:
         "print(small.classify(photo, labels=['a dog', 'a beach']).label)\n"
         "print(load('sentiment').classify(text='best day ever').label)"
     )
-    found = subprocess.run([sys.executable, "-c", code, str(photo)], capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
+    result = subprocess.run([sys.executable, "-c", code, str(photo)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     small, sentiment = (load(name, runtime="torch") for name in ("small", "sentiment"))
     answers = [small.caption(photo), small.answer(photo, "what color is it?")]
     labels = [small.classify(photo, labels=["a dog", "a beach"]).label, sentiment.classify(text="best day ever").label]
-    assert found.stdout.splitlines() == [*answers, *labels]
+    assert result.stdout.splitlines() == [*answers, *labels]
 
 
 def test_graphs_beside_weights_hold_none_and_others_their_own(captioner: Path, photos: Path, tmp_path: Path) -> None:
@@ -305,8 +305,8 @@ def test_graphs_beside_weights_hold_none_and_others_their_own(captioner: Path, p
     bare = captioner / "best" / "text.step.onnx"
     weights = (captioner / "best" / "model.safetensors").stat().st_size
     assert bare.stat().st_size < weights / 3
-    told = load(captioner, runtime="torch").caption(photos / "0.png")
-    assert load(captioner, runtime="onnx").caption(photos / "0.png") == told
+    message = load(captioner, runtime="torch").caption(photos / "0.png")
+    assert load(captioner, runtime="onnx").caption(photos / "0.png") == message
     shutil.copytree(captioner / "best", tmp_path / "without")
     (tmp_path / "without" / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"without has no model\.safetensors, from which its graphs take their weights"):
@@ -314,4 +314,4 @@ def test_graphs_beside_weights_hold_none_and_others_their_own(captioner: Path, p
     shutil.copytree(captioner / "best", tmp_path / "own", ignore=shutil.ignore_patterns("*.onnx", "*.weights.json", "model.*"))
     with shapes_unchecked():
         export(read_bundle(captioner / "best"), tmp_path / "own")
-    assert load(tmp_path / "own").caption(photos / "0.png") == told
+    assert load(tmp_path / "own").caption(photos / "0.png") == message

@@ -19,7 +19,7 @@ import yaml
 from braid.comparison import ComparisonConfig, read_comparison
 from braid.comparison.config import cells
 from braid.comparison.runs import Scores
-from braid.comparison.verdict import judged, rank
+from braid.comparison.verdict import evaluated, rank
 from braid.config import from_dict
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FilmFusionConfig, GatedFusionConfig
@@ -76,10 +76,10 @@ def test_cells_are_all_choices_and_each_input_alone() -> None:
 
 
 def test_a_control_differs_where_what_is_left_of_its_cells_differs() -> None:
-    found = {cell.name: cell for cell in cells(configured(vary={"fusion": FUSIONS, "encoder": ENCODERS}))}
-    assert list(found)[:4] == ["concat-wide", "concat-deep", "gated-wide", "gated-deep"]
-    assert set(list(found)[4:]) == {"image-only-wide", "image-only-deep", "prompt-only"}
-    assert found["gated-deep"].controls == ("prompt-only", "image-only-deep")
+    result = {cell.name: cell for cell in cells(configured(vary={"fusion": FUSIONS, "encoder": ENCODERS}))}
+    assert list(result)[:4] == ["concat-wide", "concat-deep", "gated-wide", "gated-deep"]
+    assert set(list(result)[4:]) == {"image-only-wide", "image-only-deep", "prompt-only"}
+    assert result["gated-deep"].controls == ("prompt-only", "image-only-deep")
 
 
 def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
@@ -137,21 +137,21 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
         ({"vary": {"fusion": {"image-only": {}}}}, "two cells are named image-only; rename a choice"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(settings: dict[str, Any], told: str) -> None:
+def test_mistakes_are_told_before_anything_is_trained(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as raised:
         cells(configured(**settings))
-    assert str(raised.value) == told
+    assert str(raised.value) == message
 
 
 def test_a_file_that_is_no_comparison(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("[1, 2]")
-    for name, told in (
+    for name, message in (
         ("gone.yaml", "does not exist; give a comparison's YAML file"),
         ("list.yaml", "is not a comparison; it needs run and vary"),
     ):
         with pytest.raises(UserError) as raised:
             read_comparison(tmp_path / name)
-        assert str(raised.value) == f"{tmp_path / name} {told}"
+        assert str(raised.value) == f"{tmp_path / name} {message}"
 
 
 def test_settings_are_overridden_and_paths_below_a_section_with_dots_stay_whole(tmp_path: Path) -> None:
@@ -170,15 +170,15 @@ def right(share: float, spread: tuple[float, ...] = (0.0, 0.0, 0.0), rows: int =
 
 
 def test_a_winner_leads_every_other_cell_beyond_its_interval() -> None:
-    found = rank({"a": right(0.5), "b": right(0.6), "c": right(0.3)})
-    assert (found.order, found.winner, found.equals) == (("b", "a", "c"), "b", ())
-    assert found.leads["a"].difference == pytest.approx(10)
-    assert 0 < found.leads["a"].low < 10 < found.leads["a"].high
+    result = rank({"a": right(0.5), "b": right(0.6), "c": right(0.3)})
+    assert (result.order, result.winner, result.equals) == (("b", "a", "c"), "b", ())
+    assert result.leads["a"].difference == pytest.approx(10)
+    assert 0 < result.leads["a"].low < 10 < result.leads["a"].high
 
 
 def test_there_is_no_winner_among_cells_that_cannot_be_told_apart() -> None:
-    found = rank({"a": right(0.5), "b": right(0.505), "c": right(0.3), "d": right(0.505)})
-    assert (found.order[0], found.winner, found.equals) == ("b", None, ("d", "a"))
+    result = rank({"a": right(0.5), "b": right(0.505), "c": right(0.3), "d": right(0.505)})
+    assert (result.order[0], result.winner, result.equals) == ("b", None, ("d", "a"))
 
 
 def test_one_lucky_seed_makes_no_winner() -> None:
@@ -193,22 +193,22 @@ def test_the_verdict_says_which_cells_beat_which_controls() -> None:
     every = cells(configured())
     shares = {"concat": 0.7, "gated": 0.5, "image-only": 0.3, "prompt-only": 0.5}
 
-    def told(**changed: float) -> list[tuple[str, str, bool | None]]:
+    def message(**changed: float) -> list[tuple[str, str, bool | None]]:
         scores = {name: [made_up(share)] * 3 for name, share in {**shares, **changed}.items()}
-        return [(one.title, one.text, one.good) for one in judged("mine", configured(), every, scores, {}).verdict]
+        return [(one.title, one.text, one.good) for one in evaluated("mine", configured(), every, scores, {}).verdict]
 
-    assert told() == [
+    assert message() == [
         ("A clear winner", "concat has accuracy 70.0 and leads every other cell, the next, gated, by 20.0 [16.5, 24.0]", True),
         ("Fused cells beat both controls", "clear for concat; gated cannot be told to beat prompt-only", False),
     ]
-    assert told(gated=0.695)[1][1:] == ("clear for every one of them, the least by 19.5 [16.0, 23.3]", True)
-    assert told(concat=0.2, gated=0.2)[1][1] == (
+    assert message(gated=0.695)[1][1:] == ("clear for every one of them, the least by 19.5 [16.0, 23.3]", True)
+    assert message(concat=0.2, gated=0.2)[1][1] == (
         "clear for none; concat and gated cannot be told to beat image-only and prompt-only"
     )
-    assert told(**{"prompt-only": 0.7})[0][1] == (
+    assert message(**{"prompt-only": 0.7})[0][1] == (
         "concat has the best figure, accuracy 70.0, but cannot be told apart from prompt-only"
     )
-    assert told(**{"prompt-only": 0.9})[0][1].startswith("prompt-only, which has one input alone, has accuracy 90.0 and leads")
+    assert message(**{"prompt-only": 0.9})[0][1].startswith("prompt-only, which has one input alone, has accuracy 90.0 and leads")
 
 
 def made_up(share: float) -> Scores:
@@ -218,30 +218,30 @@ def made_up(share: float) -> Scores:
 
 
 def test_the_interval_over_seeds_is_student_s() -> None:
-    found = over_seeds([60.0, 62.0, 64.0])
-    assert found.mean == 62
-    assert found.high == pytest.approx(62 + 4.302653 * 2 / 3**0.5, abs=1e-3)
+    result = over_seeds([60.0, 62.0, 64.0])
+    assert result.mean == 62
+    assert result.high == pytest.approx(62 + 4.302653 * 2 / 3**0.5, abs=1e-3)
     assert (over_seeds([60.0]).low, over_seeds([60.0]).high) == (None, None)
 
 
 def test_the_front_is_what_nothing_cheaper_beats() -> None:
     points = ((3.0, 5.0), (1.0, 1.0), (2.0, 4.0), (4.0, 4.5), (1.0, 0.5))
-    figures = [Figure(str(cost), value, cost=cost) for cost, value in points]
-    assert [figure.cost for figure in front(figures, higher=True)] == [1, 2, 3]
-    assert [figure.value for figure in front(figures, higher=False)] == [0.5]
+    metrics = [Figure(str(cost), value, cost=cost) for cost, value in points]
+    assert [metric.cost for metric in front(metrics, higher=True)] == [1, 2, 3]
+    assert [metric.value for metric in front(metrics, higher=False)] == [0.5]
 
 
 def test_names_find_room_or_are_drawn_all_the_same() -> None:
     crowd = [Figure(f"a rather long name {k}", 50.0, cost=2.0) for k in range(30)]
-    drawn = against_cost(crowd, "ms a row", higher=True)
-    assert all(f">{figure.name}</text>" in drawn for figure in crowd)
+    generated = against_cost(crowd, "ms a row", higher=True)
+    assert all(f">{metric.name}</text>" in generated for metric in crowd)
 
 
 def test_a_comparison_of_which_nothing_could_be_trained_has_a_page() -> None:
     every = cells(configured())
-    found = judged("mine", configured(), every, {}, {cell.name: "no memory" for cell in every})
-    assert (found.winner, found.equals, found.cells) == (None, (), ())
-    page = compared_page(found)
+    result = evaluated("mine", configured(), every, {}, {cell.name: "no memory" for cell in every})
+    assert (result.winner, result.equals, result.cells) == (None, (), ())
+    page = compared_page(result)
     Page(page)
     assert "no cell could be trained" in page
     assert "concat is left out: no memory" in page
@@ -277,11 +277,11 @@ LIKELY, UNLIKELY = {"cat": 0.9, "dog": 0.1}, {"cat": 0.2, "dog": 0.8}
     ids=lambda value: getattr(value, "kind", ""),
 )
 def test_the_mean_of_items_is_the_figure(task: Any, predictions: list[Prediction], samples: list[Sample]) -> None:
-    figures, items = task.score(predictions, samples), task.items(predictions, samples)
+    metrics, items = task.score(predictions, samples), task.items(predictions, samples)
     assert len(items) == len(samples)
     assert len(set(items)) > 1
-    figure = np.log(figures["perplexity"]) if task.kind == "language_modelling" else figures[task.by_row]
-    assert items.mean() == pytest.approx(figure)
+    metric = np.log(metrics["perplexity"]) if task.kind == "language_modelling" else metrics[task.per_sample_metric]
+    assert items.mean() == pytest.approx(metric)
 
 
 @pytest.fixture(scope="module")
@@ -297,10 +297,10 @@ def command(path: Path, output: Path) -> list[str]:
 
 
 def test_a_comparison_leaves_runs_a_table_and_a_page(braid: Braid, compared: Path) -> None:
-    found = json.loads((compared / "comparison.json").read_text())
-    assert {cell["name"] for cell in found["cells"]} == {"concat", "gated", "image-only", "prompt-only"}
-    assert (found["metric"], found["num_rows"], found["seeds"], found["failed"]) == ("accuracy", 16, [0, 1], {})
-    for cell in found["cells"]:
+    result = json.loads((compared / "comparison.json").read_text())
+    assert {cell["name"] for cell in result["cells"]} == {"concat", "gated", "image-only", "prompt-only"}
+    assert (result["metric"], result["num_rows"], result["seeds"], result["failed"]) == ("accuracy", 16, [0, 1], {})
+    for cell in result["cells"]:
         scores = [json.loads((compared / cell["name"] / f"seed-{seed}" / "scores.json").read_text()) for seed in (0, 1)]
         assert cell["figures"]["accuracy"]["values"] == [np.mean(one["items"]) for one in scores]
         assert {"accuracy", "macro-f1"} <= set(cell["figures"])
@@ -310,7 +310,7 @@ def test_a_comparison_leaves_runs_a_table_and_a_page(braid: Braid, compared: Pat
         assert set(cell["over"]) == (set() if cell["control"] else {"image-only", "prompt-only"})
         logged = braid("report", compared / cell["name"] / "seed-1", "--json")
         assert json.loads(logged.out)["runs"][0]["parameters"] == cell["parameters"]
-    means = [cell["figures"]["accuracy"]["mean"] for cell in found["cells"]]
+    means = [cell["figures"]["accuracy"]["mean"] for cell in result["cells"]]
     assert means == sorted(means, reverse=True)
     text = (compared / "comparison.html").read_text()
     page = Page(text)
@@ -326,11 +326,11 @@ def test_what_is_done_is_not_done_again(braid: Braid, compared: Path) -> None:
     ran = braid("compare", compared.parent / "compare.yaml", "--output", compared)
     assert ran.code == 0, ran.err
     assert {file: file.stat().st_mtime_ns for file in compared.rglob("seed-*/*")} == before
-    found = json.loads((compared / "comparison.json").read_text())
+    result = json.loads((compared / "comparison.json").read_text())
     assert f"classification on {RUN['data']['path']}, 16 rows of val" in ran.out
-    for cell in found["cells"]:
+    for cell in result["cells"]:
         assert cell["name"] in ran.out
-    for finding in found["verdict"]:
+    for finding in result["verdict"]:
         assert finding["title"] in ran.out
     assert "The rows of val also chose each run's best epoch" in ran.err
 
@@ -375,15 +375,15 @@ def test_a_cell_that_fails_is_told_and_does_not_end_the_others(braid: Braid, com
     assert cells(read_comparison(path))[2].run.model.fusion == FilmFusionConfig(by="sound")
     ran = braid("compare", path, "--output", output, "--json")
     assert ran.code == 1
-    found = json.loads(ran.out)
-    assert [cell["name"] for cell in found["cells"]] == ["concat", "gated"] or found["cells"][0]["name"] == "gated"
-    (reason,) = found["failed"].values()
+    result = json.loads(ran.out)
+    assert [cell["name"] for cell in result["cells"]] == ["concat", "gated"] or result["cells"][0]["name"] == "gated"
+    (reason,) = result["failed"].values()
     assert reason == "fusion: by is 'sound', which is no input of the model; choose from image, prompt"
     assert f"broken, seed 0, failed: {reason}" in ran.err
-    assert found["verdict"][-1] == {
+    assert result["verdict"][-1] == {
         "title": "Every cell was trained",
         "text": f"broken is left out: {reason}",
         "good": False,
         "details": [],
     }
-    assert "One seed shows nothing of the luck in training" in found["notes"][0]
+    assert "One seed shows nothing of the luck in training" in result["notes"][0]

@@ -66,10 +66,10 @@ def one_label(rows: int, sharper: float) -> tuple[list[Prediction], list[str], n
     logits = rng.normal(size=(rows, 3))
     truth = (softmax(logits).cumsum(1) < rng.random((rows, 1))).sum(1)
     names, made = ("a", "b", "c"), []
-    for row, chances in enumerate(softmax(sharper * logits)):
-        said = names[int(chances.argmax())]
-        scores = dict(zip(names, chances.tolist(), strict=True))
-        made.append(Prediction(str(row), said, said, scores, float(chances.max())))
+    for row, probabilities in enumerate(softmax(sharper * logits)):
+        said = names[int(probabilities.argmax())]
+        scores = dict(zip(names, probabilities.tolist(), strict=True))
+        made.append(Prediction(str(row), said, said, scores, float(probabilities.max())))
     return made, [names[k] for k in truth], sharper * logits
 
 
@@ -106,18 +106,18 @@ def test_another_of_the_answers_is_right_too() -> None:
     predictions, truth, _ = one_label(100, sharper=1)
     references = [("not known", label, "c") for label in truth]
     right = VisualQuestionAnswering(closed=True).items(predictions, answers(predictions, references).samples) > 0
-    found = label_outcomes(predictions, references, right)
-    assert ["abc"[k] for k in found.truth.argmax(1)] == truth  # the first that the model knows
-    assert found.truth.sum() == 100
-    assert found.right.sum() == sum(one.text in given for one, given in zip(predictions, references, strict=True))
+    result = label_outcomes(predictions, references, right)
+    assert ["abc"[k] for k in result.truth.argmax(1)] == truth  # the first that the model knows
+    assert result.truth.sum() == 100
+    assert result.right.sum() == sum(one.text in given for one, given in zip(predictions, references, strict=True))
 
 
 def test_sets_of_labels_have_a_temperature_too() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(1000, 2))
     truth = rng.random((1000, 2)) < 1 / (1 + np.exp(-logits))
-    chances = 1 / (1 + np.exp(-3 * logits))
-    made = [Prediction(str(k), "", "", dict(zip("ab", row.tolist(), strict=True)), 0.5) for k, row in enumerate(chances)]
+    probabilities = 1 / (1 + np.exp(-3 * logits))
+    made = [Prediction(str(k), "", "", dict(zip("ab", row.tolist(), strict=True)), 0.5) for k, row in enumerate(probabilities)]
     given = [tuple(label for label, true in zip("ab", row, strict=True) if true) for row in truth]
     report = calibrate(Classification(), answers(made, given))
     assert report.settings == {"temperature": pytest.approx(fit_label_temperature(3 * logits, truth), rel=1e-6)}
@@ -147,10 +147,10 @@ def test_each_half_is_measured_by_a_fit_on_the_other() -> None:
         ([0.5] * 40, [100.0] * 40, "20 rows, 20 of them right, are too few to fit a confidence on; give 20 or more that differ"),
     ],
 )
-def test_what_is_too_little_to_fit_on_is_told(confidences: list[float], scores: list[float], told: str) -> None:
+def test_what_is_too_little_to_fit_on_is_told(confidences: list[float], scores: list[float], message: str) -> None:
     with pytest.raises(UserError) as caught:
         cross_fit(TextOutcomes(np.array(confidences), np.array(scores), 0.0), len(scores))
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 def test_risk_of_captions_is_to_be_no_better_than_the_median() -> None:
@@ -159,11 +159,11 @@ def test_risk_of_captions_is_to_be_no_better_than_the_median() -> None:
     predictions = [Prediction(str(k), text, confidence=0.9 - 0.1 * k) for k, text in enumerate(texts)]
     samples = [Sample(str(k), {}, {}, (text, other)) for k, (text, other) in enumerate(zip(texts, "xyz", strict=True))]
     samples[2] = Sample("2", {}, {}, ("two cats", "cats sleep"))
-    found = Captioning().decisions(predictions, samples)
-    assert found.right.sum() == 1
-    figures = Captioning().score(predictions, samples)
-    assert figures["aurc"] == pytest.approx(found.aurc)
-    assert "ece" not in figures  # a mean token probability is no chance
+    result = Captioning().decisions(predictions, samples)
+    assert result.right.sum() == 1
+    metrics = Captioning().score(predictions, samples)
+    assert metrics["aurc"] == pytest.approx(result.aurc)
+    assert "ece" not in metrics  # a mean token probability is no chance
     calibration = fit_calibration(np.linspace(0.3, 0.8, 20).tolist(), [0.0, 9.0] * 10, 1.0)
     assert Captioning(calibration=calibration).decisions(predictions, samples).right.tolist() == [True, True, False]
     assert "ece" in Captioning(calibration=calibration).score(predictions, samples)
@@ -185,10 +185,10 @@ def test_accuracy_by_type_names_the_types_that_occur() -> None:
     references = [("yes", "no"), ("no",), ("red", "2")]
     predictions = [Prediction(str(k), text, confidence=0.5) for k, text in enumerate(["yes", "yes", "red"])]
     samples = answers(predictions, references).samples
-    figures = VisualQuestionAnswering().score(predictions, samples)
-    assert {name: value for name, value in figures.items() if "/" in name} == {"accuracy/yes-no": 50.0, "accuracy/other": 100.0}
+    metrics = VisualQuestionAnswering().score(predictions, samples)
+    assert {name: value for name, value in metrics.items() if "/" in name} == {"accuracy/yes-no": 50.0, "accuracy/other": 100.0}
     assert VisualQuestionAnswering().by_type(predictions, samples)["yes-no"]["num_samples"] == 2
-    assert set(figures) == {"accuracy", "vqa-accuracy", "accuracy/yes-no", "accuracy/other", "aurc", "num_samples"}
+    assert set(metrics) == {"accuracy", "vqa-accuracy", "accuracy/yes-no", "accuracy/other", "aurc", "num_samples"}
     assert "ece" in VisualQuestionAnswering(closed=True).score(predictions, samples)
 
 
@@ -196,19 +196,19 @@ def test_accuracy_by_type_names_the_types_that_occur() -> None:
 def test_calibrate_writes_a_temperature_and_no_answer_changes(
     braid: Braid, copied: Callable[[str], Path], name: str, kind: str, data: str
 ) -> None:
-    model, told = copied(name), ["--task", kind, "--data", data, "--json"]
-    (before,) = lines(braid("evaluate", "-m", model, *told))
-    (report,) = lines(braid("calibrate", model, *told))
+    model, message = copied(name), ["--task", kind, "--data", data, "--json"]
+    (before,) = lines(braid("evaluate", "-m", model, *message))
+    (report,) = lines(braid("calibrate", model, *message))
     assert set(report) == {"ece-before", "ece", "num_samples", "temperature", "ece-halves", "bins"}
     assert report["num_samples"] == 60 == sum(one["count"] for one in report["bins"])  # type: ignore[attr-defined]
     assert report["ece-before"] == pytest.approx(before["ece"], abs=0.01)
     assert task_of(read_bundle(model).interface, kind).temperature == report["temperature"]  # type: ignore[union-attr]
-    (after,) = lines(braid("evaluate", "-m", model, *told))
+    (after,) = lines(braid("evaluate", "-m", model, *message))
     assert after["accuracy"] == before["accuracy"]
     assert after["ece"] != before["ece"]
-    (again,) = lines(braid("calibrate", model, *told))
+    (again,) = lines(braid("calibrate", model, *message))
     assert again == report  # it starts from what training left
-    text = braid("calibrate", model, *told[:-1])
+    text = braid("calibrate", model, *message[:-1])
     assert "each by a fit on the half that it is not in" in text.out
     assert re.search(r"ECE [\d.]+ \([\d.]+ and [\d.]+ of the halves; [\d.]+ before\); temperature [\d.]+", text.err)
 
@@ -228,12 +228,12 @@ def test_a_written_answer_is_told_with_its_chance_to_be_right(braid: Braid, copi
     assert {"slope", "intercept", "threshold", "ece", "ece-before"} <= set(report)
     calibration = task_of(read_bundle(model).interface, "vqa").calibration  # type: ignore[union-attr]
     assert calibration is not None and calibration.slope == report["slope"]
-    told = lines(braid(*asked))
-    assert [row["text"] for row in told] == [row["text"] for row in raw]
-    for before, after in zip(raw, told, strict=True):
+    message = lines(braid(*asked))
+    assert [row["text"] for row in message] == [row["text"] for row in raw]
+    for before, after in zip(raw, message, strict=True):
         assert after["confidence"] == pytest.approx(calibration.chance(float(str(before["confidence"]))), abs=1e-3)
-    (figures,) = lines(braid("evaluate", "--task", "vqa", "-m", model, "--data", QUESTIONS, "--json"))
-    assert "ece" in figures
+    (metrics,) = lines(braid("evaluate", "--task", "vqa", "-m", model, "--data", QUESTIONS, "--json"))
+    assert "ece" in metrics
     mean = model.parent / "mean"
     average([read_bundle(model)] * 2, mean)
     assert task_of(read_bundle(mean).interface, "vqa").calibration is None  # type: ignore[union-attr]
@@ -266,48 +266,48 @@ def test_evaluate_counts_what_is_answered(braid: Braid, models: Path, tmp_path: 
     assert {"accuracy", "macro-f1", "micro-f1", "auroc", "ece", "aurc", "num_samples"} == set(whole)
     saved = tmp_path / "said.json"
     classified = open_dataset(LABELS).split("val")
-    found = library.load(models / "labels").predict("classification", classified).predictions
-    least = sorted(one.confidence for one in found)[30]  # half of them are as sure
-    (figures,) = lines(braid(*asked, "--min-confidence", least, "--save-predictions", saved, "--json"))
-    assert figures["num_samples"] == 30
-    assert figures["coverage"] == 50
-    assert figures["aurc"] == pytest.approx(whole["aurc"])
-    right = [one.label == row.fields["label"] for one, row in zip(found, classified, strict=True) if one.confidence >= least]
-    assert figures["accuracy"] == pytest.approx(100 * np.mean(right))
+    result = library.load(models / "labels").predict("classification", classified).predictions
+    least = sorted(one.confidence for one in result)[30]  # half of them are as sure
+    (metrics,) = lines(braid(*asked, "--min-confidence", least, "--save-predictions", saved, "--json"))
+    assert metrics["num_samples"] == 30
+    assert metrics["coverage"] == 50
+    assert metrics["aurc"] == pytest.approx(whole["aurc"])
+    right = [one.label == row.fields["label"] for one, row in zip(result, classified, strict=True) if one.confidence >= least]
+    assert metrics["accuracy"] == pytest.approx(100 * np.mean(right))
     texts = json.loads(saved.read_text())
-    assert [texts[one.id] for one in found] == [one.text if one.confidence >= least else None for one in found]
+    assert [texts[one.id] for one in result] == [one.text if one.confidence >= least else None for one in result]
     table = braid(*asked, "--min-confidence", 0.05)
     assert "answered from a confidence of 0.05" in table.out
     ran = braid(*asked, "--min-confidence", 1)
-    most = max(one.confidence for one in found)
-    told = f"no row is answered with a confidence of 1, the surest has {most:.3f}; give --min-confidence less"
-    assert (ran.code, ran.err) == (1, f"error: {told}\n")
+    most = max(one.confidence for one in result)
+    message = f"no row is answered with a confidence of 1, the surest has {most:.3f}; give --min-confidence less"
+    assert (ran.code, ran.err) == (1, f"error: {message}\n")
 
 
 def test_classify_and_predict_say_nothing_where_they_are_unsure(braid: Braid, models: Path, photos: Path, tmp_path: Path) -> None:
     asked = ["classify", photos, "-m", models / "labels"]
     sure = {row["id"]: row["confidence"] for row in lines(braid(*asked, "--json"))}
     least = sorted(sure.values())[2] - 5e-5  # type: ignore[type-var,operator]
-    told = {row["id"]: row["label"] for row in lines(braid(*asked, "--min-confidence", least, "--json"))}
-    assert [name for name, label in told.items() if label is None] == [name for name in sure if sure[name] < least]  # type: ignore[operator]
+    message = {row["id"]: row["label"] for row in lines(braid(*asked, "--min-confidence", least, "--json"))}
+    assert [name for name, label in message.items() if label is None] == [name for name in sure if sure[name] < least]  # type: ignore[operator]
     assert braid(*asked, "--min-confidence", least).out.count("(not sure)") == 2
     (photos / "rows.jsonl").write_text("".join(json.dumps({"image": f"{k}.png"}) + "\n" for k in range(5)))
     ran = braid("predict", models / "labels", photos / "rows.jsonl", "-o", tmp_path / "out.jsonl", "--min-confidence", least)
     assert ran.code == 0, ran.err
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [bool(row["prediction"]) for row in rows] == [label is not None for label in told.values()]
+    assert [bool(row["prediction"]) for row in rows] == [label is not None for label in message.values()]
     assert all(float(row["confidence"]) > 0 for row in rows)
 
 
 def test_a_task_without_confidence_does_not_abstain(braid: Braid, tmp_path: Path) -> None:
     run = trained(tmp_path / "run", "retrieval", "captioning")
     data = "scenes:captioning,train=1,val=8,test=1,compositional=1,size=32"
-    told = "error: retrieval gives no confidence; --min-confidence is for captioning, classification and vqa\n"
+    message = "error: retrieval gives no confidence; --min-confidence is for captioning, classification and vqa\n"
     asked = ["evaluate", "--task", "retrieval", "-m", run, "--data", data]
-    assert braid(*asked, "--min-confidence", 0.5).err == told
+    assert braid(*asked, "--min-confidence", 0.5).err == message
     (tmp_path / "rows.jsonl").write_text('{"image": "gone.png", "caption": "a dog"}\n')
     ran = braid("predict", run, tmp_path / "rows.jsonl", "-o", tmp_path / "out.jsonl", "--min-confidence", 0.5)
-    assert ran.err == told
+    assert ran.err == message
     assert braid(*asked, "--html", tmp_path / "page.html").code == 0
     assert sections(tmp_path / "page.html") == ["Figures"]
 
@@ -319,13 +319,13 @@ def sections(page: Path) -> list[str]:
 def test_the_page_of_an_evaluation(braid: Braid, models: Path, tmp_path: Path) -> None:
     page = tmp_path / "pages" / "labels.html"
     asked = ["--data", LABELS, "--html", page, "--min-confidence", 0.05, "--json"]
-    (figures,) = lines(braid("evaluate", "--task", "classification", "-m", models / "labels", *asked))
+    (metrics,) = lines(braid("evaluate", "--task", "classification", "-m", models / "labels", *asked))
     text = page.read_text()
     assert sections(page) == ["Figures", "Confidence", "Which label is taken for which", "Labels"]
     assert text.count("<svg viewBox") == 3  # the braid, risk and coverage, reliability
     assert "<script" not in text
     assert not re.search(r"""(src|href)=["']?https?:""", text)
-    assert f'<td>accuracy</td><td class="number">{figures["accuracy"]:.1f}</td>' in text
+    assert f'<td>accuracy</td><td class="number">{metrics["accuracy"]:.1f}</td>' in text
     assert "100.0%, from a confidence of 0.05" in text
     matrix = text.partition('class="confusion"')[2].partition("</table>")[0]
     cells = re.findall(r"<td[^>]*>([\d,]+)</td>", matrix)
@@ -340,7 +340,7 @@ def made(name: str = "runs/<mine>", labels: int = 3) -> Evaluated:
     rng = np.random.default_rng(0)
     scores = score_labels(softmax(rng.normal(size=(200, labels))), rng.integers(0, labels, 200))
     names = [f"<b>{k}" for k in range(labels)]
-    known = {"figures": scores.figures, "decisions": scores.decisions, "labels": names, "scores": scores}
+    known = {"figures": scores.metrics, "decisions": scores.decisions, "labels": names, "scores": scores}
     return Evaluated(name, "classification", "a&b.csv", "val", 200, 0.0, "macro-f1", **known)  # type: ignore[arg-type]
 
 

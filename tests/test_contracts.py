@@ -88,8 +88,8 @@ def test_3_padding_never_changes_an_answer(config: ModelConfig) -> None:
         targets={"text": padded_further(target, 2, 7)},
     )
     assert real_difference(logits(model, longer)[:, :, :length], expected, target.mask) < 1e-5
-    broken = replace(longer.inputs["prompt"].distinct, mask=torch.ones_like(longer.inputs["prompt"].distinct.mask))
-    unmasked = replace(longer, inputs={**batch.inputs, "prompt": replace(prompt, distinct=broken)})
+    skipped = replace(longer.inputs["prompt"].distinct, mask=torch.ones_like(longer.inputs["prompt"].distinct.mask))
+    unmasked = replace(longer, inputs={**batch.inputs, "prompt": replace(prompt, distinct=skipped)})
     assert real_difference(logits(model, unmasked)[:, :, :length], expected, target.mask) > 1e-4
 
 
@@ -103,9 +103,9 @@ def test_4_any_subset_of_inputs_works(config: ModelConfig, given: tuple[str, ...
     absent = replace(whole, inputs={name: whole.inputs[name] for name in given})
     masked = {name: replace(whole.inputs[name], index=torch.full_like(whole.inputs[name].index, -1)) for name in lost}
     same = replace(whole, inputs={**whole.inputs, **masked})
-    found = logits(model, absent)
-    assert torch.isfinite(found).all()
-    assert real_difference(found, logits(model, same), whole.targets["text"].mask) < 1e-5
+    result = logits(model, absent)
+    assert torch.isfinite(result).all()
+    assert real_difference(result, logits(model, same), whole.targets["text"].mask) < 1e-5
     model.train()
     loss = model.decoder("text").loss(model(same), same.targets["text"])
     loss.backward()
@@ -119,10 +119,10 @@ def test_4_one_row_without_an_input_leaves_the_others_alone(config: ModelConfig)
     expected = logits(model, whole)
     index = whole.inputs["image"].index.clone()
     index[0] = -1
-    found = logits(model, replace(whole, inputs={**whole.inputs, "image": replace(whole.inputs["image"], index=index)}))
+    result = logits(model, replace(whole, inputs={**whole.inputs, "image": replace(whole.inputs["image"], index=index)}))
     mask = whole.targets["text"].mask
-    assert real_difference(found[1:], expected[1:], mask[1:]) < 1e-5
-    assert real_difference(found[:1], expected[:1], mask[:1]) > 1e-5
+    assert real_difference(result[1:], expected[1:], mask[1:]) < 1e-5
+    assert real_difference(result[:1], expected[:1], mask[:1]) > 1e-5
 
 
 @every_variant
@@ -137,7 +137,7 @@ def test_5_a_batch_answers_what_single_rows_do(config: ModelConfig) -> None:
         assert real_difference(together[row, :, :length], logits(model, alone)[0], mask) < 1e-4
     decoder = TorchRuntime(model, tokenizer()).decoder("text")
     settings = GenerationConfig(max_length=8)
-    texts = [found.tokens for found in generate(decoder, collator()(rows).batch, settings)]
+    texts = [result.tokens for result in generate(decoder, collator()(rows).batch, settings)]
     singles = [generate(decoder, collator()((sample,)).batch, settings)[0].tokens for sample in rows]
     assert texts == singles
 
@@ -192,8 +192,8 @@ def test_10_onnx_gives_torchs_tokens_and_int8_nearly(config: ModelConfig, tmp_pa
         assert np.abs(logits_ours - logits_rough).mean() < 0.1 * logits_ours.std()
         for method in ("greedy", "beam"):
             settings = GenerationConfig(method=method, max_length=10)  # type: ignore[arg-type]
-            expected = [found.tokens for found in generate(ours, batch, settings)]
-            assert [found.tokens for found in generate(theirs, batch, settings)] == expected
+            expected = [result.tokens for result in generate(ours, batch, settings)]
+            assert [result.tokens for result in generate(theirs, batch, settings)] == expected
 
 
 def _repeated(fused: Fused, times: int) -> Fused:

@@ -40,7 +40,7 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
     return folder / "data.jsonl"
 
 
-def found(path: Path, images: bool = True) -> dict[str, list[Defect]]:
+def result(path: Path, images: bool = True) -> dict[str, list[Defect]]:
     return by_kind(check(open_dataset(path), images))
 
 
@@ -81,7 +81,7 @@ def planted(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_twelve_defects_are_planted_and_found_and_none_is_invented(tmp_path: Path) -> None:
-    defects = found(write(tmp_path, planted(tmp_path)))
+    defects = result(write(tmp_path, planted(tmp_path)))
     assert {kind: [one.sources[0] if one.sources else "" for one in ones] for kind, ones in defects.items()} == {
         "missing picture or text": ["data.jsonl, row 128", "data.jsonl, row 129"],
         "unreadable picture": ["data.jsonl, row 121"],
@@ -102,7 +102,7 @@ def test_twelve_defects_are_planted_and_found_and_none_is_invented(tmp_path: Pat
 
 
 def test_a_clean_data_set_has_none(tmp_path: Path) -> None:
-    assert found(write(tmp_path, scenes(tmp_path))) == {}
+    assert result(write(tmp_path, scenes(tmp_path))) == {}
 
 
 def test_fix_writes_a_clean_copy_beside_or_elsewhere(braid: Braid, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_fix_writes_a_clean_copy_beside_or_elsewhere(braid: Braid, tmp_path: Pat
     assert ran.code == 1
     (shown,) = map(json.loads, ran.out.splitlines())
     assert (shown["num_defects"], shown["num_rows"], shown["num_kept"]) == (12, 129, 121)
-    assert shown["left_out"] == {
+    assert shown["skipped_rows"] == {
         LEAK: 2,
         TEXT_LEAK: 1,
         "unreadable picture": 1,
@@ -123,7 +123,7 @@ def test_fix_writes_a_clean_copy_beside_or_elsewhere(braid: Braid, tmp_path: Pat
     assert path.read_bytes() == before
     with open(clean, newline="") as file:
         assert next(csv.DictReader(file))["image"] == "../images/0.jpg"
-    assert set(found(clean)) == {"near-duplicate picture", "length of a text", "label skew"}
+    assert set(result(clean)) == {"near-duplicate picture", "length of a text", "label skew"}
 
 
 def test_fix_never_writes_onto_what_it_reads(braid: Braid, photos: Path) -> None:
@@ -162,9 +162,9 @@ def changed(rows: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
         ("the same file", LEAK, "data.jsonl, row 9: 8.jpg is in val and test"),
     ],
 )
-def test_what_can_be_seen_without_opening_a_picture(what: str, kind: str, told: str, tmp_path: Path) -> None:
-    defects = found(write(tmp_path, changed(scenes(tmp_path, 30), what)), images=False)
-    assert {name: [one.what for one in ones] for name, ones in defects.items()} == {kind: [told]}
+def test_what_can_be_seen_without_opening_a_picture(what: str, kind: str, message: str, tmp_path: Path) -> None:
+    defects = result(write(tmp_path, changed(scenes(tmp_path, 30), what)), images=False)
+    assert {name: [one.what for one in ones] for name, ones in defects.items()} == {kind: [message]}
 
 
 def test_a_name_that_no_terminal_can_print_is_escaped(braid: Braid, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ FORMATS = [
 ]
 
 
-def picture(path: Path, colour: str = "red") -> Path:
+def image(path: Path, colour: str = "red") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 6), colour).save(path)
     return path
@@ -53,11 +53,11 @@ def write(kind: str, home: Path) -> Path:
     """The same four pictures, captions and splits in one of the formats; returns what a user would name."""
     if kind == "folder":
         for name, texts in CAPTIONS.items():
-            place = picture(home / SPLITS[name] / name)
+            place = image(home / SPLITS[name] / name)
             place.with_suffix(".txt").write_text("\n".join(texts) + "\n")
         return home
     for name in CAPTIONS:
-        picture(home / ("images" if kind in ("coco", "coco folder", "karpathy", "flickr") else "") / name)
+        image(home / ("images" if kind in ("coco", "coco folder", "karpathy", "flickr") else "") / name)
     if kind == "jsonl":
         lines = [json.dumps({"image": n, "captions": t, "split": SPLITS[n]}) for n, t in CAPTIONS.items()]
         (home / "data.jsonl").write_text("\n".join(lines))
@@ -69,10 +69,10 @@ def write(kind: str, home: Path) -> Path:
         rows = [{"photo": n, "title": text, "fold": SPLITS[n]} for n, texts in CAPTIONS.items() for text in texts]
         return rows_to_csv(home / "data.csv", rows)
     if kind == "csv, numbered captions":
-        found = [
+        result = [
             {"file": n, **{f"caption{i}": t for i, t in enumerate(texts)}, "split": SPLITS[n]} for n, texts in CAPTIONS.items()
         ]
-        return rows_to_csv(home / "data.csv", found)
+        return rows_to_csv(home / "data.csv", result)
     if kind.startswith("coco"):
         (home / "annotations").mkdir()
         for split in ("train", "val", "test"):
@@ -101,7 +101,7 @@ def test_every_format_gives_the_same_examples(kind: str, tmp_path: Path) -> None
     columns = {"captions": "title"} if kind == "csv, a caption a row" else {}
     dataset = open_dataset(write(kind, tmp_path), columns)
     wanted = [name for name in CAPTIONS if kind != "coco" or SPLITS[name] == "train"]
-    assert dataset.broken == ()
+    assert dataset.skipped == ()
     assert {Path(e.fields["image"]).name: list(e.fields["captions"]) for e in dataset.examples} == {
         n: CAPTIONS[n] for n in wanted
     }
@@ -120,8 +120,8 @@ def test_a_picture_that_is_missing_breaks_its_row_alone(kind: str, tmp_path: Pat
     else:
         missing.unlink()
     dataset = open_dataset(path, {"captions": "title"} if kind == "csv, a caption a row" else {})
-    assert dataset.broken
-    assert "a.png" in dataset.broken[0].source + dataset.broken[0].reason
+    assert dataset.skipped
+    assert "a.png" in dataset.skipped[0].source + dataset.skipped[0].reason
     left = {Path(example.fields["image"]).name for example in dataset.examples}
     assert left == {name for name in CAPTIONS if name != "a.png" and (kind != "coco" or SPLITS[name] == "train")}
 
@@ -184,7 +184,7 @@ def test_lines_of_text(tmp_path: Path) -> None:
 
 
 def test_without_splits_the_same_picture_stays_in_the_same_split(tmp_path: Path) -> None:
-    names = [picture(tmp_path / f"{k}.png").name for k in range(300)]
+    names = [image(tmp_path / f"{k}.png").name for k in range(300)]
     rows_to_csv(tmp_path / "all.csv", [{"image": name, "caption": "a thing"} for name in names])
     rows_to_csv(tmp_path / "half.csv", [{"image": name, "caption": "a thing"} for name in names[::2]])
     whole, half = open_dataset(tmp_path / "all.csv"), open_dataset(tmp_path / "half.csv")
@@ -194,13 +194,13 @@ def test_without_splits_the_same_picture_stays_in_the_same_split(tmp_path: Path)
 
 
 def test_a_small_data_set_without_splits_can_be_trained_on(tmp_path: Path) -> None:
-    names = [picture(tmp_path / f"{k}.png").name for k in range(4)]
+    names = [image(tmp_path / f"{k}.png").name for k in range(4)]
     rows_to_csv(tmp_path / "data.csv", [{"image": name, "caption": "a thing"} for name in names])
     assert open_dataset(tmp_path / "data.csv").splits == {"train": 3, "val": 1}
 
 
 def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     lines = [
         '{"image": "a.png", "captions": ["fine"]}',
         '{"image": "a.png", "captions": []}',
@@ -213,8 +213,8 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     dataset = open_dataset(tmp_path / "data.jsonl")
     assert len(dataset.examples) == 1
-    told = {row.source: row.reason for row in dataset.broken}
-    assert told == {
+    message = {row.source: row.reason for row in dataset.skipped}
+    assert message == {
         "data.jsonl, row 2": "column 'captions' is empty; fill it in or remove the row",
         "data.jsonl, row 3": f"{tmp_path / 'gone.png'} does not exist; check column 'image'",
         "data.jsonl, row 4": "is not JSON (Expecting property name enclosed in double quotes, column 2); mend the line",
@@ -225,7 +225,7 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_rows_that_json_allows_and_nobody_expects(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     lines = [
         '{"image": "a.png", "captions": ["fine"]}',
         '{"image": "a.png", "captions": ["\\ud800"]}',
@@ -238,8 +238,8 @@ def test_rows_that_json_allows_and_nobody_expects(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     dataset = open_dataset(tmp_path / "data.jsonl")
     assert len(dataset.examples) == 1
-    assert [row.source for row in dataset.broken] == [f"data.jsonl, row {number}" for number in range(2, 8)]
-    reasons = [row.reason for row in dataset.broken]
+    assert [row.source for row in dataset.skipped] == [f"data.jsonl, row {number}" for number in range(2, 8)]
+    reasons = [row.reason for row in dataset.skipped]
     half = "holds half a character (a lone surrogate), which is not text; write it again"
     assert reasons[0] == f"column 'captions' {half}"
     assert reasons[1].endswith("does not exist; check column 'image'")
@@ -249,7 +249,7 @@ def test_rows_that_json_allows_and_nobody_expects(tmp_path: Path) -> None:
 
 
 def test_an_odd_id_in_coco_is_an_id_too(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     rows = {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [{"image_id": [1], "caption": "a dog"}]}
     (tmp_path / "captions.json").write_text(json.dumps(rows))
     (example,) = open_dataset(tmp_path / "captions.json").examples
@@ -257,11 +257,11 @@ def test_an_odd_id_in_coco_is_an_id_too(tmp_path: Path) -> None:
 
 
 def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     (tmp_path / "data.csv").write_text("image,caption\na.png,a dog\na.png,a dog, running\n")
     dataset = open_dataset(tmp_path / "data.csv")
-    assert [row.source for row in dataset.broken] == ["data.csv, row 2"]
-    assert dataset.broken[0].reason == "has 3 cells, the header has 2; quote cells that hold the separator"
+    assert [row.source for row in dataset.skipped] == ["data.csv, row 2"]
+    assert dataset.skipped[0].reason == "has 3 cells, the header has 2; quote cells that hold the separator"
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_the_real_data_opens_as_it_is(shared_data: Path) -> None:
     assert open_dataset(shared_data / "flickr8k").splits == flickr.splits
     for name in ("daquar/qa.jsonl", "mvsa/pairs.jsonl", "captions-text/flickr30k_captions.txt.gz"):
         dataset = open_dataset(shared_data / name)
-        assert dataset.broken == ()
+        assert dataset.skipped == ()
         assert dataset.split("train")
 
 
@@ -339,7 +339,7 @@ def test_a_folder_of_pictures_alone_is_a_data_set_unless_a_table_lies_in_it(tmp_
     (tmp_path / "val").mkdir()
     for name in ("a.png", "b.png", "val/c.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
-    found = open_dataset(tmp_path)
-    assert found.splits == {"": 2, "val": 1} and set(found.examples[0].fields) == {"image"}
+    result = open_dataset(tmp_path)
+    assert result.splits == {"": 2, "val": 1} and set(result.examples[0].fields) == {"image"}
     (tmp_path / "rows.csv").write_text("image,caption\na.png,a square\n")
     assert set(open_dataset(tmp_path).examples[0].fields) == {"image", "captions"}

@@ -15,7 +15,7 @@ SAID = {70: ["red", "blue", "red", "dark red"], 71: ["2", "2", "two"]}
 LAYOUTS = ["beside", "folders", "the questions", "the annotations"]
 
 
-def picture(path: Path) -> None:
+def image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (8, 6)).save(path)
 
@@ -57,7 +57,7 @@ def write(home: Path, layout: str) -> Path:
     """Train and val; returns what a user would name."""
     folders = layout == "folders"
     for split, first in (("train", 70), ("val", 80)):
-        picture(home / f"{split}2014" / f"COCO_{split}2014_000000000007.jpg")
+        image(home / f"{split}2014" / f"COCO_{split}2014_000000000007.jpg")
         asked = home / ("Questions" if folders else "") / f"v2_OpenEnded_mscoco_{split}2014_questions.json"
         save(asked, questions(split, first))
         said = home / ("Annotations" if folders else "") / f"v2_mscoco_{split}2014_annotations.json"
@@ -68,7 +68,7 @@ def write(home: Path, layout: str) -> Path:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_questions_and_their_answers_find_each_other(layout: str, tmp_path: Path) -> None:
     dataset = open_dataset(write(tmp_path, layout))
-    assert (dataset.format, dataset.broken) == ("VQA", ())
+    assert (dataset.format, dataset.skipped) == ("VQA", ())
     assert dataset.splits == ({"train": 2, "val": 2} if layout in ("beside", "folders") else {"val": 2})
     example = dataset.split("val")[0]
     assert example.fields == {
@@ -82,10 +82,10 @@ def test_questions_and_their_answers_find_each_other(layout: str, tmp_path: Path
 
 
 def test_questions_without_annotations_have_no_answers(tmp_path: Path) -> None:
-    picture(tmp_path / "test2015" / "COCO_test2015_000000000007.jpg")
+    image(tmp_path / "test2015" / "COCO_test2015_000000000007.jpg")
     whole = questions("test-dev") | {"data_subtype": "test-dev2015"}
     dataset = open_dataset(save(tmp_path / "v2_OpenEnded_mscoco_test-dev2015_questions.json", whole))
-    assert dataset.broken == ()
+    assert dataset.skipped == ()
     assert dataset.splits == {"test": 2}
     assert all("answers" not in example.fields for example in dataset.examples)
 
@@ -99,13 +99,13 @@ def test_questions_without_annotations_have_no_answers(tmp_path: Path) -> None:
     ],
 )
 def test_pictures_are_named_as_coco_and_the_abstract_scenes_name_them(more: dict[str, Any], name: str, tmp_path: Path) -> None:
-    picture(tmp_path / name)
+    image(tmp_path / name)
     dataset = open_dataset(save(tmp_path / "q.json", questions("train", **more)))
     assert [Path(example.fields["image"]).name for example in dataset.examples] == [Path(name).name] * 2
 
 
 def test_the_questions_of_v1_are_read_once(tmp_path: Path) -> None:
-    picture(tmp_path / "COCO_val2014_000000000007.jpg")
+    image(tmp_path / "COCO_val2014_000000000007.jpg")
     for kind in ("MultipleChoice", "OpenEnded"):
         save(tmp_path / f"{kind}_mscoco_val2014_questions.json", questions("val"))
     save(tmp_path / "mscoco_val2014_annotations.json", annotations())
@@ -117,7 +117,7 @@ def test_the_questions_of_v1_are_read_once(tmp_path: Path) -> None:
 
 
 def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
-    picture(tmp_path / "COCO_val2014_000000000007.jpg")
+    image(tmp_path / "COCO_val2014_000000000007.jpg")
     rows: list[Any] = [
         {"image_id": 7, "question": "fine?", "question_id": 0},
         {"image_id": 7, "question": "no annotation?", "question_id": 1},
@@ -137,9 +137,9 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
     dataset = open_dataset(path)
     assert [example.id for example in dataset.examples] == ["0"]
     shape = "a file of VQA questions has questions (question_id, image_id, question)"
-    told = {row.source: row.reason for row in dataset.broken}
-    assert told.pop("val_questions.json, question 8").startswith("lacks ")
-    assert told == {
+    message = {row.source: row.reason for row in dataset.skipped}
+    assert message.pop("val_questions.json, question 8").startswith("lacks ")
+    assert message == {
         "val_questions.json, question 1": "has no answers in val_annotations.json; add them or remove the question",
         "val_questions.json, question 2": (
             f"COCO_val2014_000000000008.jpg is not in any folder near {path}; put the pictures beside it"
@@ -193,12 +193,12 @@ def test_annotations_that_are_cut_short_are_told(tmp_path: Path) -> None:
 
 
 def answers(path: Path, row: dict[str, Any], columns: str = "") -> tuple[str, ...]:
-    picture(path / "a.png")
+    image(path / "a.png")
     save(path / "data.jsonl", {"image": "a.png", "question": "what?", **row})
     (example,) = open_dataset(path / "data.jsonl", parse_columns(columns)).examples
     assert set(example.fields) == {"image", "question", "answers"}
-    found: tuple[str, ...] = example.fields["answers"]
-    return found
+    result: tuple[str, ...] = example.fields["answers"]
+    return result
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_answers_of_a_table_are_whole_and_the_usual_one_comes_first(
 
 def test_daquar_has_one_answer_a_question_however_many_parts_it_has(shared_data: Path) -> None:
     dataset = open_dataset(shared_data / "daquar" / "qa.jsonl")
-    assert dataset.broken == ()
+    assert dataset.skipped == ()
     assert len(dataset.examples) == 6795
     assert {len(example.fields["answers"]) for example in dataset.examples} == {1}
     assert sum(", " in example.fields["answers"][0] for example in dataset.examples) == 646

@@ -17,7 +17,7 @@ from braid.model import Model
 from braid.records import Batch
 from braid.runtime.torch import TorchRuntime, to_tensors
 from test_vector_outputs import OUT
-from variants import PICTURE_DECODERS, VECTOR_DECODERS, build, collator, samples, tokenizer, variants
+from variants import IMAGE_DECODERS, VECTOR_DECODERS, build, collator, samples, tokenizer, variants
 
 ELSEWHERE = torch.device("meta")  # tensors without numbers, which refuse to meet those of the processor
 # transformers asks for numbers, and EfficientNet whether there is autocast, which there is none of for such tensors
@@ -30,9 +30,13 @@ def answer(model: Model, batch: Batch, output: str) -> torch.Tensor:
     if output == "text":
         return model.decoder(output).logits(fused, batch.targets[output].values)
     if output in model.codecs:
-        drawer: Any = model.drawer(output)
+        image_decoder: Any = model.image_decoder(output)
         tokens = model.codec(output).encode(batch.targets[output].values)
-        return drawer.fill(tokens, drawer.start(fused)) if hasattr(drawer, "fill") else drawer.logits(fused, tokens[:, None])
+        return (
+            image_decoder.fill(tokens, image_decoder.start(fused))
+            if hasattr(image_decoder, "fill")
+            else image_decoder.logits(fused, tokens[:, None])
+        )
     decoder: Any = model.decoders[output]
     return decoder(fused)
 
@@ -43,7 +47,7 @@ def writes(name: str) -> torch.Tensor:
 
 
 def draws(name: str) -> torch.Tensor:
-    model = test_pictures_out.built(test_pictures_out.config_of(PICTURE_DECODERS[name])).to(ELSEWHERE)
+    model = test_pictures_out.built(test_pictures_out.config_of(IMAGE_DECODERS[name])).to(ELSEWHERE)
     return answer(model, to_tensors(test_pictures_out.batch_of(test_pictures_out.rows()), ELSEWHERE), "image")
 
 
@@ -55,7 +59,7 @@ def decides(name: str) -> torch.Tensor:
 
 ANSWERS = {
     **{name: partial(writes, name) for name in variants()},
-    **{f"draws {name}": partial(draws, name) for name in PICTURE_DECODERS},
+    **{f"draws {name}": partial(draws, name) for name in IMAGE_DECODERS},
     **{f"decides {name}": partial(decides, name) for name in VECTOR_DECODERS},
 }
 ANSWERS = {name: answered for name, answered in ANSWERS.items() if not any(part in name for part in PARTLY)}
@@ -92,7 +96,7 @@ def scores(runtime: TorchRuntime, batch: Batch, output: str) -> np.ndarray:
         decoder: Any = runtime.decoder(output)
         first = np.full((batch.size, 1), decoder.special.bos)
     elif output in runtime.model.codecs:
-        decoder = runtime.drawer(output)
+        decoder = runtime.image_decoder(output)
         grid = runtime.codec(output).grid
         if hasattr(decoder, "fill"):
             return decoder.fill(np.full((batch.size, grid.length), grid.codes), decoder.start(batch))
@@ -102,7 +106,7 @@ def scores(runtime: TorchRuntime, batch: Batch, output: str) -> np.ndarray:
     return decoder.step(first, decoder.start(batch))[0]
 
 
-@pytest.mark.parametrize("name", ["decoder transformer", "decoder recurrent gru cross", *PICTURE_DECODERS, *VECTOR_DECODERS])
+@pytest.mark.parametrize("name", ["decoder transformer", "decoder recurrent gru cross", *IMAGE_DECODERS, *VECTOR_DECODERS])
 def test_in_bfloat16_an_answer_is_nearly_that_of_float32(name: str) -> None:
     if name in VECTOR_DECODERS:
         part = VECTOR_DECODERS[name]
@@ -111,8 +115,8 @@ def test_in_bfloat16_an_answer_is_nearly_that_of_float32(name: str) -> None:
             test_vector_outputs.batch_of(part, test_vector_outputs.rows(part)),
             OUT,
         )
-    elif name in PICTURE_DECODERS:
-        model = test_pictures_out.built(test_pictures_out.config_of(PICTURE_DECODERS[name]))
+    elif name in IMAGE_DECODERS:
+        model = test_pictures_out.built(test_pictures_out.config_of(IMAGE_DECODERS[name]))
         batch, output = test_pictures_out.batch_of(test_pictures_out.rows()), "image"
     else:
         model, batch, output = build(variants()[name]).eval(), collator()(samples(), strict=True).batch, "text"

@@ -14,9 +14,9 @@ from braid.modalities import ImageModalityConfig
 from braid.records import Padded
 from braid.runtime.torch import to_tensors
 from test_pictures_out import CPU, OUT, batch_of, built, config_of, rows, tokens_of
-from variants import PICTURE_DECODERS, SIZE, inputs
+from variants import IMAGE_DECODERS, SIZE, inputs
 
-OVER: Any = PICTURE_DECODERS["raster over a picture"]
+OVER: Any = IMAGE_DECODERS["raster over a picture"]
 
 
 def test_what_lies_under_a_place_may_be_taken_as_it_is() -> None:
@@ -32,11 +32,11 @@ def test_what_lies_under_a_place_may_be_taken_as_it_is() -> None:
         torch.testing.assert_close(model.losses(given, [OUT])[OUT], expected)
         decoder.take.bias.fill_(1e3)
     of, taken = batch.inputs["image"].index, model.codec(OUT).encode(given.inputs["image"].distinct.values).numpy()
-    drawn, plain = (tokens_of(one, batch) for one in (model, built(config_of(OVER))))
+    generated, plain = (tokens_of(one, batch) for one in (model, built(config_of(OVER))))
     there = of >= 0
     assert there.any() and not there.all()
-    assert np.array_equal(drawn[there], taken[of[there]])
-    assert np.array_equal(drawn[~there], plain[~there])
+    assert np.array_equal(generated[there], taken[of[there]])
+    assert np.array_equal(generated[~there], plain[~there])
 
 
 def test_what_is_drawn_over_a_picture_reads_at_each_place_what_stands_there() -> None:
@@ -46,11 +46,11 @@ def test_what_is_drawn_over_a_picture_reads_at_each_place_what_stands_there() ->
         image = batch.inputs["image"]
         given, shown = fused.tokens["image"], image.distinct.values[image.index]
         assert torch.equal(given.values, model.codec(OUT).encode(shown)) and given.mask.all()
-        under = model.drawer(OUT).start(fused)["memory.under"]
+        under = model.image_decoder(OUT).start(fused)["memory.under"]
         moved = replace(fused, tokens={"image": Padded(given.values.flip(1), given.mask)})
-        assert not torch.allclose(model.drawer(OUT).start(moved)["memory.under"], under)
+        assert not torch.allclose(model.image_decoder(OUT).start(moved)["memory.under"], under)
         lost = replace(batch, inputs={**batch.inputs, "image": replace(image, index=image.index.where(image.index != 0, -1))})
-        without = model.drawer(OUT).start(model(lost))["memory.under"]
+        without = model.image_decoder(OUT).start(model(lost))["memory.under"]
     gone = image.index == 0
     assert not without[gone].any() and torch.equal(without[~gone], under[~gone])
 

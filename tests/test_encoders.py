@@ -270,8 +270,8 @@ def test_the_folded_mobilenet_at_hand_sees_what_is_in_a_photo(shared_data: Path)
         ("chelsea", ("cat", "tabby", "lynx")),
         ("rocket", ("missile", "projectile")),
     ):
-        picture = Image.fromarray(np.asarray(getattr(data, photo)()))
-        padded = modality.pad([modality.prepare(picture)])
+        image = Image.fromarray(np.asarray(getattr(data, photo)()))
+        padded = modality.pad([modality.prepare(image)])
         features = encoded(encoder, torch.from_numpy(padded.values))
         best = (features.mean(1) @ weight.T + bias)[0].topk(3).indices.tolist()
         assert any(word in names[k].lower() for k in best for word in wanted), [names[k] for k in best]

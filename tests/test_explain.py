@@ -120,8 +120,8 @@ def test_the_border_of_a_letterboxed_picture_gets_nothing(method: Method) -> Non
 
 def test_integrated_gradients_are_complete_and_captums() -> None:
     subject = explained()
-    found = IntegratedGradients().attribute(subject)
-    assert found.checks["completeness_gap"] < 0.02
+    result = IntegratedGradients().attribute(subject)
+    assert result.checks["completeness_gap"] < 0.02
     features = subject.features
     names = list(features)
 
@@ -149,8 +149,8 @@ def test_sampled_shapley_values_are_efficient_and_near_the_exact_ones() -> None:
     words = subject.units["prompt"]
     few = replace(words, names=words.names[:3], positions=words.positions[:3], spans=words.spans[:3])
     subject = replace(subject, units={"prompt": few})
-    found = ShapleyValues(evaluations=600).attribute(subject)
-    assert found.checks["efficiency_gap"] < 1e-5
+    result = ShapleyValues(evaluations=600).attribute(subject)
+    assert result.checks["efficiency_gap"] < 1e-5
     players = ("0", "1", "2")
     worth = {}
     for some in subsets(players):
@@ -159,15 +159,15 @@ def test_sampled_shapley_values_are_efficient_and_near_the_exact_ones() -> None:
     from braid.explain.contribution import shapley
 
     exact = np.stack(list(shapley(worth, players).values()), 1)
-    assert np.abs(found.values["prompt"] - exact).max() < 5 * found.checks["standard_error"] * np.abs(exact).mean() + 1e-3
+    assert np.abs(result.values["prompt"] - exact).max() < 5 * result.checks["standard_error"] * np.abs(exact).mean() + 1e-3
 
 
 def test_what_the_inputs_contribute_sums_to_the_change_of_the_probability() -> None:
     subject = explained()
-    found, gap = input_contributions(subject)
+    result, gap = input_contributions(subject)
     assert gap < 1e-9
-    whole = subject.chances(subject.features)[0] - subject.chances(subject.without(["image", "prompt"]))[0]
-    assert np.allclose(sum(found.values()), whole)
+    whole = subject.probabilities(subject.features)[0] - subject.probabilities(subject.without(["image", "prompt"]))[0]
+    assert np.allclose(sum(result.values()), whole)
 
 
 def test_recording_changes_no_answer_and_ends_with_its_block() -> None:
@@ -235,9 +235,9 @@ def planted(used: str) -> tuple[Model, list[Sample], Collator]:
     for k in range(48):
         number = k % 2
         shade = (60 if number else 190) if used == "image" else int(rng.integers(60, 190))
-        picture = np.clip(rng.normal(shade, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
+        image = np.clip(rng.normal(shade, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
         word = (("red", "blue")[number]) if used == "prompt" else ("red", "blue")[int(rng.integers(2))]
-        rows.append(Sample(str(k), {"image": picture, "prompt": f"is it {word}?"}, {"label": (LABELS[number],)}))
+        rows.append(Sample(str(k), {"image": image, "prompt": f"is it {word}?"}, {"label": (LABELS[number],)}))
     collator = Collator(inputs(), {"label": LabelsModalityConfig(labels=LABELS[:2]).build()})
     torch.manual_seed(0)
     config = replace(tiny(), fusion=FUSIONS["concat vectors"], decoders={"label": ClassesDecoderConfig(dropout=0.0)})
@@ -265,8 +265,8 @@ def test_a_planted_input_gets_nearly_all_of_the_share(used: str) -> None:
     for row in rows[:12]:
         subject, prediction = subject_of(runtime, collator, Classification(), row)
         assert prediction.label == row.targets["label"][0]
-        found, _ = input_contributions(subject)
-        moved = {name: float(np.abs(value).sum()) for name, value in found.items()}
+        result, _ = input_contributions(subject)
+        moved = {name: float(np.abs(value).sum()) for name, value in result.items()}
         shares.append(moved[used] / sum(moved.values()))
     assert np.mean(shares) >= 0.95
 

@@ -43,7 +43,7 @@ def test_the_run_learns_what_it_would_from_pixels(given: dict[str, Any], tmp_pat
         train(run_from(given, settings), tmp_path / name)
     pixels, features = (losses(tmp_path / name) for name in ("pixels", "kept"))
     assert [*pixels.values()] == pytest.approx([*features.values()], rel=2e-3)  # features are kept in float16
-    out = [(tmp_path / name / "left_out.jsonl").read_text() for name in ("pixels", "kept")]
+    out = [(tmp_path / name / "skipped_rows.jsonl").read_text() for name in ("pixels", "kept")]
     assert out[0] == out[1] and "11.png" in out[0]
     (values,) = (tmp_path / "features").glob("image-*.values")
     assert values.stat().st_size % (11 * 2) == 0
@@ -126,6 +126,6 @@ def log_exists(folder: Path) -> bool:
 def test_rows_of_a_picture_may_come_apart() -> None:
     together = Plan(np.ones(100, np.int64), np.arange(100) // 5, 20, seed=0)
     apart = Plan(np.ones(100, np.int64), np.arange(100), 20, seed=0)
-    pictures = [np.mean([len(set(rows // 5)) for rows in plan.epoch(0)]) for plan in (together, apart)]
-    assert pictures[0] == 4 and pictures[1] > 10
+    images = [np.mean([len(set(rows // 5)) for rows in plan.epoch(0)]) for plan in (together, apart)]
+    assert images[0] == 4 and images[1] > 10
     assert sorted(np.concatenate(apart.epoch(0))) == list(range(100))

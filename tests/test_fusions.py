@@ -32,13 +32,13 @@ def built(config: FusionConfig, inputs: Sequence[str] = ("image", "prompt")) -> 
 def features(inputs: Sequence[str] = ("image", "prompt"), lost: Sequence[str] = (), seed: int = 1) -> dict[str, Features]:
     """Random features; row 0 of each input in ``lost`` lacks it, and the last position of row 1 is always padding."""
     generator = torch.Generator().manual_seed(seed)
-    found = {}
+    result = {}
     for name in inputs:
         mask = torch.ones(ROWS, LENGTHS[name], dtype=torch.bool)
         mask[1, -1] = False
         mask[0] = name not in lost
-        found[name] = Features(torch.randn(ROWS, LENGTHS[name], WIDTH, generator=generator), mask)
-    return found
+        result[name] = Features(torch.randn(ROWS, LENGTHS[name], WIDTH, generator=generator), mask)
+    return result
 
 
 def changed(given: dict[str, Features], name: str) -> dict[str, Features]:
@@ -137,11 +137,11 @@ def test_factorised_bilinear_follows_its_formula() -> None:
     with torch.no_grad():
         nn.init.eye_(fusion.output.weight)
         nn.init.zeros_(fusion.output.bias)
-        found = fusion(given).pooled[2]
+        result = fusion(given).pooled[2]
         one, other = (fusion.factors[name](given[name].values[2].mean(0)) for name in ("image", "prompt"))
     sums = (one * other).view(WIDTH, 3).sum(1)
     roots = sums.sign() * sums.abs().sqrt()
-    assert torch.allclose(found / WIDTH**0.5, roots / roots.norm(), atol=5e-3)
+    assert torch.allclose(result / WIDTH**0.5, roots / roots.norm(), atol=5e-3)
 
 
 def test_the_root_of_nothing_has_a_finite_slope() -> None:
@@ -158,9 +158,9 @@ def test_co_attention_turns_to_the_positions_that_both_know() -> None:
     given = features()
     with torch.no_grad():
         image = fusion(given).values[2, 0] - fusion.marks["image"]
-        told = fusion(changed(given, "prompt")).values[2, 0] - fusion.marks["image"]
-    weights = torch.linalg.lstsq(given["image"].values[2].T, torch.stack([image, told], 1)).solution
-    assert torch.allclose(given["image"].values[2].T @ weights, torch.stack([image, told], 1), atol=1e-5)
+        message = fusion(changed(given, "prompt")).values[2, 0] - fusion.marks["image"]
+    weights = torch.linalg.lstsq(given["image"].values[2].T, torch.stack([image, message], 1)).solution
+    assert torch.allclose(given["image"].values[2].T @ weights, torch.stack([image, message], 1), atol=1e-5)
     assert (weights > 0).all()
     assert torch.allclose(weights.sum(0), torch.ones(2), atol=1e-5)
     assert (weights[:, 0] - weights[:, 1]).abs().max() > 1e-3

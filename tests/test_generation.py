@@ -40,14 +40,14 @@ class TableDecoder:
     def logs(self, row: int, text: Sequence[int], min_length: int = 0) -> list[float]:
         """Log-probabilities of a whole text, by the rules that generation states."""
         read = [PAD, BOS, *text]
-        found = []
+        result = []
         for position, token in enumerate(text):
             logits = self.table[row, read[position], read[position + 1]].astype(np.float64)
             logits[[PAD, BOS]] = -np.inf
             if position < min_length:
                 logits[EOS] = -np.inf
-            found.append(float(log_softmax(logits)[token]))
-        return found
+            result.append(float(log_softmax(logits)[token]))
+        return result
 
 
 def batch(*rows: int) -> Batch:
@@ -64,10 +64,10 @@ def best_by_enumeration(decoder: TableDecoder, row: int, config: GenerationConfi
 def test_a_wide_beam_finds_the_best_text_there_is(length_penalty: float) -> None:
     decoder = TableDecoder(eos=1.0)
     config = GenerationConfig(beam=300, length_penalty=length_penalty, max_length=5)
-    for row, found in enumerate(generate(decoder, batch(*range(6)), config)):
+    for row, result in enumerate(generate(decoder, batch(*range(6)), config)):
         best = best_by_enumeration(decoder, row, config)
-        assert (*found.tokens, EOS) == best
-        assert found.score == pytest.approx(sum(decoder.logs(row, best, 1)) / len(best) ** length_penalty)
+        assert (*result.tokens, EOS) == best
+        assert result.score == pytest.approx(sum(decoder.logs(row, best, 1)) / len(best) ** length_penalty)
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
@@ -77,7 +77,7 @@ def test_a_row_never_depends_on_the_others(method: str) -> None:
     together = generate(decoder, batch(*range(10)), config)
     alone = [generate(decoder, batch(row), config)[0] for row in range(10)]
     assert together == alone
-    assert len({found.tokens for found in together}) > 1
+    assert len({result.tokens for result in together}) > 1
 
 
 @pytest.mark.parametrize("size", [1, 7, 128, 1000, 24_001])
@@ -94,18 +94,18 @@ def test_greedy_is_a_beam_of_one() -> None:
     rows = batch(*range(10))
     greedy = generate(decoder, rows, GenerationConfig(method="greedy", max_length=8))
     beam = generate(decoder, rows, GenerationConfig(method="beam", beam=1, max_length=8, length_penalty=0.0))
-    assert [found.tokens for found in greedy] == [found.tokens for found in beam]
+    assert [result.tokens for result in greedy] == [result.tokens for result in beam]
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_lengths_and_special_tokens(method: str) -> None:
     decoder = TableDecoder(eos=3.0)
     config = GenerationConfig(method=method, min_length=4, max_length=6)  # type: ignore[arg-type]
-    for found in generate(decoder, batch(*range(10)), config):
-        assert 4 <= len(found.tokens) <= 6 and min(found.tokens) > EOS
-        assert len(found.token_probabilities) in (len(found.tokens), len(found.tokens) + 1)
-        assert 0 < found.confidence <= 1
-        assert found.confidence == pytest.approx(np.mean(found.token_probabilities))
+    for result in generate(decoder, batch(*range(10)), config):
+        assert 4 <= len(result.tokens) <= 6 and min(result.tokens) > EOS
+        assert len(result.token_probabilities) in (len(result.tokens), len(result.tokens) + 1)
+        assert 0 < result.confidence <= 1
+        assert result.confidence == pytest.approx(np.mean(result.token_probabilities))
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
@@ -126,9 +126,9 @@ def test_sampling_follows_its_settings() -> None:
     rows = batch(*range(10))
 
     def sample(**settings: float) -> list[tuple[int, ...]]:
-        return [found.tokens for found in generate(decoder, rows, GenerationConfig(method="sample", max_length=8, **settings))]  # type: ignore[arg-type]
+        return [result.tokens for result in generate(decoder, rows, GenerationConfig(method="sample", max_length=8, **settings))]  # type: ignore[arg-type]
 
-    greedy = [found.tokens for found in generate(decoder, rows, GenerationConfig(method="greedy", max_length=8))]
+    greedy = [result.tokens for result in generate(decoder, rows, GenerationConfig(method="greedy", max_length=8))]
     assert sample(top_k=1) == greedy
     assert sample(top_p=1e-9) == greedy
     assert sample(temperature=1e-4) == greedy

@@ -13,7 +13,7 @@ from braid.records import Batch
 from braid.runtime.cuda_graphs import AFTER, GraphedSteps
 from braid.runtime.torch import TorchRuntime, to_tensors
 from test_pictures_out import batch_of, built, config_of, rows
-from variants import DECODERS, PICTURE_DECODERS, build, collator, samples, tokenizer, variants
+from variants import DECODERS, IMAGE_DECODERS, build, collator, samples, tokenizer, variants
 
 DEVICES = [torch.device(name) for name in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))]
 LENGTH, ROOM = 6, 9
@@ -24,8 +24,8 @@ def made(name: str) -> tuple[Model, Batch, Any]:
     if name in DECODERS:
         model = build(variants()[f"decoder {name}"])
         return model, collator()(samples(), strict=True).batch, model.decoder("text")
-    model = built(config_of(PICTURE_DECODERS[name]))
-    return model, batch_of(rows()), model.drawer("image")
+    model = built(config_of(IMAGE_DECODERS[name]))
+    return model, batch_of(rows()), model.image_decoder("image")
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -43,10 +43,10 @@ def test_steps_with_room_give_what_steps_of_a_growing_cache_give(name: str, devi
     for _ in range(AFTER // LENGTH + 1):
         states = [[one.reorder(one.start(text), parents * 0) for text in texts] for one in (decoder, graphed)]
         for position in range(LENGTH):
-            for text, drawn in enumerate(tokens[..., position]):
-                expected, states[0][text] = decoder.step(drawn, states[0][text])
-                found, states[1][text] = graphed.step(drawn, states[1][text])
-                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+            for text, generated in enumerate(tokens[..., position]):
+                expected, states[0][text] = decoder.step(generated, states[0][text])
+                result, states[1][text] = graphed.step(generated, states[1][text])
+                torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-4)
             states = [
                 [one.reorder(state, parents) for state in both] for one, both in zip((decoder, graphed), states, strict=True)
             ]

@@ -54,10 +54,10 @@ def drawn_tree() -> list[str]:
     paths: list[str] = []
     parents: list[tuple[int, str]] = []
     for line in block[1].splitlines():
-        found = re.match(r"([\s│├└─]*)([\w./-]+)", line)
-        if not found or line.lstrip(" │").startswith("#"):
+        result = re.match(r"([\s│├└─]*)([\w./-]+)", line)
+        if not result or line.lstrip(" │").startswith("#"):
             continue
-        column, name = len(found[1]), found[2]
+        column, name = len(result[1]), result[2]
         parents = [parent for parent in parents if parent[0] < column]
         paths.append("/".join([*(parent.rstrip("/") for _, parent in parents), name]))
         if name.endswith("/"):
@@ -70,9 +70,9 @@ def test_the_drawn_tree_is_on_disk() -> None:
 
 
 def test_the_drawn_tree_names_every_part_of_the_package() -> None:
-    drawn = {(ROOT / path).resolve() for path in drawn_tree()}
+    generated = {(ROOT / path).resolve() for path in drawn_tree()}
     parts = {path for path in PACKAGE.iterdir() if path.suffix in ("", ".py") and not path.name.startswith("__")}
-    assert sorted(part.name for part in parts - drawn) == []
+    assert sorted(part.name for part in parts - generated) == []
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_start_up_imports_nothing_heavy(start: str) -> None:
     light = "numpy|PIL|tokenizers|jaxtyping"  # together a tenth of a second
     heavy = f"{light}|torch|onnx|onnxruntime|onnxscript|skimage|scipy|transformers|fastapi|uvicorn|starlette|prometheus_client"
     code = f"try:\n {start}\nexcept SystemExit: pass\nimport sys\nprint([m for m in '{heavy}'.split('|') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines()[-1] == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_caption_imports_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_caption_imports_nothing_that_it_has_no_use_for(tmp_path: Path) -> Non
     code = (
         f"import sys, runpy\ntry:\n {run}\nexcept SystemExit: pass\nprint([m for m in '{unused}'.split('|') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    said, left = found.stdout.splitlines()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said, left = result.stdout.splitlines()
     assert json.loads(said)["text"] and left == "[]"
 
 
@@ -106,8 +106,8 @@ def test_shapes_are_checked_while_tests_run() -> None:
 
 def test_import_braid_is_lazy() -> None:
     code = "import braid, sys; print('numpy' in sys.modules, braid.__version__, 'braid.api' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split()[::2] == ["False", "False"]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split()[::2] == ["False", "False"]
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*/[0-9]-*.yaml")), ids=lambda path: path.stem)

@@ -28,9 +28,9 @@ FAMILIES = ("blip", "vision-encoder-decoder", "llava", "idefics3")
 def test_every_family_captions(family: str, whole_models: Path, photos: Path, braid: Callable[..., Ran]) -> None:
     """In batches as one by one, and with a confidence."""
     arguments = ("caption", photos, "--model", f"hf:{whole_models / family}", "--json")
-    found = {size: braid(*arguments, "--beam", 2, "--batch-size", size) for size in (5, 1)}
-    assert [ran.code for ran in found.values()] == [0, 0], found[5].err
-    together, alone = ([json.loads(line) for line in ran.out.splitlines()] for ran in found.values())
+    result = {size: braid(*arguments, "--beam", 2, "--batch-size", size) for size in (5, 1)}
+    assert [ran.code for ran in result.values()] == [0, 0], result[5].err
+    together, alone = ([json.loads(line) for line in ran.out.splitlines()] for ran in result.values())
     assert [row["id"] for row in together] == sorted(str(path) for path in photos.iterdir())
     assert [row["text"] for row in together] == [row["text"] for row in alone]
     assert all(row["text"] and 0 < row["confidence"] <= 1 for row in together)
@@ -43,15 +43,15 @@ def test_the_text_is_what_transformers_writes(family: str, whole_models: Path, p
     loaded = api.load(f"hf:{folder}")
     model, task = loaded.runtime.model, loaded.task("captioning", beam=1)  # type: ignore[attr-defined]
     (ours,) = loaded.captions([photo], beam=1)
-    picture = Image.open(photo).convert("RGB")
+    image = Image.open(photo).convert("RGB")
     if family in ("blip", "vision-encoder-decoder"):
         processor = transformers.AutoImageProcessor.from_pretrained(folder)
-        given = processor(picture, return_tensors="pt")
+        given = processor(image, return_tensors="pt")
         words = transformers.AutoTokenizer.from_pretrained(folder)
     else:
         processor = transformers.AutoProcessor.from_pretrained(folder)
         asked = f"<image>{task.prompt} ?" if family == "idefics3" else f"<image>\n{task.prompt}"  # type: ignore[union-attr]
-        given, words = processor(text=[asked], images=[[picture]], return_tensors="pt"), processor.tokenizer
+        given, words = processor(text=[asked], images=[[image]], return_tensors="pt"), processor.tokenizer
     written = model.generate(**given, max_new_tokens=task.generation.max_length, min_new_tokens=1, do_sample=False, num_beams=1)
     first = given["input_ids"].shape[1] if "input_ids" in given else 0
     assert ours.text == words.decode(written[0, first:], skip_special_tokens=True).strip()
@@ -87,7 +87,7 @@ def test_sampling_follows_its_seed(whole_models: Path, photos: Path) -> None:
     loaded = api.load(f"hf:{whole_models / 'blip'}")
     batch = loaded.collator([loaded.task("captioning").prepare(example) for example in examples(photos)]).batch
     settings = [GenerationConfig(method="sample", max_length=8, seed=seed) for seed in (0, 0, 1)]
-    texts = [[found.text for found in loaded.runtime.write("text", batch, config)] for config in settings]
+    texts = [[result.text for result in loaded.runtime.write("text", batch, config)] for config in settings]
     assert texts[0] == texts[1] != texts[2]
 
 

@@ -137,11 +137,11 @@ def test_files_patterns_and_folders(tmp_path: Path) -> None:
 
 
 def test_a_thumbnail_keeps_the_proportions_and_the_caller_s_picture(tmp_path: Path) -> None:
-    picture = Image.new("RGBA", (300, 100), (0, 0, 0, 0))
-    with Image.open(io.BytesIO(thumbnail(picture, 60))) as small:
+    image = Image.new("RGBA", (300, 100), (0, 0, 0, 0))
+    with Image.open(io.BytesIO(thumbnail(image, 60))) as small:
         assert (small.format, small.mode, small.size) == ("JPEG", "RGB", (60, 20))
         assert min(small.getpixel((30, 10))) > 250  # transparent is white
-    assert picture.size == (300, 100)
+    assert image.size == (300, 100)
     with Image.open(io.BytesIO(thumbnail(np.zeros((8, 4, 3), np.uint8), 60))) as small:
         assert small.size == (4, 8)
     with pytest.raises(UserError, match="gone.png does not exist; check the path"):

@@ -24,7 +24,7 @@ from braid.index import (
     open_index,
 )
 from conftest import shapes_unchecked
-from indexes import MODEL, WIDTH, cosines, every_index, found, local, made, vectors
+from indexes import MODEL, WIDTH, cosines, every_index, local, made, result, vectors
 from variants import INDEXES
 
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "int8": 1e-2}  # of a score
@@ -80,9 +80,9 @@ def test_rows_are_added_and_deleted_across_openings(config: IndexConfig, tmp_pat
         if step % 2:
             index.add(gone[:5], pool[[int(name) for name in gone[:5]]])
             known |= {name: int(name) for name in gone[:5]}
-        hits = found(index, pool, 1)
+        hits = result(index, pool, 1)
         index.save()
-        assert found(index, pool, 1) == hits
+        assert result(index, pool, 1) == hits
         assert all(hits[row] == [name] for name, row in known.items())
         assert {one[0] for one in hits} <= known.keys()
     assert len(open_index(tmp_path / "index")) == len(known)
@@ -101,11 +101,11 @@ def test_odd_ids_metadata_and_numbers_of_hits(config: IndexConfig, tmp_path: Pat
     assert {hit.id: hit.metadata for hit in index.search(vectors(1), 100)[0]} == dict(zip(names, data, strict=True))
     assert index.search(np.empty((0, WIDTH), np.float32)) == []
     index.delete(names[:4])
-    assert sorted(*found(index, vectors(1))) == sorted(names[4:])
+    assert sorted(*result(index, vectors(1))) == sorted(names[4:])
     index.delete(names[4:])
     index.delete([])
     index.save()
-    assert (len(open_index(tmp_path / "new" / "index")), found(index, vectors(1))) == (0, [[]])
+    assert (len(open_index(tmp_path / "new" / "index")), result(index, vectors(1))) == (0, [[]])
 
 
 NAN = vectors(3)
@@ -185,9 +185,9 @@ def test_what_is_refused_changes_nothing(config: IndexConfig, tmp_path: Path) ->
 
 def test_ids_are_text(tmp_path: Path) -> None:
     index = made(tmp_path / "index", ExactIndexConfig(), 2)
-    with shapes_unchecked(), pytest.raises(UserError) as told:
+    with shapes_unchecked(), pytest.raises(UserError) as message:
         index.add([3], vectors(1))  # type: ignore[list-item]
-    assert str(told.value) == "the id of row 0 is 3; ids are text"
+    assert str(message.value) == "the id of row 0 is 3; ids are text"
 
 
 def test_recall_of_many_vectors(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_recall_of_many_vectors(tmp_path: Path) -> None:
         for first in range(0, 3000, 1000):
             index.add([str(k) for k in range(first, first + 1000)], rows[first : first + 1000])
         index.save()
-        reached[name] = recall(found(index, queries), expected)
+        reached[name] = recall(result(index, queries), expected)
     assert reached["exact float32"] == 1
     assert reached["exact float16"] > 0.99
     assert reached["exact int8"] > 0.95
@@ -215,7 +215,7 @@ def test_candidates_looked_at_are_speed_against_recall(tmp_path: Path) -> None:
         index = create_index(tmp_path / str(effort), config, 64, MODEL)
         index.add([str(k) for k in range(4000)], rows)
         index.save()
-        reached.append(recall(found(open_index(tmp_path / str(effort)), queries), expected))
+        reached.append(recall(result(open_index(tmp_path / str(effort)), queries), expected))
     assert reached[0] < 0.8 < 0.9 < reached[1]
 
 
@@ -248,9 +248,9 @@ def test_a_missing_package_is_told_with_its_command(
 ) -> None:
     for name in [package, *(name for name in sys.modules if name.startswith(package + "."))]:
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not there, loaded or not
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as message:
         create_index(tmp_path / "index", config, WIDTH, MODEL)
-    assert str(told.value) == f'this index needs {package}, which is not installed; run: pip install "braidlm[{extra}]"'
+    assert str(message.value) == f'this index needs {package}, which is not installed; run: pip install "braidlm[{extra}]"'
 
 
 def test_a_hit_is_a_plain_record() -> None:

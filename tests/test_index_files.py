@@ -37,9 +37,9 @@ def made(folder: Path, config: IndexConfig) -> Path:
 
 
 def refused(folder: Path, model: Origin | None = None) -> str:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as message:
         open_index(folder, model)
-    return str(told.value).replace(str(folder), "photos.index")
+    return str(message.value).replace(str(folder), "photos.index")
 
 
 @every_index
@@ -58,9 +58,9 @@ def test_a_place_that_is_taken(config: IndexConfig, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
     for place, what in (("index", "an index"), ("photos", "something"), ("photos/a.jpg", "something")):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as message:
             create_index(tmp_path / place, config, 8, MODEL)
-        assert str(told.value) == f"there is {what} at {tmp_path / place} already; choose another place, or remove it first"
+        assert str(message.value) == f"there is {what} at {tmp_path / place} already; choose another place, or remove it first"
 
 
 @every_index
@@ -201,9 +201,9 @@ def test_a_database_beside_the_index_and_a_table_that_is_taken(tmp_path: Path) -
     made(tmp_path / "index", config)
     assert [file.name for file in (tmp_path / "index").iterdir()] == ["index.json"]
     assert len(open_index(tmp_path / "index", MODEL)) == 40
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as message:
         create_index(tmp_path / "another", config, 8, MODEL)
-    assert str(told.value) == (
+    assert str(message.value) == (
         f"table photos of {tmp_path / 'database'} cannot be used (Table 'photos' already exists); "
         "check the index's settings and the database"
     )
@@ -240,7 +240,7 @@ def test_a_contact_sheet_is_small_and_of_text(tmp_path: Path) -> None:
     """Large photos become small ones; a name that is no text does not break the page."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)).save(tmp_path / "large.jpg")
     (tmp_path / "large.jpg").rename(tmp_path / "caf\udce9.jpg")
-    page = contact_sheet("photos.index", [], picture=tmp_path / "caf\udce9.jpg")
+    page = contact_sheet("photos.index", [], image=tmp_path / "caf\udce9.jpg")
     assert len(page.encode()) < 300_000 < (tmp_path / "caf\udce9.jpg").stat().st_size
     assert "<h1>caf?.jpg</h1>" in page
     assert "photos.index: nothing was found." in page

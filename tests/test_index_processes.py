@@ -10,7 +10,7 @@ import pytest
 
 from braid.errors import UserError
 from braid.index import ExactIndexConfig, HnswIndexConfig, IndexConfig, LanceDBIndexConfig, open_index
-from indexes import every_local_index, found, made, vectors
+from indexes import every_local_index, made, result, vectors
 
 READER = """
 import sys
@@ -34,19 +34,19 @@ def test_another_process_reads_on_while_this_one_saves(config: IndexConfig, tmp_
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdin and reader.stdout
 
-        def told(line: str) -> list[str]:
+        def message(line: str) -> list[str]:
             assert reader.stdin and reader.stdout
             reader.stdin.write(line + "\n")
             reader.stdin.flush()
             return reader.stdout.readline().split()
 
-        before = told("")
+        before = message("")
         index.add(["new"], query)
         index.delete(before[1:2])
-        assert told("again") == before
+        assert message("again") == before
         index.save()
-        assert told("") == before
-        assert told("again")[:2] == ["300", "new"]
+        assert message("") == before
+        assert message("again")[:2] == ["300", "new"]
         reader.stdin.close()
     assert len([file for file in (tmp_path / "index").iterdir() if file.is_dir()]) == 1
 
@@ -87,7 +87,7 @@ def test_an_index_survives_a_kill_at_any_moment_of_a_save(config: IndexConfig, t
         subprocess.run(["cp", "-r", tmp_path / "index", folder], check=True)
         ran = subprocess.run([sys.executable, "-c", WRITER, str(folder), str(moment)], capture_output=True, text=True)
         index = open_index(folder)
-        (ids,) = found(index, vectors(1), 300)
+        (ids,) = result(index, vectors(1), 300)
         assert (len(ids), len({*ids} & {"new", "7"})) == (300, 1)  # the old rows or the new ones
         states.append("new" in ids)
         index.add(["another"], vectors(1, seed=7))
@@ -116,7 +116,7 @@ def test_a_database_survives_a_kill(tmp_path: Path) -> None:
     index = open_index(tmp_path / "index")
     assert len(index) >= 20 + 5 * 7
     assert (len(index) - 20) % 7 == 0
-    assert found(index, vectors(1), 1) == [["0"]]
+    assert result(index, vectors(1), 1) == [["0"]]
 
 
 @every_local_index
@@ -126,10 +126,12 @@ def test_of_two_writers_the_second_is_told(config: IndexConfig, tmp_path: Path) 
     one.add(["one"], vectors(1, seed=1))
     other.add(["other"], vectors(1, seed=2))
     one.save()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as message:
         other.save()
-    assert str(told.value) == f"another process has changed {tmp_path / 'index'} meanwhile; nothing was saved, repeat the change"
-    assert found(other, vectors(1, seed=1), 1) == [["one"]]
+    assert (
+        str(message.value) == f"another process has changed {tmp_path / 'index'} meanwhile; nothing was saved, repeat the change"
+    )
+    assert result(other, vectors(1, seed=1), 1) == [["one"]]
     other.add(["other"], vectors(1, seed=2))
     other.save()
     one.delete(["other"])  # begins from the newest
@@ -153,13 +155,13 @@ def test_a_full_disk_leaves_the_index_as_it_was(config: IndexConfig, tmp_path: P
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(OSError) as told:
+        with pytest.raises(OSError) as message:
             for k in range(20):
                 index.add([f"{k} {n}" for n in range(500)], vectors(500, seed=k), ["x" * 100] * 500)
                 index.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert told.value.filename
+    assert message.value.filename
     assert len(index) % 500 == 300 == len(index) - 500 * (len(index) // 500)
     assert len(open_index(tmp_path / "index")) == len(index)
     if len(index) == 300:

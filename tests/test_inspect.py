@@ -21,7 +21,7 @@ NODE = re.compile(r'^    (\w+)(\(\[|\[|\{\{)"([^"]*)"(\]\)|\]|\}\})(:::\w+)$')
 CLOSING = {"([": "])", "[": "]", "{{": "}}"}
 
 
-def drawn(source: str) -> tuple[dict[str, str], set[tuple[str, str]]]:
+def generated(source: str) -> tuple[dict[str, str], set[tuple[str, str]]]:
     """Node -> label, and the arrows; fails on anything that Mermaid could misread."""
     first, *lines = source.splitlines()
     assert first == "flowchart LR"
@@ -34,12 +34,12 @@ def drawn(source: str) -> tuple[dict[str, str], set[tuple[str, str]]]:
             ends = [end.strip() for end in line.split("-->")]
             arrows |= set(pairwise(ends))
         else:
-            found = NODE.match(line)
-            assert found, line
-            assert found[4] == CLOSING[found[2]]
-            assert found[1] not in nodes, f"{found[1]} is defined twice"
-            nodes[found[1]] = found[3]
-            plain = re.sub(r"<br/>|</?b>|#\d+;", "", found[3])
+            result = NODE.match(line)
+            assert result, line
+            assert result[4] == CLOSING[result[2]]
+            assert result[1] not in nodes, f"{result[1]} is defined twice"
+            nodes[result[1]] = result[3]
+            plain = re.sub(r"<br/>|</?b>|#\d+;", "", result[3])
             assert not re.search(r"[^\w ,.]|_", plain), plain
     assert {end for arrow in arrows for end in arrow} == set(nodes)
     return nodes, arrows
@@ -51,11 +51,11 @@ def test_every_variant_can_be_drawn(name: str, tmp_path: Path) -> None:
     model = variants.build(config)
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     write_bundle(tmp_path / "model", variants.interface(config), {"tokenizer": variants.tokenizer()}, to_dict(config), weights)
-    found = describe(tmp_path / "model")
-    assert found.parameters == sum(int(np.prod(value.shape)) for value in model.state_dict().values())
-    for part in found.parts:
+    result = describe(tmp_path / "model")
+    assert result.parameters == sum(int(np.prod(value.shape)) for value in model.state_dict().values())
+    for part in result.parts:
         assert part.parameters == sum(v.numel() for v in model.get_submodule(part.name).state_dict().values())
-    nodes, arrows = drawn(flowchart(found))
+    nodes, arrows = generated(flowchart(result))
     assert set(nodes) == {
         "input0",
         "encoder0",
@@ -82,7 +82,7 @@ def test_no_name_can_break_a_diagram() -> None:
     parts += [Part(f"projections.{name}", "linear", {"reads": 3, "width": 4}, 1_234_567) for name in names]
     parts += [Part("fusion", "concat", {"over": "<script>"}, 3), Part("decoders.end", "recurrent", {}, 5)]
     text, image = {"kind": "text", "max_length": 3}, {"kind": "image", "size": 3}
-    nodes, _ = drawn(flowchart(Description(Path(), tuple(parts), dict.fromkeys(names, image), {"end": text}, {})))
+    nodes, _ = generated(flowchart(Description(Path(), tuple(parts), dict.fromkeys(names, image), {"end": text}, {})))
     assert nodes["input0"] == "<b>end#34;#93;#59; x #45;#45;#62; y</b><br/>image<br/>size 3"
     assert nodes["projection0"] == "<b>linear projection</b><br/>reads 3<br/>width 4<br/>1.23 M parameters"
     assert nodes["fusion"] == "<b>concat fusion</b><br/>over #60;script#62;<br/>3 parameters"
@@ -100,7 +100,7 @@ def test_a_built_in_model_is_shown_with_every_output(name: str, braid: Braid) ->
 def test_the_verb_prints_the_diagram_alone(braid: Braid, captioner: Path) -> None:
     ran = braid("inspect", captioner, "--mermaid")
     assert ran.code == 0, ran.err
-    nodes, _ = drawn(ran.out)
+    nodes, _ = generated(ran.out)
     assert nodes["input0"] == "<b>image</b><br/>size 32"
     assert json.loads(braid("inspect", captioner, "--mermaid", "--json").out)["mermaid"] + "\n" == ran.out
 
@@ -109,8 +109,8 @@ def test_an_onnx_bundle_has_no_parts_to_draw(braid: Braid, captioner: Path, tmp_
     shutil.copytree(captioner / "best", tmp_path / "model", ignore=shutil.ignore_patterns("model.*"))
     assert braid("inspect", tmp_path / "model").code == 0
     ran = braid("inspect", tmp_path / "model", "--mermaid")
-    told = f"error: {tmp_path / 'model'} has no model.json; it runs on ONNX only, and there are no parts to draw\n"
-    assert (ran.code, ran.err) == (1, told)
+    message = f"error: {tmp_path / 'model'} has no model.json; it runs on ONNX only, and there are no parts to draw\n"
+    assert (ran.code, ran.err) == (1, message)
 
 
 def test_a_run_before_the_end_of_its_first_epoch_is_shown_by_its_checkpoint(
@@ -123,13 +123,13 @@ def test_a_run_before_the_end_of_its_first_epoch_is_shown_by_its_checkpoint(
     whole = json.loads(braid("inspect", captioner, "--json").out)
     ran = braid("inspect", run, "--json")
     assert ran.code == 0, ran.err
-    found = json.loads(ran.out)
-    assert found["parts"] == whole["parts"]
-    assert found["parameters"] == whole["parameters"]
+    result = json.loads(ran.out)
+    assert result["parts"] == whole["parts"]
+    assert result["parameters"] == whole["parameters"]
     table = braid("inspect", run)
     assert (table.code, "attention" in table.out, "up to 40 tokens" in table.out) == (0, True, True)
     assert braid("inspect", run, "--mermaid").out == braid("inspect", captioner, "--mermaid").out
     (run / "checkpoint.safetensors").unlink()
     ran = braid("inspect", run)
-    told = f"error: {run} has no checkpoint.safetensors yet; wait for the run's first checkpoint, or start it again\n"
-    assert (ran.code, ran.err) == (1, told)
+    message = f"error: {run} has no checkpoint.safetensors yet; wait for the run's first checkpoint, or start it again\n"
+    assert (ran.code, ran.err) == (1, message)

@@ -40,9 +40,9 @@ def int8(captioner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_parity_is_measured_and_within_bounds(int8: Path) -> None:
-    told = json.loads((int8 / "parity.json").read_text())
-    bounds = Bounds(**told["bounds"])
-    (one,) = told["tasks"]
+    message = json.loads((int8 / "parity.json").read_text())
+    bounds = Bounds(**message["bounds"])
+    (one,) = message["tasks"]
     assert (one["task"], one["data"], one["rows"]) == ("captioning", "scenes", 24)
     assert 0 < one["mean"] <= min(one["largest"], bounds.difference * one["spread"])
     assert one["equal"] >= bounds.equal
@@ -61,12 +61,12 @@ def test_matrices_have_8_bits_and_lie_in_one_file(int8: Path) -> None:
 
 def test_a_model_beside_itself_differs_in_nothing() -> None:
     small = read_bundle(find_bundle("small"))
-    found = {one.task: one for one in compare(small, small, [], "", 4, lambda parts, total: parts)}
-    assert set(found) == {"captioning", "retrieval", "vqa"}
-    assert all((one.rows, one.largest, one.mean) == (4, 0.0, 0.0) and one.spread > 0 for one in found.values())
-    assert found["captioning"].equal == found["vqa"].equal == 1.0
-    assert found["retrieval"].cosine == pytest.approx(1.0)
-    assert found["captioning"].cider is not None
+    result = {one.task: one for one in compare(small, small, [], "", 4, lambda parts, total: parts)}
+    assert set(result) == {"captioning", "retrieval", "vqa"}
+    assert all((one.rows, one.largest, one.mean) == (4, 0.0, 0.0) and one.spread > 0 for one in result.values())
+    assert result["captioning"].equal == result["vqa"].equal == 1.0
+    assert result["retrieval"].cosine == pytest.approx(1.0)
+    assert result["captioning"].cider is not None
 
 
 def test_a_batch_answers_what_single_rows_do(int8: Path, photos: Path) -> None:
@@ -88,9 +88,9 @@ def test_it_runs_where_importing_torch_is_an_error(int8: Path, photos: Path) -> 
         "from braid.api import load\n"
         f"print(load({str(int8)!r}).caption({str(photos / '0.png')!r}))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.strip() == load(int8).caption(photos / "0.png")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == load(int8).caption(photos / "0.png")
 
 
 @pytest.mark.parametrize("size", [0, 1000])
@@ -125,12 +125,12 @@ def test_a_broken_bound_leaves_nothing_behind(photos: Path, tmp_path: Path) -> N
         ({"cider": (70.0, 60.0)}, "CIDEr falls from 70.00 to 60.00, the bound is a loss of 1"),
     ],
 )
-def test_each_bound_is_named_with_the_figure_that_breaks_it(change: dict[str, Any], told: str) -> None:
+def test_each_bound_is_named_with_the_figure_that_breaks_it(change: dict[str, Any], message: str) -> None:
     held = Parity("captioning", "scenes", 100, 1.0, 0.02, 1.0, equal=0.9, cosine=0.9999, cider=(70.0, 69.5))
     held.check(Bounds())
     with pytest.raises(UserError) as raised:
         replace(held, **change).check(Bounds())
-    assert str(raised.value) == f"8 bit weights change captioning too much: {told}. Nothing was written; use fp32"
+    assert str(raised.value) == f"8 bit weights change captioning too much: {message}. Nothing was written; use fp32"
 
 
 def test_a_matrix_in_blocks_is_off_by_half_a_step_at_most() -> None:

@@ -36,9 +36,9 @@ def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> Non
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, told = process.communicate(timeout=60)
-    assert "Traceback" not in told
-    return process.returncode, told.splitlines()[-1]
+    _, message = process.communicate(timeout=60)
+    assert "Traceback" not in message
+    return process.returncode, message.splitlines()[-1]
 
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
@@ -57,8 +57,8 @@ def test_a_signal_to_the_whole_group_saves_and_resumes(number: signal.Signals, w
     process = start(folder, {**RUN, "checkpoint_steps": 1000}, start_new_session=True)
     wait_for(process, lambda: last(folder).get("step", 0) >= 8)
     os.killpg(process.pid, number)
-    code, told = ended(process)
-    assert (code, told) == (128 + number, f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
+    code, message = ended(process)
+    assert (code, message) == (128 + number, f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
     assert (folder / "checkpoint.safetensors").exists()
     subprocess.run(command(folder), check=True, capture_output=True)
     assert log(folder) == log(whole)
@@ -107,10 +107,10 @@ def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     process = start(folder, LONG)
     wait_for(process, lambda: last(folder).get("step", 0) >= 2 and len(workers(process)) == 2)
     os.kill(workers(process)[0], signal.SIGKILL)
-    code, told = ended(process)
+    code, message = ended(process)
     assert code == 1
-    assert told.startswith("error: a process that prepares batches was lost (")
-    assert told.endswith(
+    assert message.startswith("error: a process that prepares batches was lost (")
+    assert message.endswith(
         "most likely because memory ran out; --resume goes on from the last checkpoint, "
         "with fewer of them if need be: --set workers=0"
     )
@@ -175,11 +175,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_bundle(small_disk: Any, whol
     process.communicate()
     before = {file: file.read_bytes() for file in folder.rglob("*.safetensors")}
     assert len(before) == 3
-    code, told = ended(start(folder, RUN, **fill()))
+    code, message = ended(start(folder, RUN, **fill()))
     assert code == 1
-    assert told.startswith(f"error: {folder}")
-    assert told.endswith("; the last checkpoint is whole: free some space, then --resume")
-    assert " cannot be written (no space left on device)" in told or " cannot be written (file too large)" in told
+    assert message.startswith(f"error: {folder}")
+    assert message.endswith("; the last checkpoint is whole: free some space, then --resume")
+    assert " cannot be written (no space left on device)" in message or " cannot be written (file too large)" in message
     assert {file: file.read_bytes() for file in folder.rglob("*.safetensors")} == before
     (disk / "filler").unlink(missing_ok=True)
     subprocess.run(command(folder), check=True, capture_output=True)

@@ -11,7 +11,7 @@ from PIL import Image
 from braid.datasets import open_dataset
 from braid.errors import UserError
 from braid.records import Prediction, Sample
-from braid.skipped_rows import SHOWN, LeftOut
+from braid.skipped_rows import SHOWN, SkippedRows
 from braid.tasks import Captioning, VisualQuestionAnswering
 from braid.training import Watcher, run_from, train
 from conftest import Ran
@@ -56,17 +56,17 @@ def test_training_lists_each_row_once_whatever_the_epochs_and_resumes(spoilt: Pa
     notes: list[str] = []
     folder = tmp_path / "run"
     outcome = train(run_from(settings(spoilt)), folder, watcher=Watcher(on_note=notes.append))
-    rows = listed(folder / "left_out.jsonl")
+    rows = listed(folder / "skipped_rows.jsonl")
     assert rows[0] == {"source": "data.jsonl, row 21", "reason": f"{tmp_path / 'gone.png'} does not exist; check column 'image'"}
     wanted = ["data.jsonl, row 12", "data.jsonl, row 18", "data.jsonl, row 21", "data.jsonl, row 4"]
     assert sorted(row["source"] for row in rows) == wanted
     assert all(row["reason"].startswith(str(tmp_path)) for row in rows)
-    assert outcome.left_out == 4
-    told = [note for note in notes if note.startswith("left out: ")]
-    assert sorted(note.split(": ")[1] for note in told) == wanted
+    assert outcome.skipped_rows == 4
+    message = [note for note in notes if note.startswith("left out: ")]
+    assert sorted(note.split(": ")[1] for note in message) == wanted
     train(run_from(settings(spoilt, epochs=4)), folder, resume=True, watcher=Watcher(on_note=notes.append))
-    assert listed(folder / "left_out.jsonl") == rows
-    assert [note for note in notes if note.startswith("left out: ")] == told
+    assert listed(folder / "skipped_rows.jsonl") == rows
+    assert [note for note in notes if note.startswith("left out: ")] == message
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -85,30 +85,30 @@ def test_the_command_line_counts_and_names_the_list(braid: Braid, captioner: Pat
     (tmp_path / "run.yaml").write_text(json.dumps(settings(spoilt, epochs=1)))
     ran = braid("train", tmp_path / "run.yaml", "-o", tmp_path / "run", "--json")
     assert ran.code == 0, ran.err
-    assert f"4 rows were left out; {tmp_path / 'run' / 'left_out.jsonl'} lists them" in ran.err
+    assert f"4 rows were left out; {tmp_path / 'run' / 'skipped_rows.jsonl'} lists them" in ran.err
     assert json.loads(ran.out)["num_left_out"] == 4
     strict = braid("train", tmp_path / "run.yaml", "-o", tmp_path / "strict", "--strict")
     assert (strict.code, strict.err.count("data.jsonl, row 21: ")) == (1, 1)
     out = tmp_path / "lists" / "evaluate.jsonl"
-    ran = braid("evaluate", "--data", spoilt, "-m", captioner, "--left-out", out)
+    ran = braid("evaluate", "--data", spoilt, "-m", captioner, "--skipped-rows", out)
     assert ran.code == 0, ran.err
     assert f"2 rows were left out; {out} lists them" in ran.err
     assert [row["source"] for row in listed(out)] == ["data.jsonl, row 21", "data.jsonl, row 18"]
-    ran = braid("caption", tmp_path / "3.png", tmp_path / "4.png", tmp_path / "gone.png", "-m", captioner, "--left-out", out)
+    ran = braid("caption", tmp_path / "3.png", tmp_path / "4.png", tmp_path / "gone.png", "-m", captioner, "--skipped-rows", out)
     assert ran.code == 1
     assert f"2 rows were left out; {out} lists them" in ran.err
     assert [Path(row["source"]).name for row in listed(out)] == ["3.png", "gone.png"]
-    ran = braid("caption", tmp_path / "4.png", "-m", captioner, "--left-out", out)
+    ran = braid("caption", tmp_path / "4.png", "-m", captioner, "--skipped-rows", out)
     assert (ran.code, "left out" in ran.err, out.read_text()) == (0, False, "")
 
 
 def test_thousands_of_rows_are_counted_and_not_all_told(tmp_path: Path) -> None:
     notes: list[str] = []
-    left_out = LeftOut(notes.append)
+    skipped_rows = SkippedRows(notes.append)
     for _ in range(2):
-        left_out.add((f"row {k}", f"row {k}: is empty") for k in range(5000))
-    left_out.save(tmp_path / "left_out.jsonl")
-    assert len(left_out) == len(listed(tmp_path / "left_out.jsonl")) == 5000
+        skipped_rows.add((f"row {k}", f"row {k}: is empty") for k in range(5000))
+    skipped_rows.save(tmp_path / "skipped_rows.jsonl")
+    assert len(skipped_rows) == len(listed(tmp_path / "skipped_rows.jsonl")) == 5000
     assert len(notes) == SHOWN + 1
     assert notes[0] == "left out: row 0: is empty"
     assert notes[-1] == "left out: more rows, which are counted and listed but no longer told one by one"
@@ -117,11 +117,11 @@ def test_thousands_of_rows_are_counted_and_not_all_told(tmp_path: Path) -> None:
 def test_rows_that_share_an_id_are_scored_each() -> None:
     samples = [Sample("7", {}, {}, ("a dog runs",)), Sample("7", {}, {}, ("two cats sleep",))]
     predictions = [Prediction("7", text="a dog runs"), Prediction("7", text="a bird")]
-    found = VisualQuestionAnswering().score(predictions, samples)
-    assert (found["accuracy"], found["vqa-accuracy"], found["num_samples"]) == (50, 50, 2)
-    figures = Captioning().score(predictions, samples)
-    assert figures["num_samples"] == 2
-    assert 0 < figures["rouge-l"] < 100
+    result = VisualQuestionAnswering().score(predictions, samples)
+    assert (result["accuracy"], result["vqa-accuracy"], result["num_samples"]) == (50, 50, 2)
+    metrics = Captioning().score(predictions, samples)
+    assert metrics["num_samples"] == 2
+    assert 0 < metrics["rouge-l"] < 100
 
 
 def test_pictures_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:

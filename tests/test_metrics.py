@@ -41,9 +41,9 @@ def test_cider_equals_the_official_scores_item_by_item(shared_data: Path, name: 
         references.setdefault(row["image_id"], []).append(plain(row["caption"]))
     predictions = {str(number): plain(row["caption"]) for number, row in enumerate(candidates)}  # two rows a picture
     given = {str(number): references[row["image_id"]] for number, row in enumerate(candidates)}
-    found = score_captions(predictions, given, tokenizer="none")
-    assert found.figures[name] == pytest.approx(100 * expected["score"], abs=1e-4)
-    ours = [item[name] for item in found.items.values()]
+    result = score_captions(predictions, given, tokenizer="none")
+    assert result.metrics[name] == pytest.approx(100 * expected["score"], abs=1e-4)
+    ours = [item[name] for item in result.items.values()]
     assert ours == pytest.approx([100 * score for score in expected["per_item"]], abs=1e-4)
 
 
@@ -52,11 +52,11 @@ def test_bleu_rouge_and_cider_equal_the_official_scores(shared_data: Path) -> No
     hypotheses, first, second = ((folder / name).read_text().split("\n")[:2] for name in ("hyp.txt", "ref1.txt", "ref2.txt"))
     expected = json.loads((folder / "expected.json").read_text())
     references = {str(row): list(texts) for row, texts in enumerate(zip(first, second, strict=True))}
-    figures = score_captions({str(row): text for row, text in enumerate(hypotheses)}, references, "none").figures
+    metrics = score_captions({str(row): text for row, text in enumerate(hypotheses)}, references, "none").metrics
     for name, value in expected.items():
         ours = {"CIDEr": "cider-d"}.get(name, name.lower())
-        if ours in figures:
-            assert figures[ours] / 100 == pytest.approx(value, abs=1e-4), name
+        if ours in metrics:
+            assert metrics[ours] / 100 == pytest.approx(value, abs=1e-4), name
 
 
 def test_words_of_the_penn_treebank_kind() -> None:
@@ -75,28 +75,28 @@ def test_words_of_the_penn_treebank_kind() -> None:
 
 def test_chinese_is_scored_by_characters() -> None:
     assert tokenizer_named("characters")("一只 狗") == ["一", "只", "狗"]
-    figures = score_captions({"1": "一只狗在跑"}, {"1": ["一只狗在跑"]}, "characters").figures
-    assert figures["bleu-4"] == pytest.approx(100, abs=1e-3)
+    metrics = score_captions({"1": "一只狗在跑"}, {"1": ["一只狗在跑"]}, "characters").metrics
+    assert metrics["bleu-4"] == pytest.approx(100, abs=1e-3)
 
 
 def test_by_hand() -> None:
     assert longest_common(["a", "b", "c", "d"], ["a", "x", "c", "d"]) == 3
     assert aligned(["the", "dogs", "run"], ["run", "the", "dog"]) == (3, 2)
-    figures = score_captions({"1": "a dog"}, {"1": ["a dog runs far"]}, "none").figures
-    assert figures["bleu-1"] == pytest.approx(100 * math.exp(-1), abs=1e-4)
-    assert figures["rouge-l"] == pytest.approx(100 * (1 + 1.44) * 0.5 / (0.5 + 1.44), abs=1e-6)
+    metrics = score_captions({"1": "a dog"}, {"1": ["a dog runs far"]}, "none").metrics
+    assert metrics["bleu-1"] == pytest.approx(100 * math.exp(-1), abs=1e-4)
+    assert metrics["rouge-l"] == pytest.approx(100 * (1 + 1.44) * 0.5 / (0.5 + 1.44), abs=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(WORDS, min_size=3, max_size=6, unique=True), st.randoms())
 def test_perfect_is_100_and_order_does_not_matter(texts: list[str], random: object) -> None:
     references = {str(row): [text] for row, text in enumerate(texts)}
-    figures = score_captions({key: text[0] for key, text in references.items()}, references).figures
-    assert figures["bleu-4"] == pytest.approx(100, abs=1e-3)
-    assert figures["rouge-l"] == pytest.approx(100)
+    metrics = score_captions({key: text[0] for key, text in references.items()}, references).metrics
+    assert metrics["bleu-4"] == pytest.approx(100, abs=1e-3)
+    assert metrics["rouge-l"] == pytest.approx(100)
     turned = {key: references[key] for key in reversed(references)}
-    other = score_captions({key: text[0] for key, text in turned.items()}, turned).figures
-    assert other == pytest.approx(figures)
+    other = score_captions({key: text[0] for key, text in turned.items()}, turned).metrics
+    assert other == pytest.approx(metrics)
 
 
 def test_intervals_hold_the_figure() -> None:
@@ -104,13 +104,13 @@ def test_intervals_hold_the_figure() -> None:
     references = {str(row): [text, "a man walks on the grass"] for row, text in enumerate(texts)}
     scores = score_captions({str(row): text.replace("a ", "the ") for row, text in enumerate(texts)}, references)
     for name, (low, high) in scores.intervals.items():
-        assert low <= scores.figures[name] <= high
+        assert low <= scores.metrics[name] <= high
         assert low < high
 
 
 def test_an_empty_prediction_scores_nothing() -> None:
-    figures = score_captions({"1": "", "2": "a dog"}, {"1": ["a dog"], "2": ["a dog"]}).items["1"]
-    assert all(value < 1e-3 for value in figures.values())
+    metrics = score_captions({"1": "", "2": "a dog"}, {"1": ["a dog"], "2": ["a dog"]}).items["1"]
+    assert all(value < 1e-3 for value in metrics.values())
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,6 @@ def test_ece_by_hand() -> None:
 
 
 def test_diversity_by_hand() -> None:
-    found = caption_diversity(["a dog runs", "a dog runs.", "a cat"], ["A dog runs", "a bird"])
-    assert found == pytest.approx({"distinct-1": 50.0, "distinct-2": 60.0, "different": 200 / 3, "novel": 100 / 3})
+    result = caption_diversity(["a dog runs", "a dog runs.", "a cat"], ["A dog runs", "a bird"])
+    assert result == pytest.approx({"distinct-1": 50.0, "distinct-2": 60.0, "different": 200 / 3, "novel": 100 / 3})
     assert "novel" not in caption_diversity(["a dog"])

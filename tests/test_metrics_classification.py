@@ -22,7 +22,7 @@ PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.
 LABELS = np.array([0, 0, 1, 2])
 
 
-def drawn(rows: int = 400, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def generated(rows: int = 400, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Logits that know something, with ties, and labels of unequal frequency."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(classes, rows, p=np.arange(1, classes + 1) / (classes * (classes + 1) / 2))
@@ -37,34 +37,34 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def test_single_labels_by_hand() -> None:
     assert confusion(PROBABILITIES.argmax(1), LABELS, 3).tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
-    figures = score_labels(PROBABILITIES, LABELS).figures
-    assert figures["accuracy"] == figures["micro-f1"] == 50
-    assert figures["macro-f1"] == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
+    metrics = score_labels(PROBABILITIES, LABELS).metrics
+    assert metrics["accuracy"] == metrics["micro-f1"] == 50
+    assert metrics["macro-f1"] == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
     # Class 0: 0.8 and 0.3 against 0.1, 0.1; class 1: 0.8 against 0.1, 0.6, 0.5; class 2: 0.4 against 0.1 thrice. All in order.
-    assert figures["auroc"] == 100
+    assert metrics["auroc"] == 100
     # Bins: 0.8 twice, right twice; 0.6 wrong; 0.5 wrong.
-    assert figures["ece"] == pytest.approx(100 * (2 * 0.2 + 0.6 + 0.5) / 4)
-    assert figures["aurc"] == pytest.approx(100 * (0 + 0 + 1 / 3 + 1 / 2) / 4)
-    assert figures["num_samples"] == 4
+    assert metrics["ece"] == pytest.approx(100 * (2 * 0.2 + 0.6 + 0.5) / 4)
+    assert metrics["aurc"] == pytest.approx(100 * (0 + 0 + 1 / 3 + 1 / 2) / 4)
+    assert metrics["num_samples"] == 4
 
 
 def test_a_class_that_nobody_has_or_names_counts_for_nothing() -> None:
     wide = np.concatenate([PROBABILITIES, np.zeros((4, 2))], 1)
-    assert score_labels(wide, LABELS).figures["macro-f1"] == score_labels(PROBABILITIES, LABELS).figures["macro-f1"]
-    assert score_labels(wide, LABELS).figures["auroc"] == 100
-    assert "auroc" not in score_labels(PROBABILITIES, np.zeros(4, dtype=int)).figures
+    assert score_labels(wide, LABELS).metrics["macro-f1"] == score_labels(PROBABILITIES, LABELS).metrics["macro-f1"]
+    assert score_labels(wide, LABELS).metrics["auroc"] == 100
+    assert "auroc" not in score_labels(PROBABILITIES, np.zeros(4, dtype=int)).metrics
 
 
 def test_label_sets_by_hand() -> None:
     truth = np.array([[1, 0], [1, 1], [0, 0]], dtype=bool)
-    figures = score_label_sets(np.array([[0.9, 0.6], [0.8, 0.7], [0.1, 0.4]]), truth).figures
-    assert figures["accuracy"] == pytest.approx(200 / 3)
-    assert figures["macro-f1"] == pytest.approx(100 * (1 + 2 / 3) / 2)
-    assert figures["micro-f1"] == pytest.approx(100 * 6 / 7)
-    assert figures["auroc"] == 100
-    assert figures["num_samples"] == 3
+    metrics = score_label_sets(np.array([[0.9, 0.6], [0.8, 0.7], [0.1, 0.4]]), truth).metrics
+    assert metrics["accuracy"] == pytest.approx(200 / 3)
+    assert metrics["macro-f1"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert metrics["micro-f1"] == pytest.approx(100 * 6 / 7)
+    assert metrics["auroc"] == 100
+    assert metrics["num_samples"] == 3
     # Six decisions, one wrong; 0.9 and 0.9, 0.8, 0.7, 0.6 wrong, 0.6 right.
-    assert figures["ece"] == pytest.approx(100 * (2 * 0.1 + 0.2 + 0.3 + 2 * 0.1) / 6)
+    assert metrics["ece"] == pytest.approx(100 * (2 * 0.1 + 0.2 + 0.3 + 2 * 0.1) / 6)
 
 
 def test_ties_are_half_a_chance() -> None:
@@ -75,22 +75,22 @@ def test_ties_are_half_a_chance() -> None:
 
 def test_labels_against_scikit_learn() -> None:
     oracle = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed to compare with")
-    logits, labels = drawn()
+    logits, labels = generated()
     probabilities, chosen = softmax(logits), logits.argmax(1)
-    figures = score_labels(probabilities, labels).figures
-    assert figures["accuracy"] == pytest.approx(100 * oracle.accuracy_score(labels, chosen))
-    assert figures["macro-f1"] == pytest.approx(100 * oracle.f1_score(labels, chosen, average="macro"))
-    assert figures["micro-f1"] == pytest.approx(100 * oracle.f1_score(labels, chosen, average="micro"))
-    assert figures["auroc"] == pytest.approx(100 * oracle.roc_auc_score(labels, probabilities, multi_class="ovr"))
+    metrics = score_labels(probabilities, labels).metrics
+    assert metrics["accuracy"] == pytest.approx(100 * oracle.accuracy_score(labels, chosen))
+    assert metrics["macro-f1"] == pytest.approx(100 * oracle.f1_score(labels, chosen, average="macro"))
+    assert metrics["micro-f1"] == pytest.approx(100 * oracle.f1_score(labels, chosen, average="micro"))
+    assert metrics["auroc"] == pytest.approx(100 * oracle.roc_auc_score(labels, probabilities, multi_class="ovr"))
     assert confusion(chosen, labels, 4).tolist() == oracle.confusion_matrix(labels, chosen).tolist()
     truth = np.stack([labels > 1, labels % 2 == 1], 1)
-    figures = score_label_sets(probabilities[:, 2:], truth).figures
-    assert figures["macro-f1"] == pytest.approx(100 * oracle.f1_score(truth, probabilities[:, 2:] >= 0.5, average="macro"))
-    assert figures["micro-f1"] == pytest.approx(100 * oracle.f1_score(truth, probabilities[:, 2:] >= 0.5, average="micro"))
-    assert figures["accuracy"] == pytest.approx(100 * oracle.accuracy_score(truth, probabilities[:, 2:] >= 0.5))
-    assert figures["auroc"] == pytest.approx(100 * oracle.roc_auc_score(truth, probabilities[:, 2:]))
-    values, told = logits[:, 0], logits[:, 1] + logits[:, 0]
-    assert score_values(told, values)["r2"] == pytest.approx(100 * oracle.r2_score(values, told))
+    metrics = score_label_sets(probabilities[:, 2:], truth).metrics
+    assert metrics["macro-f1"] == pytest.approx(100 * oracle.f1_score(truth, probabilities[:, 2:] >= 0.5, average="macro"))
+    assert metrics["micro-f1"] == pytest.approx(100 * oracle.f1_score(truth, probabilities[:, 2:] >= 0.5, average="micro"))
+    assert metrics["accuracy"] == pytest.approx(100 * oracle.accuracy_score(truth, probabilities[:, 2:] >= 0.5))
+    assert metrics["auroc"] == pytest.approx(100 * oracle.roc_auc_score(truth, probabilities[:, 2:]))
+    values, message = logits[:, 0], logits[:, 1] + logits[:, 0]
+    assert score_values(message, values)["r2"] == pytest.approx(100 * oracle.r2_score(values, message))
 
 
 def test_numbers_by_hand() -> None:
@@ -103,11 +103,11 @@ def test_numbers_by_hand() -> None:
 
 
 def test_intervals_hold_the_figures() -> None:
-    logits, labels = drawn()
-    found = score_labels(softmax(logits), labels)
-    for name, (low, high) in found.intervals.items():
-        assert low < found.figures[name] < high
-    assert set(found.intervals) == {"accuracy", "macro-f1", "micro-f1"}
+    logits, labels = generated()
+    result = score_labels(softmax(logits), labels)
+    for name, (low, high) in result.intervals.items():
+        assert low < result.metrics[name] < high
+    assert set(result.intervals) == {"accuracy", "macro-f1", "micro-f1"}
 
 
 def test_a_temperature_undoes_what_logits_were_multiplied_by() -> None:
@@ -117,13 +117,13 @@ def test_a_temperature_undoes_what_logits_were_multiplied_by() -> None:
     assert fit_temperature(logits, labels) == pytest.approx(1, abs=0.05)
     assert fit_temperature(4 * logits, labels) == pytest.approx(4 * fit_temperature(logits, labels), rel=1e-5)
     assert fit_temperature(logits / 8 + 100, labels) == pytest.approx(fit_temperature(logits, labels) / 8, rel=1e-5)
-    sure, cooled = (score_labels(softmax(4 * logits / t), labels).figures for t in (1, fit_temperature(4 * logits, labels)))
+    sure, cooled = (score_labels(softmax(4 * logits / t), labels).metrics for t in (1, fit_temperature(4 * logits, labels)))
     assert cooled["ece"] < 3 < sure["ece"]
     assert cooled["accuracy"] == sure["accuracy"]
 
 
 def test_no_temperature_nearby_is_likelier() -> None:
-    logits, labels = drawn()
+    logits, labels = generated()
 
     def loss(temperature: float) -> float:
         return -float(np.log(softmax(logits / temperature)[np.arange(len(labels)), labels]).mean())
@@ -173,20 +173,20 @@ def test_a_pair_shows_what_two_intervals_hide() -> None:
         return 100 * columns[:, 0]
 
     assert interval(first, mean)[1] > interval(second, mean)[0]
-    found = paired_difference(second, first, mean)
-    assert found.difference == pytest.approx(5)
-    assert 2 < found.low < 5 < found.high < 8
-    assert found.p == pytest.approx(2 / 1001)
+    result = paired_difference(second, first, mean)
+    assert result.difference == pytest.approx(5)
+    assert 2 < result.low < 5 < result.high < 8
+    assert result.p == pytest.approx(2 / 1001)
     turned = paired_difference(first, second, mean)
-    assert (turned.difference, turned.low, turned.high) == pytest.approx((-5, -found.high, -found.low))
+    assert (turned.difference, turned.low, turned.high) == pytest.approx((-5, -result.high, -result.low))
 
 
 def test_no_difference_is_none() -> None:
-    logits, labels = drawn()
+    logits, labels = generated()
     scores = score_labels(softmax(logits), labels)
-    for found in scores.better_than(scores).values():
-        assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+    for result in scores.better_than(scores).values():
+        assert (result.difference, result.low, result.high, result.p) == (0, 0, 0, 1)
     other = score_labels(softmax(np.roll(logits, 1, 0)), labels)
-    for found in scores.better_than(other).values():
-        assert found.low > 0
-        assert found.p < 0.01
+    for result in scores.better_than(other).values():
+        assert result.low > 0
+        assert result.p < 0.01

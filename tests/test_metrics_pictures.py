@@ -44,8 +44,8 @@ def test_precision_and_recall_tell_copies_from_variety() -> None:
 
 
 def test_use_of_codes() -> None:
-    found = code_use([np.array([0, 1]), np.array([0, 1])], codes=8)
-    assert found == {"code-use": 25.0, "code-perplexity": pytest.approx(2)}
+    result = code_use([np.array([0, 1]), np.array([0, 1])], codes=8)
+    assert result == {"code-use": 25.0, "code-perplexity": pytest.approx(2)}
 
 
 def test_drawn_pictures_are_held_against_real_ones_and_saved(braid: Callable[..., Ran], tmp_path: Path) -> None:
@@ -55,26 +55,26 @@ def test_drawn_pictures_are_held_against_real_ones_and_saved(braid: Callable[...
     codec = {"task": "reconstruction", "model": {"codecs": {"image": {"kind": "fsq", "width": 16, "widest": 16}}}}
     small = {"outputs": {"image": {"kind": "image", "size": 32}}}
     train(run_from({**codec, **small, **quick, "data": {"path": scenes}}), tmp_path / "codec")
-    drawer = {"task": "image_generation", "model": "tiny", "initialize": {"codecs.image": str(tmp_path / "codec")}}
-    smaller = run_from({**drawer, **quick, "outputs": {"image": {"kind": "image", "size": 16}}, "data": {"path": scenes}})
+    image_decoder = {"task": "image_generation", "model": "tiny", "initialize": {"codecs.image": str(tmp_path / "codec")}}
+    smaller = run_from({**image_decoder, **quick, "outputs": {"image": {"kind": "image", "size": 16}}, "data": {"path": scenes}})
     assert smaller.outputs["image"].size == 16  # type: ignore[union-attr]
-    train(run_from({**drawer, **quick, "data": {"path": scenes}}), tmp_path / "drawer")
+    train(run_from({**image_decoder, **quick, "data": {"path": scenes}}), tmp_path / "drawer")
     finder = {
         "task": "retrieval",
         "model": "tiny",
         "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text"}},
     }
     train(run_from({**finder, **quick, "data": {"path": "scenes:captioning,train=8,val=4,size=32"}}), tmp_path / "finder")
-    for task, model, figures in (
+    for task, model, metrics in (
         ("reconstruction", "codec", {"psnr", "ssim", "code-use", "fid", "kid", "precision", "recall"}),
         ("image_generation", "drawer", {"objects", "sized", "whole", "fid", "kid", "precision", "recall", "match"}),
     ):
         given = ["--task", task, "--data", scenes, "--model", str(tmp_path / model), "--extractor", str(tmp_path / "finder")]
         ran = braid("evaluate", *given, "--json")
         assert ran.code == 0, ran.err
-        found = json.loads(ran.out)
-        assert figures <= set(found) and all(np.isfinite(value) for value in found.values())
-        assert found["fid"] >= 0 and 0 <= found["precision"] <= 100
+        result = json.loads(ran.out)
+        assert metrics <= set(result) and all(np.isfinite(value) for value in result.values())
+        assert result["fid"] >= 0 and 0 <= result["precision"] <= 100
     assert "as the model draws it" in (tmp_path / "drawer" / "report.html").read_text()
     table = tmp_path / "prompts.csv"
     table.write_text('caption\na red circle\n"a blue star, small"\n')

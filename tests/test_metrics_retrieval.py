@@ -13,10 +13,10 @@ OWNER = np.array([0, 0, 1, 1])
 
 
 def test_by_hand() -> None:
-    found = score_similarities(SIMILARITIES, OWNER)
-    assert found.text_ranks.tolist() == [1, 1]  # the best of a picture's own texts counts
-    assert found.image_ranks.tolist() == [2, 1, 2, 1]
-    assert found.figures == {
+    result = score_similarities(SIMILARITIES, OWNER)
+    assert result.text_ranks.tolist() == [1, 1]  # the best of a picture's own texts counts
+    assert result.image_ranks.tolist() == [2, 1, 2, 1]
+    assert result.metrics == {
         "text-recall@1": 100,
         "text-recall@5": 100,
         "text-recall@10": 100,
@@ -32,8 +32,8 @@ def test_by_hand() -> None:
 def test_ties_and_nan_help_nobody() -> None:
     assert score_similarities(np.ones((3, 6)), np.arange(6) // 2).text_ranks.tolist() == [5, 5, 5]  # four of other pictures
     assert score_similarities(np.ones((3, 6)), np.arange(6) // 2).image_ranks.tolist() == [3] * 6
-    broken = np.where(np.eye(4), np.nan, 1.0)
-    assert score_similarities(broken, np.arange(4)).text_ranks.tolist() == [4] * 4
+    skipped = np.where(np.eye(4), np.nan, 1.0)
+    assert score_similarities(skipped, np.arange(4)).text_ranks.tolist() == [4] * 4
     assert score_similarities(np.full((4, 4), np.nan), np.arange(4)).image_ranks.tolist() == [4] * 4
 
 
@@ -54,11 +54,11 @@ def test_blocks_of_any_size_give_the_ranks_of_a_plain_loop(block: int, monkeypat
     owner = rng.permutation(np.concatenate([np.arange(12), rng.integers(0, 12, 25)]))  # unequal numbers of texts, in any order
     images = rng.normal(size=(12, 6)).astype(np.float32)
     texts = (images[owner] + 1.5 * rng.normal(size=(37, 6))).astype(np.float32)
-    found = score_retrieval(images, texts, owner)
-    assert (found.text_ranks.tolist(), found.image_ranks.tolist()) == plain(images @ texts.T, owner)
+    result = score_retrieval(images, texts, owner)
+    assert (result.text_ranks.tolist(), result.image_ranks.tolist()) == plain(images @ texts.T, owner)
     known = score_similarities(images @ texts.T, owner)
-    assert (known.text_ranks == found.text_ranks).all()
-    assert (known.image_ranks == found.image_ranks).all()
+    assert (known.text_ranks == result.text_ranks).all()
+    assert (known.image_ranks == result.image_ranks).all()
 
 
 def test_memory_stays_bounded() -> None:
@@ -68,9 +68,9 @@ def test_memory_stays_bounded() -> None:
     texts = np.repeat(images, 5, 0) + rng.normal(size=(15_000, 8)).astype(np.float32)
     tracemalloc.start()
     try:
-        found = score_retrieval(images, texts, np.repeat(np.arange(3_000), 5))
+        result = score_retrieval(images, texts, np.repeat(np.arange(3_000), 5))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 80e6
-    assert found.figures["text-recall@10"] > found.figures["text-recall@1"] > 5
+    assert result.metrics["text-recall@10"] > result.metrics["text-recall@1"] > 5

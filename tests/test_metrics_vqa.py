@@ -17,10 +17,10 @@ def test_answers_are_normalised_as_by_the_official_code(shared_data: Path) -> No
 def test_accuracy_is_the_official_one(shared_data: Path) -> None:
     whole = json.loads((shared_data / "metric-reference" / "vqa" / "accuracy_cases.json").read_text())
     predictions, answers = zip(*((case["prediction"], case["answers"]) for case in whole["cases"]), strict=True)
-    found = score_answers(predictions, answers)
-    assert found.rows[:, 1].tolist() == pytest.approx([case["accuracy_percent"] for case in whole["cases"]], abs=0.005)
-    assert found.figures["vqa-accuracy"] == pytest.approx(whole["overall"], abs=0.005)
-    assert found.figures["num_samples"] == 150
+    result = score_answers(predictions, answers)
+    assert result.rows[:, 1].tolist() == pytest.approx([case["accuracy_percent"] for case in whole["cases"]], abs=0.005)
+    assert result.metrics["vqa-accuracy"] == pytest.approx(whole["overall"], abs=0.005)
+    assert result.metrics["num_samples"] == 150
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def test_a_comma_list_is_a_set() -> None:
 
 def test_figures_by_kind_of_answer_and_the_better_of_two() -> None:
     answers = [["yes"], ["2"], ["no"], ["red, blue"]]
-    found = score_answers(["yes", "two", "yes", "blue, red"], answers)
-    assert found.figures == {"accuracy": 50.0, "vqa-accuracy": 50.0, "num_samples": 4.0}
-    assert found.by_kind(["yes/no", "number", "yes/no", "other"]) == {
+    result = score_answers(["yes", "two", "yes", "blue, red"], answers)
+    assert result.metrics == {"accuracy": 50.0, "vqa-accuracy": 50.0, "num_samples": 4.0}
+    assert result.by_kind(["yes/no", "number", "yes/no", "other"]) == {
         "yes/no": {"accuracy": 50.0, "vqa-accuracy": 50.0, "num_samples": 2.0},
         "number": {"accuracy": 0.0, "vqa-accuracy": 100.0, "num_samples": 1.0},
         "other": {"accuracy": 100.0, "vqa-accuracy": 0.0, "num_samples": 1.0},
     }
-    low, high = found.intervals["accuracy"]
+    low, high = result.intervals["accuracy"]
     assert low == 0
     assert high == 100
-    better = found.better_than(score_answers(["no"] * 4, answers))
+    better = result.better_than(score_answers(["no"] * 4, answers))
     assert (better["accuracy"].difference, better["vqa-accuracy"].difference) == (25.0, 25.0)

@@ -35,7 +35,7 @@ def _fused() -> tuple[Model, Batch, Fused]:
 def _model_and_batch_of_two() -> tuple[Model, Batch]:
     """One that draws and writes; each row draws its own picture."""
     torch.manual_seed(0)
-    drawing = {"image": variants.PICTURE_DECODERS["raster"], **tiny().decoders}
+    drawing = {"image": variants.IMAGE_DECODERS["raster"], **tiny().decoders}
     config = replace(tiny(), decoders=drawing, codecs={"image": variants.CODECS["fsq"]})
     modalities = {**variants.outputs(), "image": ImageModalityConfig(size=variants.SIZE).build()}
     rows = tuple(replace(one, targets={**one.targets, "image": one.inputs["image"]}) for one in variants.samples())
@@ -57,10 +57,10 @@ def test_texts_are_drawn_as_the_model_finds_them_likely() -> None:
     model, _, fused = _fused()
     decoder = model.decoder("text")
     torch.manual_seed(0)
-    drawn = draw(decoder, fused, 4000, 1, SpecialTokens()).values[0, :, 1]
+    generated = draw(decoder, fused, 4000, 1, SpecialTokens()).values[0, :, 1]
     logits = decoder.logits(fused, torch.full((fused.values.shape[0], 1, 1), BOS))[0, 0, 0]
     logits[[PAD, BOS]] = -torch.inf
-    shares = torch.bincount(drawn, minlength=len(logits)) / 4000
+    shares = torch.bincount(generated, minlength=len(logits)) / 4000
     assert 0.5 * (shares - logits.softmax(-1)).abs().sum() < 0.15  # total variation; 0.11 is chance with 320 tokens
 
 
@@ -70,9 +70,9 @@ def test_a_drawn_text_ends_with_eos_and_is_masked_after_it() -> None:
     torch.manual_seed(0)
     with torch.no_grad():
         model.decoder("text").embedding.tokens.weight[EOS] *= 8  # so that many texts end early
-    drawn = draw(model.decoder("text"), fused, 6, 12, SpecialTokens())
+    generated = draw(model.decoder("text"), fused, 6, 12, SpecialTokens())
     assert model.decoder("text").training
-    for tokens, mask in zip(drawn.values.flatten(0, 1).tolist(), drawn.mask.flatten(0, 1).tolist(), strict=True):
+    for tokens, mask in zip(generated.values.flatten(0, 1).tolist(), generated.mask.flatten(0, 1).tolist(), strict=True):
         real = sum(mask)
         assert mask == [True] * real + [False] * (len(mask) - real)
         assert tokens[0] == BOS and EOS not in tokens[1 : real - 1] and not {PAD, BOS} & set(tokens[1:real])
@@ -83,10 +83,10 @@ def test_a_drawn_text_ends_with_eos_and_is_masked_after_it() -> None:
 def test_an_output_counts_by_its_weight_and_is_judged_plainly() -> None:
     model, batch, samples = *_model_and_batch_of_two(), variants.samples()
     task = ImageGeneration(sentence=True)
-    plain, told = LikelihoodConfig(label_smoothing=0.0).build(task, None, samples)(model, batch, samples)
+    plain, message = LikelihoodConfig(label_smoothing=0.0).build(task, None, samples)(model, batch, samples)
     weighed = LikelihoodConfig(label_smoothing=0.0, weights={"image": 10.0}).build(task, None, samples)
     loss, told_weighed = weighed(model, batch, samples)
-    assert told_weighed == told and loss.item() == pytest.approx(10 * told["image_loss"] + told["text_loss"], rel=1e-5)
+    assert told_weighed == message and loss.item() == pytest.approx(10 * message["image_loss"] + message["text_loss"], rel=1e-5)
     assert torch.equal(weighed.judge(model, batch), plain)
 
 
@@ -165,8 +165,8 @@ def test_a_word_that_is_dropped_is_hidden_from_those_after_it_in_training_alone(
     begun = torch.full_like(target.values, BOS)
     alone = decoder.embedding(begun) - decoder.embedding.tokens(begun)
     alone[..., 0, :] += decoder.embedding.tokens(begun[..., 0])
-    found = decoder.embedding.logits(decoder.read(alone, decoder.remember(model(batch))))[..., :-1, :]
+    result = decoder.embedding.logits(decoder.read(alone, decoder.remember(model(batch))))[..., :-1, :]
     real = target.mask[..., 1:]
-    torch.testing.assert_close(loss(1.0, True), F.cross_entropy(found[real], target.values[..., 1:][real]))
+    torch.testing.assert_close(loss(1.0, True), F.cross_entropy(result[real], target.values[..., 1:][real]))
     assert torch.equal(loss(1.0, False), loss(0.0, True))
     assert len({loss(share, True).item() for share in (0.0, 0.5, 1.0)}) == 3

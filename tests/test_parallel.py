@@ -51,8 +51,8 @@ def test_two_processes_take_the_steps_of_one_and_resume(tmp_path: Path) -> None:
     one, other = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert one.keys() == other.keys() and len(one) == 6
     assert all(one[step] == pytest.approx(other[step], abs=2e-4) for step in one)
-    figures = [[record for record in log(tmp_path / name) if "val_loss" in record][-1] for name in ("one", "two")]
-    assert figures[0]["val_loss"] == pytest.approx(figures[1]["val_loss"], abs=2e-4)
+    metrics = [[record for record in log(tmp_path / name) if "val_loss" in record][-1] for name in ("one", "two")]
+    assert metrics[0]["val_loss"] == pytest.approx(metrics[1]["val_loss"], abs=2e-4)
 
 
 def things(folder: Path) -> Path:
@@ -91,7 +91,7 @@ def test_two_that_share_the_model_out_go_on_where_one_was(tmp_path: Path) -> Non
     one, other = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert one.keys() == other.keys() and len(one) == 16
     assert all(one[step] == pytest.approx(other[step], abs=2e-4) for step in one)
-    assert (tmp_path / "one" / "left_out.jsonl").read_text() == (tmp_path / "two" / "left_out.jsonl").read_text()
+    assert (tmp_path / "one" / "skipped_rows.jsonl").read_text() == (tmp_path / "two" / "skipped_rows.jsonl").read_text()
     for file in ("checkpoint.safetensors", "best/model.safetensors"):
         saved, shared = (load_file(tmp_path / name / file) for name in ("one", "two"))
         assert saved.keys() == shared.keys()
@@ -112,6 +112,6 @@ def test_what_compares_the_rows_of_a_batch_is_refused(monkeypatch: pytest.Monkey
     config = run_from({**TINY, "task": "retrieval"})
     with pytest.raises(UserError, match="retrieval compares all rows of a batch with each other; train it in one process"):
         check_parallel(config, group)
-    drawn = run_from(TINY, ["objective={kind: self_critical}", "sharded=true"])
+    generated = run_from(TINY, ["objective={kind: self_critical}", "sharded=true"])
     with pytest.raises(UserError, match="sharded is set, and with self_critical each process draws texts of its own length"):
-        check_parallel(drawn, group)
+        check_parallel(generated, group)

@@ -35,9 +35,9 @@ def encoded(number: int) -> bytes:
 
 def hub_table(path: Path) -> Path:
     """Pictures in the table, several captions a picture, a label as a whole number, and columns that are nobody's business."""
-    pictures = [{"bytes": encoded(k), "path": f"{k}.png"} for k in range(5)]
+    images = [{"bytes": encoded(k), "path": f"{k}.png"} for k in range(5)]
     columns = {
-        "image": pa.array(pictures, PICTURE),
+        "image": pa.array(images, PICTURE),
         "captions": pa.array([[f"shape {k}", f"the shape {k}"] for k in range(5)], pa.list_(pa.string())),
         "label": pa.array([0, 1, 1, 0, 2], pa.int8()),
         "split": pa.array(["train", "train", "train", "val", "test"]).dictionary_encode(),
@@ -53,7 +53,7 @@ def hub_table(path: Path) -> Path:
 
 def test_pictures_captions_and_labels_come_out_of_the_table(tmp_path: Path) -> None:
     dataset = open_dataset(hub_table(tmp_path / "data.parquet"))
-    assert (dataset.format, dataset.broken, dataset.splits) == ("table (parquet)", (), {"train": 3, "val": 1, "test": 1})
+    assert (dataset.format, dataset.skipped, dataset.splits) == ("table (parquet)", (), {"train": 3, "val": 1, "test": 1})
     assert dataset.columns == {"image": "image", "captions": "captions", "label": "label", "split": "split"}
     example = dataset.examples[1]
     assert (example.id, example.source) == ("1.png", "data.parquet, row 2")
@@ -82,13 +82,13 @@ def test_every_way_to_hold_a_picture(cell: Callable[[Any], Any], tmp_path: Path)
 
 
 def test_nulls_and_odd_cells_break_their_rows_alone(tmp_path: Path) -> None:
-    pictures = [{"bytes": encoded(0), "path": None}, None, {"bytes": None, "path": None}, {"bytes": b"", "path": "x.png"}]
-    pictures += [{"bytes": encoded(k), "path": "x.png"} for k in (4, 5)]
+    images = [{"bytes": encoded(0), "path": None}, None, {"bytes": None, "path": None}, {"bytes": b"", "path": "x.png"}]
+    images += [{"bytes": encoded(k), "path": "x.png"} for k in (4, 5)]
     captions = [["fine"], ["x"], ["x"], ["x"], None, ["x", None]]
-    pq.write_table(pa.table({"image": pa.array(pictures, PICTURE), "captions": captions}), tmp_path / "data.parquet")
+    pq.write_table(pa.table({"image": pa.array(images, PICTURE), "captions": captions}), tmp_path / "data.parquet")
     dataset = open_dataset(tmp_path / "data.parquet")
     assert [example.fields["captions"] for example in dataset.examples] == [("fine",)]
-    assert {row.source.rpartition(" ")[2]: (row.reason, row.missing) for row in dataset.broken} == {
+    assert {row.source.rpartition(" ")[2]: (row.reason, row.missing) for row in dataset.skipped} == {
         "2": ("column 'image' is None, not text; fill it in or remove the row", True),
         "3": ("column 'image' is None, not text; fill it in or remove the row", True),
         "4": ("column 'image' is empty; fill it in or remove the row", True),
@@ -99,7 +99,7 @@ def test_nulls_and_odd_cells_break_their_rows_alone(tmp_path: Path) -> None:
 
 def test_a_binary_text_is_told_in_short(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": [b"\0" * 100_000]}), tmp_path / "data.parquet")
-    (row,) = open_dataset(tmp_path / "data.parquet").broken
+    (row,) = open_dataset(tmp_path / "data.parquet").skipped
     assert row.reason.startswith("column 'text' is b'\\x00") and row.reason.endswith(
         "..., not text; fill it in or remove the row"
     )
@@ -108,8 +108,8 @@ def test_a_binary_text_is_told_in_short(tmp_path: Path) -> None:
 
 def test_a_picture_of_many_rows_is_one_picture_in_one_split(tmp_path: Path) -> None:
     """A caption a row, the picture in each: grouped, kept once, and in the same split as in any other table."""
-    pictures = [{"bytes": encoded(k % 3), "path": "image.png"} for k in range(9)]
-    columns = {"image": pa.array(pictures, PICTURE), "caption": [f"number {k}" for k in range(9)]}
+    images = [{"bytes": encoded(k % 3), "path": "image.png"} for k in range(9)]
+    columns = {"image": pa.array(images, PICTURE), "caption": [f"number {k}" for k in range(9)]}
     pq.write_table(pa.table(columns), tmp_path / "data.parquet")
     dataset = open_dataset(tmp_path / "data.parquet")
     assert [example.fields["captions"] for example in dataset.examples] == [
@@ -155,7 +155,7 @@ def test_other_formats_say_in_text_what_they_can(tmp_path: Path) -> None:
     assert row["exact"] == "1970-01-01 00:00:00.000000001"
     cells = next(row for row in read_table(tmp_path / "out.csv").rows if isinstance(row, dict))
     assert (json.loads(cells["image"]), cells["label"], cells["nothing"]) == (row["image"], "0", "")
-    assert len(open_dataset(tmp_path / "out.jsonl", parse_columns("text=seen,image=split")).broken) == 5  # read, and refused
+    assert len(open_dataset(tmp_path / "out.jsonl", parse_columns("text=seen,image=split")).skipped) == 5  # read, and refused
 
 
 def test_what_has_no_type_in_common_is_written_as_text(tmp_path: Path) -> None:
@@ -179,9 +179,9 @@ def test_what_has_no_type_in_common_is_written_as_text(tmp_path: Path) -> None:
 def test_predict_keeps_every_column(braid: Braid, captioner: Path, tmp_path: Path) -> None:
     table = hub_table(tmp_path / "table.parquet")
     before = pq.read_table(table)
-    pictures = before["image"].to_pylist()
-    pictures[2]["bytes"] = b"no picture"
-    before = before.set_column(0, "image", pa.array(pictures, PICTURE))
+    images = before["image"].to_pylist()
+    images[2]["bytes"] = b"no picture"
+    before = before.set_column(0, "image", pa.array(images, PICTURE))
     pq.write_table(before, table)
     ran = braid("predict", captioner, table, "-o", tmp_path / "out.parquet")
     assert ran.code == 1
@@ -196,9 +196,9 @@ def test_predict_keeps_every_column(braid: Braid, captioner: Path, tmp_path: Pat
 
 def test_data_check_and_fix(braid: Braid, tmp_path: Path) -> None:
     """Copies and leaks among pictures that only the table holds; what is left keeps its types."""
-    pictures = [{"bytes": encoded(k), "path": f"{name}.png"} for name, k in zip("abcdef", (1, 1, 2, 3, 3, 4), strict=True)]
+    images = [{"bytes": encoded(k), "path": f"{name}.png"} for name, k in zip("abcdef", (1, 1, 2, 3, 3, 4), strict=True)]
     columns = {
-        "image": pa.array(pictures, PICTURE),
+        "image": pa.array(images, PICTURE),
         "caption": [f"it is the number {k} of a few" for k in range(6)],
         "split": ["train", "val", "train", "val", "train", "val"],
     }

@@ -16,7 +16,7 @@ from braid.datasets.scenes import Scenes
 from braid.datasets.scenes.drawing import drawing
 from braid.datasets.scenes.render import INK, render
 from braid.decoders import RasterDecoderConfig
-from braid.encoders import PictureTokenEncoderConfig
+from braid.encoders import ImageTokenEncoderConfig
 from braid.errors import UserError
 from braid.generation.images import DrawingConfig, draw
 from braid.layers.image_tokens import TokenHead, TokenVectors, digits
@@ -36,15 +36,15 @@ def painted(colours: Sequence[str]) -> Tensor:
     """Twelve scenes of a single object, each in all of the colours: [12, colours, 3, 64, 64], in -1..1."""
     world = Scenes(max_objects=1)
     scenes = [drawing(world, "val", k).scene for k in range(12)]
-    pictures = [render([replace(one.objects[0], colour=colour)], one.background, 64) for one in scenes for colour in colours]
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = [render([replace(one.objects[0], colour=colour)], one.background, 64) for one in scenes for colour in colours]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
     return pixels.unflatten(0, (len(scenes), len(colours)))
 
 
 def test_a_tokens_parts_are_its_digits_and_the_code_after_the_last_has_a_part_of_its_own() -> None:
     parts = [part.tolist() for part in digits(torch.arange(GRID.codes + 1), GRID)]
-    told = [sum(digit * place for digit, place in zip(one, GRID.places, strict=True)) for one in zip(*parts, strict=True)]
-    assert told == list(range(25)) and len(set(zip(*parts, strict=True))) == 25
+    message = [sum(digit * place for digit, place in zip(one, GRID.places, strict=True)) for one in zip(*parts, strict=True)]
+    assert message == list(range(25)) and len(set(zip(*parts, strict=True))) == 25
     vectors = TokenVectors(GRID, 8)(torch.arange(25))
     assert vectors.shape == (25, 8) and len(torch.unique(vectors, dim=0)) == 25
 
@@ -104,16 +104,16 @@ class Wish:
 )
 def test_tokens_are_drawn_as_often_as_they_are_likely(changes: dict[str, Any], expected: list[float]) -> None:
     grid = TokenGrid(32, 32, (4,))
-    drawn = draw(Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), DrawingConfig(guidance=1.0, **changes))
-    found = np.bincount(drawn.ravel(), minlength=4) / drawn.size
-    assert np.abs(found - expected).max() < 0.03
-    assert all((found == 0) == (np.array(expected) == 0))
+    generated = draw(Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), DrawingConfig(guidance=1.0, **changes))
+    result = np.bincount(generated.ravel(), minlength=4) / generated.size
+    assert np.abs(result - expected).max() < 0.03
+    assert all((result == 0) == (np.array(expected) == 0))
 
 
-READER = PictureTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0)
+READER = ImageTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0)
 
 
-def reading(encoder: PictureTokenEncoderConfig = READER, size: int = SIZE, codecs: tuple[str, ...] = ("image",)) -> Model:
+def reading(encoder: ImageTokenEncoderConfig = READER, size: int = SIZE, codecs: tuple[str, ...] = ("image",)) -> Model:
     """A captioner that reads the tokens of a codec, in eval mode."""
     torch.manual_seed(0)
     config = replace(
@@ -132,9 +132,9 @@ def test_an_encoder_of_tokens_sees_what_the_codec_tells_and_nothing_else() -> No
     hardly = pixels + 1e-4 * torch.randn_like(pixels)
     same = (codec.encode(hardly) == tokens).all(1)
     with torch.no_grad():
-        found, again = (encoder(Padded(one, mask)) for one in (pixels, hardly))
-    assert same.any() and torch.equal(found.values[same], again.values[same]) and not torch.equal(pixels, hardly)
-    assert found.values.shape == (4, codec.grid.length // 4, 32) and found.extent.shape == (codec.grid.length // 4, 4)
+        result, again = (encoder(Padded(one, mask)) for one in (pixels, hardly))
+    assert same.any() and torch.equal(result.values[same], again.values[same]) and not torch.equal(pixels, hardly)
+    assert result.values.shape == (4, codec.grid.length // 4, 32) and result.extent.shape == (codec.grid.length // 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_an_encoder_of_tokens_sees_what_the_codec_tells_and_nothing_else() -> No
         (replace(READER, patch=3), SIZE, ("image",), "a grid of 4 x 4 tokens does not divide into patches of 3; change patch"),
     ],
 )
-def test_tokens_that_cannot_be_read(encoder: PictureTokenEncoderConfig, size: int, codecs: tuple[str, ...], fault: str) -> None:
+def test_tokens_that_cannot_be_read(encoder: ImageTokenEncoderConfig, size: int, codecs: tuple[str, ...], fault: str) -> None:
     with pytest.raises(UserError, match=f"encoders.image.*{re.escape(fault)}"):
         reading(encoder, size, codecs)
 
@@ -162,7 +162,7 @@ def test_features_that_are_kept_are_those_of_one_codec() -> None:
 def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:
     """And drawn over so; in use none are."""
     torch.manual_seed(0)
-    image = PictureTokenEncoderConfig(width=16, depth=1, heads=2, dropout=0.0, redrawn=0.5)
+    image = ImageTokenEncoderConfig(width=16, depth=1, heads=2, dropout=0.0, redrawn=0.5)
     over = RasterDecoderConfig(over="image", width=16, depth=1, heads=2, dropout=0.0)
     config = replace(tiny(), encoders={"image": image}, decoders={"image": over}, codecs={"image": CODECS["fsq of two tones"]})
     model = config.build(inputs(), outputs())
@@ -175,7 +175,7 @@ def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:
     once = codec.encode(pixels)
     files = TorchCodec(codec, torch.device("cpu"))
     modality: Any = outputs()["image"]
-    png = modality.pictures(files.pixels(once.numpy()))
+    png = modality.images(files.pixels(once.numpy()))
     again = torch.from_numpy(files.tokens(modality.pad([modality.prepare(one) for one in png]).values))
     assert not torch.equal(again, once)
     seen: list[Tensor] = []

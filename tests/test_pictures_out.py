@@ -19,7 +19,7 @@ from braid.codecs import CodecConfig, FSQCodecConfig
 from braid.collate import Collator
 from braid.config import to_dict
 from braid.datasets.scenes import scene_examples
-from braid.decoders import PictureDecoderConfig
+from braid.decoders import ImageDecoderConfig
 from braid.errors import UserError
 from braid.generation.images import DrawingConfig, draw
 from braid.metrics import psnr, ssim
@@ -33,17 +33,17 @@ from braid.runtime.torch import TorchRuntime, load_model, to_tensors
 from braid.tasks import Reconstruction
 from braid.training import Watcher, run_from, train
 from conftest import shapes_unchecked
-from variants import CODECS, PICTURE_DECODERS, SIZE, VQ, inputs, samples, tokenizer
+from variants import CODECS, IMAGE_DECODERS, SIZE, VQ, inputs, samples, tokenizer
 
 CPU = torch.device("cpu")
 OUT = "image"
 PICTURE = ImageModalityConfig(size=SIZE)
 DRAWING = DrawingConfig(guidance=2.0, steps=5)
-every_decoder = pytest.mark.parametrize("decoder", PICTURE_DECODERS.values(), ids=PICTURE_DECODERS)
+every_decoder = pytest.mark.parametrize("decoder", IMAGE_DECODERS.values(), ids=IMAGE_DECODERS)
 every_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 
 
-def config_of(decoder: PictureDecoderConfig) -> ModelConfig:
+def config_of(decoder: ImageDecoderConfig) -> ModelConfig:
     """One of either kind of decoder draws tokens of two parts."""
     two_parts = getattr(decoder, "over", "") or getattr(decoder, "patch", 1) > 1
     return replace(tiny(), decoders={OUT: decoder}, codecs={OUT: CODECS["fsq of two tones" if two_parts else "fsq"]})
@@ -80,17 +80,17 @@ def saved(model: Model, folder: Path) -> Path:
 
 def tokens_of(model: Model, batch: Batch, config: DrawingConfig = DRAWING) -> np.ndarray:
     runtime = TorchRuntime(model, tokenizer())
-    return draw(runtime.drawer(OUT), runtime.codec(OUT).grid, batch, config)
+    return draw(runtime.image_decoder(OUT), runtime.codec(OUT).grid, batch, config)
 
 
 def first_logits(model: Model, batch: Batch) -> np.ndarray:
     """What a decoder makes of a picture of which nothing is known."""
     runtime = TorchRuntime(model, tokenizer())
-    drawer, grid = runtime.drawer(OUT), runtime.codec(OUT).grid
-    state = drawer.start(batch)
-    if hasattr(drawer, "fill"):
-        return drawer.fill(np.full((batch.size, grid.length), grid.codes), state)
-    return drawer.step(np.full((batch.size, 1), grid.codes), state)[0]
+    image_decoder, grid = runtime.image_decoder(OUT), runtime.codec(OUT).grid
+    state = image_decoder.start(batch)
+    if hasattr(image_decoder, "fill"):
+        return image_decoder.fill(np.full((batch.size, grid.length), grid.codes), state)
+    return image_decoder.step(np.full((batch.size, 1), grid.codes), state)[0]
 
 
 def test_1_a_codec_learns_eight_pictures_by_heart() -> None:
@@ -106,13 +106,13 @@ def test_1_a_codec_learns_eight_pictures_by_heart() -> None:
     assert float(loss.detach()) < 0.25 * first
     task = Reconstruction()
     given = [replace(sample, inputs={}) for sample in rows()]
-    figures = task.score(task.predict(TorchRuntime(model, None), batch_of(rows())), given)
-    assert figures["psnr"] > 17 and figures["ssim"] > 30
-    assert 0 < figures["code-use"] <= 100 and 1 <= figures["code-perplexity"] <= 48
+    metrics = task.score(task.predict(TorchRuntime(model, None), batch_of(rows())), given)
+    assert metrics["psnr"] > 17 and metrics["ssim"] > 30
+    assert 0 < metrics["code-use"] <= 100 and 1 <= metrics["code-perplexity"] <= 48
 
 
 @every_decoder
-def test_1_a_decoder_learns_eight_pictures_by_heart(decoder: PictureDecoderConfig) -> None:
+def test_1_a_decoder_learns_eight_pictures_by_heart(decoder: ImageDecoderConfig) -> None:
     model = built(config_of(decoder)).train()
     batch = to_tensors(batch_of(rows()), CPU)
     codec = {name: value.clone() for name, value in model.codecs.state_dict().items()}
@@ -125,12 +125,12 @@ def test_1_a_decoder_learns_eight_pictures_by_heart(decoder: PictureDecoderConfi
     assert float(loss.detach()) < 0.2
     assert all(torch.equal(value, codec[name]) for name, value in model.codecs.state_dict().items())  # tokens mean the same
     truth = model.codec(OUT).encode(batch.targets[OUT].values).numpy()
-    drawn = tokens_of(model, batch_of(rows()), DrawingConfig(guidance=1.0, top_k=1, steps=16, spread=0.0))
-    assert (drawn == truth).mean() > 0.95
+    generated = tokens_of(model, batch_of(rows()), DrawingConfig(guidance=1.0, top_k=1, steps=16, spread=0.0))
+    assert (generated == truth).mean() > 0.95
 
 
 @every_decoder
-def test_2_saved_is_loaded_bit_for_bit(decoder: PictureDecoderConfig, tmp_path: Path) -> None:
+def test_2_saved_is_loaded_bit_for_bit(decoder: ImageDecoderConfig, tmp_path: Path) -> None:
     model, batch = built(config_of(decoder), seed=5), batch_of(rows())
     loaded = load_model(read_bundle(saved(model, tmp_path / "model")))
     assert np.array_equal(first_logits(loaded, batch), first_logits(model, batch))
@@ -138,32 +138,32 @@ def test_2_saved_is_loaded_bit_for_bit(decoder: PictureDecoderConfig, tmp_path: 
 
 
 @every_decoder
-def test_3_padding_never_changes_a_drawing(decoder: PictureDecoderConfig) -> None:
+def test_3_padding_never_changes_a_drawing(decoder: ImageDecoderConfig) -> None:
     model, batch = built(config_of(decoder)), batch_of(rows())
     prompt = batch.inputs["prompt"]
     values = np.pad(prompt.distinct.values, ((0, 0), (0, 5)), constant_values=7)
     mask = np.pad(prompt.distinct.mask, ((0, 0), (0, 5)))
     longer = replace(batch, inputs={**batch.inputs, "prompt": replace(prompt, distinct=Padded(values, mask))})
     assert np.abs(first_logits(model, longer) - first_logits(model, batch)).max() < 1e-5
-    broken = replace(prompt, distinct=Padded(values, np.ones_like(mask)))
-    unmasked = replace(batch, inputs={**batch.inputs, "prompt": broken})
+    skipped = replace(prompt, distinct=Padded(values, np.ones_like(mask)))
+    unmasked = replace(batch, inputs={**batch.inputs, "prompt": skipped})
     assert np.abs(first_logits(model, unmasked) - first_logits(model, batch)).max() > 1e-4
 
 
 @every_decoder
 @pytest.mark.parametrize("given", [(), ("image",), ("prompt",)], ids=["none", "image", "prompt"])
-def test_4_any_subset_of_inputs_works(decoder: PictureDecoderConfig, given: tuple[str, ...]) -> None:
+def test_4_any_subset_of_inputs_works(decoder: ImageDecoderConfig, given: tuple[str, ...]) -> None:
     model, whole = built(config_of(decoder)), batch_of(rows())
     absent = replace(whole, inputs={name: whole.inputs[name] for name in given})
     masked = {name: one if name in given else BatchInput(one.distinct, np.full(8, -1)) for name, one in whole.inputs.items()}
-    found = first_logits(model, absent)
-    assert np.isfinite(found).all()
-    assert np.abs(found - first_logits(model, replace(whole, inputs=masked))).max() < 1e-5
+    result = first_logits(model, absent)
+    assert np.isfinite(result).all()
+    assert np.abs(result - first_logits(model, replace(whole, inputs=masked))).max() < 1e-5
     assert tokens_of(model, absent).max() < model.codec(OUT).grid.codes
 
 
 @every_decoder
-def test_5_a_batch_draws_what_single_rows_do_and_the_seed_decides(decoder: PictureDecoderConfig) -> None:
+def test_5_a_batch_draws_what_single_rows_do_and_the_seed_decides(decoder: ImageDecoderConfig) -> None:
     model, eight = built(config_of(decoder)), rows()
     together = tokens_of(model, batch_of(eight))
     singles = [tokens_of(model, batch_of((sample,)))[0] for sample in eight]
@@ -174,8 +174,8 @@ def test_5_a_batch_draws_what_single_rows_do_and_the_seed_decides(decoder: Pictu
 
 @pytest.mark.parametrize("kind", ["raster", "raster over a picture"])
 def test_6_cached_drawing_equals_uncached(kind: str) -> None:
-    model, batch = built(config_of(PICTURE_DECODERS[kind])), to_tensors(batch_of(rows()), CPU)
-    decoder = model.drawer(OUT)
+    model, batch = built(config_of(IMAGE_DECODERS[kind])), to_tensors(batch_of(rows()), CPU)
+    decoder = model.image_decoder(OUT)
     grid = model.codec(OUT).grid
     tokens = torch.randint(0, grid.codes, (8, 1, grid.length - 1), generator=torch.Generator().manual_seed(0))
     read = torch.nn.functional.pad(tokens, (1, 0), value=grid.codes)
@@ -189,14 +189,14 @@ def test_6_cached_drawing_equals_uncached(kind: str) -> None:
 
 
 @every_decoder
-def test_8_the_same_seed_gives_the_same_weights(decoder: PictureDecoderConfig) -> None:
+def test_8_the_same_seed_gives_the_same_weights(decoder: ImageDecoderConfig) -> None:
     first, second, other = (built(config_of(decoder), seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 @every_decoder
-def test_10_onnx_draws_torchs_tokens(decoder: PictureDecoderConfig, tmp_path: Path) -> None:
+def test_10_onnx_draws_torchs_tokens(decoder: ImageDecoderConfig, tmp_path: Path) -> None:
     model, whole = built(config_of(decoder)), batch_of(rows())
     folder = saved(model, tmp_path / "model")
     with shapes_unchecked():
@@ -205,8 +205,8 @@ def test_10_onnx_draws_torchs_tokens(decoder: PictureDecoderConfig, tmp_path: Pa
     runtime = OnnxRuntime(read_bundle(folder))
     lost = replace(whole, inputs={"prompt": whole.inputs["prompt"]})
     for batch in (whole, lost):
-        drawn = draw(runtime.drawer(OUT), runtime.codec(OUT).grid, batch, DRAWING)
-        assert np.array_equal(drawn, tokens_of(model, batch))
+        generated = draw(runtime.image_decoder(OUT), runtime.codec(OUT).grid, batch, DRAWING)
+        assert np.array_equal(generated, tokens_of(model, batch))
 
 
 @every_codec
@@ -285,12 +285,12 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["codec", *PICTURE_DECODERS])
+@pytest.mark.parametrize("kind", ["codec", *IMAGE_DECODERS])
 def test_a_killed_run_ends_in_the_same_weights(kind: str, tokens: Path, tmp_path: Path) -> None:
     """What is hidden from the masked decoder is drawn from the step's own seed, too."""
     settings = RECONSTRUCTION
     if kind != "codec":
-        decoders = {**to_dict(tiny().decoders), OUT: to_dict(PICTURE_DECODERS[kind])}
+        decoders = {**to_dict(tiny().decoders), OUT: to_dict(IMAGE_DECODERS[kind])}
         draws = {
             "task": {"kind": "image_generation", "sentence": True},
             "inputs": {"image": {"kind": "image", "size": SIZE}, "prompt": {"kind": "text"}},
@@ -320,7 +320,7 @@ def test_a_tokenizer_of_diffusers_is_taken_over_whole(tmp_path: Path) -> None:
     settings = {
         "task": "image_generation",
         "data": {"path": "scenes:image_generation,train=8,val=4,size=32"},
-        "model": {**to_dict(tiny(inputs=["prompt"])), "decoders": {OUT: to_dict(PICTURE_DECODERS["masked"])}},
+        "model": {**to_dict(tiny(inputs=["prompt"])), "decoders": {OUT: to_dict(IMAGE_DECODERS["masked"])}},
         "outputs": {OUT: {"kind": "image", "size": SIZE, "mean": [0.1, 0.1, 0.1]}},
         "epochs": 1,
         "workers": 0,
@@ -352,7 +352,7 @@ def test_a_tokenizer_of_diffusers_is_taken_over_whole(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_tokenizer_of_diffusers(files: dict[str, str], told: str, tmp_path: Path) -> None:
+def test_what_is_no_tokenizer_of_diffusers(files: dict[str, str], message: str, tmp_path: Path) -> None:
     (tmp_path / "vq").mkdir()
     for name, text in files.items():
         (tmp_path / "vq" / name).write_text(text)
@@ -362,7 +362,7 @@ def test_what_is_no_tokenizer_of_diffusers(files: dict[str, str], told: str, tmp
         "model": {"codecs": {OUT: {"kind": "pretrained", "source": str(tmp_path / "vq")}}},
         "outputs": {OUT: {"kind": "image", "size": SIZE}},
     }
-    with pytest.raises(UserError, match=re.escape(told)):
+    with pytest.raises(UserError, match=re.escape(message)):
         train(run_from(settings), tmp_path / "run")
 
 
@@ -379,7 +379,7 @@ def test_near_pictures_by_the_figures_of_a_library() -> None:
 
 def test_a_decoder_of_pictures_without_a_codec_says_what_is_missing() -> None:
     with pytest.raises(UserError) as error:
-        built(replace(config_of(PICTURE_DECODERS["raster"]), codecs={}))
+        built(replace(config_of(IMAGE_DECODERS["raster"]), codecs={}))
     assert str(error.value) == (
         "decoders.image: a decoder of pictures writes the tokens of a codec, and the model has none; name a run of the task "
         "reconstruction in initialize: {codecs.image: RUN}"

@@ -72,14 +72,14 @@ def test_an_image_encoder_gives_transformers_own_features(name: str, part_models
 
 
 def test_a_models_image_statistics_are_taken_over(part_models: Path) -> None:
-    given = hub.pictures(part_models / "vit")
+    given = hub.images(part_models / "vit")
     assert given == ImageModalityConfig(size=32, resize="squash", mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5))
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
     modality = given.build()
-    ours = modality.pad([modality.prepare(picture)]).values
-    theirs = transformers.AutoImageProcessor.from_pretrained(part_models / "vit")(picture, return_tensors="np")["pixel_values"]
+    ours = modality.pad([modality.prepare(image)]).values
+    theirs = transformers.AutoImageProcessor.from_pretrained(part_models / "vit")(image, return_tensors="np")["pixel_values"]
     assert np.abs(ours - theirs).max() < 1e-5
-    cut = hub.pictures(part_models / "clip")
+    cut = hub.images(part_models / "clip")
     assert (cut.size, cut.resize) == (32, "crop") and cut.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
 
 
@@ -142,7 +142,7 @@ def test_a_run_of_pretrained_parts_is_a_bundle_that_needs_no_source(reads: str, 
     assert [source.name for source in loaded.bundle.interface.card.sources] == ["vit", "bert", "gpt2"]
     rows = loaded.collator(samples()).batch
     answer = loaded.runtime.write("text", rows, loaded.task("vqa", beam=3).generation)
-    assert len(answer) == 8 and all(0 < found.confidence <= 1 for found in answer)
+    assert len(answer) == 8 and all(0 < result.confidence <= 1 for result in answer)
     architecture = json.loads((loaded.bundle.folder / "model.json").read_text())
     assert architecture["encoders"]["prompt"]["source"] == "" and str(tmp_path) not in json.dumps(architecture)
 

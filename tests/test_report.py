@@ -103,8 +103,8 @@ def test_an_epoch_s_record_holds_the_diagnosis(captioner: Path) -> None:
     assert set(last["reliance"]) == {"image"}  # the prompt is the same in every row
     assert last["reliance"]["image"]["loss"] == pytest.approx(last["val_loss"], rel=1e-4)
     assert last["seconds"] > 0
-    found = read_run_folder(captioner)
-    assert found.seconds == pytest.approx(sum(record["seconds"] for record in records(captioner)))
+    result = read_run_folder(captioner)
+    assert result.seconds == pytest.approx(sum(record["seconds"] for record in records(captioner)))
 
 
 def test_a_killed_run_is_shown_from_what_it_left(braid: Braid, captioner: Path, tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_a_killed_run_is_shown_from_what_it_left(braid: Braid, captioner: Path, 
     (run / "log.jsonl").write_text("".join(log[:4]) + log[4][:30])
     ran = braid("report", run, "--json")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert told["page"] == str(run / "report.html")
-    assert told["runs"][0]["state"] == "0 of 4 epochs, 4 steps"
-    assert told["runs"][0]["parameters"] == json.loads(braid("inspect", captioner, "--json").out)["parameters"]
+    message = json.loads(ran.out)
+    assert message["page"] == str(run / "report.html")
+    assert message["runs"][0]["state"] == "0 of 4 epochs, 4 steps"
+    assert message["runs"][0]["parameters"] == json.loads(braid("inspect", captioner, "--json").out)["parameters"]
     page = (run / "report.html").read_text()
     Page(page)
     assert "figures come with the end of the first epoch" in page
@@ -158,10 +158,10 @@ def logged(epochs: list[dict[str, Any]], losses: list[float], **more: Any) -> Lo
     steps = tuple({"step": k + 1, "epoch": k, "loss": loss} for k, loss in enumerate(losses))
     records = tuple({"step": k + 1, "epoch": k, **record} for k, record in enumerate(epochs))
     settings = {"task": {"kind": "captioning"}, "data": {}, "model": {}, "epochs": len(epochs)}
-    return LoggedRun(Path(), settings, steps, records, {}, more.get("left_out", ()))
+    return LoggedRun(Path(), settings, steps, records, {}, more.get("skipped_rows", ()))
 
 
-def told(run: LoggedRun) -> dict[str, tuple[bool | None, str]]:
+def message(run: LoggedRun) -> dict[str, tuple[bool | None, str]]:
     return {finding.title: (finding.good, finding.text) for finding in diagnose(run)}
 
 
@@ -174,28 +174,28 @@ def test_the_better_of_two_runs_stands_out_where_less_is_better_too() -> None:
 def test_overfitting_is_told_by_the_courses_of_both_losses() -> None:
     falls = [{"val_loss": loss} for loss in (3.0, 2.0, 1.9)]
     rises = [{"val_loss": loss} for loss in (3.0, 2.0, 2.5)]
-    good, text = told(logged(rises, [3.0, 2.0, 1.0]))["Does not overfit"]
+    good, text = message(logged(rises, [3.0, 2.0, 1.0]))["Does not overfit"]
     assert good is False
     assert text.startswith("val loss rose from 2.000 (epoch 2) to 2.500 while train loss fell from 2.000 to 1.000; try more data")
-    assert told(logged(falls, [3.0, 2.0, 1.0]))["Does not overfit"] == (True, "val loss ends at 1.900; its lowest is 1.900")
-    assert told(logged(rises, [3.0, 2.0, 2.2]))["Does not overfit"][0] is True  # both rise: not that
-    assert told(logged(rises[:2], [3.0, 2.0]))["Does not overfit"][0] is None
+    assert message(logged(falls, [3.0, 2.0, 1.0]))["Does not overfit"] == (True, "val loss ends at 1.900; its lowest is 1.900")
+    assert message(logged(rises, [3.0, 2.0, 2.2]))["Does not overfit"][0] is True  # both rise: not that
+    assert message(logged(rises[:2], [3.0, 2.0]))["Does not overfit"][0] is None
     rewarded = logged(rises, [3.0, 2.0, 1.0])
     rewarded.settings["objective"] = {"kind": "self_critical"}
-    assert told(rewarded)["Does not overfit"][0] is None
+    assert message(rewarded)["Does not overfit"][0] is None
 
 
 def test_the_same_answer_and_an_ignored_input_are_told_in_training_s_words() -> None:
     bored = {"rows": 8, "distinct": 1, "commonest": "a dog", "times": 8, "warning": "all 8 rows get the same text"}
     blind = {"image": {"loss": 2.0, "loss_shuffled": 2.0, "warning": "the model ignores its input 'image'"}}
-    found = told(logged([{"val_loss": 2.0, "answers": bored, "reliance": blind}], [2.0]))
-    assert found["Answers differ"] == (False, "all 8 rows get the same text")
-    assert found["Reads its image"] == (False, "the model ignores its input 'image'")
+    result = message(logged([{"val_loss": 2.0, "answers": bored, "reliance": blind}], [2.0]))
+    assert result["Answers differ"] == (False, "all 8 rows get the same text")
+    assert result["Reads its image"] == (False, "the model ignores its input 'image'")
     lively = {"rows": 8, "distinct": 7, "commonest": "a dog", "times": 2, "warning": None}
     seeing = {"image": {"loss": 2.0, "loss_shuffled": 3.0, "warning": None}}
-    found = told(logged([{"val_loss": 2.0, "answers": lively, "reliance": seeing}], [2.0]))
-    assert found["Answers differ"] == (True, "7 different texts for 8 val rows; the commonest, “a dog”, is given to 2")
-    assert found["Reads its image"] == (True, "val loss is 2.000, and 3.000 (+50%) with another row’s image in its place")
+    result = message(logged([{"val_loss": 2.0, "answers": lively, "reliance": seeing}], [2.0]))
+    assert result["Answers differ"] == (True, "7 different texts for 8 val rows; the commonest, “a dog”, is given to 2")
+    assert result["Reads its image"] == (True, "val loss is 2.000, and 3.000 (+50%) with another row’s image in its place")
 
 
 def test_rows_left_out_are_counted_and_named_once_each(tmp_path: Path, captioner: Path) -> None:
@@ -212,8 +212,8 @@ def test_rows_left_out_are_counted_and_named_once_each(tmp_path: Path, captioner
     settings = [f"data.path={tmp_path / 'data.jsonl'}", "epochs=2", "evaluation.limit=16"]
     train(read_run(captioner / "run.yaml", settings), tmp_path / "run")
     run = read_run_folder(tmp_path / "run")
-    assert len(run.left_out) == 3
-    assert told(run)["Every row was read"] == (False, "3 rows are left out")
+    assert len(run.skipped_rows) == 3
+    assert message(run)["Every row was read"] == (False, "3 rows are left out")
     text = (tmp_path / "run" / "report.html").read_text()
     for name in ("data.jsonl, row 3", "data.jsonl, row 10", "data.jsonl, row 13"):
         assert text.count(name) == 1
@@ -283,12 +283,12 @@ def test_an_interrupted_run_logs_every_step_and_epoch_once(captioner: Path, tmp_
 
 def test_a_chart_names_its_lines_and_marks_its_best() -> None:
     lines = [Line("train", [(1.0, 3.0), (2.0, 2.0)], "#000000"), Line("val <1>", [(1.0, 4.0), (2.0, 3.0)], "#111111", dots=True)]
-    drawn = chart(lines, "epoch", mark=Mark((2.0, 3.0), "best 3.0"))
-    Page(drawn)
-    assert 'aria-label="train ends at 2, val &lt;1&gt; ends at 3"' in drawn
-    assert drawn.count("<circle") == 3
-    assert ">best 3.0</text>" in drawn
-    heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", drawn)]
+    generated = chart(lines, "epoch", mark=Mark((2.0, 3.0), "best 3.0"))
+    Page(generated)
+    assert 'aria-label="train ends at 2, val &lt;1&gt; ends at 3"' in generated
+    assert generated.count("<circle") == 3
+    assert ">best 3.0</text>" in generated
+    heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", generated)]
     assert heights[0] < heights[1]  # down the page is down the scale
     assert chart([Line("nothing", [], "#000000")], "epoch") == ""
     assert 'class="name"' not in chart(lines[:1], "epoch")

@@ -59,8 +59,8 @@ def test_a_cell_of_several_labels_is_a_tuple(tmp_path: Path) -> None:
     tagged = posts(tmp_path, "c.csv", [{"text": "x", "label": "one", "tags": one} for one in (" dog | cat|", "", "[]", "|")])
     assert labels(tagged) == ["one"] * 4
     assert labels(tagged, "labels=tags") == [("dog", "cat"), (), ()]
-    (left_out,) = open_dataset(tagged, {"labels": "tags"}).broken
-    assert (left_out.source, left_out.reason) == ("c.csv, row 2", "column 'tags' is empty; fill it in or remove the row")
+    (skipped_rows,) = open_dataset(tagged, {"labels": "tags"}).skipped
+    assert (skipped_rows.source, skipped_rows.reason) == ("c.csv, row 2", "column 'tags' is empty; fill it in or remove the row")
 
 
 def test_several_labels_are_learned_scored_and_given(braid: Braid, tmp_path: Path) -> None:
@@ -80,13 +80,13 @@ def test_several_labels_are_learned_scored_and_given(braid: Braid, tmp_path: Pat
     assert modality == LabelsModalityConfig(labels=COLOURS, multiple=True)
     ran = braid("evaluate", *given, "-m", tmp_path / "run", "--json")
     assert ran.code == 0, ran.err
-    figures = json.loads(ran.out)
-    assert {"accuracy", "macro-f1", "micro-f1", "auroc"} <= set(figures)
-    assert figures["num_samples"] == 32  # rows without any label among them
-    assert figures["accuracy"] > 90
-    found = json.loads(braid("classify", "--text", "blue and red", "-m", tmp_path / "run", "--json").out)
-    assert (found["labels"], found["label"]) == (["blue", "red"], "blue, red")
-    assert {label for label, score in found["scores"].items() if score > 0.5} == {"blue", "red"}
+    metrics = json.loads(ran.out)
+    assert {"accuracy", "macro-f1", "micro-f1", "auroc"} <= set(metrics)
+    assert metrics["num_samples"] == 32  # rows without any label among them
+    assert metrics["accuracy"] > 90
+    result = json.loads(braid("classify", "--text", "blue and red", "-m", tmp_path / "run", "--json").out)
+    assert (result["labels"], result["label"]) == (["blue", "red"], "blue, red")
+    assert {label for label, score in result["scores"].items() if score > 0.5} == {"blue", "red"}
     assert "(none)" in braid("classify", "--text", "nothing", "-m", tmp_path / "run").out
     assert library.load(tmp_path / "run").classify(text="green").labels == ("green",)
 
@@ -99,7 +99,7 @@ def test_numbers_of_classes_are_read_by_their_names_and_kept_as_they_are(braid: 
     path = tmp_path / "data.parquet"
     pq.write_table(pa.table(columns).replace_schema_metadata(note), path)
     assert labels(path) == ["dog", "cat", "7"]  # the last has no name; the third says that there is no label
-    assert [row.source for row in open_dataset(path).broken] == ["data.parquet, row 3"]
+    assert [row.source for row in open_dataset(path).skipped] == ["data.parquet, row 3"]
     assert labels(path, "labels=tags") == [("a", "b"), ("b",), (), ("a",)]
     assert labels(path, "label=score") == ["0", "1", "0", "1"]
     run = classifier(tmp_path)
@@ -108,8 +108,8 @@ def test_numbers_of_classes_are_read_by_their_names_and_kept_as_they_are(braid: 
     written = pq.read_table(tmp_path / "out.parquet")
     assert written["label"].to_pylist() == columns["label"]
     assert written.schema.field("label") == pa.field("label", pa.int64())
-    for broken in (b"{", b'{"info": {"features": {"label": 3}}}', b"[]", b"\xff"):
-        pq.write_table(pa.table(columns).replace_schema_metadata({b"huggingface": broken}), path)
+    for skipped in (b"{", b'{"info": {"features": {"label": 3}}}', b"[]", b"\xff"):
+        pq.write_table(pa.table(columns).replace_schema_metadata({b"huggingface": skipped}), path)
         assert labels(path) == ["1", "0", "-1", "7"]
 
 
@@ -133,9 +133,9 @@ def test_a_row_may_lack_its_picture_or_its_text(braid: Braid, tmp_path: Path) ->
     ran = braid("predict", run, posts(tmp_path, "asked.csv", asked), "-o", tmp_path / "out.jsonl")
     assert ran.code == 0, ran.err
     model = library.load(run)
-    both, picture, text = (json.loads(line)["confidence"] for line in (tmp_path / "out.jsonl").read_text().splitlines())
+    both, image, text = (json.loads(line)["confidence"] for line in (tmp_path / "out.jsonl").read_text().splitlines())
     assert both == f"{model.classify(tmp_path / 'photo.png', 'a dog').confidence:.4f}"  # its text is read, and is no caption
-    assert picture == f"{model.classify(tmp_path / 'photo.png').confidence:.4f}"
+    assert image == f"{model.classify(tmp_path / 'photo.png').confidence:.4f}"
     assert text == f"{model.classify(text='a cat').confidence:.4f}"
     alone = "rows have the {} alone, and training showed the image and the prompt; their answers may be poor"
     assert [line for line in ran.err.splitlines() if "alone" in line] == [
@@ -146,8 +146,8 @@ def test_a_row_may_lack_its_picture_or_its_text(braid: Braid, tmp_path: Path) ->
 def test_rows_that_lack_an_input_are_only_those_that_are_labelled(tmp_path: Path) -> None:
     """A captioner has no use for a row without a picture: it is left out, and does not end the run."""
     rows = [{"image": "", "text": "x", "label": "y", "caption": "a dog"}]
-    (left_out,) = open_dataset(posts(tmp_path, "a.csv", rows)).broken
-    assert left_out.reason == "column 'image' is empty; fill it in or remove the row"
+    (skipped_rows,) = open_dataset(posts(tmp_path, "a.csv", rows)).skipped
+    assert skipped_rows.reason == "column 'image' is empty; fill it in or remove the row"
     (labelled,) = open_dataset(posts(tmp_path, "b.csv", [{"image": "a.csv", "text": "", "label": "y"}])).examples
     assert LanguageModelling().prepare(labelled).targets == {}  # nor has a language model for one without a text
 
@@ -159,18 +159,18 @@ def test_search_and_index_from_python_know_their_model(tmp_path: Path, photos: P
     model, other = library.load(tmp_path / "finder"), library.load(tmp_path / "other")
     (photos / "broken.png").write_bytes(b"")
     made = model.index(photos, tmp_path / "photos.index")
-    assert (len(made.index), [Path(sample.source).name for sample, _ in made.broken]) == (5, ["broken.png"])
+    assert (len(made.index), [Path(sample.source).name for sample, _ in made.skipped]) == (5, ["broken.png"])
     (hit,) = model.search(made.index, image=photos / "2.png", top=1)
     assert (Path(hit.id).name, hit.score) == ("2.png", pytest.approx(1, abs=2e-3))
     assert [one.id for one in model.search(tmp_path / "photos.index", "a red circle", top=9)] == [
         one.id for one in model.search(made.index, "a red circle", top=9)
     ]
     assert len(model.index(photos / "0.png", tmp_path / "photos.index", kind="hnsw").index) == 5  # it is there already
-    told = f"{tmp_path / 'photos.index'} was made by model {model.origin}, not by {other.origin}; "
+    message = f"{tmp_path / 'photos.index'} was made by model {model.origin}, not by {other.origin}; "
     for index in (tmp_path / "photos.index", open_index(tmp_path / "photos.index")):
         with pytest.raises(UserError) as refused:
             other.search(index, "a red circle")
-        assert str(refused.value) == told + "search with the model that made it, or make it anew"
+        assert str(refused.value) == message + "search with the model that made it, or make it anew"
     with pytest.raises(UserError, match="there is nothing to look for; give a text, an image or both"):
         model.search(made.index)
     made.index.delete([hit.id for hit in model.search(made.index, "a circle")])
@@ -184,15 +184,15 @@ def test_a_picture_of_several_rows_is_augmented_once_in_a_batch() -> None:
     spread = [task.prepare(row) for row in task.spread(rows)]
     augmented = Collator(inputs(), augmentation=Augmentation(brightness=0.5))
     seeds = [(0, 0, row) for row in range(len(spread))]
-    found = augmented(spread, seeds).batch.inputs
+    result = augmented(spread, seeds).batch.inputs
     captions = len(spread) // 2
-    assert found["image"].index.tolist() == [0] * captions + [1] * captions
-    assert len(found["image"].distinct.values) == 2
-    assert len(found["prompt"].distinct.values) == len(spread)
+    assert result["image"].index.tolist() == [0] * captions + [1] * captions
+    assert len(result["image"].distinct.values) == 2
+    assert len(result["prompt"].distinct.values) == len(spread)
     alone = augmented([spread[captions]], [seeds[captions]]).batch.inputs["image"].distinct.values
-    assert np.array_equal(found["image"].distinct.values[1], alone[0])
+    assert np.array_equal(result["image"].distinct.values[1], alone[0])
     later = augmented(spread, [(0, 1, row) for row in range(len(spread))]).batch.inputs["image"].distinct.values
-    assert not np.array_equal(found["image"].distinct.values, later)
+    assert not np.array_equal(result["image"].distinct.values, later)
 
 
 def test_a_picture_of_one_row_is_augmented_by_that_row_s_seed() -> None:
@@ -200,15 +200,15 @@ def test_a_picture_of_one_row_is_augmented_by_that_row_s_seed() -> None:
     rows = open_dataset("scenes:captioning,train=4,val=1,test=1,compositional=1,size=32").split("train")
     prepared = [Captioning().prepare(row) for row in rows]
     augmentation = Augmentation(horizontal_flip=0.5, brightness=0.3)
-    found = Collator(inputs(), augmentation=augmentation)(prepared, [(7, 2, row) for row in range(4)]).batch.inputs
+    result = Collator(inputs(), augmentation=augmentation)(prepared, [(7, 2, row) for row in range(4)]).batch.inputs
     image = inputs()["image"]
     assert not isinstance(image, TextModality)
     expected = [
         image.prepare(sample.inputs["image"], "", augmentation, np.random.default_rng((7, 2, row)))
         for row, sample in enumerate(prepared)
     ]
-    assert np.array_equal(found["image"].distinct.values, image.pad(expected).values)
-    assert found["prompt"].index.tolist() == [0, 1, 2, 3]
+    assert np.array_equal(result["image"].distinct.values, image.pad(expected).values)
+    assert result["prompt"].index.tolist() == [0, 1, 2, 3]
 
 
 def test_rows_without_any_label_are_scored_where_several_are_meant() -> None:

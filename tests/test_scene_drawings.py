@@ -18,23 +18,23 @@ NUMBER = 150
 def test_the_oracle_agrees_with_the_truth(split: str) -> None:
     """Of true pictures nearly all are right; of those of another row nearly none."""
     asked = [drawing(WORLD, split, k) for k in range(NUMBER)]
-    pictures = [one.scene.render(64) for one in asked]
-    true = [judge(picture, one.asked) for picture, one in zip(pictures, asked, strict=True)]
+    images = [one.scene.render(64) for one in asked]
+    true = [judge(image, one.asked) for image, one in zip(images, asked, strict=True)]
     assert np.mean([right for one in true for right in one.right]) > 0.99
     assert np.mean([right for one in true for right in one.sized]) > 0.985
     assert np.mean([one.whole for one in true]) > 0.97
-    rolled = [judge(picture, one.asked) for picture, one in zip(pictures[1:], asked, strict=False)]
+    rolled = [judge(image, one.asked) for image, one in zip(images[1:], asked, strict=False)]
     assert np.mean([right for one in rolled for right in one.right]) < 0.05
     assert not any(one.whole for one in rolled)
 
 
 def test_an_edit_changes_what_it_says_and_nothing_else() -> None:
-    found = [edit(WORLD, "val", k) for k in range(NUMBER)]
-    assert len({one.prompt.split()[0] for one in found}) == 5  # make, turn, remove, move, add
-    after = [judge(one.after.render(64), one.asked).whole for one in found]
-    before = [judge(one.before.render(64), one.asked).whole for one in found]
+    result = [edit(WORLD, "val", k) for k in range(NUMBER)]
+    assert len({one.prompt.split()[0] for one in result}) == 5  # make, turn, remove, move, add
+    after = [judge(one.after.render(64), one.asked).whole for one in result]
+    before = [judge(one.before.render(64), one.asked).whole for one in result]
     assert np.mean(after) > 0.97 and np.mean(before) < 0.02
-    for one in found:
+    for one in result:
         assert one.before.background == one.after.background
         common = len(set(one.before.objects) & set(one.after.objects))
         assert common >= max(len(one.before.objects), len(one.after.objects)) - 1
@@ -43,8 +43,8 @@ def test_an_edit_changes_what_it_says_and_nothing_else() -> None:
 
 
 def test_a_sentence_is_read_as_what_it_says() -> None:
-    found = [edit(WORLD, "val", k) for k in range(NUMBER)]
-    assert np.mean([judge(one.after.render(64), read_sentence(one.sentence)).whole for one in found]) > 0.97
+    result = [edit(WORLD, "val", k) for k in range(NUMBER)]
+    assert np.mean([judge(one.after.render(64), read_sentence(one.sentence)).whole for one in result]) > 0.97
     assert read_sentence("a little violet disc on the left and a big blue plus in the middle") == (
         "small purple circle in left",
         "large blue cross in centre",
@@ -85,25 +85,25 @@ def test_a_richer_world_shows_training_more_and_the_other_splits_the_same() -> N
 
 
 @pytest.mark.parametrize("broken", ["recoloured", "moved", "one more", "one less", "noise"])
-def test_the_oracle_sees_what_is_wrong(broken: str) -> None:
+def test_the_oracle_sees_what_is_wrong(skipped: str) -> None:
     """Two objects left and right of each other; then something happens to the picture."""
-    one = next(found for k in range(1000) if (found := drawing(WORLD, "val", k)).asked[-1] in ("0 left 1", "0 right 1"))
-    picture = one.scene.render(64)
-    assert judge(picture, one.asked).whole
-    paper = np.median(picture[0], axis=0).astype(np.uint8)
-    first = find_objects(picture)[0]
+    one = next(result for k in range(1000) if (result := drawing(WORLD, "val", k)).asked[-1] in ("0 left 1", "0 right 1"))
+    image = one.scene.render(64)
+    assert judge(image, one.asked).whole
+    paper = np.median(image[0], axis=0).astype(np.uint8)
+    first = find_objects(image)[0]
     middle = (round(first.y * 64), round(first.x * 64))
-    if broken == "recoloured":
-        picture = picture[..., [1, 2, 0]]
-    elif broken == "moved":
-        picture = picture[:, ::-1].copy()
-    elif broken == "one more":
-        picture[1:8, 1:8] = (217, 48, 48)
-    elif broken == "one less":
-        picture[max(0, middle[0] - 16) : middle[0] + 16, max(0, middle[1] - 16) : middle[1] + 16] = paper
+    if skipped == "recoloured":
+        image = image[..., [1, 2, 0]]
+    elif skipped == "moved":
+        image = image[:, ::-1].copy()
+    elif skipped == "one more":
+        image[1:8, 1:8] = (217, 48, 48)
+    elif skipped == "one less":
+        image[max(0, middle[0] - 16) : middle[0] + 16, max(0, middle[1] - 16) : middle[1] + 16] = paper
     else:
-        picture = np.random.default_rng(0).integers(0, 255, picture.shape, np.uint8)
-    assert not judge(picture, one.asked).whole
+        image = np.random.default_rng(0).integers(0, 255, image.shape, np.uint8)
+    assert not judge(image, one.asked).whole
 
 
 def test_scenes_to_draw_are_data_sets() -> None:

@@ -30,17 +30,17 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 def results(answer: httpx.Response) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["results"]
-    return found
+    result: list[dict[str, Any]] = answer.json()["results"]
+    return result
 
 
 def error(answer: httpx.Response, status: int) -> dict[str, Any]:
     """The error in OpenAI's form."""
     assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()["error"]
-    assert set(found) == {"message", "type", "param", "code"}
+    result: dict[str, Any] = answer.json()["error"]
+    assert set(result) == {"message", "type", "param", "code"}
     assert "Traceback" not in answer.text
-    return found
+    return result
 
 
 def test_every_task_answers_as_the_library_does(client: httpx.Client, served_models: dict[str, Path]) -> None:
@@ -51,27 +51,27 @@ def test_every_task_answers_as_the_library_does(client: httpx.Client, served_mod
     (answer,) = results(client.post("/v1/answer", json={"image": URI, "question": "what colour is it?"}))
     assert answer["text"] == model.answer(PICTURE, "what colour is it?")
     (label,) = results(client.post("/v1/classify", json={"image": URI, "text": "a dog"}))
-    found = model.classify(PICTURE, "a dog")
-    assert (label["label"], label["confidence"]) == (found.label, round(found.confidence, 4))
+    result = model.classify(PICTURE, "a dog")
+    assert (label["label"], label["confidence"]) == (result.label, round(result.confidence, 4))
     assert set(label["scores"]) == {"cat", "dog", "star"}
     (own,) = results(client.post("/v1/classify", json={"image": URI, "labels": ["park", "mat"]}))
     assert own["label"] == model.classify(PICTURE, labels=["park", "mat"]).label
     (words,) = results(client.post("/v1/classify", json={"text": "a dog", "labels": ["park", "mat"]}))
     assert words["label"] == model.classify(text="a dog", labels=["park", "mat"]).label
-    picture, text = results(client.post("/v1/embed", json={"items": [{"image": URI}, {"text": "a dog"}]}))
-    assert np.allclose([picture["embedding"], text["embedding"]], model.embed([PICTURE], ["a dog"]), atol=1e-5)
+    image, text = results(client.post("/v1/embed", json={"items": [{"image": URI}, {"text": "a dog"}]}))
+    assert np.allclose([image["embedding"], text["embedding"]], model.embed([PICTURE], ["a dog"]), atol=1e-5)
 
 
 def test_an_explanation_says_where_each_word_comes_from(client: httpx.Client, served_models: dict[str, Path]) -> None:
     """Asked for beside plain captions, which stay what they are."""
     asked = [{"image": URI, "explain": row % 2 == 0} for row in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        found = [results(one)[0] for one in pool.map(lambda body: client.post("/v1/caption", json=body), asked)]
-    assert len({one["text"] for one in found}) == 1
+        result = [results(one)[0] for one in pool.map(lambda body: client.post("/v1/caption", json=body), asked)]
+    assert len({one["text"] for one in result}) == 1
     expected = load(served_models["every"]).explain(PICTURE, task="captioning")
-    for body, one in zip(asked, found, strict=True):
+    for body, one in zip(asked, result, strict=True):
         assert ("explanation" in one) == body["explain"]
-    words = found[0]["explanation"]["words"]
+    words = result[0]["explanation"]["words"]
     assert [word["text"] for word in words] == list(expected.outputs)
     heat = np.array([word["heat"] for word in words])
     assert heat.ndim == 3 and heat.min() >= 0 and heat.max() == 1
@@ -82,9 +82,9 @@ def test_an_explanation_says_where_each_word_comes_from(client: httpx.Client, se
 
 
 def test_search_finds_the_picture_itself(client: httpx.Client) -> None:
-    (found,) = results(client.post("/v1/search", json={"image": URI, "top": 3, "thumbnails": True}))
-    assert len(found["hits"]) == 3
-    best = found["hits"][0]
+    (result,) = results(client.post("/v1/search", json={"image": URI, "top": 3, "thumbnails": True}))
+    assert len(result["hits"]) == 3
+    best = result["hits"][0]
     assert best["id"].endswith("1.png") and best["score"] == pytest.approx(1, abs=1e-3)
     assert Image.open(io.BytesIO(base64.b64decode(best["thumbnail"].partition(",")[2]))).format == "JPEG"
     both, words = results(client.post("/v1/search", json={"items": [{"image": URI, "text": "a star"}, {"text": "a star"}]}))
@@ -92,14 +92,14 @@ def test_search_finds_the_picture_itself(client: httpx.Client) -> None:
 
 
 def test_imagine_draws_what_the_library_draws(client: httpx.Client, served_models: dict[str, Path]) -> None:
-    (found,) = results(client.post("/v1/imagine", json={"prompt": "a red star", "count": 2, "seed": 3}))
-    drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one.partition(",")[2])))) for one in found["images"]]
+    (result,) = results(client.post("/v1/imagine", json={"prompt": "a red star", "count": 2, "seed": 3}))
+    generated = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one.partition(",")[2])))) for one in result["images"]]
     expected = load(served_models["drawer"]).imagine("a red star", count=2, seed=3)
     assert isinstance(expected, list)
-    assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(generated, expected, strict=True))
     items = [{"prompt": "two cats"}, {"prompt": "a red star " * 9}, {"prompt": "a red star"}]
     _, long, again = results(client.post("/v1/imagine", json={"items": items, "count": 2, "seed": 3}))
-    assert again == found
+    assert again == result
     assert "this model reads at most 14" in long["error"]["message"]
 
 
@@ -119,18 +119,18 @@ def test_forms_say_what_json_says(client: httpx.Client) -> None:
     labels = client.post("/v1/classify", files={"image": ("a.png", PICTURE)}, data={"labels": "park, mat"})
     assert set(results(labels)[0]["scores"]) == {"park", "mat"}
     files = [("image", ("a.png", PICTURE))] * 3
-    told = error(client.post("/v1/answer", files=files, data={"question": ["one?", "two?"]}), 400)
-    assert told["message"] == "question comes 2 times and another field 3 times; give it once or as often"
+    message = error(client.post("/v1/answer", files=files, data={"question": ["one?", "two?"]}), 400)
+    assert message["message"] == "question comes 2 times and another field 3 times; give it once or as often"
 
 
 def test_a_batch_of_many_clients_answers_what_single_requests_do(client: httpx.Client, server: Server) -> None:
     """With the built-in model, whose answers differ from picture to picture."""
     asked = [{"model": "small", "image": data_uri(scene(number))} for number in range(12)]
     alone = [results(client.post("/v1/caption", json=one)) for one in asked]
-    before = server.figure('braid_batch_rows_count{model="small"}')
+    before = server.metric('braid_batch_rows_count{model="small"}')
     with ThreadPoolExecutor(12) as pool, server.client() as shared:
         together = list(pool.map(lambda one: results(shared.post("/v1/caption", json=one)), asked))
-    assert server.figure('braid_batch_rows_count{model="small"}') - before < 12  # they did meet
+    assert server.metric('braid_batch_rows_count{model="small"}') - before < 12  # they did meet
     for (one,), (other,) in zip(alone, together, strict=True):
         assert one["text"] == other["text"]
         assert one["confidence"] == pytest.approx(other["confidence"], abs=2e-4)
@@ -215,8 +215,8 @@ def test_other_bodies_and_addresses_are_told(client: httpx.Client) -> None:
 
 def test_a_request_that_is_too_large_is_refused(server: Server) -> None:
     with server.client() as client:
-        told = error(client.post("/v1/caption", content=b"x" * 17_000_000, headers={"content-type": "application/json"}), 413)
-        assert told["message"] == "a request may have 16,000,000 bytes; send less at once"
+        message = error(client.post("/v1/caption", content=b"x" * 17_000_000, headers={"content-type": "application/json"}), 413)
+        assert message["message"] == "a request may have 16,000,000 bytes; send less at once"
 
     def endless() -> Iterator[bytes]:
         for _ in range(170):
@@ -245,12 +245,12 @@ def test_openai_lists_models(openai_client: openai.OpenAI) -> None:
 
 def test_openai_chat_describes_and_answers(openai_client: openai.OpenAI, client: httpx.Client) -> None:
     (caption,) = results(client.post("/v1/caption", json={"image": URI, "model": "small"}))
-    found = openai_client.chat.completions.create(model="small", messages=messages("What's in this image?"))
-    assert found.choices[0].message.content == caption["text"]
-    assert found.choices[0].finish_reason == "stop"
-    assert found.choices[0].model_extra is not None
-    assert found.choices[0].model_extra["confidence"] == caption["confidence"]
-    assert found.usage is not None and found.usage.completion_tokens > 0
+    result = openai_client.chat.completions.create(model="small", messages=messages("What's in this image?"))
+    assert result.choices[0].message.content == caption["text"]
+    assert result.choices[0].finish_reason == "stop"
+    assert result.choices[0].model_extra is not None
+    assert result.choices[0].model_extra["confidence"] == caption["confidence"]
+    assert result.usage is not None and result.usage.completion_tokens > 0
     (answer,) = results(client.post("/v1/answer", json={"image": URI, "question": "what color is it?", "model": "small"}))
     asked = [*messages("Describe the picture."), {"role": "assistant", "content": caption["text"]}]
     asked.append({"role": "user", "content": "what color is it?"})  # about the picture that was shown before
@@ -274,9 +274,9 @@ def test_openai_chat_streams(openai_client: openai.OpenAI) -> None:
 
 
 def test_openai_embeddings(openai_client: openai.OpenAI, served_models: dict[str, Path]) -> None:
-    found = openai_client.embeddings.create(model="every", input=["a dog", URI])  # base64 by default
+    result = openai_client.embeddings.create(model="every", input=["a dog", URI])  # base64 by default
     expected = load(served_models["every"]).embed([PICTURE], ["a dog"])[::-1]
-    assert np.allclose([one.embedding for one in found.data], expected, atol=1e-5)
+    assert np.allclose([one.embedding for one in result.data], expected, atol=1e-5)
     plain = openai_client.embeddings.create(model="every", input="a dog", encoding_format="float")
     assert np.allclose(plain.data[0].embedding, expected[0], atol=1e-5)
 
@@ -327,6 +327,6 @@ def test_the_log_is_json_without_what_was_said(server: Server, client: httpx.Cli
     while not any("logged-1" in line for line in server.log) and time.monotonic() < end:
         time.sleep(0.05)
     lines = [json.loads(line) for line in server.log]
-    (found,) = [line for line in lines if line.get("id") == "logged-1"]
-    assert (found["event"], found["route"], found["status"]) == ("request", "/v1/answer", 200)
+    (result,) = [line for line in lines if line.get("id") == "logged-1"]
+    assert (result["event"], result["route"], result["status"]) == ("request", "/v1/answer", 200)
     assert secret not in "".join(server.log)

@@ -68,9 +68,9 @@ def test_a_full_queue_turns_away_and_has_room_again() -> None:
     async def ask(made: Engine) -> None:
         waiting = made.submit("a", [1, 2, 3])
         assert not made.full
-        with pytest.raises(ApiError, match=r"the queue of model 'toy' is full \(3 items\); try again in 1 s") as told:
+        with pytest.raises(ApiError, match=r"the queue of model 'toy' is full \(3 items\); try again in 1 s") as message:
             made.submit("a", [4, 5])
-        assert (told.value.status, told.value.retry_after) == (429, 1)
+        assert (message.value.status, message.value.retry_after) == (429, 1)
         go.set()
         await asyncio.gather(*waiting)
         await asyncio.gather(*made.submit("a", [6, 7, 8, 9]))

@@ -67,9 +67,9 @@ def test_a_key_is_asked_for(tight: Server) -> None:
 
 def test_a_full_queue_says_when_to_come_back(client: httpx.Client) -> None:
     with ThreadPoolExecutor(24) as pool:
-        found = list(pool.map(lambda _: client.post("/v1/caption", json={"image": URI}), range(48)))
-    assert {answer.status_code for answer in found} == {200, 429}
-    (refused, *_) = [answer for answer in found if answer.status_code == 429]
+        result = list(pool.map(lambda _: client.post("/v1/caption", json={"image": URI}), range(48)))
+    assert {answer.status_code for answer in result} == {200, 429}
+    (refused, *_) = [answer for answer in result if answer.status_code == 429]
     assert refused.json()["error"]["code"] == "queue_full"
     assert int(refused.headers["retry-after"]) >= 1
     answers_again(client)
@@ -113,8 +113,8 @@ def test_hostile_uploads_hurt_nobody(client: httpx.Client) -> None:
         assert "Traceback" not in answer.text
     answers_again(client)
     bomb = client.post("/v1/caption", files={"image": ("x.png", dict(hostile_uploads(4))["bomb within the limit of Pillow"])})
-    told = "the picture is too large, with 12000 x 9000 beyond 32 megapixels; make it smaller"
-    assert bomb.json()["error"]["message"] == told
+    message = "the picture is too large, with 12000 x 9000 beyond 32 megapixels; make it smaller"
+    assert bomb.json()["error"]["message"] == message
 
 
 def test_sigterm_finishes_what_was_taken(served_models: dict[str, Path]) -> None:
@@ -158,9 +158,9 @@ def test_killed_and_started_again(served_models: dict[str, Path]) -> None:
 def test_an_answer_that_is_late_is_told_of() -> None:
     """The built-in model takes longer than this for so many pictures."""
     with Server("--model", "small", "--timeout", 0.4) as server, server.client() as client:
-        found = client.post("/v1/caption", json={"items": [{"image": data_uri(scene(number))} for number in range(32)]})
-        assert found.status_code == 504
-        assert found.json()["error"]["message"] == "the answer was not ready within 0.4 s; try again with fewer items"
+        result = client.post("/v1/caption", json={"items": [{"image": data_uri(scene(number))} for number in range(32)]})
+        assert result.status_code == 504
+        assert result.json()["error"]["message"] == "the answer was not ready within 0.4 s; try again with fewer items"
         chat = {"model": "small", "stream": True, "messages": [_shown()]}
         with ThreadPoolExecutor(16) as pool:
             streams = list(pool.map(lambda _: client.post("/v1/chat/completions", json=chat).text, range(16)))

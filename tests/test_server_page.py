@@ -47,8 +47,8 @@ def test_every_feature(page: Browser, server: Server) -> None:
     page.click("#tab-classify")
     page.fill("#tool-classify [name=labels]", "circle, square")
     page.click("#tool-classify .go")
-    told = answers(page, 3)
-    assert "circle" in told and "%" in told
+    message = answers(page, 3)
+    assert "circle" in message and "%" in message
     page.click("#tab-search")
     page.fill("#tool-search [name=text]", "a star")
     page.click("#tool-search .go")

@@ -51,8 +51,8 @@ def test_whatever_is_asked_the_server_never_fails(server: Server) -> None:
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
         case = operation.as_strategy()
         from hypothesis import given
 

@@ -19,7 +19,7 @@ from braid.bundle import read_bundle
 from braid.datasets import open_dataset
 from braid.errors import UserError
 from braid.reports import diagnose, read_run_folder
-from braid.sinks import figures
+from braid.sinks import metrics
 from braid.tasks import Captioning, Classification
 from braid.training import Watcher, read_run, run_from, train
 from braid.training.data import Mixture, Plan
@@ -74,11 +74,11 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
 
 def counted(folder: Path) -> list[Counter[str]]:
     """Batches of each task, by epoch."""
-    found: dict[int, Counter[str]] = {}
+    result: dict[int, Counter[str]] = {}
     for record in log(folder):
         if "loss" in record:
-            found.setdefault(record["epoch"], Counter())[record["task"]] += 1
-    return [found[epoch] for epoch in sorted(found)]
+            result.setdefault(record["epoch"], Counter())[record["task"]] += 1
+    return [result[epoch] for epoch in sorted(result)]
 
 
 def test_every_task_learns(three: Path) -> None:
@@ -100,10 +100,10 @@ def test_one_saved_model_does_each_of_its_tasks(three: Path) -> None:
     assert interface.card.scored_on.endswith("objects=1 train, 24 rows, greedy, seed 0")
     assert interface.card.scores["vqa.accuracy"] == pytest.approx(epochs(three)[-1]["vqa.accuracy"], abs=30)
     (asked, *_) = open_dataset(f"scenes:vqa,{SCENES}").split("train")
-    picture = np.asarray(asked.fields["image"])
-    assert model.caption(picture)
-    assert model.answer(picture, asked.fields["question"]) in interface.outputs["answer"].labels  # type: ignore[union-attr]
-    vectors = model.embed([picture], ["a red circle"])
+    image = np.asarray(asked.fields["image"])
+    assert model.caption(image)
+    assert model.answer(image, asked.fields["question"]) in interface.outputs["answer"].labels  # type: ignore[union-attr]
+    vectors = model.embed([image], ["a red circle"])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
 
 
@@ -129,8 +129,8 @@ def test_a_page_shows_every_task(three: Path) -> None:
     assert "<h2>captioning: what it says</h2>" in text
     assert "<h2>vqa: what it says</h2>" in text
     assert "<h2>retrieval: what it says</h2>" not in text  # it says nothing
-    found = {finding.title for finding in diagnose(read_run_folder(three))}
-    assert {"captioning: answers differ", "vqa: answers differ", "vqa: reads its prompt", "Every row was read"} <= found
+    result = {finding.title for finding in diagnose(read_run_folder(three))}
+    assert {"captioning: answers differ", "vqa: answers differ", "vqa: reads its prompt", "Every row was read"} <= result
     assert (three / "samples" / "vqa-0.jpg").is_file()
 
 
@@ -140,7 +140,7 @@ def test_steps_tell_whose_loss_they_are(three: Path, notes: list[str]) -> None:
         assert record["loss"] == record[f"{record['task']}.loss"]
     assert "retrieval.nearest_is_own" in next(record for record in steps if record["task"] == "retrieval")
     assert any(note.startswith(("warning: captioning: ", "warning: vqa: ")) for note in notes)
-    assert {"val/loss", "val/vqa.loss", "val/mean", "val/vqa.accuracy"} <= set(figures(epochs(three)[0]))
+    assert {"val/loss", "val/vqa.loss", "val/mean", "val/vqa.accuracy"} <= set(metrics(epochs(three)[0]))
 
 
 def test_the_same_seed_gives_the_same_weights_and_workers_change_nothing(tmp_path: Path) -> None:
@@ -218,11 +218,11 @@ def test_no_prompt_means_that_none_is_given() -> None:
     assert set(Captioning(prompt="").prepare(example).inputs) == {"image"}
     assert Captioning().prepare(example).inputs["prompt"] == "describe the picture"
     (edit, *_) = open_dataset("scenes:editing,train=1,val=1").split("val")
-    told = Captioning().prepare(edit)
-    assert told.inputs["prompt"] == edit.fields["instruction"] and told.inputs["image"] is edit.fields["image"]
-    assert told.targets["text"] == edit.fields["captions"]  # of what the edit gives
+    message = Captioning().prepare(edit)
+    assert message.inputs["prompt"] == edit.fields["instruction"] and message.inputs["image"] is edit.fields["image"]
+    assert message.targets["text"] == edit.fields["captions"]  # of what the edit gives
     meant = Classification().prepare(edit)
-    assert meant.inputs == told.inputs and meant.targets["label"] == edit.fields["label"]
+    assert meant.inputs == message.inputs and meant.targets["label"] == edit.fields["label"]
 
 
 def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list() -> None:
@@ -300,9 +300,9 @@ def test_a_comparison_is_of_one_task(tmp_path: Path) -> None:
     from braid.comparison.config import cells
 
     vary = {"fusion": {"film": {"model.fusion": {"kind": "film"}}, "gated": {"model.fusion": {"kind": "gated"}}}}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as message:
         cells(ComparisonConfig(THREE, vary))
-    assert str(told.value) == (
+    assert str(message.value) == (
         "cell film: tasks has retrieval, vqa beside captioning; a comparison is of one task, so leave tasks out"
     )
 

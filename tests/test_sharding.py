@@ -8,7 +8,7 @@ from torch import distributed
 
 import test_pictures_out
 import variants
-from braid.decoders import PictureDecoderConfig
+from braid.decoders import ImageDecoderConfig
 from braid.model import Model, ModelConfig
 from braid.objectives import LikelihoodConfig
 from braid.presets import tiny
@@ -40,21 +40,21 @@ def learned(loss: Loss, task: Task, batch: Batch) -> dict[str, torch.Tensor]:
 def check(model: Model, again: Model, task: Task, batch: Batch) -> None:
     expected = learned(Loss(model), task, batch)
     shared = sharded(again, CPU, Group())
-    found = gathered(learned(shared, task, batch), Group())
-    assert found.keys() == expected.keys() and expected
-    assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in expected.items())
+    result = gathered(learned(shared, task, batch), Group())
+    assert result.keys() == expected.keys() and expected
+    assert all(torch.allclose(result[name], value, atol=1e-6) for name, value in expected.items())
     own = gathered(shared.model.state_dict(), Group())
     assert all(torch.equal(own[name], value) for name, value in model.state_dict().items())
 
 
 def kinds() -> dict[str, ModelConfig]:
     """The first variant of each kind of part."""
-    base, found = tiny(), {}
+    base, result = tiny(), {}
     for name, config in variants.variants().items():
         parts = [*config.encoders.items(), ("fusion", config.fusion), *config.decoders.items()]
         own = [part for role, part in parts if part not in (*base.encoders.values(), base.fusion, *base.decoders.values())]
-        found.setdefault(own[0].kind if own else "tiny", (name, config))
-    return dict(found.values())
+        result.setdefault(own[0].kind if own else "tiny", (name, config))
+    return dict(result.values())
 
 
 @pytest.mark.parametrize("config", kinds().values(), ids=kinds())
@@ -63,8 +63,8 @@ def test_every_kind_of_part_has_the_gradients_of_one_piece(config: ModelConfig) 
     check(variants.build(config), variants.build(config), VisualQuestionAnswering(), batch)
 
 
-@pytest.mark.parametrize("decoder", [config for name, config in variants.PICTURE_DECODERS.items() if " " in name])
-def test_so_has_what_draws(decoder: PictureDecoderConfig) -> None:
+@pytest.mark.parametrize("decoder", [config for name, config in variants.IMAGE_DECODERS.items() if " " in name])
+def test_so_has_what_draws(decoder: ImageDecoderConfig) -> None:
     batch = to_tensors(test_pictures_out.batch_of(test_pictures_out.rows()[:2]), CPU)
     models = [test_pictures_out.built(test_pictures_out.config_of(decoder)) for _ in range(2)]
     check(models[0], models[1], ImageGeneration(), batch)

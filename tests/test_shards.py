@@ -54,11 +54,11 @@ def test_files_are_copied_byte_for_byte_into_several_shards(photos: Path, tmp_pa
     assert braid("data", "shard", photos, "-o", tmp_path / "shards", "--size", 1, "--json").code == 0
     same(open_dataset(photos), open_dataset(tmp_path / "shards"))
     tars = sorted((tmp_path / "shards").glob("*.tar"))
-    found = []
+    result = []
     for path in tars:
         with tarfile.open(path) as tar:
-            found += [tar.extractfile(member).read() for member in tar]  # type: ignore[union-attr]
-    assert len(tars) > 1 and found == [(tmp_path / f"{k}.jpg").read_bytes() for k in range(6)]
+            result += [tar.extractfile(member).read() for member in tar]  # type: ignore[union-attr]
+    assert len(tars) > 1 and result == [(tmp_path / f"{k}.jpg").read_bytes() for k in range(6)]
 
 
 def test_large_photos_are_made_smaller(photos: Path, tmp_path: Path, braid: Braid) -> None:
@@ -82,14 +82,14 @@ def test_damage_costs_the_rows_that_it_hits(photos: Path, tmp_path: Path, braid:
     lines[2] = lines[2][:40]
     (shards / "shards.jsonl").write_text("\n".join(lines))
     dataset = open_dataset(shards)
-    assert [row.source for row in dataset.broken] == ["shards.jsonl, row 2"] and len(dataset.examples) == 5
+    assert [row.source for row in dataset.skipped] == ["shards.jsonl, row 2"] and len(dataset.examples) == 5
     tar.unlink()
-    assert len(open_dataset(shards).broken) == 6
+    assert len(open_dataset(shards).skipped) == 6
 
 
 def test_a_row_that_cannot_be_read_is_left_out_or_ends_it(photos: Path, tmp_path: Path, braid: Braid) -> None:
     (tmp_path / "3.jpg").write_bytes(b"no picture")
-    ran = braid("data", "shard", photos, "-o", tmp_path / "shards", "--left-out", tmp_path / "out.jsonl", "--json")
+    ran = braid("data", "shard", photos, "-o", tmp_path / "shards", "--skipped-rows", tmp_path / "out.jsonl", "--json")
     assert ran.code == 0 and json.loads(ran.out)["num_rows"] == 5
     assert json.loads((tmp_path / "out.jsonl").read_text())["source"] == "data.jsonl, row 4"
     ran = braid("data", "shard", photos, "-o", tmp_path / "strict", "--strict")

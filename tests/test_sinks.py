@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from braid.errors import UserError
-from braid.sinks import TensorBoardSinkConfig, figures
+from braid.sinks import TensorBoardSinkConfig, metrics
 from braid.training import Watcher, read_run, run_from, train
 from braid.training.config import RunConfig
 
@@ -28,27 +28,27 @@ def shown(folder: Path) -> Counter[tuple[str, int]]:
     """(name, step) -> how often it stands in the event files (records of a length, a checksum, the data, a checksum)."""
     from tensorboardX.proto.event_pb2 import Event
 
-    found: Counter[tuple[str, int]] = Counter()
+    result: Counter[tuple[str, int]] = Counter()
     for path in folder.glob("events.*"):
         data, place = path.read_bytes(), 0
         while place < len(data):
             (length,) = struct.unpack_from("<Q", data, place)
             event = Event.FromString(data[place + 12 : place + 12 + length])
-            found.update((value.tag, event.step) for value in event.summary.value)
+            result.update((value.tag, event.step) for value in event.summary.value)
             place += length + 16
-    return found
+    return result
 
 
 def expected(run: Path) -> Counter[tuple[str, int]]:
-    return Counter((name, record["step"]) for record in records(run) for name in figures(record))
+    return Counter((name, record["step"]) for record in records(run) for name in metrics(record))
 
 
 def test_tensorboard_gets_every_record_once(captioner: Path, tmp_path: Path) -> None:
     train(tiny(captioner, "sinks=[tensorboard]"), tmp_path / "run")
-    found = shown(tmp_path / "run" / "tensorboard")
-    assert found == expected(tmp_path / "run")
-    assert set(found.values()) == {1}
-    assert {("train/loss", 1), ("train/learning_rate", 12), ("val/loss", 6), ("val/cider-d", 12)} <= set(found)
+    result = shown(tmp_path / "run" / "tensorboard")
+    assert result == expected(tmp_path / "run")
+    assert set(result.values()) == {1}
+    assert {("train/loss", 1), ("train/learning_rate", 12), ("val/loss", 6), ("val/cider-d", 12)} <= set(result)
 
 
 def test_a_killed_and_resumed_run_tells_nothing_twice(captioner: Path, tmp_path: Path) -> None:
@@ -97,18 +97,18 @@ def test_a_package_that_is_not_installed_is_told_once(
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not there, loaded or not
     notes: list[str] = []
     train(tiny(captioner, f"sinks=[{kind}]", "epochs=1"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
-    told = f'sink {kind} is left out: {package} is not installed; run: pip install "braidlm[{kind}]"; log.jsonl has everything'
-    assert [note for note in notes if note.startswith("sink")] == [told]
+    message = f'sink {kind} is left out: {package} is not installed; run: pip install "braidlm[{kind}]"; log.jsonl has everything'
+    assert [note for note in notes if note.startswith("sink")] == [message]
     assert (tmp_path / "run" / "best").is_dir()
 
 
 def test_a_sink_that_fails_half_way_is_left_behind(captioner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tensorboardX.event_file_writer import EventsWriter
 
-    def broken(*_: Any) -> None:
+    def skipped(*_: Any) -> None:
         raise ConnectionError("no route to host\nand more")
 
-    monkeypatch.setattr(EventsWriter, "write_event", broken)
+    monkeypatch.setattr(EventsWriter, "write_event", skipped)
     notes: list[str] = []
     outcome = train(tiny(captioner, "sinks=[tensorboard]"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
     assert [note for note in notes if note.startswith("sink")] == [

@@ -84,11 +84,11 @@ def test_a_run_killed_at_five_random_moments_ends_in_the_same_weights(tmp_path: 
 def test_a_profile_says_where_the_time_went_and_changes_nothing(plain: Plain, tmp_path: Path) -> None:
     looked = train(tiny("epochs=1"), tmp_path / "looked", profiled=True)
     assert plain.outcome.profile is None and same_weights(plain.folder / "last", tmp_path / "looked" / "last")
-    found = looked.profile
-    assert found is not None and found.steps == 6 and 0 < found.share_of_peak < 1
-    assert min(found.milliseconds[part] for part in ("data", "forward", "backward", "optimizer")) > 0
+    result = looked.profile
+    assert result is not None and result.steps == 6 and 0 < result.share_of_peak < 1
+    assert min(result.milliseconds[part] for part in ("data", "forward", "backward", "optimizer")) > 0
     spent = sum(record["seconds"] for record in log(tmp_path / "looked") if "loss" in record)
-    assert sum(found.milliseconds.values()) * found.steps / 1000 == pytest.approx(spent, rel=0.05)
+    assert sum(result.milliseconds.values()) * result.steps / 1000 == pytest.approx(spent, rel=0.05)
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
@@ -122,17 +122,17 @@ def test_accumulated_steps_are_one_large_step(tmp_path: Path) -> None:
     """Same rows, same gradient up to rounding: rows are dealt to batches alike where their captions are of equal length."""
     (tmp_path / "data.txt").write_text("".join(f"line {k:02d} says {k:02d}\n" for k in range(64)))
     settings = {"task": "language_modelling", "data": {"path": str(tmp_path / "data.txt"), "val": "train"}}
-    found = {}
+    result = {}
     for size, parts in ((64, 1), (16, 4)):
         config = run_from(
             {**TINY, **settings, "objective": {"kind": "likelihood", "label_smoothing": 0.0}, "epochs": 1, "batch_size": size},
             [f"optimizer.accumulation={parts}", "optimizer.clip=0"],
         )
         train(config, tmp_path / str(size))
-        found[size] = log(tmp_path / str(size))[0]
-    assert found[16]["step"] == found[64]["step"] == 1
-    assert found[16]["loss"] == pytest.approx(found[64]["loss"], rel=1e-3)
-    assert found[16]["gradient_norm"] == pytest.approx(found[64]["gradient_norm"], rel=1e-2)
+        result[size] = log(tmp_path / str(size))[0]
+    assert result[16]["step"] == result[64]["step"] == 1
+    assert result[16]["loss"] == pytest.approx(result[64]["loss"], rel=1e-3)
+    assert result[16]["gradient_norm"] == pytest.approx(result[64]["gradient_norm"], rel=1e-2)
 
 
 def test_a_frozen_part_stays_as_it_is_and_a_scaled_one_moves_less(tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_early_stopping(tmp_path: Path) -> None:
 
 def test_the_same_caption_for_every_picture_is_told() -> None:
     bored = [Prediction(str(k), text="a shape") for k in range(9)]
-    told = "all 9 rows get the same text 'a shape'; train longer, or check that inputs reach the model"
-    assert same_answer(bored) == told
+    message = "all 9 rows get the same text 'a shape'; train longer, or check that inputs reach the model"
+    assert same_answer(bored) == message
     assert same_answer([*bored, Prediction("9", text="a dog")]) is None
 
 
@@ -283,10 +283,10 @@ def test_every_row_comes_once_an_epoch_in_another_order_each_time() -> None:
 
 
 def test_questions_about_one_picture_come_in_one_batch() -> None:
-    pictures = np.arange(1000) // 4
-    batches = Plan(np.arange(1000) % 7, pictures, 16, seed=3).epoch(0)
+    images = np.arange(1000) // 4
+    batches = Plan(np.arange(1000) % 7, images, 16, seed=3).epoch(0)
     assert sorted(np.concatenate(batches)) == list(range(1000))
-    assert np.mean([len(np.unique(pictures[batch])) for batch in batches]) < 4.5
+    assert np.mean([len(np.unique(images[batch])) for batch in batches]) < 4.5
 
 
 def test_bfloat16_stays_close_to_float32(plain: Plain, tmp_path: Path) -> None:

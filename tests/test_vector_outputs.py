@@ -105,9 +105,9 @@ def test_4_any_subset_of_inputs_works(decoder: DecoderConfig, given: tuple[str, 
     masked = {
         name: BatchInput(one.distinct, one.index if name in given else np.full(8, -1)) for name, one in whole.inputs.items()
     }
-    found = vectors(model, absent)
-    assert np.isfinite(found).all()
-    assert np.abs(found - vectors(model, replace(whole, inputs=masked))).max() < 1e-5
+    result = vectors(model, absent)
+    assert np.isfinite(result).all()
+    assert np.abs(result - vectors(model, replace(whole, inputs=masked))).max() < 1e-5
 
 
 @every_decoder
@@ -123,15 +123,15 @@ def test_labels_by_the_highest_value_of_any_position() -> None:
     decoder = ClassesDecoderConfig(reads="highest", dropout=0.0).build(4, MODALITIES["labels"].build())  # type: ignore[union-attr,arg-type]
     values, mask = torch.randn(2, 6, 4), torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
     with torch.no_grad():
-        found = decoder(Fused(values, mask, values.mean(1)))
+        result = decoder(Fused(values, mask, values.mean(1)))
         expected = decoder.layers(torch.stack([values[0].amax(0), values[1, :3].amax(0)]))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
 
 
 def test_embeddings_have_length_one() -> None:
     decoder = VECTOR_DECODERS["embedding"]
-    found = vectors(built(decoder), batch_of(decoder, rows(decoder)))
-    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    result = vectors(built(decoder), batch_of(decoder, rows(decoder)))
+    assert np.allclose(np.linalg.norm(result, axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["clip", "siglip"])
@@ -145,18 +145,18 @@ def test_values_of_one_key_come_together(loss: str) -> None:
     objective = ContrastiveConfig(loss=loss, hardness=0.5).build(task, None, chosen)  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     for _ in range(150):
-        found, figures = objective(model, batch, chosen)
+        result, metrics = objective(model, batch, chosen)
         optimizer.zero_grad()
-        found.backward()
+        result.backward()
         optimizer.step()
-    assert figures["nearest_is_own"] == 1.0
+    assert metrics["nearest_is_own"] == 1.0
 
 
 def test_labels_that_training_never_showed_are_masked_and_two_where_one_is_meant_are_told() -> None:
     modality = LabelsModalityConfig(labels=("cat", "dog")).build()
-    found = modality.targets([["dog"], ["cow"]], ["row 1", "row 2"])
-    assert found.values.tolist() == [1, 0]
-    assert found.mask.tolist() == [True, False]
+    result = modality.targets([["dog"], ["cow"]], ["row 1", "row 2"])
+    assert result.values.tolist() == [1, 0]
+    assert result.mask.tolist() == [True, False]
     with pytest.raises(UserError, match="row 1: 2 labels, and this model gives one; train one on rows that have several"):
         modality.targets([["dog", "cat"]], ["row 1"])
     several = LabelsModalityConfig(labels=("cat", "dog"), multiple=True).build().targets([["dog", "cat"], []], ["", ""])

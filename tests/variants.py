@@ -19,9 +19,9 @@ from braid.decoders import (
     ClassesDecoderConfig,
     DecoderConfig,
     EmbeddingDecoderConfig,
+    ImageDecoderConfig,
     MaskedDecoderConfig,
     NumberDecoderConfig,
-    PictureDecoderConfig,
     PretrainedTextDecoderConfig,
     RasterDecoderConfig,
     RecurrentTextDecoderConfig,
@@ -29,8 +29,8 @@ from braid.decoders import (
 from braid.encoders import (
     EfficientNetEncoderConfig,
     EncoderConfig,
+    ImageTokenEncoderConfig,
     MobileNetEncoderConfig,
-    PictureTokenEncoderConfig,
     PretrainedImageEncoderConfig,
     PretrainedTextEncoderConfig,
     RecurrentTextEncoderConfig,
@@ -123,7 +123,7 @@ ENCODERS: dict[str, EncoderConfig] = {
     "resnet": ResNetEncoderConfig(depth=18),
     "vgg": VGGEncoderConfig(depth=11),
     "vgg norm": VGGEncoderConfig(depth=11, batch_norm=True),
-    "tokens": PictureTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0),
+    "tokens": ImageTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0),
     "vit": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
     "transformer bidirectional": TransformerTextEncoderConfig(
         "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
@@ -177,7 +177,7 @@ VECTOR_DECODERS: dict[str, DecoderConfig] = {
     "embedding": EmbeddingDecoderConfig(width=16),
     "number": NumberDecoderConfig(dropout=0.0),
 }
-PICTURE_DECODERS: dict[str, PictureDecoderConfig] = {
+IMAGE_DECODERS: dict[str, ImageDecoderConfig] = {
     "raster": RasterDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     "raster over a picture": RasterDecoderConfig(over="image", width=32, depth=1, heads=2, dropout=0.0),
     "masked": MaskedDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
@@ -199,21 +199,21 @@ MODALITIES: dict[str, OutputModalityConfig] = {
 def variants() -> dict[str, ModelConfig]:
     """Models that differ from ``tiny()`` in one part each, by the part's name."""
     base = tiny()
-    found = {}
+    result = {}
     for name, encoder in ENCODERS.items():
         role = "image" if encoder.modality == "image" else "prompt"
         encoders = {**base.encoders, role: encoder}
-        found[f"encoder {name}"] = replace(base, encoders=encoders, codecs=codecs_read(encoders))
+        result[f"encoder {name}"] = replace(base, encoders=encoders, codecs=codecs_read(encoders))
     for name, fusion in FUSIONS.items():
-        found[f"fusion {name}"] = replace(base, fusion=fusion)
+        result[f"fusion {name}"] = replace(base, fusion=fusion)
     for name, decoder in DECODERS.items():
-        found[f"decoder {name}"] = replace(base, decoders={"text": decoder})
-    return found
+        result[f"decoder {name}"] = replace(base, decoders={"text": decoder})
+    return result
 
 
 def codecs_read(encoders: Mapping[str, EncoderConfig]) -> dict[str, CodecConfig]:
     """Those whose tokens some encoder reads."""
-    return {one.of: CODECS["fsq of two tones"] for one in encoders.values() if isinstance(one, PictureTokenEncoderConfig)}
+    return {one.of: CODECS["fsq of two tones"] for one in encoders.values() if isinstance(one, ImageTokenEncoderConfig)}
 
 
 def missing_kinds() -> set[str]:
@@ -222,7 +222,7 @@ def missing_kinds() -> set[str]:
         (EncoderConfig, list(ENCODERS.values())),
         (FusionConfig, list(FUSIONS.values())),
         (CodecConfig, list(CODECS.values())),
-        (DecoderConfig, [*DECODERS.values(), *PICTURE_DECODERS.values(), *VECTOR_DECODERS.values()]),
+        (DecoderConfig, [*DECODERS.values(), *IMAGE_DECODERS.values(), *VECTOR_DECODERS.values()]),
         (IndexConfig, list(INDEXES.values())),
     ]
     return {kind for union, parts in unions for kind, config in kinds(union).items() if not any(type(p) is config for p in parts)}

@@ -55,11 +55,11 @@ def from_captions(path: Path) -> Iterator[dict[str, Any]]:
 
 def questions(captions: Sequence[Sequence[str]], shares: Mapping[str, int], chance: random.Random) -> list[list[Asked]]:
     """The questions of a photo by kind; one that captions answer in two ways is none. ``shares``: photos of each thing."""
-    found: dict[str, list[Asked]] = defaultdict(list)
+    result: dict[str, list[Asked]] = defaultdict(list)
     for words in captions:
         for kind, question, answer in _read(words):
-            found[kind].append((question, answer))
-    kinds = [_agreed(asked) for asked in found.values()]
+            result[kind].append((question, answer))
+    kinds = [_agreed(asked) for asked in result.values()]
     return [*kinds, *_presence(captions, shares, chance)]
 
 

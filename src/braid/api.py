@@ -23,7 +23,7 @@ from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, image_files
 from braid.records import Batch, Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
-from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_pictures, origin
+from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_images, origin
 from braid.shapes import Float
 from braid.tasks import ImageGeneration, Retrieval, Task, task_of
 
@@ -128,10 +128,10 @@ class LoadedModel:
             raise UserError(f"there is only the label {labels[0]!r} to choose from; give two or more")
         phrases = embed(self.runtime, self.collator, [PHRASE.format(label) for label in labels], "prompt")
         name, values = ("image", images) if images else ("prompt", [text])
-        found = embed(self.runtime, self.collator, values, name, batch_size, strict, watch)
-        chosen = choose_by_embedding(found.vectors, labels, phrases.vectors, self._scale)
-        named = [replace(one, id=sample.source or text) for one, sample in zip(chosen, found.samples, strict=True)]
-        return Answers(tuple(named), found.samples, found.broken)
+        result = embed(self.runtime, self.collator, values, name, batch_size, strict, watch)
+        chosen = choose_by_embedding(result.vectors, labels, phrases.vectors, self._scale)
+        named = [replace(one, id=sample.source or text) for one, sample in zip(chosen, result.samples, strict=True)]
+        return Answers(tuple(named), result.samples, result.skipped)
 
     @property
     def _scale(self) -> float:
@@ -158,9 +158,9 @@ class LoadedModel:
         The same seed gives the same pictures, of which the first ``n`` do not depend on how many there are. ``guidance``: how
         closely they follow the prompt; None is the model's own.
         """
-        found = self.drawings(prompt, image, count, seed, guidance)
-        pictures = [Image.fromarray(one.image.pixels) for one in found if one.image]
-        return pictures[0] if count == 1 else pictures
+        result = self.drawings(prompt, image, count, seed, guidance)
+        images = [Image.fromarray(one.image.pixels) for one in result if one.image]
+        return images[0] if count == 1 else images
 
     def drawings(
         self,
@@ -203,17 +203,17 @@ class LoadedModel:
             fields = {"captions": (prompt,)} if image is None else {"instruction": prompt, "image": image}
             self._check_length(prompt)
             samples.extend(task.prepare(Example(str(row), fields, source="imagine")) for row in range(count))
-        found: list[Prediction] = []
+        result: list[Prediction] = []
         for part in collated(self.collator, samples, TOGETHER, strict=True):
-            found.extend(task.predict(self.runtime, part.batch, watch))
-        return [found[first : first + count] for first in range(0, len(found), count)]
+            result.extend(task.predict(self.runtime, part.batch, watch))
+        return [result[first : first + count] for first in range(0, len(result), count)]
 
     def reconstruct(self, images: Sequence[Any]) -> list[Image.Image]:
         """Pictures after this model's codec has turned them into tokens and back."""
         codec, modality = self.runtime.codec("image"), self.bundle.outputs["image"]
         assert isinstance(modality, ImageModality)
         padded = modality.pad([modality.prepare(image, _name(image, row)) for row, image in enumerate(images)])
-        return [Image.fromarray(one) for one in modality.pictures(codec.pixels(codec.tokens(padded.values)))]
+        return [Image.fromarray(one) for one in modality.images(codec.pixels(codec.tokens(padded.values)))]
 
     def fidelity(self, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
         """How like the pictures that another model drew are to those it was to draw, by this model's embeddings.
@@ -221,24 +221,24 @@ class LoadedModel:
         ``fid`` and ``kid`` are distances, x1000 (embeddings have length 1); ``precision`` and ``recall`` shares, x100; ``match``
         is the mean cosine of each picture and its prompt, x100, where there are prompts.
         """
-        drawn = [one.image.pixels for one in answers.predictions if one.image]
-        if not drawn:
+        generated = [one.image.pixels for one in answers.predictions if one.image]
+        if not generated:
             raise UserError("no picture was drawn, so there is nothing to compare; leave the extractor out")
         real = [sample.targets["image"] for sample in answers.samples]
         made, truth = (
-            embed(self.runtime, self.collator, pictures, "image", strict=True, watch=watch).vectors for pictures in (drawn, real)
+            embed(self.runtime, self.collator, images, "image", strict=True, watch=watch).vectors for images in (generated, real)
         )
         precision, recall = precision_recall(made, truth)
-        figures = {
+        metrics = {
             "fid": 1000 * frechet_distance(made, truth),
             "kid": 1000 * kernel_distance(made, truth),
             "precision": 100 * precision,
             "recall": 100 * recall,
         }
         prompts = [sample.inputs["prompt"] for sample in answers.samples if "prompt" in sample.inputs]
-        if len(prompts) == len(drawn) and "prompt" in self.bundle.inputs:
-            figures["match"] = 100 * float((made * self.embed(texts=prompts)).sum(1).mean())
-        return figures
+        if len(prompts) == len(generated) and "prompt" in self.bundle.inputs:
+            metrics["match"] = 100 * float((made * self.embed(texts=prompts)).sum(1).mean())
+        return metrics
 
     def _check_length(self, prompt: str) -> None:
         modality = self.bundle.inputs["prompt"]
@@ -271,8 +271,8 @@ class LoadedModel:
         if len(tokens) >= limit - 2:
             raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
         settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
-        (found,) = generate(decoder, Batch(("0",), {}), settings, [tokens])
-        return Prediction("0", tokenizer.decode([*tokens, *found.tokens]), confidence=found.confidence)
+        (result,) = generate(decoder, Batch(("0",), {}), settings, [tokens])
+        return Prediction("0", tokenizer.decode([*tokens, *result.tokens]), confidence=result.confidence)
 
     def explain(
         self, image: Any = None, question: str = "", text: str = "", method: str = "", task: str = "", graded: bool = True
@@ -360,7 +360,7 @@ class LoadedModel:
 
     def index(
         self,
-        pictures: str | Path | Sequence[str | Path],
+        images: str | Path | Sequence[str | Path],
         output: str | Path,
         kind: str | IndexConfig = "exact",
         batch_size: int = 32,
@@ -376,9 +376,9 @@ class LoadedModel:
             UserError: when the index there is another model's, or no picture can be read; with ``strict``, for the first.
         """
         config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
-        given = [pictures] if isinstance(pictures, str | Path) else pictures
+        given = [images] if isinstance(images, str | Path) else images
         files = image_files(given)
-        return index_pictures(self.runtime, self.collator, files, Path(output), config, self.origin, batch_size, strict, watch)
+        return index_images(self.runtime, self.collator, files, Path(output), config, self.origin, batch_size, strict, watch)
 
     def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10) -> list[Hit]:
         """The ``top`` rows of an index, opened or at a path, that are nearest to a text, a picture, or the mean of both.
@@ -428,11 +428,11 @@ def _together(inputs: Sequence[str]) -> str:
 
 
 def _unseen_labels(known: Sequence[str], task: Task, samples: Sequence[Sample]) -> list[str]:
-    new = [found for sample in samples if (found := set(sample.targets.get(task.decoder, ())) - set(known))]
+    new = [result for sample in samples if (result := set(sample.targets.get(task.decoder, ())) - set(known))]
     named = sorted(set().union(*new))
     shown = ", ".join(named[:FEW]) + (", ..." if len(named) > FEW else "")
-    told = f"rows have a label that training never showed ({shown}), which this model cannot give"
-    return [f"{len(new)} of {len(samples)} {told}"] if new else []
+    message = f"rows have a label that training never showed ({shown}), which this model cannot give"
+    return [f"{len(new)} of {len(samples)} {message}"] if new else []
 
 
 def _name(image: Any, row: int) -> str:

@@ -301,14 +301,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _architecture(path: Path) -> dict[str, Any]:
     """model.json as far as it can be checked without torch: parts by name."""
-    found = _read_json(path)
-    parts = [found.get("fusion")]
+    result = _read_json(path)
+    parts = [result.get("fusion")]
     for group in ("encoders", "decoders", "codecs"):
-        members = found.get(group, {} if group == "codecs" else None)
+        members = result.get(group, {} if group == "codecs" else None)
         parts += members.values() if isinstance(members, dict) else [None]
     if not all(isinstance(part, dict) for part in parts):
         raise UserError(f"{path} does not describe encoders, fusion and decoders; copy it again")
-    return found
+    return result
 
 
 def _json(data: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ class Collated:
 
     batch: Batch
     samples: tuple[Sample, ...]
-    broken: tuple[tuple[Sample, str], ...] = ()
+    skipped: tuple[tuple[Sample, str], ...] = ()
 
 
 Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps batches in a progress bar
@@ -42,32 +42,32 @@ class Collator:
             UserError: with ``strict``, for the first row that cannot be prepared.
         """
         prepared: dict[str, _Distinct] = {name: _Distinct() for name in self.inputs}
-        pictures: dict[str, list[Any]] = {name: [] for name, output in self.outputs.items() if isinstance(output, ImageModality)}
-        kept, broken = [], []
+        images: dict[str, list[Any]] = {name: [] for name, output in self.outputs.items() if isinstance(output, ImageModality)}
+        kept, skipped = [], []
         for row, sample in enumerate(samples):
             try:
                 seed = seeds[row] if seeds else None
                 values = {name: self._value(name, sample, prepared[name], seed) for name in self.inputs}
-                drawn = {name: self._target(name, sample, seed) for name in pictures if name in sample.targets}
+                generated = {name: self._target(name, sample, seed) for name in images if name in sample.targets}
             except UserError as error:
                 if strict:
                     raise
-                broken.append((sample, str(error)))
+                skipped.append((sample, str(error)))
                 continue
             for name, value in values.items():
                 prepared[name].add(*value)
-            for name, picture in drawn.items():
-                pictures[name].append(picture)
+            for name, image in generated.items():
+                images[name].append(image)
             kept.append(sample)
         inputs = {name: prepared[name].batch(modality) for name, modality in self.inputs.items() if prepared[name].items}
         targets = {
-            name: modality.pad(pictures[name])
+            name: modality.pad(images[name])
             if isinstance(modality, ImageModality)
             else modality.targets([sample.targets[name] for sample in kept], [sample.source for sample in kept])
             for name, modality in self.outputs.items()
             if kept and name in kept[0].targets
         }
-        return Collated(Batch(tuple(sample.id for sample in kept), inputs, targets), tuple(kept), tuple(broken))
+        return Collated(Batch(tuple(sample.id for sample in kept), inputs, targets), tuple(kept), tuple(skipped))
 
     def _value(self, name: str, sample: Sample, distinct: "_Distinct", seed: tuple[int, ...] | None) -> tuple[Any, Any]:
         """The key of one value and, unless it is known already, its prepared form."""
@@ -82,14 +82,14 @@ class Collator:
             return key, None
         if isinstance(modality, TextModality):
             return key, modality.prepare(value, sample.source)
-        return key, self._picture(modality, value, sample.source, seed)
+        return key, self._image(modality, value, sample.source, seed)
 
     def _target(self, name: str, sample: Sample, seed: tuple[int, ...] | None) -> Any:
         modality = self.outputs[name]
         assert isinstance(modality, ImageModality)
-        return self._picture(modality, sample.targets[name], sample.source, seed)
+        return self._image(modality, sample.targets[name], sample.source, seed)
 
-    def _picture(self, modality: ImageModality | EncodedModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
+    def _image(self, modality: ImageModality | EncodedModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
         if isinstance(value, Picture):
             return value
         if seed is None or self.augmentation is None or isinstance(modality, EncodedModality):

@@ -90,20 +90,20 @@ def _place(node: dict[str, Any] | list[Any], name: str, setting: str) -> str | i
 
 def flat(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:
     """Nested settings by their path: ``{"optimizer.learning_rate": 0.001}``; an empty section is left out."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{start}{name}.")
+            result |= flat(value, f"{start}{name}.")
         else:
-            found[start + str(name)] = value
-    return found
+            result[start + str(name)] = value
+    return result
 
 
 def yaml_problem(error: Exception) -> str:
     """What is wrong with a YAML text, and on which line."""
     mark = getattr(error, "problem_mark", None)
-    told = getattr(error, "problem", None) or " ".join(str(error).split())
-    return f"line {mark.line + 1}: {told}" if mark else told
+    message = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"line {mark.line + 1}: {message}" if mark else message
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class Answers:
 
     predictions: tuple[Prediction, ...]
     samples: tuple[Sample, ...]
-    broken: tuple[tuple[Sample, str], ...]
+    skipped: tuple[tuple[Sample, str], ...]
 
     def sure(self, least: float) -> "Answers":
         """Those whose confidence is ``least`` or more.
@@ -31,9 +31,9 @@ class Answers:
         kept = [k for k, one in enumerate(self.predictions) if one.confidence >= least]
         if not kept:
             most = max(one.confidence for one in self.predictions)
-            told = f"no row is answered with a confidence of {least:g}, the surest has {most:.3f}"
-            raise UserError(f"{told}; give --min-confidence less")
-        return Answers(tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept), self.broken)
+            message = f"no row is answered with a confidence of {least:g}, the surest has {most:.3f}"
+            raise UserError(f"{message}; give --min-confidence less")
+        return Answers(tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept), self.skipped)
 
 
 def predict(
@@ -52,14 +52,14 @@ def predict(
     """
     predictions: list[Prediction] = []
     kept: list[Sample] = []
-    broken: list[tuple[Sample, str]] = []
+    skipped: list[tuple[Sample, str]] = []
     batches = collated(collator, samples, batch_size, strict)
     for part in watch(batches, -(-len(samples) // batch_size)) if watch else batches:
-        broken.extend(part.broken)
+        skipped.extend(part.skipped)
         if part.samples:
             predictions.extend(task.predict(runtime, part.batch))
             kept.extend(part.samples)
-    return Answers(tuple(predictions), tuple(kept), tuple(broken))
+    return Answers(tuple(predictions), tuple(kept), tuple(skipped))
 
 
 def prepared(task: Task, examples: Sequence[Example]) -> list[Sample]:
@@ -93,13 +93,13 @@ def evaluate(
         raise UserError(f"no row has anything to score against; {task.kind} needs references (captions, answers or text)")
     answers = predict(runtime, collator, task, samples, batch_size, strict, watch)
     if not answers.predictions:
-        raise UserError(f"none of {len(samples)} rows could be read; the first: {answers.broken[0][1]}")
-    figures = dict(task.score(answers.predictions, answers.samples, tokenizer))
+        raise UserError(f"none of {len(samples)} rows could be read; the first: {answers.skipped[0][1]}")
+    metrics = dict(task.score(answers.predictions, answers.samples, tokenizer))
     if min_confidence:
         sure = answers.sure(min_confidence)
         own = task.score(sure.predictions, sure.samples, tokenizer)
-        figures = {**own, "aurc": figures["aurc"], "coverage": 100 * len(sure.samples) / len(answers.samples)}
-    return figures, answers
+        metrics = {**own, "aurc": metrics["aurc"], "coverage": 100 * len(sure.samples) / len(answers.samples)}
+    return metrics, answers
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def calibrate(task: Deciding, answers: Answers, tokenizer: str = "ptb", seed: in
     """
     outcomes: Outcomes = task.outcomes(answers.predictions, answers.samples, tokenizer)
     halves = cross_fit(outcomes, len(answers.samples), seed)
-    told = [reliability(half.fitted.tolist(), half.right.tolist()) for half in halves]
+    message = [reliability(half.fitted.tolist(), half.right.tolist()) for half in halves]
     raw, fitted, right = (np.concatenate([getattr(half, name) for half in halves]) for name in ("raw", "fitted", "right"))
     bins = reliability(fitted.tolist(), right.tolist())
     fit = outcomes.fit(np.arange(len(answers.samples)))
@@ -141,7 +141,7 @@ def calibrate(task: Deciding, answers: Answers, tokenizer: str = "ptb", seed: in
         asdict(fit) if isinstance(fit, Calibration) else {"temperature": fit},
         expected_calibration_error(reliability(raw.tolist(), right.tolist())),
         expected_calibration_error(bins),
-        (expected_calibration_error(told[0]), expected_calibration_error(told[1])),
+        (expected_calibration_error(message[0]), expected_calibration_error(message[1])),
         tuple(bins),
         len(answers.samples),
     )

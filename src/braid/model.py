@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from braid.codecs import Codec, CodecConfig
 from braid.config import did_you_mean, named, plain_names, within
-from braid.decoders import DecoderConfig, PictureDecoder, PictureDecoderConfig, TextDecoder, VectorDecoder
-from braid.encoders import EncoderConfig, PictureTokenEncoderConfig, TransformerTextEncoderConfig
+from braid.decoders import DecoderConfig, ImageDecoder, ImageDecoderConfig, TextDecoder, VectorDecoder
+from braid.encoders import EncoderConfig, ImageTokenEncoderConfig, TransformerTextEncoderConfig
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FusionConfig
 from braid.layers.image_tokens import read_tokens, redraw
@@ -84,7 +84,7 @@ class Model(nn.Module):
         encoders: dict[str, Any] = {}
         for name, encoder in config.encoders.items():
             with named(f"encoders.{name}"):
-                if isinstance(encoder, PictureTokenEncoderConfig):
+                if isinstance(encoder, ImageTokenEncoderConfig):
                     encoders[name] = encoder.build(self._codec_read(name, encoder.of, inputs, outputs))
                 else:
                     encoders[name] = encoder.build(inputs[name])  # type: ignore[arg-type]
@@ -93,14 +93,14 @@ class Model(nn.Module):
         with named("fusion"):
             self.fusion = config.fusion.build(list(config.encoders), config.width)
         memory = self.fusion.width
-        read = {encoder.of for encoder in config.encoders.values() if isinstance(encoder, PictureTokenEncoderConfig)}
+        read = {encoder.of for encoder in config.encoders.values() if isinstance(encoder, ImageTokenEncoderConfig)}
         for name in config.codecs.keys() & (config.decoders.keys() | read):  # tokens must go on meaning the same
             self.codecs[name].requires_grad_(False)
         decoders = {}
         for name, decoder in config.decoders.items():
             with named(f"decoders.{name}"):
                 # a picture's decoder writes its codec's tokens
-                reads = self._grid(name) if isinstance(decoder, PictureDecoderConfig) else outputs[name]
+                reads = self._grid(name) if isinstance(decoder, ImageDecoderConfig) else outputs[name]
                 decoders[name] = decoder.build(memory, reads)  # type: ignore[arg-type]
         self.decoders = nn.ModuleDict(decoders)
         self._over = {name: over for name, decoder in config.decoders.items() if (over := getattr(decoder, "over", ""))}
@@ -138,7 +138,7 @@ class Model(nn.Module):
         """A decoder that writes."""
         return self.decoders[name]  # type: ignore[return-value]
 
-    def drawer(self, name: str) -> PictureDecoder:
+    def image_decoder(self, name: str) -> ImageDecoder:
         """A decoder that draws."""
         return self.decoders[name]  # type: ignore[return-value]
 
@@ -177,27 +177,27 @@ class Model(nn.Module):
 
     def _given_tokens(self, batch: Batch) -> dict[str, Padded]:
         """Those of input pictures that are drawn over, with the rows that have one."""
-        found = {}
+        result = {}
         for output, name in self._over.items():
             if (given := batch.inputs.get(name)) is None:
                 continue
             if given.encoded:
                 raise UserError(f"decoders.{output} draws over {name!r} and needs its pixels; leave cache_features out")
             tokens = self._tokens(output, given.distinct.values)
-            found[name] = Padded(tokens[given.index.clamp(min=0)], given.index >= 0)
-        return found
+            result[name] = Padded(tokens[given.index.clamp(min=0)], given.index >= 0)
+        return result
 
     def _redrawn(self, batch: Batch) -> Batch:
         """Some pictures as a codec draws them, by the chance that the encoder of its tokens names."""
         inputs = dict(batch.inputs)
         for name, encoder in self.config.encoders.items():
             given = inputs.get(name)
-            if isinstance(encoder, PictureTokenEncoderConfig) and encoder.redrawn and given and not given.encoded:
+            if isinstance(encoder, ImageTokenEncoderConfig) and encoder.redrawn and given and not given.encoded:
                 pixels, mask = given.distinct.values, given.distinct.mask
                 modality: Any = self.outputs[encoder.of]
-                drawn = redraw(self.codec(encoder.of), pixels, modality.config) * mask.unsqueeze(1)
+                generated = redraw(self.codec(encoder.of), pixels, modality.config) * mask.unsqueeze(1)
                 some = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < encoder.redrawn
-                inputs[name] = replace(given, distinct=Padded(torch.where(some, drawn, pixels), mask))
+                inputs[name] = replace(given, distinct=Padded(torch.where(some, generated, pixels), mask))
         return replace(batch, inputs=inputs)
 
     def _tokens(self, output: str, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
@@ -205,16 +205,16 @@ class Model(nn.Module):
 
     def _grid(self, name: str) -> TokenGrid:
         if name not in self.codecs:
-            told = "a decoder of pictures writes the tokens of a codec, and the model has none"
-            raise UserError(f"{told}; name a run of the task reconstruction in initialize: {{codecs.{name}: RUN}}")
+            message = "a decoder of pictures writes the tokens of a codec, and the model has none"
+            raise UserError(f"{message}; name a run of the task reconstruction in initialize: {{codecs.{name}: RUN}}")
         return self.codec(name).grid
 
     def _codec_read(
         self, name: str, output: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]
     ) -> Codec:
         if output not in self.codecs:
-            told = f"it reads the tokens of the codec {output!r}, which the model does not have"
-            raise UserError(f"{told}; name a run of the task reconstruction in initialize: {{codecs.{output}: RUN}}")
+            message = f"it reads the tokens of the codec {output!r}, which the model does not have"
+            raise UserError(f"{message}; name a run of the task reconstruction in initialize: {{codecs.{output}: RUN}}")
         _check_alike(f"encoders.{name} reads the tokens of {output!r}", name, output, inputs, outputs)
         return self.codec(output)
 
@@ -226,8 +226,8 @@ class Model(nn.Module):
         self.encoders[name].read_words_of(self.decoders[decoder])  # type: ignore[operator]
         reading, writing = (getattr(modality.config, "tokenizer", None) for modality in (inputs[name], outputs[decoder]))
         if reading != writing:
-            told = f"words_of is {decoder!r}, which writes with {writing!r} and not {reading!r}"
-            raise UserError(f"{told}; give both one tokenizer")
+            message = f"words_of is {decoder!r}, which writes with {writing!r} and not {reading!r}"
+            raise UserError(f"{message}; give both one tokenizer")
 
     def _missing(self, rows: int) -> Features:
         weight = next(self.projections.parameters())
@@ -244,12 +244,13 @@ def deal(features: Features, index: Int[Tensor, " batch"]) -> Features:
 
 
 def _check_alike(
-    told: str, read: str, output: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]
+    message: str, read: str, output: str, inputs: Mapping[str, InputModality], outputs: Mapping[str, OutputModality]
 ) -> None:
     """An input picture becomes tokens by the codec of those of an output."""
     if inputs[read].config != outputs[output].config:
         raise UserError(
-            f"{told}, and the two are not prepared alike; give inputs.{read} what outputs.{output} has: {outputs[output].config}"
+            f"{message}, and the two are not prepared alike; "
+            f"give inputs.{read} what outputs.{output} has: {outputs[output].config}"
         )
 
 

@@ -108,7 +108,7 @@ class Fused:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GeneratedImage:
     """A picture that a model made: ``pixels`` [height, width, 3] uint8 from its ``tokens``, each one of so many ``codes``."""
 
     pixels: UInt8[Any, "height width 3"]
@@ -134,5 +134,5 @@ class Prediction:
     labels: tuple[str, ...] | None = None
     value: float | None = None
     embeddings: Mapping[str, Float[Any, " width"]] = field(default_factory=dict)
-    image: Drawn | None = None
-    figures: Mapping[str, float] = field(default_factory=dict)
+    image: GeneratedImage | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)

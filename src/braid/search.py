@@ -30,7 +30,7 @@ class Embedded:
 
     vectors: Float[np.ndarray, "rows width"]
     samples: tuple[Sample, ...]
-    broken: tuple[tuple[Sample, str], ...]
+    skipped: tuple[tuple[Sample, str], ...]
 
 
 def embedding_output(runtime: Runtime) -> str:
@@ -65,15 +65,15 @@ def embed(
     samples = [Sample(str(row), {name: value}, source=_told(value)) for row, value in enumerate(values)]
     vectors: list[np.ndarray] = []
     kept: list[Sample] = []
-    broken: list[tuple[Sample, str]] = []
+    skipped: list[tuple[Sample, str]] = []
     parts = collated(Collator(collator.inputs), samples, batch_size, strict)
     for part in watch(parts, -(-len(samples) // batch_size)) if watch else parts:
-        broken.extend(part.broken)
+        skipped.extend(part.skipped)
         if part.samples:
             vectors.append(runtime.vector(output, part.batch))
             kept.extend(part.samples)
     joined = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
-    return Embedded(joined, tuple(kept), tuple(broken))
+    return Embedded(joined, tuple(kept), tuple(skipped))
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Indexed:
     """An index, and the pictures that could not be read, each with the reason."""
 
     index: Index
-    broken: tuple[tuple[Sample, str], ...]
+    skipped: tuple[tuple[Sample, str], ...]
 
 
-def index_pictures(
+def index_images(
     runtime: Runtime,
     collator: Collator,
     files: Sequence[str],
@@ -104,19 +104,19 @@ def index_pictures(
     embedding_output(runtime)
     files = list(dict.fromkeys(files))
     opened = open_index(folder, model) if (folder / FILE).exists() else None
-    broken: list[tuple[Sample, str]] = []
+    skipped: list[tuple[Sample, str]] = []
     parts = [files[first : first + AT_ONCE] for first in range(0, len(files), AT_ONCE)]
     for part in watch(parts) if watch else parts:
         there = opened.known(part) if opened else set()
-        found = embed(runtime, collator, [file for file in part if file not in there], "image", batch_size, strict)
-        broken.extend(found.broken)
-        if found.samples:
-            opened = opened or create_index(folder, config, found.vectors.shape[1], model)
-            opened.add([str(sample.inputs["image"]) for sample in found.samples], found.vectors)
+        result = embed(runtime, collator, [file for file in part if file not in there], "image", batch_size, strict)
+        skipped.extend(result.skipped)
+        if result.samples:
+            opened = opened or create_index(folder, config, result.vectors.shape[1], model)
+            opened.add([str(sample.inputs["image"]) for sample in result.samples], result.vectors)
     if opened is None:
         raise UserError(f"none of {len(files)} pictures could be read; braid data check names what is wrong with them")
     opened.save()
-    return Indexed(opened, tuple(broken))
+    return Indexed(opened, tuple(skipped))
 
 
 def origin(bundle: Bundle) -> Origin:
@@ -130,12 +130,12 @@ def origin(bundle: Bundle) -> Origin:
 
 
 def choose_by_embedding(
-    pictures: Float[np.ndarray, "rows width"], labels: Sequence[str], phrases: Float[np.ndarray, "labels width"], scale: float
+    images: Float[np.ndarray, "rows width"], labels: Sequence[str], phrases: Float[np.ndarray, "labels width"], scale: float
 ) -> list[Prediction]:
     """The label whose phrase is nearest to each picture (zero-shot, arXiv:2103.00020): softmax of ``scale`` x cosine."""
-    logits = scale * pictures @ phrases.T
-    chances = np.exp(logits - logits.max(1, keepdims=True))
-    chances /= chances.sum(1, keepdims=True)
+    logits = scale * images @ phrases.T
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
     return [
         Prediction(
             str(row),
@@ -144,7 +144,7 @@ def choose_by_embedding(
             scores=dict(zip(labels, each.tolist(), strict=True)),
             confidence=float(each[best]),
         )
-        for row, (each, best) in enumerate(zip(chances, chances.argmax(1), strict=True))
+        for row, (each, best) in enumerate(zip(probabilities, probabilities.argmax(1), strict=True))
     ]
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from braid.files import write_whole
 
-FILE = "left_out.jsonl"  # in a run's folder
+FILE = "skipped_rows.jsonl"  # in a run's folder
 SHOWN = 20  # rows told in full; more are counted
 
 
-class LeftOut:
+class SkippedRows:
     """Collects what could not be read. A row is known by its ``source`` ("photos.csv, row 12"), or else by its reason."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:

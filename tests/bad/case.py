@@ -33,10 +33,10 @@ class Case:
     def says(self, home: Path) -> str:
         """Braid's own words, without the folder that the test made."""
         try:
-            found = f"*{self.make(home)}*"
+            result = f"*{self.make(home)}*"
         except UserError as error:
-            found = str(error)
-        return " ".join(found.replace(f"{home}/", "").replace(str(home), ".").replace("\0", "\\0").split())
+            result = str(error)
+        return " ".join(result.replace(f"{home}/", "").replace(str(home), ".").replace("\0", "\\0").split())
 
 
 CASES: list[Case] = []
@@ -68,17 +68,17 @@ def make_home(home: Path) -> None:
 
 def command(*arguments: object) -> str:
     """The command line in this process; its error, or what it notes on stderr."""
-    told, before = io.StringIO(), sys.argv
+    message, before = io.StringIO(), sys.argv
     sys.argv = ["braid", *map(str, arguments)]
     code: object = 0
     try:
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(message), contextlib.redirect_stdout(io.StringIO()):
             cli.main()
     except SystemExit as left:
         code = left.code
     finally:
         sys.argv = before
-    text = told.getvalue().strip()
+    text = message.getvalue().strip()
     if text.startswith("error: "):
         assert (code, text.count("\n")) == (1, 0)
         raise UserError(text.removeprefix("error: "))

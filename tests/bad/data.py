@@ -22,7 +22,7 @@ def opened(path: Path, columns: str = "", split: str = "") -> str:
     """What a data set holds, and the first row that is left out of it."""
     dataset = open_dataset(path, parse_columns(columns))
     rows = dataset.split(split) if split else dataset.examples
-    left = "".join(f"; left out: {row.source}: {row.reason}" for row in dataset.broken)
+    left = "".join(f"; left out: {row.source}: {row.reason}" for row in dataset.skipped)
     return f"works: {len(rows)} rows{left}"
 
 
@@ -131,8 +131,8 @@ def _(home: Path) -> Any:
         rows.append(f"{k}.png,a dog,val\n")
     path = table(home, "image,caption,split\n" + "".join(rows))
     model = braid.load(home / "model")
-    figures, _ = evaluate(model.runtime, model.collator, model.task("captioning"), open_dataset(path).split("val"))
-    return f"works: CIDEr and all others are numbers: {all(np.isfinite(list(figures.values())))}"
+    metrics, _ = evaluate(model.runtime, model.collator, model.task("captioning"), open_dataset(path).split("val"))
+    return f"works: CIDEr and all others are numbers: {all(np.isfinite(list(metrics.values())))}"
 
 
 @case("data", "labels of mixed type")
@@ -292,8 +292,8 @@ def _(home: Path) -> Any:
 
 @case("data", "a picture that is null, in a parquet file")
 def _(home: Path) -> Any:
-    pictures = [{"bytes": (home / "photo.png").read_bytes(), "path": None}, None]
-    pq.write_table(pa.table({"image": pictures, "caption": ["a dog", "a cat"]}), home / "data.parquet")
+    images = [{"bytes": (home / "photo.png").read_bytes(), "path": None}, None]
+    pq.write_table(pa.table({"image": images, "caption": ["a dog", "a cat"]}), home / "data.parquet")
     return opened(home / "data.parquet")
 
 

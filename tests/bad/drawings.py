@@ -34,7 +34,7 @@ def saved(home: Path, config: ModelConfig, task: Any) -> Path:
     return home / "drawer"
 
 
-def drawer(home: Path) -> Path:
+def image_decoder(home: Path) -> Path:
     decoder = MaskedDecoderConfig(width=16, depth=1, heads=2)
     base = tiny(inputs=["prompt"])
     return saved(home, ModelConfig(32, base.encoders, base.fusion, {"image": decoder}, {"image": CODEC}), ImageGeneration())
@@ -50,27 +50,27 @@ def imagine(home: Path, model: object, prompt: str, *options: object) -> str:
 
 @case("drawing", "an empty prompt")
 def _(home: Path) -> Any:
-    return imagine(home, drawer(home), " ")
+    return imagine(home, image_decoder(home), " ")
 
 
 @case("drawing", "a prompt longer than the model reads")
 def _(home: Path) -> Any:
-    return imagine(home, drawer(home), "a red circle and " * 20)
+    return imagine(home, image_decoder(home), "a red circle and " * 20)
 
 
 @case("drawing", "guidance below 0")
 def _(home: Path) -> Any:
-    return imagine(home, drawer(home), "a red circle", "--guidance", -1)
+    return imagine(home, image_decoder(home), "a red circle", "--guidance", -1)
 
 
 @case("drawing", "temperature 0")
 def _(home: Path) -> Any:
-    return imagine(home, drawer(home), "a red circle", "--temperature", 0)
+    return imagine(home, image_decoder(home), "a red circle", "--temperature", 0)
 
 
 @case("drawing", "a picture to change, for a model that reads text alone")
 def _(home: Path) -> Any:
-    return imagine(home, drawer(home), "make it green", "--image", home / "photo.png")
+    return imagine(home, image_decoder(home), "make it green", "--image", home / "photo.png")
 
 
 @case("drawing", "a model without a decoder of pictures")
@@ -85,7 +85,7 @@ def _(home: Path) -> Any:
 
 @case("drawing", "a folder where the picture is to be written")
 def _(home: Path) -> Any:
-    return command("imagine", "a red circle", "-m", drawer(home), "-o", home)
+    return command("imagine", "a red circle", "-m", image_decoder(home), "-o", home)
 
 
 @case("drawing", "reconstructions of a model that has no codec")

@@ -14,8 +14,8 @@ from braid.modalities import ImageModalityConfig, image_files
 NOBODY = 65534
 
 
-def look(picture: Any) -> str:
-    prepared = ImageModalityConfig(size=8).build().prepare(picture)
+def look(image: Any) -> str:
+    prepared = ImageModalityConfig(size=8).build().prepare(image)
     red, green, blue = (round(value) for value in prepared.pixels.mean(axis=(0, 1)).tolist())
     return f"works: its mean colour is {red}, {green}, {blue}"
 

@@ -16,8 +16,8 @@ from braid.server.schemas import AnswerRequest, CaptionRequest, ImagineRequest
 
 def received(home: Path, given: str, pixels: int = 32_000_000) -> Any:
     """What a server makes of a picture for the model in ``home``."""
-    pictures = Pictures(pixels, lambda url: fetch(url, frozenset({"pictures.example"}), 10**6))
-    return pictures.prepared(pictures.encoded(given), read_bundle(home / "model").inputs)
+    images = Pictures(pixels, lambda url: fetch(url, frozenset({"pictures.example"}), 10**6))
+    return images.prepared(images.encoded(given), read_bundle(home / "model").inputs)
 
 
 def asked(schema: Any, **fields: Any) -> Any:

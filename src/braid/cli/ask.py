@@ -8,8 +8,8 @@ import typer
 
 from braid.cli.console import (
     NOT_SURE,
-    LeftOutOption,
     MinConfidenceOption,
+    SkippedRowsOption,
     StrictOption,
     finish,
     note,
@@ -20,7 +20,7 @@ from braid.cli.console import (
 )
 from braid.errors import UserError
 from braid.files import ready
-from braid.skipped_rows import LeftOut
+from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.evaluation import Answers
@@ -36,7 +36,7 @@ def ask(
     model: ModelOption = "small",
     min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 16,
-    left_out: LeftOutOption = None,
+    skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -55,21 +55,21 @@ def ask(
     from braid.records import Example
 
     paths, questions = _pictures_and_questions(words)
-    if left_out is not None:
-        ready(left_out)
+    if skipped_rows is not None:
+        ready(skipped_rows)
     pairs = [(file, question) for file in image_files(paths) for question in questions]
     examples = [Example(str(row), {"image": f, "question": q}, source=f) for row, (f, q) in enumerate(pairs)]
     answers = load(model).predict(
         "vqa", examples, None, batch_size, strict, lambda batches, total: progress(batches, "answering", total)
     )
-    found = [(pairs[int(prediction.id)], prediction) for prediction in answers.predictions]
+    result = [(pairs[int(prediction.id)], prediction) for prediction in answers.predictions]
     if json:
-        for (file, question), prediction in found:
+        for (file, question), prediction in result:
             print_json({"id": file, "question": question, **_told(prediction, min_confidence)})
     else:
-        rows = [[*pair, _shown(prediction, min_confidence), f"{prediction.confidence:.2f}"] for pair, prediction in found]
+        rows = [[*pair, _shown(prediction, min_confidence), f"{prediction.confidence:.2f}"] for pair, prediction in result]
         print_table("Answers", ["picture", "question", "answer", "confidence"], rows, ["confidence"])
-    _finish(answers, left_out)
+    _finish(answers, skipped_rows)
 
 
 def classify(
@@ -80,7 +80,7 @@ def classify(
     top: Annotated[int, typer.Option(min=1, help="Show so many labels a row.")] = 3,
     min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 16,
-    left_out: LeftOutOption = None,
+    skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -99,8 +99,8 @@ def classify(
 
     if not paths and not text:
         raise UserError("give a picture, or a text with --text")
-    if left_out is not None:
-        ready(left_out)
+    if skipped_rows is not None:
+        ready(skipped_rows)
     files = image_files(paths) if paths else []
     chosen = [label.strip() for label in labels.split(",") if label.strip()]
     loaded = load(model)
@@ -108,21 +108,25 @@ def classify(
         files, text, chosen, batch_size, strict, lambda batches, total: progress(batches, "classifying", total)
     )
     if json:
-        for found in answers.predictions:
-            scores = {label: round(score, 4) for label, score in _best(found, len(found.scores))}
-            told = _told(found, min_confidence, "label")
-            several = {"labels": found.labels if told["label"] is not None else None} if found.labels is not None else {}
-            print_json({"id": found.id, **told, **several, "scores": scores})
+        for result in answers.predictions:
+            scores = {label: round(score, 4) for label, score in _best(result, len(result.scores))}
+            message = _told(result, min_confidence, "label")
+            several = {"labels": result.labels if message["label"] is not None else None} if result.labels is not None else {}
+            print_json({"id": result.id, **message, **several, "scores": scores})
     else:
         rows = [
-            [found.id, _shown(found, min_confidence), *("  ".join(f"{name} {score:.2f}" for name, score in _best(found, top)),)]
-            for found in answers.predictions
+            [
+                result.id,
+                _shown(result, min_confidence),
+                *("  ".join(f"{name} {score:.2f}" for name, score in _best(result, top)),),
+            ]
+            for result in answers.predictions
         ]
         print_table("Labels", ["input", "label", "probabilities"], rows)
     if not chosen:
         for unseen in loaded.unseen(loaded.task("classification"), answers.samples):
             note(unseen)
-    _finish(answers, left_out)
+    _finish(answers, skipped_rows)
 
 
 def _pictures_and_questions(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -131,9 +135,9 @@ def _pictures_and_questions(words: Sequence[str]) -> tuple[list[str], list[str]]
     Raises:
         UserError: when there is none of the one or of the other.
     """
-    from braid.modalities import is_picture
+    from braid.modalities import is_image
 
-    paths = [word for word in words if Path(word).expanduser().exists() or is_picture(word)]
+    paths = [word for word in words if Path(word).expanduser().exists() or is_image(word)]
     questions = [word for word in words if word not in paths]
     if not paths or not questions:
         what = "a question in quotes" if paths else "a picture"
@@ -158,9 +162,9 @@ def _best(prediction: "Prediction", top: int) -> list[tuple[str, float]]:
     return sorted(prediction.scores.items(), key=lambda score: -score[1])[:top]
 
 
-def _finish(answers: "Answers", left_out: Path | None) -> None:
-    without = LeftOut(note)
-    without.add((sample.source, reason) for sample, reason in answers.broken)
-    finish(without, left_out)
+def _finish(answers: "Answers", skipped_rows: Path | None) -> None:
+    without = SkippedRows(note)
+    without.add((sample.source, reason) for sample, reason in answers.skipped)
+    finish(without, skipped_rows)
     if len(without):
         raise typer.Exit(1)

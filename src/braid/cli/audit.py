@@ -39,11 +39,11 @@ def audit(
         raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
     chosen = loaded.task(task or kinds[0])
     examples = open_dataset(data, parse_columns(columns)).split(split)[: limit or None]
-    found = examine(
+    result = examine(
         loaded.runtime, loaded.collator, chosen, examples, batch_size, seed, lambda jobs, n: progress(jobs, "auditing", n)
     )
     if json:
-        print_json({**asdict(found), "ignored": found.ignored, "verdict": found.verdict})
+        print_json({**asdict(result), "ignored": result.ignored, "verdict": result.verdict})
         return
     rows = [
         [
@@ -52,10 +52,10 @@ def audit(
             f"{one.value:+.1f}",
             f"{100 * one.share:.0f}%",
         ]
-        for one in found.inputs
+        for one in result.inputs
     ]
-    figures = f"{found.figure:.1f}, and {found.figure_nothing:.1f} without any input"
-    title = f"{found.metric} on {found.num_samples} rows of {split}: {figures}"
+    metrics = f"{result.figure:.1f}, and {result.figure_nothing:.1f} without any input"
+    title = f"{result.metric} on {result.num_samples} rows of {split}: {metrics}"
     names = ["input", "without it", "another row's", "damaged", "Shapley value", "moves answers"]
     print_table(title, names, rows, names[1:])
-    note(f"\n{model} {found.verdict}")
+    note(f"\n{model} {result.verdict}")

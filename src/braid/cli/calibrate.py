@@ -45,17 +45,17 @@ def calibrate(
     raw = deciding(loaded.task(task), "braid calibrate").unfitted
     samples = [sample for sample in prepared(raw, open_dataset(data, parse_columns(columns)).split(split)) if sample.targets]
     if not samples:
-        told = f"{data}: no row of split {split!r} says what is right in {task}"
-        raise UserError(f"{told}; map the column of captions, answers or label with --columns")
+        message = f"{data}: no row of split {split!r} says what is right in {task}"
+        raise UserError(f"{message}; map the column of captions, answers or label with --columns")
     answers = predict(
         loaded.runtime, loaded.collator, raw, samples, batch_size, False, lambda parts, n: progress(parts, "answering", n)
     )
     report = fit(raw, answers, tokenizer, seed)
     write_task(loaded.bundle, report.task)
     if json:
-        figures = {"ece-before": 100 * report.error_before, "ece": 100 * report.error, "num_samples": report.num_samples}
+        metrics = {"ece-before": 100 * report.error_before, "ece": 100 * report.error, "num_samples": report.num_samples}
         measured = {"ece-halves": [100 * error for error in report.errors], "bins": [asdict(one) for one in report.bins]}
-        print_json({**figures, **report.settings, **measured})
+        print_json({**metrics, **report.settings, **measured})
         return
     rows = [[f"{b.low:.1f} to {b.high:.1f}", b.count, f"{b.confidence:.2f}", f"{b.accuracy:.2f}"] for b in report.bins]
     title = f"Confidence on {report.num_samples} rows of {split}, each by a fit on the half that it is not in"

@@ -35,35 +35,35 @@ def compare(
     folder = output or Path("runs") / comparison.stem
     config = read_comparison(comparison, settings or [])
     try:
-        found = run_comparison(config, folder, lambda runs, total: progress(runs, "comparing", total), note)
+        result = run_comparison(config, folder, lambda runs, total: progress(runs, "comparing", total), note)
     except KeyboardInterrupt:
         note("stopped; the same command goes on from here")
         raise
     if json:
-        print_json(to_dict(found))
+        print_json(to_dict(result))
     else:
-        _print(found)
+        _print(result)
         note(f"\nthe page: {(folder / 'comparison.html').resolve()}")
-    if found.failed:
+    if result.failed:
         raise typer.Exit(1)
 
 
-def _print(found: "Compared") -> None:
+def _print(result: "Compared") -> None:
     """The figure that decides; the page has the others."""
     from braid.reports import told_costs, told_difference, told_spread
 
     rows = [
         [
             cell.name,
-            told_spread(cell.figures[found.metric]),
+            told_spread(cell.metrics[result.metric]),
             told_difference(cell.behind) if cell.behind else "",
             *told_costs(cell),
         ]
-        for cell in found.cells
+        for cell in result.cells
     ]
-    columns = ["cell", found.metric, "behind the best", "parameters", "training", "ms a row", "memory"]
-    print_table(f"{found.task} on {found.data}, {found.num_rows} rows of {found.split}", columns, rows, columns[1:])
+    columns = ["cell", result.metric, "behind the best", "parameters", "training", "ms a row", "memory"]
+    print_table(f"{result.task} on {result.data}, {result.num_rows} rows of {result.split}", columns, rows, columns[1:])
     marks = {True: "ok", False: "look", None: ""}
-    print_table("\nVerdict", ["", "", ""], [[marks[one.good], one.title, one.text] for one in found.verdict])
-    for told in found.notes:
-        note(told)
+    print_table("\nVerdict", ["", "", ""], [[marks[one.good], one.title, one.text] for one in result.verdict])
+    for message in result.notes:
+        note(message)

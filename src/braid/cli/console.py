@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from braid.skipped_rows import LeftOut
+from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.records import Prediction
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")]
-LeftOutOption = Annotated[Path | None, typer.Option("--left-out", help="List the rows that could not be read here (jsonl).")]
+SkippedRowsOption = Annotated[Path | None, typer.Option("--skipped-rows", help="List unreadable rows in this file (jsonl).")]
 MinConfidenceOption = Annotated[float, typer.Option(min=0, max=1, help="Say nothing where the model is less sure than this.")]
 NOT_SURE = "(not sure)"
 
@@ -53,12 +53,12 @@ def note(text: str) -> None:
     stderr.print(escape(text), highlight=False, soft_wrap=True)
 
 
-def finish(left_out: LeftOut, path: Path | None) -> None:
+def finish(skipped_rows: SkippedRows, path: Path | None) -> None:
     """Say how many rows were left out, and list them where that was asked for."""
     if path is not None:
-        left_out.save(path)
-    if len(left_out):
-        note(f"{len(left_out)} rows were left out; {f'{path} lists them' if path else '--left-out FILE lists them'}")
+        skipped_rows.save(path)
+    if len(skipped_rows):
+        note(f"{len(skipped_rows)} rows were left out; {f'{path} lists them' if path else '--skipped-rows FILE lists them'}")
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

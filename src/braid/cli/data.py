@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.cli.console import SkippedRowsOption, StrictOption, finish, note, print_json, print_table, progress
 from braid.errors import UserError
-from braid.skipped_rows import LeftOut
+from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.datasets import Dataset
@@ -60,8 +60,8 @@ def check(
     else:
         _print(dataset, splits, defects)
     if fixed and not json:
-        left_out = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["left_out"].items())
-        note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; left out: {left_out or 'none'}")
+        skipped_rows = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["skipped_rows"].items())
+        note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; left out: {skipped_rows or 'none'}")
     if strict and defects:
         raise typer.Exit(1)
 
@@ -73,7 +73,7 @@ def shard(
     size: Annotated[int, typer.Option(min=1, help="Megabytes of a shard.")] = 256,
     longest: Annotated[int, typer.Option(min=0, help="Make larger pictures smaller: pixels of the longer side.")] = 0,
     strict: StrictOption = False,
-    left_out: LeftOutOption = None,
+    skipped_rows: SkippedRowsOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Put a data set into a few large files: every row, in its order and split, and every picture once.
@@ -95,18 +95,18 @@ def shard(
     if output.exists():
         raise UserError(f"{output} is there already; remove it or give another folder")
     dataset = open_dataset(data, parse_columns(columns))
-    without = LeftOut(note)
+    without = SkippedRows(note)
 
-    def broken(source: str, reason: str) -> None:
+    def skipped(source: str, reason: str) -> None:
         if strict:
             raise UserError(reason if reason.startswith(source) else f"{source}: {reason}")
         without.add([(source, reason)])
 
-    for row in dataset.broken:
-        broken(row.source, row.reason)
+    for row in dataset.skipped:
+        skipped(row.source, row.reason)
     rows = dataset.split("all")
-    written = write_shards(progress(rows, "writing", len(rows)), output, size * MEGABYTE, longest, broken)
-    finish(without, left_out)
+    written = write_shards(progress(rows, "writing", len(rows)), output, size * MEGABYTE, longest, skipped)
+    finish(without, skipped_rows)
     if json:
         print_json({"output": str(output), **asdict(written), "num_left_out": len(without)})
         return
@@ -128,7 +128,7 @@ def _check_fix(dataset: "Dataset", output: Path) -> None:
 
 def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence[Defect]", output: Path) -> dict[str, Any]:
     """The table without the rows to leave out, its pictures found from where it is written; how many rows that leaves."""
-    from braid.datasets import BrokenRow
+    from braid.datasets import SkippedRow
     from braid.datasets.checks import row_key
     from braid.datasets.table import read_table, table_examples, write_table
     from braid.records import Example
@@ -139,66 +139,66 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     lost = {key if splits_named else key[0]: defect.kind for defect in reversed(defects) for key in defect.out}
     unread = {defect.sources[0]: defect.kind for defect in defects if defect.kind in UNREAD}
     home, moved = output.parent.resolve(), output.parent.resolve() != table.path.parent.resolve()
-    kept, left_out = [], Counter[str]()
+    kept, skipped_rows = [], Counter[str]()
     for row, example in zip(table.rows, examples, strict=True):
-        if isinstance(row, BrokenRow) or isinstance(example, BrokenRow):
-            left_out[unread[example.source]] += 1
+        if isinstance(row, SkippedRow) or isinstance(example, SkippedRow):
+            skipped_rows[unread[example.source]] += 1
             continue
         key = row_key(example)
         kind = lost.get(key if splits_named else key[0])
         if kind:
-            left_out[kind] += 1
+            skipped_rows[kind] += 1
         elif moved and isinstance(example.fields.get("image"), str):
             column, path = dataset.columns["image"], os.path.relpath(Path(key[0]).resolve(), home)
             kept.append({**row, column: {**row[column], "path": path} if isinstance(row[column], dict) else path})
         else:
             kept.append(row)
     write_table(replace(table, rows=kept), output)
-    return {"output": str(output), "num_rows": len(examples), "num_kept": len(kept), "left_out": dict(left_out)}
+    return {"output": str(output), "num_rows": len(examples), "num_kept": len(kept), "skipped_rows": dict(skipped_rows)}
 
 
 def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> dict[str, Any]:
     from braid.datasets.checks import ADVICE, by_kind
 
     unreadable = [defect for defect in defects if defect.kind == "unreadable picture"]
-    broken = [{"source": row.source, "reason": row.reason} for row in dataset.broken]
-    broken += [{"source": defect.sources[0], "reason": defect.what} for defect in unreadable]
+    skipped = [{"source": row.source, "reason": row.reason} for row in dataset.skipped]
+    skipped += [{"source": defect.sources[0], "reason": defect.what} for defect in unreadable]
     return {
         "path": dataset.path,
         "format": dataset.format,
         "columns": dict(dataset.columns),
         "splits": splits,
         "num_examples": len(dataset.examples),
-        "num_broken": len(broken),
-        "broken": broken,
+        "num_broken": len(skipped),
+        "broken": skipped,
         "num_defects": len(defects),
         "defects": [
             {
                 "kind": kind,
-                "count": len(found),
+                "count": len(result),
                 "advice": ADVICE[kind],
-                "rows": [{"sources": list(defect.sources), "what": defect.what} for defect in found],
+                "rows": [{"sources": list(defect.sources), "what": defect.what} for defect in result],
             }
-            for kind, found in by_kind(defects).items()
+            for kind, result in by_kind(defects).items()
         ],
     }
 
 
 def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
     """Split -> rows, distinct pictures and texts."""
-    found: dict[str, Counter[str]] = {}
-    pictures: dict[str, set[Any]] = {}
+    result: dict[str, Counter[str]] = {}
+    images: dict[str, set[Any]] = {}
     for example in dataset.examples:
-        counts = found.setdefault(example.split or "unassigned", Counter())
+        counts = result.setdefault(example.split or "unassigned", Counter())
         counts["rows"] += 1
         if "image" in example.fields:
-            pictures.setdefault(example.split or "unassigned", set()).add(example.fields["image"])
+            images.setdefault(example.split or "unassigned", set()).add(example.fields["image"])
         for role in ("captions", "answers"):
             if role in example.fields:
                 counts[role] += len(example.fields[role])
-    for split, seen in pictures.items():
-        found[split]["images"] = len(seen)
-    return {split: dict(counts) for split, counts in sorted(found.items(), key=lambda item: -item[1]["rows"])}
+    for split, seen in images.items():
+        result[split]["images"] = len(seen)
+    return {split: dict(counts) for split, counts in sorted(result.items(), key=lambda item: -item[1]["rows"])}
 
 
 def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> None:
@@ -215,16 +215,16 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
     if not defects:
         note("\nno defects")
         return
-    table = [[kind, f"{len(found):,}", _first(found), ADVICE[kind]] for kind, found in by_kind(defects).items()]
+    table = [[kind, f"{len(result):,}", _first(result), ADVICE[kind]] for kind, result in by_kind(defects).items()]
     title = f"\n{len(defects):,} defect{'s' if len(defects) > 1 else ''}"
     print_table(title, ["defect", "count", "the first", "what to do"], table, ["count"])
-    if any(len(found) > SHOWN for found in by_kind(defects).values()):
+    if any(len(result) > SHOWN for result in by_kind(defects).values()):
         note("--json lists them all")
 
 
-def _first(found: "Sequence[Defect]") -> str:
-    more = [f"and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
-    return "\n".join([defect.what for defect in found[:SHOWN]] + more)
+def _first(result: "Sequence[Defect]") -> str:
+    more = [f"and {len(result) - SHOWN:,} more"] if len(result) > SHOWN else []
+    return "\n".join([defect.what for defect in result[:SHOWN]] + more)
 
 
 def _shown(example: "Example") -> list[list[str]]:

@@ -65,17 +65,17 @@ def demo(
     loaded = load(model)
     loading = time.perf_counter() - started
     started = time.perf_counter()
-    pictures = [_captioned(loaded, path, credit) for path, credit in progress(paths.items(), "describing", len(paths))]
-    seconds = (time.perf_counter() - started) / len(pictures)
+    images = [_captioned(loaded, path, credit) for path, credit in progress(paths.items(), "describing", len(paths))]
+    seconds = (time.perf_counter() - started) / len(images)
     calibrated = loaded.bundle.interface.tasks["captioning"].get("calibration") is not None
-    write_whole(output, _page(pictures, loaded.bundle.interface.card, model, calibrated, loading, seconds))
+    write_whole(output, _page(images, loaded.bundle.interface.card, model, calibrated, loading, seconds))
     if json:
-        shown = [{"id": str(p.path), "text": p.text, "confidence": round(p.confidence, 4), "error": p.error} for p in pictures]
+        shown = [{"id": str(p.path), "text": p.text, "confidence": round(p.confidence, 4), "error": p.error} for p in images]
         print_json({"page": str(output), "seconds_a_picture": round(seconds, 4), "pictures": shown})
         return
-    rows = [[p.path.name, p.text or p.error, f"{p.confidence:.2f}" if p.text else ""] for p in pictures]
+    rows = [[p.path.name, p.text or p.error, f"{p.confidence:.2f}" if p.text else ""] for p in images]
     print_table("Captions", ["picture", "caption", "confidence"], rows, ["confidence"])
-    note(f"\n{len(pictures)} pictures, {seconds:.2f} s each; the model was ready in {loading:.1f} s")
+    note(f"\n{len(images)} pictures, {seconds:.2f} s each; the model was ready in {loading:.1f} s")
     note(f"the page: {output.resolve()}")
 
 
@@ -83,14 +83,14 @@ def _paths(photos: list[str]) -> dict[Path, str]:
     """Every picture and its credit: the user's first, then the samples, where their package is installed."""
     from braid.modalities import image_files
 
-    found = {Path(path): "" for path in image_files(photos)} if photos else {}
+    result = {Path(path): "" for path in image_files(photos)} if photos else {}
     package = find_spec("skimage")
     if package is not None and package.submodule_search_locations:
         folder = Path(package.submodule_search_locations[0]) / "data"
-        found |= {folder / name: credit for name, credit in SAMPLES.items() if (folder / name).is_file()}
-    if not found:
+        result |= {folder / name: credit for name, credit in SAMPLES.items() if (folder / name).is_file()}
+    if not result:
         raise UserError('there are no photos to show; name some, or install the samples with: pip install "braidlm[demo]"')
-    return found
+    return result
 
 
 def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Picture:
@@ -102,16 +102,16 @@ def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Picture:
     return Picture(path, credit, prediction.text or "", prediction.confidence)
 
 
-def _page(pictures: list[Picture], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:
+def _page(images: list[Picture], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:
     from braid.files.gallery import gallery
 
     about = " ".join(part for part in (card.description, card.terms) if part)
     scores = ", ".join(f"{name} {value:.1f}" for name, value in card.scores.items())
     return gallery(
-        title=f"{len(pictures)} pictures described",
+        title=f"{len(images)} pictures described",
         heading="What Braid sees",
-        lead=f"{len(pictures)} pictures, {seconds:.2f} s each on this machine; the model was ready in {loading:.1f} s.",
-        cards=map(_card, pictures),
+        lead=f"{len(images)} pictures, {seconds:.2f} s each on this machine; the model was ready in {loading:.1f} s.",
+        cards=map(_card, images),
         footer=[
             f"<strong>Model: {escape(card.name or model)}.</strong> {escape(about)}",
             escape(f"{card.scored_on}: {scores}" if scores and card.scored_on else scores),
@@ -120,11 +120,11 @@ def _page(pictures: list[Picture], card: "DataCard", model: str, calibrated: boo
     )
 
 
-def _card(picture: Picture) -> "Card":
+def _card(image: Picture) -> "Card":
     from braid.files.gallery import Card
     from braid.modalities import inline_thumbnail
 
-    shown, credit = inline_thumbnail(str(picture.path), THUMBNAIL), picture.credit or picture.path.name
-    if picture.error:
-        return Card(shown, credit=credit, error=picture.error)
-    return Card(shown, picture.text, picture.confidence, f"{round(100 * picture.confidence)}% sure", credit)
+    shown, credit = inline_thumbnail(str(image.path), THUMBNAIL), image.credit or image.path.name
+    if image.error:
+        return Card(shown, credit=credit, error=image.error)
+    return Card(shown, image.text, image.confidence, f"{round(100 * image.confidence)}% sure", credit)

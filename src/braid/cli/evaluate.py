@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import (
-    LeftOutOption,
     MinConfidenceOption,
+    SkippedRowsOption,
     StrictOption,
     finish,
     note,
@@ -21,7 +21,7 @@ from braid.cli.console import (
 )
 from braid.errors import UserError
 from braid.files import ready, write_whole
-from braid.skipped_rows import LeftOut
+from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.evaluation import Answers
@@ -44,7 +44,7 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(help="Write a page here: figures, confidence, which labels are mistaken.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's data card.")] = False,
     extractor: Annotated[str, typer.Option(help="A model that embeds pictures: how like drawn ones are to real ones.")] = "",
-    left_out: LeftOutOption = None,
+    skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
 ) -> None:
@@ -76,13 +76,13 @@ def evaluate(
         raise UserError(f"{loaded.bundle.folder} has no interface.json to record figures in; leave out --record")
     chosen = loaded.task(task, beam)
     dataset = open_dataset(data, parse_columns(columns))
-    if strict and dataset.broken:
-        raise UserError(f"{dataset.broken[0].source}: {dataset.broken[0].reason}")
+    if strict and dataset.skipped:
+        raise UserError(f"{dataset.skipped[0].source}: {dataset.skipped[0].reason}")
     examples = dataset.split(split)[: limit or None]
     if save_predictions is not None:
         _distinct(examples)
         ready(save_predictions)
-    for path in (left_out, html):
+    for path in (skipped_rows, html):
         if path is not None:
             ready(path)
     figures, answers = score(
@@ -98,10 +98,10 @@ def evaluate(
     )
     if embedder:
         figures |= embedder.fidelity(answers, lambda batches, total: progress(batches, "comparing", total))
-    without = LeftOut(note)
-    without.add((row.source, row.reason) for row in dataset.broken)
-    without.add((sample.source, reason) for sample, reason in answers.broken)
-    finish(without, left_out)
+    without = SkippedRows(note)
+    without.add((row.source, row.reason) for row in dataset.skipped)
+    without.add((sample.source, reason) for sample, reason in answers.skipped)
+    finish(without, skipped_rows)
     for unseen in loaded.unseen(chosen, answers.samples):
         note(unseen)
     texts = [said(prediction, min_confidence) for prediction in answers.predictions]
@@ -117,8 +117,8 @@ def evaluate(
         known = (text for example in trained_on for text in example.fields.get("captions", ()))
         figures |= caption_diversity([text for text in texts if text is not None], known, tokenizer)
     if html is not None:
-        found = Evaluated(model, task, data, split, len(texts), min_confidence, chosen.best, figures)
-        write_evaluated(replace(found, **_details(chosen, answers, tokenizer)), html)
+        result = Evaluated(model, task, data, split, len(texts), min_confidence, chosen.best, figures)
+        write_evaluated(replace(result, **_details(chosen, answers, tokenizer)), html)
     if json:
         print_json({**figures, "num_samples": int(figures["num_samples"])})
         return
@@ -139,14 +139,14 @@ def _details(task: "Task", answers: "Answers", tokenizer: str) -> dict[str, Any]
     from braid.tasks import Classification, Deciding, VisualQuestionAnswering
 
     given = answers.predictions, answers.samples
-    found: dict[str, Any] = {"method": _method(task)}
+    result: dict[str, Any] = {"method": _method(task)}
     if isinstance(task, Deciding):
-        found["decisions"] = task.decisions(*given, tokenizer)
+        result["decisions"] = task.decisions(*given, tokenizer)
     if isinstance(task, VisualQuestionAnswering):
-        found["by_type"] = task.by_type(*given)
+        result["by_type"] = task.by_type(*given)
     if isinstance(task, Classification):
-        found["labels"], found["scores"] = task.by_label(*given)
-    return found
+        result["labels"], result["scores"] = task.by_label(*given)
+    return result
 
 
 def _distinct(examples: Sequence["Example"]) -> None:

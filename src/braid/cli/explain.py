@@ -47,13 +47,13 @@ def explain(
 
         check_ending(output)
         ready(output)
-    found = load(model).explain(image or None, question, text, method)
+    result = load(model).explain(image or None, question, text, method)
     if output is not None:
-        found.save(output)
+        result.save(output)
     if json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
         return
-    _print(found)
+    _print(result)
     if output is not None:
         note(f"saved {output}")
 
@@ -88,18 +88,18 @@ def grade_explanations(
         ready(output)
     loaded = load(model)
     examples = open_dataset(_scenes(data, task), parse_columns(columns)).split(split)[: limit or None]
-    found = loaded.rank_explanations(
+    result = loaded.rank_explanations(
         examples, _task(task, data, sorted(loaded.bundle.interface.tasks)), chosen, lambda rows, n: progress(rows, "grading", n)
     )
     if output is not None:
         from braid.explain.ranking_page import ranking_page
         from braid.files import write_whole
 
-        write_whole(output, ranking_page(found, model, data))
+        write_whole(output, ranking_page(result, model, data))
     if json:
-        print_json({"best": found.best, "num_rows": found.num_rows, "num_words": found.num_words, **_told(found)})
+        print_json({"best": result.best, "num_rows": result.num_rows, "num_words": result.num_words, **_told(result)})
         return
-    _print_ranking(found, f"{model} on {data}")
+    _print_ranking(result, f"{model} on {data}")
 
 
 def _scenes(data: str, task: str) -> str:
@@ -116,30 +116,30 @@ def _task(task: str, data: str, known: Sequence[str]) -> str:
     return known[0]
 
 
-def _print(found: "Explanation") -> None:
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in found.shares.items())
-    names = [f"strongest in {one.name}" for one in found.inputs]
+def _print(result: "Explanation") -> None:
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.shares.items())
+    names = [f"strongest in {one.name}" for one in result.inputs]
     rows = []
-    for k, word in enumerate(found.outputs):
+    for k, word in enumerate(result.outputs):
         strongest = []
-        for one in found.inputs:
+        for one in result.inputs:
             order = (-one.values[k]).argsort()[:TOLD]
             strongest.append(", ".join(f"{one.units[unit]} {one.values[k, unit]:+.2g}" for unit in order))
-        rows.append([word, f"{found.chances[k]:.2f}", *strongest])
+        rows.append([word, f"{result.probabilities[k]:.2f}", *strongest])
     print_table(
-        f"{found.answer} ({found.method}; what counted: {shares})", ["word", "probability", *names], rows, ["probability"]
+        f"{result.answer} ({result.method}; what counted: {shares})", ["word", "probability", *names], rows, ["probability"]
     )
-    known = {**found.checks, **found.grades}
+    known = {**result.checks, **result.grades}
     note("  ".join(f"{name} {value:.3g}" for name, value in known.items()))
 
 
-def _told(found: "Ranking") -> dict[str, object]:
+def _told(result: "Ranking") -> dict[str, object]:
     return {
-        "methods": [{k: v if not isinstance(v, float) else round(v, 4) for k, v in asdict(one).items()} for one in found.grades]
+        "methods": [{k: v if not isinstance(v, float) else round(v, 4) for k, v in asdict(one).items()} for one in result.grades]
     }
 
 
-def _print_ranking(found: "Ranking", title: str) -> None:
+def _print_ranking(result: "Ranking", title: str) -> None:
     rows = [
         [
             one.method,
@@ -147,8 +147,8 @@ def _print_ranking(found: "Ranking", title: str) -> None:
             *(f"{value:.3f}" for value in (one.deletion, one.insertion, one.sensitivity)),
             f"{one.seconds:.2f}",
         ]
-        for one in found.grades
+        for one in result.grades
     ]
     columns = ["method", "pointing", "deletion", "insertion", "sensitivity", "seconds a row"]
-    print_table(f"{title}: {found.num_words} words of {found.num_rows} rows", columns, rows, columns[1:])
+    print_table(f"{title}: {result.num_words} words of {result.num_rows} rows", columns, rows, columns[1:])
     note("pointing, insertion and sensitivity are better when higher, deletion when lower; chance is the baseline")

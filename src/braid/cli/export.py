@@ -40,17 +40,17 @@ def export(
 
     bundle = read_bundle(find_bundle(model))
     if int8:
-        found, paths = _export_int8(bundle, output, photos, limit, json)
-        told = {"parity": [asdict(one) for one in found]}
+        result, paths = _export_int8(bundle, output, photos, limit, json)
+        message = {"parity": [asdict(one) for one in result]}
     elif photos:
         raise UserError("--photos is what int8 is compared on; add --int8, or leave it out")
     else:
-        told, folder = {}, output or bundle.folder
+        message, folder = {}, output or bundle.folder
         paths = write_graphs(bundle, folder, lambda parts, total: progress(parts, "exporting", total))
         if folder != bundle.folder:
             write_descriptions(folder, bundle.interface, bundle.tokenizers)
     if json:
-        print_json({"folder": str(output or bundle.folder), "files": [path.name for path in paths], **told})
+        print_json({"folder": str(output or bundle.folder), "files": [path.name for path in paths], **message})
         return
     for path in paths:
         note(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -65,21 +65,21 @@ def _export_int8(
 
     rows = open_dataset(photos).examples if photos else []
     held_out = [row for row in rows if row.split in ("val", "test")] or rows
-    bounds, found = Bounds(), list["Parity"]()
+    bounds, result = Bounds(), list["Parity"]()
 
     def judge(exact: "Bundle", rough: "Bundle") -> None:
-        found.extend(compare(exact, rough, held_out, photos, limit, lambda rows, total: progress(rows, "comparing", total)))
+        result.extend(compare(exact, rough, held_out, photos, limit, lambda rows, total: progress(rows, "comparing", total)))
         if not quiet:
-            _show(found)
-        for one in found:
+            _show(result)
+        for one in result:
             one.check(bounds)
-        write_parity(found, bounds, rough.folder)
+        write_parity(result, bounds, rough.folder)
 
     folder = output or bundle.folder
-    return found, export_int8(bundle, folder, judge, lambda parts, total: progress(parts, "exporting", total))
+    return result, export_int8(bundle, folder, judge, lambda parts, total: progress(parts, "exporting", total))
 
 
-def _show(found: list["Parity"]) -> None:
+def _show(result: list["Parity"]) -> None:
     numbers = ["rows", "largest", "mean", "equal, %", "cosine", "CIDEr"]
     cells = [
         [
@@ -90,8 +90,8 @@ def _show(found: list["Parity"]) -> None:
             f"{one.mean:.4f}",
             "" if one.equal is None else f"{100 * one.equal:.1f}",
             "" if one.cosine is None else f"{one.cosine:.4f}",
-            " → ".join(f"{figure:.2f}" for figure in one.cider or ()),
+            " → ".join(f"{metric:.2f}" for metric in one.cider or ()),
         ]
-        for one in found
+        for one in result
     ]
     print_table("int8 beside fp32: differences of logits, and of answers", ["task", "on", *numbers], cells, numbers)

@@ -46,9 +46,9 @@ def imagine(
     def watch(each: Iterable[int], total: int) -> Iterable[int]:
         return progress(each, "drawing", total)
 
-    found = loaded.drawings(prompt, image, count, seed, guidance, changes, watch)
+    result = loaded.drawings(prompt, image, count, seed, guidance, changes, watch)
     rows = []
-    for number, one in enumerate(found, 1):
+    for number, one in enumerate(result, 1):
         assert one.image is not None  # that is what the task gives
         path = output if count == 1 else output.with_stem(f"{output.stem}-{number}")
         with whole(path) as fresh:
@@ -58,6 +58,6 @@ def imagine(
             print_json({"path": str(path), "text": one.text})
     if not json:
         said = any(text for _, text in rows)
-        print_table("Drawn", ["picture", *(["it shows"] if said else [])], [row[: 1 + said] for row in rows])
+        print_table("GeneratedImage", ["picture", *(["it shows"] if said else [])], [row[: 1 + said] for row in rows])
     if output.suffix.lower() != ".png":
         note(f"{output.name} is written as PNG, whatever its name says")

@@ -38,23 +38,23 @@ def inspect(
         return
     from braid.reports import describe, flowchart
 
-    found = describe(model)
+    result = describe(model)
     if mermaid:
-        print_json({"mermaid": flowchart(found)}) if json else print(flowchart(found))
+        print_json({"mermaid": flowchart(result)}) if json else print(flowchart(result))
         return
     if json:
-        print_json(_as_json(found))
+        print_json(_as_json(result))
         return
     from braid.reports import count
 
-    rows = [[part.name, part.kind, part.told, count(part.parameters)] for part in found.parts]
-    title = f"{found.card.name or found.folder.name}: {count(found.parameters)} parameters, {found.bytes / 1e6:.1f} MB"
+    rows = [[part.name, part.kind, part.message, count(part.parameters)] for part in result.parts]
+    title = f"{result.card.name or result.folder.name}: {count(result.parameters)} parameters, {result.bytes / 1e6:.1f} MB"
     print_table(title, ["part", "kind", "settings", "parameters"], rows, ["parameters"])
-    print_table("\nIn and out", ["name", "modality", "shape"], _shapes(found))
-    print_table("\nData card", ["", ""], _card(found))
+    print_table("\nIn and out", ["name", "modality", "shape"], _shapes(result))
+    print_table("\nData card", ["", ""], _card(result))
 
 
-def _beside(model: str, pictures: list[Path], output: Path) -> None:
+def _beside(model: str, images: list[Path], output: Path) -> None:
     """Write one picture: above what the codec is given, below what it makes of it."""
     from PIL import Image
 
@@ -64,10 +64,10 @@ def _beside(model: str, pictures: list[Path], output: Path) -> None:
 
     ready(output)
     loaded = load(model)
-    made = loaded.reconstruct(pictures)
+    made = loaded.reconstruct(images)
     modality = loaded.bundle.outputs["image"]
     assert isinstance(modality, ImageModality)  # it has a codec
-    given = modality.pictures(modality.pad([modality.prepare(path, str(path)) for path in pictures]).values)
+    given = modality.images(modality.pad([modality.prepare(path, str(path)) for path in images]).values)
     size = made[0].width
     sheet = Image.new("RGB", (size * len(made), 2 * size))
     for column, (above, below) in enumerate(zip(given, made, strict=True)):
@@ -77,11 +77,11 @@ def _beside(model: str, pictures: list[Path], output: Path) -> None:
         sheet.save(fresh, format="PNG")
 
 
-def _shapes(found: "Description") -> list[list[str]]:
+def _shapes(result: "Description") -> list[list[str]]:
     rows = []
-    for role, modalities in (("in", found.inputs), ("out", found.outputs)):
+    for role, modalities in (("in", result.inputs), ("out", result.outputs)):
         for name, modality in modalities.items():
-            rows.append([f"{role}: {name}", modality["kind"], _shape(modality, found.vocab_sizes)])
+            rows.append([f"{role}: {name}", modality["kind"], _shape(modality, result.vocab_sizes)])
     return rows
 
 
@@ -97,25 +97,25 @@ def _shape(modality: dict[str, Any], vocab_sizes: dict[str, int]) -> str:
     return "one number" if modality["kind"] == "number" else "a vector of length 1"
 
 
-def _card(found: "Description") -> list[list[str]]:
-    card = found.card
-    rows = [["tasks", ", ".join(found.tasks)]]
-    rows += [["trained on", "; ".join(" + ".join(subset) or "no input" for subset in found.trained_on)]]
+def _card(result: "Description") -> list[list[str]]:
+    card = result.card
+    rows = [["tasks", ", ".join(result.tasks)]]
+    rows += [["trained on", "; ".join(" + ".join(subset) or "no input" for subset in result.trained_on)]]
     rows += [["about", card.description], ["terms", card.terms]]
     rows += [["made from", f"{source.name} ({source.use}): {source.terms}"] for source in card.sources]
     rows += [["scores", ", ".join(f"{name} {value:g}" for name, value in card.scores.items())], ["scored on", card.scored_on]]
     return [row for row in rows if row[1]]
 
 
-def _as_json(found: "Description") -> dict[str, Any]:
+def _as_json(result: "Description") -> dict[str, Any]:
     from braid.config import to_dict
 
-    parts = [{"part": p.name, "kind": p.kind, "settings": p.told, "parameters": p.parameters} for p in found.parts]
-    interface = {key: to_dict(getattr(found, key)) for key in ("inputs", "outputs", "tasks", "trained_on", "card")}
+    parts = [{"part": p.name, "kind": p.kind, "settings": p.message, "parameters": p.parameters} for p in result.parts]
+    interface = {key: to_dict(getattr(result, key)) for key in ("inputs", "outputs", "tasks", "trained_on", "card")}
     return {
-        "folder": str(found.folder),
-        "parameters": found.parameters,
-        "bytes": found.bytes,
+        "folder": str(result.folder),
+        "parameters": result.parameters,
+        "bytes": result.bytes,
         "parts": parts,
         "interface": interface,
     }

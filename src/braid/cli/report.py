@@ -54,7 +54,7 @@ def _run(number: int, run: "LoggedRun", differing: dict[str, list[str]]) -> dict
         "state": run.state,
         "metric": run.metric,
         "best_epoch": best.get("epoch"),
-        "figures": {name: best.get(name) for name in ("val_loss", *run.figures)} if best else {},
+        "figures": {name: best.get(name) for name in ("val_loss", *run.metrics)} if best else {},
         "parameters": run.description.parameters if run.description else None,
         "seconds": run.seconds,
         "differs": {name: values[number] for name, values in differing.items()},

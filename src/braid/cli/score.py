@@ -43,9 +43,9 @@ def captions(
         write_whole(per_item, json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n")
     diversity = caption_diversity(list(guesses.values()), tokenizer=tokenizer)
     if json:
-        print_json({**scores.figures, **diversity, "num_samples": int(scores.figures["num_samples"])})
+        print_json({**scores.metrics, **diversity, "num_samples": int(scores.metrics["num_samples"])})
         return
-    rows = [[name, f"{scores.figures[name]:.2f}", f"{low:.2f} to {high:.2f}"] for name, (low, high) in scores.intervals.items()]
+    rows = [[name, f"{scores.metrics[name]:.2f}", f"{low:.2f} to {high:.2f}"] for name, (low, high) in scores.intervals.items()]
     rows += [[name, f"{value:.2f}", ""] for name, value in diversity.items()]
     title = f"{predictions}: {len(guesses)} captions, tokenizer {tokenizer}"
     print_table(title, ["metric", "x100", "95% interval"], rows, ["x100", "95% interval"])
@@ -53,23 +53,23 @@ def captions(
 
 def read_predictions(path: Path) -> dict[str, str]:
     """{id: text}; a list of COCO results ({image_id, caption}) too."""
-    found = _read(path, "{id: text}")
-    if isinstance(found, list):
-        found = _coco_results(path, found)
-    if not isinstance(found, dict):
+    result = _read(path, "{id: text}")
+    if isinstance(result, list):
+        result = _coco_results(path, result)
+    if not isinstance(result, dict):
         raise UserError(f"{path} holds no JSON object; write {{id: text}}")
-    for key, text in found.items():
+    for key, text in result.items():
         if not isinstance(text, str):
             raise UserError(f"{path}: the prediction of {key!r} is {_short(text)}, not one text; write {{id: text}}")
-    return found
+    return result
 
 
 def read_references(path: Path) -> dict[str, list[str]]:
     """{id: [texts]}; a single text stands for a list of one."""
-    found = _read(path, "{id: [texts]}")
-    if not isinstance(found, dict):
+    result = _read(path, "{id: [texts]}")
+    if not isinstance(result, dict):
         raise UserError(f"{path} holds no JSON object; write {{id: [texts]}}")
-    references = {key: [texts] if isinstance(texts, str) else texts for key, texts in found.items()}
+    references = {key: [texts] if isinstance(texts, str) else texts for key, texts in result.items()}
     for key, texts in references.items():
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise UserError(f"{path}: the references of {key!r} are {_short(texts)}, not a list of texts; write {{id: [texts]}}")
@@ -77,27 +77,27 @@ def read_references(path: Path) -> dict[str, list[str]]:
 
 
 def _coco_results(path: Path, rows: list[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or "image_id" not in row:
             raise UserError(f"{path}, row {number}, is {_short(row)}; write {{image_id, caption}}, or {{id: text}} for all")
         key = str(row["image_id"])
-        if key in found:
+        if key in result:
             raise UserError(f"{path}, row {number}, is the second one of image {key!r}; give one caption a picture")
-        found[key] = row.get("caption")
-    return found
+        result[key] = row.get("caption")
+    return result
 
 
 def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
     """JSON lets a name stand twice in an object; the first would be lost."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        result = dict(pairs)
+        if len(result) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             raise UserError(f"{path} holds {twice!r} twice; give every id once")
-        return found
+        return result
 
     return object_of
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braid.cli.console import LeftOutOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.cli.console import SkippedRowsOption, StrictOption, finish, note, print_json, print_table, progress
 from braid.errors import UserError
 from braid.files import ready, whole, write_whole
-from braid.skipped_rows import LeftOut
+from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,20 +38,20 @@ def embed(
         braid embed "two dogs in the snow" dog.jpg -o both.npy
     """
     from braid.api import load
-    from braid.modalities import image_files, is_picture
+    from braid.modalities import image_files, is_image
 
     ready(output)
     loaded = load(model)
-    pictures = [Path(value).expanduser().exists() or is_picture(value) for value in values]
-    groups = [image_files([value]) if picture else [value] for value, picture in zip(values, pictures, strict=True)]
+    pictures = [Path(value).expanduser().exists() or is_image(value) for value in values]
+    groups = [image_files([value]) if image else [value] for value, image in zip(values, pictures, strict=True)]
     names = list(chain.from_iterable(groups))
 
     def vectors() -> "Iterator[np.ndarray]":
-        for group, picture in zip(groups, pictures, strict=True):
-            starts = progress(range(0, len(group), batch_size), "embedding") if picture else (0,)
+        for group, image in zip(groups, pictures, strict=True):
+            starts = progress(range(0, len(group), batch_size), "embedding") if image else (0,)
             for start in starts:
                 part = group[start : start + batch_size]
-                yield loaded.embed(images=part) if picture else loaded.embed(texts=part)
+                yield loaded.embed(images=part) if image else loaded.embed(texts=part)
 
     with whole(output) as fresh:
         width = _write_rows(fresh, vectors(), len(names))
@@ -81,7 +81,7 @@ def index(
     model: ModelOption = "small",
     kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; of an index that is there already, its own.")] = "exact",
     batch_size: BatchOption = 32,
-    left_out: LeftOutOption = None,
+    skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -100,16 +100,16 @@ def index(
     from braid.index import IndexConfig as Config
 
     config: IndexConfig = from_dict(Config, {"kind": kind}, "--kind")
-    without = LeftOut(note)
-    found = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"))
-    without.add((sample.source, reason) for sample, reason in found.broken)
-    opened = found.index
+    without = SkippedRows(note)
+    result = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"))
+    without.add((sample.source, reason) for sample, reason in result.skipped)
+    opened = result.index
     if json:
         print_json({"index": str(output), "num_rows": len(opened), "num_left_out": len(without)})
     else:
         note(f"{output}: {len(opened)} pictures")
     opened.close()
-    finish(without, left_out)
+    finish(without, skipped_rows)
     if len(without):
         raise typer.Exit(1)
 
@@ -144,7 +144,7 @@ def search(
     if not len(opened):
         note(f"{place} is empty; put pictures into it with: braid index FOLDER -o {place}")
     if html is not None:
-        tiles = [Tile(hit.id, hit.score, picture=hit.id) for hit in hits]
+        tiles = [Tile(hit.id, hit.score, image=hit.id) for hit in hits]
         write_whole(html, contact_sheet(place.name, tiles, text, image))
     _show(hits, json)
     if html is not None and not json:

@@ -73,12 +73,14 @@ def train(
         raise typer.Exit(128 + stopped.number) from None
     if not Group().leads:
         return
-    if outcome.left_out:
-        note(f"{outcome.left_out} rows were left out; {folder / LEFT_OUT} lists them")
+    if outcome.skipped_rows:
+        note(f"{outcome.skipped_rows} rows were left out; {folder / LEFT_OUT} lists them")
     if json:
-        figures = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
-        told = {"profile": {**asdict(outcome.profile), "share_of_peak": outcome.profile.share_of_peak}} if outcome.profile else {}
-        print_json({"folder": str(outcome.folder), **figures, "num_left_out": outcome.left_out, **told})
+        metrics = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
+        message = (
+            {"profile": {**asdict(outcome.profile), "share_of_peak": outcome.profile.share_of_peak}} if outcome.profile else {}
+        )
+        print_json({"folder": str(outcome.folder), **metrics, "num_left_out": outcome.skipped_rows, **message})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(
@@ -140,8 +142,8 @@ def _beginning(task: str, model: str, start: str) -> tuple[dict[str, Any], list[
         return {"model": model or "small"}, []
     bundle = read_bundle(folder)
     assert bundle.architecture is not None  # the built-in model has one
-    encoder, picture = bundle.architecture["encoders"]["image"], to_dict(bundle.interface.inputs["image"])
-    lent = [f"model.encoders.image={json_files.dumps(encoder)}", f"inputs.image={json_files.dumps(picture)}"]
+    encoder, image = bundle.architecture["encoders"]["image"], to_dict(bundle.interface.inputs["image"])
+    lent = [f"model.encoders.image={json_files.dumps(encoder)}", f"inputs.image={json_files.dumps(image)}"]
     return {"model": "small", "initialize": {"encoders.image": BUILT_IN}}, lent
 
 
@@ -176,14 +178,14 @@ class _Bar:
 
     def _epoch(self, record: dict[str, Any]) -> None:
         """The main task's figures on one line, those of each other task on one of its own."""
-        told: dict[str, list[str]] = {}
+        message: dict[str, list[str]] = {}
         for name, value in record.items():
-            task, _, figure = name.rpartition(".")
-            if figure not in ("step", "epoch", "best", "num_samples"):
-                told.setdefault(task, []).append(f"{figure} {value:.2f}")
-        note(f"epoch {record['epoch'] + 1}: {'  '.join(told.pop(''))}{'  (best)' if record['best'] else ''}")
-        for task, figures in told.items():
-            note(f"  {task}: {'  '.join(figures)}")
+            task, _, metric = name.rpartition(".")
+            if metric not in ("step", "epoch", "best", "num_samples"):
+                message.setdefault(task, []).append(f"{metric} {value:.2f}")
+        note(f"epoch {record['epoch'] + 1}: {'  '.join(message.pop(''))}{'  (best)' if record['best'] else ''}")
+        for task, metrics in message.items():
+            note(f"  {task}: {'  '.join(metrics)}")
 
 
 def _time(seconds: float) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import (
-    LeftOutOption,
     MinConfidenceOption,
+    SkippedRowsOption,
     StrictOption,
     finish,
     note,
@@ -19,7 +19,7 @@ from braid.cli.console import (
 )
 from braid.errors import UserError
 from braid.files import ready, whole
-from braid.skipped_rows import LeftOut
+from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table
@@ -35,7 +35,7 @@ def caption(
     model: ModelOption = "small",
     beam: BeamOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures described at once.")] = 16,
-    left_out: LeftOutOption = None,
+    skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -53,8 +53,8 @@ def caption(
     from braid.modalities import image_files
     from braid.records import Example
 
-    if left_out is not None:
-        ready(left_out)
+    if skipped_rows is not None:
+        ready(skipped_rows)
     files = image_files(paths)
     loaded = load(model)
     examples = [Example(file, {"image": file}, source=file) for file in files]
@@ -62,14 +62,14 @@ def caption(
         "captioning", examples, beam, batch_size, strict, lambda batches, total: progress(batches, "describing", total)
     )
     if json:
-        for found in answers.predictions:
-            print_json({"id": found.id, "text": found.text, "confidence": round(found.confidence, 4)})
+        for result in answers.predictions:
+            print_json({"id": result.id, "text": result.text, "confidence": round(result.confidence, 4)})
     elif answers.predictions:
-        rows = [[found.id, found.text, f"{found.confidence:.2f}"] for found in answers.predictions]
+        rows = [[result.id, result.text, f"{result.confidence:.2f}"] for result in answers.predictions]
         print_table("Captions", ["picture", "caption", "confidence"], rows, ["confidence"])
-    without = LeftOut(note)
-    without.add((sample.source, reason) for sample, reason in answers.broken)
-    finish(without, left_out)
+    without = SkippedRows(note)
+    without.add((sample.source, reason) for sample, reason in answers.skipped)
+    finish(without, skipped_rows)
     if len(without):
         raise typer.Exit(1)
 
@@ -98,11 +98,11 @@ def complete(
     loaded = load(model)
     for number in range(samples):
         config = GenerationConfig(method="sample", temperature=temperature, top_k=top_k, top_p=top_p, seed=seed + number)
-        found = loaded.complete(text, config)
+        result = loaded.complete(text, config)
         if json:
-            print_json({"id": str(number), "text": found.text, "confidence": round(found.confidence, 4)})
+            print_json({"id": str(number), "text": result.text, "confidence": round(result.confidence, 4)})
         else:
-            print(found.text)
+            print(result.text)
     if () not in loaded.bundle.interface.trained_on:
         note("this model was never trained without its inputs; its continuations may be poor")
 
@@ -155,27 +155,27 @@ def predict(
     reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}
     if strict and reasons:
         raise UserError(reasons[min(reasons)])
-    reasons |= {int(sample.id): reason for sample, reason in answers.broken}
-    found = {int(prediction.id): prediction for prediction in answers.predictions}
-    write_table(_joined(given, _with_pictures(found, output), reasons, min_confidence), output)
+    reasons |= {int(sample.id): reason for sample, reason in answers.skipped}
+    result = {int(prediction.id): prediction for prediction in answers.predictions}
+    write_table(_joined(given, _with_pictures(result, output), reasons, min_confidence), output)
     if json:
-        print_json({"output": str(output), "num_samples": len(found), "num_broken": len(reasons)})
+        print_json({"output": str(output), "num_samples": len(result), "num_broken": len(reasons)})
     else:
-        note(f"{len(found)} rows predicted, {len(reasons)} could not be read: {output}")
+        note(f"{len(result)} rows predicted, {len(reasons)} could not be read: {output}")
     for unseen in loaded.unseen(chosen, answers.samples):
         note(unseen)
-    without = LeftOut(note)
+    without = SkippedRows(note)
     without.add((rows[number].source, reasons[number]) for number in sorted(reasons))
     if reasons:
         raise typer.Exit(1)
 
 
-def _with_pictures(found: dict[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
+def _with_pictures(result: dict[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
     """Write what was drawn, a picture a row; its path, from the output's folder, stands for it."""
     from PIL import Image
 
     named = {}
-    for number, one in found.items():
+    for number, one in result.items():
         named[number] = one
         if one.image is not None:
             path = output.with_suffix("") / f"{number + 1}.png"
@@ -186,14 +186,14 @@ def _with_pictures(found: dict[int, "Prediction"], output: Path) -> dict[int, "P
     return named
 
 
-def _joined(table: "Table", found: dict[int, Any], reasons: dict[int, str], least: float) -> "Table":
+def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], least: float) -> "Table":
     from braid.datasets.table import Table
 
     added = ["prediction", "confidence", *(["error"] if reasons else [])]
     named = {name: name if name not in table.columns else f"braid_{name}" for name in added}
     rows = []
     for number, row in enumerate(table.rows):
-        answer = found.get(number)
+        answer = result.get(number)
         values = {
             "prediction": (said(answer, least) or "") if answer else "",
             "confidence": f"{answer.confidence:.4f}" if answer else "",

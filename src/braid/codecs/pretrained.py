@@ -40,13 +40,13 @@ class PretrainedCodecConfig:
             UserError: when the folder holds something else.
         """
         try:
-            found = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+            result = parse_json((folder / "config.json").read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{folder}/config.json is not JSON ({error}); copy it again") from None
-        told = found.get("_class_name") if isinstance(found, dict) else None
-        if told != CLASS:
-            raise UserError(f"{folder} holds a model of class {told or 'unknown'}; a codec is a {CLASS} of diffusers")
-        architecture = {key: value for key, value in found.items() if not key.startswith("_")}
+        message = result.get("_class_name") if isinstance(result, dict) else None
+        if message != CLASS:
+            raise UserError(f"{folder} holds a model of class {message or 'unknown'}; a codec is a {CLASS} of diffusers")
+        architecture = {key: value for key, value in result.items() if not key.startswith("_")}
         return replace(self, architecture=architecture), replace(modality, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), {}
 
     def build(self, modality: ImageModality) -> "PretrainedCodec":

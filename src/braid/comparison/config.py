@@ -84,13 +84,13 @@ def cells(config: ComparisonConfig) -> tuple[Cell, ...]:
         Cell("-".join(choice), run, controls=tuple(cell.name for cell, whose in controls if place in whose))
         for place, (choice, run) in enumerate(zip(choices, runs, strict=True))
     ]
-    found = (*whole, *(cell for cell, _ in controls))
-    names = [cell.name for cell in found]
+    result = (*whole, *(cell for cell, _ in controls))
+    names = [cell.name for cell in result]
     if len(names) > len(set(names)):
         raise UserError(f"two cells are named {max(names, key=names.count)}; rename a choice")
     if len(names) < 2:
         raise UserError(f"{names[0]} is the only cell; a comparison needs two, {EXAMPLE}")
-    return found
+    return result
 
 
 def alone(run: RunConfig, name: str) -> RunConfig:
@@ -113,18 +113,18 @@ def _without(parts: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any
 
 def _controls(choices: Sequence[tuple[str, ...]], runs: Sequence[RunConfig]) -> list[tuple[Cell, list[int]]]:
     """Each control, and the places of the cells that it belongs to."""
-    found: list[tuple[str, RunConfig, list[int]]] = []
+    result: list[tuple[str, RunConfig, list[int]]] = []
     for place, run in enumerate(runs):
         if isinstance(run.task, Retrieval) or len(run.model.encoders) < 2:
             continue
         for name in run.model.encoders:
             left = alone(run, name)
-            known = next((whose for other, same, whose in found if (other, same) == (name, left)), None)
+            known = next((whose for other, same, whose in result if (other, same) == (name, left)), None)
             if known is None:
-                found.append((name, left, [place]))
+                result.append((name, left, [place]))
             else:
                 known.append(place)
-    return [(Cell(_name(name, whose, choices), left, control=True), whose) for name, left, whose in found]
+    return [(Cell(_name(name, whose, choices), left, control=True), whose) for name, left, whose in result]
 
 
 def _name(name: str, whose: Sequence[int], choices: Sequence[tuple[str, ...]]) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from braid.comparison.config import Cell, ComparisonConfig, cells
 from braid.comparison.runs import Scores, begin, scored
-from braid.comparison.verdict import judged
+from braid.comparison.verdict import evaluated
 from braid.config import to_dict
 from braid.datasets import Rows, open_dataset
 from braid.errors import UserError
@@ -36,7 +36,7 @@ def compare(
         for cell, seed, place in jobs:
             begin(cell.seeded(seed), place)
         write_whole(folder / "compare.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120))
-        found: dict[str, list[Scores]] = {}
+        result: dict[str, list[Scores]] = {}
         failed: dict[str, str] = {}
         for cell, seed, place in watch(jobs, len(jobs)) if watch else jobs:
             try:
@@ -45,11 +45,11 @@ def compare(
                 failed.setdefault(cell.name, str(error))
                 on_note(f"{cell.name}, seed {seed}, failed: {error}")
                 continue
-            found.setdefault(cell.name, []).append(scores)
-            name, figure = next(iter(scores.figures.items()))
-            on_note(f"{cell.name}, seed {seed}: {name} {rounded(figure)}")
-        whole = {name: scores for name, scores in found.items() if name not in failed}
-        compared = judged(folder.resolve().name, config, every, whole, failed)
+            result.setdefault(cell.name, []).append(scores)
+            name, metric = next(iter(scores.metrics.items()))
+            on_note(f"{cell.name}, seed {seed}: {name} {rounded(metric)}")
+        whole = {name: scores for name, scores in result.items() if name not in failed}
+        compared = evaluated(folder.resolve().name, config, every, whole, failed)
         write_whole(folder / "comparison.json", json.dumps(to_dict(compared), ensure_ascii=False) + "\n")
         write_compared(compared, folder / "comparison.html")
     return compared

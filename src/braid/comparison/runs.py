@@ -41,7 +41,7 @@ class Scores:
     """
 
     split: str
-    figures: dict[str, float]
+    metrics: dict[str, float]
     ids: tuple[str, ...]
     items: tuple[float, ...]
     latency_ms: float
@@ -72,9 +72,9 @@ def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str
         UserError: when it cannot be trained or scored, with the reason that was told.
     """
     if (folder / FILE).is_file():
-        found: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
-        if found.split == split:
-            return found
+        result: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
+        if result.split == split:
+            return result
     memory = train(folder, lock)
     scores = score(run, folder, examples, split, memory)
     write_whole(folder / FILE, json.dumps(to_dict(scores)) + "\n")
@@ -91,10 +91,10 @@ def train(folder: Path, lock: int) -> int:
     """
     command = [sys.executable, "-m", "braid.comparison", str(os.getpid()), "train", str(folder / "run.yaml"), "--resume"]
     environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as message:
         # A session of its own: a terminal's Ctrl-C reaches it once, from here.
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=told, env=environment, pass_fds=(lock,), start_new_session=True
+            command, stdout=subprocess.DEVNULL, stderr=message, env=environment, pass_fds=(lock,), start_new_session=True
         )
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -104,15 +104,15 @@ def train(folder: Path, lock: int) -> int:
             raise
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            told.seek(0)
-            raise UserError(_reason(process.returncode, told.read().decode(errors="replace")))
+            message.seek(0)
+            raise UserError(_reason(process.returncode, message.read().decode(errors="replace")))
     return usage.ru_maxrss * 1024
 
 
-def _reason(code: int, told: str) -> str:
+def _reason(code: int, message: str) -> str:
     if code < 0:
         return f"its training was ended by signal {-code}; if nobody sent it, memory ran out"
-    lines = [line for line in told.split("\n") if line.strip()]
+    lines = [line for line in message.split("\n") if line.strip()]
     return lines[-1].removeprefix("error: ") if lines else f"its training ended with code {code}"
 
 
@@ -122,11 +122,14 @@ def score(run: RunConfig, folder: Path, examples: Sequence[Example], split: str,
     bundle = read_bundle(find_bundle(folder))
     runtime, collator = TorchRuntime(load_model(bundle), bundle.tokenizer), Collator(bundle.inputs, bundle.outputs)
     task = task_of(bundle.interface, run.task.kind)
-    figures, answers = evaluate(runtime, collator, task, examples, batch_size=run.evaluation.batch_size)
+    metrics, answers = evaluate(runtime, collator, task, examples, batch_size=run.evaluation.batch_size)
     items = task.items(answers.predictions, answers.samples)
     return Scores(
         split,
-        {task.by_row: float(items.mean()), **{name: value for name, value in figures.items() if name != "num_samples"}},
+        {
+            task.per_sample_metric: float(items.mean()),
+            **{name: value for name, value in metrics.items() if name != "num_samples"},
+        },
         tuple(sample.id for sample in answers.samples),
         tuple(items.tolist()),
         _latency(runtime, collator, task, answers.samples),

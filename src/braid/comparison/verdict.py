@@ -10,7 +10,7 @@ from braid.comparison.config import Cell, ComparisonConfig
 from braid.comparison.runs import Scores
 from braid.metrics import Difference, over_seeds, paired_difference
 from braid.reports import Compared, ComparedCell, Finding, rounded
-from braid.reports import told_difference as told
+from braid.reports import told_difference as message
 from braid.shapes import Float
 
 Rows = Float[np.ndarray, "rows seeds"]
@@ -53,11 +53,11 @@ def _over_drawn_seeds(means: Float[np.ndarray, "resamples seeds"]) -> Float[np.n
     resamples, seeds = means.shape
     if resamples == 1:
         return means.mean(1)
-    drawn = np.random.default_rng(1).multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-    return np.asarray((means * drawn).sum(1) / seeds)
+    generated = np.random.default_rng(1).multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    return np.asarray((means * generated).sum(1) / seeds)
 
 
-def judged(
+def evaluated(
     name: str, config: ComparisonConfig, cells: Sequence[Cell], scores: Mapping[str, Sequence[Scores]], failed: Mapping[str, str]
 ) -> Compared:
     """The table and the verdict. ``scores``: of each cell that was trained with every seed, in their order; ``failed``: cell ->
@@ -72,7 +72,7 @@ def judged(
     }
     by_name = {cell.name: cell for cell in cells}
     compared = [_cell(by_name[cell], scores[cell], ranking.leads.get(cell), over[cell]) for cell in ranking.order]
-    findings = [_winner(ranking, task.by_row, compared)] if len(compared) > 1 else []
+    findings = [_winner(ranking, task.per_sample_metric, compared)] if len(compared) > 1 else []
     findings += _against_controls([cell for cell in cells if cell.controls and cell.name in rows], over)
     if failed:
         text = "; ".join(f"{cell} is left out: {reason}" for cell, reason in failed.items())
@@ -84,7 +84,7 @@ def judged(
         split=config.split,
         num_rows=len(next(iter(rows.values()), ())),
         seeds=config.seeds,
-        metric=task.by_row,
+        metric=task.per_sample_metric,
         better=task.better,
         winner=ranking.winner,
         equals=ranking.equals,
@@ -97,10 +97,10 @@ def judged(
 
 def _paired(scores: Mapping[str, Sequence[Scores]], sign: int) -> dict[str, Rows]:
     """The figures of the rows that every run could answer, cell by cell; higher is better."""
-    found = {cell: [dict(zip(_keys(one.ids), one.items, strict=True)) for one in runs] for cell, runs in scores.items()}
-    every = [run for runs in found.values() for run in runs]
+    result = {cell: [dict(zip(_keys(one.ids), one.items, strict=True)) for one in runs] for cell, runs in scores.items()}
+    every = [run for runs in result.values() for run in runs]
     shared = [key for key in every[0] if all(key in run for run in every)] if every else []
-    return {cell: sign * np.array([[run[key] for run in runs] for key in shared], np.float64) for cell, runs in found.items()}
+    return {cell: sign * np.array([[run[key] for run in runs] for key in shared], np.float64) for cell, runs in result.items()}
 
 
 def _keys(ids: Sequence[str]) -> Iterator[tuple[str, int]]:
@@ -112,11 +112,11 @@ def _keys(ids: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 def _cell(cell: Cell, scores: Sequence[Scores], behind: Difference | None, over: dict[str, Difference]) -> ComparedCell:
-    names = [name for name in scores[0].figures if all(name in one.figures for one in scores)]
+    names = [name for name in scores[0].metrics if all(name in one.metrics for one in scores)]
     return ComparedCell(
         name=cell.name,
         control=cell.control,
-        figures={name: over_seeds([one.figures[name] for one in scores]) for name in names},
+        metrics={name: over_seeds([one.metrics[name] for one in scores]) for name in names},
         parameters=scores[0].parameters,
         training_seconds=float(np.mean([one.training_seconds for one in scores])),
         latency_ms=float(np.median([one.latency_ms for one in scores])),
@@ -129,9 +129,9 @@ def _cell(cell: Cell, scores: Sequence[Scores], behind: Difference | None, over:
 def _winner(ranking: Ranking, metric: str, cells: Sequence[ComparedCell]) -> Finding:
     best, second, *_ = ranking.order
     best += ", which has one input alone," if cells[0].control else ""
-    figure = f"{metric} {rounded(cells[0].figures[metric].mean)}"
+    figure = f"{metric} {rounded(cells[0].metrics[metric].mean)}"
     if ranking.winner:
-        least = f"the next, {second}, by {told(ranking.leads[second])}"
+        least = f"the next, {second}, by {message(ranking.leads[second])}"
         return Finding("A clear winner", f"{best} has {figure} and leads every other cell, {least}", True)
     equals = _and(ranking.equals)
     return Finding("No clear winner", f"{best} has the best figure, {figure}, but cannot be told apart from {equals}", None)
@@ -154,7 +154,7 @@ def _against_controls(cells: Sequence[Cell], over: Mapping[str, Mapping[str, Dif
         failing = [f"{_and(names)} cannot be told to beat {_and(controls)}" for controls, names in short.items()]
         return [Finding(title, "; ".join([f"clear for {_and(beating) if beating else 'none'}", *failing]), False)]
     least = min((gain for cell in beating for gain in over[cell].values()), key=lambda gain: gain.low)
-    return [Finding(title, f"clear for every one of them, the least by {told(least)}", True)]
+    return [Finding(title, f"clear for every one of them, the least by {message(least)}", True)]
 
 
 def _notes(config: ComparisonConfig, val: str) -> Iterator[str]:

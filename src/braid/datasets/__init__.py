@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
-from braid.datasets.dataset import BrokenRow, Dataset, Rows
+from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
 
@@ -20,7 +20,7 @@ FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, s
     ("a folder of pictures, with or without a text file each", folder.recognise, folder.open_folder),
 )
 
-__all__ = ["BrokenRow", "Dataset", "Rows", "open_dataset"]
+__all__ = ["SkippedRow", "Dataset", "Rows", "open_dataset"]
 
 
 def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
@@ -39,7 +39,7 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
             return open_format(place, columns or {})
     for inside in _tables(place):
         return table.open_table(inside, columns or {})
-    if folder.holds_pictures(place):
+    if folder.holds_images(place):
         return folder.open_folder(place, columns or {})
     known = "; ".join(name for name, _, _ in FORMATS)
     raise UserError(f"{place} holds no data set that Braid knows; it reads {known}")

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from braid.datasets.dataset import (
-    BrokenRow,
     Dataset,
-    PictureFinder,
-    broken_row,
+    ImageFinder,
+    SkippedRow,
     clean_captions,
     head,
     located,
     read_json,
+    skipped_row,
     split_named,
     with_splits,
 )
@@ -36,15 +36,15 @@ def _files(path: Path) -> list[Path]:
 def open_coco(path: Path, columns: Mapping[str, str]) -> Dataset:
     """One example a picture, with all its captions; the split is in the file's name (captions_val2017.json)."""
     examples: list[Example] = []
-    broken: list[BrokenRow] = []
+    skipped: list[SkippedRow] = []
     for file in _files(path):
-        found, without = _read(file)
-        examples += found
-        broken += without
-    return Dataset(str(path), "COCO captions", with_splits(examples), tuple(broken))
+        result, without = _read(file)
+        examples += result
+        skipped += without
+    return Dataset(str(path), "COCO captions", with_splits(examples), tuple(skipped))
 
 
-def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
+def _read(file: Path) -> tuple[list[Example], list[SkippedRow]]:
     whole = read_json(file)
     captions: dict[str, list[Any]] = {}
     try:
@@ -55,19 +55,19 @@ def _read(file: Path) -> tuple[list[Example], list[BrokenRow]]:
         raise UserError(
             f"{file} lacks {error}; a COCO caption file has images (id, file_name) and annotations (image_id, caption)"
         ) from None
-    split, locate = split_named(file.stem), PictureFinder(file.parent, [name for _, name in images])
+    split, locate = split_named(file.stem), ImageFinder(file.parent, [name for _, name in images])
     examples: list[Example] = []
-    broken: list[BrokenRow] = []
+    skipped: list[SkippedRow] = []
     for key, name in images:
         source = f"{file.name}, image {key}"
         try:
             fields = {"image": located(locate, file, name), "captions": clean_captions(captions.get(key, ()))}
             examples.append(Example(key, fields, split, source))
         except UserError as error:
-            broken.append(broken_row(source, error))
+            skipped.append(skipped_row(source, error))
     listed = {key for key, _ in images}
     for key in captions:
         if key not in listed:
             reason = f"has {len(captions[key])} captions and is not among the images; add it there or remove them"
-            broken.append(BrokenRow(f"{file.name}, image {key}", reason))
-    return examples, broken
+            skipped.append(SkippedRow(f"{file.name}, image {key}", reason))
+    return examples, skipped

@@ -25,7 +25,7 @@ LONGEST = 100_000  # characters of one text: a long novel's chapter, and a momen
 
 
 @dataclass(frozen=True)
-class BrokenRow:
+class SkippedRow:
     """A row that is left out, and why: ``reason`` says what to do about it; ``missing`` where something is not there at all."""
 
     source: str
@@ -37,8 +37,8 @@ class Missing(UserError):
     """A row lacks its picture or its text."""
 
 
-def broken_row(source: str, error: UserError) -> BrokenRow:
-    return BrokenRow(source, str(error), isinstance(error, Missing))
+def skipped_row(source: str, error: UserError) -> SkippedRow:
+    return SkippedRow(source, str(error), isinstance(error, Missing))
 
 
 class Rows(Sequence[Example]):
@@ -150,7 +150,7 @@ class Dataset:
     path: str
     format: str
     examples: Rows
-    broken: tuple[BrokenRow, ...] = ()
+    skipped: tuple[SkippedRow, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)  # role -> column, where the format has columns
 
     @property
@@ -164,15 +164,15 @@ class Dataset:
         Raises:
             UserError: when there are none, with the splits there are.
         """
-        found = self.examples if name == "all" else self.examples.where(name)
-        if not found:
+        result = self.examples if name == "all" else self.examples.where(name)
+        if not result:
             there = ", ".join(f"{split or 'unassigned'} ({count})" for split, count in sorted(self.splits.items()))
-            first = "".join(f"; the first that is left out: {row.source}: {row.reason}" for row in self.broken[:1])
+            first = "".join(f"; the first that is left out: {row.source}: {row.reason}" for row in self.skipped[:1])
             if not there and first:
-                raise UserError(f"{self.path}: none of {len(self.broken)} rows can be read{first}")
-            told = f"it has {there or 'no rows at all'}; all takes every row"
-            raise UserError(f"{self.path} has no rows in split {name!r}; {told}{first}")
-        return found
+                raise UserError(f"{self.path}: none of {len(self.skipped)} rows can be read{first}")
+            message = f"it has {there or 'no rows at all'}; all takes every row"
+            raise UserError(f"{self.path} has no rows in split {name!r}; {message}{first}")
+        return result
 
 
 def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Rows:
@@ -219,7 +219,7 @@ def file_finder() -> Callable[[str | Path], bool]:
     return exists
 
 
-class PictureFinder:
+class ImageFinder:
     """Finds pictures that a file names without their folder: beside it or one folder down; if none of them is there,
     one folder up or one up and one down (``annotations/`` beside ``train2017/``)."""
 
@@ -241,7 +241,7 @@ class PictureFinder:
         return None
 
 
-def located(locate: PictureFinder, file: Path, *names: str) -> str:
+def located(locate: ImageFinder, file: Path, *names: str) -> str:
     """The path of a picture that ``file`` speaks of, by the first of its possible names that is there.
 
     Raises:
@@ -335,9 +335,9 @@ def clean_texts(texts: Iterable[Any], what: str, row: str) -> tuple[str, ...]:
     odd = [text for text in texts if not isinstance(text, str)]
     if odd:
         raise UserError(f"has the {what} {odd[0]!r}, which is no text; write one or remove it")
-    found = tuple(check_length(text.strip(), f"its {what}") for text in texts if text.strip())
-    if not all(map(is_text, found)):
+    result = tuple(check_length(text.strip(), f"its {what}") for text in texts if text.strip())
+    if not all(map(is_text, result)):
         raise UserError(f"{NO_TEXT}; write it again")
-    if not found:
+    if not result:
         raise Missing(f"has no {what}; write one or remove the {row}")
-    return found
+    return result

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import BrokenRow, Dataset, Missing, PictureFinder, broken_row, clean_captions, head, with_splits
+from braid.datasets.dataset import Dataset, ImageFinder, Missing, SkippedRow, clean_captions, head, skipped_row, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -31,14 +31,14 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
     file = _file(path)
     assert file is not None, "recognise() said so"
     captions: dict[str, list[str]] = {}
-    broken: list[BrokenRow] = []
+    skipped: list[SkippedRow] = []
     for number, line in enumerate(_lines(file), 1):
         match = LINE.match(line)
         if match:
             captions.setdefault(match[1], []).append(match[3])
         elif line.strip():
-            broken.append(BrokenRow(f"{file.name}, line {number}", "is not picture#number, tab, caption; mend the line"))
-    splits, locate = _splits(file), PictureFinder(file.parent, captions)
+            skipped.append(SkippedRow(f"{file.name}, line {number}", "is not picture#number, tab, caption; mend the line"))
+    splits, locate = _splits(file), ImageFinder(file.parent, captions)
     examples: list[Example] = []
     for name, texts in captions.items():
         source = f"{file.name}, {name}"
@@ -49,21 +49,21 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
             fields = {"image": str(place), "captions": clean_captions(texts)}
             examples.append(Example(name, fields, splits.get(name, ""), source))
         except UserError as error:
-            broken.append(broken_row(source, error))
-    return Dataset(str(path), "Flickr token file", with_splits(examples), tuple(broken))
+            skipped.append(skipped_row(source, error))
+    return Dataset(str(path), "Flickr token file", with_splits(examples), tuple(skipped))
 
 
 def _splits(token_file: Path) -> dict[str, str]:
     """Picture -> split, from files such as Flickr_8k.trainImages.txt (names) or train.txt (names without an ending)."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for file in sorted(token_file.parent.glob("*.txt")):
         match = SPLIT.search(file.stem)
         if match and file != token_file and "\t" not in head(file, 4096):
             split = match[1].lower()
             for line in _lines(file):
                 name = line.strip()
-                found[name] = found[f"{name}.jpg"] = NAMES.get(split, split)
-    return found
+                result[name] = result[f"{name}.jpg"] = NAMES.get(split, split)
+    return result
 
 
 def _lines(file: Path) -> list[str]:

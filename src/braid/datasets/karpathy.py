@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from braid.datasets.dataset import (
-    BrokenRow,
     Dataset,
+    ImageFinder,
     Missing,
-    PictureFinder,
-    broken_row,
+    SkippedRow,
     clean_captions,
     head,
     read_json,
+    skipped_row,
     with_splits,
 )
 from braid.errors import UserError
@@ -44,16 +44,16 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
     whole = read_json(file)
     if not isinstance(whole, dict) or not isinstance(whole.get("images"), list):
         raise UserError(f"{file} has no list of images; is the file complete?")
-    locate = PictureFinder(file.parent, [_name(row) for row in whole["images"] if isinstance(row, dict)])
+    locate = ImageFinder(file.parent, [_name(row) for row in whole["images"] if isinstance(row, dict)])
     examples: list[Example] = []
-    broken: list[BrokenRow] = []
+    skipped: list[SkippedRow] = []
     for number, row in enumerate(whole["images"], 1):
         source = f"{file.name}, image {number}"
         try:
             examples.append(_example(row, source, locate))
         except UserError as error:
-            broken.append(broken_row(source, error))
-    return Dataset(str(path), "Karpathy splits", with_splits(examples), tuple(broken))
+            skipped.append(skipped_row(source, error))
+    return Dataset(str(path), "Karpathy splits", with_splits(examples), tuple(skipped))
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -62,7 +62,7 @@ def _name(row: dict[str, Any]) -> str:
     return f"{row['filepath']}/{name}" if row.get("filepath") else name
 
 
-def _example(row: Any, source: str, locate: PictureFinder) -> Example:
+def _example(row: Any, source: str, locate: ImageFinder) -> Example:
     if not isinstance(row, dict):
         raise UserError("is not a JSON object; an image has filename, split and sentences (raw)")
     try:

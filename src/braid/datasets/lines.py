@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import BrokenRow, Dataset, broken_row, check_length, with_splits
+from braid.datasets.dataset import Dataset, SkippedRow, check_length, skipped_row, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -18,15 +18,15 @@ def recognise(path: Path) -> bool:
 
 def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
     """Every line that is not empty, as ``text``."""
-    broken: list[BrokenRow] = []
+    skipped: list[SkippedRow] = []
     try:
-        examples = with_splits(_examples(path, broken), VAL_SHARE)
+        examples = with_splits(_examples(path, skipped), VAL_SHARE)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text ({error}); save it again") from None
-    return Dataset(str(path), "lines of text", examples, tuple(broken), {"text": "line"})
+    return Dataset(str(path), "lines of text", examples, tuple(skipped), {"text": "line"})
 
 
-def _examples(path: Path, broken: list[BrokenRow]) -> Iterator[Example]:
+def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
     """Lines that are too long go into ``broken``."""
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -35,4 +35,4 @@ def _examples(path: Path, broken: list[BrokenRow]) -> Iterator[Example]:
                 if text:
                     yield Example(str(number), {"text": check_length(text, "it")}, source=source)
             except UserError as error:
-                broken.append(broken_row(source, error))
+                skipped.append(skipped_row(source, error))

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from braid.datasets.dataset import BrokenRow, Dataset, Missing, Rows, broken_row, check_length, file_finder, is_text, parse
+from braid.datasets.dataset import Dataset, Missing, Rows, SkippedRow, check_length, file_finder, is_text, parse, skipped_row
 from braid.errors import UserError
 from braid.files import whole
 from braid.files.tar_members import archive_of, part_name
@@ -24,7 +24,7 @@ from braid.records import Example
 
 FILE = "shards.jsonl"
 FORMAT = 1
-PICTURES = ("image", "target")  # roles that hold a picture
+IMAGES = ("image", "target")  # roles that hold a picture
 QUALITY = 92  # of a JPEG that is made smaller
 
 
@@ -44,11 +44,11 @@ def recognise(path: Path) -> bool:
 
 def open_shards(path: Path, columns: Mapping[str, str]) -> Dataset:
     """The rows of ``write_shards``, in their order; a row that is damaged, or whose tar is gone, is left out."""
-    broken: list[BrokenRow] = []
-    return Dataset(str(path), "shards (tar)", Rows(_read(path, broken)), tuple(broken))
+    skipped: list[SkippedRow] = []
+    return Dataset(str(path), "shards (tar)", Rows(_read(path, skipped)), tuple(skipped))
 
 
-def _read(folder: Path, broken: list[BrokenRow]) -> Iterator[Example]:
+def _read(folder: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
     exists = file_finder()
     with open(folder / FILE, encoding="utf-8", errors="replace") as file:
         _check_format(folder / FILE, file.readline())
@@ -57,15 +57,15 @@ def _read(folder: Path, broken: list[BrokenRow]) -> Iterator[Example]:
             try:
                 yield _example(line, source, folder, exists)
             except UserError as error:
-                broken.append(broken_row(source, error))
+                skipped.append(skipped_row(source, error))
 
 
 def _check_format(path: Path, line: str) -> None:
     try:
-        found = parse(line)
+        result = parse(line)
     except UserError:
-        found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        result = None
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
         raise UserError(f"{path} does not begin with format {FORMAT}; make the shards again with braid data shard")
 
 
@@ -81,7 +81,7 @@ def _value(role: str, value: Any, folder: Path, exists: Callable[[str | Path], b
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) and is_text(text) for text in texts):
         raise UserError(f"{role} is no text; make the shards again with braid data shard")
-    if role in PICTURES and isinstance(value, str):
+    if role in IMAGES and isinstance(value, str):
         archive = archive_of(value)
         if archive is None or os.path.basename(archive) != archive:
             raise UserError(f"{role} is {value[:80]!r}, no part of a tar; make the shards again with braid data shard")
@@ -94,7 +94,7 @@ def _value(role: str, value: Any, folder: Path, exists: Callable[[str | Path], b
 
 
 def write_shards(
-    examples: Iterable[Example], folder: Path, size: int, longest: int, on_broken: Callable[[str, str], None]
+    examples: Iterable[Example], folder: Path, size: int, longest: int, on_skipped: Callable[[str, str], None]
 ) -> Sharded:
     """Write rows and their pictures to ``folder``, in order; it appears whole or not at all.
 
@@ -117,7 +117,7 @@ def write_shards(
                         role: _written(role, value, example, tars, modality, longest) for role, value in example.fields.items()
                     }
                 except UserError as error:
-                    on_broken(example.source, str(error))
+                    on_skipped(example.source, str(error))
                     continue
                 file.write(json.dumps({"id": example.id, "split": example.split, "fields": fields}, ensure_ascii=False) + "\n")
                 rows += 1
@@ -125,7 +125,7 @@ def write_shards(
 
 
 def _written(role: str, value: Any, example: Example, tars: "_Tars", modality: ImageModality, longest: int) -> Any:
-    if role not in PICTURES:
+    if role not in IMAGES:
         texts = value if isinstance(value, tuple) else (value,)
         if not all(isinstance(text, str) for text in texts):
             raise UserError(f"{example.source}: {role} is no text, and shards hold pictures and text only")

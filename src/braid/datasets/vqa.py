@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from braid.datasets.dataset import (
-    BrokenRow,
     Dataset,
+    ImageFinder,
     Missing,
-    PictureFinder,
     Rows,
-    broken_row,
+    SkippedRow,
     clean_texts,
     head,
     located,
     read_json,
+    skipped_row,
     split_named,
     with_splits,
 )
@@ -81,9 +81,9 @@ def open_vqa(path: Path, columns: Mapping[str, str]) -> Dataset:
     pairs = _pairs(path)
     if not pairs:
         raise UserError(f"{path} has answers without questions; put its file of questions beside it (*_questions.json)")
-    broken: list[BrokenRow] = []
-    examples = (example for questions, notes in pairs.items() for example in _examples(questions, notes, broken))
-    return Dataset(str(path), "VQA", with_splits(Rows(examples)), tuple(broken))
+    skipped: list[SkippedRow] = []
+    examples = (example for questions, notes in pairs.items() for example in _examples(questions, notes, skipped))
+    return Dataset(str(path), "VQA", with_splits(Rows(examples)), tuple(skipped))
 
 
 def _rows(whole: Any, what: str, file: Path) -> list[Any]:
@@ -92,33 +92,33 @@ def _rows(whole: Any, what: str, file: Path) -> list[Any]:
     return whole[what]
 
 
-def _examples(file: Path, notes: Path | None, broken: list[BrokenRow]) -> Iterator[Example]:
+def _examples(file: Path, notes: Path | None, skipped: list[SkippedRow]) -> Iterator[Example]:
     whole = read_json(file)
     rows = _rows(whole, "questions", file)
-    pictures = _Pictures(file, whole, rows)
+    images = _Pictures(file, whole, rows)
     answered = _answered(notes) if notes else {}
     for number, row in enumerate(rows, 1):
         key = str(row.get("question_id", "")) if isinstance(row, dict) else ""
         source = f"{file.name}, question {key}" if key else f"{file.name}, row {number}"
         note = answered.pop(key, None)
         try:
-            fields = _asked(row, pictures) | (_answers(note, notes) if notes else {})
+            fields = _asked(row, images) | (_answers(note, notes) if notes else {})
         except UserError as error:
-            broken.append(broken_row(source, error))
+            skipped.append(skipped_row(source, error))
         else:
-            yield Example(key, fields, pictures.split, source)
+            yield Example(key, fields, images.split, source)
     if notes:
         reason = f"has answers and is not among the questions of {file.name}; add it there or remove them"
-        broken.extend(BrokenRow(f"{notes.name}, question {key}", reason) for key in answered)
+        skipped.extend(SkippedRow(f"{notes.name}, question {key}", reason) for key in answered)
 
 
-def _asked(row: Any, pictures: "_Pictures") -> dict[str, Any]:
+def _asked(row: Any, images: "_Pictures") -> dict[str, Any]:
     if not isinstance(row, dict):
         raise UserError(f"is not a JSON object; {SHAPE['questions']}")
     for name in ("question_id", "image_id", "question"):
         if name not in row:
             raise UserError(f"lacks {name!r}; {SHAPE['questions']}")
-    return {"image": pictures(row["image_id"]), "question": clean_texts([row["question"]], "question", "row")[0]}
+    return {"image": images(row["image_id"]), "question": clean_texts([row["question"]], "question", "row")[0]}
 
 
 def _answered(notes: Path) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class _Pictures:
         self._part = part.replace("test-dev", "test")  # some of the test pictures, which are named after test
         self._kind = "COCO" if kind in ("mscoco", "") else kind
         numbers = {row["image_id"] for row in rows if isinstance(row, dict) and type(row.get("image_id")) is int}
-        self._locate = PictureFinder(file.parent, (name for number in sorted(numbers) for name in self._names(number)))
+        self._locate = ImageFinder(file.parent, (name for number in sorted(numbers) for name in self._names(number)))
 
     def _names(self, number: int) -> tuple[str, ...]:
         beginning = f"{self._kind}_{self._part}_" if self._part else ""

@@ -17,9 +17,9 @@ TextDecoderConfig = PretrainedTextDecoderConfig | RecurrentTextDecoderConfig | T
 TextDecoder = PretrainedTextDecoder | RecurrentTextDecoder | TransformerTextDecoder
 VectorDecoderConfig = ClassesDecoderConfig | EmbeddingDecoderConfig | NumberDecoderConfig
 VectorDecoder = ClassesDecoder | EmbeddingDecoder | NumberDecoder
-PictureDecoderConfig = MaskedDecoderConfig | RasterDecoderConfig
-PictureDecoder = MaskedDecoder | RasterDecoder
-DecoderConfig = PictureDecoderConfig | TextDecoderConfig | VectorDecoderConfig
+ImageDecoderConfig = MaskedDecoderConfig | RasterDecoderConfig
+ImageDecoder = MaskedDecoder | RasterDecoder
+DecoderConfig = ImageDecoderConfig | TextDecoderConfig | VectorDecoderConfig
 
 __all__ = [
     "ClassesDecoder",
@@ -31,8 +31,8 @@ __all__ = [
     "MaskedDecoderConfig",
     "NumberDecoder",
     "NumberDecoderConfig",
-    "PictureDecoder",
-    "PictureDecoderConfig",
+    "ImageDecoder",
+    "ImageDecoderConfig",
     "PretrainedTextDecoder",
     "PretrainedTextDecoderConfig",
     "RasterDecoder",

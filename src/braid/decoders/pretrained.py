@@ -183,8 +183,8 @@ class PretrainedTextDecoder(nn.Module):
     def _run(self, cache: Any, given: dict[str, Tensor]) -> tuple[Float[Tensor, "rows length vocab"], Any]:
         """Logits over the tokenizer's own tokens, and the grown cache."""
         taken = {name: value for name, value in given.items() if name in self._takes}
-        found = self.network(**taken, past_key_values=cache, use_cache=True)
-        return found.logits[..., : self.modality.vocab_size], found.past_key_values
+        result = self.network(**taken, past_key_values=cache, use_cache=True)
+        return result.logits[..., : self.modality.vocab_size], result.past_key_values
 
 
 def _per_beam(memory: Shaped[Tensor, "batch ..."], group: int) -> Shaped[Tensor, "rows ..."]:

@@ -10,7 +10,7 @@ from braid.encoders.pretrained import (
 )
 from braid.encoders.recurrent import RecurrentTextEncoder, RecurrentTextEncoderConfig
 from braid.encoders.resnet import ResNetEncoder, ResNetEncoderConfig
-from braid.encoders.tokens import PictureTokenEncoder, PictureTokenEncoderConfig
+from braid.encoders.tokens import ImageTokenEncoder, ImageTokenEncoderConfig
 from braid.encoders.transformer import TransformerTextEncoder, TransformerTextEncoderConfig
 from braid.encoders.vgg import VGGEncoder, VGGEncoderConfig
 from braid.encoders.vit import ViTEncoder, ViTEncoderConfig
@@ -19,7 +19,7 @@ from braid.encoders.weights import load_weights
 EncoderConfig = (
     EfficientNetEncoderConfig
     | MobileNetEncoderConfig
-    | PictureTokenEncoderConfig
+    | ImageTokenEncoderConfig
     | PretrainedImageEncoderConfig
     | PretrainedTextEncoderConfig
     | RecurrentTextEncoderConfig
@@ -35,8 +35,8 @@ __all__ = [
     "EncoderConfig",
     "MobileNetEncoder",
     "MobileNetEncoderConfig",
-    "PictureTokenEncoder",
-    "PictureTokenEncoderConfig",
+    "ImageTokenEncoder",
+    "ImageTokenEncoderConfig",
     "PretrainedImageEncoder",
     "PretrainedImageEncoderConfig",
     "PretrainedTextEncoder",

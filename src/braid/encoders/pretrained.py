@@ -95,7 +95,7 @@ class PretrainedImageEncoderConfig:
         self, folder: Path, modality: ImageModalityConfig, file: str, texts: Iterable[str] = ()
     ) -> tuple["PretrainedImageEncoderConfig", ImageModalityConfig, dict[str, Tokenizer]]:
         """This part without its source, and its input made of the size and with the mean and std of the model's own."""
-        return replace(self, source="", architecture=hub.architecture(folder, hub.IMAGE)), hub.pictures(folder), {}
+        return replace(self, source="", architecture=hub.architecture(folder, hub.IMAGE)), hub.images(folder), {}
 
 
 class _Pretrained(nn.Module):
@@ -141,8 +141,8 @@ class PretrainedTextEncoder(_Pretrained):
         hub.fill(self.network, state)
 
     def forward(self, inputs: Padded) -> Features:
-        found = self.network(input_ids=inputs.values, attention_mask=inputs.mask.long())
-        return Features(found.last_hidden_state, inputs.mask, token_extent(inputs.values))
+        result = self.network(input_ids=inputs.values, attention_mask=inputs.mask.long())
+        return Features(result.last_hidden_state, inputs.mask, token_extent(inputs.values))
 
 
 class PretrainedImageEncoder(_Pretrained):
@@ -155,8 +155,8 @@ class PretrainedImageEncoder(_Pretrained):
         self.width = self._probed(modality.size)
 
     def forward(self, inputs: Padded) -> Features:
-        found = self.network(pixel_values=inputs.values).last_hidden_state
-        return grid_features(found, inputs.mask) if found.ndim == 4 else _patches(found, inputs.mask)
+        result = self.network(pixel_values=inputs.values).last_hidden_state
+        return grid_features(result, inputs.mask) if result.ndim == 4 else _patches(result, inputs.mask)
 
     def _probed(self, size: int) -> int:
         """The width of what the network gives for one blank picture: configurations name it in many ways."""
@@ -166,8 +166,8 @@ class PretrainedImageEncoder(_Pretrained):
             with torch.no_grad():
                 return int(self.eval()(blank).values.shape[2])
         except (ValueError, RuntimeError) as error:
-            told = " ".join(str(error).split())[:160]
-            raise UserError(f"the {kind} model does not take pictures of {size} pixels ({told})") from None
+            message = " ".join(str(error).split())[:160]
+            raise UserError(f"the {kind} model does not take pictures of {size} pixels ({message})") from None
         finally:
             self.train()
 

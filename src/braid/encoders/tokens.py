@@ -17,7 +17,7 @@ from braid.records import Features, Padded
 
 
 @dataclass(frozen=True)
-class PictureTokenEncoderConfig:
+class ImageTokenEncoderConfig:
     """Reads the tokens that the codec ``of`` an output makes of the picture: for a model that also draws, where a shape is
     made of the same few pieces wherever it stands.
 
@@ -47,22 +47,22 @@ class PictureTokenEncoderConfig:
         within(self, 0, math.inf, "around")
         within(self, 0, 1, "dropout", "redrawn")
 
-    def build(self, codec: Tokenizing) -> "PictureTokenEncoder":
-        return PictureTokenEncoder(self, codec)
+    def build(self, codec: Tokenizing) -> "ImageTokenEncoder":
+        return ImageTokenEncoder(self, codec)
 
 
-class PictureTokenEncoder(nn.Module):
+class ImageTokenEncoder(nn.Module):
     """Pixels [n, 3, size, size] -> one vector a patch of tokens; a patch is real where any of its pixels is.
 
     The codec stays a part of the model's: it is stored there, and not trained.
     """
 
-    def __init__(self, config: PictureTokenEncoderConfig, codec: Tokenizing) -> None:
+    def __init__(self, config: ImageTokenEncoderConfig, codec: Tokenizing) -> None:
         super().__init__()
         grid = codec.grid
         if grid.rows % config.patch or grid.columns % config.patch:
-            told = f"a grid of {grid.rows} x {grid.columns} tokens does not divide into patches of {config.patch}"
-            raise UserError(f"{told}; change patch")
+            message = f"a grid of {grid.rows} x {grid.columns} tokens does not divide into patches of {config.patch}"
+            raise UserError(f"{message}; change patch")
         self.config, self.width = config, config.width
         self.reads = [codec]  # in a list, which torch does not look into for parameters
         self.cells = (grid.rows // config.patch, grid.columns // config.patch)

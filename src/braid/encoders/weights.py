@@ -52,7 +52,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the file's age; what is wrong with it is told next
             safe = path.suffix == ".safetensors"
-            found: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+            result: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise UserError(
@@ -62,11 +62,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({_first_line(error)}); it may be cut short, copy it again") from None
     for wrapper in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        if isinstance(result, Mapping) and isinstance(result.get(wrapper), Mapping):
+            result = result[wrapper]
+    if not isinstance(result, Mapping) or not all(isinstance(value, Tensor) for value in result.values()):
         raise UserError(f"{path} does not map names to weights; save the model's state_dict()")
-    return dict(found)
+    return dict(result)
 
 
 def _check(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

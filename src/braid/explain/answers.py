@@ -23,7 +23,7 @@ class Written:
         """Log-odds of each word: they still move where a probability is near 1 already."""
         return self._by_word(_log_odds(self._logits(fused), self.tokens[1:]))
 
-    def chances(self, fused: Fused) -> Float[Tensor, "rows words"]:
+    def probabilities(self, fused: Fused) -> Float[Tensor, "rows words"]:
         """The probability of each word, in 0..1."""
         logs = self._logits(fused).log_softmax(-1)
         chosen = self.tokens[1:].expand(logs.shape[:-1]).unsqueeze(-1)
@@ -59,7 +59,7 @@ class Labelled:
             return logits[:, self.places]
         return _log_odds(logits.unsqueeze(1).expand(-1, len(self.words), -1), self.places)
 
-    def chances(self, fused: Fused) -> Float[Tensor, "rows words"]:
+    def probabilities(self, fused: Fused) -> Float[Tensor, "rows words"]:
         """The probability of each label, in 0..1."""
         logits = self.decoder(fused).float()
         return (logits.sigmoid() if self.multiple else logits.softmax(-1))[:, self.places]
@@ -78,7 +78,7 @@ class Measured:
     def scores(self, fused: Fused) -> Float[Tensor, "rows words"]:
         return self.decoder(fused).float()
 
-    def chances(self, fused: Fused) -> Float[Tensor, "rows words"]:
+    def probabilities(self, fused: Fused) -> Float[Tensor, "rows words"]:
         return self.scores(fused)
 
     def reading(self, weights: Float[Tensor, "_rows queries keys"]) -> Float[Tensor, "words keys"]:

@@ -38,15 +38,15 @@ def keeps_positions(features: Mapping[str, Features], fused: Fused) -> bool:
 
 def before_fusion(subject: Subject, maps: Sequence[NamedMap], rule: Rule) -> dict[str, Float[Tensor, "_length _sources"]]:
     """What there is of each source in an input's positions after its encoder, where that reads by attention."""
-    found = {}
+    result = {}
     for name, one in subject.features.items():
         length = one.mask.shape[1]
         relevance = torch.eye(length, device=one.mask.device).unsqueeze(0)
         for path, weights in maps:
             if path.startswith(f"encoders.{name}.") and weights.shape[1:] == (length, length):
                 relevance = rule(relevance, weights, relevance)
-        found[name] = relevance[0]
-    return found
+        result[name] = relevance[0]
+    return result
 
 
 def through_fusion(
@@ -61,7 +61,7 @@ def through_fusion(
     relevance = torch.block_diag(*(before[name] for name in fused.spans)).expand(rows, -1, -1)
     shared: Tensor | None = None
     for layer in _layers(maps):
-        old, told = relevance, []
+        old, message = relevance, []
         for path, weights in layer:
             queries, keys = weights.shape[1:]
             name = next((part for part in path.split(".") if part in fused.spans), "")
@@ -78,8 +78,8 @@ def through_fusion(
                 both = torch.cat([own, shared], 1)
                 both = rule(both, weights, both)
                 relevance = _with(relevance, first, both[:, :length])
-                told.append(both[:, length:])
-        shared = torch.stack(told).mean(0) if told else shared
+                message.append(both[:, length:])
+        shared = torch.stack(message).mean(0) if message else shared
     return relevance
 
 
@@ -91,10 +91,10 @@ def through_decoder(
     if not isinstance(answer, Written) or not any("self_attention" in path for path, _ in maps):
         steps = [weights for _, weights in maps if weights.shape[2] == positions]
         return _read_at(subject, torch.cat(steps, 1), memory)
-    found = memory.new_zeros(1, len(answer.tokens), memory.shape[2])
+    result = memory.new_zeros(1, len(answer.tokens), memory.shape[2])
     for path, weights in maps:
-        found = rule(found, weights, found if "self_attention" in path else memory)
-    return answer.reading(found)
+        result = rule(result, weights, result if "self_attention" in path else memory)
+    return answer.reading(result)
 
 
 def _read_at(
@@ -104,18 +104,18 @@ def _read_at(
     return (read.unsqueeze(1) @ memory.expand(len(read), -1, -1)).squeeze(1)
 
 
-def split(fused: Fused, found: Float[Tensor, "outputs sources"]) -> dict[str, Float[Tensor, "outputs _length"]]:
+def split(fused: Fused, result: Float[Tensor, "outputs sources"]) -> dict[str, Float[Tensor, "outputs _length"]]:
     """The sources of each input."""
-    return {name: found[:, first:last] for name, (first, last) in fused.spans.items()}
+    return {name: result[:, first:last] for name, (first, last) in fused.spans.items()}
 
 
 def _layers(maps: Sequence[NamedMap]) -> list[list[NamedMap]]:
     """Maps of one numbered layer together: its parts read what the layer before it gave."""
-    found: dict[str, list[NamedMap]] = {}
+    result: dict[str, list[NamedMap]] = {}
     for path, weights in maps:
         number = re.search(r"\.(\d+)\.", path)
-        found.setdefault(number[1] if number else path, []).append((path, weights))
-    return list(found.values())
+        result.setdefault(number[1] if number else path, []).append((path, weights))
+    return list(result.values())
 
 
 def _with(relevance: Relevance, first: int, part: Relevance) -> Relevance:

@@ -102,11 +102,11 @@ def audit(
     jobs = {subset: [only(sample, subset) for sample in samples] for subset in subsets(names)}
     jobs |= {("shuffled", name): _shuffled(samples, name, rng) for name in names}
     jobs |= {("damaged", name): [damaged(sample, name, rng) for sample in samples] for name in names}
-    found = {names: answers.predictions}
+    result = {names: answers.predictions}
     left = [key for key in jobs if key != names]
     for key in watch(left, len(left)) if watch else left:
-        found[key] = predict(runtime, collator, task, jobs[key], batch_size).predictions
-    return _report(task, names, samples, found, rng)
+        result[key] = predict(runtime, collator, task, jobs[key], batch_size).predictions
+    return _report(task, names, samples, result, rng)
 
 
 def only(sample: Sample, names: Sequence[str]) -> Sample:
@@ -131,32 +131,32 @@ def _report(
     task: Task,
     names: tuple[str, ...],
     samples: Sequence[Sample],
-    found: Mapping[tuple[str, ...], Sequence[Prediction]],
+    result: Mapping[tuple[str, ...], Sequence[Prediction]],
     rng: np.random.Generator,
 ) -> Audit:
-    figures = {key: float(task.score(predictions, samples)[task.best]) for key, predictions in found.items()}
-    whole = found[names]
-    worth = {subset: _agreement(found[subset], whole) for subset in subsets(names)}
+    metrics = {key: float(task.score(predictions, samples)[task.best]) for key, predictions in result.items()}
+    whole = result[names]
+    worth = {subset: _agreement(result[subset], whole) for subset in subsets(names)}
     moved = {name: np.abs(value) for name, value in shapley(worth, names).items()}
     total = sum(float(value.sum()) for value in moved.values())
-    values = shapley({subset: np.array(figures[subset]) for subset in subsets(names)}, names)
+    values = shapley({subset: np.array(metrics[subset]) for subset in subsets(names)}, names)
     reports = []
     for name in names:
-        without = found[tuple(other for other in names if other != name)]
+        without = result[tuple(other for other in names if other != name)]
         reports.append(
             InputReport(
                 name,
-                figures[tuple(other for other in names if other != name)],
-                figures["shuffled", name],
-                figures["damaged", name],
+                metrics[tuple(other for other in names if other != name)],
+                metrics["shuffled", name],
+                metrics["damaged", name],
                 float(values[name]),
                 float(moved[name].sum()) / total if total > 1e-6 * len(samples) else 0.0,
                 tuple(_with_lost(task, whole, without, samples, share, rng) for share in LOST),
-                _surely_better(task, whole, found["shuffled", name], samples),
-                float(np.abs(_agreement(found["shuffled", name], whole) - _agreement(whole, whole)).mean()),
+                _surely_better(task, whole, result["shuffled", name], samples),
+                float(np.abs(_agreement(result["shuffled", name], whole) - _agreement(whole, whole)).mean()),
             )
         )
-    return Audit(task.best, figures[names], figures[()], tuple(reports), len(samples))
+    return Audit(task.best, metrics[names], metrics[()], tuple(reports), len(samples))
 
 
 def _agreement(predictions: Sequence[Prediction], whole: Sequence[Prediction]) -> Float[np.ndarray, " rows"]:

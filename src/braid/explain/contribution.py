@@ -17,15 +17,15 @@ def shapley(
     Args:
         worth: of every subset, its names in the order of ``names``.
     """
-    number, found = len(names), {}
+    number, result = len(names), {}
     for name in names:
         total = np.zeros_like(worth[()])
         for subset in subsets([other for other in names if other != name]):
             weight = math.factorial(len(subset)) * math.factorial(number - len(subset) - 1) / math.factorial(number)
             joined = tuple(other for other in names if other in subset or other == name)
             total = total + weight * (worth[joined] - worth[subset])
-        found[name] = np.asarray(total)
-    return found
+        result[name] = np.asarray(total)
+    return result
 
 
 def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:

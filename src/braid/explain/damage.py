@@ -23,8 +23,8 @@ def damaged(sample: Sample, name: str, rng: np.random.Generator) -> Sample:
 
 
 def _coarse(value: Any, source: str) -> Image.Image:
-    picture = ImageModalityConfig().build().decoded(value, source)
-    return picture.resize((CELLS, CELLS), Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.NEAREST)
+    image = ImageModalityConfig().build().decoded(value, source)
+    return image.resize((CELLS, CELLS), Image.Resampling.BILINEAR).resize(image.size, Image.Resampling.NEAREST)
 
 
 def _fewer_words(text: str, rng: np.random.Generator) -> str:

@@ -37,18 +37,18 @@ def explain(
     check_methods([method])
     chosen: Method = from_dict(Method, {"kind": method}, "method")
     subject, prediction = subject_of(runtime, collator, task, sample)
-    found = chosen.attribute(subject)
+    result = chosen.attribute(subject)
     contributions, gap = input_contributions(subject)
     return Explanation(
         method,
         _said(subject, prediction),
         prediction.confidence,
         subject.answer.words,
-        subject.chances(subject.features)[0],
-        tuple(_shown(subject, name, found.values[name], sample) for name in subject.units),
+        subject.probabilities(subject.features)[0],
+        tuple(_shown(subject, name, result.values[name], sample) for name in subject.units),
         np.stack([contributions[name] for name in subject.units], 1),
-        {**found.checks, "input_gap": gap},
-        _grades(subject, chosen, found.values) if graded else {},
+        {**result.checks, "input_gap": gap},
+        _grades(subject, chosen, result.values) if graded else {},
     )
 
 
@@ -57,10 +57,10 @@ def input_contributions(subject: Subject) -> tuple[dict[str, Float[np.ndarray, "
     names = list(subject.units)
     worth = {}
     for some in subsets(names):
-        worth[some] = subject.chances(subject.without([name for name in names if name not in some]))[0]
-    found = shapley(worth, names)
+        worth[some] = subject.probabilities(subject.without([name for name in names if name not in some]))[0]
+    result = shapley(worth, names)
     change = worth[tuple(names)] - worth[()]
-    return found, float(np.abs(sum(found.values()) - change).max())
+    return result, float(np.abs(sum(result.values()) - change).max())
 
 
 def _grades(subject: Subject, method: Method, values: Mapping[str, Float[np.ndarray, "outputs units"]]) -> dict[str, float]:
@@ -82,11 +82,11 @@ def _said(subject: Subject, prediction: Prediction) -> str:
 
 def _shown(subject: Subject, name: str, values: Float[np.ndarray, "outputs units"], sample: Sample) -> InputAttribution:
     units, modality = subject.units[name], subject.modalities[name]
-    picture = _picture(modality, sample, name) if isinstance(modality, ImageModality) else None
-    return InputAttribution(name, units.names, values, units.boxes, picture)
+    image = _image(modality, sample, name) if isinstance(modality, ImageModality) else None
+    return InputAttribution(name, units.names, values, units.boxes, image)
 
 
-def _picture(modality: ImageModality, sample: Sample, name: str) -> UInt8[np.ndarray, "height width 3"]:
+def _image(modality: ImageModality, sample: Sample, name: str) -> UInt8[np.ndarray, "height width 3"]:
     """What the boxes lie over: a squashed picture in its own proportions, any other as the model saw it."""
     if modality.config.resize == "squash":
         image = modality.decoded(sample.inputs[name], sample.source)

@@ -29,7 +29,7 @@ class InputAttribution:
     units: tuple[str, ...]
     values: Float[np.ndarray, "outputs units"]
     boxes: Float[np.ndarray, "units 4"] | None = None
-    picture: UInt8[np.ndarray, "height width 3"] | None = None
+    image: UInt8[np.ndarray, "height width 3"] | None = None
 
     def heat_map(self, output: int) -> Float[np.ndarray, "rows columns"]:
         """The scores of a picture's patches on a grid as fine as the finest of them."""
@@ -52,7 +52,7 @@ class Explanation:
     answer: str
     confidence: float
     outputs: tuple[str, ...]
-    chances: Float[np.ndarray, " outputs"]
+    probabilities: Float[np.ndarray, " outputs"]
     inputs: tuple[InputAttribution, ...]
     contributions: Float[np.ndarray, "outputs inputs"]
     checks: Mapping[str, float] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Explanation:
             "outputs": [
                 {
                     "text": text,
-                    "probability": round(float(self.chances[k]), 4),
+                    "probability": round(float(self.probabilities[k]), 4),
                     "contributions": {one.name: round(float(self.contributions[k, i]), 4) for i, one in enumerate(self.inputs)},
                     "attributions": {one.name: [round(float(v), 5) for v in one.values[k]] for one in self.inputs},
                 }

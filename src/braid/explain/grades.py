@@ -32,9 +32,9 @@ class Chance:
 
 def graded_input(subject: Subject) -> str:
     """The picture, where there is one, else the text with the most words; "" where no input has anything to take away."""
-    pictures = [name for name, units in subject.units.items() if units.boxes is not None]
-    found = pictures or sorted(subject.units, key=lambda name: -subject.units[name].number)
-    return found[0] if found and subject.units[found[0]].cells.any() else ""
+    images = [name for name, units in subject.units.items() if units.boxes is not None]
+    result = images or sorted(subject.units, key=lambda name: -subject.units[name].number)
+    return result[0] if result and subject.units[result[0]].cells.any() else ""
 
 
 def faithfulness(
@@ -57,8 +57,8 @@ def faithfulness(
             deleted[row, level, order[:count]] = False
     inserted = ~deleted
     kept = np.concatenate([deleted, inserted]).reshape(-1, deleted.shape[2])
-    chances = subject.chances(subject.perturbed({name: kept})).reshape(2, len(values), LEVELS, -1)
-    shares = np.clip(chances / np.maximum(subject.chances(subject.features)[0], 1e-12), 0, 1)
+    probabilities = subject.probabilities(subject.perturbed({name: kept})).reshape(2, len(values), LEVELS, -1)
+    shares = np.clip(probabilities / np.maximum(subject.probabilities(subject.features)[0], 1e-12), 0, 1)
     curves = np.stack([shares[:, row][:, :, list(some)].mean(-1) for row, some in enumerate(outputs)], 1)
     areas = (curves[..., 1:] + curves[..., :-1]).mean(-1) / 2
     return areas[0], areas[1]

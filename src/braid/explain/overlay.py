@@ -41,14 +41,14 @@ def _covered(first: Float[np.ndarray, " units"], last: Float[np.ndarray, " units
 
 
 def overlay(
-    picture: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "rows columns"]
+    image: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "rows columns"]
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture, faded to grey where its heat is low; the strongest of the map has the full colour."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     smooth = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     strength = np.asarray(smooth) / max(float(np.abs(heat).max()), 1e-12)
-    grey = picture.astype(np.float64) @ (0.299, 0.587, 0.114)
-    base = 0.25 * picture + 0.45 * grey[..., None] + 20
+    grey = image.astype(np.float64) @ (0.299, 0.587, 0.114)
+    base = 0.25 * image + 0.45 * grey[..., None] + 20
     share = np.clip(np.abs(strength), 0, 1)[..., None]
     return np.rint((1 - 0.75 * share) * base + 0.75 * share * colours(strength)).astype(np.uint8)
 
@@ -90,35 +90,35 @@ def contact_picture(explanation: "Explanation") -> UInt8[np.ndarray, "height wid
 
 
 def _inputs_card(explanation: "Explanation") -> Image.Image:
-    pictures = [_fitted(one.picture) for one in explanation.inputs if one.picture is not None]
+    images = [_fitted(one.image) for one in explanation.inputs if one.image is not None]
     shares = [f"{name} {100 * share:.0f}%" for name, share in explanation.shares.items()]
     texts = [(one.units, [0.0] * len(one.units)) for one in explanation.inputs if one.boxes is None]
-    return _card("input", ", ".join(shares), pictures, texts)
+    return _card("input", ", ".join(shares), images, texts)
 
 
 def _output_card(explanation: "Explanation", output: int) -> Image.Image:
-    pictures = [
-        _fitted(overlay(np.asarray(_fitted(one.picture)), one.heat_map(output)))
+    images = [
+        _fitted(overlay(np.asarray(_fitted(one.image)), one.heat_map(output)))
         for one in explanation.inputs
-        if one.picture is not None
+        if one.image is not None
     ]
     texts = [(one.units, word_strengths(one, output)) for one in explanation.inputs if one.boxes is None]
-    return _card(explanation.outputs[output], f"{explanation.chances[output]:.2f}", pictures, texts)
+    return _card(explanation.outputs[output], f"{explanation.probabilities[output]:.2f}", images, texts)
 
 
 def _card(
-    word: str, beside: str, pictures: Sequence[Image.Image], texts: Sequence[tuple[Sequence[str], Sequence[float]]]
+    word: str, beside: str, images: Sequence[Image.Image], texts: Sequence[tuple[Sequence[str], Sequence[float]]]
 ) -> Image.Image:
     lines = [_lines(words, strengths) for words, strengths in texts]
-    height = 28 + sum(picture.height + 6 for picture in pictures) + sum(LINE * len(some) + 6 for some in lines)
+    height = 28 + sum(image.height + 6 for image in images) + sum(LINE * len(some) + 6 for some in lines)
     card = Image.new("RGB", (CARD, height), PAPER)
     draw = ImageDraw.Draw(card)
     draw.text((0, 2), word[:22], INK, _font(17))
     draw.text((CARD, 5), beside[:26], SOFT, _font(13), anchor="ra")
     y = 28
-    for picture in pictures:
-        card.paste(picture, (0, y))
-        y += picture.height + 6
+    for image in images:
+        card.paste(image, (0, y))
+        y += image.height + 6
     for some in lines:
         for line in some:
             for x, text, strength in line:
@@ -132,15 +132,15 @@ def _card(
 
 def _lines(words: Sequence[str], strengths: Sequence[float]) -> list[list[tuple[float, str, float]]]:
     """Words in lines of a card's width: (where, word, strength)."""
-    font, found, x = _font(14), [[]], 2.0  # type: ignore[var-annotated]
+    font, result, x = _font(14), [[]], 2.0  # type: ignore[var-annotated]
     for word, strength in zip(words, strengths, strict=True):
         width = font.getlength(word)
-        if found[-1] and x + width > CARD - 2:
-            found.append([])
+        if result[-1] and x + width > CARD - 2:
+            result.append([])
             x = 2.0
-        found[-1].append((x, word, strength))
+        result[-1].append((x, word, strength))
         x += width + 7
-    return found
+    return result
 
 
 def _shade(strength: float) -> tuple[int, int, int]:

@@ -33,22 +33,22 @@ def explanation_page(explanation: "Explanation") -> str:
     """The whole page: the inputs, and a card for each word of the answer."""
     cards = [_inputs(explanation), *(_output(explanation, k) for k in range(len(explanation.outputs)))]
     known = {**explanation.checks, **explanation.grades}
-    told = [f"<dt>{name}</dt><dd>{escape(text.format(known[key]))}</dd>" for key, (name, text) in TOLD.items() if key in known]
+    message = [f"<dt>{name}</dt><dd>{escape(text.format(known[key]))}</dd>" for key, (name, text) in TOLD.items() if key in known]
     counted = ", ".join(f"{name} {share:.0%}" for name, share in explanation.shares.items())
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(explanation.answer or "an answer"),
         lead=escape(f"{explanation.method}; confidence {explanation.confidence:.2f}; what counted: {counted}"),
         scale=_uri(_scale(), "PNG"),
         cards="\n".join(cards),
-        told="".join(told),
+        message="".join(message),
     )
     return page.encode(errors="replace").decode()  # what was typed may be no text
 
 
 def _inputs(explanation: "Explanation") -> str:
     inside = "".join(
-        f'<img src="{_uri(_small(one.picture), "JPEG")}" alt="{escape(one.name)}">'
-        if one.picture is not None
+        f'<img src="{_uri(_small(one.image), "JPEG")}" alt="{escape(one.name)}">'
+        if one.image is not None
         else f'<p class="words">{" ".join(map(escape, one.units))}</p>'
         for one in explanation.inputs
     )
@@ -56,7 +56,7 @@ def _inputs(explanation: "Explanation") -> str:
 
 
 def _output(explanation: "Explanation", output: int) -> str:
-    word, chance = explanation.outputs[output], explanation.chances[output]
+    word, chance = explanation.outputs[output], explanation.probabilities[output]
     inside = "".join(_attributed(one, output, word) for one in explanation.inputs)
     contributions = dict(zip((one.name for one in explanation.inputs), explanation.contributions[output].tolist(), strict=True))
     head = f"<figcaption><b>{escape(word)}</b><span>{chance:.2f}</span></figcaption>"
@@ -64,8 +64,8 @@ def _output(explanation: "Explanation", output: int) -> str:
 
 
 def _attributed(one: "InputAttribution", output: int, word: str) -> str:
-    if one.picture is not None:
-        shown = overlay(_small(one.picture), one.heat_map(output))
+    if one.image is not None:
+        shown = overlay(_small(one.image), one.heat_map(output))
         return f'<img src="{_uri(shown, "JPEG")}" alt="where the {escape(one.name)} speaks for {escape(word)}">'
     marked = (
         f'<span style="background:{shade(strength)}" title="{one.values[output, k]:+.3g}">{escape(unit)}</span>'
@@ -78,10 +78,10 @@ def _bars(values: dict[str, float], kind: str) -> str:
     """A bar an input: its share of all, or what it adds to this output."""
     rows = []
     for name, value in values.items():
-        told = f"{value:.0%}" if kind == "share" else f"{value:+.2f}"
+        message = f"{value:.0%}" if kind == "share" else f"{value:+.2f}"
         side = "against" if value < 0 else "for"
         bar = f'<span class="bar"><span class="{side}" style="width:{min(abs(value), 1):.0%}"></span></span>'
-        rows.append(f'<div class="input-bar"><span>{escape(name)}</span>{bar}<span>{told}</span></div>')
+        rows.append(f'<div class="input-bar"><span>{escape(name)}</span>{bar}<span>{message}</span></div>')
     return "".join(rows)
 
 
@@ -96,7 +96,7 @@ def _scale() -> UInt8[np.ndarray, "12 240 3"]:
     return np.rint(colours(np.tile(np.linspace(-1, 1, 240), (12, 1)))).astype(np.uint8)
 
 
-def _uri(picture: UInt8[np.ndarray, "height width 3"], kind: str) -> str:
+def _uri(image: UInt8[np.ndarray, "height width 3"], kind: str) -> str:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, kind, quality=86)
+    Image.fromarray(image).save(file, kind, quality=86)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -117,8 +117,8 @@ def _masks(subject: Subject, example: Example, prediction: Prediction) -> dict[i
     """Where the thing is that each output is about, where that is known and the output is right."""
     if "question" in example.fields and not exact_match(prediction.text or "", example.fields["answers"]):
         return {}
-    found = {k: grounded(example, word) for k, word in enumerate(subject.answer.words)}
-    return {k: mask for k, mask in found.items() if mask is not None}
+    result = {k: grounded(example, word) for k, word in enumerate(subject.answer.words)}
+    return {k: mask for k, mask in result.items() if mask is not None}
 
 
 def _add(

@@ -25,26 +25,26 @@ CHARTS = {
 
 def ranking_page(ranking: "Ranking", model: str, data: str) -> str:
     """The page as HTML: a chart a grade, and the table."""
-    drawn = [_pointing(ranking)] if ranking.grades[0].pointing is not None else []
-    for name, told in CHARTS.items():
-        drawn.append(_chart(told, [Figure(one.method, getattr(one, name), quiet=_quiet(one)) for one in ranking.grades]))
+    generated = [_pointing(ranking)] if ranking.grades[0].pointing is not None else []
+    for name, message in CHARTS.items():
+        generated.append(_chart(message, [Figure(one.method, getattr(one, name), quiet=_quiet(one)) for one in ranking.grades]))
     rows = f"{ranking.num_words} words in {ranking.num_rows} rows of {escape(data)}"
     lead = f"{escape(ranking.best)} is to be believed most, by {rows}."
-    sections = [("Grades", "".join(drawn), "charts"), ("Table", _table(ranking), "wide")]
+    sections = [("Grades", "".join(generated), "charts"), ("Table", _table(ranking), "wide")]
     return whole_page(f"explanations of {model}", lead, {}, sections, FOOTER)
 
 
 def _pointing(ranking: "Ranking") -> str:
-    figures = []
+    metrics = []
     for one in ranking.grades:
         assert one.pointing is not None and one.pointing_error is not None
         ends = one.pointing - 2 * one.pointing_error, one.pointing + 2 * one.pointing_error
-        figures.append(Figure(one.method, one.pointing, *ends, quiet=_quiet(one)))
-    return _chart("pointing, % of words", figures)
+        metrics.append(Figure(one.method, one.pointing, *ends, quiet=_quiet(one)))
+    return _chart("pointing, % of words", metrics)
 
 
-def _chart(told: str, figures: list[Figure]) -> str:
-    return f"<figure><figcaption>{escape(told)}</figcaption>{intervals(figures, '')}</figure>"
+def _chart(message: str, metrics: list[Figure]) -> str:
+    return f"<figure><figcaption>{escape(message)}</figcaption>{intervals(metrics, '')}</figure>"
 
 
 def _quiet(one: "MethodGrade") -> bool:
@@ -57,7 +57,7 @@ def _table(ranking: "Ranking") -> str:
     rows = []
     for one in ranking.grades:
         pointing = "" if one.pointing is None else f"{one.pointing:.1f} ± {one.pointing_error:.1f}"
-        figures = [pointing, *(f"{value:.3f}" for value in (one.deletion, one.insertion, one.sensitivity)), f"{one.seconds:.2f}"]
-        cells = "".join(f'<td class="number">{figure}</td>' for figure in figures)
+        metrics = [pointing, *(f"{value:.3f}" for value in (one.deletion, one.insertion, one.sensitivity)), f"{one.seconds:.2f}"]
+        cells = "".join(f'<td class="number">{metric}</td>' for metric in metrics)
         rows.append(f"<tr><td>{escape(one.method)}</td>{cells}</tr>")
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"

@@ -32,14 +32,14 @@ def record_attention(model: nn.Module) -> Iterator[list[AttentionMap]]:
 
     The answers are those of the fast path, to rounding. A network of transformers keeps its own attention to itself.
     """
-    found: list[AttentionMap] = []
+    result: list[AttentionMap] = []
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if isinstance(module, Attention):
-                stack.enter_context(_replaced(module, "forward", _openly(name, module, found)))
+                stack.enter_context(_replaced(module, "forward", _openly(name, module, result)))
             elif isinstance(module, AdditiveAttention | AttentionPooling):
-                stack.enter_context(_replaced(module, "weights", _kept(name, module.weights, found)))
-        yield found
+                stack.enter_context(_replaced(module, "weights", _kept(name, module.weights, result)))
+        yield result
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def _replaced(module: nn.Module, method: str, other: Callable[..., Tensor]) -> I
             object.__setattr__(module, method, outer)
 
 
-def _openly(name: str, module: Attention, found: list[AttentionMap]) -> Callable[..., Tensor]:
+def _openly(name: str, module: Attention, result: list[AttentionMap]) -> Callable[..., Tensor]:
     """``Attention.forward`` with the weights written out."""
 
     def forward(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
@@ -70,20 +70,20 @@ def _openly(name: str, module: Attention, found: list[AttentionMap]) -> Callable
         weights = scores.softmax(-1)
         if mask is not None:
             weights = weights * mask.any(-1)[:, None, :, None].to(weights.dtype)
-        found.append(AttentionMap(name, weights))
+        result.append(AttentionMap(name, weights))
         read = module.output(module._join(weights @ values))
         return read if mask is None else read * mask.any(-1, keepdim=True).to(read.dtype)
 
     return forward
 
 
-def _kept(name: str, weights: Callable[..., Tensor], found: list[AttentionMap]) -> Callable[..., Tensor]:
+def _kept(name: str, weights: Callable[..., Tensor], result: list[AttentionMap]) -> Callable[..., Tensor]:
     """The same weights, listed as those of one head: [rows, keys] of one query, or [rows, queries, keys]."""
 
     def listed(*given: Any) -> Tensor:
         own = weights(*given)
         shown = own.unsqueeze(1) if own.ndim == 3 else own[:, None, None]
-        found.append(AttentionMap(name, shown))
+        result.append(AttentionMap(name, shown))
         # what is used must be what was listed, or autograd could not reach it
         return shown.squeeze(1) if own.ndim == 3 else shown[:, 0, 0]
 

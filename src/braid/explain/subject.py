@@ -84,9 +84,9 @@ class Subject:
         return self.answer.scores(self.model.fuse(features))
 
     @torch.no_grad()
-    def chances(self, features: Mapping[str, Features]) -> Float[np.ndarray, "rows outputs"]:
+    def probabilities(self, features: Mapping[str, Features]) -> Float[np.ndarray, "rows outputs"]:
         """The answer's probabilities."""
-        parts = [self.answer.chances(self.model.fuse(part)) for part in _parts(features)]
+        parts = [self.answer.probabilities(self.model.fuse(part)) for part in _parts(features)]
         return torch.cat(parts).double().cpu().numpy()
 
     @torch.no_grad()
@@ -110,14 +110,14 @@ class Subject:
     def masked(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
         """Features without the positions of the units that are not kept, as if a row lacked them; other inputs stay whole."""
         rows = len(next(iter(kept.values())))
-        found = {}
+        result = {}
         for name, one in self.features.items():
             whole = repeated(one, rows)
             if name in kept:
                 lost = torch.from_numpy(~kept[name]).to(one.mask.device).float() @ self.units[name].positions.float() > 0
                 whole = replace(whole, mask=whole.mask & ~lost)
-            found[name] = whole
-        return found
+            result[name] = whole
+        return result
 
     def without(self, lost: Sequence[str]) -> dict[str, Features]:
         """The features of one row that lacks some inputs."""

@@ -14,14 +14,14 @@ class Card:
     """One picture of the page.
 
     Args:
-        picture: its data URI; "" where it cannot be shown, None where there is none.
+        image: its data URI; "" where it cannot be shown, None where there is none.
         text: what is said to it.
         share: 0 to 1, drawn as a bar with ``measure`` beside it; None for no bar.
         credit: the small print.
         error: why nothing is said to it.
     """
 
-    picture: str | None
+    image: str | None
     text: str = ""
     share: float | None = None
     measure: str = ""
@@ -49,12 +49,12 @@ def gallery(title: str, heading: str, lead: str, cards: Iterable[Card], footer: 
 
 def _card(card: Card) -> str:
     image = ""
-    if card.picture is not None:
-        shown = f'<img src="{escape(card.picture)}" alt="{escape(card.text)}">'
-        image = shown if card.picture else '<div class="missing">no picture</div>'
+    if card.image is not None:
+        shown = f'<img src="{escape(card.image)}" alt="{escape(card.text)}">'
+        image = shown if card.image else '<div class="missing">no picture</div>'
     kind, text = ("error", card.error) if card.error else ("caption", card.text)
-    told = f'<p class="{kind}">{escape(text)}</p>' if text else ""
+    message = f'<p class="{kind}">{escape(text)}</p>' if text else ""
     if card.share is not None:
         bar = f'<span class="bar"><span style="width:{round(100 * card.share)}%"></span></span>'
-        told += f'<p class="sure">{bar}{escape(card.measure)}</p>'
-    return f'<figure>{image}<figcaption>{told}<p class="credit">{escape(card.credit)}</p></figcaption></figure>'
+        message += f'<p class="sure">{bar}{escape(card.measure)}</p>'
+    return f'<figure>{image}<figcaption>{message}<p class="credit">{escape(card.credit)}</p></figcaption></figure>'

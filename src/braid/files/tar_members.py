@@ -12,15 +12,15 @@ def part_name(archive: str, offset: int, size: int) -> str:
 
 def archive_of(name: str) -> str | None:
     """The tar that ``name`` lies in; None where it is the name of a file of its own."""
-    found = _PART.fullmatch(name)
-    return found[1] if found else None
+    result = _PART.fullmatch(name)
+    return result[1] if result else None
 
 
 def read_part(name: str) -> bytes | None:
     """The bytes of a file inside a tar, fewer where the tar was cut short; None where ``name`` is that of a file of its own."""
-    found = _PART.fullmatch(name)
-    if not found:
+    result = _PART.fullmatch(name)
+    if not result:
         return None
-    with open(found[1], "rb", buffering=0) as file:
-        file.seek(int(found[2]))
-        return file.read(min(int(found[3]), os.fstat(file.fileno()).st_size))
+    with open(result[1], "rb", buffering=0) as file:
+        file.seek(int(result[2]))
+        return file.read(min(int(result[3]), os.fstat(file.fileno()).st_size))

@@ -169,5 +169,5 @@ def _naming(error: Exception, path: Path) -> Exception:
         if error.errno is not None and (error.filename is None or ".braid-" in str(error.filename)):
             return OSError(error.errno, os.strerror(error.errno), str(path))
         return error
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error
+    result = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(result[1]), os.strerror(int(result[1])), str(path)) if result else error

@@ -60,14 +60,14 @@ class BottleneckFusion(nn.Module):
         shared = self.bottlenecks.expand(present.shape[0], -1, -1)
         real = torch.ones_like(shared[..., 0], dtype=torch.bool)
         for block in self.blocks:
-            told = []
+            message = []
             for name in self.inputs:
                 length = values[name].shape[1]
                 mask = torch.cat([masks[name], real], 1)
                 both = block[name](torch.cat([values[name], shared], 1), mask.unsqueeze(1))  # type: ignore[index]
                 values[name] = both[:, :length]
-                told.append(both[:, length:])
-            shared = (torch.stack(told, 1) * shares.unsqueeze(-1)).sum(1)
+                message.append(both[:, length:])
+            shared = (torch.stack(message, 1) * shares.unsqueeze(-1)).sum(1)
         means = torch.stack([masked_mean(values[name], masks[name]) for name in self.inputs], 1)
         whole, mask = torch.cat(list(values.values()), 1), torch.cat(list(masks.values()), 1)
         return Fused(whole, mask, (means * shares).sum(1), end_to_end(features, self.inputs))

@@ -48,50 +48,50 @@ class DrawingConfig:
 
 
 def draw(
-    drawer: Stepper | Filler, grid: TokenGrid, batch: Batch, config: DrawingConfig, watch: StepWatch | None = None
+    image_decoder: Stepper | Filler, grid: TokenGrid, batch: Batch, config: DrawingConfig, watch: StepWatch | None = None
 ) -> Int[np.ndarray, "batch length"]:
     """The tokens of one picture a row; no row's picture depends on the other rows of its batch."""
-    chances = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
+    probabilities = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
     watched = watch or (lambda steps, total: steps)
-    if isinstance(drawer, Filler):
-        return _filled(drawer, grid, batch, config, chances, watched)
-    return _one_by_one(drawer, grid, batch, config, chances, watched)
+    if isinstance(image_decoder, Filler):
+        return _filled(image_decoder, grid, batch, config, probabilities, watched)
+    return _one_by_one(image_decoder, grid, batch, config, probabilities, watched)
 
 
 def _one_by_one(
-    drawer: Stepper,
+    image_decoder: Stepper,
     grid: TokenGrid,
     batch: Batch,
     config: DrawingConfig,
-    chances: Sequence[np.random.Generator],
+    probabilities: Sequence[np.random.Generator],
     watch: StepWatch,
 ) -> Int[np.ndarray, "batch length"]:
     """One token a step, row by row; the code after the last begins."""
-    states = [drawer.start(one) for one in _guides(batch, config)]
+    states = [image_decoder.start(one) for one in _guides(batch, config)]
     tokens = np.full((batch.size, grid.length), grid.codes, dtype=np.int64)
     read = tokens[:, :1].copy()
     for place in watch(range(grid.length), grid.length):
-        found = [drawer.step(read, state) for state in states]
-        states = [state for _, state in found]
-        logs = _guided([logits[:, 0] for logits, _ in found], config)
-        for row, chance in enumerate(chances):
+        result = [image_decoder.step(read, state) for state in states]
+        states = [state for _, state in result]
+        logs = _guided([logits[:, 0] for logits, _ in result], config)
+        for row, chance in enumerate(probabilities):
             (tokens[row, place],) = _drawn(logs[row : row + 1], config, chance)
         read = tokens[:, place : place + 1].copy()
     return tokens
 
 
 def _filled(
-    drawer: Filler, grid: TokenGrid, batch: Batch, config: DrawingConfig, chances: Chances, watch: StepWatch
+    image_decoder: Filler, grid: TokenGrid, batch: Batch, config: DrawingConfig, probabilities: Chances, watch: StepWatch
 ) -> Int[np.ndarray, "batch length"]:
     """All hidden tokens are drawn at every step, and the surest stay: of ``length`` cos(pi/2 share of steps) are hidden again."""
-    states = [drawer.start(one) for one in _guides(batch, config)]
+    states = [image_decoder.start(one) for one in _guides(batch, config)]
     tokens = np.full((batch.size, grid.length), grid.codes, dtype=np.int64)
     steps = min(config.steps, grid.length)
     for step in watch(range(steps), steps):
-        logs = _guided([drawer.fill(tokens, state) for state in states], config)
+        logs = _guided([image_decoder.fill(tokens, state) for state in states], config)
         left = 1 - (step + 1) / steps
         hidden_next = math.floor(grid.length * math.cos(math.pi / 2 * (1 - left)) + 1e-9)
-        for row, chance in enumerate(chances):
+        for row, chance in enumerate(probabilities):
             _keep_the_surest(tokens[row], logs[row], min(hidden_next, grid.length - step - 1), left, grid, config, chance)
     return tokens
 
@@ -108,10 +108,10 @@ def _keep_the_surest(
     """Draw one row's hidden tokens, and hide the least sure of them again."""
     hidden: Bool[np.ndarray, " length"] = tokens == grid.codes
     places = np.flatnonzero(hidden)
-    drawn = _drawn(logs[places], config, chance)
-    sure = logs[places, drawn] + config.spread * left * chance.gumbel(size=len(places))
+    generated = _drawn(logs[places], config, chance)
+    sure = logs[places, generated] + config.spread * left * chance.gumbel(size=len(places))
     kept = np.argsort(-sure, kind="stable")[: len(places) - hidden_next]
-    tokens[places[kept]] = drawn[kept]
+    tokens[places[kept]] = generated[kept]
 
 
 def _guides(batch: Batch, config: DrawingConfig) -> list[Batch]:

@@ -237,15 +237,15 @@ def score_text(decoder: Decoder, batch: Batch, name: str) -> list[Prediction]:
     target = batch.targets[name]
     rows, group, length = target.values.shape
     state = decoder.reorder(decoder.start(batch), np.zeros((rows, group), dtype=np.int64))
-    found = np.zeros((rows, group, length - 1))
+    result = np.zeros((rows, group, length - 1))
     for position in range(length - 1):
         logits, state = decoder.step(target.values[..., position], state)
         following = target.values[..., position + 1, None]
-        found[..., position] = np.exp(np.take_along_axis(log_softmax(logits), following, axis=-1))[..., 0]
+        result[..., position] = np.exp(np.take_along_axis(log_softmax(logits), following, axis=-1))[..., 0]
     real = target.mask[..., 1:]
     return [
         Prediction(
-            identity, confidence=float(found[row][real[row]].mean()), token_probabilities=tuple(found[row][real[row]].tolist())
+            identity, confidence=float(result[row][real[row]].mean()), token_probabilities=tuple(result[row][real[row]].tolist())
         )
         for row, identity in enumerate(batch.ids)
     ]

@@ -117,15 +117,15 @@ def configuration(folder: Path, role: Role) -> Any:
     """
     transformers = library()
     try:
-        found = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        result = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/config.json cannot be read ({_short(error)})") from None
-    half = getattr(found, role.half, None) if role.half else None
-    config = found if half is None else half
+    half = getattr(result, role.half, None) if role.half else None
+    config = result if half is None else half
     known = getattr(transformers, role.mapping)
     fits = type(config) in known and (role is WHOLE or _reads(known[type(config)]) == role.reads)
     if not fits:
-        raise UserError(f"{folder} holds a {found.model_type} model, which does not {role.wanted}")
+        raise UserError(f"{folder} holds a {result.model_type} model, which does not {role.wanted}")
     return config
 
 
@@ -274,17 +274,17 @@ def tokenizer(folder: Path, begins: bool = False) -> Tokenizer:
     Args:
         begins: texts are written with it, so something has to begin them; where nothing does, the end of text, as in GPT-2.
     """
-    found = own_tokenizer(folder)
-    backend = getattr(found, "backend_tokenizer", None)
+    result = own_tokenizer(folder)
+    backend = getattr(result, "backend_tokenizer", None)
     if backend is None:
         raise UserError(f"the tokenizer in {folder} has no tokenizer.json form; save it with transformers as a fast tokenizer")
-    end = found.eos_token or found.sep_token
+    end = result.eos_token or result.sep_token
     if not end:
         raise UserError(f"the tokenizer in {folder} names no eos_token or sep_token; add one to its tokenizer_config.json")
     backend.no_padding()
     backend.no_truncation()
-    start = found.bos_token or found.cls_token or (end if begins else "")
-    return Tokenizer(backend, (found.pad_token or end, start, end))
+    start = result.bos_token or result.cls_token or (end if begins else "")
+    return Tokenizer(backend, (result.pad_token or end, start, end))
 
 
 def own_tokenizer(folder: Path) -> Any:
@@ -297,21 +297,21 @@ def own_tokenizer(folder: Path) -> Any:
         raise UserError(f"the tokenizer in {folder} cannot be read ({_short(error)}); copy the folder again") from None
 
 
-def pictures(folder: Path) -> ImageModalityConfig:
+def images(folder: Path) -> ImageModalityConfig:
     """How a model wants its pictures: size, mean and standard deviation, and whether their middle is cut out."""
     try:
-        found = library().AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+        result = library().AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     except (OSError, ValueError, KeyError, TypeError, ImportError):
         raise UserError(
             f"{folder} has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too"
         ) from None
-    size = (found.crop_size if getattr(found, "do_center_crop", False) else None) or found.size
+    size = (result.crop_size if getattr(result, "do_center_crop", False) else None) or result.size
     sides = [side for side in (size.get("height"), size.get("width"), size.get("shortest_edge")) if side]
     if len(set(sides)) != 1:
         raise UserError(f"{folder} wants pictures of {dict(size)}; Braid's are square")
-    crop = bool(getattr(found, "do_center_crop", False)) or bool(size.get("shortest_edge"))
-    scaled = bool(getattr(found, "do_normalize", True))
-    mean, std = (_of_channels(found.image_mean), _of_channels(found.image_std)) if scaled else ((0.0,) * 3, (1.0,) * 3)
+    crop = bool(getattr(result, "do_center_crop", False)) or bool(size.get("shortest_edge"))
+    scaled = bool(getattr(result, "do_normalize", True))
+    mean, std = (_of_channels(result.image_mean), _of_channels(result.image_std)) if scaled else ((0.0,) * 3, (1.0,) * 3)
     return ImageModalityConfig(size=int(sides[0]), resize="crop" if crop else "squash", mean=mean, std=std)
 
 

@@ -17,10 +17,10 @@ class Tile:
     name: str
     score: float
     caption: str = ""
-    picture: str | Path | None = None
+    image: str | Path | None = None
 
 
-def contact_sheet(index: str, tiles: Sequence[Tile], text: str = "", picture: str | Path | None = None) -> str:
+def contact_sheet(index: str, tiles: Sequence[Tile], text: str = "", image: str | Path | None = None) -> str:
     """A page as HTML that needs no other file: pictures are in it, small; one that cannot be read is told as missing.
 
     Args:
@@ -28,10 +28,10 @@ def contact_sheet(index: str, tiles: Sequence[Tile], text: str = "", picture: st
         tiles: the hits, best first.
         text, picture: the query, one or both.
     """
-    asked = text or (Path(picture).name if picture is not None else "")
+    asked = text or (Path(image).name if image is not None else "")
     cards = [
         Card(
-            picture=None if tile.picture is None else inline_thumbnail(tile.picture, THUMBNAIL),
+            image=None if tile.image is None else inline_thumbnail(tile.image, THUMBNAIL),
             text=tile.caption,
             share=min(max(tile.score, 0.0), 1.0),
             measure=f"{tile.score:.3f}",
@@ -39,7 +39,7 @@ def contact_sheet(index: str, tiles: Sequence[Tile], text: str = "", picture: st
         )
         for tile in tiles
     ]
-    found = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
+    result = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
     footer = ["The figure is the cosine of the query with the row, in the space of the model that made the index; 1 is the same."]
-    beside = "" if picture is None else inline_thumbnail(picture, THUMBNAIL)
-    return gallery(asked, asked, f"{index}: {found}.", cards, footer, beside)
+    beside = "" if image is None else inline_thumbnail(image, THUMBNAIL)
+    return gallery(asked, asked, f"{index}: {result}.", cards, footer, beside)

@@ -55,7 +55,7 @@ class ExactVectors:
 
     def search(self, queries: Float32[np.ndarray, "n width"], top: int) -> Found:
         kept = stored(queries, self._storage)
-        return [found for first in range(0, len(kept), QUERIES) for found in self._nearest(kept[first : first + QUERIES], top)]
+        return [result for first in range(0, len(kept), QUERIES) for result in self._nearest(kept[first : first + QUERIES], top)]
 
     def _nearest(self, queries: np.ndarray, top: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The rows in pieces; after each, the best so far."""
@@ -63,9 +63,9 @@ class ExactVectors:
         keys: np.ndarray = np.empty((len(queries), 0), dtype=np.uint64)
         for first in range(0, len(self), ROWS):
             part = self._rows[first : first + ROWS]
-            found = np.asarray(self._kernels.cdist(queries, part["vector"], "angular"))
-            distances = np.concatenate([distances, found], axis=1)
-            keys = np.concatenate([keys, np.broadcast_to(part["key"], found.shape)], axis=1)
+            result = np.asarray(self._kernels.cdist(queries, part["vector"], "angular"))
+            distances = np.concatenate([distances, result], axis=1)
+            keys = np.concatenate([keys, np.broadcast_to(part["key"], result.shape)], axis=1)
             if keys.shape[1] > top:
                 best = np.argpartition(distances, top - 1, axis=1)[:, :top]
                 distances, keys = (np.take_along_axis(values, best, axis=1) for values in (distances, keys))

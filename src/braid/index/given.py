@@ -76,8 +76,8 @@ def _json(value: Any, named: str) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        told = {ValueError: "it holds NaN or infinity", RecursionError: "it is nested without end"}.get(type(error), error)
-        raise UserError(f"the metadata of {named} is not JSON ({told}); give text, numbers, lists and objects") from None
+        message = {ValueError: "it holds NaN or infinity", RecursionError: "it is nested without end"}.get(type(error), error)
+        raise UserError(f"the metadata of {named} is not JSON ({message}); give text, numbers, lists and objects") from None
     return _utf8(f"the metadata of {named}", text)
 
 

@@ -84,8 +84,8 @@ class HnswVectors:
         return len(self.graph)
 
     def search(self, queries: Float32[np.ndarray, "n width"], top: int) -> Found:
-        found = self.graph.search(stored(queries, self._storage), top, threads=threads())
-        return [(one.keys, 1 - one.distances) for one in ([found] if len(queries) == 1 else found)]
+        result = self.graph.search(stored(queries, self._storage), top, threads=threads())
+        return [(one.keys, 1 - one.distances) for one in ([result] if len(queries) == 1 else result)]
 
     def add(self, keys: UInt64[np.ndarray, " n"], vectors: Float32[np.ndarray, "n width"]) -> None:
         self.graph.add(keys, stored(vectors, self._storage), threads=threads())
@@ -102,5 +102,5 @@ class HnswVectors:
 
 def threads() -> int:
     """As many as torch and numpy are given; 0 is every core."""
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(told) if told.isdecimal() else 0
+    message = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(message) if message.isdecimal() else 0

@@ -114,10 +114,10 @@ class LanceDBIndex:
         """Several queries are one scan of the table; a column tells them apart, where there are several."""
         with self._told():
             nearest = self._table.search(list(queries), vector_column_name="vector").distance_type("cosine").limit(top)
-            found = nearest.select(["id", "metadata", "_distance"]).to_arrow().sort_by("_distance").to_pydict()
+            result = nearest.select(["id", "metadata", "_distance"]).to_arrow().sort_by("_distance").to_pydict()
         hits: list[list[Hit]] = [[] for _ in queries]
-        places = found.get("query_index", [0] * len(found["id"]))
-        for place, name, distance, metadata in zip(places, found["id"], found["_distance"], found["metadata"], strict=True):
+        places = result.get("query_index", [0] * len(result["id"]))
+        for place, name, distance, metadata in zip(places, result["id"], result["_distance"], result["metadata"], strict=True):
             hits[place].append(Hit(name, 1 - distance, json.loads(metadata)))
         return hits
 
@@ -135,8 +135,8 @@ class LanceDBIndex:
         for first in range(0, len(ids), TOGETHER):
             part = ids[first : first + TOGETHER]
             with self._told():
-                found = self._table.search().where(_one_of(part)).select(["id"]).limit(len(part)).to_arrow()
-            there.update(found["id"].to_pylist())
+                result = self._table.search().where(_one_of(part)).select(["id"]).limit(len(part)).to_arrow()
+            there.update(result["id"].to_pylist())
         return there
 
     @contextmanager

@@ -107,11 +107,11 @@ class LocalIndex:
         queries = asked(vectors, self.width, top)
         if not len(self) or not len(queries):
             return [[] for _ in queries]
-        found = self.vectors.search(queries, min(top, len(self)))
-        rows = self._rows.find(np.unique(np.concatenate([keys for keys, _ in found])).tolist())
+        result = self.vectors.search(queries, min(top, len(self)))
+        rows = self._rows.find(np.unique(np.concatenate([keys for keys, _ in result])).tolist())
         return [
             [Hit(rows[key][0], score, json.loads(rows[key][1])) for key, score in zip(*map(np.ndarray.tolist, one), strict=True)]
-            for one in found
+            for one in result
         ]
 
     def save(self) -> None:

@@ -86,8 +86,8 @@ class Rows:
 
     def find(self, keys: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Ids and metadata by key."""
-        found = self._found("SELECT key, id, metadata FROM rows WHERE key IN", keys)
-        return {key: (name, metadata) for key, name, metadata in found}
+        result = self._found("SELECT key, id, metadata FROM rows WHERE key IN", keys)
+        return {key: (name, metadata) for key, name, metadata in result}
 
     def _found(self, select: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(values), TOGETHER):

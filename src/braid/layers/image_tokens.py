@@ -65,8 +65,8 @@ class TokenVectors(nn.Module):
             nn.init.normal_(cast(nn.Embedding, table).weight, std=(width * len(grid.parts)) ** -0.5)
 
     def forward(self, tokens: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows width"]:
-        found = [table(part) for table, part in zip(self.tables, digits(tokens, self.grid), strict=True)]
-        return torch.stack(found).sum(0) if len(found) > 1 else found[0]
+        result = [table(part) for table, part in zip(self.tables, digits(tokens, self.grid), strict=True)]
+        return torch.stack(result).sum(0) if len(result) > 1 else result[0]
 
 
 class TokenSurroundings(nn.Module):
@@ -80,8 +80,8 @@ class TokenSurroundings(nn.Module):
         self.around = nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
 
     def forward(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "n width rows columns"]:
-        found: Tensor = self.around(self.tokens(tokens).transpose(1, 2).unflatten(2, self.shape))
-        return found
+        result: Tensor = self.around(self.tokens(tokens).transpose(1, 2).unflatten(2, self.shape))
+        return result
 
 
 class TokenHead(nn.Module):
@@ -108,11 +108,11 @@ class TokenHead(nn.Module):
         """Cross-entropy of each token: the sum over its parts."""
         parts = digits(tokens, self.grid)
         logits = [self.first(values), *(later(values, parts[:part]) for part, later in enumerate(self.later, 1))]
-        found = [
+        result = [
             F.cross_entropy(one.float(), part, label_smoothing=label_smoothing, reduction="none")
             for one, part in zip(logits, parts, strict=True)
         ]
-        return torch.stack(found).sum(0)
+        return torch.stack(result).sum(0)
 
 
 class _LaterPart(nn.Module):

@@ -38,8 +38,8 @@ from braid.metrics.classification import (
 )
 from braid.metrics.diversity import distinct, share_novel
 from braid.metrics.fidelity import frechet_distance, kernel_distance, precision_recall
-from braid.metrics.meteor import meteor
 from braid.metrics.pictures import code_use, psnr, ssim
+from braid.metrics.meteor import meteor
 from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
 from braid.metrics.rouge import rouge_l
 from braid.metrics.seeds import Spread, over_seeds
@@ -144,11 +144,11 @@ class CaptionScores:
     means: Float[np.ndarray, "items metrics"]  # those of MEANS, x100
 
     @cached_property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Metric -> corpus figure x100, and ``num_samples``."""
         corpus = 100 * bleu(self.statistics.sum(0))
-        found = [*zip(BLEUS, corpus, strict=True), *zip(MEANS, self.means.mean(0), strict=True)]
-        return {**{name: float(value) for name, value in found}, "num_samples": float(len(self.ids))}
+        result = [*zip(BLEUS, corpus, strict=True), *zip(MEANS, self.means.mean(0), strict=True)]
+        return {**{name: float(value) for name, value in result}, "num_samples": float(len(self.ids))}
 
     @cached_property
     def items(self) -> dict[str, dict[str, float]]:
@@ -164,8 +164,8 @@ class CaptionScores:
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Metric -> 95% bootstrap interval over items; CIDEr's document frequencies stay those of the corpus."""
-        found = {name: interval(self.statistics, lambda s, k=k: 100 * bleu(s)[:, k]) for k, name in enumerate(BLEUS)}  # type: ignore[misc]
-        return found | {name: interval(self.means[:, [k]], lambda m: m[:, 0]) for k, name in enumerate(MEANS)}
+        result = {name: interval(self.statistics, lambda s, k=k: 100 * bleu(s)[:, k]) for k, name in enumerate(BLEUS)}  # type: ignore[misc]
+        return result | {name: interval(self.means[:, [k]], lambda m: m[:, 0]) for k, name in enumerate(MEANS)}
 
 
 def score_captions(
@@ -198,12 +198,12 @@ def caption_diversity(texts: Sequence[str], known: Iterable[str] = (), tokenizer
     split = tokenizer_named(tokenizer)
     words = [split(text) for text in texts]
     counts = [ngram_counts(one, longest=2) for one in words]
-    found = {f"distinct-{order}": distinct(counts, order) for order in (1, 2)}
-    found["different"] = len({tuple(one) for one in words}) / max(len(words), 1)
+    result = {f"distinct-{order}": distinct(counts, order) for order in (1, 2)}
+    result["different"] = len({tuple(one) for one in words}) / max(len(words), 1)
     seen = {tuple(split(text)) for text in known}
     if seen:
-        found["novel"] = share_novel(words, seen)
-    return {name: 100 * value for name, value in found.items()}
+        result["novel"] = share_novel(words, seen)
+    return {name: 100 * value for name, value in result.items()}
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class AnswerScores:
     rows: Float[np.ndarray, "rows metrics"]  # those of ANSWERS
 
     @property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         return dict(zip(ANSWERS, self.rows.mean(0).tolist(), strict=True)) | {"num_samples": float(len(self.rows))}
 
     @property
@@ -229,7 +229,7 @@ class AnswerScores:
     def by_kind(self, kinds: Sequence[str]) -> dict[str, dict[str, float]]:
         """The figures of the rows of each kind (of answer, of question), the commonest kind first; one name a row."""
         named = np.array(kinds)
-        return {kind: AnswerScores(self.rows[named == kind]).figures for kind, _ in Counter(kinds).most_common()}
+        return {kind: AnswerScores(self.rows[named == kind]).metrics for kind, _ in Counter(kinds).most_common()}
 
 
 def score_answers(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> AnswerScores:
@@ -250,21 +250,21 @@ class LabelScores:
     multiple: bool = False
 
     @cached_property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """x100: ``accuracy`` (rows right in every label), ``macro-f1``, ``micro-f1``, ``auroc`` (the mean over classes; left out
         where no class has rows both of it and of others), ``ece`` and ``aurc`` of the decisions; and ``num_samples``."""
         means = self.outcomes.mean(0)
-        found = {name: float(figure(means)) for name, figure in LABELS.items()}
+        result = {name: float(metric(means)) for name, metric in LABELS.items()}
         area = macro_auroc(self.probabilities, self.truth)
-        found |= {"auroc": area} if area == area else {}
-        hundredfold = {name: 100 * value for name, value in found.items()}
+        result |= {"auroc": area} if area == area else {}
+        hundredfold = {name: 100 * value for name, value in result.items()}
         return hundredfold | {"ece": self.decisions.ece, "aurc": self.decisions.aurc, "num_samples": float(len(self.truth))}
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """``accuracy``, ``macro-f1`` and ``micro-f1`` -> 95% bootstrap interval over rows, x100."""
         rows = self.outcomes.astype(np.float64)
-        return {name: interval(rows, lambda means, f=figure: 100 * f(means)) for name, figure in LABELS.items()}  # type: ignore[misc]
+        return {name: interval(rows, lambda means, f=metric: 100 * f(means)) for name, metric in LABELS.items()}  # type: ignore[misc]
 
     @cached_property
     def confused(self) -> Int[np.ndarray, "classes classes"] | None:
@@ -274,16 +274,16 @@ class LabelScores:
     @cached_property
     def by_label(self) -> Float[np.ndarray, "classes 4"]:
         """Of each class: rows that have it, precision, recall and F1, the last three in 0..1 and 0 where nothing is there."""
-        found, wrong, missed = (part.astype(np.float64) for part in np.split(self.outcomes[:, :-1].sum(0), 3))
-        rates = [top / np.maximum(whole, 1) for top, whole in ((found, found + wrong), (found, found + missed))]
-        return np.stack([found + missed, *rates, 2 * found / np.maximum(2 * found + wrong + missed, 1)], 1)
+        result, wrong, missed = (part.astype(np.float64) for part in np.split(self.outcomes[:, :-1].sum(0), 3))
+        rates = [top / np.maximum(whole, 1) for top, whole in ((result, result + wrong), (result, result + missed))]
+        return np.stack([result + missed, *rates, 2 * result / np.maximum(2 * result + wrong + missed, 1)], 1)
 
     def better_than(self, other: "LabelScores") -> dict[str, Difference]:
         """Metric -> by how much these score higher, x100, on the same rows; see ``paired_difference``."""
         ours, theirs = self.outcomes.astype(np.float64), other.outcomes.astype(np.float64)
         return {
-            name: paired_difference(ours, theirs, lambda means, f=figure: 100 * f(means))  # type: ignore[misc]
-            for name, figure in LABELS.items()
+            name: paired_difference(ours, theirs, lambda means, f=metric: 100 * f(means))  # type: ignore[misc]
+            for name, metric in LABELS.items()
         }
 
 
@@ -308,8 +308,8 @@ def score_label_sets(
 def score_values(predicted: Float[np.ndarray, " rows"], truth: Float[np.ndarray, " rows"]) -> dict[str, float]:
     """Numbers against numbers: ``mae`` and ``rmse`` in their unit; x100 ``r2`` and ``pearson``, each left out where the values
     never differ; and ``num_samples``."""
-    found = regression(predicted, truth)
-    scaled = {name: value if name in ("mae", "rmse") else 100 * value for name, value in found.items() if value == value}
+    result = regression(predicted, truth)
+    scaled = {name: value if name in ("mae", "rmse") else 100 * value for name, value in result.items() if value == value}
     return scaled | {"num_samples": float(len(truth))}
 
 

@@ -12,13 +12,13 @@ RESAMPLES, SEED = 1000, 0
 Figure = Callable[[Float[np.ndarray, "resamples columns"]], Float[np.ndarray, " resamples"]]
 
 
-def interval(items: Float[np.ndarray, "items columns"], figure: Figure, share: float = 0.95) -> tuple[float, float]:
+def interval(items: Float[np.ndarray, "items columns"], metric: Figure, share: float = 0.95) -> tuple[float, float]:
     """The percentile interval that holds ``share`` of the resampled figures.
 
     Args:
         figure: the figure of each row of mean columns: items that are drawn again, averaged.
     """
-    return _middle(figure(_resampled(items)), share)
+    return _middle(metric(_resampled(items)), share)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Difference:
 
 
 def paired_difference(
-    first: Float[np.ndarray, "items columns"], second: Float[np.ndarray, "items columns"], figure: Figure, share: float = 0.95
+    first: Float[np.ndarray, "items columns"], second: Float[np.ndarray, "items columns"], metric: Figure, share: float = 0.95
 ) -> Difference:
     """Two systems on the same items: both are resampled with the same items (Koehn 2004), so that what makes an item hard for
     both does not blur their difference.
@@ -41,11 +41,11 @@ def paired_difference(
     Args:
         figure: as for ``interval``.
     """
-    told = float((figure(first.mean(0, keepdims=True)) - figure(second.mean(0, keepdims=True)))[0])
-    differences = figure(_resampled(first)) - figure(_resampled(second))
+    message = float((metric(first.mean(0, keepdims=True)) - metric(second.mean(0, keepdims=True)))[0])
+    differences = metric(_resampled(first)) - metric(_resampled(second))
     other_way = min((differences <= 0).sum(), (differences >= 0).sum())
     p = min(1.0, 2 * (float(other_way) + 1) / (RESAMPLES + 1))  # never 0: that would take endless resamples
-    return Difference(told, *_middle(differences, share), p)
+    return Difference(message, *_middle(differences, share), p)
 
 
 def _resampled(items: Float[np.ndarray, "items columns"]) -> Float[np.ndarray, "resamples columns"]:
@@ -55,6 +55,6 @@ def _resampled(items: Float[np.ndarray, "items columns"]) -> Float[np.ndarray, "
     return times @ items / number  # sums of whole numbers are exact, so that a tie is one
 
 
-def _middle(figures: Float[np.ndarray, " resamples"], share: float) -> tuple[float, float]:
-    low, high = np.quantile(figures, [(1 - share) / 2, (1 + share) / 2])
+def _middle(metrics: Float[np.ndarray, " resamples"], share: float) -> tuple[float, float]:
+    low, high = np.quantile(metrics, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)

@@ -42,8 +42,8 @@ def fit_calibration(confidences: Sequence[float], scores: Sequence[float], thres
     least = float(np.median(scores)) if threshold is None else threshold
     good = np.asarray(scores) > least
     if len(good) < FEWEST or good.all() or not good.any():
-        told = f"{len(good)} rows, {good.sum()} of them {'better than the median' if threshold is None else 'right'}"
-        raise UserError(f"{told}, are too few to fit a confidence on; give {FEWEST} or more that differ")
+        message = f"{len(good)} rows, {good.sum()} of them {'better than the median' if threshold is None else 'right'}"
+        raise UserError(f"{message}, are too few to fit a confidence on; give {FEWEST} or more that differ")
     given = np.stack([[_logit(confidence) for confidence in confidences], np.ones(len(good))], 1)
     weights = np.zeros(2)
     for _ in range(STEPS):
@@ -157,8 +157,8 @@ class TextOutcomes:
 
     def measure(self, fitted: Calibration, rows: Int[np.ndarray, " some"]) -> Measured:
         raw = self.confidences[rows]
-        chances = np.array([fitted.chance(float(confidence)) for confidence in raw])
-        return Measured(raw, chances, self.scores[rows] > fitted.threshold)
+        probabilities = np.array([fitted.chance(float(confidence)) for confidence in raw])
+        return Measured(raw, probabilities, self.scores[rows] > fitted.threshold)
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,17 +37,17 @@ def macro_f1(sums: Float[np.ndarray, "*rows outcomes"]) -> Float[np.ndarray, "*r
 
     A class that no row has and none was given counts for nothing.
     """
-    found, wrong, missed = _by_class(sums)
-    whole = 2 * found + wrong + missed
-    f1 = 2 * found / np.where(whole, whole, 1)
+    result, wrong, missed = _by_class(sums)
+    whole = 2 * result + wrong + missed
+    f1 = 2 * result / np.where(whole, whole, 1)
     return np.asarray(f1.sum(-1) / np.maximum((whole > 0).sum(-1), 1))
 
 
 def micro_f1(sums: Float[np.ndarray, "*rows outcomes"]) -> Float[np.ndarray, "*rows"]:
     """F1 over the labels of all classes together, in 0..1; where every row has one label and is given one, the accuracy."""
-    found, wrong, missed = (part.sum(-1) for part in _by_class(sums))
-    whole = 2 * found + wrong + missed
-    return np.asarray(2 * found / np.where(whole, whole, 1))
+    result, wrong, missed = (part.sum(-1) for part in _by_class(sums))
+    whole = 2 * result + wrong + missed
+    return np.asarray(2 * result / np.where(whole, whole, 1))
 
 
 def _by_class(sums: np.ndarray) -> list[np.ndarray]:
@@ -69,8 +69,8 @@ def auroc(scores: Float[np.ndarray, " rows"], truth: Bool[np.ndarray, " rows"]) 
 
 def macro_auroc(scores: Float[np.ndarray, "rows classes"], truth: Bool[np.ndarray, "rows classes"]) -> float:
     """AUROC of each class against the others, averaged over the classes that have one, in 0..1; NaN where none has."""
-    found = [auroc(scores[:, k], truth[:, k]) for k in range(truth.shape[1])]
-    known = [one for one in found if one == one]
+    result = [auroc(scores[:, k], truth[:, k]) for k in range(truth.shape[1])]
+    known = [one for one in result if one == one]
     return sum(known) / len(known) if known else float("nan")
 
 

@@ -33,8 +33,8 @@ def kernel_distance(one: Features, other: Others) -> float:
         return (a @ b.T / a.shape[1] + 1) ** 3
 
     def within(a: Features) -> float:
-        found = kernel(a, a)
-        return float((found.sum() - np.trace(found)) / (len(a) * (len(a) - 1)))
+        result = kernel(a, a)
+        return float((result.sum() - np.trace(result)) / (len(a) * (len(a) - 1)))
 
     return within(one) + within(other) - 2 * float(kernel(one, other).mean())
 

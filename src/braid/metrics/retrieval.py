@@ -19,14 +19,14 @@ class RetrievalScores:
     image_ranks: Int[np.ndarray, " texts"]
 
     @property
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """``text-recall@K`` and ``image-recall@K`` x100, ``text-median-rank``, ``image-median-rank``; the text is found from
         the picture and the other way round. ``num_samples`` counts pictures."""
-        found: dict[str, float] = {}
+        result: dict[str, float] = {}
         for name, ranks in (("text", self.text_ranks), ("image", self.image_ranks)):
-            found |= {f"{name}-recall@{k}": 100 * float((ranks <= k).mean()) for k in AT}
-            found[f"{name}-median-rank"] = float(np.median(ranks))
-        return found | {"num_samples": float(len(self.text_ranks))}
+            result |= {f"{name}-recall@{k}": 100 * float((ranks <= k).mean()) for k in AT}
+            result[f"{name}-median-rank"] = float(np.median(ranks))
+        return result | {"num_samples": float(len(self.text_ranks))}
 
 
 def score_retrieval(

@@ -67,8 +67,8 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     if not others:
         return float(matches)
     enough = min(ENOUGH, others)
-    one_left_out = matches * min((matches - 1) / enough, 1) + (len(said) - matches) * min(matches / enough, 1)
-    return one_left_out / len(said)
+    one_skipped = matches * min((matches - 1) / enough, 1) + (len(said) - matches) * min(matches / enough, 1)
+    return one_skipped / len(said)
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> bool:

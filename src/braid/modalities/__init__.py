@@ -12,7 +12,7 @@ from braid.modalities.image import (
     Picture,
     image_files,
     inline_thumbnail,
-    is_picture,
+    is_image,
     thumbnail,
 )
 from braid.modalities.labels import (
@@ -60,7 +60,7 @@ __all__ = [
     "build_modalities",
     "image_files",
     "inline_thumbnail",
-    "is_picture",
+    "is_image",
     "thumbnail",
     "tokenizer_names",
 ]

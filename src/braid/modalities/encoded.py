@@ -28,14 +28,14 @@ class EncodedModality:
     masks: Path
     shape: tuple[int, int, int]
     places: Mapping[str, int]
-    broken: Mapping[str, str]
+    skipped: Mapping[str, str]
     made: str
 
     def prepare(self, value: Any, source: str = "") -> Encoded:
         """Raises: UserError: the reason for which the picture could not be read."""
         path = realpath(value)
-        if path in self.broken:
-            raise UserError(self.broken[path])
+        if path in self.skipped:
+            raise UserError(self.skipped[path])
         place = self.places[path]
         values = _mapped(self.values, self.shape, "float16", self.made)
         return values[place], _mapped(self.masks, self.shape[:2], "bool", self.made)[place]

@@ -123,14 +123,14 @@ class ImageModality:
 
     def pad(self, values: Sequence[Picture]) -> Padded:
         """Stack pictures: normalised ``values [n, 3, size, size]`` float32, ``mask [n, size, size]``."""
-        pixels = np.stack([picture.pixels for picture in values]).transpose(0, 3, 1, 2)
+        pixels = np.stack([image.pixels for image in values]).transpose(0, 3, 1, 2)
         scale = (1 / (255 * np.array(self.config.std))).astype(np.float32).reshape(3, 1, 1)
         shift = (np.array(self.config.mean) / np.array(self.config.std)).astype(np.float32).reshape(3, 1, 1)
-        masks = np.stack([picture.mask for picture in values])
+        masks = np.stack([image.mask for image in values])
         normalised = np.ascontiguousarray(pixels, dtype=np.float32) * scale - shift
         return Padded(normalised * masks[:, None], masks)
 
-    def pictures(self, values: Float[np.ndarray, "n 3 height width"]) -> UInt8[np.ndarray, "n height width 3"]:
+    def images(self, values: Float[np.ndarray, "n 3 height width"]) -> UInt8[np.ndarray, "n height width 3"]:
         """``pad`` backwards: numbers as a model takes and gives them -> pixels."""
         scale, shift = (np.array(given, np.float32).reshape(3, 1, 1) for given in (self.config.std, self.config.mean))
         return np.rint(np.clip(values * scale + shift, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
@@ -168,7 +168,7 @@ def thumbnail(value: Any, size: int, source: str = "") -> bytes:
     return file.getvalue()
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """Whether a name ends as a picture's does."""
     return Path(name).suffix.lower() in SUFFIXES
 
@@ -189,7 +189,7 @@ def image_files(paths: Iterable[str | Path]) -> list[str]:
     Raises:
         UserError: for a pattern or a folder in which there is no picture.
     """
-    found: dict[str, None] = {}
+    result: dict[str, None] = {}
     for given in paths:
         if str(given).startswith(("http://", "https://")):
             raise UserError(f"{given} is a web address; download the picture and give its path")
@@ -202,8 +202,8 @@ def image_files(paths: Iterable[str | Path]) -> list[str]:
             inside = [str(path)]  # a missing file is told of with the other unreadable ones
         if not inside:
             raise UserError(f"{path}: no picture there; looked for {', '.join(sorted(SUFFIXES))}")
-        found.update(dict.fromkeys(inside))
-    return list(found)
+        result.update(dict.fromkeys(inside))
+    return list(result)
 
 
 def _files_in(folder: Path) -> Iterator[str]:

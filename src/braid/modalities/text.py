@@ -45,7 +45,7 @@ class Tokenizer:
         self._names = tuple(names)
         pad, bos, eos = (bpe.token_to_id(name) if name else None for name in self._names)
         if pad is None or eos is None or (bos is None and self._names[1]):
-            missing = next(name for name, found in zip(names, (pad, bos, eos), strict=True) if found is None)
+            missing = next(name for name, result in zip(names, (pad, bos, eos), strict=True) if result is None)
             raise UserError(f"the tokenizer has no token {missing!r}, which it is said to fill up, begin or end a text with")
         self.special = SpecialTokens(pad, bos, eos)
 
@@ -131,17 +131,17 @@ class Tokenizer:
         """First and last token of each word that ``tokens`` spell, split at spaces and before wide characters (Chinese, Japanese,
         Korean); special tokens belong to none."""
         spans: list[tuple[int, int]] = []
-        told, waiting = "", -1  # a token that spells nothing yet, or half a character, waits for the next one
+        message, waiting = "", -1  # a token that spells nothing yet, or half a character, waits for the next one
         read: list[int] = []
         for place, token in enumerate(tokens):
             if token in self.special:
                 continue
             read.append(token)
             spelled = self.decode(read)
-            if spelled == told or spelled.endswith("\ufffd"):
+            if spelled == message or spelled.endswith("\ufffd"):
                 waiting = place if waiting < 0 else waiting
                 continue
-            fresh, told = spelled[len(told) :][:1], spelled
+            fresh, message = spelled[len(message) :][:1], spelled
             if not spans or fresh == " " or (fresh and unicodedata.east_asian_width(fresh) in "WF"):
                 spans.append((place if waiting < 0 else waiting, place))
             else:

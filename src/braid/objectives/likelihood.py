@@ -65,11 +65,11 @@ class Likelihood:
         """The loss; and, where several decoders learn, the loss of each, unweighted."""
         weights = None
         if self._of_labels:
-            found = [self._of_labels[tuple(sample.targets[self.output])] for sample in samples]
-            weights = torch.tensor(found, device=batch.targets[self.output].values.device)
+            result = [self._of_labels[tuple(sample.targets[self.output])] for sample in samples]
+            weights = torch.tensor(result, device=batch.targets[self.output].values.device)
         losses = model.losses(batch, self.outputs, self.config.label_smoothing, weights)
-        told = {f"{name}_loss": float(loss.detach()) for name, loss in losses.items()} if len(losses) > 1 else {}
-        return torch.stack([loss * self.config.weights.get(name, 1.0) for name, loss in losses.items()]).sum(), told
+        message = {f"{name}_loss": float(loss.detach()) for name, loss in losses.items()} if len(losses) > 1 else {}
+        return torch.stack([loss * self.config.weights.get(name, 1.0) for name, loss in losses.items()]).sum(), message
 
     def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The loss by which val is judged: plain."""

@@ -56,20 +56,20 @@ class SelfCritical:
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The loss, and the mean reward of the texts drawn."""
         fused, decoder = model(batch), model.decoder(self.output)
-        drawn = draw(decoder, fused, self.config.samples, self.max_length, self.tokenizer.special)
-        rewards = self.rewards(drawn, samples)
+        generated = draw(decoder, fused, self.config.samples, self.max_length, self.tokenizer.special)
+        rewards = self.rewards(generated, samples)
         others = (rewards.sum(1, keepdims=True) - rewards) / (self.config.samples - 1)
         advantage = torch.from_numpy(rewards - others).to(fused.values.device, torch.float32)
-        return decoder.loss(fused, drawn, weights=advantage), {"reward": float(rewards.mean())}
+        return decoder.loss(fused, generated, weights=advantage), {"reward": float(rewards.mean())}
 
     def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The loss by which val is judged: likelihood."""
         return model.losses(batch, [self.output])[self.output]
 
-    def rewards(self, drawn: Padded, samples: Sequence[Sample]) -> Float[np.ndarray, "batch group"]:
+    def rewards(self, generated: Padded, samples: Sequence[Sample]) -> Float[np.ndarray, "batch group"]:
         """The reward of every text drawn."""
-        tokens = drawn.values.cpu().numpy()
-        found = np.zeros(tokens.shape[:2])
+        tokens = generated.values.cpu().numpy()
+        result = np.zeros(tokens.shape[:2])
         for row, sample in enumerate(samples):
             references = self._references(sample)
             counts = [ngram_counts(words) for words in references]
@@ -78,8 +78,8 @@ class SelfCritical:
                 words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (self.tokenizer.special.eos in text[1:])
                 grams = ngram_counts(words)
                 score = self._cider.cider_d(self._cider.vector(grams), vectors)
-                found[row, place] = score + self.config.bleu_4 * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
-        return found
+                result[row, place] = score + self.config.bleu_4 * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
+        return result
 
     def _references(self, sample: Sample) -> list[list[str]]:
         return [[*self._words(text), END] for text in sample.references]

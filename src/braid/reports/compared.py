@@ -29,7 +29,7 @@ class ComparedCell:
 
     name: str
     control: bool
-    figures: dict[str, Spread]
+    metrics: dict[str, Spread]
     parameters: int
     training_seconds: float
     latency_ms: float
@@ -59,84 +59,84 @@ class Compared:
     notes: tuple[str, ...]
 
 
-def write_compared(found: Compared, output: Path) -> None:
+def write_compared(result: Compared, output: Path) -> None:
     """Write the page: one HTML file that opens anywhere, without a script or a network."""
-    write_whole(output, compared_page(found))
+    write_whole(output, compared_page(result))
 
 
-def compared_page(found: Compared) -> str:
+def compared_page(result: Compared) -> str:
     sections = [
-        ("Verdict", "".join(map(marked, found.verdict)), "findings"),
-        ("Figures", _drawn(found) if found.cells else "", ""),
-        ("Cells", _cells(found) if found.cells else "", "cells"),
-        ("Against the controls", _over(found), "cells"),
+        ("Verdict", "".join(map(marked, result.verdict)), "findings"),
+        ("Figures", _drawn(result) if result.cells else "", ""),
+        ("Cells", _cells(result) if result.cells else "", "cells"),
+        ("Against the controls", _over(result), "cells"),
     ]
     facts = {
-        "task": found.task,
-        "data": found.data,
-        "scored on": f"{found.num_rows:,} rows of {found.split}" if found.cells else "",
-        "seeds": ", ".join(map(str, found.seeds)),
-        "cells": str(len(found.cells)),
+        "task": result.task,
+        "data": result.data,
+        "scored on": f"{result.num_rows:,} rows of {result.split}" if result.cells else "",
+        "seeds": ", ".join(map(str, result.seeds)),
+        "cells": str(len(result.cells)),
     }
-    return whole_page(found.name, _lead(found), facts, sections, " ".join([*map(escape, found.notes), FOOTER]))
+    return whole_page(result.name, _lead(result), facts, sections, " ".join([*map(escape, result.notes), FOOTER]))
 
 
-def told_difference(found: Difference) -> str:
+def told_difference(result: Difference) -> str:
     """With its interval, all to the same place."""
-    size = max(abs(found.difference), abs(found.low), abs(found.high))
-    difference, low, high = (rounded(value, size) for value in (found.difference, found.low, found.high))
+    size = max(abs(result.difference), abs(result.low), abs(result.high))
+    difference, low, high = (rounded(value, size) for value in (result.difference, result.low, result.high))
     return f"{difference} [{low}, {high}]"
 
 
-def told_spread(found: Spread) -> str:
+def told_spread(result: Spread) -> str:
     """The mean, and half of its interval."""
-    margin = "" if found.high is None else f" ± {rounded(found.high - found.mean, found.mean)}"
-    return f"{rounded(found.mean)}{margin}"
+    margin = "" if result.high is None else f" ± {rounded(result.high - result.mean, result.mean)}"
+    return f"{rounded(result.mean)}{margin}"
 
 
-def _lead(found: Compared) -> str:
-    if not found.cells:
+def _lead(result: Compared) -> str:
+    if not result.cells:
         return "<p>no cell could be trained</p>"
-    best = found.cells[0]
-    value = f'<strong class="figure">{rounded(best.figures[found.metric].mean)}</strong> {escape(found.metric)}'
-    if found.winner:
+    best = result.cells[0]
+    value = f'<strong class="figure">{rounded(best.metrics[result.metric].mean)}</strong> {escape(result.metric)}'
+    if result.winner:
         return f"<p>{value}: {escape(best.name)} wins</p>"
-    return f"<p>{value}: {escape(best.name)}, the best of {len(found.cells)}, is no clear winner</p>"
+    return f"<p>{value}: {escape(best.name)}, the best of {len(result.cells)}, is no clear winner</p>"
 
 
-def _drawn(found: Compared) -> str:
-    higher, metric = found.better == "higher", found.metric
+def _drawn(result: Compared) -> str:
+    higher, metric = result.better == "higher", result.metric
     costs = [
         ("latency", "ms a row", lambda cell: cell.latency_ms),
         ("parameters", "million parameters", lambda cell: cell.parameters / 1e6),
     ]
-    drawn = [(f"{metric}, mean over seeds", intervals([_figure(cell, metric) for cell in found.cells], metric))]
+    generated = [(f"{metric}, mean over seeds", intervals([_figure(cell, metric) for cell in result.cells], metric))]
     for title, across, cost in costs:
-        figures = [_figure(cell, metric, cost(cell)) for cell in found.cells]
-        drawn.append((f"{metric} against {title}", against_cost(figures, across, higher)))
-    return charts(drawn)
+        metrics = [_figure(cell, metric, cost(cell)) for cell in result.cells]
+        generated.append((f"{metric} against {title}", against_cost(metrics, across, higher)))
+    return charts(generated)
 
 
 def _figure(cell: ComparedCell, metric: str, cost: float = 0.0) -> Figure:
-    spread = cell.figures[metric]
+    spread = cell.metrics[metric]
     return Figure(cell.name, spread.mean, spread.low, spread.high, spread.values, cost, cell.control)
 
 
-def _cells(found: Compared) -> str:
+def _cells(result: Compared) -> str:
     """Controls in italics; the winner stands out."""
-    names = list(dict.fromkeys(name for cell in found.cells for name in cell.figures))
+    names = list(dict.fromkeys(name for cell in result.cells for name in cell.metrics))
     costs = ["parameters", "training", "ms a row", "memory"]
     rows = [
         [
             f"<i>{escape(cell.name)}</i>" if cell.control else escape(cell.name),
-            *(told_spread(cell.figures[name]) if name in cell.figures else "" for name in names),
+            *(told_spread(cell.metrics[name]) if name in cell.metrics else "" for name in names),
             told_difference(cell.behind) if cell.behind else "",
             *told_costs(cell),
         ]
-        for cell in found.cells
+        for cell in result.cells
     ]
     columns = ["cell", *names, "behind the best", *costs]
-    return table(columns, rows, columns[1:], strong=0 if found.winner else -1)
+    return table(columns, rows, columns[1:], strong=0 if result.winner else -1)
 
 
 def told_costs(cell: ComparedCell) -> Sequence[str]:
@@ -145,10 +145,10 @@ def told_costs(cell: ComparedCell) -> Sequence[str]:
     return count(cell.parameters), duration(cell.training_seconds), rounded(cell.latency_ms), memory
 
 
-def _over(found: Compared) -> str:
+def _over(result: Compared) -> str:
     """By how much each fused cell is better than each control of its own."""
-    fused = [cell for cell in found.cells if cell.over]
+    fused = [cell for cell in result.cells if cell.over]
     controls = list(dict.fromkeys(name for cell in fused for name in cell.over))
-    told = [{name: told_difference(gain) for name, gain in cell.over.items()} for cell in fused]
-    rows = [[escape(cell.name), *(gains.get(name, "") for name in controls)] for cell, gains in zip(fused, told, strict=True)]
+    message = [{name: told_difference(gain) for name, gain in cell.over.items()} for cell in fused]
+    rows = [[escape(cell.name), *(gains.get(name, "") for name in controls)] for cell, gains in zip(fused, message, strict=True)]
     return table(["cell", *controls], rows, controls) if fused else ""

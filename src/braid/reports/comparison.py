@@ -25,20 +25,20 @@ def _differing(values: Sequence[Any], path: str) -> list[tuple[str, list[str]]]:
         return []
     sections = [value for value in values if isinstance(value, Mapping)]
     if len(sections) < len(values) or len({section.get("kind") for section in sections}) > 1:
-        return [(path, [told(value) for value in values])]
+        return [(path, [message(value) for value in values])]
     keys = dict.fromkeys(key for section in sections for key in section)
     inside = [_differing([section.get(key) for section in sections], f"{path}.{key}" if path else str(key)) for key in keys]
-    return [found for part in inside for found in part]
+    return [result for part in inside for result in part]
 
 
-def told(value: Any) -> str:
+def message(value: Any) -> str:
     """A setting in a table's cell."""
     if isinstance(value, Mapping):
-        rest = ", ".join(f"{key} {told(inner)}" for key, inner in value.items() if key != "kind")
+        rest = ", ".join(f"{key} {message(inner)}" for key, inner in value.items() if key != "kind")
         kind = str(value.get("kind", ""))
         return f"{kind} ({rest})" if kind and rest else kind or rest or "none"
     if isinstance(value, list):
-        return ", ".join(map(told, value)) or "none"
+        return ", ".join(map(message, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None or value == "" else f"{value:g}" if isinstance(value, float) else str(value)

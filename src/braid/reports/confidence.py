@@ -29,17 +29,17 @@ def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
     at their mean confidence: on the diagonal, where that is the chance of being right."""
     frame = Frame((0.0, 100.0), (0.0, 100.0), WIDTH - 14.0, False)
     most = max(one.count for one in bins)
-    drawn = axes(frame, "confidence, %")
+    generated = axes(frame, "confidence, %")
     for one in bins:
         left, right, top = frame.x(100 * one.low), frame.x(100 * one.high), frame.y(100 * one.accuracy)
         place = f'x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" height="{frame.y(0.0) - top:.1f}"'
-        told = f"{number(100 * one.accuracy)}% of {one.count:,} right, {number(100 * one.confidence)}% sure on average"
+        message = f"{number(100 * one.accuracy)}% of {one.count:,} right, {number(100 * one.confidence)}% sure on average"
         shade = 0.2 + 0.6 * (one.count / most) ** 0.5
-        drawn.append(f'<rect {place} fill="{COLOURS[0]}" fill-opacity="{shade:.2f}"><title>{told}</title></rect>')
+        generated.append(f'<rect {place} fill="{COLOURS[0]}" fill-opacity="{shade:.2f}"><title>{message}</title></rect>')
     ends = f"M{frame.x(0.0):.1f} {frame.y(0.0):.1f}L{frame.x(100.0):.1f} {frame.y(100.0):.1f}"
-    drawn.append(f'<path class="line" stroke="{QUIET}" stroke-dasharray="4 4" d="{ends}"/>')
+    generated.append(f'<path class="line" stroke="{QUIET}" stroke-dasharray="4 4" d="{ends}"/>')
     for one in bins:
         at = f'cx="{frame.x(100 * one.confidence):.1f}" cy="{frame.y(100 * one.accuracy):.1f}" r="3.5"'
-        drawn.append(f'<circle {at} fill="{COLOURS[1]}"/>')
+        generated.append(f'<circle {at} fill="{COLOURS[1]}"/>')
     label = ", ".join(f"{number(100 * one.confidence)}% sure: {number(100 * one.accuracy)}% right" for one in bins)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(drawn)}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(generated)}</svg>'

@@ -28,7 +28,7 @@ class Part:
     parameters: int
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The settings on one line; of a pretrained part, its family stands for the whole of its architecture."""
         family = {"architecture": self.settings["architecture"]["model_type"]} if "architecture" in self.settings else {}
         return ", ".join(f"{key} {value}" for key, value in {**self.settings, **family}.items() if value != "")
@@ -129,13 +129,13 @@ def model_parts(architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int,
     for name, shape in shapes.items():
         part = "fusion" if name.startswith("fusion.") else ".".join(name.split(".")[:2])
         counts[part] = counts.get(part, 0) + prod(shape)
-    found = []
+    result = []
     for group in (*GROUPS[:2], "fusion", *GROUPS[2:]):
         members = {"fusion": architecture.get("fusion", {})} if group == "fusion" else _members(group, architecture, shapes)
         for name, settings in members.items():
             rest = {key: value for key, value in settings.items() if key != "kind"}
-            found.append(Part(name, settings.get("kind", ""), rest, counts.get(name, 0)))
-    return tuple(found)
+            result.append(Part(name, settings.get("kind", ""), rest, counts.get(name, 0)))
+    return tuple(result)
 
 
 def _members(group: str, architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, Any]]:

@@ -20,23 +20,23 @@ class Finding:
 
 def diagnose(run: LoggedRun) -> list[Finding]:
     """Of each task the last epoch's answers, reliance on each input, and overfitting; and rows left out."""
-    found = [one for task in run.tasks for one in (*_answers(run, task), *_reliance(run, task), _overfitting(run, task))]
-    return [*found, _left_out(run)]
+    result = [one for task in run.tasks for one in (*_answers(run, task), *_reliance(run, task), _overfitting(run, task))]
+    return [*result, _left_out(run)]
 
 
 def _answers(run: LoggedRun, task: LoggedTask) -> list[Finding]:
-    found = run.epochs[-1].get(f"{task.start}answers") if run.epochs else None
-    if not found:
+    result = run.epochs[-1].get(f"{task.start}answers") if run.epochs else None
+    if not result:
         return []
-    calm = f"{found['distinct']:,} different texts for {found['rows']:,} val rows"
-    often = f"; the commonest, “{found['commonest']}”, is given to {found['times']:,}" if found["times"] > 1 else ""
-    return [Finding(task.titled("Answers differ"), found["warning"] or calm + often, not found["warning"])]
+    calm = f"{result['distinct']:,} different texts for {result['rows']:,} val rows"
+    often = f"; the commonest, “{result['commonest']}”, is given to {result['times']:,}" if result["times"] > 1 else ""
+    return [Finding(task.titled("Answers differ"), result["warning"] or calm + often, not result["warning"])]
 
 
 def _reliance(run: LoggedRun, task: LoggedTask) -> list[Finding]:
-    found = run.epochs[-1].get(f"{task.start}reliance", {}) if run.epochs else {}
+    result = run.epochs[-1].get(f"{task.start}reliance", {}) if run.epochs else {}
     findings = []
-    for name, one in found.items():
+    for name, one in result.items():
         more = 100 * (one["loss_shuffled"] / one["loss"] - 1) if one["loss"] else 0.0
         calm = (
             f"val loss is {one['loss']:.3f}, and {one['loss_shuffled']:.3f} ({more:+.0f}%) with another row’s {name} in its place"
@@ -63,15 +63,15 @@ def _overfitting(run: LoggedRun, task: LoggedTask) -> Finding:
 
 
 def _losses(run: LoggedRun, name: str) -> dict[int, list[float]]:
-    found: dict[int, list[float]] = {}
+    result: dict[int, list[float]] = {}
     for record in run.steps:
         if name in record:
-            found.setdefault(record["epoch"], []).append(record[name])
-    return found
+            result.setdefault(record["epoch"], []).append(record[name])
+    return result
 
 
 def _left_out(run: LoggedRun) -> Finding:
-    if not run.left_out:
+    if not run.skipped_rows:
         return Finding("Every row was read", "none is left out", True)
-    rows = "1 row is" if len(run.left_out) == 1 else f"{len(run.left_out):,} rows are"
-    return Finding("Every row was read", f"{rows} left out", False, run.left_out)
+    rows = "1 row is" if len(run.skipped_rows) == 1 else f"{len(run.skipped_rows):,} rows are"
+    return Finding("Every row was read", f"{rows} left out", False, run.skipped_rows)

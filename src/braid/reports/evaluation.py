@@ -39,7 +39,7 @@ class Evaluated:
     num_rows: int
     min_confidence: float
     metric: str
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     method: str = ""
     decisions: Decisions | None = None
     by_type: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -47,46 +47,48 @@ class Evaluated:
     scores: LabelScores | None = None
 
 
-def write_evaluated(found: Evaluated, output: Path) -> None:
+def write_evaluated(result: Evaluated, output: Path) -> None:
     """Write the page: one HTML file that opens anywhere, without a script or a network."""
-    write_whole(output, evaluated_page(found))
+    write_whole(output, evaluated_page(result))
 
 
-def evaluated_page(found: Evaluated) -> str:
-    scores = found.scores
+def evaluated_page(result: Evaluated) -> str:
+    scores = result.scores
     sections = [
-        ("Figures", _figures(found.figures) + _by_type(found.by_type), "beside"),
-        ("Confidence", _confidence(found.decisions) if found.decisions else "", ""),
-        ("Which label is taken for which", _confused(found.labels, scores.confused) if scores else "", ""),
-        ("Labels", _by_label(found.labels, scores) if scores else "", ""),
+        ("Figures", _figures(result.metrics) + _by_type(result.by_type), "beside"),
+        ("Confidence", _confidence(result.decisions) if result.decisions else "", ""),
+        ("Which label is taken for which", _confused(result.labels, scores.confused) if scores else "", ""),
+        ("Labels", _by_label(result.labels, scores) if scores else "", ""),
     ]
-    told = {name: value for name, value in found.figures.items() if name != "num_samples"}
+    message = {name: value for name, value in result.metrics.items() if name != "num_samples"}
     facts = {
-        "model": found.model,
-        "task": found.task,
-        "data": found.data,
-        "scored on": f"{found.num_rows:,} rows of {found.split}",
-        "method": found.method,
-        "answered": f"{rounded(told['coverage'])}%, from a confidence of {found.min_confidence:g}" if "coverage" in told else "",
+        "model": result.model,
+        "task": result.task,
+        "data": result.data,
+        "scored on": f"{result.num_rows:,} rows of {result.split}",
+        "method": result.method,
+        "answered": f"{rounded(message['coverage'])}%, from a confidence of {result.min_confidence:g}"
+        if "coverage" in message
+        else "",
     }
-    lead = f'<p><strong class="figure">{rounded(told[found.metric])}</strong> {escape(found.metric)}</p>'
-    return whole_page(Path(found.model).name, lead, facts, sections, FOOTER)
+    lead = f'<p><strong class="figure">{rounded(message[result.metric])}</strong> {escape(result.metric)}</p>'
+    return whole_page(Path(result.model).name, lead, facts, sections, FOOTER)
 
 
-def _figures(figures: Mapping[str, float]) -> str:
+def _figures(metrics: Mapping[str, float]) -> str:
     """All but those by type, which have a table of their own."""
-    rows = [[escape(name), rounded(value)] for name, value in figures.items() if name != "num_samples" and "/" not in name]
+    rows = [[escape(name), rounded(value)] for name, value in metrics.items() if name != "num_samples" and "/" not in name]
     return table(["figure", "value"], rows, ["value"])
 
 
-def _by_type(found: Mapping[str, Mapping[str, float]]) -> str:
-    names = [name for name in next(iter(found.values()), {}) if name != "num_samples"]
-    rows = [[escape(kind), f"{one['num_samples']:,.0f}", *(rounded(one[name]) for name in names)] for kind, one in found.items()]
+def _by_type(result: Mapping[str, Mapping[str, float]]) -> str:
+    names = [name for name in next(iter(result.values()), {}) if name != "num_samples"]
+    rows = [[escape(kind), f"{one['num_samples']:,.0f}", *(rounded(one[name]) for name in names)] for kind, one in result.items()]
     return table(["type of answer", "rows", *names], rows, ["rows", *names]) if rows else ""
 
 
 def _confidence(decisions: Decisions) -> str:
-    drawn = [
+    generated = [
         ("Wrong, % of the surest decisions", risk_chart(decisions.curve)),
         ("Right, % by confidence", reliability_chart(decisions.bins)),
     ]
@@ -96,7 +98,7 @@ def _confidence(decisions: Decisions) -> str:
     ]
     surest, sorted_in = ["answered, %", "right, %", "from confidence"], ["confidence", "decisions", "mean", "right"]
     tables = [table(surest, _surest(decisions.curve), surest), table(sorted_in, bins, sorted_in[1:])]
-    return f'{charts(drawn)}<div class="beside">{"".join(tables)}</div>'
+    return f'{charts(generated)}<div class="beside">{"".join(tables)}</div>'
 
 
 def _surest(curve: RiskCoverage) -> list[list[str]]:

@@ -78,4 +78,4 @@ def _label(first: str, *others: str) -> str:
 
 def _plain(text: str) -> str:
     """Letters, digits, spaces, commas and the point of a number stay; the rest becomes #code; as Mermaid writes it."""
-    return re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w .,]|_", lambda found: f"#{ord(found[0])};", text)
+    return re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w .,]|_", lambda result: f"#{ord(result[0])};", text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from braid.config import flat
 from braid.files import write_whole
-from braid.reports.comparison import differences, judged_alike, told
+from braid.reports.comparison import differences, judged_alike, message
 from braid.reports.description import Description
 from braid.reports.diagnosis import Finding, diagnose
 from braid.reports.mermaid import count
@@ -76,7 +76,7 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def figure(name: str, value: Any) -> str:
+def metric(name: str, value: Any) -> str:
     """A figure of a record: losses to three places, the rest to one."""
     if not isinstance(value, int | float):
         return ""
@@ -99,7 +99,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequen
 def _lead(run: LoggedRun) -> str:
     if run.best is None:
         return f"<p>{escape(run.state)}; figures come with the end of the first epoch</p>"
-    value = figure(run.metric, run.best[run.metric])
+    value = metric(run.metric, run.best[run.metric])
     where = f"{escape(run.metric)} on val, best at epoch {run.best['epoch'] + 1}"
     return f'<p><strong class="figure">{value}</strong> {where}; {escape(run.state)}</p>'
 
@@ -136,18 +136,18 @@ def marked(finding: Finding) -> str:
 def _curves(run: LoggedRun) -> str:
     across = "epoch" if run.epochs else "step"
     blue, *_ = COLOURS
-    found = []
+    result = []
     if len(run.tasks) > 1:
-        found.append(
+        result.append(
             (run.metric, chart([Line(run.metric, of_epochs(run, run.metric), blue, dots=True)], across, mark=best_mark(run)))
         )
     for task in run.tasks:
-        found += _curves_of(run, task, across)
-    found.append(("Learning rate", chart([Line("rate", of_steps(run, "learning_rate"), blue)], across, from_zero=True)))
+        result += _curves_of(run, task, across)
+    result.append(("Learning rate", chart([Line("rate", of_steps(run, "learning_rate"), blue)], across, from_zero=True)))
     for title, name in (("Gradient norm", "gradient_norm"), ("Samples a second", "samples_per_second"), *_more_of_steps(run)):
         points = of_steps(run, name)
-        found.append((title, chart([Line("raw", points, blue, faint=True), Line(title, smooth(points), blue)], across, True)))
-    return charts(found)
+        result.append((title, chart([Line("raw", points, blue, faint=True), Line(title, smooth(points), blue)], across, True)))
+    return charts(result)
 
 
 def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str, str]]:
@@ -155,7 +155,7 @@ def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str,
     blue, red, *_ = COLOURS
     loss, val = of_steps(run, task.loss), of_epochs(run, f"{task.start}val_loss")
     lines = [Line("raw", loss, blue, faint=True), Line("train", smooth(loss), blue), Line("val", val, red, dots=True)]
-    found = [(task.titled("Loss"), chart(lines, across))]
+    result = [(task.titled("Loss"), chart(lines, across))]
     names = [name.removeprefix(task.start) for name in run.figures_of(task)]
     family = task.metric.partition("-")[0]
     main = [name for name in names if name.partition("-")[0] == family]
@@ -166,8 +166,8 @@ def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str,
         points = [of_epochs(run, task.start + name) for name in some]
         lines = [Line(*line, dots=True) for line in zip(some, points, COLOURS, strict=False)]
         mark = best_mark(run) if some is main and task.alone else None
-        found.append((task.titled(title), chart(lines, across, mark=mark)))
-    return found
+        result.append((task.titled(title), chart(lines, across, mark=mark)))
+    return result
 
 
 def _more_of_steps(run: LoggedRun) -> list[tuple[str, str]]:
@@ -178,9 +178,9 @@ def _more_of_steps(run: LoggedRun) -> list[tuple[str, str]]:
     return [(name, name) for name in names if name not in known]
 
 
-def charts(found: Iterable[tuple[str, str]]) -> str:
-    drawn = [f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in found if svg]
-    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+def charts(result: Iterable[tuple[str, str]]) -> str:
+    generated = [f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in result if svg]
+    return f'<div class="charts">{"".join(generated)}</div>' if generated else ""
 
 
 def of_steps(run: LoggedRun, name: str) -> list[Point]:
@@ -199,7 +199,7 @@ def best_mark(run: LoggedRun) -> Mark | None:
     if run.best is None:
         return None
     value = float(run.best[run.metric])
-    return Mark((run.best["epoch"] + 1.0, value), f"best {figure(run.metric, value)}") if math.isfinite(value) else None
+    return Mark((run.best["epoch"] + 1.0, value), f"best {metric(run.metric, value)}") if math.isfinite(value) else None
 
 
 def _samples(run: LoggedRun, task: LoggedTask) -> str:
@@ -219,7 +219,7 @@ def _samples(run: LoggedRun, task: LoggedTask) -> str:
 
 
 def _sample(folder: Path, sample: Mapping[str, Any], history: Sequence[tuple[int, str | None]], with_inputs: bool) -> str:
-    image = "".join(_picture(folder / sample[kind]) for kind in ("picture", "drawn") if sample.get(kind))
+    image = "".join(_image(folder / sample[kind]) for kind in ("picture", "drawn") if sample.get(kind))
     asked = "".join(f'<p class="asked">{escape(text)}</p>' for text in sample["inputs"].values()) if with_inputs else ""
     percent = round(100 * sample["confidence"])
     bar = f'<p class="sure"><span class="bar"><span style="width:{percent}%"></span></span>{percent}% sure</p>'
@@ -233,7 +233,7 @@ def _sample(folder: Path, sample: Mapping[str, Any], history: Sequence[tuple[int
     )
 
 
-def _picture(path: Path) -> str:
+def _image(path: Path) -> str:
     try:
         encoded = base64.b64encode(path.read_bytes()).decode("ascii")
     except OSError:
@@ -244,8 +244,8 @@ def _picture(path: Path) -> str:
 def _epochs(run: LoggedRun) -> str:
     if not run.epochs:
         return ""
-    names = ["val_loss", *run.figures]
-    rows = [[str(record["epoch"] + 1), *(figure(name, record.get(name)) for name in names)] for record in run.epochs]
+    names = ["val_loss", *run.metrics]
+    rows = [[str(record["epoch"] + 1), *(metric(name, record.get(name)) for name in names)] for record in run.epochs]
     best = run.epochs.index(run.best) if run.best else -1
     return table(["epoch", *names], rows, ["epoch", *names], strong=best)
 
@@ -253,7 +253,7 @@ def _epochs(run: LoggedRun) -> str:
 def _model(description: Description | None) -> str:
     if description is None:
         return ""
-    rows = [[escape(cell) for cell in (part.name, part.kind, part.told, f"{part.parameters:,}")] for part in description.parts]
+    rows = [[escape(cell) for cell in (part.name, part.kind, part.message, f"{part.parameters:,}")] for part in description.parts]
     rows.append(["all", "", "", f"{description.parameters:,}"])
     return table(["part", "kind", "settings", "parameters"], rows, ["parameters"], strong=len(rows) - 1)
 
@@ -261,28 +261,28 @@ def _model(description: Description | None) -> str:
 def _settings(run: LoggedRun) -> str:
     """Everything but the model, which has its own table, and empty sections."""
     settings = flat({key: value for key, value in run.settings.items() if key not in ("model", "card")})
-    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(told(value))}</dd></div>" for name, value in settings.items())
+    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(message(value))}</dd></div>" for name, value in settings.items())
     return f'<details><summary>all {len(settings)} settings of run.yaml</summary><dl class="settings">{rows}</dl></details>'
 
 
 def comparison(runs: Sequence[LoggedRun]) -> str:
     """One column a run: what differs, the figures of its best epoch (the best in bold), size and time; and the curves."""
     differing = differences(runs)
-    drawn = charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
-    found = f'<div class="compared">{_runs_table(runs, differing)}{drawn}</div>'
+    generated = charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
+    result = f'<div class="compared">{_runs_table(runs, differing)}{generated}</div>'
     odd = judged_alike(runs)
     if odd:
-        found += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
+        result += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
     elif not differing:
-        found += '<p class="caution">These runs have the same settings.</p>'
-    return found
+        result += '<p class="caution">These runs have the same settings.</p>'
+    return result
 
 
 def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]]) -> str:
     dots = [f'<span class="swatch" style="background:{COLOURS[k % len(COLOURS)]}"></span>' for k in range(len(runs))]
     head = "".join(f"<th>{dot}{escape(run.name)}</th>" for dot, run in zip(dots, runs, strict=True))
     rows = [(escape(name).replace(".", ".<wbr>"), [escape(value) for value in values]) for name, values in differing.items()]
-    names = dict.fromkeys([runs[0].metric, "val_loss", *(name for run in runs for name in run.figures)])
+    names = dict.fromkeys([runs[0].metric, "val_loss", *(name for run in runs for name in run.metrics)])
     rows += [(escape(name), _figures_of(runs, name)) for name in names]
     rows.append(("best epoch", [str(run.best["epoch"] + 1) if run.best else "" for run in runs]))
     rows.append(("parameters", [count(run.description.parameters) if run.description else "" for run in runs]))
@@ -298,7 +298,7 @@ def _figures_of(runs: Sequence[LoggedRun], name: str) -> list[str]:
     values = [(run.best or {}).get(name) for run in runs]
     known = [value for value in values if isinstance(value, int | float)]
     best = (max if runs[0].higher(name) else min)(known, default=None)
-    cells = [figure(name, value) for value in values]
+    cells = [metric(name, value) for value in values]
     return [f"<b>{cell}</b>" if value is not None and value == best else cell for cell, value in zip(cells, values, strict=True)]
 
 

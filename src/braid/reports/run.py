@@ -54,7 +54,7 @@ class LoggedRun:
     steps: tuple[dict[str, Any], ...]
     epochs: tuple[dict[str, Any], ...]
     samples: dict[str, dict[int, list[dict[str, Any]]]]
-    left_out: tuple[str, ...]
+    skipped_rows: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -69,11 +69,11 @@ class LoggedRun:
         """The main one first."""
         sections = [self.settings, *self.settings.get("tasks", [])]
         alone = len(sections) == 1
-        found = []
+        result = []
         for place, section in enumerate(sections):
             kind, objective = str(section["task"]["kind"]), section.get("objective", {}).get("kind", "likelihood")
-            found.append(LoggedTask(kind, objective, f"{kind}." if place else "", "loss" if alone else f"{kind}.loss", alone))
-        return tuple(found)
+            result.append(LoggedTask(kind, objective, f"{kind}." if place else "", "loss" if alone else f"{kind}.loss", alone))
+        return tuple(result)
 
     @property
     def metric(self) -> str:
@@ -86,12 +86,12 @@ class LoggedRun:
 
     def higher(self, name: str) -> bool:
         """Whether more is better: all of a task's figures but loss and confidence point the way of the one that would decide."""
-        start, _, figure = name.rpartition(".")
+        start, _, metric = name.rpartition(".")
         task = next((task for task in self.tasks if start and task.kind == start), self.tasks[0])
-        return name == MEAN or (figure not in ("val_loss", *CONFIDENCE) and task.higher_is_better)
+        return name == MEAN or (metric not in ("val_loss", *CONFIDENCE) and task.higher_is_better)
 
     @cached_property
-    def figures(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         """The tasks' own figures, the one that decides first."""
         last = self.epochs[-1] if self.epochs else {}
         names = [
@@ -104,7 +104,7 @@ class LoggedRun:
     def figures_of(self, task: LoggedTask) -> tuple[str, ...]:
         """Those of one task, the one that would decide first."""
         start, metric = task.start, task.start + task.metric
-        own = [name for name in self.figures if name != MEAN and (name.startswith(start) if start else "." not in name)]
+        own = [name for name in self.metrics if name != MEAN and (name.startswith(start) if start else "." not in name)]
         return tuple(sorted(own, key=lambda name: name != metric))
 
     @cached_property
@@ -116,8 +116,8 @@ class LoggedRun:
     @property
     def seconds(self) -> float | None:
         """Training and evaluation, stops left out; None where the log does not say."""
-        found = [record["seconds"] for record in (*self.steps, *self.epochs) if "seconds" in record]
-        return sum(found) if found else None
+        result = [record["seconds"] for record in (*self.steps, *self.epochs) if "seconds" in record]
+        return sum(result) if result else None
 
     @cached_property
     def steps_per_epoch(self) -> float | None:
@@ -163,12 +163,12 @@ def read_run_folder(folder: Path) -> LoggedRun:
     samples: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for record in read_log(folder / "samples.jsonl"):
         samples.setdefault(f"{record['task']}." if "task" in record else "", {})[record["epoch"]] = record["samples"]
-    left_out = tuple(f"{row['source']}: {row['reason']}" for row in read_log(folder / LEFT_OUT))
+    skipped_rows = tuple(f"{row['source']}: {row['reason']}" for row in read_log(folder / LEFT_OUT))
     return LoggedRun(
         folder,
         settings,
         tuple(steps[step] for step in sorted(steps)),
         tuple(epochs[epoch] for epoch in sorted(epochs)),
         samples,
-        left_out,
+        skipped_rows,
     )

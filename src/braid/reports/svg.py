@@ -49,11 +49,11 @@ def chart(lines: Sequence[Line], across: str, from_zero: bool = False, mark: Mar
     across_limits = (min(places), max(places)) if len(places) > 1 else (min(places) - 0.5, min(places) + 0.5)
     up_limits = limits([y for line in clear for _, y in line.points], from_zero)
     frame = Frame(across_limits, up_limits, WIDTH - right, len(places) == 1)
-    drawn = [*axes(frame, across), *(_line(line, frame) for line in lines), *_names(named, frame)]
-    told = ", ".join(f"{line.name} ends at {number(line.points[-1][1])}" for line in clear)
+    generated = [*axes(frame, across), *(_line(line, frame) for line in lines), *_names(named, frame)]
+    message = ", ".join(f"{line.name} ends at {number(line.points[-1][1])}" for line in clear)
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(told)}">'
-        + "".join(drawn)
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(message)}">'
+        + "".join(generated)
         + (_mark(mark, frame) if mark else "")
         + "</svg>"
     )
@@ -63,11 +63,11 @@ def smooth(points: Sequence[Point], share: float = 0.03) -> list[Point]:
     """An exponential mean over about ``share`` of the points, free of the pull of its start."""
     keep = 1 - 1 / max(1.0, share * len(points))
     total = weight = 0.0
-    found = []
+    result = []
     for x, y in points:
         total, weight = keep * total + (1 - keep) * y, keep * weight + (1 - keep)
-        found.append((x, total / weight if weight else y))
-    return found
+        result.append((x, total / weight if weight else y))
+    return result
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
@@ -75,11 +75,11 @@ def thinned(points: Sequence[Point]) -> list[Point]:
     if len(points) <= DRAWN:
         return list(points)
     size = 2 * len(points) / DRAWN
-    found: list[Point] = []
+    result: list[Point] = []
     for k in range(DRAWN // 2):
         stretch = points[int(k * size) : int((k + 1) * size)]
-        found += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
-    return found if found[-1] == points[-1] else [*found, points[-1]]
+        result += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
+    return result if result[-1] == points[-1] else [*result, points[-1]]
 
 
 def number(value: float) -> str:
@@ -138,30 +138,30 @@ def ticks(low: float, high: float, number: int = 5) -> list[float]:
 
 def axes(frame: Frame, across: str) -> list[str]:
     """Lines at round numbers up, round numbers across, and the name of the axis."""
-    found = []
+    result = []
     for value in ticks(*frame.up, number=4):
         y = frame.y(value)
-        found.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        found.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{number(value)}</text>')
+        result.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        result.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{number(value)}</text>')
     across_ticks = ticks(*frame.across)
     whole = [value for value in across_ticks if value == int(value)]
     for value in whole if len(whole) > 1 or frame.single else across_ticks:
         place = f'x="{frame.x(value):.1f}" y="{HEIGHT - BOTTOM + 15}"'
-        found.append(f'<text class="tick" {place} text-anchor="middle">{number(value)}</text>')
-    found.append(f'<text class="tick" x="{frame.right:.1f}" y="{HEIGHT - 2}" text-anchor="end">{escape(across)}</text>')
-    return found
+        result.append(f'<text class="tick" {place} text-anchor="middle">{number(value)}</text>')
+    result.append(f'<text class="tick" x="{frame.right:.1f}" y="{HEIGHT - 2}" text-anchor="end">{escape(across)}</text>')
+    return result
 
 
 def _line(line: Line, frame: Frame) -> str:
     points = [(frame.x(x), frame.y(y)) for x, y in thinned(line.points)]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     kind = "faint" if line.faint else "line"
-    drawn = f'<path class="{kind}" stroke="{line.colour}" d="{path}"/>'
+    generated = f'<path class="{kind}" stroke="{line.colour}" d="{path}"/>'
     if line.dots and len(line.points) <= 60:
         for (x, y), (across, up) in zip(points, line.points, strict=True):
             title = f"<title>{escape(line.name)} {number(up)} at {number(across)}</title>"
-            drawn += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{line.colour}">{title}</circle>'
-    return drawn
+            generated += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{line.colour}">{title}</circle>'
+    return generated
 
 
 def _names(lines: Sequence[Line], frame: Frame) -> list[str]:

@@ -66,15 +66,15 @@ def export_int8(bundle: Bundle, folder: Path, judge: Judge, watch: Watch = every
     Raises:
         UserError: when the folder is the bundle's own or has other files, or there is nothing to make smaller.
     """
-    drawn = tuple(f"{name}." for name, output in bundle.outputs.items() if does(output) == "draws")
-    _check_int8(bundle, folder, len(drawn))
+    generated = tuple(f"{name}." for name, output in bundle.outputs.items() if does(output) == "draws")
+    _check_int8(bundle, folder, len(generated))
     from braid.runtime.quantize import quantize  # needs onnx
 
     with TemporaryDirectory() as place, whole(folder) as fresh:
         fresh.mkdir()
         exact = Path(place)
         graphs = export(bundle, exact, watch)
-        kept = [path for path in graphs if path.name.startswith(drawn)]
+        kept = [path for path in graphs if path.name.startswith(generated)]
         paths = quantize([path for path in graphs if path not in kept], fresh)
         for path in kept:
             shutil.copy(path, fresh)
@@ -97,7 +97,7 @@ def _check_int8(bundle: Bundle, folder: Path, num_drawn: int) -> None:
 def export_filler(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
     """Write ``<name>.start.onnx`` and ``<name>.fill.onnx``."""
     model = model.eval()
-    decoder: Any = model.drawer(name)
+    decoder: Any = model.image_decoder(name)
     names, state, start = _export_start(model, decoder, inputs, name, folder)
     tokens = torch.full((2, decoder.grid.length), decoder.grid.codes)
     fill = graph_path(folder, name, "fill")
@@ -130,8 +130,8 @@ def export_codec(model: Model, name: str, folder: Path) -> list[Path]:
     rows = ({0: torch.export.Dim.AUTO},)
     _write(_Verb(codec, "encode"), (pixels,), ["pixels"], ["tokens"], rows, paths[0])
     grid = codec.grid
-    told = {"rows": str(grid.rows), "columns": str(grid.columns), "parts": " ".join(map(str, grid.parts))}
-    _write(_Verb(codec, "decode"), (tokens,), ["tokens"], ["pixels"], rows, paths[1], told)
+    message = {"rows": str(grid.rows), "columns": str(grid.columns), "parts": " ".join(map(str, grid.parts))}
+    _write(_Verb(codec, "decode"), (tokens,), ["tokens"], ["pixels"], rows, paths[1], message)
     return paths
 
 
@@ -256,8 +256,8 @@ def _axes(tensors: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
 
 
 def _input_axes(inputs: Mapping[str, InputModality], flat: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
-    pictures = [isinstance(modality, ImageModality) for modality in inputs.values() for _ in range(3)]
-    return tuple({0: axes[0]} if picture else axes for picture, axes in zip(pictures, _axes(flat), strict=True))
+    images = [isinstance(modality, ImageModality) for modality in inputs.values() for _ in range(3)]
+    return tuple({0: axes[0]} if image else axes for image, axes in zip(images, _axes(flat), strict=True))
 
 
 def _write(
@@ -267,7 +267,7 @@ def _write(
     outputs: list[str],
     axes: tuple[Any, ...],
     path: Path,
-    told: Mapping[str, str] | None = None,
+    message: Mapping[str, str] | None = None,
 ) -> None:
     try:
         import onnxscript  # noqa: F401 - the exporter needs it, and says so less clearly
@@ -280,7 +280,7 @@ def _write(
             module.eval(), arguments, input_names=inputs, output_names=outputs, dynamic_shapes=(axes,), dynamo=True, verbose=False
         )
     assert program is not None
-    program.model.metadata_props.update(told or {})
+    program.model.metadata_props.update(message or {})
     shared_path(path).unlink(missing_ok=True)  # of a graph that held no weights
     with whole(path) as fresh:
         program.save(str(fresh), external_data=False)

@@ -54,12 +54,12 @@ class OwnSize(ImageModality):
 
     def pad(self, values: Sequence[Picture]) -> Padded:
         """``values [n, 3, height, width]`` uint8 with room for the largest, ``mask [n, height, width]``."""
-        height, width = (max(picture.mask.shape[axis] for picture in values) for axis in (0, 1))
+        height, width = (max(image.mask.shape[axis] for image in values) for axis in (0, 1))
         pixels = np.zeros((len(values), 3, height, width), dtype=np.uint8)
         mask = np.zeros((len(values), height, width), dtype=bool)
-        for row, picture in enumerate(values):
-            rows, columns = picture.mask.shape
-            pixels[row, :, :rows, :columns] = picture.pixels.transpose(2, 0, 1)
+        for row, image in enumerate(values):
+            rows, columns = image.mask.shape
+            pixels[row, :, :rows, :columns] = image.pixels.transpose(2, 0, 1)
             mask[row, :rows, :columns] = True
         return Padded(pixels, mask)
 
@@ -167,7 +167,7 @@ class HuggingFaceRuntime:
     def codec(self, name: str) -> Codec:
         raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it draws no pictures")
 
-    def drawer(self, name: str) -> Stepper:
+    def image_decoder(self, name: str) -> Stepper:
         raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it draws no pictures")
 
     @torch.inference_mode()
@@ -176,12 +176,12 @@ class HuggingFaceRuntime:
         image = batch.inputs.get("image")
         if image is None or (image.index < 0).any():
             raise UserError(f"{self.folder} describes pictures, and a row has none")
-        pictures = _pictures(image.distinct)
-        given = self.processing([pictures[place] for place in image.index], batch.inputs.get("prompt"))
+        images = _images(image.distinct)
+        given = self.processing([images[place] for place in image.index], batch.inputs.get("prompt"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            found = self.model.generate(**given, **_settings(config), return_dict_in_generate=True, output_scores=True)
-        tokens, probabilities = _chosen(found)
+            result = self.model.generate(**given, **_settings(config), return_dict_in_generate=True, output_scores=True)
+        tokens, probabilities = _chosen(result)
         return [self._prediction(identity, tokens[row], probabilities[row]) for row, identity in enumerate(batch.ids)]
 
     def _prediction(self, identity: str, tokens: Int[Tensor, " length"], probabilities: Float[Tensor, " length"]) -> Prediction:
@@ -203,11 +203,11 @@ def _read(auto: Any, folder: Path) -> Any:
     try:
         return auto.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # each kind of file fails in its own way
-        told = " ".join(str(error).split())[:160]
-        raise UserError(f"{folder} lacks what prepares its pictures and text, or it cannot be read ({told})") from None
+        message = " ".join(str(error).split())[:160]
+        raise UserError(f"{folder} lacks what prepares its pictures and text, or it cannot be read ({message})") from None
 
 
-def _pictures(distinct: Padded) -> list[Image.Image]:
+def _images(distinct: Padded) -> list[Image.Image]:
     """Every picture in its own size again."""
     sizes = [(mask.any(1).sum(), mask.any(0).sum()) for mask in distinct.mask]
     pixels = [values[:, :rows, :columns] for values, (rows, columns) in zip(distinct.values, sizes, strict=True)]
@@ -218,19 +218,19 @@ def _settings(config: GenerationConfig) -> dict[str, Any]:
     """The same generation in the words of transformers."""
     lengths = {"max_new_tokens": config.max_length, "min_new_tokens": config.min_length}
     if config.method == "sample":
-        drawn = {"temperature": config.temperature, "top_k": config.top_k, "top_p": config.top_p}
-        return {**lengths, "do_sample": True, "num_beams": 1, **drawn}
+        generated = {"temperature": config.temperature, "top_k": config.top_k, "top_p": config.top_p}
+        return {**lengths, "do_sample": True, "num_beams": 1, **generated}
     beams = config.beam if config.method == "beam" else 1
     return {**lengths, "do_sample": False, "num_beams": beams, "length_penalty": config.length_penalty}
 
 
-def _chosen(found: Any) -> tuple[Int[Tensor, "rows length"], Float[Tensor, "rows length"]]:
+def _chosen(result: Any) -> tuple[Int[Tensor, "rows length"], Float[Tensor, "rows length"]]:
     """The tokens that were written, and the model's probability of each among those that were allowed."""
-    beams = getattr(found, "beam_indices", None)
+    beams = getattr(result, "beam_indices", None)
     if beams is None:
-        beams = torch.arange(len(found.sequences)).unsqueeze(1).expand(-1, len(found.scores))
+        beams = torch.arange(len(result.sequences)).unsqueeze(1).expand(-1, len(result.scores))
     length = int((beams >= 0).sum(1).max())
-    tokens = found.sequences[:, -length:]
-    steps = [found.scores[step][beams[:, step].clamp(min=0)].log_softmax(-1) for step in range(length)]
-    chances = [logs.gather(1, tokens[:, step, None]) for step, logs in enumerate(steps)]
-    return tokens, torch.cat(chances, 1).exp()
+    tokens = result.sequences[:, -length:]
+    steps = [result.scores[step][beams[:, step].clamp(min=0)].log_softmax(-1) for step in range(length)]
+    probabilities = [logs.gather(1, tokens[:, step, None]) for step, logs in enumerate(steps)]
+    return tokens, torch.cat(probabilities, 1).exp()

@@ -70,11 +70,11 @@ class Graphs:
         if not (self.bundle.folder / WEIGHTS).is_file():
             raise UserError(f"{self.bundle.folder} has no {WEIGHTS}, from which its graphs take their weights; copy it again")
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if told["format"] != FORMAT:
-                raise ValueError(f"format {told['format']}")
-            sources = {name: (str(one["parameter"]), bool(one["transposed"])) for name, one in told["weights"].items()}
-            of = told["of"]
+            message = json.loads(path.read_text(encoding="utf-8"))
+            if message["format"] != FORMAT:
+                raise ValueError(f"format {message['format']}")
+            sources = {name: (str(one["parameter"]), bool(one["transposed"])) for name, one in message["weights"].items()}
+            of = message["of"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read ({error}); export the graphs again") from None
         missing = {source for source in sources.values() if source not in self._weights}
@@ -116,10 +116,10 @@ class OnnxRuntime:
         check_output(name, self.outputs, "draws")
         return OnnxCodec(self._graphs, name)
 
-    def drawer(self, name: str) -> "OnnxStepper | OnnxFiller":
+    def image_decoder(self, name: str) -> "OnnxStepper | OnnxFiller":
         check_output(name, self.outputs, "draws")
-        drawn = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
-        check_draws(name, drawn)
+        generated = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
+        check_draws(name, generated)
         filling = graph_path(self.bundle.folder, name, "fill").is_file()
         return OnnxFiller(self._graphs, name) if filling else OnnxStepper(self._graphs, name)
 
@@ -130,16 +130,16 @@ class OnnxCodec:
     def __init__(self, graphs: Graphs, name: str) -> None:
         self._tokens, self._pixels = graphs.session(name, "tokens"), graphs.session(name, "pixels")
         self._folder = graphs.bundle.folder
-        told = self._pixels.get_modelmeta().custom_metadata_map
+        message = self._pixels.get_modelmeta().custom_metadata_map
         try:
-            self.grid = TokenGrid(int(told["rows"]), int(told["columns"]), tuple(map(int, told["parts"].split())))
+            self.grid = TokenGrid(int(message["rows"]), int(message["columns"]), tuple(map(int, message["parts"].split())))
         except (KeyError, ValueError):
             path = graph_path(self._folder, name, "pixels")
             raise UserError(f"{path} does not say what its tokens are; export the model again") from None
 
     def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]:
-        found = _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
-        return found.astype(np.int64)  # ONNX Runtime's own eight bytes go by another name
+        result = _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
+        return result.astype(np.int64)  # ONNX Runtime's own eight bytes go by another name
 
     def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]:
         return _run_whole(self._pixels, {"tokens": tokens}, self._folder)["pixels"]
@@ -156,9 +156,9 @@ class OnnxStepper:
         return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
 
     def step(self, tokens: Int[np.ndarray, "batch group"], state: State) -> tuple[Float[np.ndarray, "batch group vocab"], State]:
-        found = _run(self._step, {"tokens": tokens, **state})
-        logits = found.pop("logits")
-        return logits, {**state, **{name.removesuffix(NEXT): value for name, value in found.items()}}
+        result = _run(self._step, {"tokens": tokens, **state})
+        logits = result.pop("logits")
+        return logits, {**state, **{name.removesuffix(NEXT): value for name, value in result.items()}}
 
     def reorder(self, state: State, parents: Int[np.ndarray, "batch group"]) -> State:
         rows = np.arange(len(parents))[:, None]
@@ -173,8 +173,8 @@ class OnnxDecoder(OnnxStepper):
         self.special = tokenizer.special
         written = next(node.shape[-1] for node in self._step.get_outputs() if node.name == "logits")
         if written != tokenizer.vocab_size:
-            told = f"tokenizer.json has {tokenizer.vocab_size} tokens, the graphs write {written}"
-            raise UserError(f"{graphs.bundle.folder}: {told}; the files are of different models")
+            message = f"tokenizer.json has {tokenizer.vocab_size} tokens, the graphs write {written}"
+            raise UserError(f"{graphs.bundle.folder}: {message}; the files are of different models")
 
 
 class OnnxFiller:

@@ -66,25 +66,25 @@ class Parity:
         Raises:
             UserError: naming every bound that does not hold, with the figure.
         """
-        broken = []
+        skipped = []
         if not self.mean <= bounds.difference * self.spread:  # nor where it is no number
             at_most = f"{bounds.difference * self.spread:.3g}"
-            broken.append(f"logits differ by {self.mean:.3g} in the mean, the bound is {at_most}")
+            skipped.append(f"logits differ by {self.mean:.3g} in the mean, the bound is {at_most}")
         if self.equal is not None and self.equal < bounds.equal:
-            broken.append(f"{self.equal:.1%} of the answers are equal, the bound is {bounds.equal:.0%}")
+            skipped.append(f"{self.equal:.1%} of the answers are equal, the bound is {bounds.equal:.0%}")
         if self.cosine is not None and self.cosine < bounds.cosine:
-            broken.append(f"two embeddings have a cosine of {self.cosine:.3f}, the bound is {bounds.cosine:g}")
+            skipped.append(f"two embeddings have a cosine of {self.cosine:.3f}, the bound is {bounds.cosine:g}")
         if self.cider and self.cider[0] - self.cider[1] > bounds.cider:
             before, after = self.cider
-            broken.append(f"CIDEr falls from {before:.2f} to {after:.2f}, the bound is a loss of {bounds.cider:g}")
-        if broken:
-            raise UserError(f"8 bit weights change {self.task} too much: {'; '.join(broken)}. Nothing was written; use fp32")
+            skipped.append(f"CIDEr falls from {before:.2f} to {after:.2f}, the bound is a loss of {bounds.cider:g}")
+        if skipped:
+            raise UserError(f"8 bit weights change {self.task} too much: {'; '.join(skipped)}. Nothing was written; use fp32")
 
 
-def write_parity(found: Sequence[Parity], bounds: Bounds, folder: Path) -> None:
+def write_parity(result: Sequence[Parity], bounds: Bounds, folder: Path) -> None:
     """Leave what was measured, and against what, beside the graphs."""
-    told = {"format": FORMAT, "bounds": asdict(bounds), "tasks": [asdict(one) for one in found]}
-    write_whole(folder / PARITY, json.dumps(told, indent=2) + "\n")
+    message = {"format": FORMAT, "bounds": asdict(bounds), "tasks": [asdict(one) for one in result]}
+    write_whole(folder / PARITY, json.dumps(message, indent=2) + "\n")
 
 
 def compare(exact: Bundle, rough: Bundle, given: Sequence[Example], data: str, limit: int, watch: Watch) -> list[Parity]:
@@ -95,22 +95,22 @@ def compare(exact: Bundle, rough: Bundle, given: Sequence[Example], data: str, l
         UserError: when no row can be read.
     """
     runtimes = OnnxRuntime(exact), OnnxRuntime(rough)
-    found = []
+    result = []
     for task in (task_of(exact.interface, kind) for kind in exact.interface.tasks):
         if does(exact.outputs[task.decoder]) == "draws":
             continue
         own = [example for example in given if set(task.needs) <= set(example.fields)]
         rows = list(rows_of(task, own or _scenes(limit)))[:limit]
-        found.append(_compared(task, runtimes, [task.prepare(row) for row in rows], data if own else SCENES, watch))
-    return found
+        result.append(_compared(task, runtimes, [task.prepare(row) for row in rows], data if own else SCENES, watch))
+    return result
 
 
 def _scenes(number: int) -> Iterator[Example]:
     """Rows with whatever a task may read, and no answers."""
-    pictures, asked = (scene_examples(task, "val", number) for task in ("captioning", "vqa"))
-    for picture, other in zip(pictures, asked, strict=True):
-        words = {"question": other.fields["question"], "text": picture.fields["captions"][0]}
-        yield replace(picture, fields={**picture.fields, **words})
+    images, asked = (scene_examples(task, "val", number) for task in ("captioning", "vqa"))
+    for image, other in zip(images, asked, strict=True):
+        words = {"question": other.fields["question"], "text": image.fields["captions"][0]}
+        yield replace(image, fields={**image.fields, **words})
 
 
 def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample], data: str, watch: Watch) -> Parity:
@@ -120,10 +120,10 @@ def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample]
     kept: list[Sample] = []
     for part in watch(collated(Collator(bundle.inputs, bundle.outputs), samples, BATCH), -(-len(samples) // BATCH)):
         if part.samples:
-            found = [task.predict(runtime, part.batch) for runtime in runtimes]
-            difference.add(*_values(task, runtimes, _after(task, bundle.outputs[task.decoder], part, found[0]), found))
+            result = [task.predict(runtime, part.batch) for runtime in runtimes]
+            difference.add(*_values(task, runtimes, _after(task, bundle.outputs[task.decoder], part, result[0]), result))
             kept += part.samples
-            for all_of_one, new in zip(answers, found, strict=True):
+            for all_of_one, new in zip(answers, result, strict=True):
                 all_of_one += new
     if not kept:
         raise UserError(f"{data} has no row that {task.kind} can read; give other rows with --photos")
@@ -140,20 +140,20 @@ def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample]
     )
 
 
-def _after(task: Task, output: OutputModality, part: Collated, told: Sequence[Prediction]) -> Batch:
+def _after(task: Task, output: OutputModality, part: Collated, message: Sequence[Prediction]) -> Batch:
     """The rows with what fp32 wrote as their targets."""
     if not isinstance(output, TextModality) or isinstance(task, LanguageModelling):
         return part.batch
-    texts = output.targets([(one.text or "",) for one in told], [sample.source for sample in part.samples])
+    texts = output.targets([(one.text or "",) for one in message], [sample.source for sample in part.samples])
     return replace(part.batch, targets={task.decoder: texts})
 
 
 def _values(
-    task: Task, runtimes: Pair[OnnxRuntime], batch: Batch, told: Sequence[Sequence[Prediction]]
+    task: Task, runtimes: Pair[OnnxRuntime], batch: Batch, message: Sequence[Sequence[Prediction]]
 ) -> list[Float[np.ndarray, "n size"]]:
     """What both sides compute before they decide: embeddings, logits of each next word, or a vector a row."""
     if isinstance(task, Retrieval):
-        return [np.concatenate([np.stack(list(one.embeddings.values())) for one in side]) for side in told]
+        return [np.concatenate([np.stack(list(one.embeddings.values())) for one in side]) for side in message]
     if task.decoder in batch.targets and does(runtimes[0].outputs[task.decoder]) == "writes":
         return [_logits(runtime.decoder(task.decoder), batch, batch.targets[task.decoder]) for runtime in runtimes]
     return [runtime.vector(task.decoder, batch) for runtime in runtimes]
@@ -162,11 +162,11 @@ def _values(
 def _logits(decoder: Decoder, batch: Batch, target: Padded) -> Float[np.ndarray, "words vocab"]:
     """Of every next token of the target [batch, group, length], reading those before it."""
     state = decoder.reorder(decoder.start(batch), np.zeros(target.values.shape[:2], np.int64))
-    found = []
+    result = []
     for place in range(target.values.shape[2] - 1):
         logits, state = decoder.step(target.values[..., place], state)
-        found.append(logits[target.mask[..., place + 1]])
-    return np.concatenate(found)
+        result.append(logits[target.mask[..., place + 1]])
+    return np.concatenate(result)
 
 
 class _Difference:

@@ -115,12 +115,12 @@ def _replaced(node: NodeProto, constants: _Constants) -> Iterable[NodeProto]:
 
 def _product(node: NodeProto, constants: _Constants) -> Iterable[NodeProto]:
     """A product with a constant: bytes times bytes."""
-    told = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    plain = not told.get("transA") and told.get("alpha", 1) == told.get("beta", 1) == 1
-    found = constants.factor(node.input[1], bool(told.get("transB")))
-    if found is None or not plain:
+    message = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    plain = not message.get("transA") and message.get("alpha", 1) == message.get("beta", 1) == 1
+    result = constants.factor(node.input[1], bool(message.get("transB")))
+    if result is None or not plain:
         return [node]
-    name, rows = found
+    name, rows = result
     given = [node.input[0], *constants.add_blocks(name, rows), *(["", "", node.input[2]] if len(node.input) > 2 else [])]
     sizes: Any = {"N": rows.shape[0], "K": rows.shape[1], "bits": 8, "block_size": BLOCK, "accuracy_level": INTEGERS}
     return [helper.make_node("MatMulNBits", given, node.output, node.name, domain=CONTRIB, **sizes)]

@@ -86,8 +86,8 @@ def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
             for name, inside in value.items():
                 check(f"{where}.{name}" if where else name, inside)
         elif isinstance(value, int | float) and value > limit and not where.endswith(("_token_id", "_theta")):  # sizes of nothing
-            told = f"model.json has {where} {value}, and nothing in the weights is that large"
-            raise UserError(f"{bundle.folder}: {told}; the files are of different models")
+            message = f"model.json has {where} {value}, and nothing in the weights is that large"
+            raise UserError(f"{bundle.folder}: {message}; the files are of different models")
 
     check("", bundle.architecture)
 
@@ -132,10 +132,10 @@ class TorchRuntime:
         check_output(name, self.outputs, "draws")
         return TorchCodec(self.model.eval().codec(name), self.device)
 
-    def drawer(self, name: str) -> "TorchStepper | TorchFiller":
+    def image_decoder(self, name: str) -> "TorchStepper | TorchFiller":
         check_output(name, self.outputs, "draws")
         check_draws(name, list(self.model.decoders))
-        decoder = self.model.drawer(name)
+        decoder = self.model.image_decoder(name)
         if isinstance(decoder, MaskedDecoder):
             return TorchFiller(self.model, decoder, self.device, self._once)
         return TorchStepper(self.model, self._stepwise(name, decoder), self.device, self._once)

@@ -30,8 +30,8 @@ def share_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
             shared[tensor.name] = {"parameter": source[0], "transposed": source[1]}
             _leave_out(tensor)
     without_origins(graph)
-    told = {"format": FORMAT, "of": fingerprint(path.parent), "weights": shared}
-    write_whole(shared_path(path), json.dumps(told) + "\n")
+    message = {"format": FORMAT, "of": fingerprint(path.parent), "weights": shared}
+    write_whole(shared_path(path), json.dumps(message) + "\n")
     with whole(path) as fresh:
         fresh.write_bytes(graph.SerializeToString())
 

@@ -140,8 +140,8 @@ def _document(app: FastAPI, keys: bool) -> dict[str, Any]:
     asked: list[type[BaseModel]] = [model for one in ENDPOINTS for model in (one.form.one, one.form.many)]
     asked += [ChatRequest, EmbeddingsRequest, ErrorBody]
     template = "#/components/schemas/{model}"
-    _, found = models_json_schema([(model, "validation") for model in asked], ref_template=template)
-    document["components"]["schemas"] |= found["$defs"]
+    _, result = models_json_schema([(model, "validation") for model in asked], ref_template=template)
+    document["components"]["schemas"] |= result["$defs"]
     for one in ENDPOINTS:
         json = {"anyOf": [{"$ref": template.format(model=model.__name__)} for model in (one.form.one, one.form.many)]}
         example = one.form.one.model_config["json_schema_extra"]["examples"][0]  # type: ignore[index]
@@ -168,5 +168,5 @@ def _tell_errors(document: dict[str, Any]) -> None:
         for operation in methods.values():
             operation["responses"].pop("422", None)
             if path.startswith("/v1/"):
-                own = {status: {"description": told, "content": content} for status, told in ERRORS.items()}
+                own = {status: {"description": message, "content": content} for status, message in ERRORS.items()}
                 operation["responses"] = own | operation["responses"]

@@ -58,8 +58,8 @@ def validated(schema: type[Asked], data: Any) -> Asked:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        told = first["msg"][0].lower() + first["msg"][1:]
-        raise ApiError(400, "invalid_request", f"{where or 'the body'}: {told}", where or None) from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise ApiError(400, "invalid_request", f"{where or 'the body'}: {message}", where or None) from None
 
 
 def _kind(request: Request) -> str:
@@ -71,8 +71,8 @@ async def _json(request: Request) -> Any:
     try:
         return parse_json(body.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
-        told = 'the body is not JSON; send an object such as {"image": "data:image/png;base64,..."}'
-        raise ApiError(400, "invalid_json", told) from None
+        message = 'the body is not JSON; send an object such as {"image": "data:image/png;base64,..."}'
+        raise ApiError(400, "invalid_json", message) from None
 
 
 async def _fields(request: Request, form: Form) -> dict[str, Any]:
@@ -94,8 +94,8 @@ async def _fields(request: Request, form: Form) -> dict[str, Any]:
         return settings | {name: values[0] for name, values in own.items()}
     for name, values in own.items():
         if len(values) not in (1, number):
-            told = f"{name} comes {len(values)} times and another field {number} times; give it once or as often"
-            raise ApiError(400, "invalid_form", told, name)
+            message = f"{name} comes {len(values)} times and another field {number} times; give it once or as often"
+            raise ApiError(400, "invalid_form", message, name)
     return settings | {"items": [_item(own, row) for row in range(number)]}
 
 

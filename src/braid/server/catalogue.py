@@ -40,7 +40,7 @@ class Served:
     def card(self) -> DataCard:
         return self.model.bundle.interface.card
 
-    def told(self) -> dict[str, Any]:
+    def message(self) -> dict[str, Any]:
         """An entry of ``/v1/models``."""
         own = {"tasks": list(self.tasks), "labels": self.labels, "description": self.card.description}
         return {"id": self.name, "object": "model", "created": self.created, "owned_by": "braid", **own}
@@ -69,11 +69,11 @@ class Catalogue:
             ApiError: 404 when no model does the task, 400 when the one that is named does not.
         """
         if name is not None:
-            found = self.named(name)
-            if task not in found.tasks:
-                told = f"model {found.name!r} does not do {task}; it does {', '.join(found.tasks) or 'nothing'}"
-                raise ApiError(400, "task_not_served", told, "model")
-            return found
+            result = self.named(name)
+            if task not in result.tasks:
+                message = f"model {result.name!r} does not do {task}; it does {', '.join(result.tasks) or 'nothing'}"
+                raise ApiError(400, "task_not_served", message, "model")
+            return result
         for one in self.served.values():
             if task in one.tasks:
                 return one

@@ -65,8 +65,8 @@ class Engine:
         """
         if self._taken + number > self._capacity:
             seconds = max(1, ceil(self._each * self._taken / 2))
-            told = f"the queue of model {self._name!r} is full ({self._taken} items); try again in {seconds} s"
-            raise ApiError(429, "queue_full", told, retry_after=seconds)
+            message = f"the queue of model {self._name!r} is full ({self._taken} items); try again in {seconds} s"
+            raise ApiError(429, "queue_full", message, retry_after=seconds)
 
     def submit(self, verb: Hashable, values: Sequence[Any]) -> "list[asyncio.Future[Any]]":
         """Queue rows, all or none; an answer each. Called in the event loop.

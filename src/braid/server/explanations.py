@@ -31,10 +31,10 @@ def explained(model: LoadedModel, task: str, given: Mapping[str, Any]) -> dict[s
     with _LISTENING:
         if id(model) not in _COPIES:
             _COPIES[id(model)] = model.apart()
-        found = _COPIES[id(model)].explain(**given, task=task, graded=False)
-    picture = next((one for one in found.inputs if one.boxes is not None), None)
-    heats = [[] if picture is None else _heat(picture.heat_map(k)) for k in range(len(found.outputs))]
-    return {"words": [{"text": text, "heat": heat} for text, heat in zip(found.outputs, heats, strict=True)]}
+        result = _COPIES[id(model)].explain(**given, task=task, graded=False)
+    image = next((one for one in result.inputs if one.boxes is not None), None)
+    heats = [[] if image is None else _heat(image.heat_map(k)) for k in range(len(result.outputs))]
+    return {"words": [{"text": text, "heat": heat} for text, heat in zip(result.outputs, heats, strict=True)]}
 
 
 def _heat(scores: Any) -> list[list[float]]:

@@ -18,9 +18,9 @@ AGENT = "braid"
 
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the Internet: no loopback, private, link-local or reserved one."""
-    found = ipaddress.ip_address(address)
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_global and not (mapped or found).is_multicast
+    result = ipaddress.ip_address(address)
+    mapped = getattr(result, "ipv4_mapped", None)
+    return (mapped or result).is_global and not (mapped or result).is_multicast
 
 
 def fetch(url: str, hosts: Set[str], most: int, allowed: Callable[[str], bool] = is_public) -> bytes:
@@ -39,12 +39,12 @@ def fetch(url: str, hosts: Set[str], most: int, allowed: Callable[[str], bool] =
     for _ in range(REDIRECTS + 1):
         parts = _checked(url, hosts)
         try:
-            found = _get(parts, most, allowed, end)
+            result = _get(parts, most, allowed, end)
         except (OSError, HTTPException):
             raise UserError(f"{parts.hostname} could not be asked for the picture; send the picture itself") from None
-        if isinstance(found, bytes):
-            return found
-        url = urljoin(url, found)
+        if isinstance(result, bytes):
+            return result
+        url = urljoin(url, result)
     raise UserError(f"{parts.hostname} redirects more than {REDIRECTS} times; send the picture itself")
 
 
@@ -80,10 +80,10 @@ def _get(parts: SplitResult, most: int, allowed: Callable[[str], bool], end: flo
 
 
 def _address(host: str, port: int, allowed: Callable[[str], bool]) -> str:
-    found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    if not found or not all(map(allowed, found)):
+    result = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    if not result or not all(map(allowed, result)):
         raise UserError(f"{host} is at a private address, which is not fetched from; send the picture itself")
-    return found[0]
+    return result[0]
 
 
 def _read(response: HTTPResponse, host: str, most: int, end: float) -> bytes:

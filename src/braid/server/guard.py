@@ -38,8 +38,10 @@ def answer_of(error: BaseException, scope: Scope) -> ApiError:
     if isinstance(error, UserError):
         return ApiError(400, "invalid_request", str(error))
     if isinstance(error, HTTPException):
-        told = {404: "there is nothing at this address; /openapi.json lists what there is"}.get(error.status_code, error.detail)
-        return ApiError(error.status_code, KINDS.get(error.status_code, "http_error"), str(told))
+        message = {404: "there is nothing at this address; /openapi.json lists what there is"}.get(
+            error.status_code, error.detail
+        )
+        return ApiError(error.status_code, KINDS.get(error.status_code, "http_error"), str(message))
     log(logging.ERROR, "defect", id=scope["braid.id"], **failure(error))
     return internal(scope["braid.id"])
 
@@ -73,8 +75,8 @@ class Guard:
         if self._access.local and not self._access.keys:
             host = headers.get(b"host", b"").decode("latin-1").lower()
             if re.sub(r":\d+$", "", host) not in LOOPBACK:
-                told = "this server answers to the name localhost only; start it with --api-key-file to use another"
-                raise ApiError(403, "wrong_host", told)
+                message = "this server answers to the name localhost only; start it with --api-key-file to use another"
+                raise ApiError(403, "wrong_host", message)
             if headers.get(b"sec-fetch-site") == b"cross-site":
                 raise ApiError(403, "cross_site", "pages of other sites may not use this server")
         if self._access.keys and scope["path"].startswith(PROTECTED):
@@ -122,8 +124,12 @@ class Guard:
         status = visit.status or 499
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(took)
-        told: dict[str, Any] = {"method": scope["method"] if scope["method"].isalpha() else "?", "route": route, "status": status}
-        log(logging.INFO, "request", id=scope["braid.id"], **told, ms=round(1000 * took, 1), bytes=visit.size)
+        message: dict[str, Any] = {
+            "method": scope["method"] if scope["method"].isalpha() else "?",
+            "route": route,
+            "status": status,
+        }
+        log(logging.INFO, "request", id=scope["braid.id"], **message, ms=round(1000 * took, 1), bytes=visit.size)
 
 
 class _Visit:

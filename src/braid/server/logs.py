@@ -31,8 +31,8 @@ def failure(error: BaseException) -> dict[str, Any]:
     return {"error": type(error).__name__, "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}
 
 
-def log(level: int, event: str, **told: Any) -> None:
-    LOGGER.log(level, event, extra={"told": told})
+def log(level: int, event: str, **message: Any) -> None:
+    LOGGER.log(level, event, extra={"told": message})
 
 
 def start_logging() -> None:

@@ -57,10 +57,10 @@ def openai_routes(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["openai"])
 
     async def models(request: Request) -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [one.told() for one in desk.catalogue.served.values()]})
+        return JSONResponse({"object": "list", "data": [one.message() for one in desk.catalogue.served.values()]})
 
     async def model(request: Request, name: str) -> JSONResponse:
-        return JSONResponse(desk.catalogue.named(name).told())
+        return JSONResponse(desk.catalogue.named(name).message())
 
     async def chat(request: Request) -> Response:
         return await _chat(desk, request)
@@ -120,13 +120,13 @@ async def _embeddings(desk: Desk, request: Request) -> JSONResponse:
         async def work() -> list[Any]:
             return await desk.ask(served, Embed(), await desk.rows(served, items, False))
 
-        found = await unless_gone(request, work)
-    for number, one in enumerate(found):
+        result = await unless_gone(request, work)
+    for number, one in enumerate(result):
         if isinstance(one, UserError):
             raise ApiError(400, "invalid_item", f"input {number}: {one}", "input")
     data = [
         {"object": "embedding", "index": number, "embedding": _written(one["embedding"], asked.encoding_format)}
-        for number, one in enumerate(found)
+        for number, one in enumerate(result)
     ]
     tokenizer = served.model.bundle.tokenizer
     used = sum(len(tokenizer.encode(item["text"])) for item in items if "text" in item) if tokenizer is not None else 0

@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Desk:
     """Where requests meet models: the catalogue, the pictures' decoders, the limits and the figures."""
 
-    def __init__(self, catalogue: Catalogue, pictures: Pictures, limits: Limits, metrics: Metrics) -> None:
-        self.catalogue, self.pictures, self.limits, self.metrics = catalogue, pictures, limits, metrics
+    def __init__(self, catalogue: Catalogue, images: Pictures, limits: Limits, metrics: Metrics) -> None:
+        self.catalogue, self.images, self.limits, self.metrics = catalogue, images, limits, metrics
         self._pool = ThreadPoolExecutor(DECODERS, "decoder")
 
     def check_number(self, number: int) -> None:
@@ -68,16 +68,16 @@ class Desk:
 
     def _prepared(self, given: str, served: Served, original: bool) -> Any:
         def make() -> dict[str, Any]:
-            encoded = self.pictures.encoded(given)
-            found = {"image": self.pictures.prepared(encoded, served.model.bundle.inputs)}
-            return found | ({"original": encoded} if original else {})
+            encoded = self.images.encoded(given)
+            result = {"image": self.images.prepared(encoded, served.model.bundle.inputs)}
+            return result | ({"original": encoded} if original else {})
 
         return picture_or_error(make)
 
 
 def _row(item: Mapping[str, Any], ready: Mapping[str, Any]) -> Any:
-    picture = ready[item["image"]] if "image" in item else {}
-    return picture if isinstance(picture, UserError) else {**item, **picture}
+    image = ready[item["image"]] if "image" in item else {}
+    return image if isinstance(image, UserError) else {**item, **image}
 
 
 async def _all(given: Iterable[Any]) -> list[Any]:
@@ -111,8 +111,8 @@ async def deadline(request: Request, limits: Limits) -> AsyncIterator[None]:
 
 
 def late(limits: Limits) -> ApiError:
-    told = f"the answer was not ready within {limits.timeout:g} s; try again with fewer items"
-    return ApiError(504, "deadline_exceeded", told, retry_after=1)
+    message = f"the answer was not ready within {limits.timeout:g} s; try again with fewer items"
+    return ApiError(504, "deadline_exceeded", message, retry_after=1)
 
 
 async def unless_gone(request: Request, work: Callable[[], Awaitable[T]]) -> T:

@@ -186,7 +186,7 @@ class Found(BaseModel):
     error: ErrorDetail | None = None
 
 
-class Drawn(BaseModel):
+class GeneratedImage(BaseModel):
     images: list[str] | None = Field(None, description="PNG, as data URIs.")
     sentences: list[Said] | None = None
     error: ErrorDetail | None = None
@@ -209,7 +209,7 @@ class FoundResponse(BaseModel):
 
 class DrawnResponse(BaseModel):
     model: str
-    results: list[Drawn]
+    results: list[GeneratedImage]
 
 
 def multipart_schema(form: Form, repeated: Sequence[str] = ("labels",)) -> dict[str, Any]:

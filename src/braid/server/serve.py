@@ -46,10 +46,10 @@ def serve(
     listening = listening_on(host, port)
     metrics = Metrics()
     catalogue = open_catalogue(models, index, limits, metrics)
-    pictures = Pictures(limits.pixels, partial(fetch, hosts=access.fetch, most=limits.body))
+    images = Pictures(limits.pixels, partial(fetch, hosts=access.fetch, most=limits.body))
     start_logging()
     config = uvicorn.Config(
-        application(Desk(catalogue, pictures, limits, metrics), access),
+        application(Desk(catalogue, images, limits, metrics), access),
         http=patient(limits.head),
         ws="none",
         loop="asyncio",

@@ -46,8 +46,8 @@ def _classify(desk: Desk, asked: Any, items: Items) -> Verb:
     if len(asked.labels) < 2:
         raise ApiError(400, "invalid_request", "there is only one label to choose from; give two or more", "labels")
     if any("image" in item and "text" in item for item in items):
-        told = "labels of your own are compared with a picture or a text; give one of them an item"
-        raise ApiError(400, "invalid_request", told, "labels")
+        message = "labels of your own are compared with a picture or a text; give one of them an item"
+        raise ApiError(400, "invalid_request", message, "labels")
     return Nearest(tuple(dict.fromkeys(asked.labels)))
 
 
@@ -160,12 +160,12 @@ def _handler(desk: Desk, endpoint: Endpoint) -> Callable[[Request], Any]:
 
 def _served(desk: Desk, verb: Verb, asked: Any) -> Served:
     """The model that is named or does it; an index is searched by the model that made it."""
-    found = desk.catalogue.doing(verb.task, asked.model)
-    if not isinstance(verb, Search) or found.name == desk.catalogue.searching:
-        return found
+    result = desk.catalogue.doing(verb.task, asked.model)
+    if not isinstance(verb, Search) or result.name == desk.catalogue.searching:
+        return result
     if asked.model is not None:
-        told = f"the index was made by model {desk.catalogue.searching!r}; leave the model out"
-        raise ApiError(400, "wrong_model", told, "model")
+        message = f"the index was made by model {desk.catalogue.searching!r}; leave the model out"
+        raise ApiError(400, "wrong_model", message, "model")
     return desk.catalogue.named(desk.catalogue.searching)
 
 

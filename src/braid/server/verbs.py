@@ -76,8 +76,8 @@ class Nearest:
     task: ClassVar[str] = "retrieval"
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
-        pictures = [row["image"] for row in rows if "image" in row]
-        named = iter(model.classify_all(pictures, labels=self.labels, strict=True).predictions if pictures else ())
+        images = [row["image"] for row in rows if "image" in row]
+        named = iter(model.classify_all(images, labels=self.labels, strict=True).predictions if images else ())
         return [said(next(named) if "image" in row else model.classify(text=row["text"], labels=self.labels)) for row in rows]
 
 
@@ -106,8 +106,8 @@ class Search:
         vectors = iter(_vectors(model, [side for row in sides for side in row]))
         queries = [np.mean([next(vectors) for _ in row], axis=0) for row in sides]
         with SEARCHING:
-            found = self.index.search(np.stack(queries), self.top)
-        return [{"hits": [self._told(hit.id, hit.score) for hit in hits]} for hits in found]
+            result = self.index.search(np.stack(queries), self.top)
+        return [{"hits": [self._told(hit.id, hit.score) for hit in hits]} for hits in result]
 
     def _told(self, identity: str, score: float) -> dict[str, Any]:
         thumbnail = {"thumbnail": inline_thumbnail(identity, THUMBNAIL)} if self.thumbnails else {}
@@ -133,11 +133,11 @@ class Imagine:
 
     def _drawn(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         asked = [(row["prompt"], row.get("image")) for row in rows]
-        return [self._told(found) for found in model.drawings_of(asked, self.count, self.seed, self.guidance)]
+        return [self._told(result) for result in model.drawings_of(asked, self.count, self.seed, self.guidance)]
 
-    def _told(self, found: Sequence[Prediction]) -> dict[str, Any]:
-        images = [_png(one.image.pixels) for one in found if one.image]
-        texts = [{"text": one.text, "confidence": round(one.confidence, DIGITS)} for one in found if one.text is not None]
+    def _told(self, result: Sequence[Prediction]) -> dict[str, Any]:
+        images = [_png(one.image.pixels) for one in result if one.image]
+        texts = [{"text": one.text, "confidence": round(one.confidence, DIGITS)} for one in result if one.text is not None]
         return {"images": images, **({"sentences": texts} if texts else {})}
 
 
@@ -147,15 +147,15 @@ Explaining = Caption | Reply | Label
 
 def said(prediction: Prediction, shown: int | None = None) -> dict[str, Any]:
     """One answer as JSON; ``shown``: so many of the likeliest labels, None for all."""
-    told: dict[str, Any] = {"text": prediction.text, "confidence": round(prediction.confidence, DIGITS)}
+    message: dict[str, Any] = {"text": prediction.text, "confidence": round(prediction.confidence, DIGITS)}
     if prediction.label is not None:
-        told["label"] = prediction.label
+        message["label"] = prediction.label
     if prediction.labels is not None:
-        told["labels"] = list(prediction.labels)
+        message["labels"] = list(prediction.labels)
     if prediction.scores:
         best = sorted(prediction.scores.items(), key=lambda score: -score[1])[:shown]
-        told["scores"] = {label: round(score, DIGITS) for label, score in best}
-    return told
+        message["scores"] = {label: round(score, DIGITS) for label, score in best}
+    return message
 
 
 def _written(model: LoadedModel, task: str, rows: Sequence[Row], names: Sequence[str], verb: Explaining) -> list[Answer]:
@@ -163,9 +163,9 @@ def _written(model: LoadedModel, task: str, rows: Sequence[Row], names: Sequence
         Example(str(number), {name: row[name] for name in names if name in row}, source=f"item {number + 1}")
         for number, row in enumerate(rows)
     ]
-    found = model.predict(task, examples, batch_size=len(rows))
-    answers: dict[int, Answer] = {int(one.id): said(one, verb.shown) for one in found.predictions}
-    answers |= {int(sample.id): UserError(reason) for sample, reason in found.broken}
+    result = model.predict(task, examples, batch_size=len(rows))
+    answers: dict[int, Answer] = {int(one.id): said(one, verb.shown) for one in result.predictions}
+    answers |= {int(sample.id): UserError(reason) for sample, reason in result.skipped}
     ordered = [answers[number] for number in range(len(rows))]
     return [_with_reason(model, row, one, verb) for row, one in zip(rows, ordered, strict=True)] if verb.explain else ordered
 
@@ -181,17 +181,17 @@ def _with_reason(model: LoadedModel, row: Row, answer: Answer, verb: Explaining)
 
 def _or_error(answer: Any) -> Answer:
     try:
-        found: dict[str, Any] = answer()
+        result: dict[str, Any] = answer()
     except UserError as error:
         return error
-    return found
+    return result
 
 
 def _vectors(model: LoadedModel, rows: Sequence[Row]) -> list[np.ndarray]:
     """A unit vector a row, which has one picture or one text."""
-    pictures = [row["image"] for row in rows if "image" in row]
-    vectors = model.embed(pictures, [row["text"] for row in rows if "image" not in row])
-    first, others = iter(vectors[: len(pictures)]), iter(vectors[len(pictures) :])
+    images = [row["image"] for row in rows if "image" in row]
+    vectors = model.embed(images, [row["text"] for row in rows if "image" not in row])
+    first, others = iter(vectors[: len(images)]), iter(vectors[len(images) :])
     return [next(first) if "image" in row else next(others) for row in rows]
 
 

@@ -1,10 +1,10 @@
 """Where a run's log is shown besides its own folder, one file a service; each imports its package when it is built."""
 
 from braid.sinks.mlflow import MLflowSinkConfig
-from braid.sinks.sink import Sink, figures
+from braid.sinks.sink import Sink, metrics
 from braid.sinks.tensorboard import TensorBoardSinkConfig
 from braid.sinks.wandb import WandbSinkConfig
 
 SinkConfig = MLflowSinkConfig | TensorBoardSinkConfig | WandbSinkConfig
 
-__all__ = ["MLflowSinkConfig", "Sink", "SinkConfig", "TensorBoardSinkConfig", "WandbSinkConfig", "figures"]
+__all__ = ["MLflowSinkConfig", "Sink", "SinkConfig", "TensorBoardSinkConfig", "WandbSinkConfig", "metrics"]

@@ -39,19 +39,19 @@ class MLflowSink:
     def _begun(self, experiment: str, name: str, settings: Mapping[str, Any]) -> str:
         from mlflow.entities import Param
 
-        found = self._client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else self._client.create_experiment(experiment)
+        result = self._client.get_experiment_by_name(experiment)
+        number = result.experiment_id if result else self._client.create_experiment(experiment)
         run = str(self._client.create_run(number, run_name=name).info.run_id)
         params = [Param(key, str(value)[:500]) for key, value in flat(settings).items()]
         for first in range(0, len(params), 100):  # the most that one request takes
             self._client.log_batch(run, params=params[first : first + 100])
         return run
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        self._pending += [Metric(name, value, now, step) for name, value in figures.items()]
+        self._pending += [Metric(name, value, now, step) for name, value in metrics.items()]
 
     def flush(self) -> None:
         for first in range(0, len(self._pending), 1000):

@@ -11,14 +11,14 @@ class Sink(Protocol):
     run: str  # the service's own name of this run, by which a resumed run goes on with it
     empty: bool  # it holds nothing of this run: it is told the whole log
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None: ...
+    def write(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
     def flush(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-def figures(record: Mapping[str, Any]) -> dict[str, float]:
+def metrics(record: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one record of log.jsonl: ``train/...`` of a step, ``val/...`` of an epoch."""
     group = "val" if "val_loss" in record else "train"
     numbers = {name: float(value) for name, value in record.items() if isinstance(value, int | float) and name != "step"}

@@ -35,11 +35,11 @@ class TensorBoardSink:
         folder.mkdir(exist_ok=True)
         self._writer = EventsWriter(str(folder / "events"))
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
-        for name, value in figures.items():
+        for name, value in metrics.items():
             self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
 
     def flush(self) -> None:

@@ -43,8 +43,8 @@ class WandbSink:
             settings=wandb.Settings(silent=True, console="off", init_timeout=30),  # a run waits no longer for a network
         )
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
-        self._run.log(dict(figures), step=step)
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log(dict(metrics), step=step)
 
     def flush(self) -> None:
         pass  # a process of its own writes what it is told at once

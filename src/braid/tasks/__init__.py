@@ -1,7 +1,7 @@
 """What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task.
 
-``best`` names the figure that chooses among epochs; ``by_row`` one that is a mean over rows, which ``items`` gives one by one, so
-that two models can be paired. ``better`` holds for both. A row ``needs`` some roles; those that are ``asked`` it may
+``best`` names the metric that chooses among epochs; ``per_sample_metric`` one that is a mean over rows, which ``items``
+gives one by one, so that two models can be paired. ``better`` holds for both. A row ``needs`` some roles; those that are ``asked`` it may
 lack when it is only to be answered. Where a run trains several tasks, ``MEAN`` chooses: the mean of each one's ``best``, in which
 a figure that is better when lower counts negative.
 
@@ -99,8 +99,8 @@ def task_of(interface: Interface, kind: str) -> Task:
     if kind not in interface.tasks:
         raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks)) or 'nothing yet'}")
     task: Task = from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")
-    if told := too_long(task, interface.outputs):
-        raise UserError(f"interface.json: tasks.{kind}.generation.max_length is {told}")
+    if message := too_long(task, interface.outputs):
+        raise UserError(f"interface.json: tasks.{kind}.generation.max_length is {message}")
     return task
 
 

@@ -26,7 +26,7 @@ class Captioning:
 
     decoder: ClassVar[str] = "text"
     best: ClassVar[str] = "cider-d"
-    by_row: ClassVar[str] = "cider-d"
+    per_sample_metric: ClassVar[str] = "cider-d"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image",)
     asked: ClassVar[tuple[str, ...]] = ("captions",)
@@ -41,21 +41,21 @@ class Captioning:
         return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
-        found = runtime.write(self.decoder, batch, self.generation)
+        result = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
-            return found
-        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]
+            return result
+        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in result]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Corpus figures x100 and ``num_samples``; see ``braid.metrics``. Of confidence, ``aurc``; and ``ece`` with a
         calibration, which makes it a chance."""
         scores = _scores(predictions, samples, tokenizer)
         decisions = self._decisions(predictions, scores)
-        return scores.figures | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
+        return scores.metrics | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """CIDEr-D of each row, x100; document frequencies are those of all rows."""
-        return np.array([one[self.by_row] for one in _scores(predictions, samples).items.values()], np.float64)
+        return np.array([one[self.per_sample_metric] for one in _scores(predictions, samples).items.values()], np.float64)
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
         """Right is a good caption: its own CIDEr is above the calibration's threshold, or, without one, above the median."""

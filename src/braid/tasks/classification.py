@@ -25,7 +25,7 @@ class Classification:
     decoder: ClassVar[str] = "label"
     generation: ClassVar[None] = None
     best: ClassVar[str] = "macro-f1"
-    by_row: ClassVar[str] = "accuracy"
+    per_sample_metric: ClassVar[str] = "accuracy"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("label",)
     asked: ClassVar[tuple[str, ...]] = ("label", "labels")
@@ -53,7 +53,7 @@ class Classification:
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; labels that training never showed are
         missed."""
-        return self.by_label(predictions, samples)[1].figures
+        return self.by_label(predictions, samples)[1].metrics
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row that is right in every label, else 0."""
@@ -67,14 +67,14 @@ class Classification:
         """The labels of the model, then those that only the samples have; and the scores, in their order."""
         known = dict.fromkeys(predictions[0].scores)
         labels = tuple(known | dict.fromkeys(label for sample in samples for label in sample.references))
-        chances = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
+        probabilities = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
         place = {label: number for number, label in enumerate(labels)}
-        if exclusive(chances) and all(len(sample.references) == 1 for sample in samples):
-            return labels, score_labels(chances, np.array([place[sample.references[0]] for sample in samples]))
-        truth = np.zeros(chances.shape, bool)
+        if exclusive(probabilities) and all(len(sample.references) == 1 for sample in samples):
+            return labels, score_labels(probabilities, np.array([place[sample.references[0]] for sample in samples]))
+        truth = np.zeros(probabilities.shape, bool)
         for row, sample in enumerate(samples):
             truth[row, [place[label] for label in sample.references]] = True
-        return labels, score_label_sets(chances, truth)
+        return labels, score_label_sets(probabilities, truth)
 
     @property
     def unfitted(self) -> "Classification":

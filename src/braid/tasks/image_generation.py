@@ -10,7 +10,7 @@ from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import DrawingConfig, StepWatch, draw
 from braid.modalities import ImageModality
-from braid.records import Batch, Drawn, Example, Prediction, Sample
+from braid.records import Batch, Example, GeneratedImage, Prediction, Sample
 from braid.shapes import Float
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class ImageGeneration:
 
     decoder: ClassVar[str] = "image"
     best: ClassVar[str] = "val_loss"
-    by_row: ClassVar[str] = "objects"
+    per_sample_metric: ClassVar[str] = "objects"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("captions",)
     asked: ClassVar[tuple[str, ...]] = ("target",)
@@ -58,8 +58,8 @@ class ImageGeneration:
         edits = "instruction" in fields
         prompt = fields["instruction"] if edits else next(iter(fields.get("captions", ())), None)
         if prompt is None:
-            told = "image generation needs a caption or an instruction"
-            raise UserError(f"{example.source}: {told}; map its column with --columns captions=NAME")
+            message = "image generation needs a caption or an instruction"
+            raise UserError(f"{example.source}: {message}; map its column with --columns captions=NAME")
         if not prompt.strip():
             raise UserError(f"{example.source}: the prompt is empty; say what the picture shall show")
         inputs = {"prompt": prompt, **({"image": fields["image"]} if edits and "image" in fields else {})}
@@ -74,24 +74,24 @@ class ImageGeneration:
         modality = runtime.outputs[self.decoder]
         assert isinstance(modality, ImageModality)
         codec = runtime.codec(self.decoder)
-        tokens = draw(runtime.drawer(self.decoder), codec.grid, batch, self.drawing, watch)
-        pictures = modality.pictures(codec.pixels(tokens))
-        drawn = [Drawn(picture, row, codec.grid.codes) for picture, row in zip(pictures, tokens, strict=True)]
+        tokens = draw(runtime.image_decoder(self.decoder), codec.grid, batch, self.drawing, watch)
+        images = modality.images(codec.pixels(tokens))
+        generated = [GeneratedImage(picture, row, codec.grid.codes) for picture, row in zip(images, tokens, strict=True)]
         said = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]
-        return [replace(one, image=picture) for one, picture in zip(said, drawn, strict=True)]
+        return [replace(one, image=picture) for one, picture in zip(said, generated, strict=True)]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Of scenes, by their oracle, x100: ``objects`` (right in shape, colour and place), ``sized`` (in size, too), ``whole``
         (pictures with every object right and no other), ``sentences`` (written ones that are true of the picture drawn)."""
         verdicts = _verdicts(predictions, samples)
-        figures = {"num_samples": float(len(predictions))}
+        metrics = {"num_samples": float(len(predictions))}
         if verdicts:
-            figures["objects"] = 100 * float(np.mean([right for one in verdicts for right in one.right]))
-            figures["sized"] = 100 * float(np.mean([right for one in verdicts for right in one.sized]))
-            figures["whole"] = 100 * float(np.mean([one.whole for one in verdicts]))
+            metrics["objects"] = 100 * float(np.mean([right for one in verdicts for right in one.right]))
+            metrics["sized"] = 100 * float(np.mean([right for one in verdicts for right in one.sized]))
+            metrics["whole"] = 100 * float(np.mean([one.whole for one in verdicts]))
         if verdicts and self.sentence:
-            figures["sentences"] = 100 * float(np.mean([_agree(one) for one in predictions]))
-        return figures
+            metrics["sentences"] = 100 * float(np.mean([_agree(one) for one in predictions]))
+        return metrics
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """The share of each scene's objects that are right, x100.

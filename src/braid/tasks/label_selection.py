@@ -24,16 +24,16 @@ def choose(runtime: Runtime, output: str, batch: Batch, temperature: float = 1.0
     assert isinstance(modality, LabelsModality)
     logits = runtime.vector(output, batch).astype(np.float64) / temperature
     multiple = modality.config.multiple
-    chances = 1 / (1 + np.exp(-logits)) if multiple else _softmax(logits)
+    probabilities = 1 / (1 + np.exp(-logits)) if multiple else _softmax(logits)
     return [
         _several(identity, modality.labels, row) if multiple else _one(identity, modality.labels, row)
-        for identity, row in zip(batch.ids, chances, strict=True)
+        for identity, row in zip(batch.ids, probabilities, strict=True)
     ]
 
 
-def exclusive(chances: Float[np.ndarray, "rows labels"]) -> bool:
+def exclusive(probabilities: Float[np.ndarray, "rows labels"]) -> bool:
     """Whether each row has one label: then its probabilities sum to 1."""
-    return bool(np.allclose(chances.sum(1), 1, atol=1e-3))
+    return bool(np.allclose(probabilities.sum(1), 1, atol=1e-3))
 
 
 def label_outcomes(
@@ -46,29 +46,31 @@ def label_outcomes(
     know are left out.
     """
     labels = {label: place for place, label in enumerate(predictions[0].scores)}
-    chances = np.array([list(prediction.scores.values()) for prediction in predictions], np.float64)
-    multiple = not exclusive(chances)
-    truth = np.zeros(chances.shape, bool)
+    probabilities = np.array([list(prediction.scores.values()) for prediction in predictions], np.float64)
+    multiple = not exclusive(probabilities)
+    truth = np.zeros(probabilities.shape, bool)
     for row, names in enumerate(wanted):
         known = [labels[name] for name in names if name in labels]
         truth[row, known if multiple else known[:1]] = True
-    logits = np.log(np.maximum(chances, TINY))
+    logits = np.log(np.maximum(probabilities, TINY))
     if multiple:
-        return LabelOutcomes(logits - np.log(np.maximum(1 - chances, TINY)), truth, (chances >= LEAST) == truth, multiple)
+        return LabelOutcomes(
+            logits - np.log(np.maximum(1 - probabilities, TINY)), truth, (probabilities >= LEAST) == truth, multiple
+        )
     return LabelOutcomes(logits, truth, right[:, None], multiple)
 
 
-def _one(identity: str, labels: tuple[str, ...], chances: Float[np.ndarray, " labels"]) -> Prediction:
-    best = int(chances.argmax())
-    scores = dict(zip(labels, chances.tolist(), strict=True))
-    return Prediction(identity, text=labels[best], label=labels[best], scores=scores, confidence=float(chances[best]))
+def _one(identity: str, labels: tuple[str, ...], probabilities: Float[np.ndarray, " labels"]) -> Prediction:
+    best = int(probabilities.argmax())
+    scores = dict(zip(labels, probabilities.tolist(), strict=True))
+    return Prediction(identity, text=labels[best], label=labels[best], scores=scores, confidence=float(probabilities[best]))
 
 
-def _several(identity: str, labels: tuple[str, ...], chances: Float[np.ndarray, " labels"]) -> Prediction:
-    given = tuple(label for label, chance in zip(labels, chances, strict=True) if chance >= LEAST)
+def _several(identity: str, labels: tuple[str, ...], probabilities: Float[np.ndarray, " labels"]) -> Prediction:
+    given = tuple(label for label, chance in zip(labels, probabilities, strict=True) if chance >= LEAST)
     named = ", ".join(given)
-    sure = float(np.maximum(chances, 1 - chances).prod())
-    scores = dict(zip(labels, chances.tolist(), strict=True))
+    sure = float(np.maximum(probabilities, 1 - probabilities).prod())
+    scores = dict(zip(labels, probabilities.tolist(), strict=True))
     return Prediction(identity, text=named, label=named, scores=scores, confidence=sure, labels=given)
 
 

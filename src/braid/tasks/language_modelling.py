@@ -22,7 +22,7 @@ class LanguageModelling:
 
     decoder: ClassVar[str] = "text"
     best: ClassVar[str] = "perplexity"
-    by_row: ClassVar[str] = "log-perplexity"
+    per_sample_metric: ClassVar[str] = "log-perplexity"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("text",)
     asked: ClassVar[tuple[str, ...]] = ()

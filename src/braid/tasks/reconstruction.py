@@ -10,7 +10,7 @@ from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import code_use, psnr, ssim
 from braid.modalities import ImageModality
-from braid.records import Batch, Drawn, Example, Prediction, Sample
+from braid.records import Batch, Example, GeneratedImage, Prediction, Sample
 from braid.shapes import Float
 
 ROLE = "image"
@@ -25,7 +25,7 @@ class Reconstruction:
     decoder: ClassVar[str] = "image"
     generation: ClassVar[None] = None
     best: ClassVar[str] = "psnr"
-    by_row: ClassVar[str] = "psnr"
+    per_sample_metric: ClassVar[str] = "psnr"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image",)
     asked: ClassVar[tuple[str, ...]] = ()
@@ -41,20 +41,20 @@ class Reconstruction:
         assert isinstance(modality, ImageModality)
         codec = runtime.codec(self.decoder)
         tokens = codec.tokens(target.values)
-        pairs = zip(modality.pictures(target.values), modality.pictures(codec.pixels(tokens)), strict=True)
-        found = []
+        pairs = zip(modality.images(target.values), modality.images(codec.pixels(tokens)), strict=True)
+        result = []
         for row, (original, made) in enumerate(pairs):
             near = {"psnr": psnr(original, made), "ssim": 100 * ssim(original, made)}
-            found.append(Prediction(batch.ids[row], image=Drawn(made, tokens[row], codec.grid.codes), figures=near))
-        return found
+            result.append(Prediction(batch.ids[row], image=GeneratedImage(made, tokens[row], codec.grid.codes), metrics=near))
+        return result
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """``psnr`` in dB and ``ssim`` x100, means over pictures; ``code-use`` x100 and ``code-perplexity`` over all tokens."""
-        means = {name: float(np.mean([one.figures[name] for one in predictions])) for name in ("psnr", "ssim")}
-        drawn = [one.image for one in predictions if one.image]
-        use = code_use([one.tokens for one in drawn], drawn[0].codes)
+        means = {name: float(np.mean([one.metrics[name] for one in predictions])) for name in ("psnr", "ssim")}
+        generated = [one.image for one in predictions if one.image]
+        use = code_use([one.tokens for one in generated], generated[0].codes)
         return {**means, **use, "num_samples": float(len(predictions))}
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """The PSNR of each row."""
-        return np.array([one.figures[self.by_row] for one in predictions], np.float64)
+        return np.array([one.metrics[self.per_sample_metric] for one in predictions], np.float64)

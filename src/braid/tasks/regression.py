@@ -24,7 +24,7 @@ class Regression:
     decoder: ClassVar[str] = "number"
     generation: ClassVar[None] = None
     best: ClassVar[str] = "mae"
-    by_row: ClassVar[str] = "mae"
+    per_sample_metric: ClassVar[str] = "mae"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     needs: ClassVar[tuple[str, ...]] = ("label",)
     asked: ClassVar[tuple[str, ...]] = ("label", "labels")
@@ -57,15 +57,15 @@ class Regression:
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """How far each row is off, in the data's unit."""
-        found, truth = _values(predictions, samples)
-        return np.abs(found - truth)
+        result, truth = _values(predictions, samples)
+        return np.abs(result - truth)
 
 
 def _values(
     predictions: Sequence[Prediction], samples: Sequence[Sample]
 ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-    found = np.array([prediction.value for prediction in predictions], np.float64)
-    return found, np.array([float(sample.references[0]) for sample in samples])
+    result = np.array([prediction.value for prediction in predictions], np.float64)
+    return result, np.array([float(sample.references[0]) for sample in samples])
 
 
 def _number(label: object, source: str) -> float:

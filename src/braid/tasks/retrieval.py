@@ -26,7 +26,7 @@ class Retrieval:
     decoder: ClassVar[str] = "embedding"
     generation: ClassVar[None] = None
     best: ClassVar[str] = "image-recall@1"
-    by_row: ClassVar[str] = "image-recall@1"
+    per_sample_metric: ClassVar[str] = "image-recall@1"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image", "captions")
     asked: ClassVar[tuple[str, ...]] = ()
@@ -51,16 +51,16 @@ class Retrieval:
 
     def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
         """The vectors of a row's picture and text, each made without the other."""
-        found = {name: embed(runtime, self.decoder, batch, name) for name in self.sides if name in batch.inputs}
+        result = {name: embed(runtime, self.decoder, batch, name) for name in self.sides if name in batch.inputs}
         return [
-            Prediction(identity, embeddings={name: vectors[row] for name, vectors in found.items()})
+            Prediction(identity, embeddings={name: vectors[row] for name, vectors in result.items()})
             for row, identity in enumerate(batch.ids)
         ]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``text-recall@K`` (a text found from its picture: the best-ranked of its own), ``image-recall@K``, K of 1, 5
         and 10; and the median ranks, from 1."""
-        return self._scores(predictions, samples).figures
+        return self._scores(predictions, samples).metrics
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row whose picture is the first that its text finds, else 0."""
@@ -72,8 +72,8 @@ class Retrieval:
         owners = np.array([place[key] for key in keys])
         first = np.unique(owners, return_index=True)[1]
         image, text = self.sides
-        pictures = np.stack([predictions[row].embeddings[image] for row in first])
-        return score_retrieval(pictures, np.stack([prediction.embeddings[text] for prediction in predictions]), owners)
+        images = np.stack([predictions[row].embeddings[image] for row in first])
+        return score_retrieval(images, np.stack([prediction.embeddings[text] for prediction in predictions]), owners)
 
 
 def embed(runtime: Runtime, output: str, batch: Batch, name: str) -> np.ndarray:

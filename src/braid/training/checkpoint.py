@@ -39,10 +39,10 @@ def save_checkpoint(
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
-    found = gathered(tensors, group)
+    result = gathered(tensors, group)
     if group.leads:
         with whole(folder / FILE) as fresh:
-            contiguous = {name: value.contiguous() for name, value in found.items()}
+            contiguous = {name: value.contiguous() for name, value in result.items()}
             save_file(contiguous, fresh, {"position": json.dumps(asdict(position))})
 
 

@@ -204,8 +204,8 @@ class RunConfig:
         if missing:
             names = did_you_mean(missing[0], list(parts))
             raise UserError(f"{task.kind} needs a {group} {missing[0]!r}, which the model does not have; {names}")
-        if told := too_long(task, self.outputs):
-            raise UserError(f"{where}.generation.max_length is {told}")
+        if message := too_long(task, self.outputs):
+            raise UserError(f"{where}.generation.max_length is {message}")
 
     @property
     def mixture(self) -> tuple[MixedTask, ...]:
@@ -303,21 +303,21 @@ def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
     """The outputs that the tasks will ask, each once, after ``settings`` have changed them."""
     own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks="))]
     given = with_overrides({"task": whole.get("task"), "tasks": whole.get("tasks", [])}, own)
-    found: dict[str, None] = {}
+    result: dict[str, None] = {}
     for place, section in enumerate((given, *_beside(given)), -1):
         _write_out(section)
         task: Task = from_dict(Task, section.get("task"), f"tasks[{place}].task" if place >= 0 else "task")
-        found |= {} if isinstance(task, Reconstruction) else dict.fromkeys(decoders_of(task))
-    return list(found)
+        result |= {} if isinstance(task, Reconstruction) else dict.fromkeys(decoders_of(task))
+    return list(result)
 
 
 def _named_by_path(parts: Mapping[str, Any]) -> dict[str, Any]:
     """``{codecs: {image: RUN}}``, as ``--set initialize.codecs.image=RUN`` gives it, as ``{codecs.image: RUN}``."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in parts.items():
         inner = _named_by_path(value) if isinstance(value, dict) else None
-        found |= {name: value} if inner is None else {f"{name}.{part}": one for part, one in inner.items()}
-    return found
+        result |= {name: value} if inner is None else {f"{name}.{part}": one for part, one in inner.items()}
+    return result
 
 
 def _take_all(whole: dict[str, Any]) -> None:

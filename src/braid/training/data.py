@@ -73,7 +73,7 @@ class Plan:
     """
 
     lengths: np.ndarray  # a row's longest text, in any unit
-    pictures: np.ndarray  # a row's picture, numbered from 0 in order of appearance
+    images: np.ndarray  # a row's picture, numbered from 0 in order of appearance
     batch_size: int
     seed: int
 
@@ -87,11 +87,11 @@ class Plan:
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng((self.seed, epoch))
-        place = rng.permutation(int(self.pictures.max()) + 1)
+        place = rng.permutation(int(self.images.max()) + 1)
         longest = np.zeros(len(place), dtype=np.int64)
-        np.maximum.at(longest, self.pictures, self.lengths)
-        window = place[self.pictures] * (self.rows // len(place)) // (WINDOW * self.batch_size)
-        ranked = np.lexsort((place[self.pictures], longest[self.pictures], window))
+        np.maximum.at(longest, self.images, self.lengths)
+        window = place[self.images] * (self.rows // len(place)) // (WINDOW * self.batch_size)
+        ranked = np.lexsort((place[self.images], longest[self.images], window))
         batches = [ranked[first : first + self.batch_size] for first in range(0, self.rows, self.batch_size)]
         return [batches[k] for k in rng.permutation(len(batches))]
 
@@ -129,8 +129,8 @@ class Mixture:
         plan, count = self.plans[task], self.counts[epoch][task]
         first = sum(counts[task] for counts in self.counts[:epoch])
         own = range(first // plan.batches, -(-(first + count) // plan.batches))
-        found = [Dealt(task, k, rows) for k in own for rows in plan.epoch(k)]
-        return found[first % plan.batches :][:count]
+        result = [Dealt(task, k, rows) for k in own for rows in plan.epoch(k)]
+        return result[first % plan.batches :][:count]
 
 
 def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
@@ -139,7 +139,7 @@ def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
     return np.fromiter((max(map(len, texts)) for texts in written), np.int64, len(samples))
 
 
-def picture_numbers(samples: Sequence[Sample]) -> np.ndarray:
+def image_numbers(samples: Sequence[Sample]) -> np.ndarray:
     """Equal numbers for rows that share a picture; a row without one has a number of its own."""
     keys = (value_key(sample.inputs["image"]) if "image" in sample.inputs else ("row", k) for k, sample in enumerate(samples))
     _, first, number = np.unique(np.fromiter(map(hash, keys), np.int64, len(samples)), return_index=True, return_inverse=True)

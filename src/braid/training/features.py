@@ -31,7 +31,7 @@ class _Found:
     made: str
     shape: tuple[int, int, int]
     places: dict[str, int]
-    broken: dict[str, str]
+    skipped: dict[str, str]
 
 
 def with_features(
@@ -73,65 +73,65 @@ def _cached(
     encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], path: Path, on_note: Callable[[str], None]
 ) -> EncodedModality:
     made = _fingerprint(encoder, modality, sources)
-    values, masks, found = (path.with_name(f"{path.name}-{made[:12]}.{kind}") for kind in ("values", "masks", "json"))
-    if (there := _read(found)) is None or there.made != made:
+    values, masks, result = (path.with_name(f"{path.name}-{made[:12]}.{kind}") for kind in ("values", "masks", "json"))
+    if (there := _read(result)) is None or there.made != made:
         on_note(
             f"{len(sources):,} pictures are encoded now, once for every run with this encoder; {path.parent} keeps their features"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        found.unlink(missing_ok=True)
+        result.unlink(missing_ok=True)
         with whole(values) as fresh_values, whole(masks) as fresh_masks:
             there = _encode(made, encoder.eval(), modality, sources, fresh_values, fresh_masks)
-        write_whole(found, json.dumps(to_dict(there)))
-    return EncodedModality(values, masks, there.shape, there.places, there.broken, made)
+        write_whole(result, json.dumps(to_dict(there)))
+    return EncodedModality(values, masks, there.shape, there.places, there.skipped, made)
 
 
 def _fingerprint(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str]) -> str:
     """Of all that features hang on: weights, preprocessing, and the files as they are now; and of the rows, which errors name."""
-    found = sha256(repr(modality.config).encode())
+    result = sha256(repr(modality.config).encode())
     for part in (encoder, *getattr(encoder, "reads", ())):
         for name, value in part.state_dict().items():
-            found.update(name.encode() + value.cpu().numpy().tobytes())
+            result.update(name.encode() + value.cpu().numpy().tobytes())
     for path, source in sources.items():
-        found.update(f"{path} {source} ".encode())
+        result.update(f"{path} {source} ".encode())
         with suppress(OSError, ValueError):
             there = Path(path).stat()
-            found.update(f"{there.st_size} {there.st_mtime_ns}".encode())
-    return found.hexdigest()
+            result.update(f"{there.st_size} {there.st_mtime_ns}".encode())
+    return result.hexdigest()
 
 
 def _read(path: Path) -> _Found | None:
     if not path.is_file():
         return None
-    found: _Found = from_dict(_Found, parse_json(path.read_text(encoding="utf-8")), str(path))
-    return found
+    result: _Found = from_dict(_Found, parse_json(path.read_text(encoding="utf-8")), str(path))
+    return result
 
 
 def _encode(
     made: str, encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], values: Path, masks: Path
 ) -> _Found:
     places: dict[str, int] = {}
-    broken: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     sizes = (0, 0)
     names = list(sources)
     with open(values, "wb") as values_file, open(masks, "wb") as masks_file, torch.no_grad():
         for first in range(0, len(names), TOGETHER):
-            pictures = []
+            images = []
             for name in names[first : first + TOGETHER]:
                 try:
-                    pictures.append(modality.prepare(name, sources[name]))
+                    images.append(modality.prepare(name, sources[name]))
                     places[name] = len(places)
                 except UserError as error:
-                    broken[name] = str(error)
-            if pictures:
-                features = _features(encoder, modality.pad(pictures))
+                    skipped[name] = str(error)
+            if images:
+                features = _features(encoder, modality.pad(images))
                 values_file.write(features.values.half().cpu().numpy().tobytes())
                 masks_file.write(features.mask.cpu().numpy().tobytes())
                 sizes = (features.values.shape[1], features.values.shape[2])
-    return _Found(made, (len(places), *sizes), places, broken)
+    return _Found(made, (len(places), *sizes), places, skipped)
 
 
-def _features(encoder: nn.Module, pictures: Padded) -> Features:
+def _features(encoder: nn.Module, images: Padded) -> Features:
     device = next(encoder.parameters()).device
-    found: Features = encoder(Padded(torch.from_numpy(pictures.values).to(device), torch.from_numpy(pictures.mask).to(device)))
-    return found
+    result: Features = encoder(Padded(torch.from_numpy(images.values).to(device), torch.from_numpy(images.mask).to(device)))
+    return result

@@ -12,7 +12,7 @@ from typing import Any
 from braid.config import kinds
 from braid.files import write_whole
 from braid.reports import read_settings, write_report
-from braid.sinks import Sink, SinkConfig, figures
+from braid.sinks import Sink, SinkConfig, metrics
 
 FILE = "sinks.json"
 SECONDS = 2.0  # between two looks at the log
@@ -87,7 +87,7 @@ class Followers:
         mark.epoch = max([mark.epoch, *(record["epoch"] for record in new if "val_loss" in record)])
         self._write_marks()
         for record in new:
-            sink.write(record["step"], figures(record))
+            sink.write(record["step"], metrics(record))
         sink.flush()
 
     def _guarded(self, name: str, action: Callable[[], None]) -> None:

@@ -82,8 +82,8 @@ def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Ite
     except OSError as error:
         if error.errno not in FULL:
             raise
-        told = f"{error.filename or folder} cannot be written ({os.strerror(error.errno).lower()})"
-        raise UserError(f"{told}; the last checkpoint is whole: free some space, then --resume") from None
+        message = f"{error.filename or folder} cannot be written ({os.strerror(error.errno).lower()})"
+        raise UserError(f"{message}; the last checkpoint is whole: free some space, then --resume") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

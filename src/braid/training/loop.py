@@ -32,7 +32,7 @@ from braid.reports import read_log
 from braid.runtime.device import CPU
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.skipped_rows import FILE as LEFT_OUT
-from braid.skipped_rows import LeftOut
+from braid.skipped_rows import SkippedRows
 from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
@@ -63,7 +63,7 @@ class Run:
     average: MovingAverage
     objectives: tuple[Objective, ...]  # of each task, like the plans of the mixture
     mixture: Mixture
-    left_out: LeftOut
+    skipped_rows: SkippedRows
     collator: Collator  # without augmentation
     loss: Loss  # of the model that is trained
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of the last steps
@@ -89,17 +89,17 @@ class Run:
     def steps(self) -> int:
         return sum(-(-self.mixture.batches(k) // self.config.optimizer.accumulation) for k in range(self.config.epochs))
 
-    def named(self, task: int, figures: Mapping[str, Any]) -> dict[str, Any]:
+    def named(self, task: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """A task's figures among those of a run's epoch: the main task's plain, any other's with its kind in front."""
         start = f"{self.setup.tasks[task].task.kind}." if task else ""
-        return {start + name: value for name, value in figures.items()}
+        return {start + name: value for name, value in metrics.items()}
 
 
 def train(
     config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None, profiled: bool = False
 ) -> Outcome:
     """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, the bundles best/ and last/, and
-    left_out.jsonl, the rows that could not be read.
+    skipped_rows.jsonl, the rows that could not be read.
 
     Args:
         resume: go on from the folder's checkpoint; the end is bit-equal to that of a run never stopped.
@@ -124,21 +124,21 @@ def train(
             settle(folder)
         if resume and (folder / FILE).exists():
             run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
-            run.left_out.load(folder / LEFT_OUT)
+            run.skipped_rows.load(folder / LEFT_OUT)
         elif group.leads:
             write_run(config, folder / "run.yaml")
             (folder / SINKS).unlink(missing_ok=True)
         if group.leads:
             _cut_logs(folder, run.position)
         before = run.position.step
-        run.left_out.add((row.source, row.reason) for row in setup.broken)
+        run.skipped_rows.add((row.source, row.reason) for row in setup.skipped)
         with Followers(folder, config.sinks, run.watcher.on_note) if group.leads else nullcontext() as followers:
             while not run.position.done:
                 _epoch(run, followers)
                 _end_epoch(run, followers)
     position = run.position
-    told = profile(run.clock, position.step - before, estimate.flops, config.precision, setup.device) if profiled else None
-    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.left_out), told)
+    message = profile(run.clock, position.step - before, estimate.flops, config.precision, setup.device) if profiled else None
+    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.skipped_rows), message)
 
 
 def _collator(setup: Setup, watcher: Watcher) -> Collator:
@@ -155,8 +155,10 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
     optimizer = build_optimizer(loss.model, config.optimizer)
     average = MovingAverage(loss.model, config.ema)
     objectives = tuple(data.mixed.objective.build(data.task, setup.tokenizer, data.train) for data in setup.tasks)
-    left_out = LeftOut(watcher.on_note)
-    return Run(setup, folder, watcher, optimizer, average, objectives, mixture_of(setup), left_out, collator, loss, group=group)
+    skipped_rows = SkippedRows(watcher.on_note)
+    return Run(
+        setup, folder, watcher, optimizer, average, objectives, mixture_of(setup), skipped_rows, collator, loss, group=group
+    )
 
 
 def _epoch(run: Run, followers: Followers | None) -> None:
@@ -193,10 +195,10 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
     rate = learning_rate(config.optimizer, position.step, run.steps)
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
-    run.left_out.add(run.group.joined([(sample.source, reason) for _, part in parts for sample, reason in part.broken]))
+    run.skipped_rows.add(run.group.joined([(sample.source, reason) for _, part in parts for sample, reason in part.skipped]))
     if not any(run.group.joined([len(part.samples) for _, part in parts])):
         _check_readable(run, *parts[0])
-    figures = [(task, found) for task, part in parts if (found := _shared_backward(run, task, part))]
+    metrics = [(task, result) for task, part in parts if (result := _shared_backward(run, task, part))]
     readable = [part for _, part in parts if part.samples]
     with run.clock.measured("optimizer"):
         run.group.add_gradients(unshared(run.model))
@@ -209,7 +211,7 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
     return {
         "step": position.step,
         "epoch": position.epoch,
-        **_told(run, figures),
+        **_told(run, metrics),
         "learning_rate": rate,
         "gradient_norm": round(float(norm), 4),
     }
@@ -217,23 +219,23 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
 
 def _check_readable(run: Run, task: int, part: Collated) -> None:
     samples = run.setup.tasks[task].train
-    if part.broken and all(sample.source in run.left_out for sample in samples):
-        raise UserError(f"none of {len(samples)} rows to train on could be read; the first: {part.broken[0][1]}")
+    if part.skipped and all(sample.source in run.skipped_rows for sample in samples):
+        raise UserError(f"none of {len(samples)} rows to train on could be read; the first: {part.skipped[0][1]}")
 
 
-def _told(run: Run, figures: list[tuple[int, dict[str, float]]]) -> dict[str, Any]:
+def _told(run: Run, metrics: list[tuple[int, dict[str, float]]]) -> dict[str, Any]:
     """The mean of each figure over a step's batches; of several tasks, which they were and each one's own figures, too. A step
     of which no row could be read has a loss of 0."""
-    found: dict[str, list[float]] = {"loss": [one["loss"] for _, one in figures] or [0.0]}
+    result: dict[str, list[float]] = {"loss": [one["loss"] for _, one in metrics] or [0.0]}
     kinds: dict[str, None] = {}
-    for task, one in figures:
+    for task, one in metrics:
         kind = run.setup.tasks[task].task.kind
         kinds[kind] = None
         for name, value in one.items():
             if run.config.tasks or name != "loss":
-                found.setdefault(f"{kind}.{name}" if run.config.tasks else name, []).append(value)
+                result.setdefault(f"{kind}.{name}" if run.config.tasks else name, []).append(value)
     tasks = {"task": "+".join(kinds)} if run.config.tasks else {}
-    return {**tasks, **{name: round(statistics.fmean(values), 5) for name, values in found.items()}}
+    return {**tasks, **{name: round(statistics.fmean(values), 5) for name, values in result.items()}}
 
 
 def _chance(run: Run) -> tuple[int, ...]:
@@ -246,10 +248,10 @@ def _shared_backward(run: Run, task: int, part: Collated) -> dict[str, float]:
     share = run.group.share(weight(part.batch.targets.values(), len(part.samples)))
     part = aligned(part, run.group) if run.shared_out else part
     own = _backward(run, task, part, share) if part.samples else {}
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for name, value in run.group.joined([(name, value * share) for name, value in own.items()]):
-        found[name] = found.get(name, 0.0) + value
-    return found
+        result[name] = result.get(name, 0.0) + value
+    return result
 
 
 def _backward(run: Run, task: int, part: Collated, share: float = 1.0) -> dict[str, float]:
@@ -261,11 +263,11 @@ def _backward(run: Run, task: int, part: Collated, share: float = 1.0) -> dict[s
         run.clock.measured("forward"),
         torch.autocast(run.setup.device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext(),
     ):
-        loss, figures = run.loss(run.objectives[task], tensors, part.samples)
+        loss, metrics = run.loss(run.objectives[task], tensors, part.samples)
     check_loss(loss, run.position.step, part.batch.ids)
     with run.clock.measured("backward"):
         (loss * share / config.optimizer.accumulation).backward()
-    return {"loss": float(loss.detach()), **figures}
+    return {"loss": float(loss.detach()), **metrics}
 
 
 def _dropped(batch: Batch, config: RunConfig, seed: tuple[int, ...]) -> Batch:
@@ -283,7 +285,7 @@ def _end_epoch(run: Run, followers: Followers | None) -> None:
     """The first process judges; all checkpoint."""
     with averaged(run.setup.model, run.model, run.average, run.group):
         record = _judge(run) if run.group.leads else {}
-    run.position = run.group.told(run.position)
+    run.position = run.group.message(run.position)
     _save(run)
     if run.group.leads:
         run.watcher.on_epoch(record)
@@ -294,11 +296,11 @@ def _end_epoch(run: Run, followers: Followers | None) -> None:
 def _judge(run: Run) -> dict[str, Any]:
     """Evaluate, save best and last, and decide whether to go on."""
     config, position = run.config, run.position
-    record, told = _evaluated(run)
-    figure = record[config.best]
-    better = position.best is None or (figure > position.best if config.better == "higher" else figure < position.best)
+    record, message = _evaluated(run)
+    metric = record[config.best]
+    better = position.best is None or (metric > position.best if config.better == "higher" else metric < position.best)
     if better:
-        position.best, position.best_epoch = figure, position.epoch
+        position.best, position.best_epoch = metric, position.epoch
     kept = [f"epoch-{position.epoch + 1}"] if config.keep else []
     for name in ["last", *(["best"] if better else []), *kept]:
         _save_bundle(run, run.folder / name, record)
@@ -307,13 +309,13 @@ def _judge(run: Run) -> dict[str, Any]:
         shutil.rmtree(run.folder / f"epoch-{position.epoch - config.keep}", ignore_errors=True)
     waited = position.epoch - 1 - position.best_epoch
     position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
-    _write_log(run, {**record, **told})  # before the checkpoint: a run killed in between evaluates again
+    _write_log(run, {**record, **message})  # before the checkpoint: a run killed in between evaluates again
     return {**record, "best": better}
 
 
 def _save(run: Run) -> None:
     if run.group.leads:
-        run.left_out.save(run.folder / LEFT_OUT)
+        run.skipped_rows.save(run.folder / LEFT_OUT)
     save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position, run.group)
 
 
@@ -323,16 +325,16 @@ def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     started = time.perf_counter()
     run.setup.model.eval()
     record: dict[str, Any] = {"step": run.position.step, "epoch": run.position.epoch}
-    told: dict[str, Any] = {}
+    message: dict[str, Any] = {}
     chosen = []
     for place, data in enumerate(run.setup.tasks):
-        figures, more = _judged(run, place, data)
-        chosen.append(figures[data.task.best] * (1 if data.task.better == "higher" else -1))
-        record |= run.named(place, figures)
-        told |= run.named(place, more)
+        metrics, more = _judged(run, place, data)
+        chosen.append(metrics[data.task.best] * (1 if data.task.better == "higher" else -1))
+        record |= run.named(place, metrics)
+        message |= run.named(place, more)
     if run.config.tasks:
         record[MEAN] = statistics.fmean(chosen)
-    return record, {**told, "seconds": round(time.perf_counter() - started, 3)}
+    return record, {**message, "seconds": round(time.perf_counter() - started, 3)}
 
 
 def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -342,19 +344,19 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
         task = replace(task, generation=replace(task.generation, method="greedy"))
     examples = _judging(config, data)
     runtime, size = TorchRuntime(setup.model, setup.tokenizer, setup.device), config.evaluation.batch_size
-    figures, answers = evaluate(runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=_watch(run))
-    run.left_out.add((sample.source, reason) for sample, reason in answers.broken)
+    metrics, answers = evaluate(runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=_watch(run))
+    run.skipped_rows.add((sample.source, reason) for sample, reason in answers.skipped)
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
     parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, samples, size) if c.samples]
     with torch.no_grad():
         judge = partial(run.objectives[place].judge, setup.model)
         loss = statistics.fmean(float(judge(batch)) for batch in parts)
-    found = [reliance(judge, parts, name) for name in setup.interface.inputs]
-    told = diagnosed(answers, [one for one in found if one])
-    for warning in warnings(told):
+    result = [reliance(judge, parts, name) for name in setup.interface.inputs]
+    message = diagnosed(answers, [one for one in result if one])
+    for warning in warnings(message):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
     write_samples(run.folder, run.position.step, run.position.epoch, answers, task.kind if place else "")
-    return {"val_loss": round(loss, 5), **figures}, told
+    return {"val_loss": round(loss, 5), **metrics}, message
 
 
 def _watch(run: Run) -> Watch:

@@ -47,11 +47,11 @@ class Group:
         """The items of all processes, in the order of these."""
         if self.alone:
             return list(items)
-        found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, list(items))
-        return [item for part in found for item in part]
+        result: list[Any] = [None] * self.size
+        distributed.all_gather_object(result, list(items))
+        return [item for part in result for item in part]
 
-    def told(self, value: T) -> T:
+    def message(self, value: T) -> T:
         """What the first process has for ``value``."""
         if self.alone:
             return value
@@ -73,8 +73,8 @@ class Group:
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
         flat = torch.cat([there, *(part.flatten() for part in parts)])
         distributed.all_reduce(flat)
-        found = flat[len(trained) :].split([parameter.numel() for parameter in trained])
-        for parameter, gradient, times in zip(trained, found, flat[: len(trained)].tolist(), strict=True):
+        result = flat[len(trained) :].split([parameter.numel() for parameter in trained])
+        for parameter, gradient, times in zip(trained, result, flat[: len(trained)].tolist(), strict=True):
             parameter.grad = gradient.view_as(parameter).clone() if times else None
 
     @contextmanager

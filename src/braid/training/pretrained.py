@@ -54,8 +54,8 @@ def take_over(config: RunConfig, *samples: Iterable[Sample]) -> TakenOver:
             if not source or name not in modalities:
                 continue
             folder = folders[f"{group}.{name}"] = hub.find(source)
-            found, modality, brought = part.taken_over(folder, modalities[name], f"{name}.tokenizer", _texts(samples, name))
-            taken[group][name] = found
+            result, modality, brought = part.taken_over(folder, modalities[name], f"{name}.tokenizer", _texts(samples, name))
+            taken[group][name] = result
             changed["inputs" if group == "encoders" else "outputs"][name] = modality
             tokenizers |= brought
     model = replace(config.model, encoders=taken["encoders"], decoders=taken["decoders"], codecs=taken["codecs"])

@@ -84,5 +84,5 @@ def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
 
 def mean_flops(counts: Sequence[Sequence[int]], batches: Sequence[int]) -> float:
     """FLOP of one batch, on average over a run: ``counts`` of a few batches of each task, and how many it has."""
-    means = [statistics.fmean(found) if found else 0.0 for found in counts]
+    means = [statistics.fmean(result) if result else 0.0 for result in counts]
     return sum(mean * number for mean, number in zip(means, batches, strict=True)) / max(sum(batches), 1)

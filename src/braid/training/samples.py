@@ -15,7 +15,7 @@ from braid.records import Prediction, Sample
 from braid.training.diagnosis import Reliance, same_answer
 
 FILE = "samples.jsonl"
-PICTURES = "samples"
+IMAGES = "samples"
 SHOWN = 12  # rows
 THUMBNAIL = 320  # pixels, the longer side
 
@@ -39,7 +39,7 @@ def write_samples(folder: Path, step: int, epoch: int, answers: Answers, task: s
                 "confidence": round(answer.confidence, 4),
                 "references": list(sample.references),
                 "inputs": texts,
-                "picture": _picture(folder, epoch, f"{task}-{number}" if task else str(number), sample),
+                "picture": _image(folder, epoch, f"{task}-{number}" if task else str(number), sample),
                 **_drawn(folder, epoch, f"{task}-{number}" if task else str(number), answer),
             }
         )
@@ -47,16 +47,16 @@ def write_samples(folder: Path, step: int, epoch: int, answers: Answers, task: s
         file.write(json.dumps({"step": step, "epoch": epoch, **({"task": task} if task else {}), "samples": shown}) + "\n")
 
 
-def _picture(folder: Path, epoch: int, number: str, sample: Sample) -> str | None:
+def _image(folder: Path, epoch: int, number: str, sample: Sample) -> str | None:
     """The thumbnail's path within the run's folder; None for a row without a picture."""
-    name = f"{PICTURES}/{number}.jpg"
+    name = f"{IMAGES}/{number}.jpg"
     if epoch > 0 and (folder / name).is_file():  # an earlier attempt may have left another's
         return name
     try:  # what there is to see, else what was to be drawn
         encoded = thumbnail((sample.inputs if "image" in sample.inputs else sample.targets)["image"], THUMBNAIL, sample.source)
     except (KeyError, UserError):
         return None
-    (folder / PICTURES).mkdir(exist_ok=True)
+    (folder / IMAGES).mkdir(exist_ok=True)
     (folder / name).write_bytes(encoded)
     return name
 
@@ -65,28 +65,28 @@ def _drawn(folder: Path, epoch: int, number: str, answer: Prediction) -> dict[st
     """The path of a picture that the model drew, by epoch."""
     if answer.image is None:
         return {}
-    name = f"{PICTURES}/{number}-epoch-{epoch + 1}.png"
-    (folder / PICTURES).mkdir(exist_ok=True)
+    name = f"{IMAGES}/{number}-epoch-{epoch + 1}.png"
+    (folder / IMAGES).mkdir(exist_ok=True)
     Image.fromarray(answer.image.pixels).save(folder / name)
     return {"drawn": name}
 
 
-def diagnosed(answers: Answers, found: Sequence[Reliance]) -> dict[str, Any]:
+def diagnosed(answers: Answers, result: Sequence[Reliance]) -> dict[str, Any]:
     """The figures behind the warnings, and the warnings, as the epoch's record keeps them."""
     texts = Counter(prediction.text for prediction in answers.predictions if prediction.text is not None)
-    told: dict[str, Any] = {}
+    message: dict[str, Any] = {}
     if texts:
         (text, times), *_ = texts.most_common(1)
-        told["answers"] = {"rows": texts.total(), "distinct": len(texts), "commonest": text, "times": times}
-        told["answers"]["warning"] = same_answer(answers.predictions)
-        told["reliance"] = {
+        message["answers"] = {"rows": texts.total(), "distinct": len(texts), "commonest": text, "times": times}
+        message["answers"]["warning"] = same_answer(answers.predictions)
+        message["reliance"] = {
             one.input: {"loss": round(one.loss, 5), "loss_shuffled": round(one.loss_shuffled, 5), "warning": one.warning}
-            for one in found
+            for one in result
         }
-    return told
+    return message
 
 
-def warnings(told: dict[str, Any]) -> list[str]:
+def warnings(message: dict[str, Any]) -> list[str]:
     """The warnings in what ``diagnosed`` found."""
-    parts = [told["answers"], *told["reliance"].values()] if "answers" in told else []
+    parts = [message["answers"], *message["reliance"].values()] if "answers" in message else []
     return [part["warning"] for part in parts if part["warning"]]

@@ -12,7 +12,7 @@ import torch
 from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.config import did_you_mean, to_dict
-from braid.datasets import BrokenRow, Dataset, Rows, open_dataset
+from braid.datasets import Dataset, Rows, SkippedRow, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
 from braid.modalities import (
@@ -28,7 +28,7 @@ from braid.runtime.device import find_device
 from braid.runtime.torch import load_model
 from braid.tasks import Retrieval, Task
 from braid.training.config import MixedTask, RunConfig
-from braid.training.data import Mixture, Plan, Samples, picture_numbers, text_lengths, with_targets
+from braid.training.data import Mixture, Plan, Samples, image_numbers, text_lengths, with_targets
 from braid.training.optimizer import freeze
 from braid.training.pretrained import take_over
 
@@ -59,7 +59,7 @@ class Setup:
     interface: Interface
     model: Model
     tasks: tuple[TaskData, ...]
-    broken: tuple[BrokenRow, ...]
+    skipped: tuple[SkippedRow, ...]
     device: torch.device
 
     @property
@@ -81,9 +81,9 @@ def set_up(config: RunConfig) -> Setup:
     torch.set_num_threads(config.threads)
     device = find_device(config.device)
     datasets = [open_dataset(mixed.data.path, mixed.data.columns) for mixed in config.mixture]
-    broken = tuple(row for dataset in datasets for row in dataset.broken)
-    if config.strict and broken:
-        raise UserError(f"{broken[0].source}: {broken[0].reason}")
+    skipped = tuple(row for dataset in datasets for row in dataset.skipped)
+    if config.strict and skipped:
+        raise UserError(f"{skipped[0].source}: {skipped[0].reason}")
     tasks = tuple(_rows(mixed, dataset) for mixed, dataset in zip(config.mixture, datasets, strict=True))
     taken = take_over(config, *(data.train for data in tasks))
     config = taken.config
@@ -97,7 +97,7 @@ def set_up(config: RunConfig) -> Setup:
     for part, path in config.initialize.items():
         initialize(model, part, path)
     freeze(model, config.optimizer.scales)
-    return Setup(config, tokenizers, interface, model.to(device), tasks, broken, device)
+    return Setup(config, tokenizers, interface, model.to(device), tasks, skipped, device)
 
 
 def mixture_of(setup: Setup) -> Mixture:
@@ -106,8 +106,8 @@ def mixture_of(setup: Setup) -> Mixture:
     plans = []
     for place, data in enumerate(setup.tasks):
         seed = int(np.random.SeedSequence((config.seed, place)).generate_state(1)[0]) if place else config.seed
-        pictures = picture_numbers(data.train) if data.mixed.together else np.arange(len(data.train))
-        plans.append(Plan(text_lengths(data.train), pictures, data.mixed.batch_size, seed))
+        images = image_numbers(data.train) if data.mixed.together else np.arange(len(data.train))
+        plans.append(Plan(text_lengths(data.train), images, data.mixed.batch_size, seed))
     weights = [[data.mixed.weight_in(epoch, config.epochs) for data in setup.tasks] for epoch in range(config.epochs)]
     counts = tuple(tuple(round(weight * plans[0].batches) for weight in epoch) for epoch in weights)
     return Mixture(tuple(plans), counts)
@@ -140,12 +140,12 @@ def with_labels(config: RunConfig, data: TaskData) -> RunConfig:
         rows = Counter(label for sample in train for label in sample.targets[output])
         labels = sorted(rows)
         if len(labels) < 2:
-            told = f"no row of split {data.mixed.data.train!r} has a label" + (f" but {labels[0]!r}" if labels else "")
-            raise UserError(f"{data.mixed.data.path}: {told}; a classifier needs two labels or more")
+            message = f"no row of split {data.mixed.data.train!r} has a label" + (f" but {labels[0]!r}" if labels else "")
+            raise UserError(f"{data.mixed.data.path}: {message}; a classifier needs two labels or more")
         if len(labels) > MOST_NUMBERS and _are_quantities(labels):
-            told = f"the label has {len(labels)} values, all of them numbers ({labels[0]}, {labels[1]}, ...)"
+            message = f"the label has {len(labels)} values, all of them numbers ({labels[0]}, {labels[1]}, ...)"
             raise UserError(
-                f"{data.mixed.data.path}: {told}; choose --task regression, or name the classes in outputs.{output}.labels"
+                f"{data.mixed.data.path}: {message}; choose --task regression, or name the classes in outputs.{output}.labels"
             )
         kept = {label for label, _ in rows.most_common(modality.most or None)}
         filled: OutputModalityConfig = replace(modality, labels=tuple(label for label in labels if label in kept))
@@ -204,17 +204,17 @@ def _tokenizers(
 ) -> dict[str, Tokenizer]:
     """Those that the modalities name: brought by pretrained parts, taken from another model, or trained on the run's text, that
     of every task."""
-    found = dict(brought)
+    result = dict(brought)
     if config.tokenizer.bundle:
-        found = {**read_bundle(find_bundle(config.tokenizer.bundle)).tokenizers, **found}
+        result = {**read_bundle(find_bundle(config.tokenizer.bundle)).tokenizers, **result}
     elif "tokenizer" in names:
-        found["tokenizer"] = Tokenizer.train(_texts(tasks), config.tokenizer.vocab_size, config.tokenizer.lowercase)
-    missing = [name for name in names if name not in found]
+        result["tokenizer"] = Tokenizer.train(_texts(tasks), config.tokenizer.vocab_size, config.tokenizer.lowercase)
+    missing = [name for name in names if name not in result]
     if missing:
         raise UserError(
-            f"a text is read with {missing[0]!r}, which this run does not have; {did_you_mean(missing[0], list(found))}"
+            f"a text is read with {missing[0]!r}, which this run does not have; {did_you_mean(missing[0], list(result))}"
         )
-    return {name: found[name] for name in names}
+    return {name: result[name] for name in names}
 
 
 def _texts(tasks: Iterable[TaskData]) -> Iterator[str]:

@@ -102,7 +102,7 @@ def aligned(part: Collated, group: Group) -> Collated:
     if len(set(group.joined([(bool(part.samples), *sorted(part.batch.inputs))]))) == 1:
         return part
     others = [other for other in group.joined([part]) if other.samples]
-    own = part if part.samples else replace(others[0], broken=part.broken)
+    own = part if part.samples else replace(others[0], skipped=part.skipped)
     inputs = dict(own.batch.inputs)
     for name, given in (item for other in others for item in other.batch.inputs.items()):
         inputs.setdefault(name, replace(given, index=np.full(own.batch.size, -1)))
@@ -122,12 +122,12 @@ def clip(parameters: Iterable[nn.Parameter], most: float) -> Float[Tensor, ""]:
 
 def gathered(tensors: Mapping[str, Tensor], group: Group, device: torch.device = CPU) -> dict[str, Tensor]:
     """The whole tensors, for the first process alone; every process must ask."""
-    found = {}
+    result = {}
     for name, value in tensors.items():
         whole = value.full_tensor() if isinstance(value, DTensor) else value
         if group.leads:
-            found[name] = whole.to(device)
-    return found
+            result[name] = whole.to(device)
+    return result
 
 
 def placed(whole: Tensor, like: Tensor) -> Tensor:

@@ -42,5 +42,5 @@ class Outcome:
     best: float | None
     best_epoch: int
     stopped_early: bool = False
-    left_out: int = 0
+    skipped_rows: int = 0
     profile: Profile | None = None

@@ -20,22 +20,22 @@ def check(dataset: Dataset, images: bool = False, watch: Watch = iter) -> list[D
         images: open every picture, too: tell those that are damaged and those that are copies of each other.
         watch: goes through the pictures while they are opened.
     """
-    pictures = _pictures(dataset.examples)
-    found = [*unread(dataset), *of_texts(dataset), *in_two_splits(pictures)]
+    pictures = _images(dataset.examples)
+    result = [*unread(dataset), *of_texts(dataset), *in_two_splits(pictures)]
     if images:
-        looked = [look(picture) for picture in watch(pictures)]
-        found += [one for one in looked if isinstance(one, Defect)]
-        found += compared([one for one in looked if isinstance(one, Looked)])
-    told = {frozenset(one.sources) for one in found if one.kind == "leak: a picture in two splits"}
-    return [one for one in found if one.kind != "leak: a text in two splits" or frozenset(one.sources) not in told]
+        looked = [look(image) for image in watch(pictures)]
+        result += [one for one in looked if isinstance(one, Defect)]
+        result += compared([one for one in looked if isinstance(one, Looked)])
+    message = {frozenset(one.sources) for one in result if one.kind == "leak: a picture in two splits"}
+    return [one for one in result if one.kind != "leak: a text in two splits" or frozenset(one.sources) not in message]
 
 
-def _pictures(rows: Rows) -> list[Picture]:
+def _images(rows: Rows) -> list[Picture]:
     """The distinct pictures, in the order in which they appear."""
-    found: dict[Any, Picture] = {}
+    result: dict[Any, Picture] = {}
     for row in rows:
         if "image" in row.fields:
             value = row.fields["image"]
             key = value if isinstance(value, str | bytes) else id(value)
-            found.setdefault(key, Picture(value, {})).rows.setdefault(row.split, row.source)
-    return list(found.values())
+            result.setdefault(key, Picture(value, {})).rows.setdefault(row.split, row.source)
+    return list(result.values())

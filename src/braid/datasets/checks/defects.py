@@ -39,7 +39,7 @@ class Defect:
         assert self.kind in ADVICE
 
 
-def picture_key(image: Any) -> str:
+def image_key(image: Any) -> str:
     """A picture's path; of one that the table holds, a digest."""
     return hashlib.blake2b(image, digest_size=16).hexdigest() if isinstance(image, bytes) else str(image)
 
@@ -48,10 +48,10 @@ def unread(dataset: Dataset) -> list[Defect]:
     """The rows that the data set left out by itself."""
     return [
         Defect("missing picture or text" if row.missing else "broken row", (row.source,), f"{row.source}: {row.reason}")
-        for row in dataset.broken
+        for row in dataset.skipped
     ]
 
 
 def by_kind(defects: Sequence[Defect]) -> dict[str, list[Defect]]:
     """Defects by kind, in the order of ``ADVICE``; kinds without any are left out."""
-    return {kind: found for kind in ADVICE if (found := [defect for defect in defects if defect.kind == kind])}
+    return {kind: result for kind in ADVICE if (result := [defect for defect in defects if defect.kind == kind])}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from braid.datasets.checks import similar
-from braid.datasets.checks.defects import Defect, Key, picture_key
+from braid.datasets.checks.defects import Defect, Key, image_key
 from braid.errors import UserError
 from braid.modalities import ImageModality, ImageModalityConfig
 
@@ -25,7 +25,7 @@ class Picture:
         return next(iter(self.rows.values()))
 
     def keys(self, splits: Iterable[str]) -> tuple[Key, ...]:
-        key = picture_key(self.value)
+        key = image_key(self.value)
         return tuple((key, split) for split in splits if split in self.rows)
 
 
@@ -33,38 +33,38 @@ class Picture:
 class Looked:
     """What is kept of a readable picture: 1.5 kB for the comparison with all others."""
 
-    picture: Picture
+    image: Picture
     digest: bytes
     descriptor: np.ndarray
 
 
-def look(picture: Picture) -> Looked | Defect:
+def look(image: Picture) -> Looked | Defect:
     """Decode one picture, small."""
     try:
-        pixels = _modality().prepare(picture.value, picture.source).pixels
+        pixels = _modality().prepare(image.value, image.source).pixels
     except UserError as error:
-        return Defect("unreadable picture", (picture.source,), str(error), picture.keys(picture.rows))
-    return Looked(picture, hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(), similar.descriptor(pixels))
+        return Defect("unreadable picture", (image.source,), str(error), image.keys(image.rows))
+    return Looked(image, hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(), similar.descriptor(pixels))
 
 
 def compared(looked: list[Looked]) -> list[Defect]:
     """Copies among pictures that could be read: each is told once, beside the first of its like."""
     first, near = list(range(len(looked))), dict[int, int]()  # near: copy -> the picture that it resembles
     by_digest: dict[bytes, int] = {}
-    for place, picture in enumerate(looked):
-        first[place] = by_digest.setdefault(picture.digest, place)
+    for place, image in enumerate(looked):
+        first[place] = by_digest.setdefault(image.digest, place)
     for one, other in _near_pairs(list(by_digest.values()), looked):
         near.setdefault(other, one)
-    found = []
+    result = []
     for place in range(len(looked)):
         if first[place] != place:
-            found.append(_told(looked[place].picture, looked[first[place]].picture, exact=True))
+            result.append(_told(looked[place].image, looked[first[place]].image, exact=True))
         elif place in near:
-            found.append(_told(looked[place].picture, looked[near[place]].picture, exact=False))
-    return found
+            result.append(_told(looked[place].image, looked[near[place]].image, exact=False))
+    return result
 
 
-def in_two_splits(pictures: Iterable[Picture]) -> list[Defect]:
+def in_two_splits(images: Iterable[Picture]) -> list[Defect]:
     """The same file in two splits."""
     return [
         Defect(
@@ -73,7 +73,7 @@ def in_two_splits(pictures: Iterable[Picture]) -> list[Defect]:
             f"{one.source}: {_name(one)} is in {_listed(one)}",
             _out(one, one),
         )
-        for one in pictures
+        for one in images
         if len(_assigned(one)) > 1
     ]
 
@@ -85,7 +85,7 @@ def _near_pairs(places: list[int], looked: list[Looked]) -> Iterable[tuple[int, 
 
     def again(place: int) -> np.ndarray:
         if place not in pixels:
-            pixels[place] = _modality().prepare(looked[place].picture.value).pixels
+            pixels[place] = _modality().prepare(looked[place].image.value).pixels
         return pixels[place]
 
     for one, other in similar.candidates(np.stack([looked[place].descriptor for place in places])):
@@ -107,8 +107,8 @@ def _told(copy: Picture, original: Picture, exact: bool) -> Defect:
     return Defect(kind, (copy.source,), what, copy.keys(copy.rows) if exact else ())
 
 
-def _assigned(picture: Picture) -> set[str]:
-    return {split for split in picture.rows if split}
+def _assigned(image: Picture) -> set[str]:
+    return {split for split in image.rows if split}
 
 
 def _out(one: Picture, other: Picture) -> tuple[Key, ...]:
@@ -118,11 +118,11 @@ def _out(one: Picture, other: Picture) -> tuple[Key, ...]:
     return tuple(dict.fromkeys((*one.keys([lost]), *other.keys([lost]))))
 
 
-def _name(picture: Picture) -> str:
-    if isinstance(picture.value, bytes):
+def _name(image: Picture) -> str:
+    if isinstance(image.value, bytes):
         return "the picture"
-    return str(picture.value).rpartition("/")[2] if isinstance(picture.value, str) else picture.source
+    return str(image.value).rpartition("/")[2] if isinstance(image.value, str) else image.source
 
 
-def _listed(picture: Picture) -> str:
-    return " and ".join(split for split in picture.rows if split)
+def _listed(image: Picture) -> str:
+    return " and ".join(split for split in image.rows if split)

@@ -34,15 +34,15 @@ def descriptor(pixels: Pixels) -> Float16[np.ndarray, "insets cells"]:
     """One row for each of ``INSETS``; zeros for a picture that shows nothing."""
     grey = np.asarray(pixels, np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     image = Image.fromarray(grey)
-    found = np.zeros((len(INSETS), GRID * GRID), np.float16)
+    result = np.zeros((len(INSETS), GRID * GRID), np.float16)
     for row, inset in enumerate(INSETS):
         edge = inset * SIZE
         box = (edge, edge, SIZE - edge, SIZE - edge)
         small = np.asarray(image.resize((GRID, GRID), Image.Resampling.BOX, box)).ravel()
         if small.std() >= FLAT:
             centred = small - small.mean()
-            found[row] = centred / np.linalg.norm(centred)
-    return found
+            result[row] = centred / np.linalg.norm(centred)
+    return result
 
 
 def candidates(descriptors: Float16[np.ndarray, "pictures insets cells"]) -> Iterator[tuple[int, int]]:
@@ -72,8 +72,8 @@ def left_over(source: Pixels, target: Pixels) -> float:
     contrast = max(float(wanted.std()), FLAT)
     box, least = WHOLE, np.inf
     for _ in range(STEPS):
-        found = _fine(image, box)
-        error, move = _step(found, wanted)
+        result = _fine(image, box)
+        error, move = _step(result, wanted)
         local = np.sort(error.max(-1), axis=None)[-FINE:].mean()  # the worst 32 of 1,024 places
         least = min(least, max(np.sqrt(np.mean(error**2)) / LEFT_OVER, local / LOCAL) / contrast)
         box = _moved(box, move)
@@ -85,17 +85,17 @@ def _fine(image: Image.Image, box: Box) -> Float[np.ndarray, "fine fine 3"]:
 
 
 def _step(
-    found: Float[np.ndarray, "fine fine 3"], wanted: Float[np.ndarray, "fine fine 3"]
+    result: Float[np.ndarray, "fine fine 3"], wanted: Float[np.ndarray, "fine fine 3"]
 ) -> tuple[Float[np.ndarray, "fine fine 3"], Float[np.ndarray, "4"]]:
     """What the best change of brightness leaves over, and how to stretch and shift the box: x, y, in FINE pixels."""
     at = (np.arange(FINE) + 0.5 - FINE / 2) / (FINE / 2)
-    down, along = np.gradient(found, axis=(0, 1))
-    ones = np.ones_like(found)
-    columns = [found, ones, along * at[None, :, None], along, down * at[:, None, None], down]
+    down, along = np.gradient(result, axis=(0, 1))
+    ones = np.ones_like(result)
+    columns = [result, ones, along * at[None, :, None], along, down * at[:, None, None], down]
     system = np.stack([column.ravel() for column in columns])
     products, sums = system @ system.T, system @ wanted.ravel()
     gain, offset = np.linalg.lstsq(products[:2, :2], sums[:2], rcond=None)[0]
-    error = np.abs(np.clip(gain * found + offset, 0, 255) - wanted)
+    error = np.abs(np.clip(gain * result + offset, 0, 255) - wanted)
     solved = np.linalg.lstsq(products, sums, rcond=None)[0]
     return error, solved[2:] / max(float(solved[0]), 0.1)
 

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from braid.datasets.checks.defects import Defect, Key, picture_key
+from braid.datasets.checks.defects import Defect, Key, image_key
 from braid.datasets.dataset import Dataset, Rows
 from braid.records import Example
 
@@ -24,30 +24,30 @@ SPREAD = 0.15  # least deviation assumed
 def row_key(example: Example) -> Key:
     """What a row is known by in a table: its picture, or where it stands; and its split."""
     image = example.fields.get("image")
-    return (picture_key(image) if isinstance(image, str | bytes) else example.source), example.split
+    return (image_key(image) if isinstance(image, str | bytes) else example.source), example.split
 
 
 def of_texts(dataset: Dataset) -> list[Defect]:
     """All that can be seen without opening a picture."""
     rows = dataset.examples
-    found = [*_ids(dataset), *_empty_splits(rows)]
+    result = [*_ids(dataset), *_empty_splits(rows)]
     for role in ("captions", "text"):
         common = _one_for_all(rows, role)
-        found += [*(common or _leaks(rows, role)), *_lengths(rows, role)]
-    return [*found, *_labels(rows)]
+        result += [*(common or _leaks(rows, role)), *_lengths(rows, role)]
+    return [*result, *_labels(rows)]
 
 
 def _ids(dataset: Dataset) -> list[Defect]:
     """Ids that a column gives, or file names that two folders share; a picture in two splits is told of as that."""
     given = "id" in dataset.columns
     seen: dict[str, tuple[str, str]] = {}
-    found = []
+    result = []
     for row in dataset.examples:
         place = row_key(row)[0] if not given else row.source
         first, source = seen.setdefault(row.id, (place, row.source))
         if source != row.source and (given or first != place):
-            found.append(Defect("duplicate id", (row.source,), f"{row.id!r} is also the id of {source}"))
-    return found
+            result.append(Defect("duplicate id", (row.source,), f"{row.id!r} is also the id of {source}"))
+    return result
 
 
 def _empty_splits(rows: Rows) -> list[Defect]:
@@ -59,7 +59,7 @@ def _empty_splits(rows: Rows) -> list[Defect]:
 def _leaks(rows: Rows, role: str) -> list[Defect]:
     """The same words about another picture in another split."""
     seen: dict[int, tuple[Key, str]] = {}
-    found = []
+    result = []
     for row in rows:
         words = _words(row, role)
         if not row.split or "question" in row.fields or sum(map(len, words)) < LEAST_WORDS:
@@ -69,8 +69,8 @@ def _leaks(rows: Rows, role: str) -> list[Defect]:
         if split != row.split and (image != key[0] or "image" not in row.fields):
             lost = min((key, (image, split)), key=lambda one: ORDER.get(one[1], len(ORDER)))
             what = f"{row.source} ({row.split}) says the same as {source} ({split})"
-            found.append(Defect("leak: a text in two splits", (row.source, source), what, (lost,)))
-    return found
+            result.append(Defect("leak: a text in two splits", (row.source, source), what, (lost,)))
+    return result
 
 
 def _words(row: Example, role: str) -> list[list[str]]:
@@ -113,19 +113,19 @@ def _lengths(rows: Rows, role: str) -> list[Defect]:
 
 def _labels(rows: Rows) -> list[Defect]:
     counts = Counter(label for row in rows for label in _labels_of(row))
-    found = []
+    result = []
     numbers = {label for label in counts if _is_number(label)}
     names = set(counts) - numbers
     if numbers and names:
         odd = min((numbers, names), key=lambda labels: sum(counts[label] for label in labels))
         sources = _first(row.source for row in rows if odd & set(_labels_of(row)))
         what = f"{sum(counts[label] for label in odd):,} of {counts.total():,} are {'numbers' if odd is numbers else 'names'}: "
-        found.append(Defect("labels of mixed type", sources, what + ", ".join(sorted(odd)[:SHOWN])))
+        result.append(Defect("labels of mixed type", sources, what + ", ".join(sorted(odd)[:SHOWN])))
     labelled = sum("label" in row.fields for row in rows)
     label, number = max(counts.items(), key=lambda item: item[1], default=("", 0))
     if labelled >= FEW and number >= SKEW * labelled:
-        found.append(Defect("label skew", (), f"{number:,} of {labelled:,} rows have the label {label!r}"))
-    return found
+        result.append(Defect("label skew", (), f"{number:,} of {labelled:,} rows have the label {label!r}"))
+    return result
 
 
 def _labels_of(row: Example) -> tuple[str, ...]:

@@ -178,10 +178,10 @@ def _remove(scene: Scene, world: Scenes, rng: random.Random) -> Change:
 
 def _move(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     item = rng.choice(scene.objects)
-    found = _somewhere_else(item, scene, world, rng)
-    if found is None:
+    result = _somewhere_else(item, scene, world, rng)
+    if result is None:
         return None
-    return _exchanged(scene, item, found), f"move {_the(item, scene)} to the {found.place}", item
+    return _exchanged(scene, item, result), f"move {_the(item, scene)} to the {result.place}", item
 
 
 def _add(scene: Scene, world: Scenes, rng: random.Random) -> Change:
@@ -190,10 +190,10 @@ def _add(scene: Scene, world: Scenes, rng: random.Random) -> Change:
     free = [pair for pair in scene.pairs if pair not in {(item.colour, item.shape) for item in scene.objects}]
     colour, shape = rng.choice(free)
     (fresh,) = world.place(rng, [(colour, shape, "plain", rng.choice(SIZES))])
-    found = _somewhere_else(fresh, scene, world, rng)
-    if found is None:
+    result = _somewhere_else(fresh, scene, world, rng)
+    if result is None:
         return None
-    return (*scene.objects, found), f"add {_named(found, rng)} {_in(str(found.place), rng)}", found
+    return (*scene.objects, result), f"add {_named(result, rng)} {_in(str(result.place), rng)}", result
 
 
 CHANGES = (_recolour, _reshape, _remove, _move, _add)

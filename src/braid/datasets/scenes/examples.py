@@ -78,17 +78,22 @@ def scene_examples(
 
 
 def _drawing(world: Scenes, split: str, k: int) -> Example:
-    found = drawing(world, split, k)
-    looks = tuple(dict.fromkeys(word for item in found.scene.objects for word in (item.colour, item.shape)))
-    fields = {"image": DrawnPicture(found.scene, world.size), "captions": (found.prompt,), "label": looks, "holds": found.asked}
+    result = drawing(world, split, k)
+    looks = tuple(dict.fromkeys(word for item in result.scene.objects for word in (item.colour, item.shape)))
+    fields = {
+        "image": DrawnPicture(result.scene, world.size),
+        "captions": (result.prompt,),
+        "label": looks,
+        "holds": result.asked,
+    }
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
 
 
 def _edit(world: Scenes, split: str, k: int) -> Example:
-    found = edit(world, split, k)
-    before, after = (DrawnPicture(scene, world.size) for scene in (found.before, found.after))
-    looks = (found.meant.size, found.meant.colour, found.meant.shape, str(found.meant.place))
-    words = {"instruction": found.prompt, "captions": (found.sentence,), "label": looks, "holds": found.asked}
+    result = edit(world, split, k)
+    before, after = (DrawnPicture(scene, world.size) for scene in (result.before, result.after))
+    looks = (result.meant.size, result.meant.colour, result.meant.shape, str(result.meant.place))
+    words = {"instruction": result.prompt, "captions": (result.sentence,), "label": looks, "holds": result.asked}
     return Example(f"{split}/{k}", {"image": before, "target": after, **words}, split, f"scenes, {split} {k}")
 
 
@@ -111,10 +116,10 @@ def _questions(world: Scenes, split: str, number: int) -> tuple[Example, ...]:
     rows: list[Example] = []
     k = 0
     while len(rows) < number:
-        picture = ScenePicture(world, split, k)  # one object for all its questions: it is drawn and encoded once a batch
+        image = ScenePicture(world, split, k)  # one object for all its questions: it is drawn and encoded once a batch
         asked = world.scene(split, k).questions(world.rng(split, k, "questions"))[:QUESTIONS]
         for i, question in enumerate(asked):
-            fields = {"image": picture, "question": question.text, "answers": question.answers}
+            fields = {"image": image, "question": question.text, "answers": question.answers}
             rows.append(Example(f"{split}/{k}/{i}", fields, split, f"scenes, {split} {k}, {question.kind} question"))
         k += 1
     return tuple(rows[:number])

@@ -28,10 +28,10 @@ def grounded(example: Example, word: str) -> Bool[np.ndarray, "size size"] | Non
     Raises:
         TypeError: for an example that is no scene's.
     """
-    picture = example.fields["image"]
-    if not isinstance(picture, ScenePicture):
+    image = example.fields["image"]
+    if not isinstance(image, ScenePicture):
         raise TypeError(f"{example.source} is no scene")
-    scene = picture.world.scene(picture.split, picture.k)
+    scene = image.world.scene(image.split, image.k)
     if "question" in example.fields:
         meant = _asked(example.fields["question"], scene.objects)
     else:
@@ -39,7 +39,7 @@ def grounded(example: Example, word: str) -> Bool[np.ndarray, "size size"] | Non
         meant = [bool(name) and getattr(item, name) == value for item in scene.objects]
     if not any(meant):
         return None
-    return np.asarray(scene.masks(picture.world.size)[np.array(meant)].any(0))
+    return np.asarray(scene.masks(image.world.size)[np.array(meant)].any(0))
 
 
 def is_scene(example: Example) -> bool:

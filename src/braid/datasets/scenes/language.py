@@ -51,14 +51,14 @@ class Question(NamedTuple):
 
 def captions(objects: Objects, background: Background, rng: random.Random, num: int = 5) -> tuple[str, ...]:
     """``num`` true sentences; see ``Scene.captions``."""
-    found: dict[str, None] = {}
+    result: dict[str, None] = {}
     for _ in range(12 * num):
-        if len(found) == num:
+        if len(result) == num:
             break
         sentence = rng.choice(SENTENCES)(objects, background, rng)
         if sentence:
-            found[sentence] = None
-    sentences = list(found)
+            result[sentence] = None
+    sentences = list(result)
     return tuple(sentences[i % len(sentences)] for i in range(num))
 
 

@@ -43,9 +43,9 @@ class Asked:
 
     @classmethod
     def read(cls, text: str) -> "Asked":
-        found = ASKED.fullmatch(text)
-        assert found is not None, text
-        size, colour, shape, place, x, y = found.groups()
+        result = ASKED.fullmatch(text)
+        assert result is not None, text
+        size, colour, shape, place, x, y = result.groups()
         return cls(size, colour, shape, place or "", (float(x), float(y)) if x else None)
 
     def alike(self, item: SceneObject) -> bool:
@@ -64,16 +64,16 @@ class Verdict:
     whole: bool
 
 
-def judge(picture: UInt8[np.ndarray, "side side 3"], asked: Sequence[str]) -> Verdict:
+def judge(image: UInt8[np.ndarray, "side side 3"], asked: Sequence[str]) -> Verdict:
     """Whether a picture holds what was asked for, each line an object (see ``Asked``) or ``0 left 1``: how two of them stand.
 
     Of all ways to take the found objects for those asked for, the one that gets most right counts.
     """
     relations = [match.groups() for line in asked if (match := RELATED.fullmatch(line))]
     wanted = [Asked.read(line) for line in asked if not RELATED.fullmatch(line)]
-    found: list[SceneObject | None] = [*find_objects(picture)]
-    padded = found[:MOST] + [None] * max(0, len(wanted) - len(found))
-    verdicts = [_verdict(wanted, chosen, relations, len(found) == len(wanted)) for chosen in permutations(padded, len(wanted))]
+    result: list[SceneObject | None] = [*find_objects(image)]
+    padded = result[:MOST] + [None] * max(0, len(wanted) - len(result))
+    verdicts = [_verdict(wanted, chosen, relations, len(result) == len(wanted)) for chosen in permutations(padded, len(wanted))]
     return max(verdicts, key=lambda one: (one.whole, sum(one.right), sum(one.sized)))
 
 
@@ -91,8 +91,8 @@ def _stands(one: SceneObject | None, other: SceneObject | None, side: str) -> bo
     if one is None or other is None:
         return False
     across, down = one.x - other.x, one.y - other.y
-    found: Direction = ("left" if across < 0 else "right") if abs(across) > abs(down) else ("above" if down < 0 else "below")
-    return found == side
+    result: Direction = ("left" if across < 0 else "right") if abs(across) > abs(down) else ("above" if down < 0 else "below")
+    return result == side
 
 
 def _place(item: SceneObject) -> str:
@@ -102,15 +102,15 @@ def _place(item: SceneObject) -> str:
     return names[row][column]
 
 
-def find_objects(picture: UInt8[np.ndarray, "side side 3"]) -> list[SceneObject]:
+def find_objects(image: UInt8[np.ndarray, "side side 3"]) -> list[SceneObject]:
     """Every object, plain as it is taken to be, from the largest."""
-    side = len(picture)
-    tint = np.diff(picture.astype(np.float64), axis=2)
+    side = len(image)
+    tint = np.diff(image.astype(np.float64), axis=2)
     border = np.concatenate([tint[0], tint[-1], tint[:, 0], tint[:, -1]])
     distance = np.hypot(*np.moveaxis(tint - np.median(border, 0), 2, 0))
     covers = [cover for part in _parts(distance > TINT) for cover in _covers(part, distance)]
     covers = sorted((cover for cover in covers if cover.sum() >= LEAST * side**2), key=lambda cover: -float(cover.sum()))
-    return [_object(picture, cover) for cover in covers]
+    return [_object(image, cover) for cover in covers]
 
 
 def _covers(
@@ -141,12 +141,12 @@ def _parts(there: Bool[np.ndarray, "side side"]) -> list[Bool[np.ndarray, "side 
         labels = least
 
 
-def _object(picture: UInt8[np.ndarray, "side side 3"], cover: Float[np.ndarray, "side side"]) -> SceneObject:
+def _object(image: UInt8[np.ndarray, "side side 3"], cover: Float[np.ndarray, "side side"]) -> SceneObject:
     side, area = len(cover), float(cover.sum())
     radius = float(np.sqrt(area / np.pi)) / side
     at = (np.arange(side) + 0.5) / side
     x, y = float(cover.sum(0) @ at) / area, float(cover.sum(1) @ at) / area
-    colour = np.median(picture[cover > 0.5].astype(np.float64), 0)
+    colour = np.median(image[cover > 0.5].astype(np.float64), 0)
     name = min(INK, key=lambda ink: float(np.abs(colour - INK[ink]).sum()))
     size = "large" if radius > SMALLEST_LARGE else "small"
     return SceneObject(_shape(cover, x * side, y * side, radius * side), name, "plain", size, x, y, radius)
@@ -178,17 +178,17 @@ def _standard(values: Float[np.ndarray, "side side"]) -> Float[np.ndarray, " cel
 @cache
 def _templates() -> tuple[tuple[str, ...], Float[np.ndarray, "templates cells"]]:
     """Every shape at every angle, of radius 1 about the middle of its own area, sharp and blurred, as small objects are."""
-    drawn = [(shape, _template(shape, angle)) for shape in SHAPES for angle in ANGLES]
-    names = tuple(shape for shape, _ in drawn for _ in BLURS)
-    return names, np.stack([_standard(_blurred(mask, width)) for _, mask in drawn for width in BLURS])
+    generated = [(shape, _template(shape, angle)) for shape in SHAPES for angle in ANGLES]
+    names = tuple(shape for shape, _ in generated for _ in BLURS)
+    return names, np.stack([_standard(_blurred(mask, width)) for _, mask in generated for width in BLURS])
 
 
 def _template(shape: str, angle: float) -> Float[np.ndarray, "side side"]:
-    def drawn(x: float, y: float) -> Bool[np.ndarray, "side side"]:
+    def generated(x: float, y: float) -> Bool[np.ndarray, "side side"]:
         return object_masks([SceneObject(shape, "red", "plain", "large", x, y, 0.5 / SPAN, angle)], SIDE)[0]
 
-    rows, columns = np.nonzero(drawn(0.5, 0.5))
-    return drawn(1 - float(columns.mean() + 0.5) / SIDE, 1 - float(rows.mean() + 0.5) / SIDE).astype(np.float64)
+    rows, columns = np.nonzero(generated(0.5, 0.5))
+    return generated(1 - float(columns.mean() + 0.5) / SIDE, 1 - float(rows.mean() + 0.5) / SIDE).astype(np.float64)
 
 
 def _blurred(values: Float[np.ndarray, "side side"], width: int) -> Float[np.ndarray, "side side"]:

@@ -103,16 +103,16 @@ def reach(shape: str) -> float:
 
 def render(objects: Sequence[SceneObject], background: Background, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The picture."""
-    picture = paint_background(background, size)
+    image = paint_background(background, size)
     for item in objects:
         rows, columns, ink, accent, rim = _shares(item, size)
-        window = picture[rows, columns]
+        window = image[rows, columns]
         base = np.array(INK[item.colour], dtype=np.float64)
         bright = base @ (0.299, 0.587, 0.114) > 150  # a light colour is patterned with a darker one
         other = 0.62 * base if bright else 0.4 * base + 0.6 * 255
         window *= (1 - ink - accent - rim)[..., None]
         window += ink[..., None] * base + accent[..., None] * other + rim[..., None] * (0.72 * base)
-    return np.rint(picture).astype(np.uint8)
+    return np.rint(image).astype(np.uint8)
 
 
 def object_masks(objects: Sequence[SceneObject], size: int) -> Bool[np.ndarray, "objects size size"]:

@@ -13,15 +13,15 @@ import numpy as np
 from braid.config import did_you_mean
 from braid.datasets.dataset import (
     NO_TEXT,
-    BrokenRow,
     Dataset,
     Missing,
     Rows,
-    broken_row,
+    SkippedRow,
     check_length,
     file_finder,
     is_text,
     parse,
+    skipped_row,
     with_splits,
 )
 from braid.datasets.table.cells import class_named
@@ -44,7 +44,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "text": ("text", "title", "post", "tweet", "body"),
     "split": ("split", "subset", "set", "fold"),
 }
-PICTURES = ("image", "target")
+IMAGES = ("image", "target")
 MANY = ("captions", "answers")  # roles that hold several texts
 LABEL = ("label", "labels")  # one of a row, or several
 PART = ", "  # between the parts of one answer
@@ -57,12 +57,12 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
     """The table as a data set: rows of captions that name the same picture become one example."""
     table = stream_table(path)
     roles = roles_of(table, columns)
-    broken: list[BrokenRow] = []
+    skipped: list[SkippedRow] = []
 
     def read() -> Iterator[Example]:
         for row in _examples(table, roles):
-            if isinstance(row, BrokenRow):
-                broken.append(row)
+            if isinstance(row, SkippedRow):
+                skipped.append(row)
             else:
                 yield row
 
@@ -72,20 +72,20 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
     if "image" in roles and "id" not in roles:
         rows = _named_apart(rows, path.parent)
     shown = {role: ", ".join(names) for role, names in roles.items()}
-    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(broken), shown)
+    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(skipped), shown)
 
 
 def parse_columns(text: str) -> dict[str, str]:
     """``image=photo,captions=title`` -> {role: column}."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         role, equals, column = (side.strip() for side in part.partition("="))
         if not equals or not role or not column:
             raise UserError(f"--columns {text}: write role=column pairs, for example image=photo,captions=title")
         if role not in NAMES:
             raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, list(NAMES))}")
-        found[role] = column
-    return found
+        result[role] = column
+    return result
 
 
 def roles_of(table: Table, columns: Mapping[str, str], asked: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -105,10 +105,10 @@ def roles_of(table: Table, columns: Mapping[str, str], asked: Collection[str] = 
     for role, names in NAMES.items():
         if role not in roles:
             free = {column.lower(): column for column in table.columns if column not in taken}
-            found = next(((free[name],) for name in names if name in free), ()) or _numbered(names, free, role)
-            if found:
-                roles[role] = found
-                taken.update(found)
+            result = next(((free[name],) for name in names if name in free), ()) or _numbered(names, free, role)
+            if result:
+                roles[role] = result
+                taken.update(result)
     if set(LABEL) <= set(roles):  # a column that is named by the user comes before one that is there
         roles.pop("label" if "labels" in columns else "labels")
     if {"image", "text"} <= set(roles) and not {"captions", "question", *LABEL} & {*roles, *asked}:
@@ -126,12 +126,12 @@ def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple
     if role not in MANY:
         return ()
     pattern = re.compile(rf"({'|'.join(names)})[ _-]?(\d+)")
-    found = [(int(match[2]), column) for name, column in free.items() if (match := pattern.fullmatch(name))]
-    return tuple(column for _, column in sorted(found))
+    result = [(int(match[2]), column) for name, column in free.items() if (match := pattern.fullmatch(name))]
+    return tuple(column for _, column in sorted(result))
 
 
-def table_examples(table: Table, columns: Mapping[str, str], asked: Collection[str] = ()) -> list[Example | BrokenRow]:
-    """One example a row, in order; a row that lacks a picture file or a text is a ``BrokenRow``.
+def table_examples(table: Table, columns: Mapping[str, str], asked: Collection[str] = ()) -> list[Example | SkippedRow]:
+    """One example a row, in order; a row that lacks a picture file or a text is a ``SkippedRow``.
 
     Args:
         asked: roles that a model is going to fill; they are not read, so that a row may lack them.
@@ -139,11 +139,11 @@ def table_examples(table: Table, columns: Mapping[str, str], asked: Collection[s
     return list(_examples(table, roles_of(table, columns, asked), asked))
 
 
-def _examples(table: Table, roles: Mapping[str, Sequence[str]], asked: Collection[str] = ()) -> Iterator[Example | BrokenRow]:
+def _examples(table: Table, roles: Mapping[str, Sequence[str]], asked: Collection[str] = ()) -> Iterator[Example | SkippedRow]:
     exists = file_finder()
     spare = _spare({*roles, *asked})
     for number, row in enumerate(table.rows, 1):
-        if isinstance(row, BrokenRow):
+        if isinstance(row, SkippedRow):
             yield row
             continue
         source = f"{table.path.name}, row {number}"
@@ -154,7 +154,7 @@ def _examples(table: Table, roles: Mapping[str, Sequence[str]], asked: Collectio
             present = {role: names for role, names in roles.items() if role not in lacking}
             yield _example(row, present, source, str(number), table.path.parent, exists)
         except UserError as error:
-            yield broken_row(source, error)
+            yield skipped_row(source, error)
 
 
 def _example(
@@ -178,14 +178,14 @@ def _example(
                 raise Missing(f"column {names[0]!r} is empty; fill it in or remove the row")
         elif role in LABEL:
             fields["label"] = _labels(row.get(names[0]), names[0], role == "labels")
-        elif role in PICTURES:
-            fields[role], called = _picture(row.get(names[0]), names[0])
+        elif role in IMAGES:
+            fields[role], called = _image(row.get(names[0]), names[0])
             name = called if role == "image" else name
         elif role not in ("id", "split"):
             fields[role] = _text(row.get(names[0]), names[0])
     if "answer" in fields:
         fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
-    for role in PICTURES:
+    for role in IMAGES:
         if isinstance(fields.get(role), str):
             fields[role] = os.path.join(folder, fields[role])  # a Path would leave every name in the interpreter's table
             if not exists(fields[role]):
@@ -239,7 +239,7 @@ def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
     return (answer, *others)
 
 
-def _picture(value: Any, column: str) -> tuple[str | bytes, str]:
+def _image(value: Any, column: str) -> tuple[str | bytes, str]:
     """A picture's path as the table has it, or the encoded picture itself; and the name of its file, where there is one.
 
     Hugging Face's data sets have {bytes, path}, either of which may be null.
@@ -286,8 +286,8 @@ def _text(value: Any, column: str) -> str:
 def _named_apart(rows: Rows, folder: Path) -> Rows:
     """Pictures of the same name in several folders are called by their paths, those in the table by where they stand."""
     pairs = np.fromiter(((hash(row.id), hash(row.fields.get("image"))) for row in rows), np.dtype((np.int64, 2)), len(rows))
-    found, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
-    shared = set(found[times > 1].tolist())
+    result, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
+    shared = set(result[times > 1].tolist())
     if not shared:
         return rows
 

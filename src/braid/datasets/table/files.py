@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import BrokenRow, head, parse, read_json
+from braid.datasets.dataset import SkippedRow, head, parse, read_json
 from braid.datasets.table import parquet
 from braid.datasets.table.cells import as_text, plain
 from braid.errors import UserError
@@ -17,12 +17,12 @@ from braid.files import whole
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
-Row = dict[str, Any] | BrokenRow
+Row = dict[str, Any] | SkippedRow
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows by column, as they were read; a row that could not be read is a ``BrokenRow`` in its place.
+    """Rows by column, as they were read; a row that could not be read is a ``SkippedRow`` in its place.
 
     ``rows`` can be gone through more than once. ``classes``: of a column that holds a label's number, counted from 0, the names.
     """
@@ -97,7 +97,7 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
             try:
                 yield _object(path, number, parse(line))
             except UserError as error:
-                yield BrokenRow(f"{path.name}, row {number}", f"is not JSON ({error}); mend the line")
+                yield SkippedRow(f"{path.name}, row {number}", f"is not JSON ({error}); mend the line")
 
 
 def _json_table(path: Path) -> Table:
@@ -109,12 +109,12 @@ def _json_table(path: Path) -> Table:
 
 def _object(path: Path, number: int, row: Any) -> Row:
     return (
-        row if isinstance(row, dict) else BrokenRow(f"{path.name}, row {number}", "is not a JSON object; write {column: value}")
+        row if isinstance(row, dict) else SkippedRow(f"{path.name}, row {number}", "is not a JSON object; write {column: value}")
     )
 
 
 def _of_objects(path: Path, rows: Iterable[Row]) -> Table:
-    if all(isinstance(row, BrokenRow) for row in rows):
+    if all(isinstance(row, SkippedRow) for row in rows):
         raise UserError(f"{path}: no row is a JSON object; write {{column: value}}")
     return Table(tuple(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)), rows, path)
 
@@ -144,14 +144,14 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     if _quote_left_open(path, lines):
         first = last - len(lines) + 1
         reason = f"begins a quote on line {first} that never ends, and takes the file's last {len(lines)} lines with it"
-        row = BrokenRow(f"{path.name}, row {number}", f"{reason}; close the quote")
+        row = SkippedRow(f"{path.name}, row {number}", f"{reason}; close the quote")
     yield row
 
 
 def _csv_row(source: str, columns: Sequence[str], cells: Sequence[str]) -> Row:
     if len(cells) == len(columns):
         return dict(zip(columns, cells, strict=True))
-    return BrokenRow(source, f"has {len(cells)} cells, the header has {len(columns)}; quote cells that hold the separator")
+    return SkippedRow(source, f"has {len(cells)} cells, the header has {len(columns)}; quote cells that hold the separator")
 
 
 def _records(path: Path) -> Iterator[tuple[list[str], list[str], int]]:

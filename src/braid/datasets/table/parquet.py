@@ -37,10 +37,10 @@ def read_classes(path: Path) -> dict[str, tuple[str, ...]]:
         note = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
         features = parse_json(note.decode())["info"]["features"]
-        found = {column: _class_names(feature) for column, feature in features.items()}
+        result = {column: _class_names(feature) for column, feature in features.items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # somebody else's note
         return {}
-    return {column: names for column, names in found.items() if names}
+    return {column: names for column, names in result.items() if names}
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:
@@ -113,11 +113,11 @@ def _column(values: list[Any], type: Any) -> Any:
     ways = (lambda: pa.array(values, type), lambda: pa.array(values).cast(type), lambda: pa.array(values))
     for way in ways[0 if type is not None else 2 :]:
         try:
-            found = way()
+            result = way()
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             continue
-        if "struct<>" not in str(found.type):  # a section without anything, which parquet cannot write
-            return found
+        if "struct<>" not in str(result.type):  # a section without anything, which parquet cannot write
+            return result
     return pa.array([None if value is None else _utf8(str(as_text(value))) for value in values], pa.string())
 
 

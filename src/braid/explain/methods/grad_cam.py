@@ -21,10 +21,10 @@ class GradCam:
             score = subject.scores(leaves).diagonal().sum()  # a row for each output
         values = [one.values for one in leaves.values()]
         gradients = torch.autograd.grad(score, values, allow_unused=True)
-        found = {}
+        result = {}
         for (name, one), gradient in zip(leaves.items(), gradients, strict=True):
             real = one.mask.unsqueeze(-1).to(one.values.dtype)
             slope = torch.zeros_like(one.values) if gradient is None else gradient * real
             weights = slope.sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
-            found[name] = ((weights * one.values).sum(-1) * one.mask).clamp(min=0)
-        return Attributed(subject.gathered(found))
+            result[name] = ((weights * one.values).sum(-1) * one.mask).clamp(min=0)
+        return Attributed(subject.gathered(result))

@@ -33,11 +33,11 @@ class IntegratedGradients:
         change = subject.scored(ends).diagonal() - subject.scored(none).diagonal()
         steps = self.steps
         while True:
-            found = integrate(subject, steps)
-            total = sum(part.sum(1).double().cpu().numpy() for part in found.values())
+            result = integrate(subject, steps)
+            total = sum(part.sum(1).double().cpu().numpy() for part in result.values())
             gap = float(np.abs(total - change).sum() / max(float(np.abs(change).sum()), 1e-9))
             if gap < CLOSE or steps >= MOST_STEPS:
-                return Attributed(subject.gathered(found), {"completeness_gap": gap, "steps": float(steps)})
+                return Attributed(subject.gathered(result), {"completeness_gap": gap, "steps": float(steps)})
             steps *= 2
 
 

@@ -17,7 +17,7 @@ class Occlusion:
 
     def attribute(self, subject: Subject) -> Attributed:
         whole = subject.scored(subject.features)
-        found = {}
+        result = {}
         for name, units in subject.units.items():
             changed = np.flatnonzero(units.cells)
             values = np.zeros((subject.num_outputs, units.number))
@@ -25,5 +25,5 @@ class Occlusion:
                 kept = np.ones((len(changed), units.number), dtype=bool)
                 kept[np.arange(len(changed)), changed] = False
                 values[:, changed] = (whole - subject.scored(subject.perturbed({name: kept}))).T
-            found[name] = values
-        return Attributed(found)
+            result[name] = values
+        return Attributed(result)

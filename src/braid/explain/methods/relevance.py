@@ -42,8 +42,8 @@ class Relevance:
             score = subject.answer.scores(fused).diagonal().sum()  # a row for each output
             decoder = [one for one in maps if one.name.startswith("decoders.")]
             if not decoder or not keeps_positions(leaves, fused):
-                found = _at_features(score, leaves)
-                return Attributed(subject.gathered({name: found[name] @ before[name] for name in found}))
+                result = _at_features(score, leaves)
+                return Attributed(subject.gathered({name: result[name] @ before[name] for name in result}))
             weighed = _positive(score, maps)
         fusion = [one for one in weighed if one[0].startswith("fusion.")]
         memory = through_fusion(before, fused, fusion, added)

@@ -56,9 +56,9 @@ def _added(subject: Subject, order: np.ndarray) -> Float[np.ndarray, "outputs pl
     joined = np.zeros((len(order) + 1, len(order)), dtype=bool)
     for place, player in enumerate(order):
         joined[place + 1 :, player] = True
-    found = np.empty((subject.num_outputs, len(order)))
-    found[:, order] = np.diff(_scored(subject, joined), axis=0).T
-    return found
+    result = np.empty((subject.num_outputs, len(order)))
+    result[:, order] = np.diff(_scored(subject, joined), axis=0).T
+    return result
 
 
 def _scored(subject: Subject, joined: np.ndarray) -> Float[np.ndarray, "rows outputs"]:
