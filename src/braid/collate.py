@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from braid.errors import UserError
-from braid.modalities import Augmentation, EncodedModality, ImageModality, InputModality, OutputModality, Picture, TextModality
+from braid.modalities import EncodedModality, InputModality, OutputModality
 from braid.records import Batch, BatchInput, Sample
 
 
@@ -25,30 +25,28 @@ Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps batches
 
 @dataclass(frozen=True)
 class Collator:
-    """Prepares and stacks the inputs a model has; other inputs of a sample are left alone, and so is a picture that its modality
-    has prepared already."""
+    """Prepares and stacks the inputs and targets that a model has; other inputs of a sample are left alone."""
 
     inputs: Mapping[str, InputModality | EncodedModality]
     outputs: Mapping[str, OutputModality] = field(default_factory=dict)
-    augmentation: Augmentation | None = None
 
     def __call__(
         self, samples: Sequence[Sample], seeds: Sequence[tuple[int, ...]] | None = None, strict: bool = False
     ) -> Collated:
-        """Stack ``samples``; with ``seeds``, one a sample, pictures are augmented. One that rows share is changed by the seed of
+        """Stack ``samples``; with ``seeds``, one a sample, values are augmented. One that rows share is changed by the seed of
         the first of them, so that it is prepared and encoded once.
 
         Raises:
             UserError: with ``strict``, for the first row that cannot be prepared.
         """
         prepared: dict[str, _Distinct] = {name: _Distinct() for name in self.inputs}
-        images: dict[str, list[Any]] = {name: [] for name, output in self.outputs.items() if isinstance(output, ImageModality)}
+        targets: dict[str, list[Any]] = {name: [] for name in self.outputs}
         kept, skipped = [], []
         for row, sample in enumerate(samples):
+            seed = seeds[row] if seeds else None
             try:
-                seed = seeds[row] if seeds else None
                 values = {name: self._value(name, sample, prepared[name], seed) for name in self.inputs}
-                generated = {name: self._target(name, sample, seed) for name in images if name in sample.targets}
+                wanted = {name: self._target(name, sample, seed) for name in targets if name in sample.targets}
             except UserError as error:
                 if strict:
                     raise
@@ -56,45 +54,38 @@ class Collator:
                 continue
             for name, value in values.items():
                 prepared[name].add(*value)
-            for name, image in generated.items():
-                images[name].append(image)
+            for name, target in wanted.items():
+                targets[name].append(target)
             kept.append(sample)
         inputs = {name: prepared[name].batch(modality) for name, modality in self.inputs.items() if prepared[name].items}
-        targets = {
-            name: modality.pad(images[name])
-            if isinstance(modality, ImageModality)
-            else modality.targets([sample.targets[name] for sample in kept], [sample.source for sample in kept])
-            for name, modality in self.outputs.items()
-            if kept and name in kept[0].targets
-        }
-        return Collated(Batch(tuple(sample.id for sample in kept), inputs, targets), tuple(kept), tuple(skipped))
+        whole = [name for name, values in targets.items() if values and len(values) == len(kept)]
+        padded = {name: self.outputs[name].pad_targets(targets[name]) for name in whole}
+        return Collated(Batch(tuple(sample.id for sample in kept), inputs, padded), tuple(kept), tuple(skipped))
+
+    @property
+    def augments(self) -> bool:
+        """Whether training rows differ at random."""
+        return any(modality.augments for modality in (*self.inputs.values(), *self.outputs.values()))
 
     def _value(self, name: str, sample: Sample, distinct: "_Distinct", seed: tuple[int, ...] | None) -> tuple[Any, Any]:
         """The key of one value and, unless it is known already, its prepared form."""
         if name not in sample.inputs:
             return None, None
-        value = sample.inputs[name]
-        modality = self.inputs[name]
-        # Where rows are to differ by chance, a text that they share gets the encoder's dropout anew in each of them.
-        apart = self.augmentation is not None and isinstance(modality, TextModality)
-        key = (*seed, name) if seed and apart else value_key(value)
+        value, modality = sample.inputs[name], self.inputs[name]
+        # Where rows differ at random, a text that they share gets the encoder's dropout anew in each of them.
+        apart = seed is not None and not modality.shared and self.augments
+        key = (*seed, name) if seed is not None and apart else modality.config.key(value)
         if key in distinct.keys:
             return key, None
-        if isinstance(modality, TextModality):
-            return key, modality.prepare(value, sample.source)
-        return key, self._image(modality, value, sample.source, seed)
+        return key, modality.prepare(value, sample.source, self._rng(seed, modality))
 
     def _target(self, name: str, sample: Sample, seed: tuple[int, ...] | None) -> Any:
         modality = self.outputs[name]
-        assert isinstance(modality, ImageModality)
-        return self._image(modality, sample.targets[name], sample.source, seed)
+        return modality.prepare_target(sample.targets[name], sample.source, None if seed is None else np.random.default_rng(seed))
 
-    def _image(self, modality: ImageModality | EncodedModality, value: Any, source: str, seed: tuple[int, ...] | None) -> Any:
-        if isinstance(value, Picture):
-            return value
-        if seed is None or self.augmentation is None or isinstance(modality, EncodedModality):
-            return modality.prepare(value, source)
-        return modality.prepare(value, source, self.augmentation, np.random.default_rng(seed))
+    @staticmethod
+    def _rng(seed: tuple[int, ...] | None, modality: Any) -> np.random.Generator | None:
+        return np.random.default_rng(seed) if seed is not None and modality.augments else None
 
 
 class _Distinct:
@@ -117,11 +108,6 @@ class _Distinct:
     def batch(self, modality: InputModality | EncodedModality) -> BatchInput:
         index = np.array(self.index, dtype=np.int64)
         return BatchInput(modality.pad(self.items), index, isinstance(modality, EncodedModality))
-
-
-def value_key(value: Any) -> Any:
-    """Equal keys mean equal values; an array or a picture in memory is only equal to itself."""
-    return value if isinstance(value, str | bytes) else (str(value) if hasattr(value, "__fspath__") else id(value))
 
 
 def collated(collator: Collator, samples: Sequence[Sample], size: int, strict: bool = False) -> Iterator[Collated]:

@@ -209,10 +209,32 @@ def did_you_mean(name: str, choices: Sequence[str]) -> str:
     return f"choose from {', '.join(sorted(choices))}{hint}"
 
 
+_ADDED: dict[Any, list[Any]] = {}  # by union
+
+
+def add_kind(union: Any, config: type) -> None:
+    """Let a union of configs have one more member: how a part of your own joins Braid's.
+
+    ``add_kind(InputModalityConfig, SeriesModalityConfig)`` makes ``kind: series`` valid wherever a modality is read.
+
+    Raises:
+        ValueError: when the union has another member of that kind.
+    """
+    known = kinds(union).get(_kind(config), config)
+    if known is not config:
+        raise ValueError(f"the kind {_kind(config)!r} is that of {known.__name__}; give {config.__name__} another")
+    if config not in _members(union):
+        _ADDED.setdefault(union, []).append(config)
+
+
+def _members(union: Any) -> tuple[Any, ...]:
+    own = get_args(union) if get_origin(union) in (Union, types.UnionType) else (union,)
+    return (*own, *_ADDED.get(union, ()))
+
+
 def kinds(union: Any) -> dict[str, Any]:
     """The members of a union of configs, by their ``kind``."""
-    members = get_args(union) if get_origin(union) in (Union, types.UnionType) else (union,)
-    return {_kind(member): member for member in members}
+    return {_kind(member): member for member in _members(union)}
 
 
 def _kind(config_class: Any) -> str:
@@ -260,8 +282,8 @@ def _read(expected: Any, data: Any, where: str) -> Any:
 
 
 def _read_union(expected: Any, data: Any, where: str) -> Any:
-    members = [member for member in get_args(expected) if member is not type(None)]
-    if data is None and len(members) < len(get_args(expected)):
+    members = [member for member in _members(expected) if member is not type(None)]
+    if data is None and type(None) in get_args(expected):
         return None
     if len(members) == 1:
         return _read(members[0], data, where)

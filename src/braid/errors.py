@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     The command line prints it as one line and exits with 1. Every other exception is a defect of Braid.
     """
+
+
+class Missing(UserError):
+    """A row lacks a value: its cell is empty, or its file does not exist."""

@@ -6,9 +6,13 @@ They hold numpy arrays on the way in and torch tensors inside the model, so an a
 ``mask`` is True where a value is real, everywhere.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
+
+import numpy as np
 
 from braid.shapes import Bool, Float, Int, Shaped, UInt8
 
@@ -40,6 +44,61 @@ class Sample:
     targets: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     source: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page shows of a value: an image or a recording (``media``, encoded), the cells of a table, or a text.
+
+    ``text`` is there for every value: a page reads it aloud, a terminal prints it.
+    """
+
+    text: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
+    media: bytes = b""
+    media_type: str = ""  # image/jpeg, audio/ogg, ...
+
+    @property
+    def uri(self) -> str:
+        """The media as a data URI; "" where there is none."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.media).decode('ascii')}" if self.media else ""
+
+    def html(self) -> str:
+        """The value as HTML that needs no other file."""
+        if self.media_type.startswith("image/"):
+            return f'<img src="{self.uri}" alt="{escape(self.text)}">'
+        if self.media_type.startswith("audio/"):
+            return f'<audio controls src="{self.uri}">{escape(self.text)}</audio>'
+        if self.cells:
+            rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(cell)}</td></tr>" for name, cell in self.cells.items())
+            return f'<table class="cells">{rows}</table>'
+        return f"<p>{escape(self.text)}</p>"
+
+
+@dataclass(frozen=True)
+class Units:
+    """What one value is made of, to people: the patches of an image, the words of a text, the columns of a row.
+
+    ``positions``: the positions of the features that belong to each unit; padding belongs to none. ``boxes`` (left, top, right,
+    bottom in 0..1) say where a unit lies in an image, ``spans`` (first and last) where it stands in a sequence of tokens.
+    """
+
+    names: tuple[str, ...]
+    positions: Bool[Any, "units length"]
+    boxes: Float[Any, "units 4"] | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def number(self) -> int:
+        return len(self.names)
+
+    @property
+    def removable(self) -> Bool[Any, " units"]:
+        """The units that can be removed from the value: all; of boxes those of the finest grid, which covers the image once."""
+        if self.boxes is None or not len(self.boxes):
+            return np.ones(self.number, dtype=bool)
+        areas = (self.boxes[:, 2] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 1])
+        return np.asarray(areas < 1.01 * areas.min())
 
 
 @dataclass(frozen=True)
@@ -82,8 +141,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Features:
-    """One input after its encoder. ``extent`` is each position's source, the same for every row where it is given:
-    a box (left, top, right, bottom) in 0..1 of the model's picture, or (first, last) token of a text."""
+    """One input after its encoder. ``extent`` is each position's source, the same for every row where it is given: a box (left,
+    top, right, bottom) in 0..1 of an image, the (first, last) token of a text, or the number of a column, as the input's
+    modality reads it."""
 
     values: Float[Any, "batch length width"]
     mask: Bool[Any, "batch length"]

@@ -1,20 +1,15 @@
-"""Raw values <-> arrays, one file a modality, with limits and clear errors."""
+"""Raw values <-> arrays, one folder a modality, with limits and clear errors; ``protocol.py`` says what a modality brings.
+
+A data set's *role* names its modality: ``image`` and ``tabular`` are roles of their own, a caption and a question are texts.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+from braid.config import kinds
 from braid.modalities.encoded import EncodedModality
 from braid.modalities.grid import TokenGrid
-from braid.modalities.image import (
-    Augmentation,
-    ImageModality,
-    ImageModalityConfig,
-    Picture,
-    image_files,
-    inline_thumbnail,
-    is_image,
-    thumbnail,
-)
+from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, is_image, thumbnail
 from braid.modalities.labels import (
     EmbeddingModality,
     EmbeddingModalityConfig,
@@ -23,58 +18,86 @@ from braid.modalities.labels import (
     NumberModality,
     NumberModalityConfig,
 )
+from braid.modalities.protocol import Does, InputConfig, InputModality, OutputModality
+from braid.modalities.tabular import TabularModality, TabularModalityConfig
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
+from braid.records import View
 
-InputModalityConfig = ImageModalityConfig | TextModalityConfig
-InputModality = ImageModality | TextModality
+InputModalityConfig = ImageModalityConfig | TabularModalityConfig | TextModalityConfig
 OutputModalityConfig = (
     EmbeddingModalityConfig | ImageModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
 )
-OutputModality = EmbeddingModality | ImageModality | LabelsModality | NumberModality | TextModality
 ModalityConfig = InputModalityConfig | OutputModalityConfig
-Modality = InputModality | OutputModality
+
+# The modality of a role that is not called after its modality.
+ROLES = {
+    "answer": "text",
+    "answers": "text",
+    "captions": "text",
+    "instruction": "text",
+    "question": "text",
+    "target": "image",
+}
 
 __all__ = [
+    "ROLES",
     "Augmentation",
+    "Does",
     "EmbeddingModality",
     "EmbeddingModalityConfig",
     "EncodedModality",
     "ImageModality",
     "ImageModalityConfig",
+    "InputConfig",
     "InputModality",
     "InputModalityConfig",
     "LabelsModality",
     "LabelsModalityConfig",
-    "Modality",
     "ModalityConfig",
     "NumberModality",
     "NumberModalityConfig",
     "OutputModality",
     "OutputModalityConfig",
-    "Picture",
     "SpecialTokens",
+    "TabularModality",
+    "TabularModalityConfig",
     "TextModality",
     "TextModalityConfig",
     "TokenGrid",
     "Tokenizer",
     "build_modalities",
+    "default_inputs",
     "image_files",
-    "inline_thumbnail",
     "is_image",
+    "modality_of",
+    "show",
     "thumbnail",
     "tokenizer_names",
 ]
 
 
+def modality_of(role: str) -> type[InputConfig] | None:
+    """The modality of a role's values; None for a role that is no input, such as ``label``."""
+    return kinds(InputModalityConfig).get(ROLES.get(role, role))
+
+
+def default_inputs() -> dict[str, InputModalityConfig]:
+    """An input of every modality, by its usual name."""
+    return {config.input_name: config() for config in kinds(InputModalityConfig).values()}
+
+
+def show(role: str, value: Any, size: int = 320, source: str = "") -> View:
+    """What a page shows of a role's value; see ``InputConfig.show``."""
+    config = modality_of(role)
+    return config.show(value, size, source) if config else View(str(value))
+
+
 def tokenizer_names(*groups: Mapping[str, ModalityConfig]) -> list[str]:
-    """The tokenizers that the text modalities read with, each once."""
-    named = [config.tokenizer for group in groups for config in group.values() if isinstance(config, TextModalityConfig)]
+    """The tokenizers that the modalities read and write with, each once."""
+    named = [name for group in groups for config in group.values() if (name := getattr(config, "tokenizer", ""))]
     return list(dict.fromkeys(named))
 
 
 def build_modalities(configs: Mapping[str, ModalityConfig], tokenizers: Mapping[str, Tokenizer]) -> dict[str, Any]:
     """Every modality, each text with the tokenizer that it names."""
-    return {
-        name: config.build(tokenizers[config.tokenizer]) if isinstance(config, TextModalityConfig) else config.build()
-        for name, config in configs.items()
-    }
+    return {name: config.build(tokenizers.get(getattr(config, "tokenizer", ""))) for name, config in configs.items()}

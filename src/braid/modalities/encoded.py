@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from os.path import realpath
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class EncodedModality:
     says which row is whose, ``broken`` why a picture has none. ``made`` tells these files from others that were at the same path.
     """
 
+    config: Any
     values: Path
     masks: Path
     shape: tuple[int, int, int]
@@ -31,7 +32,10 @@ class EncodedModality:
     skipped: Mapping[str, str]
     made: str
 
-    def prepare(self, value: Any, source: str = "") -> Encoded:
+    augments: ClassVar[bool] = False
+    shared: ClassVar[bool] = True
+
+    def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> Encoded:
         """Raises: UserError: the reason for which the picture could not be read."""
         path = realpath(value)
         if path in self.skipped:

@@ -1,15 +1,16 @@
 """What an output says that is no text: one of several labels, several of them, a number, or a point among others."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Self
 from zlib import crc32
 
 import numpy as np
 
 from braid.config import within
 from braid.errors import UserError
+from braid.modalities.protocol import Does
 from braid.records import Padded
 
 
@@ -26,8 +27,6 @@ class LabelsModalityConfig:
     most: int = 0
     multiple: bool = False
 
-    name: ClassVar[str] = "labels"
-
     def __post_init__(self) -> None:
         within(self, 0, math.inf, "most")
         if self.most == 1:
@@ -36,12 +35,21 @@ class LabelsModalityConfig:
         if twice:
             raise UserError(f"labels names {twice[0]!r} twice; name each label once")
 
+    def in_use(self) -> Self:
+        return self
+
+    def summary(self) -> str:
+        return f"{'any' if self.multiple else 'one'} of {len(self.labels)} labels"
+
     def build(self, tokenizer: object = None) -> "LabelsModality":
         return LabelsModality(self)
 
 
 class LabelsModality:
     """A label -> its place, or several labels -> a 1 at each of their places."""
+
+    does: ClassVar[Does] = "gives labels, a number or an embedding"
+    augments: ClassVar[bool] = False
 
     def __init__(self, config: LabelsModalityConfig) -> None:
         self.config = config
@@ -51,23 +59,27 @@ class LabelsModality:
     def labels(self) -> tuple[str, ...]:
         return self.config.labels
 
-    def targets(self, values: Sequence[Sequence[str]], sources: Sequence[str]) -> Padded:
-        """The labels of each row: ``values [n]`` (place) or [n, labels] (0 or 1), ``mask [n]``.
-
-        A row whose label training never showed is masked out: there is nothing that a model could have said.
+    def prepare_target(self, value: Sequence[str], source: str, rng: np.random.Generator | None = None) -> list[int]:
+        """The places of a row's labels, -1 for one that training never showed.
 
         Raises:
             UserError: for a row with several labels where one is meant.
         """
+        if len(value) != 1 and not self.config.multiple:
+            raise UserError(f"{source}: {len(value)} labels, and this model gives one; train one on rows that have several")
+        return [self._places.get(label, -1) for label in value]
+
+    def pad_targets(self, values: Sequence[Sequence[int]]) -> Padded:
+        """``values [n]`` (place) or [n, labels] (0 or 1), ``mask [n]``.
+
+        A row whose label training never showed is masked out: there is nothing that a model could have said.
+        """
         if self.config.multiple:
             marks = np.zeros((len(values), len(self.labels)), np.float32)
             for row, given in enumerate(values):
-                marks[row, [self._places[label] for label in given if label in self._places]] = 1
+                marks[row, [place for place in given if place >= 0]] = 1
             return Padded(marks, np.ones(len(values), bool))
-        for given, source in zip(values, sources, strict=True):
-            if len(given) != 1:
-                raise UserError(f"{source}: {len(given)} labels, and this model gives one; train one on rows that have several")
-        places = np.array([self._places.get(given[0], -1) for given in values], np.int64)
+        places = np.array([place for (place,) in values], np.int64)
         return Padded(np.maximum(places, 0), places >= 0)
 
 
@@ -79,7 +91,11 @@ class NumberModalityConfig:
     mean: float = 0.0
     deviation: float = 0.0
 
-    name: ClassVar[str] = "number"
+    def in_use(self) -> Self:
+        return self
+
+    def summary(self) -> str:
+        return "one number"
 
     def build(self, tokenizer: object = None) -> "NumberModality":
         return NumberModality(self)
@@ -88,11 +104,17 @@ class NumberModalityConfig:
 class NumberModality:
     """A number <-> its distance from the mean in standard deviations."""
 
+    does: ClassVar[Does] = "gives labels, a number or an embedding"
+    augments: ClassVar[bool] = False
+
     def __init__(self, config: NumberModalityConfig) -> None:
         self.config = config
         self._unit = config.deviation or 1.0
 
-    def targets(self, values: Sequence[float], sources: Sequence[str]) -> Padded:
+    def prepare_target(self, value: float, source: str, rng: np.random.Generator | None = None) -> float:
+        return value
+
+    def pad_targets(self, values: Sequence[float]) -> Padded:
         """``values [n]`` float32, ``mask [n]``."""
         scaled = (np.array(values, np.float64) - self.config.mean) / self._unit
         return Padded(scaled.astype(np.float32), np.ones(len(values), bool))
@@ -107,7 +129,11 @@ class EmbeddingModalityConfig:
 
     kind: Literal["embedding"] = "embedding"
 
-    name: ClassVar[str] = "embedding"
+    def in_use(self) -> Self:
+        return self
+
+    def summary(self) -> str:
+        return "a vector of length 1"
 
     def build(self, tokenizer: object = None) -> "EmbeddingModality":
         return EmbeddingModality(self)
@@ -116,10 +142,17 @@ class EmbeddingModalityConfig:
 class EmbeddingModality:
     """What belongs together has one key; a key -> a number."""
 
+    does: ClassVar[Does] = "gives labels, a number or an embedding"
+    augments: ClassVar[bool] = False
+
     def __init__(self, config: EmbeddingModalityConfig) -> None:
         self.config = config
 
-    def targets(self, values: Sequence[Any], sources: Sequence[str]) -> Padded:
-        """Equal numbers for equal keys: ``values [n]`` int64, ``mask [n]``."""
-        keys = np.array([crc32(str(value).encode()) for value in values], np.int64)
+    def prepare_target(self, value: Hashable, source: str, rng: np.random.Generator | None = None) -> int:
+        """Equal numbers for equal keys."""
+        return crc32(str(value).encode(errors="surrogatepass"))
+
+    def pad_targets(self, values: Sequence[int]) -> Padded:
+        """``values [n]`` int64, ``mask [n]``."""
+        keys = np.array(values, np.int64)
         return Padded(keys, np.ones(len(values), bool))

@@ -1,25 +1,20 @@
-"""What a model is asked to do: small frozen objects that prepare samples and score predictions, one file a task.
+"""What a model is asked to do, one file a task; ``protocol.py`` says what a task is to the rest of Braid.
 
-``best`` names the metric that chooses among epochs; ``per_sample_metric`` one that is a mean over rows, which ``items``
-gives one by one, so that two models can be paired. ``better`` holds for both. A row ``needs`` some roles; those that are ``asked`` it may
-lack when it is only to be answered. Where a run trains several tasks, ``MEAN`` chooses: the mean of each one's ``best``, in which
-a figure that is better when lower counts negative.
-
-The ``Deciding`` tasks say how sure they are of what can be right or wrong: ``decisions`` are that, ``outcomes`` what a confidence
-is fitted on, ``fitted`` and ``unfitted`` the task with such a fit and without.
+Where a run trains several tasks, ``MEAN`` chooses among epochs: the mean of each one's main metric, in which a metric that is better
+when lower counts negative.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from braid.bundle import Interface
 from braid.config import did_you_mean, from_dict, kinds
 from braid.errors import UserError
-from braid.modalities import OutputModalityConfig, TextModalityConfig
-from braid.records import Example
+from braid.modalities import OutputModalityConfig
 from braid.tasks.captioning import Captioning
 from braid.tasks.classification import Classification
 from braid.tasks.image_generation import ImageGeneration
 from braid.tasks.language_modelling import LanguageModelling
+from braid.tasks.protocol import TaskProtocol
 from braid.tasks.reconstruction import Reconstruction
 from braid.tasks.regression import Regression
 from braid.tasks.retrieval import Retrieval
@@ -35,7 +30,6 @@ Task = (
     | Retrieval
     | VisualQuestionAnswering
 )
-Deciding = Captioning | Classification | VisualQuestionAnswering
 
 MEAN = "mean"
 
@@ -43,7 +37,6 @@ __all__ = [
     "MEAN",
     "Captioning",
     "Classification",
-    "Deciding",
     "ImageGeneration",
     "LanguageModelling",
     "Reconstruction",
@@ -51,33 +44,23 @@ __all__ = [
     "Retrieval",
     "Task",
     "VisualQuestionAnswering",
-    "deciding",
-    "decoders_of",
-    "rows_of",
+    "TaskProtocol",
+    "confident",
     "task_named",
     "task_of",
     "too_long",
 ]
 
 
-def rows_of(task: Task, examples: Iterable[Example]) -> Iterable[Example]:
-    """The rows that a task makes of a data set's: retrieval and image generation one a caption, any other each as it is."""
-    return task.spread(examples) if isinstance(task, ImageGeneration | Retrieval) else examples
-
-
-def decoders_of(task: Task) -> tuple[str, ...]:
-    """What a task trains, what it is named after first."""
-    return task.decoders if isinstance(task, ImageGeneration) else (task.decoder,)
-
-
-def deciding(task: Task, wanted: str) -> Deciding:
+def confident(task: Task, wanted: str) -> Task:
     """The task, if it is one that ``wanted`` can be had of.
 
     Raises:
         UserError: when its answers are never right or wrong, so that it cannot be sure of them.
     """
-    if not isinstance(task, Deciding):
-        raise UserError(f"{task.kind} gives no confidence; {wanted} is for captioning, classification and vqa")
+    if not task.confident:
+        sure = ", ".join(kind for kind, known in kinds(Task).items() if known.confident)
+        raise UserError(f"{task.kind} gives no confidence; {wanted} is for {sure}")
     return task
 
 
@@ -106,7 +89,7 @@ def task_of(interface: Interface, kind: str) -> Task:
 
 def too_long(task: Task, outputs: Mapping[str, OutputModalityConfig]) -> str:
     """Whether a task would write more than an output has room for, in words; "" where it would not."""
-    written = [output for name in decoders_of(task) if isinstance(output := outputs.get(name), TextModalityConfig)]
-    if not task.generation or not written or task.generation.max_length < written[0].max_length:
+    room = [length for name in task.decoders if name in outputs and (length := getattr(outputs[name], "max_length", 0))]
+    if not task.generation or not room or task.generation.max_length < room[0]:
         return ""
-    return f"{task.generation.max_length}; the output has room for {written[0].max_length - 1}"
+    return f"{task.generation.max_length}; the output has room for {room[0] - 1}"

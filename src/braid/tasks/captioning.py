@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
+from braid.generation.images import StepWatch
 from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, score_captions
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
 
 @dataclass(frozen=True)
-class Captioning:
+class Captioning(TaskProtocol):
     """``prompt`` is what the text encoder of a model reads that has one; "" gives it nothing to read. In a row with an
     ``instruction``, that is read, and the captions are of what the picture would show then. With a ``calibration``,
     confidence is the chance that a caption is good; without, the mean probability of its tokens."""
@@ -25,22 +26,25 @@ class Captioning:
     calibration: Calibration | None = None
 
     decoder: ClassVar[str] = "text"
-    best: ClassVar[str] = "cider-d"
+    main_metric: ClassVar[str] = "cider-d"
     per_sample_metric: ClassVar[str] = "cider-d"
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
-    needs: ClassVar[tuple[str, ...]] = ("image",)
-    asked: ClassVar[tuple[str, ...]] = ("captions",)
+    objectives: ClassVar[tuple[str, ...]] = ("likelihood", "self_critical")
+    target_fields: ClassVar[tuple[str, ...]] = ("captions",)
+    parity_metric: ClassVar[str] = "cider"
+    confident: ClassVar[bool] = True
+
+    def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        inputs = inputs_of(fields, "instruction")
+        return ({"prompt": self.prompt} if self.prompt else {}) | inputs
 
     def prepare(self, example: Example) -> Sample:
         """Captions, where there are any, become one group of targets and the references."""
-        if "image" not in example.fields:
-            raise UserError(f"{example.source}: captioning needs an image; map its column with --columns image=NAME")
+        inputs = self.inputs_of(example.fields)
+        need_inputs(inputs.keys() - {"prompt"}, example, self.kind, "image")
         captions = tuple(example.fields.get("captions", ()))
-        prompt = example.fields.get("instruction", self.prompt)
-        inputs = {"image": example.fields["image"], **({"prompt": prompt} if prompt else {})}
         return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         result = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
             return result
@@ -60,6 +64,9 @@ class Captioning:
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
         """Right is a good caption: its own CIDEr is above the calibration's threshold, or, without one, above the median."""
         return self._decisions(predictions, _scores(predictions, samples, tokenizer))
+
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+        return {"decisions": self.decisions(predictions, samples, tokenizer)}
 
     def _decisions(self, predictions: Sequence[Prediction], scores: CaptionScores) -> Decisions:
         threshold = self.calibration.threshold if self.calibration else np.median(scores.ciders)

@@ -1,21 +1,22 @@
 """Classification: a picture, a text or both -> a label, or several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from braid.errors import UserError
 from braid.generation import Runtime
+from braid.generation.images import StepWatch
 from braid.metrics import Decisions, LabelOutcomes, LabelScores, score_label_sets, score_labels
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.label_selection import choose, exclusive, label_outcomes
+from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(TaskProtocol):
     """The text, or the instruction, where a row has one, is read as the prompt. Confidence is the label's probability: softmax of
     the logits over ``temperature`` (arXiv:1706.04599)."""
 
@@ -23,31 +24,31 @@ class Classification:
     temperature: float = 1.0
 
     decoder: ClassVar[str] = "label"
-    generation: ClassVar[None] = None
-    best: ClassVar[str] = "macro-f1"
+    main_metric: ClassVar[str] = "macro-f1"
     per_sample_metric: ClassVar[str] = "accuracy"
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
-    needs: ClassVar[tuple[str, ...]] = ("label",)
-    asked: ClassVar[tuple[str, ...]] = ("label", "labels")
+    target_fields: ClassVar[tuple[str, ...]] = ("label", "labels")
+    confident: ClassVar[bool] = True
+
+    def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return inputs_of(fields, "text", "instruction")
+
+    def has_several_labels(self, examples: Iterable[Example]) -> bool:
+        return any(isinstance(row.fields.get("label"), tuple) for row in examples)
 
     def prepare(self, example: Example) -> Sample:
-        """Whichever of picture and text a row has are its inputs; a row without a label can be answered, not learned from.
+        """Whatever a row has is its input; a row without a label can be answered, not learned from.
 
         A tuple holds several labels; an empty one says that none is the row's.
         """
-        roles = (("image", "image"), ("prompt", "text"), ("prompt", "instruction"))
-        inputs = {name: example.fields[role] for name, role in roles if role in example.fields}
-        if not inputs:
-            raise UserError(
-                f"{example.source}: classification needs an image or a text; map its column with --columns image=NAME,text=NAME"
-            )
+        inputs = self.inputs_of(example.fields)
+        need_inputs(inputs, example, self.kind, "image", "text")
         if "label" not in example.fields:
             return Sample(example.id, inputs, source=example.source)
         label = example.fields["label"]
         labels = (label,) if isinstance(label, str) else tuple(label)
         return Sample(example.id, inputs, {self.decoder: labels}, labels, example.source)
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         return choose(runtime, self.decoder, batch, self.temperature)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
@@ -75,6 +76,10 @@ class Classification:
         for row, sample in enumerate(samples):
             truth[row, [place[label] for label in sample.references]] = True
         return labels, score_label_sets(probabilities, truth)
+
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+        labels, scores = self.by_label(predictions, samples)
+        return {"decisions": scores.decisions, "labels": labels, "scores": scores}
 
     @property
     def unfitted(self) -> "Classification":

@@ -2,23 +2,25 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from braid.config import from_dict, to_dict
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import DrawingConfig, StepWatch, draw
 from braid.modalities import ImageModality
 from braid.records import Batch, Example, GeneratedImage, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.protocol import TaskProtocol, inputs_of
 
 if TYPE_CHECKING:
     from braid.datasets.scenes import Verdict
 
 
 @dataclass(frozen=True)
-class ImageGeneration:
+class ImageGeneration(TaskProtocol):
     """The caption is the prompt and the picture the target; in a row with an ``instruction``, that is the prompt, the picture an
     input, and ``target`` the target. With ``sentence``, the decoder ``text`` says from the same h what the target shows: its
     caption."""
@@ -29,17 +31,24 @@ class ImageGeneration:
     generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=39))
 
     decoder: ClassVar[str] = "image"
-    best: ClassVar[str] = "val_loss"
+    main_metric: ClassVar[str] = "val_loss"
     per_sample_metric: ClassVar[str] = "objects"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
-    needs: ClassVar[tuple[str, ...]] = ("captions",)
-    asked: ClassVar[tuple[str, ...]] = ("target",)
+    target_fields: ClassVar[tuple[str, ...]] = ("target",)
 
     @property
     def decoders(self) -> tuple[str, ...]:
         return ("image", "text") if self.sentence else ("image",)
 
-    def spread(self, examples: Iterable[Example]) -> Iterator[Example]:
+    def with_drawing(self, changes: Mapping[str, Any]) -> "ImageGeneration":
+        return replace(self, drawing=from_dict(DrawingConfig, {**to_dict(self.drawing), **changes}, "drawing"))
+
+    def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The image is an input where it is to be edited, else the target."""
+        read = {role: value for role, value in fields.items() if role != "image" or "instruction" in fields}
+        return inputs_of(read, "captions", "instruction")
+
+    def expand(self, examples: Iterable[Example]) -> Iterator[Example]:
         """One example a caption, each a prompt of its own; an edit is one example as it is."""
         for example in examples:
             if "instruction" in example.fields:
@@ -62,7 +71,7 @@ class ImageGeneration:
             raise UserError(f"{example.source}: {message}; map its column with --columns captions=NAME")
         if not prompt.strip():
             raise UserError(f"{example.source}: the prompt is empty; say what the picture shall show")
-        inputs = {"prompt": prompt, **({"image": fields["image"]} if edits and "image" in fields else {})}
+        inputs = self.inputs_of(fields) | {"prompt": prompt}
         target = fields.get("target", None if edits else fields.get("image"))
         targets = {} if target is None else {"image": target}
         if self.sentence and targets:

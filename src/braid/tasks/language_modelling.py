@@ -9,23 +9,24 @@ import numpy as np
 
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime, score_text
+from braid.generation.images import StepWatch
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.protocol import TaskProtocol
 
 
 @dataclass(frozen=True)
-class LanguageModelling:
+class LanguageModelling(TaskProtocol):
     """Text to text: ``braid complete`` continues a prefix. Captions serve as text, too."""
 
     kind: Literal["language_modelling"] = "language_modelling"
     generation: GenerationConfig = field(default_factory=GenerationConfig)
 
     decoder: ClassVar[str] = "text"
-    best: ClassVar[str] = "perplexity"
+    main_metric: ClassVar[str] = "perplexity"
     per_sample_metric: ClassVar[str] = "log-perplexity"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
-    needs: ClassVar[tuple[str, ...]] = ("text",)
-    asked: ClassVar[tuple[str, ...]] = ()
+    unit: ClassVar[str] = "value"
 
     def prepare(self, example: Example) -> Sample:
         texts = tuple(example.fields.get("captions", ())) or (example.fields.get("text", ""),)
@@ -35,7 +36,7 @@ class LanguageModelling:
             raise UserError(f"{example.source}: language modelling needs text; map its column with --columns text=NAME")
         return Sample(example.id, {}, {self.decoder: texts}, texts, example.source)
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         """The probability of every token of the batch's own texts."""
         return score_text(runtime.decoder(self.decoder), batch, self.decoder)
 

@@ -8,34 +8,34 @@ import numpy as np
 
 from braid.errors import UserError
 from braid.generation import Runtime
+from braid.generation.images import StepWatch
 from braid.metrics import code_use, psnr, ssim
 from braid.modalities import ImageModality
 from braid.records import Batch, Example, GeneratedImage, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.protocol import TaskProtocol
 
 ROLE = "image"
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class Reconstruction(TaskProtocol):
     """The picture is the target, and nothing is an input."""
 
     kind: Literal["reconstruction"] = "reconstruction"
 
     decoder: ClassVar[str] = "image"
-    generation: ClassVar[None] = None
-    best: ClassVar[str] = "psnr"
+    part: ClassVar[Literal["decoders", "codecs"]] = "codecs"
+    main_metric: ClassVar[str] = "psnr"
     per_sample_metric: ClassVar[str] = "psnr"
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
-    needs: ClassVar[tuple[str, ...]] = ("image",)
-    asked: ClassVar[tuple[str, ...]] = ()
+    unit: ClassVar[str] = "value"
 
     def prepare(self, example: Example) -> Sample:
         if ROLE not in example.fields:
             raise UserError(f"{example.source}: reconstruction needs an image; map its column with --columns image=NAME")
         return Sample(example.id, {}, {self.decoder: example.fields[ROLE]}, source=example.source)
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         """Each row's picture from its tokens, and how near it is to the target."""
         modality, target = runtime.outputs[self.decoder], batch.targets[self.decoder]
         assert isinstance(modality, ImageModality)

@@ -3,48 +3,49 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from braid.errors import UserError
 from braid.generation import Runtime
+from braid.generation.images import StepWatch
 from braid.metrics import score_values
 from braid.modalities import NumberModality
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(TaskProtocol):
     """The text, where a row has one, is read as the prompt; the number stands in the column of the label."""
 
     kind: Literal["regression"] = "regression"
 
     decoder: ClassVar[str] = "number"
-    generation: ClassVar[None] = None
-    best: ClassVar[str] = "mae"
+    main_metric: ClassVar[str] = "mae"
     per_sample_metric: ClassVar[str] = "mae"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
-    needs: ClassVar[tuple[str, ...]] = ("label",)
-    asked: ClassVar[tuple[str, ...]] = ("label", "labels")
+    unit: ClassVar[str] = "value"
+    target_fields: ClassVar[tuple[str, ...]] = ("label", "labels")
+
+    def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return inputs_of(fields, "text")
 
     def prepare(self, example: Example) -> Sample:
         """
         Raises:
             UserError: for a row with neither picture nor text, or a label that is no number.
         """
-        inputs = {name: example.fields[role] for name, role in (("image", "image"), ("prompt", "text")) if role in example.fields}
-        if not inputs:
-            raise UserError(
-                f"{example.source}: regression needs an image or a text; map its column with --columns image=NAME,text=NAME"
-            )
+        inputs = self.inputs_of(example.fields)
+        need_inputs(inputs, example, self.kind, "image", "text")
         if "label" not in example.fields:
             return Sample(example.id, inputs, source=example.source)
         value = _number(example.fields["label"], example.source)
         return Sample(example.id, inputs, {self.decoder: value}, (repr(value),), example.source)
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         """Numbers in the data's own unit."""
         modality = runtime.outputs[self.decoder]
         assert isinstance(modality, NumberModality)

@@ -2,37 +2,43 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from braid.errors import UserError
 from braid.generation import Runtime
+from braid.generation.images import StepWatch
 from braid.metrics import RetrievalScores, score_retrieval
+from braid.modalities import modality_of
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.protocol import TaskProtocol, inputs_of
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class Retrieval(TaskProtocol):
     """Dual encoding: the model sees a picture without its text and a text without its picture, each as a vector.
 
-    ``scale`` times a cosine is the logit of a label in zero-shot classification.
+    Args:
+        sides: the two inputs, each read alone: what is described, and its text.
+        scale: times a cosine, it is the logit of a label in zero-shot classification.
     """
 
     kind: Literal["retrieval"] = "retrieval"
+    sides: tuple[str, str] = ("image", "prompt")
     scale: float = 20.0
 
     decoder: ClassVar[str] = "embedding"
-    generation: ClassVar[None] = None
-    best: ClassVar[str] = "image-recall@1"
+    main_metric: ClassVar[str] = "image-recall@1"
     per_sample_metric: ClassVar[str] = "image-recall@1"
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
-    needs: ClassVar[tuple[str, ...]] = ("image", "captions")
-    asked: ClassVar[tuple[str, ...]] = ()
-    sides: ClassVar[tuple[str, str]] = ("image", "prompt")
+    objectives: ClassVar[tuple[str, ...]] = ("contrastive",)
 
-    def spread(self, examples: Iterable[Example]) -> Iterator[Example]:
+    def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        inputs = inputs_of(fields, "captions")
+        return {name: inputs[name] for name in self.sides if name in inputs}
+
+    def expand(self, examples: Iterable[Example]) -> Iterator[Example]:
         """One example a caption, so that each of a picture's texts is a row; they share the picture."""
         for example in examples:
             for caption in example.fields.get("captions", ()):
@@ -40,16 +46,19 @@ class Retrieval:
 
     def prepare(self, example: Example) -> Sample:
         """The picture's name is the key that it shares with its texts."""
-        missing = [role for role in self.needs if role not in example.fields]
+        missing = [role for role in (self.sides[0], "captions") if role not in example.fields]
         if missing:
             raise UserError(
                 f"{example.source}: retrieval needs {' and '.join(missing)}; map the column with --columns {missing[0]}=NAME"
             )
-        caption = example.fields["captions"][0]  # the only one, once rows are spread
-        inputs = {"image": example.fields["image"], "prompt": caption}
-        return Sample(example.id, inputs, {self.decoder: str(example.fields["image"])}, (caption,), example.source)
+        caption, described = example.fields["captions"][0], example.fields[self.sides[0]]  # one caption, once rows are expanded
+        modality = modality_of(self.sides[0])
+        key = modality.key(described) if modality else described
+        return Sample(
+            example.id, {self.sides[0]: described, self.sides[1]: caption}, {self.decoder: key}, (caption,), example.source
+        )
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         """The vectors of a row's picture and text, each made without the other."""
         result = {name: embed(runtime, self.decoder, batch, name) for name in self.sides if name in batch.inputs}
         return [

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
+from braid.generation.images import StepWatch
 from braid.metrics import (
     ANSWER_TYPES,
     AnswerScores,
@@ -22,10 +23,11 @@ from braid.metrics import (
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.label_selection import choose, label_outcomes
+from braid.tasks.protocol import TaskProtocol, inputs_of
 
 
 @dataclass(frozen=True)
-class VisualQuestionAnswering:
+class VisualQuestionAnswering(TaskProtocol):
     """The question is the prompt. The answer is written word by word, or, if ``closed``, chosen among the answers of training.
 
     ``temperature`` divides the scores that a closed answer is chosen by (arXiv:1706.04599). With a ``calibration``, the
@@ -38,28 +40,34 @@ class VisualQuestionAnswering:
     calibration: Calibration | None = None
     generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=12))
 
-    best: ClassVar[str] = "accuracy"
+    main_metric: ClassVar[str] = "accuracy"
     per_sample_metric: ClassVar[str] = "accuracy"
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
-    needs: ClassVar[tuple[str, ...]] = ("image", "question")
-    asked: ClassVar[tuple[str, ...]] = ("answer", "answers")
+    target_fields: ClassVar[tuple[str, ...]] = ("answer", "answers")
+    confident: ClassVar[bool] = True
 
     @property
     def decoder(self) -> str:
         return "answer" if self.closed else "text"
 
+    @property
+    def method(self) -> str:
+        return "no search" if self.closed else super().method
+
+    def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return inputs_of(fields, "question")
+
     def prepare(self, example: Example) -> Sample:
         """The first answer is the target; every answer is a reference."""
-        missing = [role for role in self.needs if role not in example.fields]
+        inputs = self.inputs_of(example.fields)
+        missing = [*(["image"] if not inputs.keys() - {"prompt"} else []), *(["question"] if "prompt" not in inputs else [])]
         if missing:
             raise UserError(
                 f"{example.source}: vqa needs {' and '.join(missing)}; map the column with --columns {missing[0]}=NAME"
             )
         answers = tuple(example.fields.get("answers", ()))
-        inputs = {"image": example.fields["image"], "prompt": example.fields["question"]}
         return Sample(example.id, inputs, {self.decoder: answers[:1]} if answers else {}, answers, example.source)
 
-    def predict(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         if self.closed:
             return choose(runtime, self.decoder, batch, self.temperature)
         result = runtime.write(self.decoder, batch, self.generation)
@@ -92,6 +100,10 @@ class VisualQuestionAnswering:
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
         """Right is what matches one of a row's answers exactly."""
         return Decisions(_confidences(predictions), self.items(predictions, samples) > 0)
+
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+        decisions = self.decisions(predictions, samples, tokenizer)
+        return {"decisions": decisions, "by_type": self.by_type(predictions, samples)}
 
     @property
     def unfitted(self) -> "VisualQuestionAnswering":

@@ -1,24 +1,17 @@
-"""Text <-> tokens: a byte-level BPE tokenizer trained on the run's own words, or that of a pretrained model."""
+"""A byte-level BPE tokenizer trained on a run's own words, or that of a pretrained model."""
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPE
 
-from braid.config import within
 from braid.errors import UserError
-from braid.records import Padded
-from braid.shapes import Int
 
 PAD, BOS, EOS = 0, 1, 2
-MAX_LENGTH = 100_000  # tokens
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
@@ -151,70 +144,3 @@ class Tokenizer:
 
 
 _FOREIGN = '{\n "special"'  # how the file of a pretrained model's tokenizer begins
-
-
-@dataclass(frozen=True)
-class TextModalityConfig:
-    """How a text becomes tokens. ``max_length`` counts <bos> and <eos>; longer text is cut.
-
-    ``tokenizer`` names its file in the bundle, without ``.json``: a pretrained part brings one of its own.
-    """
-
-    kind: Literal["text"] = "text"
-    max_length: int = 32
-    tokenizer: str = "tokenizer"
-
-    name: ClassVar[str] = "text"
-
-    def __post_init__(self) -> None:
-        within(self, 3, MAX_LENGTH, "max_length")
-        if not re.fullmatch(r"[\w.-]*tokenizer", self.tokenizer):
-            raise UserError(f"tokenizer is {self.tokenizer!r}; it must be the name of a file beside it that ends in 'tokenizer'")
-
-    def build(self, tokenizer: Tokenizer) -> "TextModality":
-        return TextModality(self, tokenizer)
-
-
-class TextModality:
-    """Text -> ``tokens [length]`` with <bos> and <eos>."""
-
-    def __init__(self, config: TextModalityConfig, tokenizer: Tokenizer) -> None:
-        self.config = config
-        self.tokenizer = tokenizer
-
-    @property
-    def vocab_size(self) -> int:
-        return self.tokenizer.vocab_size
-
-    @property
-    def max_length(self) -> int:
-        return self.config.max_length
-
-    def prepare(self, value: str, source: str = "", rng: np.random.Generator | None = None) -> Int[np.ndarray, " _"]:
-        """Turn one text into tokens.
-
-        Raises:
-            UserError: for a value that is not text; ``source`` says which row.
-        """
-        if not isinstance(value, str):
-            raise UserError(f"{source or 'input'}: expected text, found {type(value).__name__} {value!r}")
-        return np.array(self.tokenizer.framed(value, self.max_length), dtype=np.int64)
-
-    def targets(self, values: Sequence[Sequence[str]], sources: Sequence[str]) -> Padded:
-        """Groups of texts: tokens [n, group, length]; a row with fewer texts than the largest group is masked out there."""
-        groups = [[self.prepare(text, source) for text in row] for row, source in zip(values, sources, strict=True)]
-        largest = max(len(group) for group in groups)
-        flat = [group[i] if i < len(group) else np.zeros(0, np.int64) for group in groups for i in range(largest)]
-        padded = self.pad(flat)
-        shape = (len(groups), largest, padded.values.shape[-1])
-        return Padded(padded.values.reshape(shape), padded.mask.reshape(shape))
-
-    def pad(self, values: Sequence[Int[np.ndarray, " _"]]) -> Padded:
-        """Stack token rows: ``values [n, longest]``, ``mask [n, longest]``."""
-        longest = max((len(value) for value in values), default=0)
-        tokens = np.full((len(values), longest), self.tokenizer.special.pad, dtype=np.int64)
-        mask = np.zeros((len(values), longest), dtype=bool)
-        for row, value in enumerate(values):
-            tokens[row, : len(value)] = value
-            mask[row, : len(value)] = True
-        return Padded(tokens, mask)

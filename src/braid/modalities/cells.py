@@ -1,0 +1,73 @@
+"""Texts in the cells of a table and in JSON, checked: what every modality reads its raw values with."""
+
+import json
+from typing import Any
+
+from braid.config import NotStandard, parse_json
+from braid.errors import Missing, UserError
+
+NO_TEXT = "holds half a character (a lone surrogate), which is not text"
+LONGEST = 100_000  # characters of one text: a long novel's chapter, and a moment's work for the tokenizer
+SHOWN = 80  # characters of a value in a message
+
+
+def text_cell(value: Any, column: str) -> str:
+    """
+    Raises:
+        Missing: when the cell is empty.
+        UserError: when it holds no text.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        kind = Missing if value is None else UserError
+        shown = repr(value)
+        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
+        raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
+    if isinstance(value, float) and value != value:
+        raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
+    if isinstance(value, str) and not is_text(value):
+        raise UserError(f"column {column!r} {NO_TEXT}; write it again")
+    if not str(value).strip():
+        raise Missing(f"column {column!r} is empty; fill it in or remove the row")
+    return check_length(str(value).strip(), f"column {column!r}")
+
+
+def check_length(text: str, what: str) -> str:
+    """``text``, if it is of a length that somebody wrote.
+
+    Raises:
+        UserError: naming ``what`` is too long.
+    """
+    if len(text) > LONGEST:
+        raise UserError(f"{what} has {len(text):,} characters, at most {LONGEST:,} are read; shorten it or remove the row")
+    return text
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can say it; JSON can spell halves of characters (``\\ud800``) that no file and no tokenizer takes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a cell holds nothing: no value, NaN, white space, or a Hugging Face file without bytes and path."""
+    if isinstance(value, dict) and "path" in value:
+        value = value.get("bytes") or value.get("path")
+    nan = isinstance(value, float) and value != value
+    return value is None or nan or (isinstance(value, str | bytes) and not value.strip())
+
+
+def parse(text: str) -> Any:
+    """The JSON of one row; NaN is let through, and refused where a value is used.
+
+    Raises:
+        UserError: saying what is wrong with it, in a few words.
+    """
+    try:
+        return parse_json(text, nan=True)
+    except NotStandard:
+        raise UserError("nesting or a number without end") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{error.msg}, column {error.colno}") from None

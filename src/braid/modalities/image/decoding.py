@@ -1,0 +1,138 @@
+"""Safe decoding of whatever images people have: paths, bytes, tar members, PIL images, arrays."""
+
+import errno
+import io
+import os
+import stat
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from braid.errors import UserError
+from braid.files.tar_members import read_part
+
+MAX_PIXELS = 100_000_000  # 100 megapixels: more than any camera gives, and 300 MB once decoded
+ROOM = 1.5  # a JPEG is decoded at least so much larger than the square: at 1.25, half of 640 pixels for 256 cost 0.7 CIDEr
+
+
+def thumbnail(value: Any, size: int, source: str = "") -> bytes:
+    """A picture upright in its own proportions, at most ``size`` pixels a side, as JPEG.
+
+    Raises:
+        UserError: naming the file, when it cannot be read.
+    """
+    image = decoded(value, source, size).copy()  # a picture in memory stays as it is
+    image.thumbnail((size, size))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=84)
+    return file.getvalue()
+
+
+def decoded(value: Any, source: str, size: int) -> Image.Image:
+    """The image upright and in RGB, in its own size; a large JPEG at a fraction of it, at least ``size`` pixels.
+
+    Raises:
+        UserError: naming the file, when it is missing, no image, cut short, or too large.
+    """
+    return _decoded(value, _where(value, source), size)
+
+
+def _where(value: Any, source: str) -> str:
+    """The file, and the row that names it, once each."""
+    if not isinstance(value, str | os.PathLike):
+        return source or "image"
+    return source if source and str(value) in source else ": ".join(part for part in (source, str(value)) if part)
+
+
+def _decoded(value: Any, where: str, size: int) -> Image.Image:
+    """The picture upright, in RGB, on white where it was transparent."""
+    if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
+        return _from_array(np.asarray(value), where)
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        raise UserError(f"{where} is a web address; download the picture and give its path")
+    if not isinstance(value, str | os.PathLike | bytes | bytearray | Image.Image):
+        raise UserError(f"{where}: expected a picture (path, bytes, PIL image or array), found {type(value).__name__}")
+    try:
+        if isinstance(value, Image.Image):
+            return _rgb(_limited(value, where))  # Pillow reads the file only now
+        inside = read_part(value) if isinstance(value, str) else None
+        value = value if inside is None else inside
+        with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else _regular(os.fspath(value), where)) as image:
+            _limited(image, where)
+            room = round(ROOM * size)
+            image.draft("RGB", (room, room))  # lets JPEG decode a large photo at a fraction of its size
+            return _rgb(image)
+    except FileNotFoundError:
+        raise UserError(f"{where} does not exist; check the path") from None
+    except IsADirectoryError:
+        raise UserError(f"{where} is a folder; give a picture file") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{where} is not a picture that can be read; save it as PNG or JPEG") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{where} has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller") from None
+    except PermissionError:
+        raise UserError(f"{where} may not be read; change its permissions") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what decoders raise on damaged files
+        raise UserError(f"{where} is damaged or cut short ({error}); copy it again") from None
+
+
+def _regular(path: str, where: str) -> str:
+    """A pipe or a device would be waited for, maybe for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(f"{where} is a link that leads back to itself; give the file itself") from None
+        raise
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UserError(f"{where} is a pipe or a device; save the picture to a file")
+    return path
+
+
+def _opened(file: str | io.BytesIO) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked next, with a message
+        return Image.open(file)
+
+
+def _limited(image: Image.Image, where: str) -> Image.Image:
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(
+            f"{where} is {image.width} x {image.height}; at most {MAX_PIXELS // 1_000_000} megapixels are read, make it smaller"
+        )
+    if image.width < 1 or image.height < 1:
+        raise UserError(f"{where} is {image.width} x {image.height}; it has no pixels")
+    return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Copies only where something changes: two copies of a photo of 500 x 375 took as long as decoding it."""
+    image.load()  # a damaged file is found out here
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # 16 bits a pixel: 0..65535
+        return Image.fromarray((np.clip(np.asarray(image, dtype=np.float32), 0, 65535) / 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_array(array: np.ndarray, where: str) -> Image.Image:
+    shape = list(array.shape)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in shape:
+        raise UserError(f"{where}: an array must be [height, width, 3]; this one is {shape}")
+    if array.dtype == np.uint16:
+        array = array // 257
+    elif array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise UserError(f"{where}: an array of floats must lie in 0..1, without NaN; give uint8 or divide by 255")
+        array = np.rint(array * 255)
+    elif array.dtype.kind not in "ui" or array.min() < 0 or array.max() > 255:
+        raise UserError(f"{where}: an array must be uint8, uint16, or float in 0..1; this one is {array.dtype}")
+    array = array.astype(np.uint8)
+    return _rgb(_limited(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array), where))

@@ -1,0 +1,273 @@
+"""Images -> square arrays, in three ways."""
+
+import hashlib
+import io
+import os
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from PIL import Image
+
+from braid.config import within
+from braid.errors import Missing, UserError
+from braid.files.tar_members import archive_of
+from braid.modalities.cells import text_cell
+from braid.modalities.image.augmentation import Augmentation, jittered, random_crop
+from braid.modalities.image.decoding import decoded, thumbnail
+from braid.modalities.image.files import SUFFIXES
+from braid.modalities.protocol import Does
+from braid.records import Padded, Units, View
+from braid.shapes import Bool, Float, UInt8
+
+MAX_SIZE = 4096  # pixels, of the square that a model sees
+COARSE = 12  # pixels a side that are left of a corrupted image
+QUALITY = 92  # of a JPEG that is made smaller
+
+
+class PreparedImage(NamedTuple):
+    """One prepared image. ``mask`` is False where it was letterboxed."""
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    mask: Bool[np.ndarray, "height width"]
+
+
+@dataclass(frozen=True)
+class ImageModalityConfig:
+    """How an image becomes an array: channels are scaled to (value / 255 - mean) / std.
+
+    Args:
+        size: pixels a side of the square that the model sees.
+        resize: squash changes the proportions, crop keeps the middle square, pad letterboxes and masks the border.
+        mean: of each channel, 0..1.
+        std: of each channel, above 0.
+        augmentation: random changes to training images; not saved with a model.
+    """
+
+    kind: Literal["image"] = "image"
+    size: int = 224
+    resize: Literal["squash", "crop", "pad"] = "squash"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    augmentation: Augmentation | None = None
+
+    columns: ClassVar[tuple[str, ...]] = (
+        "image",
+        "photo",
+        "picture",
+        "img",
+        "image_path",
+        "filepath",
+        "file_path",
+        "file_name",
+        "filename",
+        "file",
+        "path",
+    )
+    suffixes: ClassVar[frozenset[str]] = SUFFIXES
+    input_name: ClassVar[str] = "image"
+    parts: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        within(self, 1, MAX_SIZE, "size")
+        if min(self.std) <= 0:
+            raise UserError(f"std is {list(self.std)}; every channel must be above 0")
+
+    def build(self, tokenizer: object = None) -> "ImageModality":
+        return ImageModality(self)
+
+    def fitted(self, values: Iterable[Any]) -> Self:
+        return self
+
+    def in_use(self) -> Self:
+        return replace(self, augmentation=None)
+
+    def summary(self) -> str:
+        return f"[3, {self.size}, {self.size}] floats"
+
+    def fields(self) -> list[dict[str, Any]]:
+        return [{"name": "image", "type": "file", "accept": "image/*"}]
+
+    @staticmethod
+    def key(value: Any) -> Hashable:
+        """A path or encoded bytes as they are; an array by its content; a PIL image in memory is equal to itself alone."""
+        if isinstance(value, str | bytes):
+            return value
+        if hasattr(value, "__fspath__"):
+            return os.fspath(value)
+        if isinstance(value, np.ndarray):
+            content = hashlib.sha1(np.ascontiguousarray(value).tobytes(), usedforsecurity=False).digest()
+            return (value.shape, value.dtype.str, content)
+        return id(value)
+
+    @staticmethod
+    def from_cells(cells: Mapping[str, Any]) -> str | bytes:
+        """A path as the table has it, or the encoded image itself. Hugging Face's data sets have {bytes, path}, either of which
+        may be null."""
+        ((column, value),) = cells.items()
+        if isinstance(value, dict) and "path" in value and isinstance(value.get("bytes"), bytes | None):
+            value = value["path"] if value.get("bytes") is None else value["bytes"]
+        if isinstance(value, bytes):
+            if not value:
+                raise Missing(f"column {column!r} is empty; fill it in or remove the row")
+            return value
+        return text_cell(value, column)
+
+    @staticmethod
+    def from_json(value: Any) -> Any:
+        return value
+
+    @staticmethod
+    def parse(text: str) -> str:
+        return text
+
+    @staticmethod
+    def encoded(value: Any, source: str, longest: int) -> tuple[bytes, str]:
+        image = decoded(value, source, longest or 224)
+        with io.BytesIO() as file:
+            if longest and max(image.size) > longest:
+                image = image.copy()
+                image.thumbnail((longest, longest), Image.Resampling.BICUBIC)
+                image.save(file, "JPEG", quality=QUALITY)
+                return file.getvalue(), ".jpg"
+            if isinstance(value, bytes):
+                return value, ".image"
+            if isinstance(value, str | os.PathLike) and archive_of(str(value)) is None:
+                return Path(value).read_bytes(), Path(value).suffix.lower()
+            image.save(file, "PNG")
+            return file.getvalue(), ".png"
+
+    @staticmethod
+    def show(value: Any, size: int = 320, source: str = "") -> View:
+        name = os.path.basename(value) if isinstance(value, str | os.PathLike) else "image"
+        return View(name, media=thumbnail(value, size, source), media_type="image/jpeg")
+
+    @staticmethod
+    def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> Image.Image:
+        """The image without its detail."""
+        image = decoded(value, source, 224)
+        return image.resize((COARSE, COARSE), Image.Resampling.BILINEAR).resize(image.size, Image.Resampling.NEAREST)
+
+
+class ImageModality:
+    """A path, bytes, a PIL image or an array -> ``PreparedImage``; several of them -> ``values [n, 3, size, size]``."""
+
+    shared: ClassVar[bool] = True
+    does: ClassVar[Does] = "draws"
+
+    def __init__(self, config: ImageModalityConfig) -> None:
+        self.config = config
+
+    @property
+    def size(self) -> int:
+        return self.config.size
+
+    @property
+    def augments(self) -> bool:
+        return self.config.augmentation is not None
+
+    def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> PreparedImage:
+        """Decode and resize one image; one that is prepared already stays as it is.
+
+        Args:
+            value: path, encoded bytes, PIL image, or array: uint8 or uint16, or float in 0..1; [height, width, 3]
+                (or 1 or 4 channels, or none).
+            source: where the value stands, for messages.
+            rng: with an ``augmentation``, change the image at random.
+        Raises:
+            UserError: naming the file, when it is missing, no image, cut short, or too large.
+        """
+        if isinstance(value, PreparedImage):
+            return value
+        image, augmentation = self.decoded(value, source), self.config.augmentation
+        box = (0.0, 0.0, float(image.width), float(image.height))
+        if augmentation is None or rng is None:
+            return self._squared(image, box)
+        made = self._squared(jittered(image, augmentation, rng), random_crop(image, augmentation, rng))
+        if rng.random() < augmentation.horizontal_flip:
+            made = PreparedImage(np.ascontiguousarray(made.pixels[:, ::-1]), np.ascontiguousarray(made.mask[:, ::-1]))
+        return made
+
+    def decoded(self, value: Any, source: str = "") -> Image.Image:
+        """The image in its own size (a large JPEG at a fraction of it), upright and in RGB; raises as ``prepare`` does."""
+        return decoded(value, source, self.size)
+
+    def pad(self, values: Sequence[PreparedImage]) -> Padded:
+        """Stack images: normalised ``values [n, 3, size, size]`` float32, ``mask [n, size, size]``."""
+        pixels = np.stack([image.pixels for image in values]).transpose(0, 3, 1, 2)
+        scale = (1 / (255 * np.array(self.config.std))).astype(np.float32).reshape(3, 1, 1)
+        shift = (np.array(self.config.mean) / np.array(self.config.std)).astype(np.float32).reshape(3, 1, 1)
+        masks = np.stack([image.mask for image in values])
+        normalised = np.ascontiguousarray(pixels, dtype=np.float32) * scale - shift
+        return Padded(normalised * masks[:, None], masks)
+
+    def images(self, values: Float[np.ndarray, "n 3 height width"]) -> UInt8[np.ndarray, "n height width 3"]:
+        """``pad`` backwards: numbers as a model takes and gives them -> pixels."""
+        scale, shift = (np.array(given, np.float32).reshape(3, 1, 1) for given in (self.config.std, self.config.mean))
+        return np.rint(np.clip(values * scale + shift, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    def prepare_target(self, value: Any, source: str, rng: np.random.Generator | None = None) -> PreparedImage:
+        return self.prepare(value, source, rng)
+
+    def pad_targets(self, values: Sequence[PreparedImage]) -> Padded:
+        return self.pad(values)
+
+    def missing(self) -> PreparedImage:
+        shape = (self.size, self.size)
+        return PreparedImage(np.zeros((*shape, 3), np.uint8), np.ones(shape, bool))
+
+    def example(self) -> tuple[Padded, bool]:
+        size = self.size
+        return Padded(np.zeros((3, 3, size, size), np.float32), np.ones((3, size, size), bool)), False
+
+    def size_of(self, value: Any) -> int:
+        return 0
+
+    def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
+        """Patches, by the boxes that every image encoder gives."""
+        assert extent is not None
+        places = np.flatnonzero(real)
+        names = tuple(f"patch {place + 1}" for place in range(len(places)))
+        return Units(names, np.eye(len(real), dtype=bool)[places], extent.astype(np.float64)[places])
+
+    def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
+        """Lost patches take the image's mean colour."""
+        assert units.boxes is not None
+        pixels, real = given.values[:1], given.mask[:1]
+        mean = (pixels * real[:, None]).sum((2, 3), keepdims=True) / max(int(real.sum()), 1)
+        size = np.array([pixels.shape[3], pixels.shape[2]] * 2)
+        lost = np.zeros((len(kept), pixels.shape[2], pixels.shape[3]), dtype=bool)
+        for unit in np.flatnonzero(units.removable):
+            left, top, right, bottom = np.rint(units.boxes[unit] * size).astype(int)
+            lost[:, top:bottom, left:right] |= ~kept[:, unit, None, None]
+        painted = np.where((lost & real)[:, None], mean.astype(pixels.dtype), pixels)
+        return Padded(painted, np.broadcast_to(real, lost.shape).copy())
+
+    def canvas(self, value: Any, source: str, size: int) -> UInt8[np.ndarray, "height width 3"]:
+        """A squashed image in its own proportions, any other as the model saw it."""
+        squashed = self.config.resize == "squash"
+        image = self.decoded(value, source) if squashed else Image.fromarray(self.prepare(value, source).pixels)
+        image = image.copy()
+        image.thumbnail((size, size))
+        return np.asarray(image)
+
+    def _squared(self, image: Image.Image, box: tuple[float, float, float, float]) -> PreparedImage:
+        size, (left, top, right, bottom) = self.size, box
+        width, height = right - left, bottom - top
+        mask = np.ones((size, size), dtype=bool)
+        if self.config.resize == "crop":
+            side = min(width, height)
+            left, top = left + (width - side) / 2, top + (height - side) / 2
+            box = (left, top, left + side, top + side)
+        elif self.config.resize == "pad":
+            scale = size / max(width, height)
+            inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+            first = ((size - inner[0]) // 2, (size - inner[1]) // 2)
+            canvas = Image.new("RGB", (size, size))
+            canvas.paste(image.resize(inner, Image.Resampling.BILINEAR, box), first)
+            mask[:] = False
+            mask[first[1] : first[1] + inner[1], first[0] : first[0] + inner[0]] = True
+            return PreparedImage(np.asarray(canvas), mask)
+        return PreparedImage(np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box)), mask)

@@ -1,0 +1,216 @@
+"""The numbers and categories of a row -> arrays, one place a column."""
+
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+
+from braid.config import did_you_mean, within
+from braid.errors import Missing, UserError
+from braid.modalities.cells import is_empty, text_cell
+from braid.modalities.tabular.columns import Column, NumberColumn, fit_columns, to_category, to_number
+from braid.records import Padded, Units, View
+from braid.shapes import Bool, Float, Float32
+
+LIMIT = 10.0  # standard deviations: a larger number counts as that
+UNSEEN = 0  # the id of a category that training did not show
+KEPT = 0.5  # of the cells of a corrupted row
+
+
+class PreparedRow(NamedTuple):
+    """One row: standardised numbers and ids of categories, by column. ``mask`` is False where a cell is missing."""
+
+    values: Float32[np.ndarray, " columns"]
+    mask: Bool[np.ndarray, " columns"]
+
+
+@dataclass(frozen=True)
+class TabularModalityConfig:
+    """The columns of a row: numbers are standardised, categories get ids; missing cells and unseen categories are normal.
+
+    Args:
+        numbers: columns that hold numbers; the kind of a column that is in neither list is recognised on the training rows.
+        categories: columns that hold categories, such as codes that look like numbers.
+        max_categories: categories of a column that are told apart, the commonest; the others share an id.
+        column_dropout: probability that a training row loses a cell, so that missing cells are learned; not saved with a model.
+        table: the columns as training saw them; a run fills them in.
+    """
+
+    kind: Literal["tabular"] = "tabular"
+    numbers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    max_categories: int = 200
+    column_dropout: float = 0.1
+    table: tuple[Column, ...] = ()
+
+    columns: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[frozenset[str]] = frozenset()
+    input_name: ClassVar[str] = "tabular"
+    parts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        within(self, 1, 1_000_000, "max_categories")
+        within(self, 0, 1, "column_dropout")
+        if both := set(self.numbers) & set(self.categories):
+            raise UserError(f"column {min(both)!r} is listed under numbers and under categories; keep one of them")
+
+    def build(self, tokenizer: object = None) -> "TabularModality":
+        return TabularModality(self)
+
+    def fitted(self, values: Iterable[Any]) -> Self:
+        if self.table:
+            return self
+        return replace(self, table=fit_columns(values, self.numbers, self.categories, self.max_categories))
+
+    def in_use(self) -> Self:
+        return replace(self, column_dropout=0.0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.table)
+
+    def summary(self) -> str:
+        return f"{len(self.table)} columns: {', '.join(self.names)}" if self.table else "columns of a table"
+
+    def fields(self) -> list[dict[str, Any]]:
+        return [
+            {"name": column.name, "type": "number"}
+            if isinstance(column, NumberColumn)
+            else {"name": column.name, "type": "choice", "choices": list(column.categories)}
+            for column in self.table
+        ]
+
+    @staticmethod
+    def key(value: Any) -> Hashable:
+        return tuple(sorted((name, to_category(cell)) for name, cell in value.items() if cell is not None))
+
+    @staticmethod
+    def from_cells(cells: Mapping[str, Any]) -> dict[str, float | str | None]:
+        """The cells by column, None where one is empty.
+
+        Raises:
+            Missing: when all are empty.
+        """
+        row = {name: None if is_empty(cell) else _cell(cell, name) for name, cell in cells.items()}
+        if all(cell is None for cell in row.values()):
+            names = ", ".join(map(repr, cells))
+            raise Missing(f"column {names} is empty; fill it in or remove the row")
+        return row
+
+    @staticmethod
+    def from_json(value: Any) -> dict[str, float | str | None]:
+        if not isinstance(value, Mapping):
+            raise UserError(f'expected an object of columns such as {{"price": 12}}, found {type(value).__name__}')
+        return {str(name): None if is_empty(cell) else _cell(cell, str(name)) for name, cell in value.items()}
+
+    @staticmethod
+    def parse(text: str) -> dict[str, float | str | None]:
+        """``price=12,brand=Acme``, or a JSON object."""
+        if text.lstrip().startswith("{"):
+            try:
+                return TabularModalityConfig.from_json(json.loads(text))
+            except json.JSONDecodeError as error:
+                raise UserError(f"{text!r} is not a JSON object ({error.msg})") from None
+        cells: dict[str, float | str | None] = {}
+        for part in filter(str.strip, text.split(",")):
+            name, equals, cell = part.partition("=")
+            if not equals:
+                raise UserError(f"{text!r}: write column=value pairs, for example price=12,brand=Acme")
+            cells[name.strip()] = cell.strip() or None
+        return cells
+
+    @staticmethod
+    def encoded(value: Any, source: str, longest: int) -> tuple[bytes, str]:
+        return json.dumps(value, ensure_ascii=False).encode(), ".json"
+
+    @staticmethod
+    def show(value: Any, size: int = 320, source: str = "") -> View:
+        cells = {name: "" if cell is None else to_category(cell) for name, cell in value.items()}
+        return View(", ".join(f"{name} {cell}" for name, cell in cells.items() if cell), cells)
+
+    @staticmethod
+    def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> dict[str, Any]:
+        """The row without half of its cells."""
+        return {name: cell if rng.random() < KEPT else None for name, cell in value.items()}
+
+
+class TabularModality:
+    """{column: cell} -> ``PreparedRow``; several of them -> ``values [n, columns]``, ``mask [n, columns]``."""
+
+    shared: ClassVar[bool] = True
+
+    def __init__(self, config: TabularModalityConfig) -> None:
+        self.config = config
+        self._ids = {
+            column.name: {category: place for place, category in enumerate(column.categories, UNSEEN + 1)}
+            for column in config.table
+            if not isinstance(column, NumberColumn)
+        }
+
+    @property
+    def augments(self) -> bool:
+        return self.config.column_dropout > 0
+
+    def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> PreparedRow:
+        """
+        Raises:
+            UserError: for what is no row, or a column that the model does not read.
+        """
+        if not isinstance(value, Mapping):
+            raise UserError(f"{source or 'input'}: expected the columns of a row, found {type(value).__name__} {value!r}")
+        names = self.config.names
+        if unknown := [name for name in value if name not in names]:
+            where = f"{source or 'input'}: there is no column {unknown[0]!r} in this model"
+            raise UserError(f"{where}; {did_you_mean(str(unknown[0]), names)}")
+        values, mask = np.zeros(len(names), np.float32), np.zeros(len(names), bool)
+        for place, column in enumerate(self.config.table):
+            number = self._number(column, value.get(column.name))
+            if number is not None and (rng is None or rng.random() >= self.config.column_dropout):
+                values[place], mask[place] = number, True
+        return PreparedRow(values, mask)
+
+    def _number(self, column: Column, cell: Any) -> float | None:
+        """A standardised number or the id of a category; None for a cell that is missing, or no number where one is meant."""
+        if is_empty(cell):
+            return None
+        if not isinstance(column, NumberColumn):
+            return float(self._ids[column.name].get(to_category(cell), UNSEEN))
+        number = to_number(cell)
+        return None if number is None else float(np.clip((number - column.mean) / column.std, -LIMIT, LIMIT))
+
+    def pad(self, values: Sequence[PreparedRow]) -> Padded:
+        return Padded(np.stack([row.values for row in values]), np.stack([row.mask for row in values]))
+
+    def missing(self) -> PreparedRow:
+        width = len(self.config.table)
+        return PreparedRow(np.zeros(width, np.float32), np.zeros(width, bool))
+
+    def example(self) -> tuple[Padded, bool]:
+        width = len(self.config.table)
+        return Padded(np.zeros((3, width), np.float32), np.ones((3, width), bool)), False
+
+    def size_of(self, value: Any) -> int:
+        return 0
+
+    def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
+        """Columns. A position's extent is the number of its column, or -1 where it stands for the whole row."""
+        assert extent is not None
+        columns, places = np.arange(len(self.config.table))[:, None], extent[:, 0]
+        return Units(self.config.names, ((places == columns) | (places < 0)) & real)
+
+    def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
+        """Lost cells are missing."""
+        return Padded(np.repeat(given.values[:1], len(kept), 0), given.mask[:1] & kept)
+
+    def canvas(self, value: Any, source: str, size: int) -> None:
+        return None
+
+
+def _cell(cell: Any, name: str) -> float | str:
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, int | float):
+        return float(cell)
+    return text_cell(cell, name)

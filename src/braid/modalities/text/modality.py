@@ -1,0 +1,176 @@
+"""Text <-> tokens."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from braid.config import within
+from braid.errors import UserError
+from braid.modalities.cells import check_length, text_cell
+from braid.modalities.protocol import Does
+from braid.modalities.text.tokenizer import Tokenizer
+from braid.records import Padded, Units, View
+from braid.shapes import Bool, Float, Int
+
+MAX_LENGTH = 100_000  # tokens
+KEPT = 0.5  # of the words of a corrupted text
+
+
+@dataclass(frozen=True)
+class TextModalityConfig:
+    """How a text becomes tokens.
+
+    Args:
+        max_length: tokens, <bos> and <eos> included; a longer text is cut.
+        tokenizer: the tokenizer's file in the bundle, without ``.json``; a pretrained part brings one of its own.
+    """
+
+    kind: Literal["text"] = "text"
+    max_length: int = 32
+    tokenizer: str = "tokenizer"
+
+    columns: ClassVar[tuple[str, ...]] = ("text", "title", "post", "tweet", "body")
+    suffixes: ClassVar[frozenset[str]] = frozenset()
+    input_name: ClassVar[str] = "prompt"
+    parts: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        within(self, 3, MAX_LENGTH, "max_length")
+        if not re.fullmatch(r"[\w.-]*tokenizer", self.tokenizer):
+            raise UserError(f"tokenizer is {self.tokenizer!r}; it must be the name of a file beside it that ends in 'tokenizer'")
+
+    def build(self, tokenizer: Tokenizer) -> "TextModality":
+        return TextModality(self, tokenizer)
+
+    def fitted(self, values: Iterable[Any]) -> Self:
+        return self
+
+    def in_use(self) -> Self:
+        return self
+
+    def summary(self) -> str:
+        return f"up to {self.max_length} tokens"
+
+    def fields(self) -> list[dict[str, Any]]:
+        return [{"name": "text", "type": "text"}]
+
+    @staticmethod
+    def key(value: Any) -> str:
+        return str(value)
+
+    @staticmethod
+    def from_cells(cells: Mapping[str, Any]) -> str:
+        ((column, value),) = cells.items()
+        return text_cell(value, column)
+
+    @staticmethod
+    def from_json(value: Any) -> str:
+        if not isinstance(value, str):
+            raise UserError(f"expected text, found {type(value).__name__}")
+        return check_length(value, "the text")
+
+    @staticmethod
+    def parse(text: str) -> str:
+        return text
+
+    @staticmethod
+    def encoded(value: Any, source: str, longest: int) -> tuple[bytes, str]:
+        return str(value).encode(), ".txt"
+
+    @staticmethod
+    def show(value: Any, size: int = 320, source: str = "") -> View:
+        return View(str(value))
+
+    @staticmethod
+    def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> str:
+        """The text without half of its words."""
+        words = str(value).split()
+        kept = [word for word in words if rng.random() < KEPT]
+        return " ".join(kept or words[:1])
+
+
+class TextModality:
+    """Text -> ``tokens [length]`` with <bos> and <eos>."""
+
+    shared: ClassVar[bool] = False
+    augments: ClassVar[bool] = False
+    does: ClassVar[Does] = "writes"
+
+    def __init__(self, config: TextModalityConfig, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+
+    @property
+    def vocab_size(self) -> int:
+        return self.tokenizer.vocab_size
+
+    @property
+    def max_length(self) -> int:
+        return self.config.max_length
+
+    def prepare(self, value: str, source: str = "", rng: np.random.Generator | None = None) -> Int[np.ndarray, " _"]:
+        """Turn one text into tokens.
+
+        Raises:
+            UserError: for a value that is not text; ``source`` says which row.
+        """
+        if not isinstance(value, str):
+            raise UserError(f"{source or 'input'}: expected text, found {type(value).__name__} {value!r}")
+        return np.array(self.tokenizer.framed(value, self.max_length), dtype=np.int64)
+
+    def prepare_target(
+        self, value: Sequence[str], source: str, rng: np.random.Generator | None = None
+    ) -> list[Int[np.ndarray, " _"]]:
+        """A group of texts."""
+        return [self.prepare(text, source) for text in value]
+
+    def pad_targets(self, values: Sequence[Sequence[Int[np.ndarray, " _"]]]) -> Padded:
+        """Groups of texts: tokens [n, group, length]; a row with fewer texts than the largest group is masked out there."""
+        largest = max(len(group) for group in values)
+        flat = [group[i] if i < len(group) else np.zeros(0, np.int64) for group in values for i in range(largest)]
+        padded = self.pad(flat)
+        shape = (len(values), largest, padded.values.shape[-1])
+        return Padded(padded.values.reshape(shape), padded.mask.reshape(shape))
+
+    def pad(self, values: Sequence[Int[np.ndarray, " _"]]) -> Padded:
+        """Stack token rows: ``values [n, longest]``, ``mask [n, longest]``."""
+        longest = max((len(value) for value in values), default=0)
+        tokens = np.full((len(values), longest), self.tokenizer.special.pad, dtype=np.int64)
+        mask = np.zeros((len(values), longest), dtype=bool)
+        for row, value in enumerate(values):
+            tokens[row, : len(value)] = value
+            mask[row, : len(value)] = True
+        return Padded(tokens, mask)
+
+    def missing(self) -> Int[np.ndarray, " _"]:
+        return self.prepare("")
+
+    def example(self) -> tuple[Padded, bool]:
+        return Padded(np.full((3, 5), 3, np.int64), np.ones((3, 5), bool)), True
+
+    def size_of(self, value: Any) -> int:
+        return len(value)
+
+    def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
+        """Words; tokens that spell none belong to none."""
+        tokens = given.values[0].tolist()
+        spans = [(first, last) for first, last in self.tokenizer.words(tokens) if last < len(real) and real[last]]
+        positions = np.zeros((len(spans), len(real)), dtype=bool)
+        for unit, (first, last) in enumerate(spans):
+            positions[unit, first : last + 1] = True
+        names = tuple(self.tokenizer.decode(tokens[first : last + 1]) for first, last in spans)
+        return Units(names, positions, spans=tuple(spans))
+
+    def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
+        """Lost words are left out of the text."""
+        tokens = given.values[0][given.mask[0]]
+        stays = np.ones((len(kept), len(tokens)), dtype=bool)
+        for unit, (first, last) in enumerate(units.spans):
+            stays[:, first : last + 1] &= kept[:, unit, None]
+        return self.pad([tokens[row] for row in stays])
+
+    def canvas(self, value: Any, source: str, size: int) -> None:
+        return None

@@ -1,0 +1,157 @@
+"""What a task is to the rest of Braid: one protocol, whose members have the values of a plain task unless one says otherwise."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+
+from braid.errors import UserError
+from braid.generation import GenerationConfig, Runtime
+from braid.generation.images import StepWatch
+from braid.metrics import Decisions, Outcomes
+from braid.modalities import ROLES, modality_of
+from braid.records import Batch, Example, Prediction, Sample
+from braid.shapes import Float
+
+
+class TaskProtocol(Protocol):
+    """A small frozen object that prepares samples, asks a runtime, and scores predictions.
+
+    ``decoder``: the output it is named after; ``decoders``: all that it trains. ``part``: whether those are decoders of the model,
+    or codecs alone.
+
+    ``main_metric`` chooses among epochs; ``per_sample_metric`` is a mean over rows, which ``items`` gives one by one, so that two
+    models can be paired. ``better`` holds for both, ``unit`` for what tables print.
+
+    ``objectives``: kinds of objective that train it, the usual one first. ``target_fields``: roles that a row may lack when it is
+    only to be answered. ``sides``: inputs that the model reads each alone; none, where it reads all of a row together.
+    ``confident``: its answers are right or wrong, and it says how sure it is.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def decoder(self) -> str: ...
+
+    part: ClassVar[Literal["decoders", "codecs"]] = "decoders"
+    main_metric: ClassVar[str]
+    per_sample_metric: ClassVar[str]
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
+    unit: ClassVar[str] = "x100"
+    objectives: ClassVar[tuple[str, ...]] = ("likelihood",)
+    target_fields: ClassVar[tuple[str, ...]] = ()
+    parity_metric: ClassVar[str] = ""  # also compared between float32 and 8 bit weights
+    confident: ClassVar[bool] = False
+
+    @property
+    def decoders(self) -> tuple[str, ...]:
+        return (self.decoder,)
+
+    @property
+    def generation(self) -> GenerationConfig | None:
+        return None
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def method(self) -> str:
+        """How an answer is searched for, for the title of a table."""
+        if self.generation is None:
+            return "no search"
+        return self.generation.method + (f" {self.generation.beam}" if self.generation.method == "beam" else "")
+
+    def with_drawing(self, changes: Mapping[str, Any]) -> Self:
+        """With other settings of how images are generated.
+
+        Raises:
+            UserError: for a task that generates none.
+        """
+        raise UserError(f"{self.kind} generates no images; choose image_generation")
+
+    def expand(self, examples: Iterable[Example]) -> Iterable[Example]:
+        """The rows that the task makes of a data set's."""
+        return examples
+
+    def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A model's inputs, by name, among a row's fields."""
+        return {}
+
+    def prepare(self, example: Example) -> Sample:
+        """
+        Raises:
+            UserError: naming the row, when it lacks what the task needs.
+        """
+        ...
+
+    def reads(self, example: Example) -> bool:
+        """Whether a row has what the task needs."""
+        try:
+            self.prepare(example)
+        except UserError:
+            return False
+        return True
+
+    def has_several_labels(self, examples: Iterable[Example]) -> bool:
+        """Whether a row may have several labels: the data set gives them in lists."""
+        return False
+
+    def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
+        """An answer a row; ``watch`` sees the steps of generating images."""
+        ...
+
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """Metrics by name, and ``num_samples``."""
+        ...
+
+    def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
+        """``per_sample_metric`` of each row."""
+        ...
+
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+        """What the page of an evaluation shows beside the metrics: see ``braid.reports.Evaluated``."""
+        return {}
+
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+        """How sure each answer is, and whether it is right; of a ``confident`` task."""
+        raise UserError(f"{self.kind} gives no confidence")
+
+    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Outcomes:
+        """What a confidence is fitted on, from predictions of ``unfitted``; of a ``confident`` task."""
+        raise UserError(f"{self.kind} gives no confidence")
+
+    @property
+    def unfitted(self) -> Self:
+        """With the confidence that training left."""
+        return self
+
+    def fitted(self, fit: Any) -> Self:
+        """With a confidence that was fitted on ``outcomes``."""
+        raise UserError(f"{self.kind} gives no confidence")
+
+
+def inputs_of(fields: Mapping[str, Any], *texts: str) -> dict[str, Any]:
+    """A row's values by the input that reads them: each modality's own role, and as the prompt the last of ``texts`` that is there.
+
+    A caption, an answer or a target is never an input by itself.
+    """
+    inputs = {
+        role: value
+        for role, value in fields.items()
+        if role not in ROLES and (own := modality_of(role)) and own.input_name == role
+    }
+    return inputs | {"prompt": fields[role] for role in texts if role in fields}
+
+
+def need_inputs(inputs: Mapping[str, Any], example: Example, task: str, *names: str) -> None:
+    """
+    Raises:
+        UserError: when a row has nothing that a model could read.
+    """
+    if not inputs:
+        mapping = ",".join(f"{name}=NAME" for name in names)
+        raise UserError(
+            f"{example.source}: {task} needs an input such as {' or '.join(names)}; map its column with --columns {mapping}"
+        )
