@@ -322,10 +322,10 @@ class TokenEmbedding(nn.Module):
         return F.linear(values, self.tokens.weight)
 
 
-class BorrowedTokenEmbedding(nn.Module):
-    """Another part's token vectors, normed and projected to this width, plus positions of its own.
+class SharedTokenEmbedding(nn.Module):
+    """Another part's token embedding, normed and projected to this width, plus positions of its own.
 
-    The vectors stay the other part's parameters: they are stored, counted and trained there.
+    The embedding stays the other part's parameter: it is stored, counted and trained there.
     """
 
     def __init__(self, tokens: nn.Embedding, max_length: int, width: int, dropout: float = 0.0) -> None:
