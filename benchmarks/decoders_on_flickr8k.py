@@ -24,7 +24,10 @@ def settings(model: ModelConfig, data: str, weights: str, epochs: int, seed: int
         "data": {"path": data},
         "model": to_dict(model),
         "initialize": {"encoders.image": weights},
-        "augmentation": {"horizontal_flip": 0.5, "crop_scale": [0.6, 1.0]},
+        "inputs": {
+            "image": {"kind": "image", "augmentation": {"horizontal_flip": 0.5, "crop_scale": [0.6, 1.0]}},
+            "prompt": {"kind": "text"},
+        },
         "optimizer": {"learning_rate": 5e-4, "warmup_steps": 200, "scales": {"encoders.image": 0}},
         "evaluation": {"limit": 200},
         "epochs": epochs,

@@ -34,7 +34,7 @@ IDEAS: dict[str, list[str]] = {
     ],
     "256 pixels, not 224": ["inputs.image.size=224"],
     "transformer blocks as fusion": ["model.fusion={kind: concat, over: sequences}"],
-    "augmentation": ["augmentation=null"],
+    "augmentation": ["inputs.image.augmentation=null"],
     "label smoothing": ["objective.label_smoothing=0"],
     "average of weights (EMA)": ["ema=0"],
     "dropout of the picture": ["input_dropout={}"],

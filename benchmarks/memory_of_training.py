@@ -61,8 +61,10 @@ def train_for(data: Path, steps: int, output: Path) -> None:
         "task": "captioning",
         "data": {"path": str(data / "data.jsonl")},
         "model": "tiny",
-        "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text", "max_length": 16}},
-        "augmentation": {"horizontal_flip": 0.5},
+        "inputs": {
+            "image": {"kind": "image", "size": 32, "augmentation": {"horizontal_flip": 0.5}},
+            "prompt": {"kind": "text", "max_length": 16},
+        },
         "evaluation": {"limit": 8},
         "epochs": 1_000_000,
         "batch_size": BATCH,

@@ -43,7 +43,7 @@ INTRODUCTION = """# Bad inputs
 
 What happens to files, and what Braid says. Every sentence is printed after `error: ` on one line of stderr, with exit code 1;
 what is in *italics* works, or goes on without the row in question. No case ends in a traceback, and a row that cannot be read
-never ends a run of thousands: training lists it in `skipped_rows.jsonl`, `braid predict` in the column `error`, and `braid caption`
+never ends a run of thousands: training lists it in `skipped_rows.jsonl`, `braid predict` in the column `error`, `braid caption`
 and `braid evaluate` in the file that `--skipped-rows` names. `--strict` stops at the first. A server
 says the same sentences to its clients.
 

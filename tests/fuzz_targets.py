@@ -364,7 +364,7 @@ def _run() -> Target:
         "data": {"path": "photos.csv", "columns": {"image": "photo"}},
         "model": "tiny",
         "optimizer": {"learning_rate": 1e-3, "scales": {"encoders": 0.1}},
-        "augmentation": {"crop_scale": [0.5, 1.0]},
+        "inputs": {"image": {"kind": "image", "augmentation": {"crop_scale": [0.5, 1.0]}}, "prompt": {"kind": "text"}},
         "input_dropout": {"image": 0.1},
         "card": {"sources": [{"name": "x", "use": "y", "terms": "z"}]},
     }

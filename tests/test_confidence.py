@@ -28,7 +28,7 @@ from braid.metrics import (
 from braid.records import Prediction, Sample
 from braid.reports import Evaluated
 from braid.reports.evaluation import commonest, evaluated_page
-from braid.tasks import Captioning, Classification, Retrieval, VisualQuestionAnswering, deciding, task_of
+from braid.tasks import Captioning, Classification, Retrieval, VisualQuestionAnswering, confident, task_of
 from braid.tasks.label_selection import label_outcomes
 from conftest import Ran
 from test_cli_understand import lines, trained
@@ -256,7 +256,7 @@ def test_calibrate_wants_rows_that_say_what_is_right(braid: Braid, copied: Calla
         "map the column of captions, answers or label with --columns\n"
     )
     with pytest.raises(UserError) as caught:
-        deciding(Retrieval(), "braid calibrate")
+        confident(Retrieval(), "braid calibrate")
     assert str(caught.value) == "retrieval gives no confidence; braid calibrate is for captioning, classification and vqa"
 
 

@@ -103,8 +103,8 @@ def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, 
         ),
         (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
         (
-            [*FROZEN, "augmentation={horizontal_flip: 0.5}"],
-            "run: cache_features is set, and augmentation makes another picture each time; leave one of them out",
+            [*FROZEN, "inputs.image.augmentation={horizontal_flip: 0.5}"],
+            "run: cache_features is set, and inputs.image.augmentation makes another image each time; leave one of them out",
         ),
         (
             [*FROZEN, f"data.path={TINY['data']['path']}"],

@@ -13,8 +13,8 @@ from braid.modalities import Augmentation, ImageModalityConfig, image_files, thu
 RED = (250, 10, 10)
 
 
-def prepare(value: object, size: int = 8, resize: str = "squash", **options: object):
-    return ImageModalityConfig(size=size, resize=resize).build().prepare(value, **options)  # type: ignore[arg-type]
+def prepare(value: object, size: int = 8, resize: str = "squash", augmentation: Augmentation | None = None, **options: object):
+    return ImageModalityConfig(size=size, resize=resize, augmentation=augmentation).build().prepare(value, **options)  # type: ignore[arg-type]
 
 
 def png(image: Image.Image) -> bytes:

@@ -20,13 +20,13 @@ from braid.datasets import open_dataset
 from braid.datasets.table import parse_columns
 from braid.errors import UserError
 from braid.index import open_index
-from braid.modalities import Augmentation, LabelsModalityConfig, TextModality
+from braid.modalities import Augmentation, ImageModalityConfig, LabelsModalityConfig
 from braid.records import Prediction
 from braid.tasks import Captioning, Classification, LanguageModelling, Retrieval
 from braid.training import run_from, train
 from conftest import Ran
 from test_training import TINY
-from variants import inputs, samples
+from variants import SIZE, inputs, samples
 
 Braid = Callable[..., Ran]
 COLOURS = ("blue", "green", "red")
@@ -181,8 +181,9 @@ def test_a_picture_of_several_rows_is_augmented_once_in_a_batch() -> None:
     """Five captions of each of two pictures: two distinct pictures, changed as the first row of each says."""
     task = Retrieval()
     rows = open_dataset("scenes:captioning,train=2,val=1,test=1,compositional=1,size=32").split("train")
-    spread = [task.prepare(row) for row in task.spread(rows)]
-    augmented = Collator(inputs(), augmentation=Augmentation(brightness=0.5))
+    spread = [task.prepare(row) for row in task.expand(rows)]
+    image = ImageModalityConfig(size=SIZE, augmentation=Augmentation(brightness=0.5)).build()
+    augmented = Collator({**inputs(), "image": image})
     seeds = [(0, 0, row) for row in range(len(spread))]
     result = augmented(spread, seeds).batch.inputs
     captions = len(spread) // 2
@@ -200,12 +201,10 @@ def test_a_picture_of_one_row_is_augmented_by_that_row_s_seed() -> None:
     rows = open_dataset("scenes:captioning,train=4,val=1,test=1,compositional=1,size=32").split("train")
     prepared = [Captioning().prepare(row) for row in rows]
     augmentation = Augmentation(horizontal_flip=0.5, brightness=0.3)
-    result = Collator(inputs(), augmentation=augmentation)(prepared, [(7, 2, row) for row in range(4)]).batch.inputs
-    image = inputs()["image"]
-    assert not isinstance(image, TextModality)
+    image = ImageModalityConfig(size=SIZE, augmentation=augmentation).build()
+    result = Collator({**inputs(), "image": image})(prepared, [(7, 2, row) for row in range(4)]).batch.inputs
     expected = [
-        image.prepare(sample.inputs["image"], "", augmentation, np.random.default_rng((7, 2, row)))
-        for row, sample in enumerate(prepared)
+        image.prepare(sample.inputs["image"], "", np.random.default_rng((7, 2, row))) for row, sample in enumerate(prepared)
     ]
     assert np.array_equal(result["image"].distinct.values, image.pad(expected).values)
     assert result["prompt"].index.tolist() == [0, 1, 2, 3]

@@ -145,7 +145,7 @@ def test_steps_tell_whose_loss_they_are(three: Path, notes: list[str]) -> None:
 
 def test_the_same_seed_gives_the_same_weights_and_workers_change_nothing(tmp_path: Path) -> None:
     for name, workers in (("one", 0), ("other", 2)):
-        train(run_from(THREE, [f"workers={workers}", "augmentation={horizontal_flip: 0.5}"]), tmp_path / name)
+        train(run_from(THREE, [f"workers={workers}", "inputs.image.augmentation={horizontal_flip: 0.5}"]), tmp_path / name)
     assert same_weights(tmp_path / "one" / "last", tmp_path / "other" / "last")
     assert read_run(tmp_path / "one" / "run.yaml", ["workers=2"]) == read_run(tmp_path / "other" / "run.yaml")
 

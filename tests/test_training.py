@@ -93,7 +93,7 @@ def test_a_profile_says_where_the_time_went_and_changes_nothing(plain: Plain, tm
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
-        train(tiny(f"workers={workers}", "augmentation={horizontal_flip: 0.5}", "epochs=1"), tmp_path / str(workers))
+        train(tiny(f"workers={workers}", "inputs.image.augmentation={horizontal_flip: 0.5}", "epochs=1"), tmp_path / str(workers))
     assert losses(tmp_path / "0") == losses(tmp_path / "2")
     assert same_weights(tmp_path / "0" / "last", tmp_path / "2" / "last")
 

@@ -154,12 +154,13 @@ def test_values_of_one_key_come_together(loss: str) -> None:
 
 def test_labels_that_training_never_showed_are_masked_and_two_where_one_is_meant_are_told() -> None:
     modality = LabelsModalityConfig(labels=("cat", "dog")).build()
-    result = modality.targets([["dog"], ["cow"]], ["row 1", "row 2"])
+    result = modality.pad_targets([modality.prepare_target(one, "row 1") for one in (["dog"], ["cow"])])
     assert result.values.tolist() == [1, 0]
     assert result.mask.tolist() == [True, False]
     with pytest.raises(UserError, match="row 1: 2 labels, and this model gives one; train one on rows that have several"):
-        modality.targets([["dog", "cat"]], ["row 1"])
-    several = LabelsModalityConfig(labels=("cat", "dog"), multiple=True).build().targets([["dog", "cat"], []], ["", ""])
+        modality.prepare_target(["dog", "cat"], "row 1")
+    both = LabelsModalityConfig(labels=("cat", "dog"), multiple=True).build()
+    several = both.pad_targets([both.prepare_target(one, "") for one in (["dog", "cat"], [])])
     assert several.values.tolist() == [[1, 1], [0, 0]]
     with pytest.raises(UserError, match="labels names 'cat' twice; name each label once"):
         LabelsModalityConfig(labels=("cat", "dog", "cat"))
@@ -167,5 +168,5 @@ def test_labels_that_training_never_showed_are_masked_and_two_where_one_is_meant
 
 def test_a_number_is_learned_in_deviations_and_told_in_its_own_unit() -> None:
     modality = NumberModalityConfig(mean=10.0, deviation=4.0).build()
-    assert modality.targets([10.0, 18.0], ["", ""]).values.tolist() == [0.0, 2.0]
+    assert modality.pad_targets([10.0, 18.0]).values.tolist() == [0.0, 2.0]
     assert modality.value(2.0) == 18.0

@@ -353,10 +353,7 @@ class LoadedModel:
         task = task_of(self.bundle.interface, kind)
         if beam is None:
             return task
-        if task.generation is None:
-            raise UserError(f"{kind} writes no text, so there is nothing to search with beams; leave the beam out")
-        generation = replace(task.generation, method="greedy" if beam == 1 else "beam", beam=beam)
-        return replace(task, generation=generation)
+        return task.searching(beam)
 
     def index(
         self,
@@ -403,7 +400,7 @@ class LoadedModel:
 
     def unseen(self, task: Task, samples: Sequence[Sample]) -> list[str]:
         """What training never showed the model, in words: inputs that rows have together, and labels."""
-        inputs = [] if isinstance(task, Retrieval) else _unseen_inputs(self.bundle.interface, samples)
+        inputs = [] if task.sides else _unseen_inputs(self.bundle.interface, samples)
         modality = self.bundle.interface.outputs.get(task.decoder)
         return inputs + (_unseen_labels(modality.labels, task, samples) if isinstance(modality, LabelsModalityConfig) else [])
 

@@ -11,7 +11,7 @@ from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import Calibration, Outcomes, ReliabilityBin, cross_fit, expected_calibration_error, reliability
 from braid.records import Example, Prediction, Sample
-from braid.tasks import Deciding, Task, deciding, rows_of
+from braid.tasks import Task, confident
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def predict(
 
 def prepared(task: Task, examples: Sequence[Example]) -> list[Sample]:
     """``task.prepare`` of every example; all rows of a data set have the same roles, so the first error stands for all."""
-    return [task.prepare(example) for example in rows_of(task, examples)]
+    return [task.prepare(example) for example in task.expand(examples)]
 
 
 def evaluate(
@@ -87,7 +87,7 @@ def evaluate(
         UserError: when no row can be scored, or a ``min_confidence`` is asked of a task without confidence.
     """
     if min_confidence:
-        deciding(task, "--min-confidence")
+        confident(task, "--min-confidence")
     samples = [sample for sample in prepared(task, examples) if sample.targets]
     if not samples:
         raise UserError(f"no row has anything to score against; {task.kind} needs references (captions, answers or text)")
@@ -111,7 +111,7 @@ class CalibrationReport:
     ``error_before``: of raw confidences.
     """
 
-    task: Deciding
+    task: Task
     settings: dict[str, float]
     error_before: float
     error: float
@@ -120,7 +120,7 @@ class CalibrationReport:
     num_samples: int
 
 
-def calibrate(task: Deciding, answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
+def calibrate(task: Task, answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
     """Fit the chance that an answer of ``task.unfitted`` is right: by a temperature where labels are chosen (arXiv:1706.04599),
     by a curve over the mean token probability where words are written (Platt 1999).
 

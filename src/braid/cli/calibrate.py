@@ -39,10 +39,10 @@ def calibrate(
     from braid.datasets.table import parse_columns
     from braid.evaluation import calibrate as fit
     from braid.evaluation import predict, prepared
-    from braid.tasks import deciding
+    from braid.tasks import confident
 
     loaded = load(model)
-    raw = deciding(loaded.task(task), "braid calibrate").unfitted
+    raw = confident(loaded.task(task), "braid calibrate").unfitted
     samples = [sample for sample in prepared(raw, open_dataset(data, parse_columns(columns)).split(split)) if sample.targets]
     if not samples:
         message = f"{data}: no row of split {split!r} says what is right in {task}"

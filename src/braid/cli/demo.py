@@ -122,9 +122,9 @@ def _page(images: list[Picture], card: "DataCard", model: str, calibrated: bool,
 
 def _card(image: Picture) -> "Card":
     from braid.files.gallery import Card
-    from braid.modalities import inline_thumbnail
+    from braid.modalities import thumbnail_uri
 
-    shown, credit = inline_thumbnail(str(image.path), THUMBNAIL), image.credit or image.path.name
+    shown, credit = thumbnail_uri(str(image.path), THUMBNAIL), image.credit or image.path.name
     if image.error:
         return Card(shown, credit=credit, error=image.error)
     return Card(shown, image.text, image.confidence, f"{round(100 * image.confidence)}% sure", credit)

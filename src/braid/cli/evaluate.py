@@ -117,36 +117,24 @@ def evaluate(
         known = (text for example in trained_on for text in example.fields.get("captions", ()))
         figures |= caption_diversity([text for text in texts if text is not None], known, tokenizer)
     if html is not None:
-        result = Evaluated(model, task, data, split, len(texts), min_confidence, chosen.best, figures)
+        result = Evaluated(model, task, data, split, len(texts), min_confidence, chosen.main_metric, figures)
         write_evaluated(replace(result, **_details(chosen, answers, tokenizer)), html)
     if json:
         print_json({**figures, "num_samples": int(figures["num_samples"])})
         return
     title = f"{task} on {data}, split {split}: {len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
     cells = [[name, f"{value:.2f}"] for name, value in figures.items() if name != "num_samples"]
-    print_table(title, ["metric", "x100" if task != "language_modelling" else "value"], cells, ["x100", "value"])
+    print_table(title, ["metric", chosen.unit], cells, ["x100", "value"])
 
 
 def _method(task: "Task", least: float = 0.0) -> str:
     sure = f", answered from a confidence of {least:g}" if least else ""
-    if task.generation is None or getattr(task, "closed", False):
-        return f"no search{sure}"
-    return task.generation.method + (f" {task.generation.beam}" if task.generation.method == "beam" else "") + sure
+    return task.method + sure
 
 
 def _details(task: "Task", answers: "Answers", tokenizer: str) -> dict[str, Any]:
     """What a page shows of a task besides its figures: of all rows, whatever is answered."""
-    from braid.tasks import Classification, Deciding, VisualQuestionAnswering
-
-    given = answers.predictions, answers.samples
-    result: dict[str, Any] = {"method": _method(task)}
-    if isinstance(task, Deciding):
-        result["decisions"] = task.decisions(*given, tokenizer)
-    if isinstance(task, VisualQuestionAnswering):
-        result["by_type"] = task.by_type(*given)
-    if isinstance(task, Classification):
-        result["labels"], result["scores"] = task.by_label(*given)
-    return result
+    return {"method": task.method, **task.report(answers.predictions, answers.samples, tokenizer)}
 
 
 def _distinct(examples: Sequence["Example"]) -> None:

@@ -134,7 +134,7 @@ def predict(
     from braid.api import load
     from braid.datasets.table import check_name, parse_columns, read_table, table_examples, write_table
     from braid.records import Example
-    from braid.tasks import deciding
+    from braid.tasks import confident
 
     loaded = load(model)
     kinds = sorted(loaded.bundle.interface.tasks)
@@ -142,11 +142,11 @@ def predict(
         raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
     chosen = loaded.task(task or kinds[0], beam)
     if min_confidence:
-        deciding(chosen, "--min-confidence")
+        confident(chosen, "--min-confidence")
     check_name(output)
     ready(output)
     given = read_table(table)
-    rows = table_examples(given, parse_columns(columns), chosen.asked)
+    rows = table_examples(given, parse_columns(columns), chosen.target_fields)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
     answers = loaded.predict(

@@ -12,7 +12,6 @@ from braid.config import from_dict, named, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
 from braid.modalities import ImageModalityConfig
-from braid.tasks import Retrieval
 from braid.training import RunConfig, read_yaml, run_from
 
 SAME = ("data", "epochs", "batch_size", "evaluation", "seed")  # for every cell, else figures do not compare
@@ -115,7 +114,7 @@ def _controls(choices: Sequence[tuple[str, ...]], runs: Sequence[RunConfig]) -> 
     """Each control, and the places of the cells that it belongs to."""
     result: list[tuple[str, RunConfig, list[int]]] = []
     for place, run in enumerate(runs):
-        if isinstance(run.task, Retrieval) or len(run.model.encoders) < 2:
+        if run.task.sides or len(run.model.encoders) < 2:
             continue
         for name in run.model.encoders:
             left = alone(run, name)

@@ -11,7 +11,6 @@ from braid.collate import Collator
 from braid.errors import UserError
 from braid.evaluation import predict, prepared
 from braid.explain.contribution import shapley, subsets
-from braid.explain.damage import damaged
 from braid.generation import Runtime
 from braid.records import Example, Prediction, Sample
 from braid.shapes import Float
@@ -101,7 +100,7 @@ def audit(
     rng = np.random.default_rng(seed)
     jobs = {subset: [only(sample, subset) for sample in samples] for subset in subsets(names)}
     jobs |= {("shuffled", name): _shuffled(samples, name, rng) for name in names}
-    jobs |= {("damaged", name): [damaged(sample, name, rng) for sample in samples] for name in names}
+    jobs |= {("damaged", name): [corrupted(sample, name, collator, rng) for sample in samples] for name in names}
     result = {names: answers.predictions}
     left = [key for key in jobs if key != names]
     for key in watch(left, len(left)) if watch else left:
@@ -112,6 +111,14 @@ def audit(
 def only(sample: Sample, names: Sequence[str]) -> Sample:
     """The sample with these of its inputs."""
     return replace(sample, inputs={name: value for name, value in sample.inputs.items() if name in names})
+
+
+def corrupted(sample: Sample, name: str, collator: Collator, rng: np.random.Generator) -> Sample:
+    """The sample with one of its inputs damaged; one that lacks the input stays as it is."""
+    if name not in sample.inputs:
+        return sample
+    worse = collator.inputs[name].config.corrupt(sample.inputs[name], rng, sample.source)
+    return replace(sample, inputs={**sample.inputs, name: worse})
 
 
 def _shuffled(samples: Sequence[Sample], name: str, rng: np.random.Generator) -> list[Sample]:
@@ -134,7 +141,7 @@ def _report(
     result: Mapping[tuple[str, ...], Sequence[Prediction]],
     rng: np.random.Generator,
 ) -> Audit:
-    metrics = {key: float(task.score(predictions, samples)[task.best]) for key, predictions in result.items()}
+    metrics = {key: float(task.score(predictions, samples)[task.main_metric]) for key, predictions in result.items()}
     whole = result[names]
     worth = {subset: _agreement(result[subset], whole) for subset in subsets(names)}
     moved = {name: np.abs(value) for name, value in shapley(worth, names).items()}
@@ -156,7 +163,7 @@ def _report(
                 float(np.abs(_agreement(result["shuffled", name], whole) - _agreement(whole, whole)).mean()),
             )
         )
-    return Audit(task.best, metrics[names], metrics[()], tuple(reports), len(samples))
+    return Audit(task.main_metric, metrics[names], metrics[()], tuple(reports), len(samples))
 
 
 def _agreement(predictions: Sequence[Prediction], whole: Sequence[Prediction]) -> Float[np.ndarray, " rows"]:
@@ -177,7 +184,7 @@ def _surely_better(task: Task, ours: Sequence[Prediction], theirs: Sequence[Pred
     for fold in range(folds):
         rows = range(fold, len(samples), folds)
         kept = [samples[row] for row in rows]
-        a, b = (task.score([given[row] for row in rows], kept)[task.best] for given in (ours, theirs))
+        a, b = (task.score([given[row] for row in rows], kept)[task.main_metric] for given in (ours, theirs))
         gains.append(a - b if task.better == "higher" else b - a)
     return folds > 1 and bool(np.mean(gains) > 2 * np.std(gains, ddof=1) / math.sqrt(folds))
 
@@ -197,4 +204,4 @@ def _with_lost(
     """Rows are answered one by one, so losing an input in some of them mixes two lists of answers."""
     lost = rng.permutation(len(samples)) < round(share * len(samples))
     mixed = [b if gone else a for a, b, gone in zip(whole, without, lost, strict=True)]
-    return float(task.score(mixed, samples)[task.best])
+    return float(task.score(mixed, samples)[task.main_metric])

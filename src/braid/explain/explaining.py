@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
 
 from braid.collate import Collator
 from braid.config import from_dict
@@ -13,10 +12,9 @@ from braid.explain.explanation import Explanation, InputAttribution
 from braid.explain.grades import faithfulness, graded_input, sensitivity
 from braid.explain.methods import Method, check_methods
 from braid.explain.subject import Subject, subject_of
-from braid.modalities import ImageModality
 from braid.records import Prediction, Sample
 from braid.runtime.torch import TorchRuntime
-from braid.shapes import Float, UInt8
+from braid.shapes import Float
 from braid.tasks import Task
 
 DEFAULT = "gradients"  # with rollout the best on scenes (benchmarks/results/explanations.md), and for every decoder
@@ -81,16 +79,6 @@ def _said(subject: Subject, prediction: Prediction) -> str:
 
 
 def _shown(subject: Subject, name: str, values: Float[np.ndarray, "outputs units"], sample: Sample) -> InputAttribution:
-    units, modality = subject.units[name], subject.modalities[name]
-    image = _image(modality, sample, name) if isinstance(modality, ImageModality) else None
+    units = subject.units[name]
+    image = subject.modalities[name].canvas(sample.inputs[name], sample.source, SHOWN)
     return InputAttribution(name, units.names, values, units.boxes, image)
-
-
-def _image(modality: ImageModality, sample: Sample, name: str) -> UInt8[np.ndarray, "height width 3"]:
-    """What the boxes lie over: a squashed picture in its own proportions, any other as the model saw it."""
-    if modality.config.resize == "squash":
-        image = modality.decoded(sample.inputs[name], sample.source)
-    else:
-        image = Image.fromarray(modality.prepare(sample.inputs[name], sample.source).pixels)
-    image.thumbnail((SHOWN, SHOWN))
-    return np.asarray(image)

@@ -34,7 +34,7 @@ def graded_input(subject: Subject) -> str:
     """The picture, where there is one, else the text with the most words; "" where no input has anything to take away."""
     images = [name for name, units in subject.units.items() if units.boxes is not None]
     result = images or sorted(subject.units, key=lambda name: -subject.units[name].number)
-    return result[0] if result and subject.units[result[0]].cells.any() else ""
+    return result[0] if result and subject.units[result[0]].removable.any() else ""
 
 
 def faithfulness(
@@ -46,7 +46,7 @@ def faithfulness(
     Args:
         outputs: of each map, the outputs whose probabilities are followed; their mean is taken.
     """
-    cells = np.flatnonzero(subject.units[name].cells)
+    cells = np.flatnonzero(subject.units[name].removable)
     rng = np.random.default_rng(SEED)
     counts = np.rint(np.linspace(0, len(cells), LEVELS)).astype(int)
     deleted = np.ones((len(values), LEVELS, subject.units[name].number), dtype=bool)

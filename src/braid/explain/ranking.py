@@ -145,7 +145,7 @@ def points_at(subject: Subject, name: str, values: Float[np.ndarray, " units"], 
     """Whether the patch with the highest score touches the object."""
     boxes = subject.units[name].boxes
     assert boxes is not None  # scenes are pictures
-    cells = np.flatnonzero(subject.units[name].cells)
+    cells = np.flatnonzero(subject.units[name].removable)
     left, top, right, bottom = boxes[cells[values[cells].argmax()]]
     height, width = mask.shape
     rows, columns = slice(round(top * height), round(bottom * height)), slice(round(left * width), round(right * width))

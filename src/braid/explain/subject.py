@@ -14,12 +14,12 @@ from torch import Tensor
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.explain.answers import Answer, Labelled, Measured, Written
-from braid.modalities import EncodedModality, ImageModality, InputModality, LabelsModality, NumberModality, TextModality
+from braid.modalities import EncodedModality, InputModality, LabelsModality, NumberModality, TextModality
 from braid.model import Model
-from braid.records import Batch, BatchInput, Features, Padded, Prediction, Sample
+from braid.records import Batch, BatchInput, Features, Padded, Prediction, Sample, Units
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.shapes import Bool, Float
-from braid.tasks import Task, decoders_of
+from braid.tasks import Task
 
 EXPLAINED = "choose a model that does captioning, vqa, classification or regression"
 ROWS = 64  # changed rows that go through a model at once
@@ -27,32 +27,6 @@ ROWS = 64  # changed rows that go through a model at once
 
 class NothingToExplain(UserError):
     """The model answered without a word or a label."""
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """What an input is made of, to people: the patches of a picture, or the words of a text.
-
-    ``boxes`` (left, top, right, bottom in 0..1) of patches, else None; ``spans`` (first and last token) of words. ``positions``:
-    which positions of the features are a unit's; padding and tokens without a word are nobody's.
-    """
-
-    names: tuple[str, ...]
-    positions: Bool[Tensor, "units length"]
-    boxes: Float[np.ndarray, "units 4"] | None = None
-    spans: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def number(self) -> int:
-        return len(self.names)
-
-    @property
-    def cells(self) -> Bool[np.ndarray, " units"]:
-        """What can be changed at the input: every word; of patches those of the finest grid, which covers the picture once."""
-        if self.boxes is None:
-            return np.ones(self.number, dtype=bool)
-        areas = (self.boxes[:, 2] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 1])
-        return np.asarray(areas < 1.01 * areas.min()) if len(areas) else np.zeros(0, dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +77,7 @@ class Subject:
     ) -> dict[str, Float[np.ndarray, "outputs _units"]]:
         """Scores of positions as scores of units; positions that are nobody's count for nothing."""
         return {
-            name: (positions[name].detach().double() @ units.positions.double().T).cpu().numpy()
+            name: (positions[name].detach().double() @ _tensor(units.positions, positions[name]).double().T).cpu().numpy()
             for name, units in self.units.items()
         }
 
@@ -114,7 +88,7 @@ class Subject:
         for name, one in self.features.items():
             whole = repeated(one, rows)
             if name in kept:
-                lost = torch.from_numpy(~kept[name]).to(one.mask.device).float() @ self.units[name].positions.float() > 0
+                lost = _tensor(~kept[name], one.mask).float() @ _tensor(self.units[name].positions, one.mask).float() > 0
                 whole = replace(whole, mask=whole.mask & ~lost)
             result[name] = whole
         return result
@@ -139,39 +113,16 @@ class Subject:
 
     def _encoded(self, name: str, kept: Bool[np.ndarray, "rows units"]) -> Features:
         parts = []
+        given, device = _arrays(self.batch.inputs[name].distinct), self.batch.inputs[name].index.device
         for first in range(0, len(kept), ROWS):
             some = kept[first : first + ROWS]
-            changed = self._painted(name, some) if self.units[name].boxes is not None else self._shortened(name, some)
-            index = torch.arange(len(some), device=changed.mask.device)
-            batch = Batch(("0",) * len(some), {name: BatchInput(changed, index)})
+            changed = self.modalities[name].without(given, self.units[name], some)
+            padded = Padded(torch.from_numpy(changed.values).to(device), torch.from_numpy(changed.mask).to(device))
+            batch = Batch(("0",) * len(some), {name: BatchInput(padded, torch.arange(len(some), device=device))})
             parts.append(self.model.encode(batch)[name])
         length = max(part.mask.shape[1] for part in parts)
         grown = [_longer(part, length) for part in parts]
         return Features(torch.cat([one.values for one in grown]), torch.cat([one.mask for one in grown]), parts[0].extent)
-
-    def _painted(self, name: str, kept: Bool[np.ndarray, "rows units"]) -> Padded:
-        given, units = self.batch.inputs[name].distinct, self.units[name]
-        pixels, real = given.values[:1], given.mask[:1]
-        mean = (pixels * real.unsqueeze(1)).sum((2, 3), keepdim=True) / real.sum().clamp(min=1)
-        assert units.boxes is not None
-        size = np.array([pixels.shape[3], pixels.shape[2]] * 2)
-        lost = np.zeros((len(kept), pixels.shape[2], pixels.shape[3]), dtype=bool)
-        for unit in np.flatnonzero(units.cells):
-            left, top, right, bottom = np.rint(units.boxes[unit] * size).astype(int)
-            lost[:, top:bottom, left:right] |= ~kept[:, unit, None, None]
-        changed = torch.from_numpy(lost).to(pixels.device) & real
-        return Padded(torch.where(changed.unsqueeze(1), mean, pixels), real.expand(len(kept), -1, -1))
-
-    def _shortened(self, name: str, kept: Bool[np.ndarray, "rows units"]) -> Padded:
-        given, modality = self.batch.inputs[name].distinct, self.modalities[name]
-        assert isinstance(modality, TextModality)
-        tokens = given.values[0][given.mask[0]].cpu().numpy()
-        stays = np.ones((len(kept), len(tokens)), dtype=bool)
-        for unit, (first, last) in enumerate(self.units[name].spans):
-            stays[:, first : last + 1] &= kept[:, unit, None]
-        padded = modality.pad([tokens[row] for row in stays])
-        device = given.values.device
-        return Padded(torch.from_numpy(padded.values).to(device), torch.from_numpy(padded.mask).to(device))
 
 
 def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sample) -> tuple[Subject, Prediction]:
@@ -181,7 +132,7 @@ def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sa
         UserError: when the row cannot be read, or the task's answer is no text, label or number.
         NothingToExplain: when the model writes nothing or gives no label.
     """
-    output = decoders_of(task)[0]
+    output = task.decoder
     if not isinstance(runtime.outputs.get(output), TextModality | LabelsModality | NumberModality):
         raise UserError(f"{task.kind} gives no words, label or number, so there is nothing to explain; {EXPLAINED}")
     model = runtime.model.eval()
@@ -225,20 +176,16 @@ def _answer(runtime: TorchRuntime, output: str, prediction: Prediction) -> Answe
 
 
 def _units(modality: InputModality, features: Features, given: Padded) -> Units:
-    real = features.mask[0].cpu().numpy()
-    places = np.flatnonzero(real)
-    if isinstance(modality, ImageModality):
-        assert features.extent is not None  # every image encoder says where its positions are
-        positions = torch.eye(len(real), dtype=torch.bool, device=features.mask.device)[places]
-        boxes = features.extent.cpu().numpy().astype(np.float64)[places]
-        return Units(tuple(f"patch {k + 1}" for k in range(len(places))), positions, boxes)
-    tokens = given.values[0].tolist()
-    spans = [(first, last) for first, last in modality.tokenizer.words(tokens) if last < len(real) and real[last]]
-    positions = torch.zeros(len(spans), len(real), dtype=torch.bool, device=features.mask.device)
-    for unit, (first, last) in enumerate(spans):
-        positions[unit, first : last + 1] = True
-    names = tuple(modality.tokenizer.decode(tokens[first : last + 1]) for first, last in spans)
-    return Units(names, positions, None, tuple(spans))
+    extent = None if features.extent is None else features.extent.cpu().numpy()
+    return modality.units(_arrays(given), features.mask[0].cpu().numpy(), extent)
+
+
+def _tensor(array: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(array).to(like.device)
+
+
+def _arrays(given: Padded) -> Padded:
+    return Padded(given.values.cpu().numpy(), given.mask.cpu().numpy())
 
 
 def _longer(features: Features, length: int) -> Features:

@@ -9,7 +9,6 @@ from braid.generation.protocol import (
     Stepper,
     check_draws,
     check_output,
-    does,
 )
 from braid.generation.text import Generated, generate, likeliest, log_softmax, score_text, write_text
 
@@ -23,7 +22,6 @@ __all__ = [
     "Stepper",
     "check_draws",
     "check_output",
-    "does",
     "generate",
     "likeliest",
     "log_softmax",

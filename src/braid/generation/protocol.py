@@ -9,7 +9,7 @@ import numpy as np
 
 from braid.config import did_you_mean, within
 from braid.errors import UserError
-from braid.modalities import ImageModality, OutputModality, SpecialTokens, TextModality, TokenGrid
+from braid.modalities import Does, OutputModality, SpecialTokens, TokenGrid
 from braid.records import Batch, Prediction
 from braid.shapes import Float, Int
 
@@ -80,23 +80,13 @@ class Runtime(Protocol):
     def image_decoder(self, name: str) -> Stepper | Filler: ...
 
 
-Does = Literal["writes", "draws", "gives labels, a number or an embedding"]
-
-
-def does(modality: OutputModality) -> Does:
-    """What an output of this modality does."""
-    if isinstance(modality, TextModality):
-        return "writes"
-    return "draws" if isinstance(modality, ImageModality) else "gives labels, a number or an embedding"
-
-
 def check_output(name: str, outputs: Mapping[str, OutputModality], wanted: Does) -> None:
     """Hold a name to the outputs that do what is ``wanted``.
 
     Raises:
         UserError: naming the outputs that there are.
     """
-    there = [output for output, modality in outputs.items() if does(modality) == wanted]
+    there = [output for output, modality in outputs.items() if modality.does == wanted]
     if name not in there:
         other = did_you_mean(name, there) if there else f"its outputs are {', '.join(outputs) or 'none'}"
         raise UserError(f"this model has no output {name!r} that {wanted}; {other}")

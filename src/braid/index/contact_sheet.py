@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from braid.files.gallery import Card, gallery
-from braid.modalities import inline_thumbnail
+from braid.modalities import thumbnail_uri
 
 THUMBNAIL = 480  # pixels, the longer side
 
@@ -31,7 +31,7 @@ def contact_sheet(index: str, tiles: Sequence[Tile], text: str = "", image: str 
     asked = text or (Path(image).name if image is not None else "")
     cards = [
         Card(
-            image=None if tile.image is None else inline_thumbnail(tile.image, THUMBNAIL),
+            image=None if tile.image is None else thumbnail_uri(tile.image, THUMBNAIL),
             text=tile.caption,
             share=min(max(tile.score, 0.0), 1.0),
             measure=f"{tile.score:.3f}",
@@ -41,5 +41,5 @@ def contact_sheet(index: str, tiles: Sequence[Tile], text: str = "", image: str 
     ]
     result = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
     footer = ["The figure is the cosine of the query with the row, in the space of the model that made the index; 1 is the same."]
-    beside = "" if image is None else inline_thumbnail(image, THUMBNAIL)
+    beside = "" if image is None else thumbnail_uri(image, THUMBNAIL)
     return gallery(asked, asked, f"{index}: {result}.", cards, footer, beside)

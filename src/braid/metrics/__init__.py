@@ -38,8 +38,8 @@ from braid.metrics.classification import (
 )
 from braid.metrics.diversity import distinct, share_novel
 from braid.metrics.fidelity import frechet_distance, kernel_distance, precision_recall
-from braid.metrics.pictures import code_use, psnr, ssim
 from braid.metrics.meteor import meteor
+from braid.metrics.pictures import code_use, psnr, ssim
 from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
 from braid.metrics.rouge import rouge_l
 from braid.metrics.seeds import Spread, over_seeds

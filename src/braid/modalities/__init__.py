@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from braid.config import kinds
+from braid.errors import UserError
 from braid.modalities.encoded import EncodedModality
 from braid.modalities.grid import TokenGrid
 from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, is_image, thumbnail
@@ -72,6 +73,7 @@ __all__ = [
     "modality_of",
     "show",
     "thumbnail",
+    "thumbnail_uri",
     "tokenizer_names",
 ]
 
@@ -84,6 +86,14 @@ def modality_of(role: str) -> type[InputConfig] | None:
 def default_inputs() -> dict[str, InputModalityConfig]:
     """An input of every modality, by its usual name."""
     return {config.input_name: config() for config in kinds(InputModalityConfig).values()}
+
+
+def thumbnail_uri(value: Any, size: int) -> str:
+    """A small copy of an image as a data URI, which a page can hold; "" where the image cannot be read."""
+    try:
+        return ImageModalityConfig.show(value, size).uri
+    except UserError:
+        return ""
 
 
 def show(role: str, value: Any, size: int = 320, source: str = "") -> View:

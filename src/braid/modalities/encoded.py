@@ -44,6 +44,9 @@ class EncodedModality:
         values = _mapped(self.values, self.shape, "float16", self.made)
         return values[place], _mapped(self.masks, self.shape[:2], "bool", self.made)[place]
 
+    def size_of(self, value: Any) -> int:
+        return 0
+
     def pad(self, values: Sequence[Encoded]) -> Padded:
         """Stack features: ``values [n, positions, width]`` float32, ``mask [n, positions]``."""
         return Padded(np.stack([one for one, _ in values]).astype(np.float32), np.stack([mask for _, mask in values]))

@@ -1,9 +1,10 @@
 """What an output says that is no text: one of several labels, several of them, a number, or a point among others."""
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 from zlib import crc32
 
 import numpy as np
@@ -12,6 +13,8 @@ from braid.config import within
 from braid.errors import UserError
 from braid.modalities.protocol import Does
 from braid.records import Padded
+
+MOST_NUMBERS = 20  # classes that are called by numbers which are not whole
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,27 @@ class LabelsModalityConfig:
         if twice:
             raise UserError(f"labels names {twice[0]!r} twice; name each label once")
 
-    def in_use(self) -> Self:
+    def fitted(self, values: Iterable[Sequence[str]], several: bool = False) -> "LabelsModalityConfig":
+        """With the labels of the training rows, where none are set; ``several``: a row of them may have more than one.
+
+        Raises:
+            UserError: when there are fewer than two labels, or so many numbers that a quantity is meant.
+        """
+        multiple = self.multiple or several
+        if self.labels:
+            return replace(self, multiple=multiple)
+        rows = Counter(label for value in values for label in value)
+        labels = sorted(rows)
+        if len(labels) < 2:
+            only = f" but {labels[0]!r}" if labels else ""
+            raise UserError(f"no row has a label{only}; a classifier needs two labels or more")
+        if len(labels) > MOST_NUMBERS and _are_quantities(labels):
+            message = f"the label has {len(labels)} values, all of them numbers ({labels[0]}, {labels[1]}, ...)"
+            raise UserError(f"{message}; choose --task regression, or name the classes in outputs.label.labels")
+        kept = {label for label, _ in rows.most_common(self.most or None)}
+        return replace(self, labels=tuple(label for label in labels if label in kept), multiple=multiple)
+
+    def in_use(self) -> "LabelsModalityConfig":
         return self
 
     def summary(self) -> str:
@@ -83,6 +106,14 @@ class LabelsModality:
         return Padded(np.maximum(places, 0), places >= 0)
 
 
+def _are_quantities(labels: Sequence[str]) -> bool:
+    """All are numbers, and not all of them whole."""
+    try:
+        return not all(float(label).is_integer() for label in labels)
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class NumberModalityConfig:
     """A quantity. A model learns (value - ``mean``) / ``deviation``, which a run takes from its training rows unless given."""
@@ -91,7 +122,14 @@ class NumberModalityConfig:
     mean: float = 0.0
     deviation: float = 0.0
 
-    def in_use(self) -> Self:
+    def fitted(self, values: Iterable[float], several: bool = False) -> "NumberModalityConfig":
+        """With the mean and the deviation of the training rows, where they are not set."""
+        if self.deviation:
+            return self
+        numbers = np.fromiter(values, np.float64)
+        return replace(self, mean=float(numbers.mean()), deviation=float(numbers.std()) or 1.0)
+
+    def in_use(self) -> "NumberModalityConfig":
         return self
 
     def summary(self) -> str:
@@ -129,7 +167,10 @@ class EmbeddingModalityConfig:
 
     kind: Literal["embedding"] = "embedding"
 
-    def in_use(self) -> Self:
+    def fitted(self, values: Iterable[Any], several: bool = False) -> "EmbeddingModalityConfig":
+        return self
+
+    def in_use(self) -> "EmbeddingModalityConfig":
         return self
 
     def summary(self) -> str:

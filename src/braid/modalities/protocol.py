@@ -5,7 +5,7 @@ files, JSON, what a page shows. What the config *builds* turns raw values into a
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,15 +32,16 @@ class InputConfig(Protocol):
 
     def build(self, tokenizer: Any = None) -> "InputModality": ...
 
-    def fitted(self, values: Iterable[Any]) -> Self:
-        """With what has to be known of the training values (means, categories); what is set already stays.
+    def fitted(self, values: Iterable[Any], several: bool = False) -> Any:
+        """With what has to be known of the training values (means, categories, labels); what is set already stays. ``several``:
+        a row may have several labels.
 
         Raises:
             UserError: when the values do not allow for it.
         """
         ...
 
-    def in_use(self) -> Self:
+    def in_use(self) -> Any:
         """Without the settings that only training reads, such as augmentation."""
         ...
 

@@ -15,7 +15,7 @@ from braid.modalities import Tokenizer
 from braid.model import Model
 from braid.records import Batch, Sample
 from braid.shapes import Bool, Float, Int
-from braid.tasks import Retrieval, Task
+from braid.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ContrastiveConfig:
         within(self, 0, 100, "hardness")
 
     def build(self, task: Task, tokenizer: Tokenizer | None, samples: Sequence[Sample]) -> "Contrastive":
-        if not isinstance(task, Retrieval):
+        if "contrastive" not in task.objectives:
             raise UserError(f"objective.kind contrastive is for retrieval, and the task is {task.kind}; choose likelihood")
         return Contrastive(self, task)
 
@@ -42,7 +42,7 @@ class ContrastiveConfig:
 class Contrastive:
     """Each input is encoded alone, once a distinct value; the two sides meet in their cosines."""
 
-    def __init__(self, config: ContrastiveConfig, task: Retrieval) -> None:
+    def __init__(self, config: ContrastiveConfig, task: Task) -> None:
         self.config = config
         self.output, self.sides = task.decoder, task.sides
 

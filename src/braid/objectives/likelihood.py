@@ -15,7 +15,7 @@ from braid.modalities import Tokenizer
 from braid.model import Model
 from braid.records import Batch, Sample
 from braid.shapes import Float
-from braid.tasks import Task, decoders_of
+from braid.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Likelihood:
 
     def __init__(self, config: LikelihoodConfig, task: Task, samples: Sequence[Sample]) -> None:
         self.config = config
-        self.output, self.outputs = task.decoder, decoders_of(task)
+        self.output, self.outputs = task.decoder, task.decoders
         unknown = [name for name in config.weights if name not in self.outputs]
         if unknown:
             raise UserError(f"objective.weights names {unknown[0]!r}; {did_you_mean(unknown[0], self.outputs)}")

@@ -15,7 +15,7 @@ from braid.modalities import SpecialTokens, Tokenizer
 from braid.model import Model
 from braid.records import Batch, Fused, Padded, Sample
 from braid.shapes import Bool, Float, Int
-from braid.tasks import Captioning, Task
+from braid.tasks import Task
 
 END = "<eos>"  # counted as a word, or texts learn to stop in mid-sentence
 
@@ -37,7 +37,7 @@ class SelfCriticalConfig:
             raise UserError(f"samples is {self.samples}; it must be at least 2, for each is compared with the others")
 
     def build(self, task: Task, tokenizer: Tokenizer | None, samples: Sequence[Sample]) -> "SelfCritical":
-        if not isinstance(task, Captioning) or tokenizer is None:
+        if "self_critical" not in task.objectives or task.generation is None or tokenizer is None:
             raise UserError(f"objective.kind self_critical is for captioning, and the task is {task.kind}; choose likelihood")
         return SelfCritical(self, task, tokenizer, samples)
 
@@ -45,10 +45,10 @@ class SelfCriticalConfig:
 class SelfCritical:
     """Document frequencies are those of all training references; <eos> counts as a word of a text that ended."""
 
-    def __init__(self, config: SelfCriticalConfig, task: Captioning, tokenizer: Tokenizer, samples: Sequence[Sample]) -> None:
+    def __init__(self, config: SelfCriticalConfig, task: Task, tokenizer: Tokenizer, samples: Sequence[Sample]) -> None:
         self.config = config
         self.output = task.decoder
-        self.max_length = task.generation.max_length
+        self.max_length = task.generation.max_length if task.generation else 0
         self.tokenizer = tokenizer
         self._words = tokenizer_named("ptb")
         self._cider = Cider([ngram_counts(words) for words in self._references(sample)] for sample in samples)

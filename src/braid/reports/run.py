@@ -32,7 +32,7 @@ class LoggedTask:
     def metric(self) -> str:
         """The figure that would choose the best epoch for this task."""
         task = kinds(Task).get(self.kind)
-        return task.best if task else "val_loss"
+        return task.main_metric if task else "val_loss"
 
     @property
     def higher_is_better(self) -> bool:

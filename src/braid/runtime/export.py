@@ -18,7 +18,6 @@ from braid.codecs import Codec
 from braid.decoders import MaskedDecoder, TextDecoder
 from braid.errors import UserError
 from braid.files import whole
-from braid.generation import does
 from braid.modalities import ImageModality, InputModality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
@@ -45,7 +44,7 @@ def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
     model = load_model(bundle)
     paths = []
     for name, decoder in watch(model.decoders.items(), len(model.decoders)):
-        vector = does(bundle.outputs[name]) not in ("writes", "draws")
+        vector = bundle.outputs[name].does not in ("writes", "draws")
         kind = export_vector if vector else export_filler if isinstance(decoder, MaskedDecoder) else export_decoder
         paths += kind(model, bundle.inputs, name, folder)
     for name in model.codecs:
@@ -66,7 +65,7 @@ def export_int8(bundle: Bundle, folder: Path, judge: Judge, watch: Watch = every
     Raises:
         UserError: when the folder is the bundle's own or has other files, or there is nothing to make smaller.
     """
-    generated = tuple(f"{name}." for name, output in bundle.outputs.items() if does(output) == "draws")
+    generated = tuple(f"{name}." for name, output in bundle.outputs.items() if output.does == "draws")
     _check_int8(bundle, folder, len(generated))
     from braid.runtime.quantize import quantize  # needs onnx
 
@@ -233,11 +232,8 @@ def _batch(inputs: list[str], flat: Any) -> Batch:
 
 def _example(modality: InputModality) -> tuple[Tensor, Tensor, Tensor]:
     """Three distinct values for two rows: sizes that no two axes share."""
-    index = torch.tensor([0, 2])
-    if isinstance(modality, ImageModality):
-        size = modality.size
-        return torch.zeros(3, 3, size, size), torch.ones(3, size, size, dtype=torch.bool), index
-    return torch.full((3, 5), 3), torch.ones(3, 5, dtype=torch.bool), index
+    padded, _ = modality.example()
+    return torch.from_numpy(padded.values), torch.from_numpy(padded.mask), torch.tensor([0, 2])
 
 
 def _two_beams(decoder: TextDecoder, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -250,14 +246,15 @@ def _two_beams(decoder: TextDecoder, state: dict[str, Tensor]) -> dict[str, Tens
 
 
 def _axes(tensors: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
-    """Any axis may vary that the model's own sizes do not fix; a picture's sides never do."""
+    """Any axis may vary that the model's own sizes do not fix."""
     automatic = torch.export.Dim.AUTO
     return tuple(dict.fromkeys(range(tensor.ndim), automatic) for tensor in tensors)
 
 
 def _input_axes(inputs: Mapping[str, InputModality], flat: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
-    images = [isinstance(modality, ImageModality) for modality in inputs.values() for _ in range(3)]
-    return tuple({0: axes[0]} if image else axes for image, axes in zip(images, _axes(flat), strict=True))
+    """Those of the rows; of a modality whose values differ in length, all."""
+    varying = [modality.example()[1] for modality in inputs.values() for _ in range(3)]
+    return tuple(axes if varies else {0: axes[0]} for varies, axes in zip(varying, _axes(flat), strict=True))
 
 
 def _write(

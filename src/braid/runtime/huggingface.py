@@ -20,7 +20,6 @@ from braid.errors import UserError
 from braid.generation import Codec, Decoder, GenerationConfig, Stepper
 from braid.huggingface import hub
 from braid.modalities import (
-    Augmentation,
     ImageModality,
     ImageModalityConfig,
     InputModality,
@@ -29,7 +28,7 @@ from braid.modalities import (
     TextModalityConfig,
     Tokenizer,
 )
-from braid.modalities.image import Picture
+from braid.modalities.image import PreparedImage
 from braid.records import Batch, BatchInput, Padded, Prediction
 from braid.shapes import Float, Int
 from braid.tasks import Captioning, Task, VisualQuestionAnswering
@@ -44,15 +43,13 @@ class OwnSize(ImageModality):
     def __init__(self) -> None:
         super().__init__(ImageModalityConfig(size=LONGEST))
 
-    def prepare(
-        self, value: Any, source: str = "", augmentation: Augmentation | None = None, rng: np.random.Generator | None = None
-    ) -> Picture:
+    def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> PreparedImage:
         image = self.decoded(value, source)
         image.thumbnail((LONGEST, LONGEST))
         pixels = np.asarray(image)
-        return Picture(pixels, np.ones(pixels.shape[:2], dtype=bool))
+        return PreparedImage(pixels, np.ones(pixels.shape[:2], dtype=bool))
 
-    def pad(self, values: Sequence[Picture]) -> Padded:
+    def pad(self, values: Sequence[PreparedImage]) -> Padded:
         """``values [n, 3, height, width]`` uint8 with room for the largest, ``mask [n, height, width]``."""
         height, width = (max(image.mask.shape[axis] for image in values) for axis in (0, 1))
         pixels = np.zeros((len(values), 3, height, width), dtype=np.uint8)

@@ -15,8 +15,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from braid.bundle import FORMAT, WEIGHTS, Bundle
 from braid.errors import UserError
 from braid.generation import GenerationConfig, check_draws, check_output, write_text
-from braid.modalities import ImageModality, InputModality, OutputModality, TokenGrid, Tokenizer
-from braid.modalities.image import Picture
+from braid.modalities import InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.records import Batch, BatchInput, Prediction
 from braid.shapes import Float, Int
 
@@ -210,12 +209,7 @@ def _run_whole(session: onnxruntime.InferenceSession, feeds: Mapping[str, np.nda
 
 def _missing(modality: InputModality, rows: int) -> BatchInput:
     """One blank value that no row uses: a graph wants every input."""
-    if isinstance(modality, ImageModality):
-        shape = (modality.size, modality.size)
-        blank = modality.pad([Picture(np.zeros((*shape, 3), np.uint8), np.ones(shape, bool))])
-    else:
-        blank = modality.pad([modality.prepare("")])
-    return BatchInput(blank, np.full(rows, -1, dtype=np.int64))
+    return BatchInput(modality.pad([modality.missing()]), np.full(rows, -1, dtype=np.int64))
 
 
 def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxruntime.InferenceSession:

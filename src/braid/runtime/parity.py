@@ -13,12 +13,12 @@ from braid.collate import Collated, Collator, Watch, collated
 from braid.datasets.scenes import scene_examples
 from braid.errors import UserError
 from braid.files import write_whole
-from braid.generation import Decoder, does
-from braid.modalities import OutputModality, TextModality
+from braid.generation import Decoder
+from braid.modalities import OutputModality
 from braid.records import Batch, Example, Padded, Prediction, Sample
 from braid.runtime.onnx import OnnxRuntime
 from braid.shapes import Float
-from braid.tasks import Captioning, Deciding, LanguageModelling, Retrieval, Task, rows_of, task_of
+from braid.tasks import Task, task_of
 
 T = TypeVar("T")
 Pair = tuple[T, T]  # of fp32 and of 8 bit
@@ -97,10 +97,10 @@ def compare(exact: Bundle, rough: Bundle, given: Sequence[Example], data: str, l
     runtimes = OnnxRuntime(exact), OnnxRuntime(rough)
     result = []
     for task in (task_of(exact.interface, kind) for kind in exact.interface.tasks):
-        if does(exact.outputs[task.decoder]) == "draws":
+        if exact.outputs[task.decoder].does == "draws":
             continue
-        own = [example for example in given if set(task.needs) <= set(example.fields)]
-        rows = list(rows_of(task, own or _scenes(limit)))[:limit]
+        own = [example for example in given if task.reads(example)]
+        rows = list(task.expand(own or _scenes(limit)))[:limit]
         result.append(_compared(task, runtimes, [task.prepare(row) for row in rows], data if own else SCENES, watch))
     return result
 
@@ -134,17 +134,17 @@ def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample]
         difference.largest,
         difference.mean,
         difference.spread,
-        _equal(*answers) if isinstance(task, Deciding) else None,
-        _cosine(*answers) if isinstance(task, Retrieval) else None,
-        _cider(task, answers, kept) if isinstance(task, Captioning) else None,
+        _equal(*answers) if task.confident else None,
+        _cosine(*answers) if answers[0][0].embeddings else None,
+        _scored(task, answers, kept) if task.parity_metric else None,
     )
 
 
 def _after(task: Task, output: OutputModality, part: Collated, message: Sequence[Prediction]) -> Batch:
     """The rows with what fp32 wrote as their targets."""
-    if not isinstance(output, TextModality) or isinstance(task, LanguageModelling):
+    if output.does != "writes" or any(one.text is None for one in message):
         return part.batch
-    texts = output.targets([(one.text or "",) for one in message], [sample.source for sample in part.samples])
+    texts = output.pad_targets([output.prepare_target((one.text,), "") for one in message])
     return replace(part.batch, targets={task.decoder: texts})
 
 
@@ -152,9 +152,9 @@ def _values(
     task: Task, runtimes: Pair[OnnxRuntime], batch: Batch, message: Sequence[Sequence[Prediction]]
 ) -> list[Float[np.ndarray, "n size"]]:
     """What both sides compute before they decide: embeddings, logits of each next word, or a vector a row."""
-    if isinstance(task, Retrieval):
+    if message[0][0].embeddings:
         return [np.concatenate([np.stack(list(one.embeddings.values())) for one in side]) for side in message]
-    if task.decoder in batch.targets and does(runtimes[0].outputs[task.decoder]) == "writes":
+    if task.decoder in batch.targets and runtimes[0].outputs[task.decoder].does == "writes":
         return [_logits(runtime.decoder(task.decoder), batch, batch.targets[task.decoder]) for runtime in runtimes]
     return [runtime.vector(task.decoder, batch) for runtime in runtimes]
 
@@ -203,10 +203,10 @@ def _cosine(exact: Sequence[Prediction], rough: Sequence[Prediction]) -> float:
     return min(float(one.embeddings[name] @ other.embeddings[name]) for one, other in pairs for name in one.embeddings)
 
 
-def _cider(task: Captioning, answers: Pair[list[Prediction]], samples: Sequence[Sample]) -> Pair[float] | None:
+def _scored(task: Task, answers: Pair[list[Prediction]], samples: Sequence[Sample]) -> Pair[float] | None:
     known = [row for row, sample in enumerate(samples) if sample.references]
     if not known:
         return None
     rows = [samples[row] for row in known]
-    exact, rough = (task.score([side[row] for row in known], rows)["cider"] for side in answers)
+    exact, rough = (task.score([side[row] for row in known], rows)[task.parity_metric] for side in answers)
     return exact, rough

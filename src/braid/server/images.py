@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from braid.errors import UserError
-from braid.modalities import ImageModality, InputModality, Picture
+from braid.modalities import InputModality
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # no format that runs another program or nests files
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
@@ -55,14 +55,14 @@ class Pictures:
         except (binascii.Error, ValueError):
             raise UserError("the picture is not base64; send a data URI (data:image/png;base64,...) or base64 alone") from None
 
-    def prepared(self, encoded: bytes, inputs: Mapping[str, InputModality]) -> Picture:
+    def prepared(self, encoded: bytes, inputs: Mapping[str, InputModality]) -> Any:
         """A picture as a model with these inputs reads it.
 
         Raises:
             UserError: when it is damaged, of another format, or has too many pixels.
         """
         modality = inputs.get("image")
-        if not isinstance(modality, ImageModality):
+        if modality is None:
             raise UserError(f"this model reads no picture; it reads {', '.join(inputs)}")
         self._check_size(encoded)
         return modality.prepare(encoded, "the picture")

@@ -13,7 +13,7 @@ from PIL import Image
 from braid.api import LoadedModel
 from braid.errors import UserError
 from braid.index import Index
-from braid.modalities import inline_thumbnail
+from braid.modalities import thumbnail_uri
 from braid.records import Example, Prediction
 from braid.server.explanations import explained
 
@@ -110,7 +110,7 @@ class Search:
         return [{"hits": [self._told(hit.id, hit.score) for hit in hits]} for hits in result]
 
     def _told(self, identity: str, score: float) -> dict[str, Any]:
-        thumbnail = {"thumbnail": inline_thumbnail(identity, THUMBNAIL)} if self.thumbnails else {}
+        thumbnail = {"thumbnail": thumbnail_uri(identity, THUMBNAIL)} if self.thumbnails else {}
         return {"id": identity, "score": round(score, DIGITS), **thumbnail}
 
 

@@ -1,7 +1,7 @@
 """What a model is asked to do, one file a task; ``protocol.py`` says what a task is to the rest of Braid.
 
-Where a run trains several tasks, ``MEAN`` chooses among epochs: the mean of each one's main metric, in which a metric that is better
-when lower counts negative.
+Where a run trains several tasks, ``MEAN`` chooses among epochs: the mean of their main metrics, of which those that are better
+when lower count negative.
 """
 
 from collections.abc import Mapping

@@ -40,7 +40,7 @@ class Captioning(TaskProtocol):
     def prepare(self, example: Example) -> Sample:
         """Captions, where there are any, become one group of targets and the references."""
         inputs = self.inputs_of(example.fields)
-        need_inputs(inputs.keys() - {"prompt"}, example, self.kind, "image")
+        need_inputs({name for name in inputs if name != "prompt"}, example, self.kind, "image")
         captions = tuple(example.fields.get("captions", ()))
         return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
 

@@ -1,7 +1,8 @@
 """What a task is to the rest of Braid: one protocol, whose members have the values of a plain task unless one says otherwise."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -17,8 +18,7 @@ from braid.shapes import Float
 class TaskProtocol(Protocol):
     """A small frozen object that prepares samples, asks a runtime, and scores predictions.
 
-    ``decoder``: the output it is named after; ``decoders``: all that it trains. ``part``: whether those are decoders of the model,
-    or codecs alone.
+    ``decoder``: the output it is named after; ``decoders``: all that it trains. ``part``: whether those are decoders or codecs.
 
     ``main_metric`` chooses among epochs; ``per_sample_metric`` is a mean over rows, which ``items`` gives one by one, so that two
     models can be paired. ``better`` holds for both, ``unit`` for what tables print.
@@ -63,7 +63,18 @@ class TaskProtocol(Protocol):
             return "no search"
         return self.generation.method + (f" {self.generation.beam}" if self.generation.method == "beam" else "")
 
-    def with_drawing(self, changes: Mapping[str, Any]) -> Self:
+    def searching(self, beam: int) -> Any:
+        """With a search of so many beams; 1 is greedy.
+
+        Raises:
+            UserError: for a task that writes no text.
+        """
+        if self.generation is None:
+            raise UserError(f"{self.kind} writes no text, so there is nothing to search with beams; leave the beam out")
+        changed: Any = replace(self.generation, method="greedy" if beam == 1 else "beam", beam=beam)
+        return replace(self, generation=changed)
+
+    def with_drawing(self, changes: Mapping[str, Any]) -> Any:
         """With other settings of how images are generated.
 
         Raises:
@@ -123,35 +134,34 @@ class TaskProtocol(Protocol):
         raise UserError(f"{self.kind} gives no confidence")
 
     @property
-    def unfitted(self) -> Self:
+    def unfitted(self) -> Any:
         """With the confidence that training left."""
         return self
 
-    def fitted(self, fit: Any) -> Self:
+    def fitted(self, fit: Any) -> Any:
         """With a confidence that was fitted on ``outcomes``."""
         raise UserError(f"{self.kind} gives no confidence")
 
 
 def inputs_of(fields: Mapping[str, Any], *texts: str) -> dict[str, Any]:
-    """A row's values by the input that reads them: each modality's own role, and as the prompt the last of ``texts`` that is there.
+    """A row's values by the input that reads them: roles that are inputs by themselves, and the last of ``texts`` as the prompt.
 
-    A caption, an answer or a target is never an input by itself.
+    A caption, an answer or a target is no input by itself.
     """
-    inputs = {
-        role: value
-        for role, value in fields.items()
-        if role not in ROLES and (own := modality_of(role)) and own.input_name == role
-    }
-    return inputs | {"prompt": fields[role] for role in texts if role in fields}
+    own = {role: modality_of(role) for role in fields if role not in ROLES}
+    inputs = {role: fields[role] for role, modality in own.items() if modality and modality.input_name == role}
+    for role in texts:
+        if role in fields:
+            inputs["prompt"] = fields[role]
+    return inputs
 
 
-def need_inputs(inputs: Mapping[str, Any], example: Example, task: str, *names: str) -> None:
+def need_inputs(inputs: Collection[str], example: Example, task: str, *names: str) -> None:
     """
     Raises:
         UserError: when a row has nothing that a model could read.
     """
     if not inputs:
         mapping = ",".join(f"{name}=NAME" for name in names)
-        raise UserError(
-            f"{example.source}: {task} needs an input such as {' or '.join(names)}; map its column with --columns {mapping}"
-        )
+        wanted = " or ".join(f"an {name}" if name[0] in "aeiou" else f"a {name}" for name in names)
+        raise UserError(f"{example.source}: {task} needs {wanted}; map its column with --columns {mapping}")

@@ -54,9 +54,8 @@ class Retrieval(TaskProtocol):
         caption, described = example.fields["captions"][0], example.fields[self.sides[0]]  # one caption, once rows are expanded
         modality = modality_of(self.sides[0])
         key = modality.key(described) if modality else described
-        return Sample(
-            example.id, {self.sides[0]: described, self.sides[1]: caption}, {self.decoder: key}, (caption,), example.source
-        )
+        inputs = {self.sides[0]: described, self.sides[1]: caption}
+        return Sample(example.id, inputs, {self.decoder: key}, (caption,), example.source)
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         """The vectors of a row's picture and text, each made without the other."""

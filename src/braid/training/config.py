@@ -9,11 +9,10 @@ from typing import Any, Literal
 import yaml
 
 from braid.bundle import FITTED, DataCard, find_bundle, read_bundle
-from braid.config import did_you_mean, from_dict, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
+from braid.config import did_you_mean, from_dict, kinds, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.errors import UserError
 from braid.files import write_whole
 from braid.modalities import (
-    Augmentation,
     EmbeddingModalityConfig,
     ImageModalityConfig,
     InputModalityConfig,
@@ -21,12 +20,13 @@ from braid.modalities import (
     NumberModalityConfig,
     OutputModalityConfig,
     TextModalityConfig,
+    default_inputs,
 )
 from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import PRESETS, codec
 from braid.sinks import SinkConfig
-from braid.tasks import MEAN, Reconstruction, Task, decoders_of, task_named, too_long
+from braid.tasks import MEAN, Task, task_named, too_long
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,6 @@ class EvaluationConfig:
         within(self, 1, math.inf, "batch_size")
 
 
-def default_inputs() -> dict[str, InputModalityConfig]:
-    return {"image": ImageModalityConfig(), "prompt": TextModalityConfig(max_length=32)}
-
-
 def default_outputs() -> dict[str, OutputModalityConfig]:
     return {
         "text": TextModalityConfig(max_length=40),
@@ -151,7 +147,6 @@ class RunConfig:
     tasks: tuple[MixedTask, ...] = ()
     optimizer: OptimizerConfig = OptimizerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    augmentation: Augmentation | None = None
     initialize: dict[str, str] = field(default_factory=dict)
     epochs: int = 10
     batch_size: int = 32
@@ -176,8 +171,10 @@ class RunConfig:
         within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
         within(self, 0, math.inf, "workers", "seed", "keep")
         within(self, 0, 1, "ema")
-        if self.cache_features and self.augmentation is not None:
-            raise UserError("cache_features is set, and augmentation makes another picture each time; leave one of them out")
+        changed = [name for name in self.model.encoders if getattr(self.inputs.get(name), "augmentation", None)]
+        if self.cache_features and changed:
+            message = f"cache_features is set, and inputs.{changed[0]}.augmentation makes another image each time"
+            raise UserError(f"{message}; leave one of them out")
         redrawn = [name for name, encoder in self.model.encoders.items() if getattr(encoder, "redrawn", 0)]
         if self.cache_features and redrawn:
             raise UserError(f"cache_features is set, and encoders.{redrawn[0]} has redrawn pictures; leave one of them out")
@@ -199,8 +196,8 @@ class RunConfig:
                 raise UserError(f"input_dropout.{name} is {chance:g}; it must be 0 to 1")
 
     def _check(self, task: Task, where: str) -> None:
-        group, parts = ("codec", self.model.codecs) if isinstance(task, Reconstruction) else ("decoder", self.model.decoders)
-        missing = [name for name in decoders_of(task) if name not in parts]
+        group, parts = task.part.removesuffix("s"), getattr(self.model, task.part)
+        missing = [name for name in task.decoders if name not in parts]
         if missing:
             names = did_you_mean(missing[0], list(parts))
             raise UserError(f"{task.kind} needs a {group} {missing[0]!r}, which the model does not have; {names}")
@@ -215,7 +212,7 @@ class RunConfig:
     @property
     def best(self) -> str:
         """The figure that chooses the best epoch: the task's own; of several tasks the mean (``braid.tasks.MEAN``)."""
-        return MEAN if self.tasks else self.task.best
+        return MEAN if self.tasks else self.task.main_metric
 
     @property
     def better(self) -> Literal["higher", "lower"]:
@@ -296,7 +293,8 @@ def _write_out(section: dict[str, Any]) -> None:
         section["task"] = to_dict(task_named(section["task"]))
     task = section.get("task")
     if isinstance(task, dict):
-        section.setdefault("objective", {"kind": "contrastive" if task.get("kind") == "retrieval" else "likelihood"})
+        known = kinds(Task).get(str(task.get("kind")))
+        section.setdefault("objective", {"kind": known.objectives[0] if known else "likelihood"})
 
 
 def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
@@ -307,7 +305,7 @@ def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
     for place, section in enumerate((given, *_beside(given)), -1):
         _write_out(section)
         task: Task = from_dict(Task, section.get("task"), f"tasks[{place}].task" if place >= 0 else "task")
-        result |= {} if isinstance(task, Reconstruction) else dict.fromkeys(decoders_of(task))
+        result |= dict.fromkeys(task.decoders) if task.part == "decoders" else {}
     return list(result)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.sharedctypes import RawValue
@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from braid.collate import Collated, Collator, value_key
+from braid.collate import Collated, Collator
 from braid.datasets import Rows
 from braid.errors import UserError
+from braid.modalities import InputModalityConfig
 from braid.records import Batch, Padded, Sample
-from braid.tasks import Classification, Task, rows_of
+from braid.tasks import Task
 from braid.training.guard import Over, follow_the_run
 from braid.training.parallel import Group
 
@@ -50,7 +51,7 @@ class Samples(Sequence[Sample]):
     @property
     def several(self) -> bool:
         """Whether a row may have several labels: the data set gives them in lists."""
-        return isinstance(self.task, Classification) and any(isinstance(row.fields.get("label"), tuple) for row in self.examples)
+        return self.task.has_several_labels(self.examples)
 
 
 def with_targets(task: Task, examples: Rows) -> Samples:
@@ -59,7 +60,7 @@ def with_targets(task: Task, examples: Rows) -> Samples:
     Raises:
         UserError: when the rows lack a role that the task needs.
     """
-    if (rows := rows_of(task, examples)) is not examples:
+    if (rows := task.expand(examples)) is not examples:
         examples = Rows(iter(rows))
     return Samples(task, examples.take(np.flatnonzero([bool(task.prepare(example).targets) for example in examples])))
 
@@ -133,16 +134,28 @@ class Mixture:
         return result[first % plan.batches :][:count]
 
 
-def text_lengths(samples: Sequence[Sample]) -> np.ndarray:
-    """The length of each sample's longest text to write, else of its prompt, in characters."""
-    written = (sample.targets.get("text") or (sample.inputs.get("prompt", ""),) for sample in samples)
-    return np.fromiter((max(map(len, texts)) for texts in written), np.int64, len(samples))
+def lengths(samples: Sequence[Sample], collator: Collator) -> np.ndarray:
+    """The length of each sample's longest text to write, else of its longest input."""
+    writes = [name for name, modality in collator.outputs.items() if modality.does == "writes"]
+
+    def length(sample: Sample) -> int:
+        texts = [text for name in writes for text in sample.targets.get(name, ())]
+        read = (one.size_of(sample.inputs[name]) for name, one in collator.inputs.items() if name in sample.inputs)
+        return max(map(len, texts)) if texts else max(read, default=0)
+
+    return np.fromiter(map(length, samples), np.int64, len(samples))
 
 
-def image_numbers(samples: Sequence[Sample]) -> np.ndarray:
-    """Equal numbers for rows that share a picture; a row without one has a number of its own."""
-    keys = (value_key(sample.inputs["image"]) if "image" in sample.inputs else ("row", k) for k, sample in enumerate(samples))
-    _, first, number = np.unique(np.fromiter(map(hash, keys), np.int64, len(samples)), return_index=True, return_inverse=True)
+def shared_numbers(samples: Sequence[Sample], inputs: Mapping[str, InputModalityConfig]) -> np.ndarray:
+    """Equal numbers for rows that share their files (an image, say); a row without one has a number of its own."""
+    files = [name for name, config in inputs.items() if config.suffixes]
+
+    def key(sample: Sample, row: int) -> Hashable:
+        own = tuple(inputs[name].key(sample.inputs[name]) for name in files if name in sample.inputs)
+        return own or ("row", row)
+
+    keys = np.fromiter((hash(key(sample, row)) for row, sample in enumerate(samples)), np.int64, len(samples))
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[number]
 
 

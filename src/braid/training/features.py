@@ -16,7 +16,7 @@ from braid.collate import Collator
 from braid.config import from_dict, parse_json, to_dict
 from braid.errors import UserError
 from braid.files import whole, write_whole
-from braid.modalities import EncodedModality, ImageModality
+from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
 from braid.records import Features, Padded, Sample
 
@@ -48,7 +48,9 @@ def with_features(
     frozen = {
         name: modality
         for name, modality in collator.inputs.items()
-        if isinstance(modality, ImageModality) and not any(p.requires_grad for p in model.encoders[name].parameters())
+        if not isinstance(modality, EncodedModality)
+        and modality.config.suffixes
+        and not any(p.requires_grad for p in model.encoders[name].parameters())
     }
     if not frozen:
         raise UserError("cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}")
@@ -70,7 +72,7 @@ def _path(value: Any, source: str) -> str:
 
 
 def _cached(
-    encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], path: Path, on_note: Callable[[str], None]
+    encoder: nn.Module, modality: InputModality, sources: Mapping[str, str], path: Path, on_note: Callable[[str], None]
 ) -> EncodedModality:
     made = _fingerprint(encoder, modality, sources)
     values, masks, result = (path.with_name(f"{path.name}-{made[:12]}.{kind}") for kind in ("values", "masks", "json"))
@@ -83,10 +85,10 @@ def _cached(
         with whole(values) as fresh_values, whole(masks) as fresh_masks:
             there = _encode(made, encoder.eval(), modality, sources, fresh_values, fresh_masks)
         write_whole(result, json.dumps(to_dict(there)))
-    return EncodedModality(values, masks, there.shape, there.places, there.skipped, made)
+    return EncodedModality(modality.config, values, masks, there.shape, there.places, there.skipped, made)
 
 
-def _fingerprint(encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str]) -> str:
+def _fingerprint(encoder: nn.Module, modality: InputModality, sources: Mapping[str, str]) -> str:
     """Of all that features hang on: weights, preprocessing, and the files as they are now; and of the rows, which errors name."""
     result = sha256(repr(modality.config).encode())
     for part in (encoder, *getattr(encoder, "reads", ())):
@@ -108,7 +110,7 @@ def _read(path: Path) -> _Found | None:
 
 
 def _encode(
-    made: str, encoder: nn.Module, modality: ImageModality, sources: Mapping[str, str], values: Path, masks: Path
+    made: str, encoder: nn.Module, modality: InputModality, sources: Mapping[str, str], values: Path, masks: Path
 ) -> _Found:
     places: dict[str, int] = {}
     skipped: dict[str, str] = {}

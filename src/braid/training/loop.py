@@ -164,7 +164,7 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
 def _epoch(run: Run, followers: Followers | None) -> None:
     """The rest of one epoch, from the batch where the run stands."""
     config, position = run.config, run.position
-    collator = replace(run.collator, augmentation=config.augmentation)
+    collator = run.setup.augmenting(run.collator)
     samples = [data.train for data in run.setup.tasks]
     loader = batches(samples, collator, run.mixture, position.epoch, position.batch, config.workers, config.strict, run.group)
     pending: list[tuple[int, Collated]] = []
@@ -329,7 +329,7 @@ def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     chosen = []
     for place, data in enumerate(run.setup.tasks):
         metrics, more = _judged(run, place, data)
-        chosen.append(metrics[data.task.best] * (1 if data.task.better == "higher" else -1))
+        chosen.append(metrics[data.task.main_metric] * (1 if data.task.better == "higher" else -1))
         record |= run.named(place, metrics)
         message |= run.named(place, more)
     if run.config.tasks:
@@ -341,7 +341,7 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
     """One task: loss and figures on val, greedy; and what is to be told: does the model look at its inputs at all?"""
     config, setup, task = run.config, run.setup, data.task
     if task.generation:
-        task = replace(task, generation=replace(task.generation, method="greedy"))
+        task = task.searching(1)
     examples = _judging(config, data)
     runtime, size = TorchRuntime(setup.model, setup.tokenizer, setup.device), config.evaluation.batch_size
     metrics, answers = evaluate(runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=_watch(run))
@@ -387,7 +387,7 @@ def _estimate(run: Run, counted: bool) -> Estimate:
     """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace; ``counted``:
     and the arithmetic of a step."""
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
-    collator = replace(run.collator, augmentation=run.config.augmentation)
+    collator = run.setup.augmenting(run.collator)
     total = 0.0
     numbers = [sum(counts[task] for counts in run.mixture.counts) for task in range(len(run.mixture.plans))]
     flops: list[list[int]] = [[] for _ in numbers]

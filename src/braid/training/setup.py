@@ -1,6 +1,5 @@
 """From a RunConfig to everything the loop needs: samples, tokenizer, model."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +10,12 @@ import torch
 
 from braid.bundle import Interface, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
-from braid.config import did_you_mean, to_dict
+from braid.config import did_you_mean, named, to_dict
 from braid.datasets import Dataset, Rows, SkippedRow, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
 from braid.modalities import (
-    LabelsModalityConfig,
-    NumberModalityConfig,
-    OutputModalityConfig,
+    EncodedModality,
     Tokenizer,
     build_modalities,
     tokenizer_names,
@@ -26,15 +23,13 @@ from braid.modalities import (
 from braid.model import Model
 from braid.runtime.device import find_device
 from braid.runtime.torch import load_model
-from braid.tasks import Retrieval, Task
+from braid.tasks import Task
 from braid.training.config import MixedTask, RunConfig
-from braid.training.data import Mixture, Plan, Samples, image_numbers, text_lengths, with_targets
+from braid.training.data import Mixture, Plan, Samples, lengths, shared_numbers, with_targets
 from braid.training.optimizer import freeze
 from braid.training.pretrained import take_over
 
 T = TypeVar("T")
-
-MOST_NUMBERS = 20  # classes that are called by numbers which are not whole
 
 
 @dataclass(frozen=True)
@@ -64,10 +59,16 @@ class Setup:
 
     @property
     def collator(self) -> Collator:
-        """Without augmentation; the loop adds it for training."""
+        """Without augmentation, as in use."""
         return Collator(
             build_modalities(self.interface.inputs, self.tokenizers), build_modalities(self.interface.outputs, self.tokenizers)
         )
+
+    def augmenting(self, collator: Collator) -> Collator:
+        """A collator that augments as the run's inputs and outputs say; features that were computed before stay as they are."""
+        inputs, outputs = (build_modalities(part, self.tokenizers) for part in (self.config.inputs, self.config.outputs))
+        own = {name: one if isinstance(one, EncodedModality) else inputs[name] for name, one in collator.inputs.items()}
+        return Collator(own, {name: outputs[name] for name in collator.outputs})
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -87,8 +88,7 @@ def set_up(config: RunConfig) -> Setup:
     tasks = tuple(_rows(mixed, dataset) for mixed, dataset in zip(config.mixture, datasets, strict=True))
     taken = take_over(config, *(data.train for data in tasks))
     config = taken.config
-    for data in tasks:
-        config = with_labels(config, data)
+    config = fitted(config, tasks)
     interface = _interface(config, tasks)
     tokenizers = _tokenizers(config, tasks, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
     torch.manual_seed(config.seed)
@@ -106,8 +106,8 @@ def mixture_of(setup: Setup) -> Mixture:
     plans = []
     for place, data in enumerate(setup.tasks):
         seed = int(np.random.SeedSequence((config.seed, place)).generate_state(1)[0]) if place else config.seed
-        images = image_numbers(data.train) if data.mixed.together else np.arange(len(data.train))
-        plans.append(Plan(text_lengths(data.train), images, data.mixed.batch_size, seed))
+        images = shared_numbers(data.train, config.inputs) if data.mixed.together else np.arange(len(data.train))
+        plans.append(Plan(lengths(data.train, setup.collator), images, data.mixed.batch_size, seed))
     weights = [[data.mixed.weight_in(epoch, config.epochs) for data in setup.tasks] for epoch in range(config.epochs)]
     counts = tuple(tuple(round(weight * plans[0].batches) for weight in epoch) for epoch in weights)
     return Mixture(tuple(plans), counts)
@@ -119,50 +119,30 @@ def _rows(mixed: MixedTask, dataset: Dataset) -> TaskData:
     val = _limited(dataset.split(data.val), data.limit_val)
     train = with_targets(mixed.task, train_examples)
     if not train:
-        where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in mixed.task.asked[:1])
+        where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in mixed.task.target_fields[:1])
         raise UserError(f"{data.path}: no row of split {data.train!r} has a target for {mixed.task.kind}{where}")
     return TaskData(mixed, train, val)
 
 
-def with_labels(config: RunConfig, data: TaskData) -> RunConfig:
-    """The run with the labels, or the mean and deviation, of a task's training rows where its output leaves them open;
-    where rows have labels in lists, several are meant.
+def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:
+    """The run with what its modalities have to know of the training rows: labels, means, categories.
 
     Raises:
-        UserError: when there are fewer than two labels, or so many numbers that a quantity is meant.
+        UserError: naming the data set whose rows do not allow for it.
     """
-    output, train = data.task.decoder, data.train
-    modality = config.outputs[output]
-    if isinstance(modality, LabelsModalityConfig) and not modality.multiple and train.several:
-        modality = replace(modality, multiple=True)
-        config = replace(config, outputs={**config.outputs, output: modality})
-    if isinstance(modality, LabelsModalityConfig) and not modality.labels:
-        rows = Counter(label for sample in train for label in sample.targets[output])
-        labels = sorted(rows)
-        if len(labels) < 2:
-            message = f"no row of split {data.mixed.data.train!r} has a label" + (f" but {labels[0]!r}" if labels else "")
-            raise UserError(f"{data.mixed.data.path}: {message}; a classifier needs two labels or more")
-        if len(labels) > MOST_NUMBERS and _are_quantities(labels):
-            message = f"the label has {len(labels)} values, all of them numbers ({labels[0]}, {labels[1]}, ...)"
-            raise UserError(
-                f"{data.mixed.data.path}: {message}; choose --task regression, or name the classes in outputs.{output}.labels"
-            )
-        kept = {label for label, _ in rows.most_common(modality.most or None)}
-        filled: OutputModalityConfig = replace(modality, labels=tuple(label for label in labels if label in kept))
-    elif isinstance(modality, NumberModalityConfig) and not modality.deviation:
-        values = np.array([sample.targets[output] for sample in train])
-        filled = replace(modality, mean=float(values.mean()), deviation=float(values.std()) or 1.0)
-    else:
-        return config
-    return replace(config, outputs={**config.outputs, output: filled})
-
-
-def _are_quantities(labels: Sequence[str]) -> bool:
-    """All are numbers, and not all of them whole."""
-    try:
-        return not all(float(label).is_integer() for label in labels)
-    except ValueError:
-        return False
+    outputs, inputs = dict(config.outputs), dict(config.inputs)
+    for data in tasks:
+        name = data.task.decoder
+        targets = (sample.targets[name] for sample in data.train)
+        if name in outputs:
+            with named(data.mixed.data.path):
+                outputs[name] = outputs[name].fitted(targets, data.train.several)
+    for name in config.model.encoders:
+        values = (sample.inputs[name] for data in tasks for sample in data.train if name in sample.inputs)
+        if name in inputs:
+            with named(tasks[0].mixed.data.path):
+                inputs[name] = inputs[name].fitted(values)
+    return replace(config, inputs=inputs, outputs=outputs)
 
 
 def initialize(model: Model, part: str, path: str) -> None:
@@ -208,7 +188,7 @@ def _tokenizers(
     if config.tokenizer.bundle:
         result = {**read_bundle(find_bundle(config.tokenizer.bundle)).tokenizers, **result}
     elif "tokenizer" in names:
-        result["tokenizer"] = Tokenizer.train(_texts(tasks), config.tokenizer.vocab_size, config.tokenizer.lowercase)
+        result["tokenizer"] = Tokenizer.train(_texts(config, tasks), config.tokenizer.vocab_size, config.tokenizer.lowercase)
     missing = [name for name in names if name not in result]
     if missing:
         raise UserError(
@@ -217,18 +197,22 @@ def _tokenizers(
     return {name: result[name] for name in names}
 
 
-def _texts(tasks: Iterable[TaskData]) -> Iterator[str]:
+def _texts(config: RunConfig, tasks: Iterable[TaskData]) -> Iterator[str]:
+    """What the model is to write, then what it reads, as far as the run's own tokenizer is for it."""
+    sides = (config.outputs, config.inputs)
+    written, read = ([name for name, one in side.items() if getattr(one, "tokenizer", "")] for side in sides)
     for data in tasks:
         for sample in data.train:
-            yield from (text for text in sample.targets.get("text", ()))
+            for name in written:
+                yield from sample.targets.get(name, ())
         for sample in data.train:
-            yield from (value for name, value in sample.inputs.items() if name == "prompt" and isinstance(value, str))
+            yield from (sample.inputs[name] for name in read if isinstance(sample.inputs.get(name), str))
 
 
 def _interface(config: RunConfig, tasks: Sequence[TaskData]) -> Interface:
-    inputs = {name: _modality(name, config.inputs, "inputs") for name in config.model.encoders}
+    inputs = {name: _modality(name, config.inputs, "inputs").in_use() for name in config.model.encoders}
     written = {**config.model.decoders, **config.model.codecs}
-    outputs = {name: _modality(name, config.outputs, "outputs") for name in written}
+    outputs = {name: _modality(name, config.outputs, "outputs").in_use() for name in written}
     subsets = {subset for data in tasks for subset in _seen(data, tuple(inputs), tuple(config.input_dropout))}
     trained_on = tuple(sorted(sorted(subsets), key=len, reverse=True))
     name = ", ".join(f"{data.task.kind} on {Path(data.mixed.data.path).stem}" for data in tasks)
@@ -238,7 +222,7 @@ def _interface(config: RunConfig, tasks: Sequence[TaskData]) -> Interface:
 
 def _seen(data: TaskData, inputs: Sequence[str], dropped: Sequence[str]) -> set[tuple[str, ...]]:
     """The subsets of a model's inputs that its rows of a task show it together; in retrieval each side is seen alone."""
-    if isinstance(data.task, Retrieval):
+    if data.task.sides:
         return {(name,) for name in data.task.sides if name in inputs}
     whole = {tuple(name for name in inputs if name in sample.inputs) for sample in data.train}
     return whole | {tuple(name for name in seen if name != lost) for seen in whole for lost in dropped if lost in seen}

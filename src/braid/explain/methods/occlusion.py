@@ -19,7 +19,7 @@ class Occlusion:
         whole = subject.scored(subject.features)
         result = {}
         for name, units in subject.units.items():
-            changed = np.flatnonzero(units.cells)
+            changed = np.flatnonzero(units.removable)
             values = np.zeros((subject.num_outputs, units.number))
             if len(changed):
                 kept = np.ones((len(changed), units.number), dtype=bool)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -78,10 +78,10 @@ class ImageModalityConfig:
     def build(self, tokenizer: object = None) -> "ImageModality":
         return ImageModality(self)
 
-    def fitted(self, values: Iterable[Any]) -> Self:
+    def fitted(self, values: Iterable[Any], several: bool = False) -> "ImageModalityConfig":
         return self
 
-    def in_use(self) -> Self:
+    def in_use(self) -> "ImageModalityConfig":
         return replace(self, augmentation=None)
 
     def summary(self) -> str:

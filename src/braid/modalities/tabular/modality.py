@@ -3,7 +3,7 @@
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -59,12 +59,12 @@ class TabularModalityConfig:
     def build(self, tokenizer: object = None) -> "TabularModality":
         return TabularModality(self)
 
-    def fitted(self, values: Iterable[Any]) -> Self:
+    def fitted(self, values: Iterable[Any], several: bool = False) -> "TabularModalityConfig":
         if self.table:
             return self
         return replace(self, table=fit_columns(values, self.numbers, self.categories, self.max_categories))
 
-    def in_use(self) -> Self:
+    def in_use(self) -> "TabularModalityConfig":
         return replace(self, column_dropout=0.0)
 
     @property

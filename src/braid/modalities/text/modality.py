@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -42,13 +42,14 @@ class TextModalityConfig:
         if not re.fullmatch(r"[\w.-]*tokenizer", self.tokenizer):
             raise UserError(f"tokenizer is {self.tokenizer!r}; it must be the name of a file beside it that ends in 'tokenizer'")
 
-    def build(self, tokenizer: Tokenizer) -> "TextModality":
+    def build(self, tokenizer: Tokenizer | None = None) -> "TextModality":
+        assert tokenizer is not None  # a bundle has the tokenizers that its texts name
         return TextModality(self, tokenizer)
 
-    def fitted(self, values: Iterable[Any]) -> Self:
+    def fitted(self, values: Iterable[Any], several: bool = False) -> "TextModalityConfig":
         return self
 
-    def in_use(self) -> Self:
+    def in_use(self) -> "TextModalityConfig":
         return self
 
     def summary(self) -> str:
