@@ -368,7 +368,7 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_figures(compared: Pa
 
 
 def test_a_cell_that_fails_is_told_and_does_not_end_the_others(braid: Braid, compared: Path, tmp_path: Path) -> None:
-    vary = {"fusion": {**FUSIONS, "broken": {"model.fusion": {"kind": "film", "by": "sound"}}}}
+    vary = {"fusion": {**FUSIONS, "broken": {"model.fusion": {"kind": "film", "condition": "sound"}}}}
     path, output = written(tmp_path, seeds=[0], controls=False, vary=vary), tmp_path / "out"
     for cell in FUSIONS:
         shutil.copytree(compared / cell / "seed-0", output / cell / "seed-0")

@@ -112,7 +112,7 @@ def run_settings(part_models: Path, **parts: Any) -> dict[str, Any]:
                 "image": {"kind": "pretrained_image", "source": source["vit"], "train": "lora"},
                 "prompt": {"kind": "pretrained_text", "source": source["bert"]},
             },
-            "fusion": {"kind": "concat", "over": "sequences"},
+            "fusion": {"kind": "concat", "mode": "sequences"},
             "decoders": {"text": {"kind": "pretrained", "source": source["gpt2"], **parts}},
         },
         "inputs": {"image": {"kind": "image", "size": 64}, "prompt": {"kind": "text", "max_length": 24}},
