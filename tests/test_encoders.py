@@ -24,7 +24,15 @@ from braid.encoders import (
     load_weights,
 )
 from braid.errors import UserError
-from braid.modalities import ImageModality, ImageModalityConfig, LabelsModalityConfig, TextModalityConfig, build_modalities
+from braid.layers.context import BuildContext
+from braid.modalities import (
+    ImageModality,
+    ImageModalityConfig,
+    InputModality,
+    LabelsModalityConfig,
+    TextModalityConfig,
+    build_modalities,
+)
 from braid.presets import tiny
 from braid.records import Padded
 from variants import build, variants
@@ -35,9 +43,14 @@ SMALL_VIT = ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2)
 FOLDED = MobileNetEncoderConfig(padding="tensorflow", folded=True)
 
 
+def reading(modality: InputModality) -> BuildContext:
+    """The context of an encoder of one input."""
+    return BuildContext("image", {"image": modality})
+
+
 def built(config: EncoderConfig) -> nn.Module:
     torch.manual_seed(0)
-    return config.build(MODALITY).eval()  # type: ignore[arg-type]
+    return config.build(reading(MODALITY)).eval()
 
 
 def encoded(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
@@ -124,7 +137,7 @@ def test_every_cell_knows_its_box(config: EncoderConfig, cells: int) -> None:
 
 
 def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
-    source, target = built(ResNetEncoderConfig(depth=18)), ResNetEncoderConfig(depth=18).build(MODALITY).eval()
+    source, target = built(ResNetEncoderConfig(depth=18)), ResNetEncoderConfig(depth=18).build(reading(MODALITY)).eval()
     state = {**source.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
     pixels = torch.randn(1, 3, 64, 64)
     for name, save in (("w.pth", torch.save), ("w.safetensors", save_file)):
@@ -139,13 +152,13 @@ def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
 
 def test_vgg_refuses_pictures_that_its_poolings_leave_nothing_of() -> None:
     with pytest.raises(UserError) as caught:
-        VGGEncoderConfig(depth=11).build(ImageModalityConfig(size=31).build())
-    assert str(caught.value) == "pictures of 31 pixels vanish in five halvings; vgg needs at least 32"
+        VGGEncoderConfig(depth=11).build(reading(ImageModalityConfig(size=31).build()))
+    assert str(caught.value) == "images of 31 pixels vanish in five halvings; vgg needs at least 32"
 
 
 def test_folding_batch_norm_changes_nothing() -> None:
     """The folded architecture computes what the plain one does with its norms in their running state."""
-    plain, folded = built(MobileNetEncoderConfig()), MobileNetEncoderConfig(folded=True).build(MODALITY).eval()
+    plain, folded = built(MobileNetEncoderConfig()), MobileNetEncoderConfig(folded=True).build(reading(MODALITY)).eval()
     state = plain.state_dict()
     made: dict[str, torch.Tensor] = {}
     for name, value in state.items():
@@ -193,7 +206,7 @@ def _published(name: str, encoder: nn.Module) -> str:
 
 def test_a_large_depthwise_kernel_is_worked_out_in_float32_under_autocast() -> None:
     """Its gradient in bfloat16 takes a CPU many times as long."""
-    encoder = EfficientNetEncoderConfig().build(MODALITY)
+    encoder = EfficientNetEncoderConfig().build(reading(MODALITY))
     kernels: dict[int, set[torch.dtype]] = {}
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
@@ -277,8 +290,8 @@ def test_the_folded_mobilenet_at_hand_sees_what_is_in_a_photo(shared_data: Path)
         assert any(word in names[k].lower() for k in best for word in wanted), [names[k] for k in best]
 
 
-def test_borrowed_words_are_the_decoder_s_own_and_stored_once() -> None:
-    own, borrowing = (build(variants()[f"encoder transformer {kind}"]) for kind in ("bidirectional", "borrowed words"))
+def test_a_shared_embedding_is_the_decoder_s_own_and_stored_once() -> None:
+    own, borrowing = (build(variants()[f"encoder transformer {kind}"]) for kind in ("bidirectional", "shared embedding"))
     words = borrowing.decoder("text").embedding.tokens.weight  # type: ignore[union-attr]
     assert {name for name, value in borrowing.state_dict().items() if value.shape == words.shape} == {
         "decoders.text.embedding.tokens.weight"
@@ -296,21 +309,25 @@ def test_borrowed_words_are_the_decoder_s_own_and_stored_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words_of", "tokenizer", "message"),
+    ("share_embedding_with", "tokenizer", "message"),
     [
-        ("txt", "tokenizer", "encoders.prompt: words_of is 'txt'; choose from label, text (did you mean 'text'?)"),
+        ("txt", "tokenizer", "encoders.prompt: share_embedding_with is 'txt'; choose from label, text (did you mean 'text'?)"),
         (
             "text",
             "prompt.tokenizer",
-            "encoders.prompt: words_of is 'text', which writes with 'tokenizer' and not 'prompt.tokenizer'; give both one "
-            "tokenizer",
+            "encoders.prompt: share_embedding_with is 'text', which writes with 'tokenizer' and not 'prompt.tokenizer'; give "
+            "both one tokenizer",
         ),
-        ("label", "tokenizer", "encoders.prompt: words_of is 'label', a decoder without token vectors of its own; leave it out"),
+        (
+            "label",
+            "tokenizer",
+            "encoders.prompt: share_embedding_with is 'label', a decoder without a token embedding of its own; leave it out",
+        ),
     ],
 )
-def test_words_that_cannot_be_borrowed_are_told(words_of: str, tokenizer: str, message: str) -> None:
+def test_an_embedding_that_cannot_be_shared_is_a_clear_error(share_embedding_with: str, tokenizer: str, message: str) -> None:
     base = tiny()
-    prompt = TransformerTextEncoderConfig(width=32, depth=1, heads=2, words_of=words_of)
+    prompt = TransformerTextEncoderConfig(width=32, depth=1, heads=2, share_embedding_with=share_embedding_with)
     config = replace(base, encoders={"prompt": prompt}, decoders={**base.decoders, "label": ClassesDecoderConfig()})
     read = {"prompt": replace(TextModalityConfig(max_length=32), tokenizer=tokenizer)}
     written = {"text": TextModalityConfig(max_length=32), "label": LabelsModalityConfig(labels=("a", "b"))}

@@ -45,7 +45,7 @@ every_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 
 def config_of(decoder: ImageDecoderConfig) -> ModelConfig:
     """One of either kind of decoder draws tokens of two parts."""
-    two_parts = getattr(decoder, "over", "") or getattr(decoder, "patch", 1) > 1
+    two_parts = getattr(decoder, "edits", "") or getattr(decoder, "patch_size", 1) > 1
     return replace(tiny(), decoders={OUT: decoder}, codecs={OUT: CODECS["fsq of two tones" if two_parts else "fsq"]})
 
 
@@ -230,7 +230,7 @@ def test_10_onnx_gives_torchs_tokens_and_pixels(codec: CodecConfig, tmp_path: Pa
 
 def test_tokens_tell_of_their_own_surroundings_alone() -> None:
     """What is drawn on the right of a picture changes no token on its left: else paper would have as many codes as pictures."""
-    codec = FSQCodecConfig(width=16, widest=16, depth=1, downscale=2, levels=(8, 8, 6, 5))
+    codec = FSQCodecConfig(width=16, max_width=16, depth=1, downscale=2, levels=(8, 8, 6, 5))
     part = built(ModelConfig(codecs={OUT: codec})).codec(OUT)
     pixels = to_tensors(batch_of(rows()), CPU).targets[OUT].values
     other = pixels.clone()

@@ -31,8 +31,8 @@ class FSQCodecConfig:
         depth: residual blocks at every size.
         downscale: pixels a side of a token.
         levels: a token is one number for each of these, rounded to so many values; the number of codes is their product.
-        tone_levels: levels of a token's colours, where ``levels`` then are those of its outline alone; none for photos. A colour and
-            a shape that training never showed together are then as easy as any.
+        tone_levels: levels of a token's colours; ``levels`` are then those of its outline alone. A colour and a shape that training
+            never showed together are then as easy as any. None for photos.
         encoder_kernel_size: places a side that the encoder's blocks read. 1 makes tokens that are easier to generate and a
             little blurrier than 3.
         edge_weight: of the absolute error of differences between neighbouring pixels.
@@ -62,9 +62,8 @@ class FSQCodecConfig:
         if not self.levels or min(self.levels) < 2:
             raise UserError(f"levels is {list(self.levels)}; give each number 2 levels or more, such as [8, 8, 8, 8]")
         if self.tone_levels and min(self.tone_levels) < 2:
-            raise UserError(
-                f"tone_levels is {list(self.tone_levels)}; give each number 2 levels or more, such as [4, 4, 4], or leave it empty"
-            )
+            message = f"tone_levels is {list(self.tone_levels)}; give each number 2 levels or more"
+            raise UserError(f"{message}, such as [4, 4, 4], or leave it empty")
 
     def build(self, context: BuildContext) -> "FSQCodec":
         size = context.output.size
@@ -91,7 +90,9 @@ class FSQCodec(nn.Module):
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         places = [math.prod(levels[:k]) for k in range(len(levels))]
         self.register_buffer("places", torch.tensor(places), persistent=False)
-        self.encoder = _encoder(1 if config.tone_levels else 3, widths, config.depth, config.encoder_kernel_size, len(config.levels))
+        self.encoder = _encoder(
+            1 if config.tone_levels else 3, widths, config.depth, config.encoder_kernel_size, len(config.levels)
+        )
         if config.tone_levels:
             wide = widths[-1]
             self.tones = nn.Sequential(nn.Conv2d(3, wide, 1), nn.SiLU(), nn.Conv2d(wide, len(config.tone_levels), 1))

@@ -22,8 +22,8 @@ class ClassesDecoderConfig:
     """A linear head over the labels, after an optional hidden layer.
 
     Args:
-        reads: ``pooled`` is the fusion's own vector of a row; ``attention`` a mean of its positions by a learned query; ``max`` the
-            maximum of each feature over the positions, which finds small things in an image (Oquab et al., CVPR 2015);
+        reads: ``pooled`` is the fusion's own vector of a row; ``attention`` a mean of its positions by a learned query; ``max``
+            the maximum of each feature over the positions, which finds small things in an image (Oquab et al., CVPR 2015);
             ``positions`` scores every position and averages the scores by the inputs' weights, or evenly where there are none.
         hidden_width: of a layer before the head; 0 has none.
         dropout: probability that a value is dropped in training.
@@ -52,7 +52,9 @@ class ClassesDecoder(nn.Module):
         self.config = config
         self.pooling = AttentionPooling(memory_width) if config.reads == "attention" else None
         self.multiple = modality.config.multiple
-        hidden = [nn.Linear(memory_width, config.hidden_width), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden_width else []
+        hidden = (
+            [nn.Linear(memory_width, config.hidden_width), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden_width else []
+        )
         last = nn.Linear(config.hidden_width or memory_width, len(modality.labels))
         self.layers = nn.Sequential(nn.LayerNorm(memory_width), nn.Dropout(config.dropout), *hidden, last)
 

@@ -108,7 +108,7 @@ class MaskedDecoder(CrossTransformer):
         return self.embedding.head(self._vectors(tokens, state))
 
     def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
-        """Mean cross-entropy of the masked tokens of the images in ``target``; in evaluation the same ones are masked every time."""
+        """Mean cross-entropy of the masked tokens of the images in ``target``; evaluation masks the same ones every time."""
         tokens = read_tokens(self.borrowed[0], target.values)
         hidden = self._hidden(tokens)
         vectors = self._vectors(tokens.masked_fill(hidden, self.grid.codes), self.start(fused))

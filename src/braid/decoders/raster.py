@@ -32,7 +32,7 @@ class RasterDecoderConfig:
         depth: number of blocks.
         heads: attention heads a block.
         dropout: probability that a value is dropped in training.
-        source_forcing_probability: that a training row is shown the source's tokens as the ones before each place. The first token
+        source_forcing_probability: that a training row is shown the source's tokens as those before each place. The first token
             that differs gives away the whole edit; without it, the decoder must learn from the instruction.
     """
 

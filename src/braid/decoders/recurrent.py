@@ -26,8 +26,8 @@ class RecurrentTextDecoderConfig:
         cell: ``gru`` (arXiv:1406.1078) or ``lstm``.
         width: of the embedding and of the state.
         dropout: probability that a value is dropped in training.
-        reads: ``cross`` attends to the fused inputs at every word (arXiv:1409.0473, arXiv:1502.03044); ``initial`` gets them as the
-            first state alone.
+        reads: ``cross`` attends to the fused inputs at every word (arXiv:1409.0473, arXiv:1502.03044); ``initial`` gets them as
+            the first state alone.
     """
 
     kind: Literal["recurrent"] = "recurrent"

@@ -20,8 +20,8 @@ class BilinearFusionConfig:
     """The inputs' vectors are multiplied: h = P prod_i tanh(U_i e_i).
 
     Args:
-        factor: products that are summed into each dimension. 1 is MLB (arXiv:1610.04325); above it is MFB (arXiv:1708.01471), with
-            signed square roots that are scaled to one length.
+        factor: products that are summed into each dimension. 1 is MLB (arXiv:1610.04325); above it is MFB (arXiv:1708.01471),
+            with signed square roots that are scaled to one length.
         dropout: probability that a value is dropped in training.
     """
 

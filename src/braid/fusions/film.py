@@ -70,7 +70,8 @@ class FilmFusion(nn.Module):
         self.width = width
         self.condition = config.condition or self.inputs[-1]
         if self.condition not in self.inputs:
-            raise UserError(f"condition is {self.condition!r}, which is not an input of the model; {did_you_mean(self.condition, self.inputs)}")
+            message = f"condition is {self.condition!r}, which is not an input of the model"
+            raise UserError(f"{message}; {did_you_mean(self.condition, self.inputs)}")
         self.marks = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in self.inputs})
         self.blocks = nn.ModuleList(FilmBlock(width, config.dropout) for _ in range(config.depth))
         # Scales are learned as their difference from 1, and begin near it.

@@ -14,8 +14,10 @@ from braid.records import Features, Fused
 
 @dataclass(frozen=True)
 class LateFusionConfig:
-    """One vector an input, W_i e_i, for a decoder that scores each by itself and averages the scores by ``Fused.weights`` (decision
-    fusion; survey: arXiv:1705.09406)."""
+    """One vector an input, W_i e_i, for a decoder that scores each by itself and averages the scores by ``Fused.weights``.
+
+    This is decision fusion (survey: arXiv:1705.09406).
+    """
 
     kind: Literal["late"] = "late"
 

@@ -48,7 +48,9 @@ class SourceEmbedding(TokenContext):
     def __init__(self, grid: TokenGrid, width: int) -> None:
         super().__init__(grid, max(width // 2, 1))
         self.widen = nn.Linear(max(width // 2, 1), width)
-        nn.init.zeros_(self.widen.weight)  # begins as without a source, so that a model may learn to generate first and to edit then
+        nn.init.zeros_(
+            self.widen.weight
+        )  # begins as without a source, so that a model may learn to generate first and to edit then
         nn.init.zeros_(self.widen.bias)
 
     def vectors(self, source: Padded) -> Float[Tensor, "batch length width"]:

@@ -17,7 +17,6 @@ from braid.layers.convolution import ResidualBlock
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.shapes import Float, Int
 
-
 NO_CODEC = "a decoder of images writes the tokens of a codec, and the model has none"
 
 

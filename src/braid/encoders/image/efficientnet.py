@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, fold, rounded
 from braid.layers.context import BuildContext
+from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, fold, rounded
 
 # expansion, channels, blocks, stride of the first block, kernel (arXiv:1905.11946, table 1)
 STAGES = (

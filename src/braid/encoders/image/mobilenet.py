@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from braid.config import within
-from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, rounded
 from braid.layers.context import BuildContext
+from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, rounded
 
 # expansion, channels, blocks, stride of the first block (arXiv:1801.04381, table 2)
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
