@@ -26,7 +26,7 @@ def images(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("truncated.png", "is damaged or cut short"),
         ("empty.png", "is not a picture that can be read; save it as PNG or JPEG"),
@@ -60,7 +60,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         ("cut weights", "model.safetensors cannot be read"),
         ("other weights", "was made of other weights than model.safetensors beside it; export the graphs again"),
@@ -110,7 +110,7 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         ("tokenizer", "tokenizer.json has 261 tokens, the graphs write "),
         ("interface", "the graphs do not fit interface.json (Got invalid dimensions for input: image.values"),

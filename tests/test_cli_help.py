@@ -81,7 +81,7 @@ def test_an_error_of_the_user_is_one_line_with_json_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "message"),
     [
         (UserError("photos.csv, row 3:\n  no picture"), "error: photos.csv, row 3: no picture\n"),
         (

@@ -97,7 +97,7 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"cells": {}}, "compare.yaml has no setting 'cells'; choose from controls, run, seeds, split, vary"),
         ({"seeds": [0, 0]}, "compare.yaml: seeds are [0, 0]; give one or more, each once"),

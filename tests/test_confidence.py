@@ -140,7 +140,7 @@ def test_each_half_is_measured_by_a_fit_on_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("confidences", "scores", "told"),
+    ("confidences", "scores", "message"),
     [
         ([0.5] * 39, [100.0] * 39, "39 rows are too few to fit on one half and measure on the other; give 40 or more"),
         ([0.5] * 40, [0.0] * 40, "20 rows, 0 of them right, are too few to fit a confidence on; give 20 or more that differ"),

@@ -153,7 +153,7 @@ def changed(rows: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("what", "kind", "told"),
+    ("what", "kind", "message"),
     [
         ("ids", "duplicate id", "'scene 3' is also the id of data.jsonl, row 4"),
         ("one caption", "one caption for all", "20 of 30 rows say 'a picture of some shapes'"),

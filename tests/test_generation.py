@@ -9,7 +9,7 @@ import pytest
 from braid.errors import UserError
 from braid.generation import GenerationConfig, generate, likeliest, log_softmax
 from braid.modalities import SpecialTokens
-from braid.modalities.text import BOS, EOS, PAD
+from braid.modalities.text.tokenizer import BOS, EOS, PAD
 from braid.records import Batch
 
 VOCAB = 7

@@ -117,7 +117,7 @@ def test_a_broken_bound_leaves_nothing_behind(photos: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"mean": float("nan")}, "logits differ by nan in the mean, the bound is 0.03"),
         ({"equal": 0.5}, "50.0% of the answers are equal, the bound is 90%"),

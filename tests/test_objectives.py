@@ -14,7 +14,7 @@ import variants
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.modalities import ImageModalityConfig, SpecialTokens
-from braid.modalities.text import BOS, EOS, PAD
+from braid.modalities.text.tokenizer import BOS, EOS, PAD
 from braid.model import Model
 from braid.objectives import LikelihoodConfig, SelfCritical, SelfCriticalConfig
 from braid.objectives.self_critical import draw

@@ -341,7 +341,7 @@ def test_a_tokenizer_of_diffusers_is_taken_over_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         ({"config.json": '{"_class_name": "AutoencoderKL"}'}, "holds a model of class AutoencoderKL; a codec is a VQModel"),
         ({"config.json": "[]"}, "holds a model of class unknown; a codec is a VQModel of diffusers"),

@@ -84,7 +84,7 @@ def test_a_richer_world_shows_training_more_and_the_other_splits_the_same() -> N
     )
 
 
-@pytest.mark.parametrize("broken", ["recoloured", "moved", "one more", "one less", "noise"])
+@pytest.mark.parametrize("skipped", ["recoloured", "moved", "one more", "one less", "noise"])
 def test_the_oracle_sees_what_is_wrong(skipped: str) -> None:
     """Two objects left and right of each other; then something happens to the picture."""
     one = next(result for k in range(1000) if (result := drawing(WORLD, "val", k)).asked[-1] in ("0 left 1", "0 right 1"))

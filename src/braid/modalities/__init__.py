@@ -78,7 +78,7 @@ __all__ = [
 ]
 
 
-def modality_of(role: str) -> type[InputConfig] | None:
+def modality_of(role: str) -> Any:
     """The modality of a role's values; None for a role that is no input, such as ``label``."""
     return kinds(InputModalityConfig).get(ROLES.get(role, role))
 

@@ -28,8 +28,9 @@ class TaskProtocol(Protocol):
     ``confident``: its answers are right or wrong, and it says how sure it is.
     """
 
-    @property
-    def kind(self) -> str: ...
+    kind: str
+    generation: GenerationConfig | None = None
+    sides: tuple[str, ...] = ()
 
     @property
     def decoder(self) -> str: ...
@@ -49,14 +50,6 @@ class TaskProtocol(Protocol):
         return (self.decoder,)
 
     @property
-    def generation(self) -> GenerationConfig | None:
-        return None
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        return ()
-
-    @property
     def method(self) -> str:
         """How an answer is searched for, for the title of a table."""
         if self.generation is None:
@@ -72,7 +65,7 @@ class TaskProtocol(Protocol):
         if self.generation is None:
             raise UserError(f"{self.kind} writes no text, so there is nothing to search with beams; leave the beam out")
         changed: Any = replace(self.generation, method="greedy" if beam == 1 else "beam", beam=beam)
-        return replace(self, generation=changed)
+        return replace(self, generation=changed)  # type: ignore[type-var]
 
     def with_drawing(self, changes: Mapping[str, Any]) -> Any:
         """With other settings of how images are generated.
