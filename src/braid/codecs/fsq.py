@@ -31,8 +31,8 @@ class FSQCodecConfig:
         depth: residual blocks at every size.
         downscale: pixels a side of a token.
         levels: a token is one number for each of these, rounded to so many values; the number of codes is their product.
-        tone_levels: levels of a token's colours; ``levels`` are then those of its outline alone. A colour and a shape that training
-            never showed together are then as easy as any. None for photos.
+        tone_levels: levels of a token's colours; ``levels`` are then those of its outline alone. A colour and a shape that
+            training never showed together are then as easy as any. None for photos.
         encoder_kernel_size: places a side that the encoder's blocks read. 1 makes tokens that are easier to generate and a
             little blurrier than 3.
         edge_weight: of the absolute error of differences between neighbouring pixels.
