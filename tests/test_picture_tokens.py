@@ -18,7 +18,7 @@ from braid.datasets.scenes.render import INK, render
 from braid.decoders import RasterDecoderConfig
 from braid.encoders import ImageTokenEncoderConfig
 from braid.errors import UserError
-from braid.generation.images import DrawingConfig, draw
+from braid.generation.images import ImageSamplingConfig, sample_tokens
 from braid.layers.image_tokens import TokenHead, TokenVectors, digits
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.model import Model
@@ -104,7 +104,9 @@ class Wish:
 )
 def test_tokens_are_drawn_as_often_as_they_are_likely(changes: dict[str, Any], expected: list[float]) -> None:
     grid = TokenGrid(32, 32, (4,))
-    generated = draw(Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), DrawingConfig(guidance=1.0, **changes))
+    generated = sample_tokens(
+        Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), ImageSamplingConfig(guidance=1.0, **changes)
+    )
     result = np.bincount(generated.ravel(), minlength=4) / generated.size
     assert np.abs(result - expected).max() < 0.03
     assert all((result == 0) == (np.array(expected) == 0))

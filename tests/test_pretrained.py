@@ -283,11 +283,11 @@ WRONG: dict[str, Callable[[Path], Any]] = {
         ("not a model", "{root} has no config.json; it is not the folder of a Hugging Face model"),
         (
             "text model for pictures",
-            "{root}/bert holds a bert model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
+            "{root}/bert holds a bert model, which does not encode images; give a vision encoder such as ViT, ResNet or CLIP",
         ),
         (
             "decoder for pictures",
-            "{root}/gpt2 holds a gpt2 model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
+            "{root}/gpt2 holds a gpt2 model, which does not encode images; give a vision encoder such as ViT, ResNet or CLIP",
         ),
         (
             "pictures for text",
@@ -326,7 +326,7 @@ WRONG: dict[str, Callable[[Path], Any]] = {
         ("less than nothing", "depth is -1; it must be at least 0"),
         (
             "other size",
-            "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model "
+            "the clip_vision_model model does not take images of 48 pixels (Input image size (48*48) doesn't match model "
             "(32*32).)",
         ),
         ("other tokenizer", "the tokenizer has 259 tokens and the bert model 20; they are of different models"),
@@ -356,7 +356,7 @@ def test_what_can_be_wrong_with_a_source_is_told(
         ("bad tokenizer", r"the tokenizer in .*/bert cannot be read \(.*\); copy the folder again"),
         (
             "no pictures",
-            r".*/vit has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too",
+            r".*/vit has no readable preprocessor_config.json, which says how the model prepares its images; copy it, too",
         ),
     ],
 )

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# by the kind of the section that they stand in
+# by the kind of the section that they stand in, or by the section's own name
 NAMES: Mapping[str, Mapping[str, str]] = {
     "classes": {"hidden": "hidden_width"},
     "concat": {"over": "mode"},
+    "drawing": {"spread": "choice_temperature"},
     "film": {"by": "condition"},
     "fsq": {
         "edges": "edge_weight",
@@ -15,6 +16,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "tones": "tone_levels",
         "widest": "max_width",
     },
+    "image_generation": {"drawing": "sampling"},
     "likelihood": {"balance": "class_balance", "weights": "output_weights"},
     "masked": {"patch": "patch_size"},
     "raster": {"over": "edits", "unaided": "source_forcing_probability"},
@@ -25,7 +27,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
 VALUES: Mapping[tuple[str, str, Any], str] = {("classes", "reads", "highest"): "max"}
 
 
-def renamed(data: Any, where: str = "") -> Iterator[str]:
+def renamed(data: Any, where: str = "", section: str = "") -> Iterator[str]:
     """What to change in nested settings: ``encoders.image.patch to patch_size``."""
     if isinstance(data, list | tuple):
         for place, item in enumerate(data):
@@ -33,10 +35,10 @@ def renamed(data: Any, where: str = "") -> Iterator[str]:
     if not isinstance(data, Mapping):
         return
     kind = data.get("kind")
-    names = NAMES.get(kind, {}) if isinstance(kind, str) else {}
+    names = NAMES.get(kind if isinstance(kind, str) else section, {})
     for key, value in data.items():
         if key in names:
             yield f"{where}{key} to {names[key]}"
         elif isinstance(value, str) and isinstance(kind, str) and (kind, key, value) in VALUES:
             yield f"{where}{key}: {value} to {VALUES[kind, key, value]}"
-        yield from renamed(value, f"{where}{key}.")
+        yield from renamed(value, f"{where}{key}.", str(key))

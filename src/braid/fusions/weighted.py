@@ -33,7 +33,7 @@ class WeightedFusion(nn.Module):
         self.inputs = tuple(inputs)
         self.width = width
         self.values = nn.ModuleDict({name: nn.Linear(width, width) for name in self.inputs})
-        # A score sees every input, so that a clear picture can lower the weight of a vague text.
+        # A score sees every input, so that a clear image can lower the weight of a vague text.
         self.scores = nn.Sequential(nn.Linear(len(self.inputs) * width, width), nn.GELU(), nn.Linear(width, len(self.inputs)))
 
     def forward(self, features: Mapping[str, Features]) -> Fused:
