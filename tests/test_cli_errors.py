@@ -60,7 +60,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "expected"),
     [
         ("cut weights", "model.safetensors cannot be read"),
         ("other weights", "was made of other weights than model.safetensors beside it; export the graphs again"),
@@ -73,7 +73,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
         ("other sizes", "the files are of different models"),
     ],
 )
-def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
+def test_damaged_models(damage: str, expected: str, braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(captioner / "best", model)
     weights = model / "model.safetensors"
