@@ -124,7 +124,7 @@ def calibrate(task: Deciding, answers: Answers, tokenizer: str = "ptb", seed: in
     """Fit the chance that an answer of ``task.unfitted`` is right: by a temperature where labels are chosen (arXiv:1706.04599),
     by a curve over the mean token probability where words are written (Platt 1999).
 
-    A written answer is right if it matches exactly; a caption is good if its own CIDEr is above the median of the rows that were
+    A written answer is right if it matches exactly; a caption is good if its own ``cider-2015`` is above the median of the rows that were
     fitted.
 
     Raises:

@@ -20,7 +20,7 @@ def captions(
     per_item: Annotated[Path | None, typer.Option(help="Write {id: {metric: value}} here.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
 ) -> None:
-    """Score captions (x100) with BLEU, ROUGE-L, CIDEr, CIDEr-D and METEOR (exact and stem), without Java.
+    """Score captions (x100) with BLEU, ROUGE-L, CIDEr (as coco-caption prints it, and that of 2015) and METEOR (exact and stem), without Java.
 
     Examples:
 

@@ -49,7 +49,7 @@ from braid.metrics.vqa import ANSWER_TYPES, answer_type, exact_match, normalised
 from braid.shapes import Bool, Float, Int
 
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
-MEANS = ("rouge-l", "cider", "cider-d", "meteor-exact-stem")
+MEANS = ("rouge-l", "cider", "cider-2015", "meteor-exact-stem")
 ANSWERS = ("accuracy", "vqa-accuracy")
 LABELS = {"accuracy": accuracy, "macro-f1": macro_f1, "micro-f1": micro_f1}  # of the mean of rows' outcomes
 
@@ -157,9 +157,9 @@ class CaptionScores:
         return {key: dict(zip((*BLEUS, *MEANS), row.tolist(), strict=True)) for key, row in zip(self.ids, rows, strict=True)}
 
     @property
-    def ciders(self) -> Float[np.ndarray, " items"]:
-        """CIDEr of each item alone, x100."""
-        return self.means[:, MEANS.index("cider")]
+    def ciders_2015(self) -> Float[np.ndarray, " items"]:
+        """``cider-2015`` of each item alone, x100."""
+        return self.means[:, MEANS.index("cider-2015")]
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -187,7 +187,7 @@ def score_captions(
         grams = ngram_counts(candidate)
         rows.append(bleu_statistics(grams, len(candidate), counts[key], [len(reference) for reference in given]))
         vector, others = cider.vector(grams), [cider.vector(reference) for reference in counts[key]]
-        ciders = cider.cider(vector, others), cider.cider_d(vector, others)
+        ciders = cider.cider(vector, others), cider.cider_2015(vector, others)
         means.append([100 * rouge_l(candidate, given), *(100 * score for score in ciders), 100 * meteor(candidate, given)])
     return CaptionScores(tuple(predictions), np.array(rows), np.array(means))
 

@@ -20,7 +20,7 @@ HALVINGS = 30  # of the span between them: to one in a hundred million
 @dataclass(frozen=True)
 class Calibration:
     """The chance that a text is good: 1 / (1 + exp(-(``slope`` x + ``intercept``))), x the logit of its raw confidence
-    (Platt 1999). Good means a score of its own above ``threshold``: of a caption, its CIDEr x100; of an answer, 100 if it is
+    (Platt 1999). Good means a score of its own above ``threshold``: of a caption, its ``cider-2015``; of an answer, 100 if it is
     right and else 0."""
 
     slope: float

@@ -40,11 +40,11 @@ class Cider:
         length = sum(count for gram, count in counts.items() if len(gram) == 2)
         return Vector(weights, tuple(math.sqrt(square) for square in squares), length)
 
-    def cider(self, candidate: Vector, references: Sequence[Vector]) -> float:
+    def cider_2015(self, candidate: Vector, references: Sequence[Vector]) -> float:
         """Mean cosine over orders and references, times 10."""
         return 10 * sum(_cosine(candidate, reference, clipped=False) for reference in references) / len(references)
 
-    def cider_d(self, candidate: Vector, references: Sequence[Vector]) -> float:
+    def cider(self, candidate: Vector, references: Sequence[Vector]) -> float:
         """CIDEr that repetition and odd lengths do not inflate, times 10."""
         return 10 * sum(_cosine(candidate, r, clipped=True) * _length_penalty(candidate, r) for r in references) / len(references)
 

@@ -25,8 +25,8 @@ class Captioning:
     calibration: Calibration | None = None
 
     decoder: ClassVar[str] = "text"
-    best: ClassVar[str] = "cider-d"
-    by_row: ClassVar[str] = "cider-d"
+    best: ClassVar[str] = "cider"
+    by_row: ClassVar[str] = "cider"
     better: ClassVar[Literal["higher", "lower"]] = "higher"
     needs: ClassVar[tuple[str, ...]] = ("image",)
     asked: ClassVar[tuple[str, ...]] = ("captions",)
@@ -54,16 +54,16 @@ class Captioning:
         return scores.figures | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """CIDEr-D of each row, x100; document frequencies are those of all rows."""
+        """CIDEr of each row, x100; document frequencies are those of all rows."""
         return np.array([one[self.by_row] for one in _scores(predictions, samples).items.values()], np.float64)
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
-        """Right is a good caption: its own CIDEr is above the calibration's threshold, or, without one, above the median."""
+        """Right is a good caption: its own ``cider-2015`` is above the calibration's threshold, or, without one, above the median."""
         return self._decisions(predictions, _scores(predictions, samples, tokenizer))
 
     def _decisions(self, predictions: Sequence[Prediction], scores: CaptionScores) -> Decisions:
-        threshold = self.calibration.threshold if self.calibration else np.median(scores.ciders)
-        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.ciders > threshold)
+        threshold = self.calibration.threshold if self.calibration else np.median(scores.ciders_2015)
+        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.ciders_2015 > threshold)
 
     @property
     def unfitted(self) -> "Captioning":
@@ -76,7 +76,7 @@ class Captioning:
     def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> TextOutcomes:
         """What a calibration is fitted on, from predictions of ``unfitted``; document frequencies are those of all rows."""
         sure = np.array([one.confidence for one in predictions], np.float64)
-        return TextOutcomes(sure, _scores(predictions, samples, tokenizer).ciders)
+        return TextOutcomes(sure, _scores(predictions, samples, tokenizer).ciders_2015)
 
 
 def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> CaptionScores:
