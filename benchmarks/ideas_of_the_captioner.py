@@ -74,7 +74,7 @@ def items(recipe: dict[str, Any], settings: list[str], folder: Path) -> np.ndarr
     samples = prepared(task, open_dataset(recipe["data"]["path"]).split("val"))
     answers = predict(model.runtime, model.collator, task, samples, batch_size=50)
     texts = {prediction.id: prediction.text or "" for prediction in answers.predictions}
-    scores = score_captions(texts, {sample.id: sample.references for sample in answers.samples}).items
+    scores = score_captions(texts, {sample.id: sample.references for sample in answers.samples}).per_sample
     return np.array([scores[sample.id]["cider"] for sample in samples])
 
 

@@ -109,7 +109,7 @@ def _heard(extractor: LoadedModel, answers: Answers, examples: Sequence[Example]
     prompts = extractor.embed(texts=[example.fields["captions"][0] for example in examples])
     written = {e.id: one.text or "" for e, one in zip(examples, extractor.captions(pictures), strict=True)}
     scores = score_captions(written, {example.id: example.fields["references"] for example in examples})
-    return [100 * float((vectors * prompts).sum(1).mean()), scores.figures["cider-2015"]]
+    return [100 * float((vectors * prompts).sum(1).mean()), scores.metrics["cider-2015"]]
 
 
 def sheet(answers: Answers, path: Path) -> None:

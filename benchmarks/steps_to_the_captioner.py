@@ -28,7 +28,7 @@ def row(name: str, folder: str, data: str, split: str) -> list[str | float]:
     scores = score_captions(texts, {sample.id: sample.references for sample in answers.samples})
     known = [text for example in dataset.split("train") for text in example.fields["captions"]]
     diversity = caption_diversity(list(texts.values()), known)
-    told = {metric: f"{scores.figures[metric]:.1f}" for metric in METRICS}
+    told = {metric: f"{scores.metrics[metric]:.1f}" for metric in METRICS}
     for metric in ("bleu-4", "cider", "cider-2015"):
         low, high = scores.intervals[metric]
         told[metric] += f" ({low:.1f} to {high:.1f})"

@@ -19,8 +19,7 @@ from braid.metrics import (
     score_captions,
     tokenizer_named,
 )
-from braid.metrics.meteor import aligned
-from braid.metrics.rouge import longest_common
+from braid.metrics.captions import aligned, longest_common
 
 WORDS = st.lists(
     st.sampled_from(["a", "dog", "cat", "runs", "sits", "on", "the", "grass", "red", "ball"]), min_size=5, max_size=12
@@ -43,8 +42,8 @@ def test_cider_equals_the_official_scores_item_by_item(shared_data: Path, name: 
     predictions = {str(number): plain(row["caption"]) for number, row in enumerate(candidates)}  # two rows a picture
     given = {str(number): references[row["image_id"]] for number, row in enumerate(candidates)}
     found = score_captions(predictions, given, tokenizer="none")
-    assert found.figures[name] == pytest.approx(100 * expected["score"], abs=1e-4)
-    ours = [item[name] for item in found.items.values()]
+    assert found.metrics[name] == pytest.approx(100 * expected["score"], abs=1e-4)
+    ours = [item[name] for item in found.per_sample.values()]
     assert ours == pytest.approx([100 * score for score in expected["per_item"]], abs=1e-4)
 
 
@@ -53,7 +52,7 @@ def test_bleu_rouge_and_cider_equal_the_official_scores(shared_data: Path) -> No
     hypotheses, first, second = ((folder / name).read_text().split("\n")[:2] for name in ("hyp.txt", "ref1.txt", "ref2.txt"))
     expected = json.loads((folder / "expected.json").read_text())
     references = {str(row): list(texts) for row, texts in enumerate(zip(first, second, strict=True))}
-    figures = score_captions({str(row): text for row, text in enumerate(hypotheses)}, references, "none").figures
+    figures = score_captions({str(row): text for row, text in enumerate(hypotheses)}, references, "none").metrics
     for name, value in expected.items():
         if (ours := name.lower()) in figures:
             assert figures[ours] / 100 == pytest.approx(value, abs=1e-4), name
@@ -75,14 +74,14 @@ def test_words_of_the_penn_treebank_kind() -> None:
 
 def test_chinese_is_scored_by_characters() -> None:
     assert tokenizer_named("characters")("一只 狗") == ["一", "只", "狗"]
-    figures = score_captions({"1": "一只狗在跑"}, {"1": ["一只狗在跑"]}, "characters").figures
+    figures = score_captions({"1": "一只狗在跑"}, {"1": ["一只狗在跑"]}, "characters").metrics
     assert figures["bleu-4"] == pytest.approx(100, abs=1e-3)
 
 
 def test_by_hand() -> None:
     assert longest_common(["a", "b", "c", "d"], ["a", "x", "c", "d"]) == 3
     assert aligned(["the", "dogs", "run"], ["run", "the", "dog"]) == (3, 2)
-    figures = score_captions({"1": "a dog"}, {"1": ["a dog runs far"]}, "none").figures
+    figures = score_captions({"1": "a dog"}, {"1": ["a dog runs far"]}, "none").metrics
     assert figures["bleu-1"] == pytest.approx(100 * math.exp(-1), abs=1e-4)
     assert figures["rouge-l"] == pytest.approx(100 * (1 + 1.44) * 0.5 / (0.5 + 1.44), abs=1e-6)
 
@@ -91,11 +90,11 @@ def test_by_hand() -> None:
 @given(st.lists(WORDS, min_size=3, max_size=6, unique=True), st.randoms())
 def test_perfect_is_100_and_order_does_not_matter(texts: list[str], random: object) -> None:
     references = {str(row): [text] for row, text in enumerate(texts)}
-    figures = score_captions({key: text[0] for key, text in references.items()}, references).figures
+    figures = score_captions({key: text[0] for key, text in references.items()}, references).metrics
     assert figures["bleu-4"] == pytest.approx(100, abs=1e-3)
     assert figures["rouge-l"] == pytest.approx(100)
     turned = {key: references[key] for key in reversed(references)}
-    other = score_captions({key: text[0] for key, text in turned.items()}, turned).figures
+    other = score_captions({key: text[0] for key, text in turned.items()}, turned).metrics
     assert other == pytest.approx(figures)
 
 
@@ -104,12 +103,12 @@ def test_intervals_hold_the_figure() -> None:
     references = {str(row): [text, "a man walks on the grass"] for row, text in enumerate(texts)}
     scores = score_captions({str(row): text.replace("a ", "the ") for row, text in enumerate(texts)}, references)
     for name, (low, high) in scores.intervals.items():
-        assert low <= scores.figures[name] <= high
+        assert low <= scores.metrics[name] <= high
         assert low < high
 
 
 def test_an_empty_prediction_scores_nothing() -> None:
-    figures = score_captions({"1": "", "2": "a dog"}, {"1": ["a dog"], "2": ["a dog"]}).items["1"]
+    figures = score_captions({"1": "", "2": "a dog"}, {"1": ["a dog"], "2": ["a dog"]}).per_sample["1"]
     assert all(value < 1e-3 for value in figures.values())
 
 
@@ -140,7 +139,7 @@ def test_a_fitted_confidence_is_the_chance_of_being_right() -> None:
     assert calibration.threshold == 0
     assert calibration.slope == pytest.approx(3, abs=0.3)
     good = (scores > calibration.threshold).tolist()
-    bins = reliability([calibration.chance(one) for one in sure], good)
+    bins = reliability([calibration.probability(one) for one in sure], good)
     assert sum(one.count for one in bins) == 4000
     assert expected_calibration_error(bins) < 0.02 < expected_calibration_error(reliability(sure.tolist(), good))
     with pytest.raises(UserError) as caught:

@@ -16,7 +16,7 @@ def test_by_hand() -> None:
     found = score_similarities(SIMILARITIES, OWNER)
     assert found.text_ranks.tolist() == [1, 1]  # the best of a picture's own texts counts
     assert found.image_ranks.tolist() == [2, 1, 2, 1]
-    assert found.figures == {
+    assert found.metrics == {
         "text-recall@1": 100,
         "text-recall@5": 100,
         "text-recall@10": 100,
@@ -73,4 +73,4 @@ def test_memory_stays_bounded() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 80e6
-    assert found.figures["text-recall@10"] > found.figures["text-recall@1"] > 5
+    assert found.metrics["text-recall@10"] > found.metrics["text-recall@1"] > 5

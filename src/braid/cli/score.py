@@ -20,7 +20,9 @@ def captions(
     per_item: Annotated[Path | None, typer.Option(help="Write {id: {metric: value}} here.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
 ) -> None:
-    """Score captions (x100) with BLEU, ROUGE-L, CIDEr (as coco-caption prints it, and that of 2015) and METEOR (exact and stem), without Java.
+    """Score captions (x100) with BLEU, ROUGE-L, CIDEr and METEOR (exact and stem), without Java.
+
+    cider is what coco-caption prints; cider-2015 has neither clipping nor length penalty.
 
     Examples:
 
@@ -40,12 +42,12 @@ def captions(
     with named(f"{predictions} against {references}"):
         scores = score_captions(guesses, truths, tokenizer)
     if per_item is not None:
-        write_whole(per_item, json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n")
+        write_whole(per_item, json_files.dumps(scores.per_sample, ensure_ascii=False, indent=1) + "\n")
     diversity = caption_diversity(list(guesses.values()), tokenizer=tokenizer)
     if json:
-        print_json({**scores.figures, **diversity, "num_samples": int(scores.figures["num_samples"])})
+        print_json({**scores.metrics, **diversity, "num_samples": int(scores.metrics["num_samples"])})
         return
-    rows = [[name, f"{scores.figures[name]:.2f}", f"{low:.2f} to {high:.2f}"] for name, (low, high) in scores.intervals.items()]
+    rows = [[name, f"{scores.metrics[name]:.2f}", f"{low:.2f} to {high:.2f}"] for name, (low, high) in scores.intervals.items()]
     rows += [[name, f"{value:.2f}", ""] for name, value in diversity.items()]
     title = f"{predictions}: {len(guesses)} captions, tokenizer {tokenizer}"
     print_table(title, ["metric", "x100", "95% interval"], rows, ["x100", "95% interval"])

@@ -12,6 +12,8 @@ from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, s
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 
+QUALITY = "cider-2015"  # the metric by which a single caption is good or not: confidence is fitted to it
+
 
 @dataclass(frozen=True)
 class Captioning:
@@ -44,26 +46,26 @@ class Captioning:
         found = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
             return found
-        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]
+        return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in found]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Corpus figures x100 and ``num_samples``; see ``braid.metrics``. Of confidence, ``aurc``; and ``ece`` with a
         calibration, which makes it a chance."""
         scores = _scores(predictions, samples, tokenizer)
         decisions = self._decisions(predictions, scores)
-        return scores.figures | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
+        return scores.metrics | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """CIDEr of each row, x100; document frequencies are those of all rows."""
-        return np.array([one[self.by_row] for one in _scores(predictions, samples).items.values()], np.float64)
+        return _scores(predictions, samples).column(self.by_row)
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
-        """Right is a good caption: its own ``cider-2015`` is above the calibration's threshold, or, without one, above the median."""
+        """Correct means good: the caption's own ``cider-2015`` is above the calibration's threshold or else the median."""
         return self._decisions(predictions, _scores(predictions, samples, tokenizer))
 
     def _decisions(self, predictions: Sequence[Prediction], scores: CaptionScores) -> Decisions:
-        threshold = self.calibration.threshold if self.calibration else np.median(scores.ciders_2015)
-        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.ciders_2015 > threshold)
+        threshold = self.calibration.threshold if self.calibration else np.median(scores.column(QUALITY))
+        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.column(QUALITY) > threshold)
 
     @property
     def unfitted(self) -> "Captioning":
@@ -76,7 +78,7 @@ class Captioning:
     def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> TextOutcomes:
         """What a calibration is fitted on, from predictions of ``unfitted``; document frequencies are those of all rows."""
         sure = np.array([one.confidence for one in predictions], np.float64)
-        return TextOutcomes(sure, _scores(predictions, samples, tokenizer).ciders_2015)
+        return TextOutcomes(sure, _scores(predictions, samples, tokenizer).column(QUALITY))
 
 
 def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> CaptionScores:

@@ -53,11 +53,11 @@ class Classification:
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; labels that training never showed are
         missed."""
-        return self.by_label(predictions, samples)[1].figures
+        return self.by_label(predictions, samples)[1].metrics
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row that is right in every label, else 0."""
-        return 100.0 * self.by_label(predictions, samples)[1].outcomes[:, -1]
+        return 100.0 * self.by_label(predictions, samples)[1].correct_rows
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
         """One a row; where rows may have several labels, one for each label of a row."""

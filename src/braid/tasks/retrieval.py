@@ -60,7 +60,7 @@ class Retrieval:
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``text-recall@K`` (a text found from its picture: the best-ranked of its own), ``image-recall@K``, K of 1, 5
         and 10; and the median ranks, from 1."""
-        return self._scores(predictions, samples).figures
+        return self._scores(predictions, samples).metrics
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row whose picture is the first that its text finds, else 0."""

@@ -65,7 +65,7 @@ class VisualQuestionAnswering:
         found = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
             return found
-        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in found]
+        return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in found]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``accuracy`` (exact match of a whole answer), also by type of answer, and the official ``vqa-accuracy``. Of
@@ -73,7 +73,7 @@ class VisualQuestionAnswering:
         scores, decisions = _scores(predictions, samples), self.decisions(predictions, samples)
         by_type = {f"accuracy/{kind}": one["accuracy"] for kind, one in self.by_type(predictions, samples).items()}
         sure = {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.closed or self.calibration else {})
-        return scores.figures | by_type | sure
+        return scores.metrics | by_type | sure
 
     def by_type(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
         """The figures of the rows of each type of answer that occurs.
@@ -81,7 +81,7 @@ class VisualQuestionAnswering:
         The type is that of a row's first answer, the usual one. The annotations of VQA name the type of the commonest answer
         too, so theirs rarely differs.
         """
-        found = _scores(predictions, samples).by_kind([answer_type(sample.references[0]) for sample in samples])
+        found = _scores(predictions, samples).by_type([answer_type(sample.references[0]) for sample in samples])
         return {kind: found[kind] for kind in ANSWER_TYPES if kind in found}
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
