@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from braid.errors import UserError
-from braid.report import diagnose, differences, write_report
+from braid.report import diagnose, differences, read_log, write_report
 from braid.report.comparison import judged_alike
 from braid.report.page import comparison
 from braid.report.run import LoggedRun, read_run_folder
@@ -80,6 +80,17 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
         "Gradient norm",
         "Samples a second",
     ]
+
+
+@pytest.mark.parametrize("name", ["cider-d", "captioning.cider-d"])
+def test_a_log_with_old_names_of_metrics_is_not_mixed_up(tmp_path: Path, name: str) -> None:
+    """Its ``cider`` is the unclipped one, which would be shown as the best epoch's ``cider``."""
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps({"step": 3, "epoch": 0, "val_loss": 1.0, "cider": 73.2, name: 61.5}) + "\n")
+    with pytest.raises(UserError) as caught:
+        read_log(log)
+    renamed = "in this file rename cider to cider-2015, then cider-d to cider"
+    assert str(caught.value) == f"{log} has old names of metrics; {renamed}"
 
 
 def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: Path) -> None:

@@ -23,7 +23,7 @@ from braid.shapes import Bool, Float, UInt8
 
 MAX_SIZE = 4096  # pixels, of the square that a model sees
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than any camera gives, and 300 MB once decoded
-ROOM = 1.5  # a JPEG is decoded at least so much larger than the square: at 1.25, half of 640 pixels for 256 cost 0.7 CIDEr
+ROOM = 1.5  # a JPEG is decoded at least so much larger than the square: at 1.25, half of 640 pixels for 256 cost 0.7 CIDEr-2015
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
