@@ -25,7 +25,7 @@ class SelfCriticalConfig:
     """Policy gradient on a caption metric (arXiv:1612.00563): ``samples`` texts are drawn a row, and a text's advantage is its
     reward less the mean reward of the row's other texts (arXiv:2003.09971).
 
-    The reward is CIDEr-D (raw, 0..10) plus ``bleu_4`` times BLEU-4 (0..1) against the row's references.
+    The reward is CIDEr (``cider``, raw, 0..10) plus ``bleu_4`` times BLEU-4 (0..1) against the row's references.
     """
 
     kind: Literal["self_critical"] = "self_critical"
@@ -77,7 +77,7 @@ class SelfCritical:
             for place, text in enumerate(tokens[row]):
                 words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (self.tokenizer.special.eos in text[1:])
                 grams = ngram_counts(words)
-                score = self._cider.cider_d(self._cider.vector(grams), vectors)
+                score = self._cider.cider(self._cider.vector(grams), vectors)
                 result[row, place] = score + self.config.bleu_4 * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
         return result
 
