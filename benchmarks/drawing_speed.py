@@ -20,7 +20,7 @@ import torch
 from braid.codecs import FSQCodecConfig
 from braid.decoders import MaskedDecoderConfig, RasterDecoder, RasterDecoderConfig
 from braid.encoders import TransformerTextEncoderConfig
-from braid.generation.images import DrawingConfig, draw
+from braid.generation.images import ImageSamplingConfig, sample_tokens
 from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, BatchInput, Padded
@@ -89,14 +89,14 @@ def _drawing(kind: str, rows: int) -> Callable[[], np.ndarray]:
     given = BatchInput(Padded(tokens, np.ones_like(tokens, bool)), np.zeros(rows, np.int64))
     batch = Batch(tuple(map(str, range(rows))), {"prompt": given})
     runtime = TorchRuntime(model, tokenizer)
-    codec, settings = runtime.codec("image"), DrawingConfig(guidance=2.0, steps=STEPS)
+    codec, settings = runtime.codec("image"), ImageSamplingConfig(guidance=2.0, steps=STEPS)
     if kind == "uncached":
         return lambda: codec.pixels(_uncached(model, batch, settings))
-    return lambda: codec.pixels(draw(runtime.image_decoder("image"), codec.grid, batch, settings))
+    return lambda: codec.pixels(sample_tokens(runtime.image_decoder("image"), codec.grid, batch, settings))
 
 
 @torch.inference_mode()
-def _uncached(model: Model, batch: Batch, config: DrawingConfig) -> np.ndarray:
+def _uncached(model: Model, batch: Batch, config: ImageSamplingConfig) -> np.ndarray:
     """One token after another, each from all before it read anew; greedy, for what is drawn does not matter here."""
     decoder, grid = model.image_decoder("image"), model.codec("image").grid
     assert isinstance(decoder, RasterDecoder)

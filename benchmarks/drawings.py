@@ -47,7 +47,7 @@ def main() -> None:
             model = load(name)
             task: Any = model.task("image_generation")
             if chosen.guidance is not None:
-                task = replace(task, drawing=replace(task.drawing, guidance=chosen.guidance))
+                task = replace(task, sampling=replace(task.sampling, guidance=chosen.guidance))
             metrics, answers = evaluate(model.runtime, model.collator, task, data, batch_size=50)
             if not rows or rows[-1][0] != split:
                 truth = [np.asarray(sample.targets["image"]) for sample in answers.samples]
@@ -62,7 +62,7 @@ def main() -> None:
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "
         "and place; sized: in size, too; whole: pictures with every object right and no other; sentences: written ones that are "
-        f"true of the picture drawn. Guidance {task.drawing.guidance:g}, temperature {task.drawing.temperature:g}, seed 0, "
+        f"true of the picture drawn. Guidance {task.sampling.guidance:g}, temperature {task.sampling.temperature:g}, seed 0, "
         f"scenes of seed {chosen.seed}."
     )
     name = f"drawings_{chosen.task}" + f"_seed_{chosen.seed}" * bool(chosen.seed)

@@ -33,7 +33,7 @@ IDEAS: dict[str, list[str]] = {
         "encoders.image.features.6: 0}",
     ],
     "256 pixels, not 224": ["inputs.image.size=224"],
-    "transformer blocks as fusion": ["model.fusion={kind: concat, over: sequences}"],
+    "transformer blocks as fusion": ["model.fusion={kind: concat, mode: sequences}"],
     "augmentation": ["inputs.image.augmentation=null"],
     "label smoothing": ["objective.label_smoothing=0"],
     "average of weights (EMA)": ["ema=0"],

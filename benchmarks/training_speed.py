@@ -105,7 +105,7 @@ def of_braid(work: Work, folder: Path) -> tuple[float, float, int]:
         "model": {
             "width": work.width,
             "encoders": {"image": {"kind": "vit", **layers, "dropout": 0.0}},
-            "fusion": {"kind": "concat", "over": "sequences"},
+            "fusion": {"kind": "concat", "mode": "sequences"},
             "decoders": {"text": {"kind": "transformer", **layers}},
         },
         "tokenizer": {"vocab_size": VOCABULARY},

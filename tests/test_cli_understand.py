@@ -34,7 +34,9 @@ def trained(folder: Path, task: str, data: str, *settings: str) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("classifier") / "run", "classification", "classification", "objective.balance=0.5")
+    return trained(
+        tmp_path_factory.mktemp("classifier") / "run", "classification", "classification", "objective.class_balance=0.5"
+    )
 
 
 @pytest.fixture(scope="module")

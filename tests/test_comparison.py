@@ -71,7 +71,7 @@ def test_cells_are_all_choices_and_each_input_alone() -> None:
     assert (concat.run.model.fusion, gated.run.model.fusion) == (ConcatFusionConfig(), GatedFusionConfig())
     assert concat.controls == gated.controls == ("image-only", "prompt-only")
     assert list(image.run.model.encoders) == ["image"]
-    assert image.run.model.fusion == ConcatFusionConfig(over="sequences")
+    assert image.run.model.fusion == ConcatFusionConfig(mode="sequences")
     assert [cell.name for cell in cells(configured(controls=False))] == ["concat", "gated"]
 
 
@@ -368,11 +368,11 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_figures(compared: Pa
 
 
 def test_a_cell_that_fails_is_told_and_does_not_end_the_others(braid: Braid, compared: Path, tmp_path: Path) -> None:
-    vary = {"fusion": {**FUSIONS, "broken": {"model.fusion": {"kind": "film", "by": "sound"}}}}
+    vary = {"fusion": {**FUSIONS, "broken": {"model.fusion": {"kind": "film", "condition": "sound"}}}}
     path, output = written(tmp_path, seeds=[0], controls=False, vary=vary), tmp_path / "out"
     for cell in FUSIONS:
         shutil.copytree(compared / cell / "seed-0", output / cell / "seed-0")
-    assert cells(read_comparison(path))[2].run.model.fusion == FilmFusionConfig(by="sound")
+    assert cells(read_comparison(path))[2].run.model.fusion == FilmFusionConfig(condition="sound")
     ran = braid("compare", path, "--output", output, "--json")
     assert ran.code == 1
     result = json.loads(ran.out)

@@ -2,8 +2,9 @@
 
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from braid.config import from_dict, to_dict
 from braid.decoders import ClassesDecoderConfig
 from braid.encoders import (
     EfficientNetEncoderConfig,
     EncoderConfig,
+    FTTransformerEncoderConfig,
+    MLPEncoderConfig,
     MobileNetEncoderConfig,
     ResNetEncoderConfig,
     TransformerTextEncoderConfig,
@@ -24,10 +28,23 @@ from braid.encoders import (
     load_weights,
 )
 from braid.errors import UserError
-from braid.modalities import ImageModality, ImageModalityConfig, LabelsModalityConfig, TextModalityConfig, build_modalities
+from braid.layers.context import BuildContext
+from braid.modalities import (
+    ImageModality,
+    ImageModalityConfig,
+    InputModality,
+    LabelsModalityConfig,
+    TabularModalityConfig,
+    TextModalityConfig,
+    build_modalities,
+)
+from braid.modalities.tabular import CategoryColumn, NumberColumn
+from braid.model import ModelConfig
 from braid.presets import tiny
-from braid.records import Padded
-from variants import build, variants
+from braid.records import Features, Padded
+from braid.runtime.torch import to_tensors
+from conftest import shapes_unchecked
+from variants import build, collator, samples_of, variants
 from variants import tokenizer as known
 
 MODALITY = ImageModalityConfig(size=64).build()
@@ -35,9 +52,14 @@ SMALL_VIT = ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2)
 FOLDED = MobileNetEncoderConfig(padding="tensorflow", folded=True)
 
 
-def built(config: EncoderConfig) -> nn.Module:
+def reading(modality: InputModality) -> BuildContext:
+    """The context of an encoder of one input."""
+    return BuildContext("image", {"image": modality})
+
+
+def built(config: EncoderConfig, modality: InputModality = MODALITY) -> nn.Module:
     torch.manual_seed(0)
-    return config.build(MODALITY).eval()  # type: ignore[arg-type]
+    return config.build(reading(modality)).eval()
 
 
 def encoded(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
@@ -124,7 +146,7 @@ def test_every_cell_knows_its_box(config: EncoderConfig, cells: int) -> None:
 
 
 def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
-    source, target = built(ResNetEncoderConfig(depth=18)), ResNetEncoderConfig(depth=18).build(MODALITY).eval()
+    source, target = built(ResNetEncoderConfig(depth=18)), ResNetEncoderConfig(depth=18).build(reading(MODALITY)).eval()
     state = {**source.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
     pixels = torch.randn(1, 3, 64, 64)
     for name, save in (("w.pth", torch.save), ("w.safetensors", save_file)):
@@ -139,13 +161,13 @@ def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
 
 def test_vgg_refuses_pictures_that_its_poolings_leave_nothing_of() -> None:
     with pytest.raises(UserError) as caught:
-        VGGEncoderConfig(depth=11).build(ImageModalityConfig(size=31).build())
-    assert str(caught.value) == "pictures of 31 pixels vanish in five halvings; vgg needs at least 32"
+        VGGEncoderConfig(depth=11).build(reading(ImageModalityConfig(size=31).build()))
+    assert str(caught.value) == "images of 31 pixels vanish in five halvings; vgg needs at least 32"
 
 
 def test_folding_batch_norm_changes_nothing() -> None:
     """The folded architecture computes what the plain one does with its norms in their running state."""
-    plain, folded = built(MobileNetEncoderConfig()), MobileNetEncoderConfig(folded=True).build(MODALITY).eval()
+    plain, folded = built(MobileNetEncoderConfig()), MobileNetEncoderConfig(folded=True).build(reading(MODALITY)).eval()
     state = plain.state_dict()
     made: dict[str, torch.Tensor] = {}
     for name, value in state.items():
@@ -193,7 +215,7 @@ def _published(name: str, encoder: nn.Module) -> str:
 
 def test_a_large_depthwise_kernel_is_worked_out_in_float32_under_autocast() -> None:
     """Its gradient in bfloat16 takes a CPU many times as long."""
-    encoder = EfficientNetEncoderConfig().build(MODALITY)
+    encoder = EfficientNetEncoderConfig().build(reading(MODALITY))
     kernels: dict[int, set[torch.dtype]] = {}
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
@@ -277,8 +299,8 @@ def test_the_folded_mobilenet_at_hand_sees_what_is_in_a_photo(shared_data: Path)
         assert any(word in names[k].lower() for k in best for word in wanted), [names[k] for k in best]
 
 
-def test_borrowed_words_are_the_decoder_s_own_and_stored_once() -> None:
-    own, borrowing = (build(variants()[f"encoder transformer {kind}"]) for kind in ("bidirectional", "borrowed words"))
+def test_a_shared_embedding_is_the_decoder_s_own_and_stored_once() -> None:
+    own, borrowing = (build(variants()[f"encoder transformer {kind}"]) for kind in ("bidirectional", "shared embedding"))
     words = borrowing.decoder("text").embedding.tokens.weight  # type: ignore[union-attr]
     assert {name for name, value in borrowing.state_dict().items() if value.shape == words.shape} == {
         "decoders.text.embedding.tokens.weight"
@@ -291,26 +313,30 @@ def test_borrowed_words_are_the_decoder_s_own_and_stored_once() -> None:
         words[4] *= -1
     after = borrowing.encoders["prompt"](read).values
     assert float((before - after).detach().abs().max()) > 1e-3
-    after.sum().backward()
+    after[..., 0].sum().backward()
     assert words.grad is not None and words.grad[4].any() and not words.grad[9].any()
 
 
 @pytest.mark.parametrize(
-    ("words_of", "tokenizer", "message"),
+    ("share_embedding_with", "tokenizer", "message"),
     [
-        ("txt", "tokenizer", "encoders.prompt: words_of is 'txt'; choose from label, text (did you mean 'text'?)"),
+        ("txt", "tokenizer", "encoders.prompt: share_embedding_with is 'txt'; choose from label, text (did you mean 'text'?)"),
         (
             "text",
             "prompt.tokenizer",
-            "encoders.prompt: words_of is 'text', which writes with 'tokenizer' and not 'prompt.tokenizer'; give both one "
-            "tokenizer",
+            "encoders.prompt: share_embedding_with is 'text', which writes with 'tokenizer' and not 'prompt.tokenizer'; give "
+            "both one tokenizer",
         ),
-        ("label", "tokenizer", "encoders.prompt: words_of is 'label', a decoder without token vectors of its own; leave it out"),
+        (
+            "label",
+            "tokenizer",
+            "encoders.prompt: share_embedding_with is 'label', a decoder without a token embedding of its own; leave it out",
+        ),
     ],
 )
-def test_words_that_cannot_be_borrowed_are_told(words_of: str, tokenizer: str, message: str) -> None:
+def test_an_embedding_that_cannot_be_shared_is_a_clear_error(share_embedding_with: str, tokenizer: str, message: str) -> None:
     base = tiny()
-    prompt = TransformerTextEncoderConfig(width=32, depth=1, heads=2, words_of=words_of)
+    prompt = TransformerTextEncoderConfig(width=32, depth=1, heads=2, share_embedding_with=share_embedding_with)
     config = replace(base, encoders={"prompt": prompt}, decoders={**base.decoders, "label": ClassesDecoderConfig()})
     read = {"prompt": replace(TextModalityConfig(max_length=32), tokenizer=tokenizer)}
     written = {"text": TextModalityConfig(max_length=32), "label": LabelsModalityConfig(labels=("a", "b"))}
@@ -318,3 +344,101 @@ def test_words_that_cannot_be_borrowed_are_told(words_of: str, tokenizer: str, m
     with pytest.raises(UserError) as error:
         config.build(build_modalities(read, tokenizers), build_modalities(written, tokenizers))
     assert str(error.value) == message
+
+
+TABLE = TabularModalityConfig(
+    table=(NumberColumn("price", mean=10.0, std=5.0), CategoryColumn("brand", categories=("Acme", "Bolt")), NumberColumn("age"))
+)
+every_tabular_encoder = pytest.mark.parametrize(
+    "config", [FTTransformerEncoderConfig(heads=2), MLPEncoderConfig()], ids=lambda c: c.kind
+)
+
+
+def cells(*rows: dict[str, object]) -> Padded:
+    modality = TABLE.build()
+    padded = modality.pad([modality.prepare(row) for row in rows])
+    return Padded(torch.from_numpy(padded.values), torch.from_numpy(padded.mask))
+
+
+@every_tabular_encoder
+def test_a_missing_cell_s_value_never_counts_and_that_it_is_missing_does(config: EncoderConfig) -> None:
+    encoder = built(config, TABLE.build())
+    given = cells({"price": 12, "brand": "Acme"}, {"price": 12, "brand": "Acme", "age": 0})
+    lost = ~given.mask
+    other = Padded(given.values.masked_fill(lost, float("nan")), given.mask)
+    with torch.no_grad():
+        features, same = encoder(given), encoder(other)
+    assert torch.equal(features.values, same.values) and torch.isfinite(same.values).all()
+    assert not torch.allclose(features.values[0], features.values[1]), "a missing age is not an age of 0"
+    assert features.mask.all()
+
+
+@every_tabular_encoder
+def test_every_column_counts_and_categories_that_training_never_showed_are_alike(config: EncoderConfig) -> None:
+    encoder = built(config, TABLE.build())
+    base = {"price": 12, "brand": "Acme", "age": 3}
+    changes = ({}, {"price": 13}, {"brand": "Bolt"}, {"age": 4}, {"brand": "new"}, {"brand": "newer"})
+    with torch.no_grad():
+        values = encoder(cells(*({**base, **change} for change in changes))).values.flatten(1)
+    assert all(not torch.allclose(one, values[0]) for one in values[1:])
+    assert torch.equal(values[4], values[5])
+
+
+def test_the_positions_of_a_row_are_its_columns_or_the_whole_row() -> None:
+    given = cells({"price": 12})
+    columns, whole = (built(config, TABLE.build())(given) for config in (FTTransformerEncoderConfig(), MLPEncoderConfig()))
+    assert columns.extent.tolist() == [[0.0], [1.0], [2.0]] and columns.values.shape[:2] == (1, 3)
+    assert whole.extent.tolist() == [[-1.0]] and whole.values.shape[:2] == (1, 1)
+    names = {
+        name
+        for features in (columns, whole)
+        for name in TABLE.build().units(given, features.mask[0].numpy(), features.extent.numpy()).names
+    }
+    assert names == {"price", "brand", "age"}
+
+
+def test_a_table_without_columns_is_a_clear_error() -> None:
+    with pytest.raises(UserError, match="has no columns yet; a training run fills them in"):
+        MLPEncoderConfig().build(reading(TabularModalityConfig().build()))
+
+
+class MeanColour(nn.Module):
+    """An encoder that Braid does not know."""
+
+    width = 3
+
+    def forward(self, inputs: Padded) -> Features:
+        mask = torch.ones(len(inputs.values), 1, dtype=torch.bool)
+        return Features(inputs.values.mean((2, 3)).unsqueeze(1), mask)
+
+
+@dataclass(frozen=True)
+class MeanColourConfig:
+    """Its config: a kind, a modality and ``build``."""
+
+    kind: Literal["mean_colour"] = "mean_colour"
+    modality: ClassVar[str] = "image"
+
+    def build(self, context: BuildContext) -> MeanColour:
+        assert context.input.config.kind == "image"
+        return MeanColour()
+
+
+def test_an_encoder_of_your_own_needs_a_config_with_build_and_nothing_else() -> None:
+    with shapes_unchecked():  # which hold a model to the kinds that Braid knows
+        config = replace(tiny(), encoders={**tiny().encoders, "image": MeanColourConfig()})  # type: ignore[dict-item]
+        model, batch = build(config), to_tensors(collator(config)(samples_of(config)).batch, torch.device("cpu"))
+        model.losses(batch, ["text"])["text"].backward()
+    assert model.projections["image"].linear.weight.grad.any()  # type: ignore[union-attr]
+
+
+def test_settings_of_an_earlier_version_are_listed_with_their_new_names() -> None:
+    old = to_dict(tiny())
+    old["encoders"]["image"] = {"kind": "tokens", "patch": 2, "redrawn": 0.5}
+    old["decoders"] = {"label": {"kind": "classes", "reads": "highest"}}
+    with pytest.raises(UserError) as error:
+        from_dict(ModelConfig, old, "model.json")
+    assert str(error.value) == (
+        "model.json was written for an earlier version of Braid; rename encoders.image.patch to patch_size, "
+        "encoders.image.redrawn to reconstruction_probability, decoders.label.reads: highest to max"
+    )

@@ -98,8 +98,9 @@ def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, 
     ("settings", "message"),
     [
         (
-            (*FROZEN, "model.encoders.image={kind: tokens, redrawn: 0.5}"),
-            "run: cache_features is set, and encoders.image has redrawn pictures; leave one of them out",
+            (*FROZEN, "model.encoders.image={kind: tokens, reconstruction_probability: 0.5}"),
+            "run: cache_features is set, and encoders.image.reconstruction_probability makes another image each time; leave one "
+            "of them out",
         ),
         (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
         (

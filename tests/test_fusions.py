@@ -17,6 +17,7 @@ from braid.fusions import (
     LateFusionConfig,
     WeightedFusionConfig,
 )
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 from variants import FUSIONS
 
@@ -26,7 +27,7 @@ LENGTHS = {"image": 6, "prompt": 3, "sound": 5}
 
 def built(config: FusionConfig, inputs: Sequence[str] = ("image", "prompt")) -> nn.Module:
     torch.manual_seed(0)
-    return config.build(inputs, WIDTH).eval()
+    return config.build(BuildContext(encoders=tuple(inputs), width=WIDTH)).eval()
 
 
 def features(inputs: Sequence[str] = ("image", "prompt"), lost: Sequence[str] = (), seed: int = 1) -> dict[str, Features]:
@@ -87,9 +88,9 @@ def test_a_gate_shuts_dimensions_and_not_inputs() -> None:
     assert not torch.isclose(fused.values[..., WIDTH // 2 :], other.values[..., WIDTH // 2 :]).any()
 
 
-@pytest.mark.parametrize(("by", "modulated"), [("", "image"), ("prompt", "image"), ("image", "prompt")])
-def test_film_keeps_the_modulated_sequence_and_reads_the_other_only_where_it_is_alone(by: str, modulated: str) -> None:
-    fusion = built(FilmFusionConfig(by=by, dropout=0.0))
+@pytest.mark.parametrize(("condition", "modulated"), [("", "image"), ("prompt", "image"), ("image", "prompt")])
+def test_film_keeps_the_modulated_sequence_and_reads_the_other_only_where_it_is_alone(condition: str, modulated: str) -> None:
+    fusion = built(FilmFusionConfig(condition=condition, dropout=0.0))
     with torch.no_grad():
         fused = fusion(features(lost=[modulated]))
     other = "prompt" if modulated == "image" else "image"
@@ -112,9 +113,9 @@ def test_film_without_the_modulating_input_neither_scales_nor_shifts() -> None:
 
 def test_film_by_no_input_names_those_there_are() -> None:
     with pytest.raises(UserError) as caught:
-        FilmFusionConfig(by="promt").build(["image", "prompt"], WIDTH)
+        FilmFusionConfig(condition="promt").build(BuildContext(encoders=("image", "prompt")))
     assert str(caught.value) == (
-        "by is 'promt', which is no input of the model; choose from image, prompt (did you mean 'prompt'?)"
+        "condition is 'promt', which is not an input of the model; choose from image, prompt (did you mean 'prompt'?)"
     )
 
 

@@ -145,7 +145,7 @@ def test_a_beam_stops_when_nothing_better_can_come() -> None:
     ("settings", "message"),
     [
         ({"beam": 0}, "beam is 0; it must be 1 to 1000"),
-        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0 (method greedy takes the likeliest token)"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0 (method greedy takes the most probable token)"),
         ({"top_p": 1.5}, "top_p is 1.5; it must be above 0 and at most 1"),
     ],
 )

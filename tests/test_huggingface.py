@@ -104,7 +104,7 @@ def test_what_they_cannot_do_is_told(whole_models: Path, photos: Path, tmp_path:
     table = tmp_path / "table.jsonl"
     table.write_text(json.dumps({"image": str(photo), "caption": "a dog", "split": "val"}))
     told = {
-        ("caption", photo, "--model", f"hf:{folder}"): f"{folder} holds a bert model, which does not describe pictures; give an "
+        ("caption", photo, "--model", f"hf:{folder}"): f"{folder} holds a bert model, which does not describe images; give an "
         "image-to-text model such as BLIP",
         ("caption", photo, "--model", f"hf:{tmp_path / 'gone'}"): f"{tmp_path / 'gone'} is neither a folder nor a name on the "
         "Hugging Face hub, such as google/vit-base-patch16-224",

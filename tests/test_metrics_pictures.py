@@ -52,7 +52,7 @@ def test_drawn_pictures_are_held_against_real_ones_and_saved(braid: Callable[...
     """A codec's reconstructions and a drawer's pictures, by the embeddings of a third model."""
     quick = {"epochs": 1, "workers": 0, "threads": 1}
     scenes = "scenes:image_generation,train=24,val=6,size=32"
-    codec = {"task": "reconstruction", "model": {"codecs": {"image": {"kind": "fsq", "width": 16, "widest": 16}}}}
+    codec = {"task": "reconstruction", "model": {"codecs": {"image": {"kind": "fsq", "width": 16, "max_width": 16}}}}
     small = {"outputs": {"image": {"kind": "image", "size": 32}}}
     train(run_from({**codec, **small, **quick, "data": {"path": scenes}}), tmp_path / "codec")
     image_decoder = {"task": "image_generation", "model": "tiny", "initialize": {"codecs.image": str(tmp_path / "codec")}}

@@ -17,7 +17,7 @@ from braid.modalities import ImageModalityConfig, SpecialTokens
 from braid.modalities.text.tokenizer import BOS, EOS, PAD
 from braid.model import Model
 from braid.objectives import LikelihoodConfig, SelfCritical, SelfCriticalConfig
-from braid.objectives.self_critical import draw
+from braid.objectives.self_critical import sample_texts
 from braid.presets import tiny
 from braid.records import Batch, Fused, Padded, Sample
 from braid.runtime.torch import to_tensors
@@ -44,7 +44,7 @@ def _model_and_batch_of_two() -> tuple[Model, Batch]:
 
 
 def _objective(samples: tuple[Sample, ...], bleu_4: float = 0.0) -> SelfCritical:
-    return SelfCriticalConfig(samples=2, bleu_4=bleu_4).build(Captioning(), variants.tokenizer(), samples)
+    return SelfCriticalConfig(num_samples=2, bleu_4_weight=bleu_4).build(Captioning(), variants.tokenizer(), samples)
 
 
 def _padded(texts: list[list[int]]) -> Padded:
@@ -57,7 +57,7 @@ def test_texts_are_drawn_as_the_model_finds_them_likely() -> None:
     model, _, fused = _fused()
     decoder = model.decoder("text")
     torch.manual_seed(0)
-    generated = draw(decoder, fused, 4000, 1, SpecialTokens()).values[0, :, 1]
+    generated = sample_texts(decoder, fused, 4000, 1, SpecialTokens()).values[0, :, 1]
     logits = decoder.logits(fused, torch.full((fused.values.shape[0], 1, 1), BOS))[0, 0, 0]
     logits[[PAD, BOS]] = -torch.inf
     shares = torch.bincount(generated, minlength=len(logits)) / 4000
@@ -70,7 +70,7 @@ def test_a_drawn_text_ends_with_eos_and_is_masked_after_it() -> None:
     torch.manual_seed(0)
     with torch.no_grad():
         model.decoder("text").embedding.tokens.weight[EOS] *= 8  # so that many texts end early
-    generated = draw(model.decoder("text"), fused, 6, 12, SpecialTokens())
+    generated = sample_texts(model.decoder("text"), fused, 6, 12, SpecialTokens())
     assert model.decoder("text").training
     for tokens, mask in zip(generated.values.flatten(0, 1).tolist(), generated.mask.flatten(0, 1).tolist(), strict=True):
         real = sum(mask)
@@ -84,18 +84,18 @@ def test_an_output_counts_by_its_weight_and_is_judged_plainly() -> None:
     model, batch, samples = *_model_and_batch_of_two(), variants.samples()
     task = ImageGeneration(sentence=True)
     plain, message = LikelihoodConfig(label_smoothing=0.0).build(task, None, samples)(model, batch, samples)
-    weighed = LikelihoodConfig(label_smoothing=0.0, weights={"image": 10.0}).build(task, None, samples)
+    weighed = LikelihoodConfig(label_smoothing=0.0, output_weights={"image": 10.0}).build(task, None, samples)
     loss, told_weighed = weighed(model, batch, samples)
     assert told_weighed == message and loss.item() == pytest.approx(10 * message["image_loss"] + message["text_loss"], rel=1e-5)
     assert torch.equal(weighed.judge(model, batch), plain)
 
 
 def test_a_weight_of_no_output_of_the_task_and_a_weight_of_nothing_are_clear_errors() -> None:
-    with pytest.raises(UserError, match=r"objective.weights names 'picture'; .*image.*text"):
-        LikelihoodConfig(weights={"picture": 10.0}).build(ImageGeneration(sentence=True), None, ())
+    with pytest.raises(UserError, match=r"objective.output_weights names 'picture'; .*image.*text"):
+        LikelihoodConfig(output_weights={"picture": 10.0}).build(ImageGeneration(sentence=True), None, ())
     for weight in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(UserError, match=r"weights.image is .*; it must be above 0"):
-            LikelihoodConfig(weights={"image": weight})
+            LikelihoodConfig(output_weights={"image": weight})
 
 
 def test_the_reward_is_cider_where_ending_counts_as_a_word() -> None:
@@ -129,7 +129,7 @@ def test_self_critical_training_raises_its_reward_and_resumes_exactly(captioner:
         **TINY,
         "tokenizer": {"bundle": str(captioner / "best")},
         "initialize": dict.fromkeys(("encoders.image", "encoders.prompt", "fusion", "decoders.text"), str(captioner / "best")),
-        "objective": {"kind": "self_critical", "samples": 4, "bleu_4": 0.5},
+        "objective": {"kind": "self_critical", "num_samples": 4, "bleu_4_weight": 0.5},
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 2},
         "checkpoint_steps": 5,
     }

@@ -18,12 +18,12 @@ from braid.datasets.scenes.render import INK, render
 from braid.decoders import RasterDecoderConfig
 from braid.encoders import ImageTokenEncoderConfig
 from braid.errors import UserError
-from braid.generation.images import DrawingConfig, draw
+from braid.generation.images import ImageSamplingConfig, sample_tokens
 from braid.layers.image_tokens import TokenHead, TokenVectors, digits
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.model import Model
 from braid.presets import tiny
-from braid.records import Batch, BatchInput, Padded
+from braid.records import Batch, BatchInput, Fused, Padded
 from braid.runtime.torch import TorchCodec
 from braid.training.features import _fingerprint
 from variants import CODECS, SIZE, inputs, outputs
@@ -104,13 +104,15 @@ class Wish:
 )
 def test_tokens_are_drawn_as_often_as_they_are_likely(changes: dict[str, Any], expected: list[float]) -> None:
     grid = TokenGrid(32, 32, (4,))
-    generated = draw(Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), DrawingConfig(guidance=1.0, **changes))
+    generated = sample_tokens(
+        Wish([0.4, 0.3, 0.2, 0.1]), grid, Batch(("a", "b", "c"), {}), ImageSamplingConfig(guidance=1.0, **changes)
+    )
     result = np.bincount(generated.ravel(), minlength=4) / generated.size
     assert np.abs(result - expected).max() < 0.03
     assert all((result == 0) == (np.array(expected) == 0))
 
 
-READER = ImageTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0)
+READER = ImageTokenEncoderConfig(conv_depth=1, width=32, depth=1, heads=2, dropout=0.0)
 
 
 def reading(encoder: ImageTokenEncoderConfig = READER, size: int = SIZE, codecs: tuple[str, ...] = ("image",)) -> Model:
@@ -126,7 +128,7 @@ def test_an_encoder_of_tokens_sees_what_the_codec_tells_and_nothing_else() -> No
     model = reading()
     codec, encoder = model.codec("image"), model.encoders["image"]
     assert not any(one.requires_grad for one in codec.parameters())  # type: ignore[attr-defined]
-    assert not any(name.startswith("encoders.image.reads") for name in model.state_dict())
+    assert not any(name.startswith("encoders.image.borrowed") for name in model.state_dict())
     pixels, mask = torch.rand(4, 3, SIZE, SIZE) * 2 - 1, torch.ones(4, SIZE, SIZE, dtype=torch.bool)
     tokens = codec.encode(pixels)
     hardly = pixels + 1e-4 * torch.randn_like(pixels)
@@ -141,8 +143,13 @@ def test_an_encoder_of_tokens_sees_what_the_codec_tells_and_nothing_else() -> No
     ("encoder", "size", "codecs", "fault"),
     [
         (READER, SIZE, (), "it reads the tokens of the codec 'image', which the model does not have; name a run of the task"),
-        (READER, 64, ("image",), "reads the tokens of 'image', and the two are not prepared alike; give inputs.image what"),
-        (replace(READER, patch=3), SIZE, ("image",), "a grid of 4 x 4 tokens does not divide into patches of 3; change patch"),
+        (READER, 64, ("image",), "reads the tokens of 'image', and the two are prepared differently; give inputs.image what"),
+        (
+            replace(READER, patch_size=3),
+            SIZE,
+            ("image",),
+            "a grid of 4 x 4 tokens does not divide into patches of 3; change patch_size",
+        ),
     ],
 )
 def test_tokens_that_cannot_be_read(encoder: ImageTokenEncoderConfig, size: int, codecs: tuple[str, ...], fault: str) -> None:
@@ -162,8 +169,8 @@ def test_features_that_are_kept_are_those_of_one_codec() -> None:
 def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:
     """And drawn over so; in use none are."""
     torch.manual_seed(0)
-    image = ImageTokenEncoderConfig(width=16, depth=1, heads=2, dropout=0.0, redrawn=0.5)
-    over = RasterDecoderConfig(over="image", width=16, depth=1, heads=2, dropout=0.0)
+    image = ImageTokenEncoderConfig(width=16, depth=1, heads=2, dropout=0.0, reconstruction_probability=0.5)
+    over = RasterDecoderConfig(edits="image", width=16, depth=1, heads=2, dropout=0.0)
     config = replace(tiny(), encoders={"image": image}, decoders={"image": over}, codecs={"image": CODECS["fsq of two tones"]})
     model = config.build(inputs(), outputs())
     pixels = painted(["red"])[:, 0]
@@ -180,8 +187,12 @@ def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:
     assert not torch.equal(again, once)
     seen: list[Tensor] = []
     model.encoders["image"].register_forward_pre_hook(lambda _, given: seen.append(codec.encode(given[0].values)))
-    read = model.train()(batch).tokens["image"].values
+
+    def sources(fused: Fused) -> Tensor:
+        return model.image_decoder("image").remember(fused)["memory.given"]
+
+    read = sources(model.train()(batch))
     as_drawn = (read == again).all(1)
     assert torch.equal(read, torch.where(as_drawn[:, None], again, once)) and as_drawn.any() and not as_drawn.all()
     assert torch.equal(seen.pop(), read)
-    assert torch.equal(model.eval()(batch).tokens["image"].values, once) and torch.equal(seen.pop(), once)
+    assert torch.equal(sources(model.eval()(batch)), once) and torch.equal(seen.pop(), once)

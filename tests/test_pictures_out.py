@@ -21,7 +21,7 @@ from braid.config import to_dict
 from braid.datasets.scenes import scene_examples
 from braid.decoders import ImageDecoderConfig
 from braid.errors import UserError
-from braid.generation.images import DrawingConfig, draw
+from braid.generation.images import ImageSamplingConfig, sample_tokens
 from braid.metrics import psnr, ssim
 from braid.modalities import ImageModalityConfig, TextModalityConfig
 from braid.model import Model, ModelConfig
@@ -38,14 +38,14 @@ from variants import CODECS, IMAGE_DECODERS, SIZE, VQ, inputs, samples, tokenize
 CPU = torch.device("cpu")
 OUT = "image"
 PICTURE = ImageModalityConfig(size=SIZE)
-DRAWING = DrawingConfig(guidance=2.0, steps=5)
+DRAWING = ImageSamplingConfig(guidance=2.0, steps=5)
 every_decoder = pytest.mark.parametrize("decoder", IMAGE_DECODERS.values(), ids=IMAGE_DECODERS)
 every_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 
 
 def config_of(decoder: ImageDecoderConfig) -> ModelConfig:
     """One of either kind of decoder draws tokens of two parts."""
-    two_parts = getattr(decoder, "over", "") or getattr(decoder, "patch", 1) > 1
+    two_parts = getattr(decoder, "edits", "") or getattr(decoder, "patch_size", 1) > 1
     return replace(tiny(), decoders={OUT: decoder}, codecs={OUT: CODECS["fsq of two tones" if two_parts else "fsq"]})
 
 
@@ -78,9 +78,9 @@ def saved(model: Model, folder: Path) -> Path:
     return folder
 
 
-def tokens_of(model: Model, batch: Batch, config: DrawingConfig = DRAWING) -> np.ndarray:
+def tokens_of(model: Model, batch: Batch, config: ImageSamplingConfig = DRAWING) -> np.ndarray:
     runtime = TorchRuntime(model, tokenizer())
-    return draw(runtime.image_decoder(OUT), runtime.codec(OUT).grid, batch, config)
+    return sample_tokens(runtime.image_decoder(OUT), runtime.codec(OUT).grid, batch, config)
 
 
 def first_logits(model: Model, batch: Batch) -> np.ndarray:
@@ -125,7 +125,7 @@ def test_1_a_decoder_learns_eight_pictures_by_heart(decoder: ImageDecoderConfig)
     assert float(loss.detach()) < 0.2
     assert all(torch.equal(value, codec[name]) for name, value in model.codecs.state_dict().items())  # tokens mean the same
     truth = model.codec(OUT).encode(batch.targets[OUT].values).numpy()
-    generated = tokens_of(model, batch_of(rows()), DrawingConfig(guidance=1.0, top_k=1, steps=16, spread=0.0))
+    generated = tokens_of(model, batch_of(rows()), ImageSamplingConfig(guidance=1.0, top_k=1, steps=16, choice_temperature=0.0))
     assert (generated == truth).mean() > 0.95
 
 
@@ -205,7 +205,7 @@ def test_10_onnx_draws_torchs_tokens(decoder: ImageDecoderConfig, tmp_path: Path
     runtime = OnnxRuntime(read_bundle(folder))
     lost = replace(whole, inputs={"prompt": whole.inputs["prompt"]})
     for batch in (whole, lost):
-        generated = draw(runtime.image_decoder(OUT), runtime.codec(OUT).grid, batch, DRAWING)
+        generated = sample_tokens(runtime.image_decoder(OUT), runtime.codec(OUT).grid, batch, DRAWING)
         assert np.array_equal(generated, tokens_of(model, batch))
 
 
@@ -230,7 +230,7 @@ def test_10_onnx_gives_torchs_tokens_and_pixels(codec: CodecConfig, tmp_path: Pa
 
 def test_tokens_tell_of_their_own_surroundings_alone() -> None:
     """What is drawn on the right of a picture changes no token on its left: else paper would have as many codes as pictures."""
-    codec = FSQCodecConfig(width=16, widest=16, depth=1, downscale=2, levels=(8, 8, 6, 5))
+    codec = FSQCodecConfig(width=16, max_width=16, depth=1, downscale=2, levels=(8, 8, 6, 5))
     part = built(ModelConfig(codecs={OUT: codec})).codec(OUT)
     pixels = to_tensors(batch_of(rows()), CPU).targets[OUT].values
     other = pixels.clone()

@@ -19,7 +19,8 @@ from braid.decoders import PretrainedTextDecoderConfig
 from braid.encoders import PretrainedImageEncoderConfig, PretrainedTextEncoderConfig
 from braid.errors import UserError
 from braid.huggingface import hub
-from braid.modalities import ImageModalityConfig, TextModalityConfig, Tokenizer
+from braid.layers.context import BuildContext
+from braid.modalities import ImageModalityConfig, InputModality, OutputModality, TextModalityConfig, Tokenizer
 from braid.records import Fused, Padded
 from braid.runtime.torch import load_model
 from braid.training import run_from, train
@@ -28,6 +29,18 @@ from variants import BERT, CLIP, GPT2, samples
 
 LLAMA = {"model_type": "llama", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 MAMBA = {"model_type": "mamba", "vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1}
+
+
+def reading(modality: InputModality) -> BuildContext:
+    """The context of an encoder."""
+    return BuildContext("x", {"x": modality})
+
+
+def writing(modality: OutputModality, memory_width: int) -> BuildContext:
+    """The context of a decoder."""
+    return BuildContext("x", outputs={"x": modality}, memory_width=memory_width)
+
+
 WORDS = TextModalityConfig().build(Tokenizer.train(["a"]))
 SENTENCES = ("A man riding a horse on the beach.", "Zwei Hunde", "naïve café ☕, unaffable!", "a " * 90)
 
@@ -38,7 +51,7 @@ def test_minilm_s_features_equal_transformers_own(minilm: Path) -> None:
         minilm, modality_config, "prompt.tokenizer"
     )
     modality = modality_config.build(Tokenizer.from_json(tokenizers["prompt.tokenizer"].to_json()))
-    encoder = config.build(modality)
+    encoder = config.build(reading(modality))
     encoder.load(minilm)
     batch = modality.pad([modality.prepare(text) for text in SENTENCES])
     own = transformers.AutoTokenizer.from_pretrained(minilm)
@@ -56,7 +69,7 @@ def test_minilm_s_features_equal_transformers_own(minilm: Path) -> None:
 def test_an_image_encoder_gives_transformers_own_features(name: str, part_models: Path) -> None:
     folder = part_models / name
     config, modality_config, _ = PretrainedImageEncoderConfig(source=str(folder)).taken_over(folder, ImageModalityConfig(), "")
-    encoder = config.build(modality_config.build())
+    encoder = config.build(reading(modality_config.build()))
     encoder.load(folder)
     pixels = torch.randn(2, 3, 32, 32)
     own = transformers.AutoModel.from_pretrained(folder).eval()
@@ -112,7 +125,7 @@ def run_settings(part_models: Path, **parts: Any) -> dict[str, Any]:
                 "image": {"kind": "pretrained_image", "source": source["vit"], "train": "lora"},
                 "prompt": {"kind": "pretrained_text", "source": source["bert"]},
             },
-            "fusion": {"kind": "concat", "over": "sequences"},
+            "fusion": {"kind": "concat", "mode": "sequences"},
             "decoders": {"text": {"kind": "pretrained", "source": source["gpt2"], **parts}},
         },
         "inputs": {"image": {"kind": "image", "size": 64}, "prompt": {"kind": "text", "max_length": 24}},
@@ -167,7 +180,7 @@ SIZES = {"vocab_size": 330, "hidden_size": 32, "num_hidden_layers": 2, "num_atte
 def test_other_language_models_keep_the_decode_protocol(reads: str, architecture: dict[str, Any]) -> None:
     """However a model counts positions: cached is uncached, and padding and other rows of what was fused change nothing."""
     torch.manual_seed(0)
-    decoder = PretrainedTextDecoderConfig(reads=reads, architecture=architecture).build(16, WORDS).eval()  # type: ignore[arg-type]
+    decoder = PretrainedTextDecoderConfig(reads=reads, architecture=architecture).build(writing(WORDS, 16)).eval()  # type: ignore[arg-type]
     mask = torch.tensor([[1, 1, 1, 0, 0], [0] * 5, [1] * 5]).bool()
     fused = Fused(torch.randn(3, 5, 16), mask, torch.randn(3, 16))
     longer = Fused(torch.cat([fused.values, torch.randn(3, 3, 16)], 1), torch.nn.functional.pad(mask, (0, 3)), fused.pooled)
@@ -188,7 +201,7 @@ def test_lora_trains_little_and_begins_as_the_model_was(part_models: Path) -> No
     folder = part_models / "clip"
     part = PretrainedImageEncoderConfig(source=str(folder), train="lora", lora_rank=2)
     config, modality, _ = part.taken_over(folder, ImageModalityConfig(), "")
-    encoder = config.build(modality.build())
+    encoder = config.build(reading(modality.build()))
     encoder.load(folder)
     pixels = torch.randn(1, 3, 32, 32)
     own = transformers.AutoModel.from_pretrained(folder).vision_model.eval()
@@ -202,7 +215,7 @@ def test_lora_trains_little_and_begins_as_the_model_was(part_models: Path) -> No
 def test_a_prefix_that_is_too_long_is_told(part_models: Path) -> None:
     gpt2 = {**GPT2, "n_positions": 24}
     modality = TextModalityConfig(max_length=20).build(Tokenizer.train(["a dog"]))
-    decoder = PretrainedTextDecoderConfig(architecture=gpt2).build(8, modality) if modality.vocab_size <= 330 else None
+    decoder = PretrainedTextDecoderConfig(architecture=gpt2).build(writing(modality, 8)) if modality.vocab_size <= 330 else None
     assert decoder is not None
     fused = Fused(torch.zeros(1, 9, 8), torch.ones(1, 9, dtype=torch.bool), torch.zeros(1, 8))
     message = (
@@ -226,10 +239,12 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     "decoder for pictures": lambda part_models: hub.architecture(part_models / "gpt2", hub.IMAGE),
     "pictures for text": lambda part_models: hub.architecture(part_models / "vit", hub.TEXT),
     "pictures for writing": lambda part_models: hub.architecture(part_models / "resnet", hub.WRITER),
-    "no cross-attention": lambda part_models: PretrainedTextDecoderConfig(architecture=LLAMA, reads="cross").build(8, WORDS),
-    "no keys and values": lambda part_models: PretrainedTextDecoderConfig(architecture=MAMBA).build(8, WORDS),
+    "no cross-attention": lambda part_models: PretrainedTextDecoderConfig(architecture=LLAMA, reads="cross").build(
+        writing(WORDS, 8)
+    ),
+    "no keys and values": lambda part_models: PretrainedTextDecoderConfig(architecture=MAMBA).build(writing(WORDS, 8)),
     "no linear layer": lambda part_models: PretrainedImageEncoderConfig(architecture=RESNET, train="lora").build(
-        ImageModalityConfig(size=32).build()
+        reading(ImageModalityConfig(size=32).build())
     ),
     "too long": lambda part_models: PretrainedTextEncoderConfig(source="x").taken_over(
         part_models / "bert", TextModalityConfig(max_length=600), "x.tokenizer"
@@ -240,9 +255,15 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     "layers of several kinds": lambda part_models: hub.shortened(transformers.ModernBertConfig().to_dict(), 2),
     "nothing to make smaller": lambda part_models: PretrainedTextEncoderConfig(architecture=BERT, vocab_size=300),
     "less than nothing": lambda part_models: PretrainedTextEncoderConfig(source="x", depth=-1),
-    "other size": lambda part_models: PretrainedImageEncoderConfig(architecture=CLIP).build(ImageModalityConfig(size=48).build()),
-    "other tokenizer": lambda part_models: PretrainedTextEncoderConfig(architecture={**BERT, "vocab_size": 20}).build(WORDS),
-    "unknown architecture": lambda part_models: PretrainedTextEncoderConfig(architecture={"model_type": "future"}).build(WORDS),
+    "other size": lambda part_models: PretrainedImageEncoderConfig(architecture=CLIP).build(
+        reading(ImageModalityConfig(size=48).build())
+    ),
+    "other tokenizer": lambda part_models: PretrainedTextEncoderConfig(architecture={**BERT, "vocab_size": 20}).build(
+        reading(WORDS)
+    ),
+    "unknown architecture": lambda part_models: PretrainedTextEncoderConfig(architecture={"model_type": "future"}).build(
+        reading(WORDS)
+    ),
 }
 
 
@@ -262,11 +283,11 @@ WRONG: dict[str, Callable[[Path], Any]] = {
         ("not a model", "{root} has no config.json; it is not the folder of a Hugging Face model"),
         (
             "text model for pictures",
-            "{root}/bert holds a bert model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
+            "{root}/bert holds a bert model, which does not encode images; give a vision encoder such as ViT, ResNet or CLIP",
         ),
         (
             "decoder for pictures",
-            "{root}/gpt2 holds a gpt2 model, which does not encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
+            "{root}/gpt2 holds a gpt2 model, which does not encode images; give a vision encoder such as ViT, ResNet or CLIP",
         ),
         (
             "pictures for text",
@@ -305,7 +326,7 @@ WRONG: dict[str, Callable[[Path], Any]] = {
         ("less than nothing", "depth is -1; it must be at least 0"),
         (
             "other size",
-            "the clip_vision_model model does not take pictures of 48 pixels (Input image size (48*48) doesn't match model "
+            "the clip_vision_model model does not take images of 48 pixels (Input image size (48*48) doesn't match model "
             "(32*32).)",
         ),
         ("other tokenizer", "the tokenizer has 259 tokens and the bert model 20; they are of different models"),
@@ -335,7 +356,7 @@ def test_what_can_be_wrong_with_a_source_is_told(
         ("bad tokenizer", r"the tokenizer in .*/bert cannot be read \(.*\); copy the folder again"),
         (
             "no pictures",
-            r".*/vit has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too",
+            r".*/vit has no readable preprocessor_config.json, which says how the model prepares its images; copy it, too",
         ),
     ],
 )
@@ -369,7 +390,7 @@ def test_a_damaged_folder_is_told(damage: str, message: str, part_models: Path, 
     )
     with pytest.raises(UserError, match=f"^{message}$"):
         config, read, tokenizers = kind(source=str(folder)).taken_over(folder, modality, "x.tokenizer")  # type: ignore[arg-type]
-        config.build(read.build(*tokenizers.values())).load(folder)
+        config.build(reading(read.build(*tokenizers.values()))).load(folder)
 
 
 @pytest.mark.parametrize(
@@ -382,5 +403,5 @@ def test_a_damaged_folder_is_told(damage: str, message: str, part_models: Path, 
 def test_a_missing_package_is_told(package: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError) as told:
-        PretrainedImageEncoderConfig(architecture=CLIP, train="lora").build(ImageModalityConfig(size=32).build())
+        PretrainedImageEncoderConfig(architecture=CLIP, train="lora").build(reading(ImageModalityConfig(size=32).build()))
     assert str(told.value) == message

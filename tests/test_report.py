@@ -141,7 +141,7 @@ def test_runs_beside_each_other_show_what_differs_and_nothing_else(braid: Braid,
     other = copied(captioner, tmp_path / "other", "run.yaml", "log.jsonl")
     settings = yaml.safe_load((captioner / "run.yaml").read_text())
     settings["optimizer"]["learning_rate"] = 1e-4
-    settings["model"]["fusion"] = {"kind": "concat", "over": "vectors"}
+    settings["model"]["fusion"] = {"kind": "concat", "mode": "vectors"}
     settings["card"]["name"] = "another"
     (other / "run.yaml").write_text(yaml.safe_dump(settings))
     page = tmp_path / "both" / "page.html"

@@ -13,6 +13,7 @@ from braid.config import to_dict
 from braid.decoders import ClassesDecoderConfig, DecoderConfig, EmbeddingDecoderConfig
 from braid.errors import UserError
 from braid.fusions import LateFusionConfig
+from braid.layers.context import BuildContext
 from braid.modalities import ImageModalityConfig, LabelsModalityConfig, NumberModalityConfig, OutputModality, TextModalityConfig
 from braid.model import Model, ModelConfig
 from braid.objectives import ContrastiveConfig
@@ -118,9 +119,10 @@ def test_5_a_batch_answers_what_single_rows_do(decoder: DecoderConfig) -> None:
         assert np.abs(vectors(model, batch_of(decoder, (sample,)))[0] - together[row]).max() < 1e-4
 
 
-def test_labels_by_the_highest_value_of_any_position() -> None:
+def test_labels_by_the_maximum_of_any_position() -> None:
     """That is real."""
-    decoder = ClassesDecoderConfig(reads="highest", dropout=0.0).build(4, MODALITIES["labels"].build())  # type: ignore[union-attr,arg-type]
+    context = BuildContext("label", outputs={"label": MODALITIES["labels"].build()}, memory_width=4)  # type: ignore[call-arg]
+    decoder = ClassesDecoderConfig(reads="max", dropout=0.0).build(context)
     values, mask = torch.randn(2, 6, 4), torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
     with torch.no_grad():
         result = decoder(Fused(values, mask, values.mean(1)))

@@ -11,9 +11,9 @@ import transformers
 
 from braid.bundle import read_bundle
 from braid.datasets import open_dataset
-from braid.encoders import PretrainedTextEncoderConfig
-from braid.encoders.pretrained import PretrainedTextEncoder
+from braid.encoders import PretrainedTextEncoder, PretrainedTextEncoderConfig
 from braid.huggingface import hub
+from braid.layers.context import BuildContext
 from braid.modalities import TextModality, TextModalityConfig, Tokenizer
 from braid.records import Padded
 from braid.runtime.torch import load_model
@@ -28,7 +28,7 @@ def taken(folder: Path, texts: Sequence[str] = (), **settings: Any) -> tuple[Pre
     config, modality_config, tokenizers = part.taken_over(folder, TextModalityConfig(max_length=64), "x.tokenizer", texts)
     assert (config.source, config.vocab_size, config.depth) == ("", 0, 0)
     modality = modality_config.build(Tokenizer.from_json(tokenizers["x.tokenizer"].to_json()))
-    encoder = config.build(modality)
+    encoder = config.build(BuildContext("x", {"x": modality}))
     encoder.load(folder)
     return encoder.eval(), modality
 

@@ -29,7 +29,9 @@ from braid.decoders import (
 from braid.encoders import (
     EfficientNetEncoderConfig,
     EncoderConfig,
+    FTTransformerEncoderConfig,
     ImageTokenEncoderConfig,
+    MLPEncoderConfig,
     MobileNetEncoderConfig,
     PretrainedImageEncoderConfig,
     PretrainedTextEncoderConfig,
@@ -61,9 +63,11 @@ from braid.modalities import (
     NumberModalityConfig,
     OutputModality,
     OutputModalityConfig,
+    TabularModalityConfig,
     TextModalityConfig,
     Tokenizer,
 )
+from braid.modalities.tabular import CategoryColumn, NumberColumn
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
 from braid.records import Sample
@@ -123,25 +127,29 @@ ENCODERS: dict[str, EncoderConfig] = {
     "resnet": ResNetEncoderConfig(depth=18),
     "vgg": VGGEncoderConfig(depth=11),
     "vgg norm": VGGEncoderConfig(depth=11, batch_norm=True),
-    "tokens": ImageTokenEncoderConfig(around=1, width=32, depth=1, heads=2, dropout=0.0),
+    "tokens": ImageTokenEncoderConfig(conv_depth=1, width=32, depth=1, heads=2, dropout=0.0),
     "vit": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
     "transformer bidirectional": TransformerTextEncoderConfig(
         "transformer", "bidirectional", width=32, depth=1, heads=2, dropout=0.0
     ),
     "transformer causal": TransformerTextEncoderConfig("transformer", "causal", width=32, depth=1, heads=2, dropout=0.0),
-    "transformer borrowed words": TransformerTextEncoderConfig(width=32, depth=1, heads=2, dropout=0.0, words_of="text"),
+    "transformer shared embedding": TransformerTextEncoderConfig(
+        width=32, depth=1, heads=2, dropout=0.0, share_embedding_with="text"
+    ),
+    "ft_transformer": FTTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+    "mlp": MLPEncoderConfig(width=32, depth=1, category_width=8, dropout=0.0),
     "pretrained bert": PretrainedTextEncoderConfig(architecture=BERT, train="full"),
     "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
     "recurrent lstm": RecurrentTextEncoderConfig(cell="lstm", width=32, dropout=0.0),
 }
 FUSIONS: dict[str, FusionConfig] = {
-    "concat vectors": ConcatFusionConfig(over="vectors"),
-    "concat sequences": ConcatFusionConfig(over="sequences"),
+    "concat vectors": ConcatFusionConfig(mode="vectors"),
+    "concat sequences": ConcatFusionConfig(mode="sequences"),
     "weighted": WeightedFusionConfig(),
     "gated": GatedFusionConfig(),
     "film": FilmFusionConfig(dropout=0.0),
-    "film by image": FilmFusionConfig(by="image", dropout=0.0),
+    "film by image": FilmFusionConfig(condition="image", dropout=0.0),
     "bilinear": BilinearFusionConfig(dropout=0.0),
     "bilinear factored": BilinearFusionConfig(factor=5, dropout=0.0),
     "co-attention": CoAttentionFusionConfig(),
@@ -170,24 +178,27 @@ INDEXES: dict[str, IndexConfig] = {
 }
 
 VECTOR_DECODERS: dict[str, DecoderConfig] = {
-    "classes": ClassesDecoderConfig(hidden=32, dropout=0.0),
+    "classes": ClassesDecoderConfig(hidden_width=32, dropout=0.0),
     "classes by attention": ClassesDecoderConfig(reads="attention", dropout=0.0),
-    "classes by the highest": ClassesDecoderConfig(reads="highest", dropout=0.0),
+    "classes by maximum": ClassesDecoderConfig(reads="max", dropout=0.0),
     "classes by position": ClassesDecoderConfig(reads="positions", dropout=0.0),
     "embedding": EmbeddingDecoderConfig(width=16),
     "number": NumberDecoderConfig(dropout=0.0),
 }
 IMAGE_DECODERS: dict[str, ImageDecoderConfig] = {
     "raster": RasterDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
-    "raster over a picture": RasterDecoderConfig(over="image", width=32, depth=1, heads=2, dropout=0.0),
+    "raster that edits": RasterDecoderConfig(edits="image", width=32, depth=1, heads=2, dropout=0.0),
     "masked": MaskedDecoderConfig(width=32, depth=1, heads=2, dropout=0.0),
-    "masked in patches": MaskedDecoderConfig(patch=2, width=32, depth=1, heads=2, dropout=0.0),
+    "masked in patches": MaskedDecoderConfig(patch_size=2, width=32, depth=1, heads=2, dropout=0.0),
 }
 CODECS: dict[str, CodecConfig] = {
-    "fsq": FSQCodecConfig(width=16, widest=16, depth=1, downscale=8, levels=(4, 4, 3)),
-    "fsq of two tones": FSQCodecConfig(width=16, widest=16, depth=1, downscale=8, levels=(4, 4), tones=(3, 3)),
+    "fsq": FSQCodecConfig(width=16, max_width=16, depth=1, downscale=8, levels=(4, 4, 3)),
+    "fsq of two tones": FSQCodecConfig(width=16, max_width=16, depth=1, downscale=8, levels=(4, 4), tone_levels=(3, 3)),
     "pretrained vq": PretrainedCodecConfig(architecture=VQ),
 }
+TABLE = TabularModalityConfig(
+    table=(NumberColumn("size", mean=1.0, std=2.0), CategoryColumn("kind", categories=("round", "square")))
+)
 # what each kind of output says of the eight samples
 MODALITIES: dict[str, OutputModalityConfig] = {
     "labels": LabelsModalityConfig(labels=("few", "many", "none")),
@@ -201,8 +212,7 @@ def variants() -> dict[str, ModelConfig]:
     base = tiny()
     result = {}
     for name, encoder in ENCODERS.items():
-        role = "image" if encoder.modality == "image" else "prompt"
-        encoders = {**base.encoders, role: encoder}
+        encoders = {**base.encoders, {"text": "prompt"}.get(encoder.modality, encoder.modality): encoder}
         result[f"encoder {name}"] = replace(base, encoders=encoders, codecs=codecs_read(encoders))
     for name, fusion in FUSIONS.items():
         result[f"fusion {name}"] = replace(base, fusion=fusion)
@@ -213,7 +223,7 @@ def variants() -> dict[str, ModelConfig]:
 
 def codecs_read(encoders: Mapping[str, EncoderConfig]) -> dict[str, CodecConfig]:
     """Those whose tokens some encoder reads."""
-    return {one.of: CODECS["fsq of two tones"] for one in encoders.values() if isinstance(one, ImageTokenEncoderConfig)}
+    return {one.codec: CODECS["fsq of two tones"] for one in encoders.values() if isinstance(one, ImageTokenEncoderConfig)}
 
 
 def missing_kinds() -> set[str]:
@@ -241,8 +251,22 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train(texts, vocab_size=320)
 
 
-def inputs() -> dict[str, InputModality]:
-    return {"image": ImageModalityConfig(size=SIZE).build(), "prompt": TextModalityConfig(max_length=32).build(tokenizer())}
+def samples_of(config: ModelConfig) -> tuple[Sample, ...]:
+    """The samples with all that a model of ``config`` reads: with a row of a table, if it does."""
+    if "tabular" not in config.encoders:
+        return samples()
+    rows = [{"size": None if k == 3 else 0.5 * k, "kind": ("round", "square", "other")[k % 3]} for k in range(8)]
+    return tuple(replace(one, inputs={**one.inputs, "tabular": row}) for one, row in zip(samples(), rows, strict=True))
+
+
+def inputs(config: ModelConfig | None = None) -> dict[str, InputModality]:
+    """Those of ``tiny()``, or of a model of ``config``."""
+    every: dict[str, InputModality] = {
+        "image": ImageModalityConfig(size=SIZE).build(),
+        "prompt": TextModalityConfig(max_length=32).build(tokenizer()),
+        "tabular": TABLE.build(),
+    }
+    return {name: every[name] for name in (config.encoders if config else tiny().encoders)}
 
 
 def outputs() -> dict[str, OutputModality]:
@@ -252,13 +276,13 @@ def outputs() -> dict[str, OutputModality]:
 def interface(config: ModelConfig) -> Interface:
     """Of a model with the parts of ``config``."""
     written = {name: modality.config for name, modality in outputs().items() if name in {**config.decoders, **config.codecs}}
-    return Interface({name: modality.config for name, modality in inputs().items()}, written, {})
+    return Interface({name: modality.config for name, modality in inputs(config).items()}, written, {})
 
 
-def collator() -> Collator:
-    return Collator(inputs(), outputs())
+def collator(config: ModelConfig | None = None) -> Collator:
+    return Collator(inputs(config), outputs())
 
 
 def build(config: ModelConfig, seed: int = 0) -> Model:
     torch.manual_seed(seed)
-    return config.build(inputs(), outputs()).eval()
+    return config.build(inputs(config), outputs()).eval()

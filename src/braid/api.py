@@ -17,7 +17,7 @@ from braid.config import from_dict, to_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
 from braid.generation import GenerationConfig, Runtime, generate
-from braid.generation.images import DrawingConfig, StepWatch
+from braid.generation.images import ImageSamplingConfig, StepWatch
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, image_files
@@ -175,7 +175,7 @@ class LoadedModel:
         """``imagine`` with all that the model gives: pictures with their tokens, and the sentence where it writes one.
 
         Args:
-            changes: other settings of ``braid.generation.images.DrawingConfig``.
+            changes: other settings of ``braid.generation.images.ImageSamplingConfig``.
             watch: sees the steps of every sixteen pictures.
         Raises:
             UserError: for an empty prompt, one longer than the model reads, or a picture to a model that reads none.
@@ -195,7 +195,7 @@ class LoadedModel:
         task = self.task("image_generation")
         assert isinstance(task, ImageGeneration)
         given = {"seed": seed, **(changes or {})} | ({} if guidance is None else {"guidance": guidance})
-        task = replace(task, drawing=from_dict(DrawingConfig, {**to_dict(task.drawing), **given}, "drawing"))
+        task = replace(task, sampling=from_dict(ImageSamplingConfig, {**to_dict(task.sampling), **given}, "sampling"))
         samples: list[Sample] = []
         for prompt, image in asked:
             if image is not None and "image" not in self.bundle.inputs:

@@ -32,7 +32,7 @@ from braid.modalities import (
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
-TRAINING_CHANCES = ("dropout", "word_dropout", "redrawn", "unaided")  # settings of parts that mean nothing in use
+TRAINING_ONLY = ("dropout", "_probability")  # endings of settings of parts that have no meaning in use
 FITTED = ("calibration", "temperature")  # settings of tasks that were measured on a model's weights
 STRIDE = 1 << 15  # numbers at a time, which stay in a processor's cache
 # what a float has more of mantissa than a half float; its sign, exponent and mantissa as far as half's; 2 ** (127 - 15)
@@ -231,7 +231,7 @@ def _in_use(architecture: Any) -> Any:
     return {
         name: _in_use(value)
         for name, value in architecture.items()
-        if name not in TRAINING_CHANCES or isinstance(value, Mapping)  # an input may have such a name
+        if not name.endswith(TRAINING_ONLY) or isinstance(value, Mapping)  # an input may have such a name
     }
 
 

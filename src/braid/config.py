@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from braid.errors import UserError
+from braid.renamed import renamed
 
 T = TypeVar("T")
 
@@ -37,9 +38,15 @@ def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
         data: nested dicts as read from JSON or YAML.
         where: the path put in front of every message, e.g. ``run.yaml: model``.
     Raises:
-        UserError: for an unknown key or kind, a missing key or a wrong type, with the valid choices.
+        UserError: for an unknown key or kind, a missing key or a wrong type, with the valid choices; for a file of an earlier
+            version, with the new names of its settings.
     """
-    return _read(expected, data, where)
+    try:
+        return _read(expected, data, where)
+    except UserError:
+        if changes := list(renamed(data)):
+            raise UserError(f"{where} was written for an earlier version of Braid; rename {', '.join(changes)}") from None
+        raise
 
 
 def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:

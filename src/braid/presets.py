@@ -1,8 +1,9 @@
 """Architectures with a name: functions that return a ModelConfig."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from braid.codecs import FSQCodecConfig
+from braid.config import kinds
 from braid.decoders import (
     ClassesDecoderConfig,
     DecoderConfig,
@@ -14,72 +15,89 @@ from braid.decoders import (
 )
 from braid.encoders import (
     EncoderConfig,
+    FTTransformerEncoderConfig,
     MobileNetEncoderConfig,
     ResNetEncoderConfig,
     TransformerTextEncoderConfig,
     ViTEncoderConfig,
 )
+from braid.errors import UserError
 from braid.fusions import AttentionFusionConfig, ConcatFusionConfig
+from braid.modalities import InputModalityConfig
 from braid.model import ModelConfig
 
+Inputs = Sequence[str] | Mapping[str, str]  # usual names, or any names with the modality of each
 BOTH = ("image", "prompt")
 TEXT = ("text",)
 
 
-def classic(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
+def classic(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
     """The textbook model: BERT-style text encoder, ResNet image encoder, h = [e; f], GRU decoder."""
-    encoders: dict[str, EncoderConfig] = {
+    by_modality: dict[str, EncoderConfig] = {
         "image": image or ResNetEncoderConfig(depth=18),
-        "prompt": TransformerTextEncoderConfig(attention="bidirectional", width=256, depth=3, heads=4),
+        "text": TransformerTextEncoderConfig(attention="bidirectional", width=256, depth=3, heads=4),
+        "tabular": FTTransformerEncoderConfig(width=192, depth=3, heads=8),
     }
     return ModelConfig(
         width=256,
-        encoders={name: encoders[name] for name in inputs},
-        fusion=ConcatFusionConfig(over="vectors"),
-        decoders=_decoders(outputs, RecurrentTextDecoderConfig(cell="gru", width=384), hidden=256),
+        encoders=_encoders(inputs, by_modality),
+        fusion=ConcatFusionConfig(mode="vectors"),
+        decoders=_decoders(outputs, RecurrentTextDecoderConfig(cell="gru", width=384), hidden_width=256),
     )
 
 
-def small(inputs: Sequence[str] = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
+def small(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
     """A quick model under 20 M parameters: MobileNetV2 and a transformer on both sides of attention fusion.
 
-    The built-in captioner has EfficientNet-Lite2 in its place, which sees more for 1.6 times the cost (docs/log.md).
+    The built-in captioner has EfficientNet-Lite2 instead, which is more accurate at 1.6 times the cost (docs/log.md).
     """
-    encoders: dict[str, EncoderConfig] = {
+    by_modality: dict[str, EncoderConfig] = {
         "image": image or MobileNetEncoderConfig(padding="tensorflow", folded=True),
-        "prompt": TransformerTextEncoderConfig(attention="bidirectional", width=192, depth=3, heads=4),
+        "text": TransformerTextEncoderConfig(attention="bidirectional", width=192, depth=3, heads=4),
+        "tabular": FTTransformerEncoderConfig(),
     }
     return ModelConfig(
         width=384,
-        encoders={name: encoders[name] for name in inputs},
-        fusion=AttentionFusionConfig(depth=1, heads=6) if len(inputs) > 1 else ConcatFusionConfig(over="sequences"),
-        decoders=_decoders(outputs, TransformerTextDecoderConfig(width=384, depth=3, heads=6, dropout=0.2), hidden=384),
+        encoders=_encoders(inputs, by_modality),
+        fusion=AttentionFusionConfig(depth=1, heads=6) if len(inputs) > 1 else ConcatFusionConfig(mode="sequences"),
+        decoders=_decoders(outputs, TransformerTextDecoderConfig(width=384, depth=3, heads=6, dropout=0.2), hidden_width=384),
     )
 
 
-def tiny(inputs: Sequence[str] = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
-    """A whole model in a few thousand parameters, for tests and lessons on 32-pixel pictures."""
-    encoders: dict[str, EncoderConfig] = {
+def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
+    """A whole model in a few thousand parameters, for tests and lessons on 32-pixel images."""
+    by_modality: dict[str, EncoderConfig] = {
         "image": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
-        "prompt": TransformerTextEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+        "text": TransformerTextEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+        "tabular": FTTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     }
     return ModelConfig(
         width=32,
-        encoders={name: encoders[name] for name in inputs},
+        encoders=_encoders(inputs, by_modality),
         fusion=AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
-        decoders=_decoders(outputs, TransformerTextDecoderConfig(width=32, depth=1, heads=2, dropout=0.0), hidden=32),
+        decoders=_decoders(outputs, TransformerTextDecoderConfig(width=32, depth=1, heads=2, dropout=0.0), hidden_width=32),
     )
 
 
-def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden: int) -> dict[str, DecoderConfig]:
-    """Those of a preset that are asked for, by output name."""
+def _encoders(inputs: Inputs, by_modality: Mapping[str, EncoderConfig]) -> dict[str, EncoderConfig]:
+    """An encoder for each input, by its modality."""
+    usual = {config.input_name: kind for kind, config in kinds(InputModalityConfig).items()}
+    modalities = inputs if isinstance(inputs, Mapping) else {name: usual.get(name, name) for name in inputs}
+    unknown = [name for name, modality in modalities.items() if modality not in by_modality]
+    if unknown:
+        raise UserError(f"presets have no encoder for the input {unknown[0]!r}; give it one under model.encoders.{unknown[0]}")
+    return {name: by_modality[modality] for name, modality in modalities.items()}
+
+
+def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden_width: int) -> dict[str, DecoderConfig]:
+    """The decoders of a preset for these outputs."""
     every: dict[str, DecoderConfig] = {
         "text": text,
-        "label": ClassesDecoderConfig(hidden=hidden),
-        "answer": ClassesDecoderConfig(hidden=hidden),
+        "label": ClassesDecoderConfig(hidden_width=hidden_width),
+        "answer": ClassesDecoderConfig(hidden_width=hidden_width),
         "number": NumberDecoderConfig(),
-        "embedding": EmbeddingDecoderConfig(width=hidden),
-        "image": MaskedDecoderConfig(width=hidden),
+        "embedding": EmbeddingDecoderConfig(width=hidden_width),
+        "image": MaskedDecoderConfig(width=hidden_width),
     }
     return {name: every[name] for name in outputs}
 

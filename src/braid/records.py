@@ -156,7 +156,7 @@ class Fused:
 
     ``pooled`` summarises a row; ``spans`` says which positions came from which input, where that is still true;
     ``weights`` how much each input counted (inputs in the order of ``spans`` or of the fusion), where the fusion knows;
-    ``tokens`` [batch, length] of input pictures that are drawn over, with a mask [batch] of the rows that have one.
+    ``given`` are the inputs themselves, for a decoder that edits one.
     """
 
     values: Float[Any, "batch length width"]
@@ -164,7 +164,7 @@ class Fused:
     pooled: Float[Any, "batch width"]
     spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     weights: Mapping[str, Float[Any, " batch"]] = field(default_factory=dict)
-    tokens: Mapping[str, Padded] = field(default_factory=dict)
+    given: Mapping[str, BatchInput] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from braid.presets import tiny
 from braid.tasks import ImageGeneration, Reconstruction
 from braid.training import run_from, train
 
-CODEC = FSQCodecConfig(width=8, widest=8, levels=(4, 4))
+CODEC = FSQCodecConfig(width=8, max_width=8, levels=(4, 4))
 OUT = {"image": ImageModalityConfig(size=32)}
 
 
@@ -119,13 +119,13 @@ def _(home: Path) -> Any:
 @case("drawing", "patches of a picture decoder that its codec's tokens do not fill")
 def _(home: Path) -> Any:
     base = tiny(inputs=["prompt"])
-    decoder = MaskedDecoderConfig(patch=3, width=48, depth=1, heads=2)
+    decoder = MaskedDecoderConfig(patch_size=3, width=48, depth=1, heads=2)
     return saved(home, ModelConfig(32, base.encoders, base.fusion, {"image": decoder}, {"image": CODEC}), ImageGeneration())
 
 
 @case("drawing", "a width that the patches of a picture decoder do not divide")
 def _(home: Path) -> Any:
-    return MaskedDecoderConfig(patch=3, width=32)
+    return MaskedDecoderConfig(patch_size=3, width=32)
 
 
 @case("drawing", "a codec with an odd downscale")

@@ -1,7 +1,7 @@
-"""A picture <-> discrete tokens, one file a kind.
+"""Image <-> discrete tokens, one file a kind.
 
-A codec ``encode``s pixels [n, 3, size, size] into tokens [n, length], ``decode``s them back, says its ``grid``, and gives the
-``loss`` of what it makes of pictures, by which the task reconstruction trains it. Where a decoder draws with it, it is frozen.
+A codec ``encode``s pixels [n, 3, size, size] into tokens [n, length], ``decode``s them back, and has a ``grid``. Its ``loss`` is
+that of the task reconstruction. Once another part reads its tokens, it is frozen.
 """
 
 from braid.codecs.fsq import FSQCodec, FSQCodecConfig

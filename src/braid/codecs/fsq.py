@@ -11,61 +11,65 @@ from torch.nn import functional as F
 from braid.codecs.two_tone import two_tone
 from braid.config import within
 from braid.errors import UserError
+from braid.layers.context import BuildContext
 from braid.layers.convolution import ChannelNorm, ResidualBlock
 from braid.modalities import ImageModality, TokenGrid
 from braid.records import Padded
 from braid.shapes import Bool, Float, Int
 
 STEM = 2  # pixels a side that the first convolution takes together
-WINDOW = 7  # pixels a side over which structure is compared
+WINDOW = 7  # pixels a side of an SSIM window
 
 
 @dataclass(frozen=True)
 class FSQCodecConfig:
-    """A token stands for ``downscale`` x ``downscale`` pixels; it is a number for each of ``levels``, rounded to so many values.
+    """A convolutional autoencoder whose middle is rounded to a few levels; its loss is the squared error plus the terms below.
 
-    There are as many codes as the levels multiplied. With ``tones``, levels as well, the first numbers tell of the outline alone
-    and these of the colour (``two_tone``): a token then has two parts, of which each is as easy in a colour and shape never seen
-    together as in any. For pictures of flat colours, and not for photos.
-
-    ``width``: channels at half the picture's size, doubled with every halving, up to ``widest``; ``depth``: residual blocks a
-    size. ``encoder_kernel``: how many places a side the encoder's blocks look at. With 1 a token tells of its own pixels and a
-    rim around them alone, which is easier to draw after, and a little blurrier, than with 3.
-    The loss is the squared error, plus ``edges`` times the absolute error of differences between neighbours, plus ``structure``
-    times 1 - SSIM (as a loss: arXiv:1511.08861).
+    Args:
+        width: channels at half the image's size; doubled with every halving.
+        max_width: most channels.
+        depth: residual blocks at every size.
+        downscale: pixels a side of a token.
+        levels: a token is one number for each of these, rounded to so many values; the number of codes is their product.
+        tone_levels: levels of a token's colours; ``levels`` are then those of its outline alone. A colour and a shape that
+            training never showed together are then as easy as any. None for photos.
+        encoder_kernel_size: places a side that the encoder's blocks read. 1 makes tokens that are easier to generate and a
+            little blurrier than 3.
+        edge_weight: of the absolute error of differences between neighbouring pixels.
+        ssim_weight: of 1 - SSIM (as a loss: arXiv:1511.08861).
     """
 
     kind: Literal["fsq"] = "fsq"
     width: int = 32
-    widest: int = 128
+    max_width: int = 128
     depth: int = 1
     downscale: int = 8
     levels: tuple[int, ...] = (8, 8, 8, 8)
-    tones: tuple[int, ...] = ()
-    encoder_kernel: int = 3
-    edges: float = 0.05
-    structure: float = 0.02
+    tone_levels: tuple[int, ...] = ()
+    encoder_kernel_size: int = 3
+    edge_weight: float = 0.05
+    ssim_weight: float = 0.02
 
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
-        within(self, 1, math.inf, "width", "widest", "depth")
-        within(self, 0, math.inf, "edges", "structure")
+        within(self, 1, math.inf, "width", "max_width", "depth")
+        within(self, 0, math.inf, "edge_weight", "ssim_weight")
         if self.downscale < STEM or self.downscale & (self.downscale - 1):
             raise UserError(f"downscale is {self.downscale}; it must be 2, 4, 8, 16 or a higher power of two")
-        if self.encoder_kernel not in (1, 3):
-            raise UserError(f"encoder_kernel is {self.encoder_kernel}; it must be 1 or 3")
+        if self.encoder_kernel_size not in (1, 3):
+            raise UserError(f"encoder_kernel_size is {self.encoder_kernel_size}; it must be 1 or 3")
         if not self.levels or min(self.levels) < 2:
             raise UserError(f"levels is {list(self.levels)}; give each number 2 levels or more, such as [8, 8, 8, 8]")
-        if self.tones and min(self.tones) < 2:
-            raise UserError(
-                f"tones is {list(self.tones)}; give each number 2 levels or more, such as [4, 4, 4], or leave it empty"
-            )
+        if self.tone_levels and min(self.tone_levels) < 2:
+            message = f"tone_levels is {list(self.tone_levels)}; give each number 2 levels or more"
+            raise UserError(f"{message}, such as [4, 4, 4], or leave it empty")
 
-    def build(self, modality: ImageModality) -> "FSQCodec":
-        if modality.size % self.downscale:
-            raise UserError(f"the picture's size {modality.size} is not divisible by downscale {self.downscale}")
-        return FSQCodec(self, modality)
+    def build(self, context: BuildContext) -> "FSQCodec":
+        size = context.output.size
+        if size % self.downscale:
+            raise UserError(f"the image's size {size} is not divisible by downscale {self.downscale}")
+        return FSQCodec(self, context.output)
 
 
 class FSQCodec(nn.Module):
@@ -78,18 +82,20 @@ class FSQCodec(nn.Module):
         super().__init__()
         self.config = config
         side = modality.size // config.downscale
-        parts = [config.levels, config.tones] if config.tones else [config.levels]
-        levels = (*config.levels, *config.tones)
+        parts = [config.levels, config.tone_levels] if config.tone_levels else [config.levels]
+        levels = (*config.levels, *config.tone_levels)
         self.grid = TokenGrid(side, side, tuple(map(math.prod, parts)))
         halvings = int(math.log2(config.downscale // STEM))
-        widths = [min(config.width * 2**k, config.widest) for k in range(halvings + 1)]
+        widths = [min(config.width * 2**k, config.max_width) for k in range(halvings + 1)]
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         places = [math.prod(levels[:k]) for k in range(len(levels))]
         self.register_buffer("places", torch.tensor(places), persistent=False)
-        self.encoder = _encoder(1 if config.tones else 3, widths, config.depth, config.encoder_kernel, len(config.levels))
-        if config.tones:
+        self.encoder = _encoder(
+            1 if config.tone_levels else 3, widths, config.depth, config.encoder_kernel_size, len(config.levels)
+        )
+        if config.tone_levels:
             wide = widths[-1]
-            self.tones = nn.Sequential(nn.Conv2d(3, wide, 1), nn.SiLU(), nn.Conv2d(wide, len(config.tones), 1))
+            self.tones = nn.Sequential(nn.Conv2d(3, wide, 1), nn.SiLU(), nn.Conv2d(wide, len(config.tone_levels), 1))
         self.decoder = _decoder(widths[::-1], config.depth, len(levels))
 
     def encode(self, pixels: Float[Tensor, "n 3 size size"]) -> Int[Tensor, "n length"]:
@@ -102,15 +108,15 @@ class FSQCodec(nn.Module):
         return self.decoder(values.view(*values.shape[:2], self.grid.rows, self.grid.columns))
 
     def loss(self, target: Padded) -> Float[Tensor, ""]:
-        """Of what the codec makes of ``target``; gradients pass the rounding as if it were not there (arXiv:1308.3432)."""
+        """Of reconstructions of ``target``; gradients pass the rounding unchanged (straight-through, arXiv:1308.3432)."""
         numbers = self._numbers(target.values)
         steps = self._between(numbers) + (self._rounded(numbers) - self._between(numbers)).detach()
-        made = self.decoder(self._centred(steps)).float()
-        return reconstruction_loss(made, target, self.config.edges, self.config.structure)
+        reconstructed = self.decoder(self._centred(steps)).float()
+        return reconstruction_loss(reconstructed, target, self.config.edge_weight, self.config.ssim_weight)
 
     def _numbers(self, pixels: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n numbers rows columns"]:
         """In -1..1."""
-        if not self.config.tones:
+        if not self.config.tone_levels:
             return torch.tanh(self.encoder(pixels).float())
         outline, tone = two_tone(pixels, self.config.downscale)
         return torch.tanh(torch.cat([self.encoder(outline * 2 - 1), self.tones(tone)], 1).float())
@@ -150,18 +156,18 @@ def _decoder(widths: list[int], depth: int, numbers: int) -> nn.Sequential:
 
 
 def reconstruction_loss(
-    made: Float[Tensor, "n 3 size size"], target: Padded, edges: float, structure: float
+    made: Float[Tensor, "n 3 size size"], target: Padded, edge_weight: float, ssim_weight: float
 ) -> Float[Tensor, ""]:
     """Squared error, edges and structure, over the real pixels."""
     real: Bool[Tensor, "n 1 size size"] = target.mask.unsqueeze(1)
     loss = _mean((made - target.values) ** 2, real)
-    if edges:
+    if edge_weight:
         for axis in (2, 3):
             both = real.narrow(axis, 1, real.shape[axis] - 1) & real.narrow(axis, 0, real.shape[axis] - 1)
-            loss = loss + edges * _mean((made.diff(dim=axis) - target.values.diff(dim=axis)).abs(), both)
-    if structure:
+            loss = loss + edge_weight * _mean((made.diff(dim=axis) - target.values.diff(dim=axis)).abs(), both)
+    if ssim_weight:
         inside = F.avg_pool2d(real.float(), WINDOW, 1) == 1
-        loss = loss + structure * _mean(1 - _similarity(made, target.values), inside)
+        loss = loss + ssim_weight * _mean(1 - _similarity(made, target.values), inside)
     return loss
 
 

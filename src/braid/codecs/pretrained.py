@@ -1,4 +1,4 @@
-"""A picture tokenizer of diffusers (VQModel: a codebook of vectors, arXiv:2012.09841), by hub name or folder."""
+"""An image tokenizer of diffusers (VQModel: a codebook of vectors, arXiv:2012.09841), by hub name or folder."""
 
 import warnings
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from braid.config import parse_json
 from braid.errors import UserError
+from braid.layers.context import BuildContext
 from braid.modalities import ImageModality, ImageModalityConfig, TokenGrid, Tokenizer
 from braid.records import Padded
 from braid.shapes import Float, Int
@@ -23,7 +24,12 @@ INSTALL = 'run: pip install "braidlm[diffusers]"'
 
 @dataclass(frozen=True)
 class PretrainedCodecConfig:
-    """``source`` is a name on the hub or a folder; a run that begins with it writes its ``architecture`` here. Never trained."""
+    """A VQModel of diffusers; never trained.
+
+    Args:
+        source: a name on the Hugging Face hub, or a local folder; a run reads it when it starts.
+        architecture: the model's configuration; a run fills it in.
+    """
 
     kind: Literal["pretrained"] = "pretrained"
     source: str = ""
@@ -34,7 +40,7 @@ class PretrainedCodecConfig:
     def taken_over(
         self, folder: Path, modality: ImageModalityConfig, tokenizer: str, texts: Iterable[str]
     ) -> tuple["PretrainedCodecConfig", ImageModalityConfig, dict[str, Tokenizer]]:
-        """The codec with its architecture; its pictures lie in -1..1.
+        """The codec with its architecture; its images lie in -1..1.
 
         Raises:
             UserError: when the folder holds something else.
@@ -49,10 +55,10 @@ class PretrainedCodecConfig:
         architecture = {key: value for key, value in result.items() if not key.startswith("_")}
         return replace(self, architecture=architecture), replace(modality, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), {}
 
-    def build(self, modality: ImageModality) -> "PretrainedCodec":
+    def build(self, context: BuildContext) -> "PretrainedCodec":
         if not self.architecture:
             raise UserError("a pretrained codec has a source: the name of a model on the hub, or its folder")
-        return PretrainedCodec(self, modality)
+        return PretrainedCodec(self, context.output)
 
 
 class PretrainedCodec(nn.Module):
@@ -89,7 +95,7 @@ class PretrainedCodec(nn.Module):
         return self.model.decode(cells, force_not_quantize=True).sample
 
     def loss(self, target: Padded) -> Float[Tensor, ""]:
-        """The squared error, for judging alone."""
+        """The squared error; nothing is trained by it."""
         errors = (self.decode(self.encode(target.values)) - target.values) ** 2 * target.mask.unsqueeze(1)
         return errors.sum() / (3 * target.mask.sum()).clamp(min=1)
 

@@ -1,7 +1,7 @@
-"""A picture's outline apart from its colours: each piece as two tones, and which of them a pixel has.
+"""Splits an image into outline and colours: each piece has two tones, and each pixel a place between them.
 
-Block truncation coding (Delp & Mitchell 1979) and the textures of graphics cards keep a picture so. What is learnt of a shape
-in one colour then holds in any other: its outline is the same.
+Block truncation coding (Delp & Mitchell 1979) and texture compression do the same. A shape then has one outline in all colours, so
+what is learned in one colour holds in any other.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from braid.shapes import Float
 
-CONTRAST = 0.15  # tones nearer than this, of a range of 2, are one
+CONTRAST = 0.15  # tones closer than this, of a range of 2, count as one
 SATURATED = 0.55  # of the way from light to dark; a shape's darker rim and its middle are both beyond it
 NONE = -1e4  # below any pixel
 FLAT = 0.15  # a piece whose outline varies less has one tone
@@ -19,10 +19,10 @@ FLAT = 0.15  # a piece whose outline varies less has one tone
 def two_tone(
     pixels: Float[Tensor, "n 3 height width"], side: int
 ) -> tuple[Float[Tensor, "n 1 height width"], Float[Tensor, "n 3 rows columns"]]:
-    """Of every piece of ``side`` x ``side`` pixels (an even number): how far each pixel is from the light tone around it to the
-    dark one, 0 to 1, and the dark tone. A piece of one tone is 1 everywhere, and its tone is its own.
+    """The outline, 0 (the light tone) to 1 (the dark tone) at every pixel, and the dark tone of every piece of ``side`` x ``side``
+    pixels (an even number). A piece of one tone is 1 everywhere, and that tone is its own.
 
-    The dark tone is the lightest of what is dark all around itself: the middle of a shape, not its rim nor its soft edge.
+    The dark tone is the lightest of the pixels that are dark all around: the middle of a shape, not its rim nor its soft edge.
     """
     light = F.max_pool2d(pixels, 3 * side, side, side)
     away = torch.linalg.vector_norm(pixels - _spread(light, side), dim=1, keepdim=True)

@@ -95,7 +95,7 @@ def cells(config: ComparisonConfig) -> tuple[Cell, ...]:
 def alone(run: RunConfig, name: str) -> RunConfig:
     """The run with one of its inputs. Its sequence goes to the decoder as it is: no fusion could do more with it."""
     lost = [f"{group}.{other}" for group in ("encoders", "projections") for other in run.model.encoders if other != name]
-    fusion = ConcatFusionConfig(over="sequences")
+    fusion = ConcatFusionConfig(mode="sequences")
     return replace(
         run,
         model=replace(run.model, encoders={name: run.model.encoders[name]}, fusion=fusion),

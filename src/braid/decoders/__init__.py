@@ -1,7 +1,7 @@
 """Fused -> output, and the loss on it; one file a kind.
 
-Text decoders write one token after another, and so does ``raster`` a picture's; ``masked`` fills a picture's in together; the
-others give a row one vector: scores of labels, a number, an embedding.
+Text decoders write one token after another, and so does ``raster`` for images; ``masked`` predicts all tokens of an image
+together. The others give a row one vector: scores of labels, a number, an embedding.
 """
 
 from braid.decoders.classes import ClassesDecoder, ClassesDecoderConfig

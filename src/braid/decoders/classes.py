@@ -1,4 +1,4 @@
-"""Class decoder: one score a label, from what was fused."""
+"""Class decoder: one score a label."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.layers.attention import AttentionPooling, weighted_mean
+from braid.layers.context import BuildContext
 from braid.modalities import LabelsModality
 from braid.records import Fused, Padded
 from braid.shapes import Float
@@ -18,27 +19,29 @@ LOWEST = -1e4  # of a position that is not real
 
 @dataclass(frozen=True)
 class ClassesDecoderConfig:
-    """``reads`` pooled: the fusion's own vector of a row; attention: the mean of its positions by a learned query; positions: a
-    score for every position, averaged by the weights of the inputs (late fusion), or evenly where the fusion knows none;
-    highest: of each feature the highest value of any position, so that a small thing in a picture counts for as much as a large
-    one (global max pooling: Oquab et al., CVPR 2015).
+    """A linear head over the labels, after an optional hidden layer.
 
-    ``hidden``: width of a layer in between; 0 has none.
+    Args:
+        reads: ``pooled`` is the fusion's own vector of a row; ``attention`` a mean of its positions by a learned query; ``max``
+            the maximum of each feature over the positions, which finds small things in an image (Oquab et al., CVPR 2015);
+            ``positions`` scores every position and averages the scores by the inputs' weights, or evenly where there are none.
+        hidden_width: of a layer before the head; 0 has none.
+        dropout: probability that a value is dropped in training.
     """
 
     kind: Literal["classes"] = "classes"
-    reads: Literal["pooled", "attention", "positions", "highest"] = "pooled"
-    hidden: int = 0
+    reads: Literal["pooled", "attention", "positions", "max"] = "pooled"
+    hidden_width: int = 0
     dropout: float = 0.1
 
     modality: ClassVar[str] = "labels"
 
     def __post_init__(self) -> None:
-        within(self, 0, 1_000_000, "hidden")
+        within(self, 0, 1_000_000, "hidden_width")
         within(self, 0, 1, "dropout")
 
-    def build(self, memory_width: int, modality: LabelsModality) -> "ClassesDecoder":
-        return ClassesDecoder(self, memory_width, modality)
+    def build(self, context: BuildContext) -> "ClassesDecoder":
+        return ClassesDecoder(self, context.memory_width, context.output)
 
 
 class ClassesDecoder(nn.Module):
@@ -49,8 +52,10 @@ class ClassesDecoder(nn.Module):
         self.config = config
         self.pooling = AttentionPooling(memory_width) if config.reads == "attention" else None
         self.multiple = modality.config.multiple
-        hidden = [nn.Linear(memory_width, config.hidden), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden else []
-        last = nn.Linear(config.hidden or memory_width, len(modality.labels))
+        hidden = (
+            [nn.Linear(memory_width, config.hidden_width), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden_width else []
+        )
+        last = nn.Linear(config.hidden_width or memory_width, len(modality.labels))
         self.layers = nn.Sequential(nn.LayerNorm(memory_width), nn.Dropout(config.dropout), *hidden, last)
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch labels"]:
@@ -59,7 +64,7 @@ class ClassesDecoder(nn.Module):
             return self.layers(fused.pooled)
         if self.pooling is not None:
             return self.layers(self.pooling(fused.values, fused.mask))
-        if self.config.reads == "highest":
+        if self.config.reads == "max":
             return self.layers(fused.values.masked_fill(~fused.mask.unsqueeze(-1), LOWEST).amax(1))
         weights = torch.stack(list(fused.weights.values()), 1) if fused.weights else fused.mask.to(fused.values.dtype)
         share = weights / weights.sum(1, keepdim=True).clamp(min=1e-6)

@@ -10,14 +10,18 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.layers.attention import AttentionPooling
-from braid.modalities import EmbeddingModality
+from braid.layers.context import BuildContext
 from braid.records import Fused
 from braid.shapes import Float
 
 
 @dataclass(frozen=True)
 class EmbeddingDecoderConfig:
-    """``width`` numbers a row."""
+    """A unit vector a row, for retrieval.
+
+    Args:
+        width: of the vector.
+    """
 
     kind: Literal["embedding"] = "embedding"
     width: int = 256
@@ -27,8 +31,8 @@ class EmbeddingDecoderConfig:
     def __post_init__(self) -> None:
         within(self, 1, 1_000_000, "width")
 
-    def build(self, memory_width: int, modality: EmbeddingModality) -> "EmbeddingDecoder":
-        return EmbeddingDecoder(self, memory_width)
+    def build(self, context: BuildContext) -> "EmbeddingDecoder":
+        return EmbeddingDecoder(self, context.memory_width)
 
 
 class EmbeddingDecoder(nn.Module):

@@ -8,14 +8,18 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.layers.attention import weighted_mean
-from braid.modalities import NumberModality
+from braid.layers.context import BuildContext
 from braid.records import Fused, Padded
 from braid.shapes import Float
 
 
 @dataclass(frozen=True)
 class NumberDecoderConfig:
-    """A line through what was fused; learned by the Huber loss, which an outlier moves no more than a deviation does."""
+    """A linear head for one number, trained with the Huber loss, which limits the effect of outliers.
+
+    Args:
+        dropout: probability that a value is dropped in training.
+    """
 
     kind: Literal["number"] = "number"
     dropout: float = 0.1
@@ -25,8 +29,8 @@ class NumberDecoderConfig:
     def __post_init__(self) -> None:
         within(self, 0, 1, "dropout")
 
-    def build(self, memory_width: int, modality: NumberModality) -> "NumberDecoder":
-        return NumberDecoder(self, memory_width)
+    def build(self, context: BuildContext) -> "NumberDecoder":
+        return NumberDecoder(self, context.memory_width)
 
 
 class NumberDecoder(nn.Module):

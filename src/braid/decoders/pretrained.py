@@ -1,4 +1,4 @@
-"""A pretrained causal language model as text decoder, reading what was fused as a prefix or by cross-attention."""
+"""A pretrained causal language model as text decoder, which reads the fused inputs as a prefix or by cross-attention."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from braid.errors import UserError
 from braid.huggingface import hub
 from braid.layers.attention import reorder_cache, sequence_loss
+from braid.layers.context import BuildContext
 from braid.modalities import TextModality, TextModalityConfig, Tokenizer
 from braid.records import Fused, Padded
 from braid.shapes import Bool, Float, Int, Shaped
@@ -24,9 +25,15 @@ CROSS = ("crossattention", "ln_cross_attn", "encoder_attn")  # what transformers
 class PretrainedTextDecoderConfig:
     """GPT-2, OPT, Llama, Qwen ...: any causal language model of transformers that keeps keys and values of its past.
 
-    ``reads`` prefix: the fused positions come before the text as if they were words (ClipCap, arXiv:2111.09734); cross: new
-    cross-attention layers, trained whatever ``train`` says (VisionEncoderDecoder, arXiv:1907.12461; GPT-2 and BERT have
-    the place for them). ``source``, ``train``, ``lora_rank`` and ``architecture`` are those of a pretrained encoder.
+    A run reads ``source`` when it starts and puts ``architecture`` in its place: a saved model needs neither hub nor folder.
+
+    Args:
+        source: a name on the Hugging Face hub, or a local folder.
+        reads: ``prefix`` puts the fused positions before the text, as if they were words (ClipCap, arXiv:2111.09734); ``cross``
+            adds cross-attention layers, which are always trained (arXiv:1907.12461); GPT-2 and BERT have a place for them.
+        train: ``frozen`` trains nothing, ``full`` everything, ``lora`` low-rank matrices (arXiv:2106.09685).
+        lora_rank: rank of those matrices.
+        architecture: the model's transformers configuration; a run fills it in.
     """
 
     kind: Literal["pretrained"] = "pretrained"
@@ -41,13 +48,13 @@ class PretrainedTextDecoderConfig:
     def __post_init__(self) -> None:
         hub.check_part(self.source, self.architecture, self.lora_rank)
 
-    def build(self, memory_width: int, modality: TextModality) -> "PretrainedTextDecoder":
-        return PretrainedTextDecoder(self, memory_width, modality)
+    def build(self, context: BuildContext) -> "PretrainedTextDecoder":
+        return PretrainedTextDecoder(self, context.memory_width, context.output)
 
     def taken_over(
         self, folder: Path, modality: TextModalityConfig, file: str, texts: Iterable[str] = ()
     ) -> tuple["PretrainedTextDecoderConfig", TextModalityConfig, dict[str, Tokenizer]]:
-        """This part without its source, its text written with the model's own tokenizer, and that under the name ``file``."""
+        """This part without its source, its text written with the model's own tokenizer, which goes under the name ``file``."""
         architecture = hub.architecture(folder, hub.WRITER)
         hub.check_length(modality.max_length, architecture)
         part = replace(self, source="", architecture=architecture)
@@ -60,8 +67,8 @@ class PretrainedTextDecoderConfig:
 
 
 class PretrainedTextDecoder(nn.Module):
-    """The network's own cache is taken apart into a flat state: keys and values of what was fused once a row
-    (``memory.*``), those of the words once a beam (``cache.*``), layers stacked."""
+    """Takes the network's own cache apart into a flat state: keys and values of the fused inputs once a row (``memory.*``), those
+    of the words once a beam (``cache.*``), layers stacked."""
 
     def __init__(self, config: PretrainedTextDecoderConfig, memory_width: int, modality: TextModality) -> None:
         super().__init__()
@@ -83,13 +90,13 @@ class PretrainedTextDecoder(nn.Module):
         self.memory_norm = nn.LayerNorm(self.width)
 
     def load(self, folder: Path) -> None:
-        """Fill in the weights of a model's folder; a prefix begins as loud as the model's own words."""
+        """Fill in the weights of a model's folder; a prefix begins at the scale of the model's own words."""
         hub.fill(self.network, hub.weights(folder, self.config.settings, hub.WRITER, CROSS))
         if self.reads == "prefix":
             nn.init.constant_(self.memory_norm.weight, float(self.network.get_input_embeddings().weight.detach().std()))
 
     def train(self, mode: bool = True) -> "PretrainedTextDecoder":
-        """A frozen network that gets a prefix keeps still in training too; new cross-attention is trained with its dropout."""
+        """A frozen network with a prefix stays in evaluation mode; new cross-attention is trained with its dropout."""
         super().train(mode)
         if self.config.train == "frozen" and self.reads == "prefix":
             self.network.eval()
@@ -111,7 +118,7 @@ class PretrainedTextDecoder(nn.Module):
         return self._read(tokens, state)[0]
 
     def start(self, fused: Fused) -> State:
-        """Keys and values of what was fused, once a row, and an empty cache of one beam."""
+        """Keys and values of the fused inputs, once a row, and an empty cache of one beam."""
         memory = self.memory_norm(self.memory(fused.values)) * fused.mask.unsqueeze(-1)
         keys, values = (self._prefix if self.reads == "prefix" else self._cross)(memory, fused.mask)
         batch, depth, heads, _, head_width = keys.shape

@@ -1,4 +1,4 @@
-"""Picture decoder that writes tokens row by row: the transformer that writes words, with places in two dimensions."""
+"""Image decoder that writes tokens row by row: the transformer of texts, with positions in two dimensions."""
 
 import math
 from collections.abc import Mapping
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braid.config import within
+from braid.config import did_you_mean, within
 from braid.errors import UserError
 from braid.layers.attention import Place, StepwiseTransformer
-from braid.layers.image_tokens import GridEmbedding, TokenSurroundings
-from braid.modalities import TokenGrid
+from braid.layers.context import BuildContext
+from braid.layers.editing import SourceEmbedding, copied, positions, source_tokens
+from braid.layers.image_tokens import NO_CODEC, GridEmbedding, TokenCodec, read_tokens
 from braid.records import Fused, Padded
 from braid.shapes import Float, Int
 
@@ -22,131 +23,134 @@ NEVER = -1e4  # as a logit
 
 @dataclass(frozen=True)
 class RasterDecoderConfig:
-    """One token after another, each from all before it: g_t = softmax(Decoder(h, g_<t)) (as in arXiv:2102.12092).
+    """One image token after another: g_t = softmax(Decoder(h, g_<t)) (as in arXiv:2102.12092).
 
-    ``over`` names an input picture that what is drawn lies over, as an edit does: what its own token at a place is, and what is
-    around it, is added there before that place's token is chosen; and with a chance of its own at every place, that token is
-    taken as it is (a pointer, as in arXiv:1704.04368). Without that picture nothing is added or taken.
-
-    ``unaided``: in training, the chance that a row is shown that picture's tokens in place of those drawn before. What is drawn
-    first gives away all that follows, so that else a single token tells which of several things is meant to change.
+    Args:
+        edits: an input image that the output is an edited version of (the source). At every place the decoder reads the source's
+            token with its neighbourhood, and may copy it (a pointer, arXiv:1704.04368). A row without a source is generated anew.
+        width: of a token's vector.
+        depth: number of blocks.
+        heads: attention heads a block.
+        dropout: probability that a value is dropped in training.
+        source_forcing_probability: that a training row is shown the source's tokens as those before each place. The first token
+            that differs gives away the whole edit; without it, the decoder must learn from the instruction.
     """
 
     kind: Literal["raster"] = "raster"
-    over: str = ""
+    edits: str = ""
     width: int = 256
     depth: int = 4
     heads: int = 4
     dropout: float = 0.1
-    unaided: float = 0.0
+    source_forcing_probability: float = 0.0
 
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "width", "depth", "heads")
-        within(self, 0, 1, "dropout", "unaided")
-        if self.unaided and not self.over:
-            raise UserError("unaided is set, and over is not: it names the picture whose tokens are shown then")
+        within(self, 0, 1, "dropout", "source_forcing_probability")
+        if self.source_forcing_probability and not self.edits:
+            raise UserError("source_forcing_probability is set, and edits is not; name the input image whose tokens are shown")
 
-    def build(self, memory_width: int, modality: TokenGrid) -> "RasterDecoder":
-        return RasterDecoder(self, memory_width, modality)
-
-
-class Underlay(TokenSurroundings):
-    """A picture's tokens, each with what is around it, at half the width."""
-
-    def __init__(self, grid: TokenGrid, width: int) -> None:
-        super().__init__(grid, max(width // 2, 1))
-        self.widen = nn.Linear(max(width // 2, 1), width)
-        nn.init.zeros_(self.widen.weight)  # begins as without, so that a model may learn to draw first and to edit then
-        nn.init.zeros_(self.widen.bias)
-
-    def laid(self, given: Padded) -> Float[Tensor, "batch length width"]:
-        """Zero in a row that has no picture."""
-        vectors: Float[Tensor, "batch length width"] = self.widen(self(given.values).flatten(2).transpose(1, 2))
-        return vectors * given.mask.view(-1, 1, 1).to(vectors.dtype)
+    def build(self, context: BuildContext) -> "RasterDecoder":
+        codec = context.codec(context.name, NO_CODEC)
+        if not self.edits:
+            return RasterDecoder(self, context.memory_width, codec)
+        if self.edits not in context.inputs:
+            raise UserError(f"edits is {self.edits!r}, which is not an input; {did_you_mean(self.edits, list(context.inputs))}")
+        context.check_alike(self.edits, context.name, f"it edits {self.edits!r}")
+        return EditingRasterDecoder(self, context.memory_width, codec)
 
 
 class RasterDecoder(StepwiseTransformer):
-    """The decode protocol; the code after the last, ``grid.codes``, begins a picture."""
+    """The decode protocol; the code after the last, ``grid.codes``, begins an image."""
 
-    def __init__(self, config: RasterDecoderConfig, memory_width: int, grid: TokenGrid) -> None:
-        embedding = GridEmbedding(grid, config.width, config.dropout)
+    def __init__(self, config: RasterDecoderConfig, memory_width: int, codec: TokenCodec) -> None:
+        embedding = GridEmbedding(codec.grid, config.width, config.dropout)
         super().__init__(embedding, memory_width, config.width, config.depth, config.heads, config.dropout)
-        self.config, self.grid = config, grid
-        if config.over:
-            self.underlay = Underlay(grid, config.width)
-            self.take = nn.Linear(config.width, 1)
+        self.config, self.grid = config, codec.grid
+        self.borrowed = [codec]  # in a list, where torch does not look for parameters
+
+    def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
+        """Mean cross-entropy of the tokens of the images in ``target``."""
+        tokens, memory = read_tokens(self.borrowed[0], target.values), self.remember(fused)
+        before = F.pad(self._before(tokens, memory)[:, :-1], (1, 0), value=self.grid.codes).unsqueeze(1)
+        vectors = self.read(self.embed(before, memory), memory).flatten(0, 2)
+        losses: Tensor = self.embedding.head.losses(vectors, tokens.flatten(), label_smoothing)  # type: ignore[union-attr,operator]
+        return self._mixed(losses, vectors, tokens.flatten(), memory).mean()
+
+    def _before(self, tokens: Int[Tensor, "batch length"], memory: Mapping[str, Tensor]) -> Int[Tensor, "batch length"]:
+        """The tokens that training shows before each place."""
+        return tokens
+
+    def _mixed(
+        self,
+        losses: Float[Tensor, " tokens"],
+        vectors: Float[Tensor, "tokens width"],
+        tokens: Int[Tensor, " tokens"],
+        memory: Mapping[str, Tensor],
+    ) -> Float[Tensor, " tokens"]:
+        """``losses`` after other ways to a token are counted in."""
+        return losses
+
+
+class EditingRasterDecoder(RasterDecoder):
+    """Edits a source: the state also holds the source's vectors and its tokens (``grid.codes`` in a row without a source)."""
+
+    def __init__(self, config: RasterDecoderConfig, memory_width: int, codec: TokenCodec) -> None:
+        super().__init__(config, memory_width, codec)
+        self.underlay = SourceEmbedding(codec.grid, config.width)
+        self.take = nn.Linear(config.width, 1)
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
-        """What every block reads; what lies under each place, [batch, length, width]; and its token, ``grid.codes`` where nothing
-        does: [batch, length]."""
+        """Also ``memory.under`` [batch, length, width] and ``memory.given`` [batch, length]."""
         state = super().remember(fused)
-        if not self.config.over:
-            return state
-        given = fused.tokens.get(self.config.over)
-        rows = fused.values.shape[0]
+        given = fused.given.get(self.config.edits)
         if given is None:
-            under = fused.values.new_zeros(rows, self.grid.length, self.config.width)
-            return {
-                **state,
-                "memory.under": under,
-                "memory.given": torch.full(under.shape[:2], self.grid.codes, device=under.device),
-            }
-        known = given.values.masked_fill(~given.mask.view(-1, 1), self.grid.codes)
-        return {**state, "memory.under": self.underlay.laid(given), "memory.given": known}
+            under = fused.values.new_zeros(fused.values.shape[0], self.grid.length, self.config.width)
+            unknown = torch.full(under.shape[:2], self.grid.codes, device=under.device)
+            return {**state, "memory.under": under, "memory.given": unknown}
+        if given.encoded:
+            raise UserError(f"the image decoder edits {self.config.edits!r} and needs its pixels; leave cache_features out")
+        source = source_tokens(self.borrowed[0], given)
+        known = source.values.masked_fill(~source.mask.view(-1, 1), self.grid.codes)
+        return {**state, "memory.under": self.underlay.vectors(source), "memory.given": known}
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length width"]:
         vectors = super().embed(tokens, state, first)
-        if not self.config.over:
-            return vectors
-        return vectors + _from(state["memory.under"], first, tokens.shape[-1]).unsqueeze(1)
+        return vectors + positions(state, "memory.under", first, tokens.shape[-1]).unsqueeze(1)
 
     def score(
         self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length codes"]:
         logits = super().score(vectors, state, first)
-        if not self.config.over:
-            return logits
-        given = _from(state["memory.given"], first, vectors.shape[2]).unsqueeze(1).expand(vectors.shape[:3])
-        taken, chosen = self._taken(vectors, given)
-        logs = logits.float().log_softmax(-1) + chosen.unsqueeze(-1)
-        place = given.clamp(max=self.grid.codes - 1).unsqueeze(-1)
-        return logs.scatter(-1, place, torch.logaddexp(logs.gather(-1, place), taken.unsqueeze(-1)))
+        source = positions(state, "memory.given", first, vectors.shape[2]).unsqueeze(1).expand(vectors.shape[:3])
+        copy, generate = self._gate(vectors, source)
+        return copied(logits.float().log_softmax(-1) + generate.unsqueeze(-1), source, copy)
 
-    def _taken(
-        self, vectors: Float[Tensor, "*rows width"], given: Int[Tensor, "*rows"]
+    def _gate(
+        self, vectors: Float[Tensor, "*rows width"], source: Int[Tensor, "*rows"]
     ) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows"]]:
-        """Log-chances that the given token is taken, and that one is chosen."""
-        taken = self.take(vectors).squeeze(-1).float().masked_fill(given == self.grid.codes, NEVER)
-        return F.logsigmoid(taken), F.logsigmoid(-taken)
+        """Log-probabilities that the source's token is copied, and that a token is generated."""
+        logits = self.take(vectors).squeeze(-1).float().masked_fill(source == self.grid.codes, NEVER)
+        return F.logsigmoid(logits), F.logsigmoid(-logits)
 
-    def _before(self, target: Int[Tensor, "batch length"], memory: Mapping[str, Tensor]) -> Int[Tensor, "batch length"]:
-        """The tokens that are shown as drawn: those of ``target``; in an unaided row, of the picture that it lies over."""
-        if not (self.training and self.config.unaided):
-            return target
-        given = memory["memory.given"]
-        unaided = torch.rand(len(target), 1, device=target.device) < self.config.unaided
-        return torch.where(unaided & (given != self.grid.codes), given, target)
+    def _before(self, tokens: Int[Tensor, "batch length"], memory: Mapping[str, Tensor]) -> Int[Tensor, "batch length"]:
+        if not (self.training and self.config.source_forcing_probability):
+            return tokens
+        source = memory["memory.given"]
+        forced = torch.rand(len(tokens), 1, device=tokens.device) < self.config.source_forcing_probability
+        return torch.where(forced & (source != self.grid.codes), source, tokens)
 
-    def loss(self, fused: Fused, target: Padded, label_smoothing: float = 0.0, weights: Any = None) -> Float[Tensor, ""]:
-        """Mean cross-entropy of the tokens ``target.values`` [batch, length]."""
-        memory = self.remember(fused)
-        begun = F.pad(self._before(target.values, memory)[:, :-1], (1, 0), value=self.grid.codes).unsqueeze(1)
-        vectors = self.read(self.embed(begun, memory), memory).flatten(0, 2)
-        tokens = target.values.flatten()
-        losses: Tensor = self.embedding.head.losses(vectors, tokens, label_smoothing)  # type: ignore[union-attr,operator]
-        if self.config.over:
-            given = memory["memory.given"].flatten()
-            taken, chosen = self._taken(vectors, given)
-            losses = torch.where(given == tokens, -torch.logaddexp(taken, chosen - losses), losses - chosen)
-        return losses.mean()
-
-
-def _from(values: Tensor, first: Place, length: int) -> Tensor:
-    """So many positions [batch, length, ...] from ``first`` on."""
-    if isinstance(first, Tensor):
-        return values.index_select(1, first + torch.arange(length, device=values.device))
-    return values[:, first : first + length]
+    def _mixed(
+        self,
+        losses: Float[Tensor, " tokens"],
+        vectors: Float[Tensor, "tokens width"],
+        tokens: Int[Tensor, " tokens"],
+        memory: Mapping[str, Tensor],
+    ) -> Float[Tensor, " tokens"]:
+        source = memory["memory.given"].flatten()
+        copy, generate = self._gate(vectors, source)
+        return torch.where(source == tokens, -torch.logaddexp(copy, generate - losses), losses - generate)

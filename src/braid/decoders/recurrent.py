@@ -1,4 +1,4 @@
-"""Recurrent text decoder: a GRU or LSTM that starts from what was fused, and may look back at it by attention."""
+"""Recurrent text decoder: a GRU or LSTM that starts from the fused inputs, with or without attention to them."""
 
 import math
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from braid.config import within
 from braid.layers.attention import reorder_cache, sequence_loss
+from braid.layers.context import BuildContext
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
 from braid.shapes import Float, Int
@@ -19,7 +20,15 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class RecurrentTextDecoderConfig:
-    """``reads`` cross: additive attention at every word (arXiv:1409.0473, arXiv:1502.03044); initial: the first state alone."""
+    """A GRU or LSTM over the text, one layer.
+
+    Args:
+        cell: ``gru`` (arXiv:1406.1078) or ``lstm``.
+        width: of the embedding and of the state.
+        dropout: probability that a value is dropped in training.
+        reads: ``cross`` attends to the fused inputs at every word (arXiv:1409.0473, arXiv:1502.03044); ``initial`` gets them as
+            the first state alone.
+    """
 
     kind: Literal["recurrent"] = "recurrent"
     cell: Literal["gru", "lstm"] = "gru"
@@ -33,8 +42,8 @@ class RecurrentTextDecoderConfig:
         within(self, 1, math.inf, "width")
         within(self, 0, 1, "dropout")
 
-    def build(self, memory_width: int, modality: TextModality) -> "RecurrentTextDecoder":
-        return RecurrentTextDecoder(self, memory_width, modality)
+    def build(self, context: BuildContext) -> "RecurrentTextDecoder":
+        return RecurrentTextDecoder(self, context.memory_width, context.output)
 
 
 class AdditiveAttention(nn.Module):

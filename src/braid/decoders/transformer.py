@@ -1,4 +1,4 @@
-"""Transformer text decoder: causal self-attention over the words, cross-attention to what was fused."""
+"""Transformer text decoder: causal self-attention over the text, cross-attention to the fused inputs."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from braid.config import within
 from braid.layers.attention import StepwiseTransformer, TokenEmbedding, sequence_loss
+from braid.layers.context import BuildContext
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
 from braid.shapes import Bool, Float
@@ -16,10 +17,15 @@ from braid.shapes import Bool, Float
 
 @dataclass(frozen=True)
 class TransformerTextDecoderConfig:
-    """A decoder after arXiv:1706.03762, pre-norm, with input and output embeddings tied.
+    """The decoder of arXiv:1706.03762, pre-norm, with tied input and output embeddings.
 
-    ``word_dropout``: in training, the chance that a word is hidden from those after it (arXiv:1511.06349), so that each is told
-    by what was fused more than by the words before: else a colour says which shapes may follow, and pairs never seen do not.
+    Args:
+        width: of a token's vector.
+        depth: number of blocks.
+        heads: attention heads a block.
+        dropout: probability that a value is dropped in training.
+        word_dropout: probability that a training token is hidden from those after it (arXiv:1511.06349), so that the text
+            follows the inputs more than its own words.
     """
 
     kind: Literal["transformer"] = "transformer"
@@ -35,8 +41,8 @@ class TransformerTextDecoderConfig:
         within(self, 1, math.inf, "width", "depth", "heads")
         within(self, 0, 1, "dropout", "word_dropout")
 
-    def build(self, memory_width: int, modality: TextModality) -> "TransformerTextDecoder":
-        return TransformerTextDecoder(self, memory_width, modality)
+    def build(self, context: BuildContext) -> "TransformerTextDecoder":
+        return TransformerTextDecoder(self, context.memory_width, context.output)
 
 
 class TransformerTextDecoder(StepwiseTransformer):
@@ -55,13 +61,13 @@ class TransformerTextDecoder(StepwiseTransformer):
         weights: Float[Tensor, "batch group"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean cross-entropy of ``target`` [batch, group, length], each text's part times its weight."""
-        # what is weighed was sampled with every word shown
+        # weighted texts were sampled with every token shown
         vectors = self.embedding(target.values, dropped=self._dropped(target) if weights is None else None)
         hidden = self.read(vectors, self.remember(fused))
         return sequence_loss(hidden, self.embedding.logits, target, label_smoothing, weights)  # type: ignore[arg-type]
 
     def _dropped(self, target: Padded) -> Bool[Tensor, "batch group length"] | None:
-        """Which words those after them are not told from; what begins a text is always shown."""
+        """The tokens that are hidden from those after them; never the one that begins a text."""
         if not (self.training and self.config.word_dropout):
             return None
         dropped: Tensor = torch.rand(target.values.shape, device=target.values.device) < self.config.word_dropout

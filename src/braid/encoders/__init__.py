@@ -1,42 +1,55 @@
-"""Padded -> Features, one file a kind; ``weights.py`` fills them from standard files."""
+"""Padded -> Features: one folder a modality, one file a kind; ``weights.py`` fills them from standard files."""
 
-from braid.encoders.efficientnet import EfficientNetEncoder, EfficientNetEncoderConfig
-from braid.encoders.mobilenet import MobileNetEncoder, MobileNetEncoderConfig
-from braid.encoders.pretrained import (
+from braid.encoders.image import (
+    EfficientNetEncoder,
+    EfficientNetEncoderConfig,
+    ImageEncoderConfig,
+    ImageTokenEncoder,
+    ImageTokenEncoderConfig,
+    MobileNetEncoder,
+    MobileNetEncoderConfig,
     PretrainedImageEncoder,
     PretrainedImageEncoderConfig,
+    ResNetEncoder,
+    ResNetEncoderConfig,
+    VGGEncoder,
+    VGGEncoderConfig,
+    ViTEncoder,
+    ViTEncoderConfig,
+)
+from braid.encoders.tabular import (
+    FTTransformerEncoder,
+    FTTransformerEncoderConfig,
+    MLPEncoder,
+    MLPEncoderConfig,
+    TabularEncoderConfig,
+)
+from braid.encoders.text import (
     PretrainedTextEncoder,
     PretrainedTextEncoderConfig,
+    RecurrentTextEncoder,
+    RecurrentTextEncoderConfig,
+    TextEncoderConfig,
+    TransformerTextEncoder,
+    TransformerTextEncoderConfig,
 )
-from braid.encoders.recurrent import RecurrentTextEncoder, RecurrentTextEncoderConfig
-from braid.encoders.resnet import ResNetEncoder, ResNetEncoderConfig
-from braid.encoders.tokens import ImageTokenEncoder, ImageTokenEncoderConfig
-from braid.encoders.transformer import TransformerTextEncoder, TransformerTextEncoderConfig
-from braid.encoders.vgg import VGGEncoder, VGGEncoderConfig
-from braid.encoders.vit import ViTEncoder, ViTEncoderConfig
 from braid.encoders.weights import load_weights
 
-EncoderConfig = (
-    EfficientNetEncoderConfig
-    | MobileNetEncoderConfig
-    | ImageTokenEncoderConfig
-    | PretrainedImageEncoderConfig
-    | PretrainedTextEncoderConfig
-    | RecurrentTextEncoderConfig
-    | ResNetEncoderConfig
-    | TransformerTextEncoderConfig
-    | VGGEncoderConfig
-    | ViTEncoderConfig
-)
+EncoderConfig = ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig
 
 __all__ = [
     "EfficientNetEncoder",
     "EfficientNetEncoderConfig",
     "EncoderConfig",
-    "MobileNetEncoder",
-    "MobileNetEncoderConfig",
+    "FTTransformerEncoder",
+    "FTTransformerEncoderConfig",
+    "ImageEncoderConfig",
     "ImageTokenEncoder",
     "ImageTokenEncoderConfig",
+    "MLPEncoder",
+    "MLPEncoderConfig",
+    "MobileNetEncoder",
+    "MobileNetEncoderConfig",
     "PretrainedImageEncoder",
     "PretrainedImageEncoderConfig",
     "PretrainedTextEncoder",
@@ -45,6 +58,8 @@ __all__ = [
     "RecurrentTextEncoderConfig",
     "ResNetEncoder",
     "ResNetEncoderConfig",
+    "TabularEncoderConfig",
+    "TextEncoderConfig",
     "TransformerTextEncoder",
     "TransformerTextEncoderConfig",
     "VGGEncoder",

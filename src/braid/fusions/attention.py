@@ -10,13 +10,20 @@ from torch import Tensor, nn
 
 from braid.config import within
 from braid.layers.attention import Attention, FeedForward, end_to_end, masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 from braid.shapes import Bool, Float
 
 
 @dataclass(frozen=True)
 class AttentionFusionConfig:
-    """Cross-attention both ways (ViLBERT, arXiv:1908.02265), ``depth`` blocks an input, laid end to end."""
+    """Cross-attention between the inputs (ViLBERT, arXiv:1908.02265); their sequences are then concatenated.
+
+    Args:
+        depth: blocks an input.
+        heads: attention heads a block.
+        dropout: probability that a value is dropped in training.
+    """
 
     kind: Literal["attention"] = "attention"
     depth: int = 1
@@ -27,8 +34,8 @@ class AttentionFusionConfig:
         within(self, 1, math.inf, "depth", "heads")
         within(self, 0, 1, "dropout")
 
-    def build(self, inputs: Sequence[str], width: int) -> "AttentionFusion":
-        return AttentionFusion(self, inputs, width)
+    def build(self, context: BuildContext) -> "AttentionFusion":
+        return AttentionFusion(self, context.encoders, context.width)
 
 
 class CoAttentionBlock(nn.Module):

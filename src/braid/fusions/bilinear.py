@@ -10,14 +10,20 @@ from torch import Tensor, nn
 
 from braid.config import within
 from braid.layers.attention import masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 from braid.shapes import Float
 
 
 @dataclass(frozen=True)
 class BilinearFusionConfig:
-    """With ``factor`` 1, MLB (arXiv:1610.04325): h = P prod_i tanh(U_i e_i). Above, MFB (arXiv:1708.01471): U_i widens by
-    ``factor``, so many products are summed into each dimension, and signed square roots of the sums are scaled to one length."""
+    """The inputs' vectors are multiplied: h = P prod_i tanh(U_i e_i).
+
+    Args:
+        factor: products that are summed into each dimension. 1 is MLB (arXiv:1610.04325); above it is MFB (arXiv:1708.01471),
+            with signed square roots that are scaled to one length.
+        dropout: probability that a value is dropped in training.
+    """
 
     kind: Literal["bilinear"] = "bilinear"
     factor: int = 1
@@ -27,8 +33,8 @@ class BilinearFusionConfig:
         within(self, 1, math.inf, "factor")
         within(self, 0, 1, "dropout")
 
-    def build(self, inputs: Sequence[str], width: int) -> "BilinearFusion":
-        return BilinearFusion(self, inputs, width)
+    def build(self, context: BuildContext) -> "BilinearFusion":
+        return BilinearFusion(self, context.encoders, context.width)
 
 
 class BilinearFusion(nn.Module):

@@ -1,4 +1,4 @@
-"""Attention bottlenecks: inputs tell each other what fits through a few tokens."""
+"""Attention bottlenecks: the inputs exchange information through a few tokens."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,19 @@ from torch import nn
 
 from braid.config import within
 from braid.layers.attention import EncoderBlock, begin_as_identity, end_to_end, masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 
 
 @dataclass(frozen=True)
 class BottleneckFusionConfig:
-    """MBT (arXiv:2107.00135): ``depth`` transformer blocks an input, which share ``num_bottlenecks`` tokens and nothing else.
+    """MBT (arXiv:2107.00135): each input has transformer blocks of its own, which share a few bottleneck tokens and nothing else.
 
-    The first block fills the bottlenecks and the next reads them, so there are at least two.
+    Args:
+        num_bottlenecks: bottleneck tokens.
+        depth: blocks an input; at least 2, for the first fills the bottlenecks and the next reads them.
+        heads: attention heads a block.
+        dropout: probability that a value is dropped in training.
     """
 
     kind: Literal["bottleneck"] = "bottleneck"
@@ -31,8 +36,8 @@ class BottleneckFusionConfig:
         within(self, 2, math.inf, "depth")
         within(self, 0, 1, "dropout")
 
-    def build(self, inputs: Sequence[str], width: int) -> "BottleneckFusion":
-        return BottleneckFusion(self, inputs, width)
+    def build(self, context: BuildContext) -> "BottleneckFusion":
+        return BottleneckFusion(self, context.encoders, context.width)
 
 
 class BottleneckFusion(nn.Module):
@@ -60,14 +65,14 @@ class BottleneckFusion(nn.Module):
         shared = self.bottlenecks.expand(present.shape[0], -1, -1)
         real = torch.ones_like(shared[..., 0], dtype=torch.bool)
         for block in self.blocks:
-            message = []
+            copies = []
             for name in self.inputs:
                 length = values[name].shape[1]
                 mask = torch.cat([masks[name], real], 1)
                 both = block[name](torch.cat([values[name], shared], 1), mask.unsqueeze(1))  # type: ignore[index]
                 values[name] = both[:, :length]
-                message.append(both[:, length:])
-            shared = (torch.stack(message, 1) * shares.unsqueeze(-1)).sum(1)
+                copies.append(both[:, length:])
+            shared = (torch.stack(copies, 1) * shares.unsqueeze(-1)).sum(1)
         means = torch.stack([masked_mean(values[name], masks[name]) for name in self.inputs], 1)
         whole, mask = torch.cat(list(values.values()), 1), torch.cat(list(masks.values()), 1)
         return Fused(whole, mask, (means * shares).sum(1), end_to_end(features, self.inputs))

@@ -1,4 +1,4 @@
-"""Parallel co-attention: inputs say together which positions of each are worth reading."""
+"""Parallel co-attention: the inputs choose together which positions of each are read."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ import torch
 from torch import nn
 
 from braid.layers.attention import masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 
 
 @dataclass(frozen=True)
 class CoAttentionFusionConfig:
-    """Parallel co-attention (Lu et al., arXiv:1606.00061), of its hierarchy one level, between every two inputs.
+    """Parallel co-attention (arXiv:1606.00061), one level of its hierarchy, between every two inputs.
 
-    Unlike ``attention``, where every position goes on as what it has read from the others, here one affinity of all pairs
-    of positions serves both sides, and what comes of it is only where to look: each input ends as a weighted mean of its own
-    features. MCAN's blocks (arXiv:1906.10770) would be ``attention`` again, with self-attention before.
+    One affinity matrix of all pairs of positions weighs both inputs; each ends as a weighted mean of its own features. With
+    ``attention``, in contrast, every position takes over what it reads from the others.
     """
 
     kind: Literal["co_attention"] = "co_attention"
 
-    def build(self, inputs: Sequence[str], width: int) -> "CoAttentionFusion":
-        return CoAttentionFusion(inputs, width)
+    def build(self, context: BuildContext) -> "CoAttentionFusion":
+        return CoAttentionFusion(context.encoders, context.width)
 
 
 class CoAttentionFusion(nn.Module):

@@ -8,18 +8,23 @@ import torch
 from torch import nn
 
 from braid.layers.attention import end_to_end, masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 
 
 @dataclass(frozen=True)
 class ConcatFusionConfig:
-    """``over`` vectors: each input's mean, side by side, so the width is the sum. ``over`` sequences: end to end."""
+    """h = [e; f].
+
+    Args:
+        mode: ``vectors`` concatenates each input's mean, so the width is the sum; ``sequences`` concatenates all positions.
+    """
 
     kind: Literal["concat"] = "concat"
-    over: Literal["vectors", "sequences"] = "vectors"
+    mode: Literal["vectors", "sequences"] = "vectors"
 
-    def build(self, inputs: Sequence[str], width: int) -> "VectorConcatFusion | SequenceConcatFusion":
-        return (VectorConcatFusion if self.over == "vectors" else SequenceConcatFusion)(inputs, width)
+    def build(self, context: BuildContext) -> "VectorConcatFusion | SequenceConcatFusion":
+        return (VectorConcatFusion if self.mode == "vectors" else SequenceConcatFusion)(context.encoders, context.width)
 
 
 class VectorConcatFusion(nn.Module):
@@ -38,7 +43,7 @@ class VectorConcatFusion(nn.Module):
 
 
 class SequenceConcatFusion(nn.Module):
-    """All positions of all inputs end to end, each marked with a learned vector of its input."""
+    """All positions of all inputs as one sequence; a learned vector of its input is added to each."""
 
     def __init__(self, inputs: Sequence[str], width: int) -> None:
         super().__init__()

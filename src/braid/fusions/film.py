@@ -11,17 +11,23 @@ from torch import Tensor, nn
 from braid.config import did_you_mean, within
 from braid.errors import UserError
 from braid.layers.attention import end_to_end, masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 from braid.shapes import Float
 
 
 @dataclass(frozen=True)
 class FilmFusionConfig:
-    """FiLM (arXiv:1709.07871): the mean of the input ``by`` (the last input where it is empty) gives ``depth`` blocks over the
-    others' positions their scales and shifts."""
+    """FiLM (arXiv:1709.07871): the mean of one input gives the scales and shifts of blocks over the others' positions.
+
+    Args:
+        condition: the input that scales and shifts; the last input where this is empty.
+        depth: number of blocks.
+        dropout: probability that a value is dropped in training.
+    """
 
     kind: Literal["film"] = "film"
-    by: str = ""
+    condition: str = ""
     depth: int = 2
     dropout: float = 0.1
 
@@ -29,8 +35,8 @@ class FilmFusionConfig:
         within(self, 1, math.inf, "depth")
         within(self, 0, 1, "dropout")
 
-    def build(self, inputs: Sequence[str], width: int) -> "FilmFusion":
-        return FilmFusion(self, inputs, width)
+    def build(self, context: BuildContext) -> "FilmFusion":
+        return FilmFusion(self, context.encoders, context.width)
 
 
 class FilmBlock(nn.Module):
@@ -62,9 +68,10 @@ class FilmFusion(nn.Module):
         super().__init__()
         self.inputs = tuple(inputs)
         self.width = width
-        self.by = config.by or self.inputs[-1]
-        if self.by not in self.inputs:
-            raise UserError(f"by is {self.by!r}, which is no input of the model; {did_you_mean(self.by, self.inputs)}")
+        self.condition = config.condition or self.inputs[-1]
+        if self.condition not in self.inputs:
+            message = f"condition is {self.condition!r}, which is not an input of the model"
+            raise UserError(f"{message}; {did_you_mean(self.condition, self.inputs)}")
         self.marks = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in self.inputs})
         self.blocks = nn.ModuleList(FilmBlock(width, config.dropout) for _ in range(config.depth))
         # Scales are learned as their difference from 1, and begin near it.
@@ -74,14 +81,14 @@ class FilmFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Fused:
         masks = {name: features[name].mask for name in self.inputs}
-        given = masks[self.by].any(1)
+        given = masks[self.condition].any(1)
         nothing_else = torch.ones_like(given)
         for name in self.inputs:
-            if name != self.by:
+            if name != self.condition:
                 nothing_else = nothing_else & ~masks[name].any(1)
-        modulation = self.modulation(masked_mean(features[self.by].values, masks[self.by]))
+        modulation = self.modulation(masked_mean(features[self.condition].values, masks[self.condition]))
         changes = (modulation * given.unsqueeze(1).to(modulation.dtype)).unsqueeze(1).chunk(2 * len(self.blocks), -1)
-        masks[self.by] = masks[self.by] & nothing_else.unsqueeze(1)
+        masks[self.condition] = masks[self.condition] & nothing_else.unsqueeze(1)
         values = torch.cat([features[name].values + self.marks[name] for name in self.inputs], 1)
         mask = torch.cat([masks[name] for name in self.inputs], 1)
         for place, block in enumerate(self.blocks):

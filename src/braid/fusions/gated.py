@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from braid.layers.attention import masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 
 
@@ -15,13 +16,13 @@ from braid.records import Features, Fused
 class GatedFusionConfig:
     """h = sum_i z_i * tanh(W_i e_i) with z_i = sigmoid(V_i [e_1; ...; e_n]) (Gated Multimodal Unit, arXiv:1702.01992).
 
-    Gates open independently, dimension by dimension, where ``weighted`` deals out one whole among the inputs.
+    Every dimension of every input has its own gate; with ``weighted``, in contrast, the weights of all inputs sum to 1.
     """
 
     kind: Literal["gated"] = "gated"
 
-    def build(self, inputs: Sequence[str], width: int) -> "GatedFusion":
-        return GatedFusion(inputs, width)
+    def build(self, context: BuildContext) -> "GatedFusion":
+        return GatedFusion(context.encoders, context.width)
 
 
 class GatedFusion(nn.Module):

@@ -8,18 +8,21 @@ import torch
 from torch import nn
 
 from braid.layers.attention import masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 
 
 @dataclass(frozen=True)
 class LateFusionConfig:
-    """One vector an input, W_i e_i, for a decoder that judges each by itself and averages by ``Fused.weights`` (decision fusion;
-    survey: arXiv:1705.09406)."""
+    """One vector an input, W_i e_i, for a decoder that scores each by itself and averages the scores by ``Fused.weights``.
+
+    This is decision fusion (survey: arXiv:1705.09406).
+    """
 
     kind: Literal["late"] = "late"
 
-    def build(self, inputs: Sequence[str], width: int) -> "LateFusion":
-        return LateFusion(inputs, width)
+    def build(self, context: BuildContext) -> "LateFusion":
+        return LateFusion(context.encoders, context.width)
 
 
 class LateFusion(nn.Module):

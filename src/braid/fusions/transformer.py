@@ -8,20 +8,27 @@ import torch
 from torch import nn
 
 from braid.layers.attention import EncoderBlock, begin_as_identity, end_to_end, masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 
 
 @dataclass(frozen=True)
 class TransformerFusionConfig:
-    """``depth`` transformer blocks over all inputs at once (VisualBERT, arXiv:1908.03557); of a single input, they refine it."""
+    """Transformer blocks over the positions of all inputs (VisualBERT, arXiv:1908.03557).
+
+    Args:
+        depth: number of blocks.
+        heads: attention heads a block.
+        dropout: probability that a value is dropped in training.
+    """
 
     kind: Literal["transformer"] = "transformer"
     depth: int = 2
     heads: int = 4
     dropout: float = 0.1
 
-    def build(self, inputs: Sequence[str], width: int) -> "TransformerFusion":
-        return TransformerFusion(self, inputs, width)
+    def build(self, context: BuildContext) -> "TransformerFusion":
+        return TransformerFusion(self, context.encoders, context.width)
 
 
 class TransformerFusion(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from braid.layers.attention import masked_mean
+from braid.layers.context import BuildContext
 from braid.records import Features, Fused
 
 
@@ -15,13 +16,13 @@ from braid.records import Features, Fused
 class WeightedFusionConfig:
     """h = sum_i w_i W_i e_i with w = softmax of a learned score of each input, over the inputs a row has.
 
-    The weights are those of attention over modalities (arXiv:1701.03126), found once a row and not anew for every word.
+    The weights are those of attention over modalities (arXiv:1701.03126), computed once a row.
     """
 
     kind: Literal["weighted"] = "weighted"
 
-    def build(self, inputs: Sequence[str], width: int) -> "WeightedFusion":
-        return WeightedFusion(inputs, width)
+    def build(self, context: BuildContext) -> "WeightedFusion":
+        return WeightedFusion(context.encoders, context.width)
 
 
 class WeightedFusion(nn.Module):
@@ -32,7 +33,7 @@ class WeightedFusion(nn.Module):
         self.inputs = tuple(inputs)
         self.width = width
         self.values = nn.ModuleDict({name: nn.Linear(width, width) for name in self.inputs})
-        # A score sees every input, so that a clear picture can lower the weight of a vague text.
+        # A score sees every input, so that a clear image can lower the weight of a vague text.
         self.scores = nn.Sequential(nn.Linear(len(self.inputs) * width, width), nn.GELU(), nn.Linear(width, len(self.inputs)))
 
     def forward(self, features: Mapping[str, Features]) -> Fused:

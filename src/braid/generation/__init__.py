@@ -1,10 +1,10 @@
 """Generation of texts (``text.py``) and images (``images.py``) over one protocol of a model (``protocol.py``)."""
 
 from braid.generation.protocol import (
-    Codec,
     Decoder,
     Filler,
     GenerationConfig,
+    ImageCodec,
     Runtime,
     Stepper,
     check_draws,
@@ -13,7 +13,7 @@ from braid.generation.protocol import (
 from braid.generation.text import Generated, generate, likeliest, log_softmax, score_text, write_text
 
 __all__ = [
-    "Codec",
+    "ImageCodec",
     "Decoder",
     "Filler",
     "Generated",

@@ -1,4 +1,4 @@
-"""What generation asks of a model, on torch or on ONNX Runtime: protocols over numpy arrays, and the settings of a text."""
+"""What generation needs of a model, on torch or on ONNX Runtime: protocols over numpy arrays; and the settings of a text."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ MAX_BEAM = 1000
 
 @runtime_checkable
 class Stepper(Protocol):
-    """The decode protocol: what generation asks of a model, on torch or on ONNX. The state is opaque.
+    """The decode protocol: what generation needs of a model, on torch or on ONNX. The state is opaque.
 
     ``start`` encodes a batch; the state it gives has group 1. ``step`` reads one token a beam (the first is what begins) and
     gives the logits of the next. ``reorder`` gives each row's beams the states of their parents, and may change the group.
@@ -41,7 +41,7 @@ class Decoder(Stepper, Protocol):
 
 @runtime_checkable
 class Filler(Protocol):
-    """The fill protocol: ``fill`` gives the logits of all of a picture's tokens from those that are known already."""
+    """The fill protocol: ``fill`` gives the logits of all tokens of an image from those that are known already."""
 
     def start(self, batch: Batch) -> Any: ...
 
@@ -49,8 +49,8 @@ class Filler(Protocol):
 
 
 @runtime_checkable
-class Codec(Protocol):
-    """A picture <-> discrete tokens. Pixels are scaled as the output's modality says."""
+class ImageCodec(Protocol):
+    """Image <-> discrete tokens. Pixels are scaled as the output's modality says."""
 
     @property
     def grid(self) -> TokenGrid: ...
@@ -75,7 +75,7 @@ class Runtime(Protocol):
 
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]: ...
 
-    def codec(self, name: str) -> Codec: ...
+    def codec(self, name: str) -> ImageCodec: ...
 
     def image_decoder(self, name: str) -> Stepper | Filler: ...
 
@@ -98,17 +98,24 @@ def check_draws(name: str, decoders: Sequence[str]) -> None:
         UserError: when an output has a codec and no decoder.
     """
     if name not in decoders:
-        raise UserError(f"this model turns pictures into tokens and back, and draws none; train one with it as codecs.{name}")
+        message = "this model turns images into tokens and back, and generates none"
+        raise UserError(f"{message}; train a model that does with it as codecs.{name}")
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How text is chosen.
+    """How a text is searched for.
 
-    A beam is ranked by its log-probability / length ** ``length_penalty`` (0 favours short texts, 1 takes the mean).
-    ``max_length`` counts the tokens written, <eos> included; at least ``min_length`` come before <eos>. Sampling divides
-    logits by ``temperature``, keeps the ``top_k`` likeliest (0: all), then the likeliest that make up ``top_p``; each row
-    has a random stream of its own, from ``seed`` and its id.
+    Args:
+        method: ``greedy`` takes the most probable token, ``beam`` keeps several texts, ``sample`` draws at random.
+        beam: texts that beam search keeps.
+        length_penalty: texts are ranked by log-probability / length ** this: 0 favours short texts, 1 takes the mean.
+        max_length: most tokens of a text, <eos> included.
+        min_length: fewest tokens before <eos>.
+        temperature: divides the logits in sampling; higher is more varied.
+        top_k: sampling keeps the most probable tokens, so many; 0 keeps all.
+        top_p: sampling keeps the most probable tokens that make up this probability (arXiv:1904.09751).
+        seed: of the random streams of sampling, one a row, together with the row's id.
     """
 
     method: Literal["greedy", "beam", "sample"] = "beam"
@@ -126,6 +133,8 @@ class GenerationConfig:
         within(self, 1, math.inf, "max_length")
         within(self, 0, math.inf, "min_length", "top_k", "seed")
         if not self.temperature > 0:
-            raise UserError(f"temperature is {self.temperature}; it must be above 0 (method greedy takes the likeliest token)")
+            raise UserError(
+                f"temperature is {self.temperature}; it must be above 0 (method greedy takes the most probable token)"
+            )
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p is {self.top_p}; it must be above 0 and at most 1")

@@ -25,11 +25,11 @@ Training = Literal["frozen", "full", "lora"]
 
 
 class Role(NamedTuple):
-    """What a model is wanted for: the auto class that builds it, its inputs, and how to say so to the user."""
+    """What a model is used as: the auto class that builds it, its inputs, and the words of an error message."""
 
     auto: str
     mapping: str  # which configurations the auto class knows
-    half: str  # where the configuration of a model of pictures and text keeps this half
+    half: str  # where the configuration of a model of images and text keeps this half
     reads: str  # the model's main input
     wanted: str
 
@@ -40,7 +40,7 @@ IMAGE = Role(
     "MODEL_MAPPING",
     "vision_config",
     "pixel_values",
-    "encode pictures; give a vision encoder such as ViT, ResNet or CLIP",
+    "encode images; give a vision encoder such as ViT, ResNet or CLIP",
 )
 WRITER = Role(
     "AutoModelForCausalLM",
@@ -54,7 +54,7 @@ WHOLE = Role(
     "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING",
     "",
     "pixel_values",
-    "describe pictures; give an image-to-text model such as BLIP",
+    "describe images; give an image-to-text model such as BLIP",
 )
 
 
@@ -110,7 +110,7 @@ def find(source: str) -> Path:
 
 
 def configuration(folder: Path, role: Role) -> Any:
-    """The model's transformers configuration; of a model of both pictures and text (CLIP, SigLIP), the half wanted.
+    """The model's transformers configuration; of a model of both images and text (CLIP, SigLIP), the half that is needed.
 
     Raises:
         UserError: when it cannot be read, or the model does something else.
@@ -298,17 +298,17 @@ def own_tokenizer(folder: Path) -> Any:
 
 
 def images(folder: Path) -> ImageModalityConfig:
-    """How a model wants its pictures: size, mean and standard deviation, and whether their middle is cut out."""
+    """How a model prepares its images: size, mean, standard deviation, and whether their centre is cropped."""
     try:
         result = library().AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     except (OSError, ValueError, KeyError, TypeError, ImportError):
         raise UserError(
-            f"{folder} has no readable preprocessor_config.json, which says how the model wants its pictures; copy it, too"
+            f"{folder} has no readable preprocessor_config.json, which says how the model prepares its images; copy it, too"
         ) from None
     size = (result.crop_size if getattr(result, "do_center_crop", False) else None) or result.size
     sides = [side for side in (size.get("height"), size.get("width"), size.get("shortest_edge")) if side]
     if len(set(sides)) != 1:
-        raise UserError(f"{folder} wants pictures of {dict(size)}; Braid's are square")
+        raise UserError(f"{folder} needs images of {dict(size)}; Braid's are square")
     crop = bool(getattr(result, "do_center_crop", False)) or bool(size.get("shortest_edge"))
     scaled = bool(getattr(result, "do_normalize", True))
     mean, std = (_of_channels(result.image_mean), _of_channels(result.image_std)) if scaled else ((0.0,) * 3, (1.0,) * 3)
@@ -334,7 +334,7 @@ def _short(error: Exception) -> str:
 
 
 def check_part(source: str, architecture: Mapping[str, Any], rank: int) -> None:
-    """What every pretrained part has to be told."""
+    """The settings that every pretrained part needs."""
     if not source and not architecture:
         raise UserError("a pretrained part needs source: a name on the Hugging Face hub or a local folder")
     if rank < 1:

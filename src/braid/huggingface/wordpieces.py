@@ -1,7 +1,7 @@
-"""Fewer WordPieces (arXiv:1609.08144) for a pretrained model: those that a run's text uses most, and those that spell any text.
+"""A smaller vocabulary of WordPieces (arXiv:1609.08144) for a pretrained model: the most used pieces, and all single characters.
 
-A tokenizer takes the longest piece that a word goes on with. A word whose pieces all stay is therefore read as before; any other,
-as smaller pieces, single characters at worst.
+A tokenizer takes the longest piece that continues a word. A word whose pieces all stay is therefore read as before; any other word
+is read as smaller pieces.
 """
 
 import json

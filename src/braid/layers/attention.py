@@ -11,7 +11,7 @@ from braid.errors import UserError
 from braid.records import Features, Fused, Padded
 from braid.shapes import Bool, Float, Int
 
-Place = int | Int[Tensor, " 1"]  # of the first of several positions; a tensor where a CUDA graph is to take any
+Place = int | Int[Tensor, " 1"]  # of the first of several positions; a tensor in a CUDA graph, which must take any
 
 
 def masked_mean(values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:
@@ -28,13 +28,13 @@ def grid_features(cells: Float[Tensor, "n channels rows columns"], mask: Bool[Te
 
 
 def end_to_end_grids(grids: Sequence[Features]) -> Features:
-    """Several grids over the same pictures as one sequence."""
+    """Several grids over the same images as one sequence."""
     extents = [grid.extent for grid in grids if grid.extent is not None]
     return Features(torch.cat([g.values for g in grids], 1), torch.cat([g.mask for g in grids], 1), torch.cat(extents))
 
 
 def grid_boxes(rows: int, columns: int, device: torch.device) -> Float[Tensor, "positions 4"]:
-    """Left, top, right, bottom of every cell of a grid over the picture, in 0..1, row by row."""
+    """Left, top, right, bottom of every cell of a grid over the image, in 0..1, row by row."""
     top = torch.arange(rows, device=device).repeat_interleave(columns) / rows
     left = torch.arange(columns, device=device).repeat(rows) / columns
     return torch.stack([left, top, left + 1 / columns, top + 1 / rows], 1)
@@ -322,10 +322,10 @@ class TokenEmbedding(nn.Module):
         return F.linear(values, self.tokens.weight)
 
 
-class BorrowedTokenEmbedding(nn.Module):
-    """Another part's token vectors, normed and projected to this width, plus positions of its own.
+class SharedTokenEmbedding(nn.Module):
+    """Another part's token embedding, normed and projected to this width, plus positions of its own.
 
-    The vectors stay the other part's parameters: they are stored, counted and trained there.
+    The embedding stays the other part's parameter: it is stored, counted and trained there.
     """
 
     def __init__(self, tokens: nn.Embedding, max_length: int, width: int, dropout: float = 0.0) -> None:

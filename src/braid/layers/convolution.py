@@ -41,8 +41,8 @@ class Stage:
 class ChannelNorm(nn.Module):
     """Divides each place by the root mean square of its channels (RMSNorm, arXiv:1910.07467).
 
-    What lies elsewhere in the picture does not count, as it would with GroupNorm: the same piece of a picture gets the same
-    values, and in a codec the same tokens, wherever it is and whatever is around it.
+    The rest of the image does not count, as it would with GroupNorm: the same piece of an image gets the same values, and in a
+    codec the same tokens, wherever it is.
     """
 
     def __init__(self, width: int) -> None:
@@ -55,7 +55,7 @@ class ChannelNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, ``kernel`` (odd) places a side, beside the way round them."""
+    """Two convolutions, ``kernel`` (odd) places a side, and a skip connection."""
 
     def __init__(self, width: int, kernel: int = 3) -> None:
         super().__init__()

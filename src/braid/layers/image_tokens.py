@@ -1,6 +1,7 @@
-"""A picture's tokens as vectors, and vectors as chances of tokens, part by part where a token says several things at once.
+"""Image tokens as vectors, and vectors as probabilities of image tokens.
 
-A table and an output for each part, of which the product is every code, as MAGVIT-v2 splits its codes (arXiv:2310.05737).
+A token may have several parts, such as outline and colour. Each part then has a table and an output of its own, as MAGVIT-v2
+splits its codes (arXiv:2310.05737).
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,12 @@ from braid.layers.convolution import ResidualBlock
 from braid.modalities import ImageModalityConfig, TokenGrid
 from braid.shapes import Float, Int
 
+NO_CODEC = "a decoder of images writes the tokens of a codec, and the model has none"
+
 
 @runtime_checkable
-class Tokenizing(Protocol):
-    """A codec, as far as what reads its tokens is concerned."""
+class TokenCodec(Protocol):
+    """A codec, as the parts that read its tokens see it."""
 
     grid: TokenGrid
 
@@ -28,16 +31,16 @@ class Tokenizing(Protocol):
     def decode(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "n 3 height width"]: ...
 
 
-def read_tokens(codec: Tokenizing, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
-    """Of a codec that is not trained, in full precision: rounded, a number is another code."""
+def read_tokens(codec: TokenCodec, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
+    """Tokens of a frozen codec, in full precision: a rounded number would be another code."""
     with torch.no_grad(), _exactly(pixels.device):
         return codec.encode(pixels)
 
 
-def redraw(
-    codec: Tokenizing, pixels: Float[Tensor, "n 3 height width"], scale: ImageModalityConfig
+def reconstruct(
+    codec: TokenCodec, pixels: Float[Tensor, "n 3 height width"], scale: ImageModalityConfig
 ) -> Float[Tensor, "n 3 height width"]:
-    """What the codec makes of pictures, as it is read from a file: in 255 steps. ``scale`` says what their numbers mean."""
+    """Images through the codec and back, in 255 steps as from a file. ``scale`` says what their numbers mean."""
     with torch.no_grad(), _exactly(pixels.device):
         made = codec.decode(codec.encode(pixels))
         std, mean = (made.new_tensor(numbers).view(3, 1, 1) for numbers in (scale.std, scale.mean))
@@ -49,13 +52,13 @@ def _exactly(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def digits(tokens: Int[Tensor, "*rows"], grid: TokenGrid) -> list[Int[Tensor, "*rows"]]:
-    """Each token's part of every kind; the code after the last one has a last part of its own, and 0 for the others."""
+    """The parts of each token. The code after the last has a last part of its own, and 0 for the others."""
     split = [tokens // place for place in grid.places]
     return [part % size for part, size in zip(split[:-1], grid.parts, strict=False)] + split[-1:]
 
 
 class TokenVectors(nn.Module):
-    """The sum of a vector for each part; one code more stands for what begins a picture, or hides a token."""
+    """The sum of one vector a part. One more code begins an image, or hides a token."""
 
     def __init__(self, grid: TokenGrid, width: int) -> None:
         super().__init__()
@@ -69,9 +72,11 @@ class TokenVectors(nn.Module):
         return torch.stack(result).sum(0) if len(result) > 1 else result[0]
 
 
-class TokenSurroundings(nn.Module):
-    """A picture's tokens over their grid, each with what is around it: a residual block sees two places further to every side,
-    so that after four a token at a shape's rim can know what it is a piece of."""
+class TokenContext(nn.Module):
+    """Image tokens in their grid, each with its neighbourhood.
+
+    A residual block sees two places further to every side: after four, a token at the rim of a shape can know the shape.
+    """
 
     def __init__(self, grid: TokenGrid, width: int, depth: int = 4) -> None:
         super().__init__()
@@ -85,7 +90,7 @@ class TokenSurroundings(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """The chances of the first part from a vector, and of every later one from the vector and the parts before it."""
+    """Predicts the first part from a vector, and each later part from the vector and the parts before it."""
 
     def __init__(self, grid: TokenGrid, width: int) -> None:
         super().__init__()
@@ -132,7 +137,7 @@ class _LaterPart(nn.Module):
 
 
 class GridEmbedding(nn.Module):
-    """A picture's token plus where in the grid it is, or where the one that follows it will be."""
+    """An image token plus its place in the grid, or the place of the token that follows it."""
 
     def __init__(self, grid: TokenGrid, width: int, dropout: float = 0.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Contrastive training: what belongs together is near, whatever input it came in by."""
+"""Contrastive training: embeddings of inputs that belong together become similar."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +20,11 @@ from braid.tasks import Task
 
 @dataclass(frozen=True)
 class ContrastiveConfig:
-    """``loss`` clip: softmax over the batch both ways (arXiv:2103.00020); siglip: every pair for itself (arXiv:2303.15343).
+    """A contrastive loss between two inputs. Equal values are never each other's negatives.
 
-    Values of one key never count as each other's negatives. ``hardness`` draws attention to negatives that are near: each is
-    weighed by exp(hardness * cosine) (arXiv:2010.04592).
+    Args:
+        loss: ``clip`` is a softmax over the batch both ways (arXiv:2103.00020), ``siglip`` a sigmoid a pair (arXiv:2303.15343).
+        hardness: weight of similar negatives: each counts exp(hardness * cosine) (arXiv:2010.04592).
     """
 
     kind: Literal["contrastive"] = "contrastive"
@@ -57,7 +58,7 @@ class Contrastive:
         return loss, {"nearest_is_own": round(float(nearest), 4)}
 
     def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
-        """The loss by which val is judged: the same; it depends on how many rows a batch has."""
+        """The validation loss: the same; it depends on how many rows a batch has."""
         return self(model, batch, ())[0]
 
     def _side(self, model: Model, batch: Batch, name: str) -> tuple[Float[Tensor, "n width"], Int[Tensor, " n"]]:

@@ -1,4 +1,4 @@
-"""Maximum likelihood: the words, or the label, of the data."""
+"""Maximum likelihood of the training targets."""
 
 import math
 from collections import Counter
@@ -20,25 +20,26 @@ from braid.tasks import Task
 
 @dataclass(frozen=True)
 class LikelihoodConfig:
-    """Cross-entropy, with a share ``label_smoothing`` of the target spread over all words or labels (arXiv:1512.00567).
+    """The decoders' own losses on the targets.
 
-    ``balance``: how far a rare label counts more: each row's loss is times (mean rows a label / rows of its label) **
-    ``balance``; 0 counts rows alike, 1 labels alike.
-
-    ``weights``: how much an output's loss counts beside the others', 1 where none is named. Losses are means over tokens, so that
-    a picture of many tokens, most of them easy, else counts no more than one word.
+    Args:
+        label_smoothing: share of the target that is spread over all tokens or labels (arXiv:1512.00567).
+        class_balance: weight of rare labels. A row's loss is multiplied by (mean rows a label / rows of its label) to this power:
+            0 weighs all rows the same, 1 all labels.
+        output_weights: weight of an output's loss, by output; 1 where none is given. Losses are means over tokens, so an image of
+            many tokens otherwise counts as much as one word.
     """
 
     kind: Literal["likelihood"] = "likelihood"
     label_smoothing: float = 0.1
-    balance: float = 0.0
-    weights: dict[str, float] = field(default_factory=dict)
+    class_balance: float = 0.0
+    output_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        within(self, 0, 1, "label_smoothing", "balance")
-        for name, value in self.weights.items():
+        within(self, 0, 1, "label_smoothing", "class_balance")
+        for name, value in self.output_weights.items():
             if not 0 < value < math.inf:
-                raise UserError(f"weights.{name} is {value:g}; it must be above 0")
+                raise UserError(f"output_weights.{name} is {value:g}; it must be above 0")
 
     def build(self, task: Task, tokenizer: Tokenizer | None, samples: Sequence[Sample]) -> "Likelihood":
         return Likelihood(self, task, samples)
@@ -50,27 +51,29 @@ class Likelihood:
     def __init__(self, config: LikelihoodConfig, task: Task, samples: Sequence[Sample]) -> None:
         self.config = config
         self.output, self.outputs = task.decoder, task.decoders
-        unknown = [name for name in config.weights if name not in self.outputs]
+        unknown = [name for name in config.output_weights if name not in self.outputs]
         if unknown:
-            raise UserError(f"objective.weights names {unknown[0]!r}; {did_you_mean(unknown[0], self.outputs)}")
+            raise UserError(f"objective.output_weights names {unknown[0]!r}; {did_you_mean(unknown[0], self.outputs)}")
         self._of_labels: dict[tuple[str, ...], float] = {}
-        if config.balance:
+        if config.class_balance:
             if task.kind != "classification":
-                raise UserError(f"objective.balance is {config.balance:g}, and {task.kind} has no labels; leave it out")
+                raise UserError(
+                    f"objective.class_balance is {config.class_balance:g}, and {task.kind} has no labels; leave it out"
+                )
             rows = Counter(tuple(sample.targets[self.output]) for sample in samples)
             mean = rows.total() / len(rows)
-            self._of_labels = {labels: (mean / count) ** config.balance for labels, count in rows.items()}
+            self._of_labels = {labels: (mean / count) ** config.class_balance for labels, count in rows.items()}
 
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The loss; and, where several decoders learn, the loss of each, unweighted."""
         weights = None
         if self._of_labels:
-            result = [self._of_labels[tuple(sample.targets[self.output])] for sample in samples]
-            weights = torch.tensor(result, device=batch.targets[self.output].values.device)
+            of_rows = [self._of_labels[tuple(sample.targets[self.output])] for sample in samples]
+            weights = torch.tensor(of_rows, device=batch.targets[self.output].values.device)
         losses = model.losses(batch, self.outputs, self.config.label_smoothing, weights)
-        message = {f"{name}_loss": float(loss.detach()) for name, loss in losses.items()} if len(losses) > 1 else {}
-        return torch.stack([loss * self.config.weights.get(name, 1.0) for name, loss in losses.items()]).sum(), message
+        parts = {f"{name}_loss": float(loss.detach()) for name, loss in losses.items()} if len(losses) > 1 else {}
+        return torch.stack([loss * self.config.output_weights.get(name, 1.0) for name, loss in losses.items()]).sum(), parts
 
     def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
-        """The loss by which val is judged: plain."""
+        """The validation loss: plain."""
         return torch.stack([*model.losses(batch, self.outputs).values()]).sum()

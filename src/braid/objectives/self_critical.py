@@ -1,4 +1,4 @@
-"""Self-critical training: texts that the model draws itself are made likelier the better a caption metric finds them."""
+"""Self-critical training: the model samples texts, and those that score well on a caption metric become more likely."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +22,23 @@ END = "<eos>"  # counted as a word, or texts learn to stop in mid-sentence
 
 @dataclass(frozen=True)
 class SelfCriticalConfig:
-    """Policy gradient on a caption metric (arXiv:1612.00563): ``samples`` texts are drawn a row, and a text's advantage is its
-    reward less the mean reward of the row's other texts (arXiv:2003.09971).
+    """Policy gradient on a caption metric (arXiv:1612.00563): CIDEr (0..10) plus weighted BLEU-4 (0..1).
 
-    The reward is CIDEr (``cider``, raw, 0..10) plus ``bleu_4`` times BLEU-4 (0..1) against the row's references.
+    The reward is CIDEr (``cider``, raw, 0..10) plus ``bleu_4_weight`` times BLEU-4 (0..1) against the row's references.
+    A text's advantage is its reward less the mean reward of the row's other texts (arXiv:2003.09971).
+
+    Args:
+        num_samples: texts sampled a row.
+        bleu_4_weight: of BLEU-4 in the reward.
     """
 
     kind: Literal["self_critical"] = "self_critical"
-    samples: int = 5
-    bleu_4: float = 0.0
+    num_samples: int = 5
+    bleu_4_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.samples < 2:
-            raise UserError(f"samples is {self.samples}; it must be at least 2, for each is compared with the others")
+        if self.num_samples < 2:
+            raise UserError(f"num_samples is {self.num_samples}; it must be at least 2, for each is compared with the others")
 
     def build(self, task: Task, tokenizer: Tokenizer | None, samples: Sequence[Sample]) -> "SelfCritical":
         if "self_critical" not in task.objectives or task.generation is None or tokenizer is None:
@@ -54,20 +58,20 @@ class SelfCritical:
         self._cider = Cider([ngram_counts(words) for words in self._references(sample)] for sample in samples)
 
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """The loss, and the mean reward of the texts drawn."""
+        """The loss, and the mean reward of the sampled texts."""
         fused, decoder = model(batch), model.decoder(self.output)
-        generated = draw(decoder, fused, self.config.samples, self.max_length, self.tokenizer.special)
+        generated = sample_texts(decoder, fused, self.config.num_samples, self.max_length, self.tokenizer.special)
         rewards = self.rewards(generated, samples)
-        others = (rewards.sum(1, keepdims=True) - rewards) / (self.config.samples - 1)
+        others = (rewards.sum(1, keepdims=True) - rewards) / (self.config.num_samples - 1)
         advantage = torch.from_numpy(rewards - others).to(fused.values.device, torch.float32)
         return decoder.loss(fused, generated, weights=advantage), {"reward": float(rewards.mean())}
 
     def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
-        """The loss by which val is judged: likelihood."""
+        """The validation loss: likelihood."""
         return model.losses(batch, [self.output])[self.output]
 
     def rewards(self, generated: Padded, samples: Sequence[Sample]) -> Float[np.ndarray, "batch group"]:
-        """The reward of every text drawn."""
+        """The reward of every sampled text."""
         tokens = generated.values.cpu().numpy()
         result = np.zeros(tokens.shape[:2])
         for row, sample in enumerate(samples):
@@ -78,7 +82,9 @@ class SelfCritical:
                 words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (self.tokenizer.special.eos in text[1:])
                 grams = ngram_counts(words)
                 score = self._cider.cider(self._cider.vector(grams), vectors)
-                result[row, place] = score + self.config.bleu_4 * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
+                result[row, place] = (
+                    score + self.config.bleu_4_weight * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
+                )
         return result
 
     def _references(self, sample: Sample) -> list[list[str]]:
@@ -86,8 +92,8 @@ class SelfCritical:
 
 
 @torch.no_grad()
-def draw(decoder: TextDecoder, fused: Fused, group: int, max_length: int, special: SpecialTokens) -> Padded:
-    """``group`` texts a row from the model's own distribution, without dropout: [batch, group, length], <bos> first.
+def sample_texts(decoder: TextDecoder, fused: Fused, group: int, max_length: int, special: SpecialTokens) -> Padded:
+    """``group`` texts a row, sampled from the model without dropout: [batch, group, length], <bos> first.
 
     The mask ends with <eos>, or with the last token of a text that ``max_length`` tokens did not end.
     """
@@ -117,7 +123,7 @@ def draw(decoder: TextDecoder, fused: Fused, group: int, max_length: int, specia
 
 
 def _chosen(probabilities: Float[Tensor, "batch group vocab"]) -> Int[Tensor, "batch group"]:
-    """By inverse transform: one random number a text, where torch.multinomial draws one a word of the vocabulary."""
+    """By inverse transform: one random number a text; torch.multinomial needs one a word of the vocabulary."""
     sums = probabilities.cumsum(-1)
     place = torch.rand_like(sums[..., :1]) * sums[..., -1:]
     return torch.searchsorted(sums, place, right=True).squeeze(-1).clamp(max=probabilities.shape[-1] - 1)

@@ -17,7 +17,7 @@ from torch import Tensor
 from braid.bundle import Bundle, DataCard, Interface
 from braid.config import to_dict
 from braid.errors import UserError
-from braid.generation import Codec, Decoder, GenerationConfig, Stepper
+from braid.generation import Decoder, GenerationConfig, ImageCodec, Stepper
 from braid.huggingface import hub
 from braid.modalities import (
     ImageModality,
@@ -161,7 +161,7 @@ class HuggingFaceRuntime:
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
         raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it has neither labels nor embeddings")
 
-    def codec(self, name: str) -> Codec:
+    def codec(self, name: str) -> ImageCodec:
         raise UserError(f"{self.folder} is a Hugging Face model, which writes text; it draws no pictures")
 
     def image_decoder(self, name: str) -> Stepper:

@@ -9,7 +9,7 @@ import numpy as np
 from braid.config import from_dict, to_dict
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
-from braid.generation.images import DrawingConfig, StepWatch, draw
+from braid.generation.images import ImageSamplingConfig, StepWatch, sample_tokens
 from braid.modalities import ImageModality
 from braid.records import Batch, Example, GeneratedImage, Prediction, Sample
 from braid.shapes import Float
@@ -27,7 +27,7 @@ class ImageGeneration(TaskProtocol):
 
     kind: Literal["image_generation"] = "image_generation"
     sentence: bool = False
-    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+    sampling: ImageSamplingConfig = field(default_factory=ImageSamplingConfig)
     generation: GenerationConfig = field(default_factory=lambda: GenerationConfig(method="greedy", max_length=39))
 
     decoder: ClassVar[str] = "image"
@@ -40,8 +40,8 @@ class ImageGeneration(TaskProtocol):
     def decoders(self) -> tuple[str, ...]:
         return ("image", "text") if self.sentence else ("image",)
 
-    def with_drawing(self, changes: Mapping[str, Any]) -> "ImageGeneration":
-        return replace(self, drawing=from_dict(DrawingConfig, {**to_dict(self.drawing), **changes}, "drawing"))
+    def with_sampling(self, changes: Mapping[str, Any]) -> "ImageGeneration":
+        return replace(self, sampling=from_dict(ImageSamplingConfig, {**to_dict(self.sampling), **changes}, "sampling"))
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The image is an input where it is to be edited, else the target."""
@@ -83,7 +83,7 @@ class ImageGeneration(TaskProtocol):
         modality = runtime.outputs[self.decoder]
         assert isinstance(modality, ImageModality)
         codec = runtime.codec(self.decoder)
-        tokens = draw(runtime.image_decoder(self.decoder), codec.grid, batch, self.drawing, watch)
+        tokens = sample_tokens(runtime.image_decoder(self.decoder), codec.grid, batch, self.sampling, watch)
         images = modality.images(codec.pixels(tokens))
         generated = [GeneratedImage(picture, row, codec.grid.codes) for picture, row in zip(images, tokens, strict=True)]
         said = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]

@@ -67,7 +67,7 @@ class TaskProtocol(Protocol):
         changed: Any = replace(self.generation, method="greedy" if beam == 1 else "beam", beam=beam)
         return replace(self, generation=changed)  # type: ignore[type-var]
 
-    def with_drawing(self, changes: Mapping[str, Any]) -> Any:
+    def with_sampling(self, changes: Mapping[str, Any]) -> Any:
         """With other settings of how images are generated.
 
         Raises:

@@ -175,9 +175,10 @@ class RunConfig:
         if self.cache_features and changed:
             message = f"cache_features is set, and inputs.{changed[0]}.augmentation makes another image each time"
             raise UserError(f"{message}; leave one of them out")
-        redrawn = [name for name, encoder in self.model.encoders.items() if getattr(encoder, "redrawn", 0)]
-        if self.cache_features and redrawn:
-            raise UserError(f"cache_features is set, and encoders.{redrawn[0]} has redrawn pictures; leave one of them out")
+        varied = [name for name, encoder in self.model.encoders.items() if getattr(encoder, "reconstruction_probability", 0)]
+        if self.cache_features and varied:
+            message = f"cache_features is set, and encoders.{varied[0]}.reconstruction_probability makes another image each time"
+            raise UserError(f"{message}; leave one of them out")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
         tasks = [mixed.task.kind for mixed in self.mixture]

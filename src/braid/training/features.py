@@ -91,7 +91,7 @@ def _cached(
 def _fingerprint(encoder: nn.Module, modality: InputModality, sources: Mapping[str, str]) -> str:
     """Of all that features hang on: weights, preprocessing, and the files as they are now; and of the rows, which errors name."""
     result = sha256(repr(modality.config).encode())
-    for part in (encoder, *getattr(encoder, "reads", ())):
+    for part in (encoder, *getattr(encoder, "borrowed", ())):
         for name, value in part.state_dict().items():
             result.update(name.encode() + value.cpu().numpy().tobytes())
     for path, source in sources.items():

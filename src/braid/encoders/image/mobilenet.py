@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from braid.config import within
+from braid.layers.context import BuildContext
 from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, rounded
-from braid.modalities import ImageModality
 
 # expansion, channels, blocks, stride of the first block (arXiv:1801.04381, table 2)
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -18,9 +18,11 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 class MobileNetEncoderConfig:
     """MobileNetV2 (arXiv:1801.04381) up to its last feature map, with torchvision's parameter names.
 
-    ``padding``: torch pads both sides alike, tensorflow (SAME) the right and bottom first. ``folded``: batch norm is
-    part of the convolutions' weights and biases. ``scales``: the picture is read once at each, relative to its size, and the
-    grids of all scales are laid end to end.
+    Args:
+        width_multiplier: factor on the number of channels.
+        padding: ``torch`` pads both sides alike, ``tensorflow`` (SAME) the right and bottom first.
+        folded: whether batch norm is part of the convolutions' weights and biases.
+        scales: the image is read once at each scale, relative to its size; the grids of all scales are concatenated.
     """
 
     kind: Literal["mobilenet"] = "mobilenet"
@@ -35,7 +37,7 @@ class MobileNetEncoderConfig:
         within(self, 0.01, 100, "width_multiplier")
         check_scales(self.scales)
 
-    def build(self, modality: ImageModality) -> "MobileNetEncoder":
+    def build(self, context: BuildContext) -> "MobileNetEncoder":
         return MobileNetEncoder(self)
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from braid.layers.context import BuildContext
 from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, fold, rounded
-from braid.modalities import ImageModality
 
 # expansion, channels, blocks, stride of the first block, kernel (arXiv:1905.11946, table 1)
 STAGES = (
@@ -28,9 +28,11 @@ VARIANTS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2), "lite
 class EfficientNetEncoderConfig:
     """EfficientNet-Lite (arXiv:1905.11946 without squeeze-and-excitation, with ReLU6) up to its last feature map.
 
-    ``padding``: tensorflow (SAME), as the published weights want it, or torch. ``folded``: batch norm is part of the
-    convolutions' weights and biases; a file that keeps it apart is folded as it is read. ``scales``: the picture is read once
-    at each, relative to its size, and the grids of all scales are laid end to end.
+    Args:
+        variant: lite0 is the smallest and fastest, lite4 the most accurate.
+        padding: ``tensorflow`` (SAME), which the published weights need, or ``torch``.
+        folded: whether batch norm is part of the convolutions' weights and biases; a file that keeps it apart is folded.
+        scales: the image is read once at each scale, relative to its size; the grids of all scales are concatenated.
     """
 
     kind: Literal["efficientnet"] = "efficientnet"
@@ -44,7 +46,7 @@ class EfficientNetEncoderConfig:
     def __post_init__(self) -> None:
         check_scales(self.scales)
 
-    def build(self, modality: ImageModality) -> "EfficientNetEncoder":
+    def build(self, context: BuildContext) -> "EfficientNetEncoder":
         return EfficientNetEncoder(self)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from braid.errors import UserError
 from braid.layers.attention import grid_features
+from braid.layers.context import BuildContext
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
 
@@ -23,7 +24,9 @@ CELL = 32  # pixels a side, of one cell of the last feature map
 class VGGEncoderConfig:
     """VGG-11 or VGG-16 (arXiv:1409.1556) up to its last feature map, with torchvision's parameter names.
 
-    ``batch_norm``: after every convolution, as torchvision's vgg11_bn and vgg16_bn; the paper has none.
+    Args:
+        depth: number of layers.
+        batch_norm: whether every convolution is followed by one, as in torchvision's vgg11_bn and vgg16_bn; the paper has none.
     """
 
     kind: Literal["vgg"] = "vgg"
@@ -32,8 +35,8 @@ class VGGEncoderConfig:
 
     modality: ClassVar[str] = "image"
 
-    def build(self, modality: ImageModality) -> "VGGEncoder":
-        return VGGEncoder(self, modality)
+    def build(self, context: BuildContext) -> "VGGEncoder":
+        return VGGEncoder(self, context.input)
 
 
 class VGGEncoder(nn.Module):
@@ -42,7 +45,7 @@ class VGGEncoder(nn.Module):
     def __init__(self, config: VGGEncoderConfig, modality: ImageModality) -> None:
         super().__init__()
         if modality.size < CELL:
-            raise UserError(f"pictures of {modality.size} pixels vanish in five halvings; vgg needs at least {CELL}")
+            raise UserError(f"images of {modality.size} pixels vanish in five halvings; vgg needs at least {CELL}")
         self.config = config
         layers: list[nn.Module] = []
         channels = 3

@@ -1,4 +1,4 @@
-"""Recurrent text encoder: a GRU or LSTM over the words, left to right."""
+"""A GRU or LSTM over a text, left to right."""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +8,20 @@ from torch import nn
 
 from braid.config import within
 from braid.layers.attention import token_extent
+from braid.layers.context import BuildContext
 from braid.modalities import TextModality
 from braid.records import Features, Padded
 
 
 @dataclass(frozen=True)
 class RecurrentTextEncoderConfig:
-    """One layer of GRU (arXiv:1406.1078) or LSTM. Padding comes last, so no real word ever reads it."""
+    """One recurrent layer over the tokens of a text.
+
+    Args:
+        cell: ``gru`` (arXiv:1406.1078) or ``lstm``.
+        width: of the embedding and of the state.
+        dropout: probability that a value is dropped in training.
+    """
 
     kind: Literal["recurrent"] = "recurrent"
     cell: Literal["gru", "lstm"] = "gru"
@@ -27,12 +34,12 @@ class RecurrentTextEncoderConfig:
         within(self, 1, math.inf, "width")
         within(self, 0, 1, "dropout")
 
-    def build(self, modality: TextModality) -> "RecurrentTextEncoder":
-        return RecurrentTextEncoder(self, modality)
+    def build(self, context: BuildContext) -> "RecurrentTextEncoder":
+        return RecurrentTextEncoder(self, context.input)
 
 
 class RecurrentTextEncoder(nn.Module):
-    """Tokens [n, length] -> the state after each token."""
+    """Tokens [n, length] -> the state after each token. Padding comes last, so no real token reads it."""
 
     def __init__(self, config: RecurrentTextEncoderConfig, modality: TextModality) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Vision Transformer: a picture as a sequence of patches."""
+"""Vision Transformer: an image as a sequence of patches."""
 
 import math
 from dataclasses import dataclass
@@ -11,13 +11,22 @@ from torch.nn import functional as F
 from braid.config import within
 from braid.errors import UserError
 from braid.layers.attention import EncoderBlock, grid_boxes
+from braid.layers.context import BuildContext
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
 
 
 @dataclass(frozen=True)
 class ViTEncoderConfig:
-    """ViT (arXiv:2010.11929), pre-norm, with learned positions and no class token: the fusion reads every patch."""
+    """ViT (arXiv:2010.11929), pre-norm, with learned positions and no class token: the fusion reads every patch.
+
+    Args:
+        patch_size: pixels a side of a patch; divides the image's size.
+        width: of a patch's vector.
+        depth: number of blocks.
+        heads: attention heads a block.
+        dropout: probability that a value is dropped in training.
+    """
 
     kind: Literal["vit"] = "vit"
     patch_size: int = 16
@@ -32,8 +41,8 @@ class ViTEncoderConfig:
         within(self, 1, math.inf, "patch_size", "width", "depth", "heads")
         within(self, 0, 1, "dropout")
 
-    def build(self, modality: ImageModality) -> "ViTEncoder":
-        return ViTEncoder(self, modality)
+    def build(self, context: BuildContext) -> "ViTEncoder":
+        return ViTEncoder(self, context.input)
 
 
 class ViTEncoder(nn.Module):
@@ -43,7 +52,7 @@ class ViTEncoder(nn.Module):
         super().__init__()
         if modality.size % config.patch_size:
             raise UserError(
-                f"pictures of {modality.size} pixels do not divide into patches of {config.patch_size}; change either size"
+                f"images of {modality.size} pixels do not divide into patches of {config.patch_size}; change either size"
             )
         self.config = config
         self.width = config.width

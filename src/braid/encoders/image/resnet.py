@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from braid.layers.attention import grid_features
-from braid.modalities import ImageModality
+from braid.layers.context import BuildContext
 from braid.records import Features, Padded
 from braid.shapes import Float
 
@@ -17,14 +17,18 @@ STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 @dataclass(frozen=True)
 class ResNetEncoderConfig:
-    """ResNet (arXiv:1512.03385) up to its last feature map, with torchvision's parameter names."""
+    """ResNet (arXiv:1512.03385) up to its last feature map, with torchvision's parameter names.
+
+    Args:
+        depth: number of layers.
+    """
 
     kind: Literal["resnet"] = "resnet"
     depth: Literal[18, 34, 50] = 18
 
     modality: ClassVar[str] = "image"
 
-    def build(self, modality: ImageModality) -> "ResNetEncoder":
+    def build(self, context: BuildContext) -> "ResNetEncoder":
         return ResNetEncoder(self)
 
 
