@@ -15,7 +15,7 @@ from braid.model import ModelConfig
 from braid.presets import classic, small
 from runs import report, scored, trained
 
-METRICS = ("bleu-4", "rouge-l", "cider", "cider-d", "meteor-exact-stem")
+METRICS = ("bleu-4", "rouge-l", "cider", "cider-2015", "meteor-exact-stem")
 
 
 def settings(model: ModelConfig, data: str, weights: str, epochs: int, seed: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ DATA = {
     "captioning": "scenes:captioning,train={train},val=200,test=500,compositional=500,size=96,objects=2",
     "vqa": "scenes:vqa,train={train},val=400,test=1000,compositional=1000,size=96,objects=2",
 }
-METRIC = {"vqa": "accuracy", "captioning": "cider-d"}
+METRIC = {"vqa": "accuracy", "captioning": "cider"}
 ROWS = {"captioning": 6_000, "vqa": 20_000}
 
 

@@ -3,7 +3,7 @@
     python benchmarks/ideas_of_the_captioner.py recipes/small/2-captions.yaml      about 45 minutes on two cores
 
 Every run has the same photos, steps and seed. Differences are over the same val photos; their 95% intervals are from a paired
-bootstrap of 1,000 samples (CIDEr-D a photo, document frequencies of all). Short runs tell which ideas help early; what pays late
+bootstrap of 1,000 samples (CIDEr a photo, document frequencies of all). Short runs tell which ideas help early; what pays late
 (augmentation, smoothing) shows less than it does in the end.
 """
 
@@ -62,20 +62,20 @@ def main() -> None:
             result = items(recipe, [*short, *_filled(settings, recipe, chosen.mobilenet)], chosen.output / _slug(idea))
             with_it, without = (whole, result) if sign > 0 else (result, whole)
             rows.append([idea, f"{np.mean(with_it):.1f}", f"{np.mean(without):.1f}", message(with_it - without)])
-            how = f"{chosen.photos} photos, {chosen.epochs} epochs, seed 0; CIDEr-D (x100) on the 1,000 val photos, greedy."
+            how = f"{chosen.photos} photos, {chosen.epochs} epochs, seed 0; CIDEr (x100) on the 1,000 val photos, greedy."
             report("ideas_of_the_captioner", "Ideas behind the captioner", ["idea", "with", "without", "difference"], rows, how)
 
 
 def items(recipe: dict[str, Any], settings: list[str], folder: Path) -> np.ndarray:
-    """CIDEr-D of each val photo's caption, by the last model of a run."""
+    """CIDEr of each val photo's caption, by the last model of a run."""
     run = trained(with_overrides(recipe, settings), folder)
     model = load(run.folder / "last")
     task = model.task("captioning", beam=1)
     samples = prepared(task, open_dataset(recipe["data"]["path"]).split("val"))
     answers = predict(model.runtime, model.collator, task, samples, batch_size=50)
     texts = {prediction.id: prediction.text or "" for prediction in answers.predictions}
-    scores = score_captions(texts, {sample.id: sample.references for sample in answers.samples}).items
-    return np.array([scores[sample.id]["cider-d"] for sample in samples])
+    scores = score_captions(texts, {sample.id: sample.references for sample in answers.samples}).per_sample
+    return np.array([scores[sample.id]["cider"] for sample in samples])
 
 
 def message(differences: np.ndarray) -> str:

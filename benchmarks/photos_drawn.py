@@ -67,7 +67,7 @@ def main() -> None:
         f"{len(examples):,} photos of Flickr8k's {chosen.split}, {size} x {size} pixels, squashed, the first caption of each; "
         f"`{Path(chosen.model).name}`, seed 0. FID and KID x1000, precision and recall x100, by "
         f"the embeddings of `{chosen.extractor}`, which saw Flickr8k's train photos; match: mean cosine of picture and caption, "
-        "x100; caption cycle: CIDEr of what it writes of the picture (beam 3, ptb), against the photo's captions."
+        "x100; caption cycle: cider-2015 of what it writes of the picture (beam 3, ptb), against the photo's captions."
     )
     report("photos_drawn", "Photos drawn from captions", COLUMNS, rows, how)
 
@@ -111,7 +111,7 @@ def _heard(extractor: LoadedModel, answers: Answers, examples: Sequence[Example]
     prompts = extractor.embed(texts=[example.fields["captions"][0] for example in examples])
     written = {e.id: one.text or "" for e, one in zip(examples, extractor.captions(pictures), strict=True)}
     scores = score_captions(written, {example.id: example.fields["references"] for example in examples})
-    return [100 * float((vectors * prompts).sum(1).mean()), scores.metrics["cider"]]
+    return [100 * float((vectors * prompts).sum(1).mean()), scores.metrics["cider-2015"]]
 
 
 def sheet(answers: Answers, path: Path) -> None:

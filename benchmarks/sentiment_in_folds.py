@@ -79,7 +79,7 @@ def answered(folder: Path, table: Path) -> np.ndarray:
     model = load(folder / "last")
     task = model.task("classification")
     _, answers = evaluate(model.runtime, model.collator, task, open_dataset(table).split("test"))
-    return np.asarray(task.by_label(answers.predictions, answers.samples)[1].outcomes)
+    return np.asarray(task.by_label(answers.predictions, answers.samples)[1].counts)
 
 
 def write(outcomes: dict[str, list[np.ndarray]], epochs: int) -> None:

@@ -14,7 +14,7 @@ from braid.evaluation import predict, prepared
 from braid.metrics import caption_diversity, score_captions
 from runs import report, say
 
-METRICS = ("bleu-4", "cider", "cider-d", "rouge-l", "meteor-exact-stem")
+METRICS = ("bleu-4", "cider", "cider-2015", "rouge-l", "meteor-exact-stem")
 DIVERSITY = ("distinct-1", "distinct-2", "different", "novel")
 
 
@@ -29,7 +29,7 @@ def row(name: str, folder: str, data: str, split: str) -> list[str | float]:
     known = [text for example in dataset.split("train") for text in example.fields["captions"]]
     diversity = caption_diversity(list(texts.values()), known)
     message = {metric: f"{scores.metrics[metric]:.1f}" for metric in METRICS}
-    for metric in ("bleu-4", "cider"):
+    for metric in ("bleu-4", "cider", "cider-2015"):
         low, high = scores.intervals[metric]
         message[metric] += f" ({low:.1f} to {high:.1f})"
     return [name, *message.values(), *(diversity[metric] for metric in DIVERSITY)]

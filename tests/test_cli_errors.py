@@ -26,7 +26,7 @@ def images(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "expected"),
     [
         ("truncated.png", "is damaged or cut short"),
         ("empty.png", "is not a picture that can be read; save it as PNG or JPEG"),
@@ -35,13 +35,13 @@ def images(folder: Path) -> dict[str, bytes]:
         ("https://example.org/dog.jpg", "is a web address; download the picture and give its path"),
     ],
 )
-def test_pictures(name: str, told: str, braid: Braid, captioner: Path, photos: Path) -> None:
+def test_pictures(name: str, expected: str, braid: Braid, captioner: Path, photos: Path) -> None:
     for file, content in images(photos).items():
         (photos / file).write_bytes(content)
     path = name if name.startswith("https") else photos / name
     message = one_line(braid("caption", path, "-m", captioner, "--strict"))
     assert Path(name).name in message
-    assert told in message
+    assert expected in message
 
 
 def test_a_giant_picture_is_refused_before_it_is_decoded(braid: Braid, captioner: Path, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "expected"),
     [
         ("cut weights", "model.safetensors cannot be read"),
         ("other weights", "was made of other weights than model.safetensors beside it; export the graphs again"),
@@ -73,7 +73,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
         ("other sizes", "the files are of different models"),
     ],
 )
-def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
+def test_damaged_models(damage: str, expected: str, braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(captioner / "best", model)
     weights = model / "model.safetensors"
@@ -105,7 +105,7 @@ def test_damaged_models(damage: str, told: str, braid: Braid, captioner: Path, p
         changed["decoders"]["text"]["width"] = 64
         (model / "model.json").write_text(json.dumps(changed))
     message = one_line(braid("caption", photos / "0.png", "-m", model))
-    assert told in message
+    assert expected in message
     assert str(model) in message
 
 

@@ -109,7 +109,7 @@ def test_another_of_the_answers_is_right_too() -> None:
     result = label_outcomes(predictions, references, right)
     assert ["abc"[k] for k in result.truth.argmax(1)] == truth  # the first that the model knows
     assert result.truth.sum() == 100
-    assert result.right.sum() == sum(one.text in given for one, given in zip(predictions, references, strict=True))
+    assert result.correct.sum() == sum(one.text in given for one, given in zip(predictions, references, strict=True))
 
 
 def test_sets_of_labels_have_a_temperature_too() -> None:
@@ -135,8 +135,8 @@ def test_each_half_is_measured_by_a_fit_on_the_other() -> None:
     first, second = cross_fit(outcomes, 60, seed=3)
     for half, fitted, measured in ((first, order[:30], order[30:]), (second, order[30:], order[:30])):
         calibration = fit_calibration(sure[fitted].tolist(), scores[fitted].tolist(), 0.0)
-        assert half.fitted.tolist() == [calibration.chance(one) for one in sure[measured]]
-        assert (half.raw.tolist(), half.right.tolist()) == (sure[measured].tolist(), (scores[measured] > 0).tolist())
+        assert half.fitted.tolist() == [calibration.probability(one) for one in sure[measured]]
+        assert (half.raw.tolist(), half.correct.tolist()) == (sure[measured].tolist(), (scores[measured] > 0).tolist())
 
 
 @pytest.mark.parametrize(
@@ -160,12 +160,12 @@ def test_risk_of_captions_is_to_be_no_better_than_the_median() -> None:
     samples = [Sample(str(k), {}, {}, (text, other)) for k, (text, other) in enumerate(zip(texts, "xyz", strict=True))]
     samples[2] = Sample("2", {}, {}, ("two cats", "cats sleep"))
     result = Captioning().decisions(predictions, samples)
-    assert result.right.sum() == 1
+    assert result.correct.sum() == 1
     metrics = Captioning().score(predictions, samples)
     assert metrics["aurc"] == pytest.approx(result.aurc)
     assert "ece" not in metrics  # a mean token probability is no chance
     calibration = fit_calibration(np.linspace(0.3, 0.8, 20).tolist(), [0.0, 9.0] * 10, 1.0)
-    assert Captioning(calibration=calibration).decisions(predictions, samples).right.tolist() == [True, True, False]
+    assert Captioning(calibration=calibration).decisions(predictions, samples).correct.tolist() == [True, True, False]
     assert "ece" in Captioning(calibration=calibration).score(predictions, samples)
 
 
@@ -231,7 +231,7 @@ def test_a_written_answer_is_told_with_its_chance_to_be_right(braid: Braid, copi
     message = lines(braid(*asked))
     assert [row["text"] for row in message] == [row["text"] for row in raw]
     for before, after in zip(raw, message, strict=True):
-        assert after["confidence"] == pytest.approx(calibration.chance(float(str(before["confidence"]))), abs=1e-3)
+        assert after["confidence"] == pytest.approx(calibration.probability(float(str(before["confidence"]))), abs=1e-3)
     (metrics,) = lines(braid("evaluate", "--task", "vqa", "-m", model, "--data", QUESTIONS, "--json"))
     assert "ece" in metrics
     mean = model.parent / "mean"
@@ -367,10 +367,10 @@ def test_rare_labels_are_taken_together() -> None:
 
 def test_labels_one_by_one_and_taken_for_each_other_by_hand() -> None:
     scores = score_labels(np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.1, 0.5, 0.4]]), np.array([0, 0, 1, 2]))
-    assert scores.confused is not None
-    assert scores.confused.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert scores.confusion is not None
+    assert scores.confusion.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
     assert scores.by_label == pytest.approx(np.array([[2, 1, 1 / 2, 2 / 3], [1, 1 / 3, 1, 1 / 2], [1, 0, 0, 0]]))
-    assert score_label_sets(np.array([[0.9, 0.6]]), np.array([[True, False]])).confused is None
+    assert score_label_sets(np.array([[0.9, 0.6]]), np.array([[True, False]])).confusion is None
 
 
 def test_the_curve_begins_with_the_surest() -> None:

@@ -98,7 +98,7 @@ def test_a_weight_of_no_output_of_the_task_and_a_weight_of_nothing_are_clear_err
             LikelihoodConfig(output_weights={"image": weight})
 
 
-def test_the_reward_is_cider_d_where_ending_counts_as_a_word() -> None:
+def test_the_reward_is_cider_where_ending_counts_as_a_word() -> None:
     references = (("a red circle on a grey background", "one red circle"), ("two blue squares", "a pair of blue squares"))
     samples = tuple(Sample(str(k), {}, references=texts) for k, texts in enumerate(references))
     encode = variants.tokenizer().encode

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from braid.errors import UserError
-from braid.reports import diagnose, differences, write_report
+from braid.reports import diagnose, differences, read_log, write_report
 from braid.reports.comparison import judged_alike
 from braid.reports.page import comparison
 from braid.reports.run import LoggedRun, read_run_folder
@@ -73,7 +73,7 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
     titles = re.findall(r"<figcaption>([A-Za-z -]+)</figcaption>", text)
     assert titles == [
         "Loss",
-        "cider-d",
+        "cider",
         "Other figures",
         "Errors of confidence",
         "Learning rate",
@@ -82,13 +82,24 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
     ]
 
 
+@pytest.mark.parametrize("name", ["cider-d", "captioning.cider-d"])
+def test_a_log_with_old_names_of_metrics_is_not_mixed_up(tmp_path: Path, name: str) -> None:
+    """Its ``cider`` is the unclipped one, which would be shown as the best epoch's ``cider``."""
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps({"step": 3, "epoch": 0, "val_loss": 1.0, "cider": 73.2, name: 61.5}) + "\n")
+    with pytest.raises(UserError) as caught:
+        read_log(log)
+    renamed = "in this file rename cider to cider-2015, then cider-d to cider"
+    assert str(caught.value) == f"{log} has old names of metrics; {renamed}"
+
+
 def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: Path) -> None:
     kept = records(captioner, "samples.jsonl")
     assert [record["epoch"] for record in kept] == [0, 1, 2, 3]
     assert len({tuple(sample["id"] for sample in record["samples"]) for record in kept}) == 1
     run = read_run_folder(captioner)
     assert run.best is not None
-    assert run.best["cider-d"] == max(record["cider-d"] for record in run.epochs)
+    assert run.best["cider"] == max(record["cider"] for record in run.epochs)
     text = (captioner / "report.html").read_text()
     for sample in kept[run.best["epoch"]]["samples"]:
         assert f'<p class="said">{sample["text"]}</p>' in text
@@ -145,7 +156,7 @@ def test_runs_beside_each_other_show_what_differs_and_nothing_else(braid: Braid,
     text = page.read_text()
     Page(text)
     shown = re.findall(r"<tr[^>]*><th>([^<]+)</th>", text.replace("<wbr>", ""))
-    assert shown[:4] == ["model.fusion", "optimizer.learning_rate", "cider-d", "val_loss"]
+    assert shown[:4] == ["model.fusion", "optimizer.learning_rate", "cider", "val_loss"]
     assert "do not compare" not in text
     settings["data"]["limit_val"] = 4
     (other / "run.yaml").write_text(yaml.safe_dump(settings))
@@ -166,7 +177,7 @@ def message(run: LoggedRun) -> dict[str, tuple[bool | None, str]]:
 
 
 def test_the_better_of_two_runs_stands_out_where_less_is_better_too() -> None:
-    first, second = ({"val_loss": 2.0 + k, "cider-d": 30.0 - k, "aurc": 40.0 + k} for k in range(2))
+    first, second = ({"val_loss": 2.0 + k, "cider": 30.0 - k, "aurc": 40.0 + k} for k in range(2))
     text = comparison([logged([first], [3.0]), logged([second], [3.0])])
     assert re.findall("<b>([^<]+)</b>", text) == ["30.0", "2.000", "40.0"]
 

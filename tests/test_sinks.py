@@ -48,7 +48,7 @@ def test_tensorboard_gets_every_record_once(captioner: Path, tmp_path: Path) -> 
     result = shown(tmp_path / "run" / "tensorboard")
     assert result == expected(tmp_path / "run")
     assert set(result.values()) == {1}
-    assert {("train/loss", 1), ("train/learning_rate", 12), ("val/loss", 6), ("val/cider-d", 12)} <= set(result)
+    assert {("train/loss", 1), ("train/learning_rate", 12), ("val/loss", 6), ("val/cider", 12)} <= set(result)
 
 
 def test_a_killed_and_resumed_run_tells_nothing_twice(captioner: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_the_run_is_written_down_and_can_be_repeated_from_that(plain: Plain, tmp
     assert read_run(plain.folder / "run.yaml") == tiny("epochs=1")
     train(read_run(plain.folder / "run.yaml"), tmp_path / "second")
     assert same_weights(plain.folder / "best", tmp_path / "second" / "best")
-    assert plain.outcome.best == [record for record in log(plain.folder) if "val_loss" in record][-1]["cider-d"]
+    assert plain.outcome.best == [record for record in log(plain.folder) if "val_loss" in record][-1]["cider"]
     card = read_bundle(plain.folder / "best").interface.card
     assert card.scored_on.endswith("val, 8 rows, greedy, seed 0")
 

@@ -124,16 +124,16 @@ def calibrate(task: Task, answers: Answers, tokenizer: str = "ptb", seed: int = 
     """Fit the chance that an answer of ``task.unfitted`` is right: by a temperature where labels are chosen (arXiv:1706.04599),
     by a curve over the mean token probability where words are written (Platt 1999).
 
-    A written answer is right if it matches exactly; a caption is good if its own CIDEr is above the median of the rows that were
-    fitted.
+    A written answer is right if it matches exactly; a caption is good if its own ``cider-2015`` is above the median of
+    the rows that were fitted.
 
     Raises:
         UserError: with too few rows to fit anything on.
     """
     outcomes: Outcomes = task.outcomes(answers.predictions, answers.samples, tokenizer)
     halves = cross_fit(outcomes, len(answers.samples), seed)
-    message = [reliability(half.fitted.tolist(), half.right.tolist()) for half in halves]
-    raw, fitted, right = (np.concatenate([getattr(half, name) for half in halves]) for name in ("raw", "fitted", "right"))
+    message = [reliability(half.fitted.tolist(), half.correct.tolist()) for half in halves]
+    raw, fitted, right = (np.concatenate([getattr(half, name) for half in halves]) for name in ("raw", "fitted", "correct"))
     bins = reliability(fitted.tolist(), right.tolist())
     fit = outcomes.fit(np.arange(len(answers.samples)))
     return CalibrationReport(

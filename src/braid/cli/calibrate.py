@@ -23,7 +23,7 @@ def calibrate(
     """Fit confidence on one half of a split and measure it on the other, both ways; then write a fit on all of it into the model.
 
     From then on the confidence of a label or an answer is the chance that it is right, and that of a caption the chance that its
-    own CIDEr is above the median. No answer changes. ECE is the mean gap between confidence and truth, in ten bins.
+    own cider-2015 is above the median. No answer changes. ECE is the mean gap between confidence and truth, in ten bins.
 
     Examples:
 

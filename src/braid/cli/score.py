@@ -20,7 +20,9 @@ def captions(
     per_item: Annotated[Path | None, typer.Option(help="Write {id: {metric: value}} here.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
 ) -> None:
-    """Score captions (x100) with BLEU, ROUGE-L, CIDEr, CIDEr-D and METEOR (exact and stem), without Java.
+    """Score captions (x100) with BLEU, ROUGE-L, CIDEr and METEOR (exact and stem), without Java.
+
+    cider is what coco-caption prints; cider-2015 has neither clipping nor length penalty.
 
     Examples:
 
@@ -40,7 +42,7 @@ def captions(
     with named(f"{predictions} against {references}"):
         scores = score_captions(guesses, truths, tokenizer)
     if per_item is not None:
-        write_whole(per_item, json_files.dumps(scores.items, ensure_ascii=False, indent=1) + "\n")
+        write_whole(per_item, json_files.dumps(scores.per_sample, ensure_ascii=False, indent=1) + "\n")
     diversity = caption_diversity(list(guesses.values()), tokenizer=tokenizer)
     if json:
         print_json({**scores.metrics, **diversity, "num_samples": int(scores.metrics["num_samples"])})

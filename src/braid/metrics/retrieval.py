@@ -1,4 +1,4 @@
-"""Finding a picture's texts and a text's picture: recall at K and median rank both ways (Hodosh et al. 2013)."""
+"""Retrieval of texts by image and of images by text: recall at K and median rank (Hodosh et al. 2013)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,20 +8,21 @@ import numpy as np
 from braid.shapes import Float, Int, Shaped
 
 AT = (1, 5, 10)
-BLOCK = 1 << 22  # similarities looked at at once: 16 MB as float32
+BLOCK = 1 << 22  # similarities in memory at once: 16 MB as float32
 
 
 @dataclass(frozen=True)
 class RetrievalScores:
-    """Ranks from 1: of each picture's best-placed text among all texts, and of each text's picture among all pictures."""
+    """Ranks from 1: of each image's best-ranked text among all texts, and of each text's image among all images."""
 
     text_ranks: Int[np.ndarray, " images"]
     image_ranks: Int[np.ndarray, " texts"]
 
     @property
     def metrics(self) -> dict[str, float]:
-        """``text-recall@K`` and ``image-recall@K`` x100, ``text-median-rank``, ``image-median-rank``; the text is found from
-        the picture and the other way round. ``num_samples`` counts pictures."""
+        """``text-recall@K`` (of texts, by image) and ``image-recall@K`` (of images, by text): the share of queries with a rank of
+        at most K, x100, higher is better. ``text-median-rank`` and ``image-median-rank``: from 1, lower is better.
+        ``num_samples`` counts images."""
         result: dict[str, float] = {}
         for name, ranks in (("text", self.text_ranks), ("image", self.image_ranks)):
             result |= {f"{name}-recall@{k}": 100 * float((ranks <= k).mean()) for k in AT}
@@ -32,10 +33,10 @@ class RetrievalScores:
 def score_retrieval(
     images: Float[np.ndarray, "images width"], texts: Float[np.ndarray, "texts width"], owner: Int[np.ndarray, " texts"]
 ) -> RetrievalScores:
-    """Rank by the inner product of embeddings (cosine, where they have length 1).
+    """Rank by the inner product of embeddings (the cosine, if they have length 1).
 
     Args:
-        owner: the row of the picture that each text describes; every picture has at least one.
+        owner: the row of the image that each text describes; every image has at least one text.
     """
     keys = np.arange(len(images))
     return RetrievalScores(
@@ -44,7 +45,7 @@ def score_retrieval(
 
 
 def score_similarities(similarities: Float[np.ndarray, "images texts"], owner: Int[np.ndarray, " texts"]) -> RetrievalScores:
-    """``score_retrieval`` of similarities that are known already, whatever they are made of."""
+    """``score_retrieval`` of similarities that are already computed."""
     keys = np.arange(len(similarities))
     return RetrievalScores(
         _ranks(lambda part: similarities[part], keys, owner), _ranks(lambda part: similarities[:, part].T, owner, keys)
@@ -56,11 +57,11 @@ def _ranks(
     queries: Shaped[np.ndarray, " queries"],
     candidates: Shaped[np.ndarray, " candidates"],
 ) -> Int[np.ndarray, " queries"]:
-    """The rank of the best-placed candidate that has the query's key.
+    """The rank of the best candidate that has the query's key.
 
-    A candidate of another key that is equally similar, or whose similarity is NaN, stands before it.
+    A candidate with another key ranks before it if it is equally similar, or if its similarity is NaN.
     """
-    assert np.isin(queries, candidates).all(), "each query has something to be found"
+    assert np.isin(queries, candidates).all(), "each query has a candidate"
     rows = max(1, BLOCK // len(candidates))
     ranks = np.empty(len(queries), dtype=np.int64)
     for first in range(0, len(queries), rows):

@@ -1,4 +1,4 @@
-"""Text -> words, as caption metrics count them, and words -> n-gram counts."""
+"""Text -> words, as caption metrics split them, and words -> n-gram counts."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from braid.errors import UserError
 
 Counts = Counter[tuple[str, ...]]
 
-# What COCO's caption evaluation drops after the Penn Treebank tokenizer.
+# What coco-caption drops after the Penn Treebank tokenizer.
 DROPPED = frozenset({"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"})
 BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 PAIRS = {"cannot": "can not", "gonna": "gon na", "gotta": "got ta", "wanna": "wan na", "lemme": "lem me", "gimme": "gim me"}
@@ -24,19 +24,19 @@ _WORD = re.compile(
 
 
 def ptb(text: str) -> list[str]:
-    """Lower-case words in the manner of the Penn Treebank tokenizer, without punctuation, as COCO's evaluation has them."""
+    """Lower-case words as the Penn Treebank tokenizer splits them, without punctuation, as in coco-caption."""
     text = _CLITIC.sub(r" \1", text.lower().translate(_QUOTES).replace('"', " '' "))
     tokens = [BRACKETS.get(token, token) for token in _WORD.findall(text)]
     return [part for token in tokens if token not in DROPPED for part in PAIRS.get(token, token).split()]
 
 
 def characters(text: str) -> list[str]:
-    """Every character that is no space: how Chinese captions are scored."""
+    """Every character except spaces, for Chinese captions."""
     return [character for character in text if not character.isspace()]
 
 
 def none(text: str) -> list[str]:
-    """What white space separates, unchanged: for text that is tokenized already."""
+    """Split at white space only, for text that is already tokenized."""
     return text.split()
 
 
@@ -44,11 +44,16 @@ TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"ptb": ptb, "characters": c
 
 
 def tokenizer_named(name: str) -> Callable[[str], list[str]]:
+    """The tokenizer of that name: ``ptb``, ``characters`` or ``none``.
+
+    Raises:
+        UserError: for another name.
+    """
     if name not in TOKENIZERS:
         raise UserError(f"there is no tokenizer {name!r}; {did_you_mean(name, list(TOKENIZERS))}")
     return TOKENIZERS[name]
 
 
 def ngram_counts(words: Sequence[str], longest: int = 4) -> Counts:
-    """How often each run of 1 to ``longest`` words occurs."""
+    """How often each n-gram of 1 to ``longest`` words occurs."""
     return Counter(tuple(words[i : i + n]) for n in range(1, longest + 1) for i in range(len(words) - n + 1))

@@ -24,6 +24,7 @@ END = "<eos>"  # counted as a word, or texts learn to stop in mid-sentence
 class SelfCriticalConfig:
     """Policy gradient on a caption metric (arXiv:1612.00563): CIDEr (0..10) plus weighted BLEU-4 (0..1).
 
+    The reward is CIDEr (``cider``, raw, 0..10) plus ``bleu_4_weight`` times BLEU-4 (0..1) against the row's references.
     A text's advantage is its reward less the mean reward of the row's other texts (arXiv:2003.09971).
 
     Args:
@@ -80,7 +81,7 @@ class SelfCritical:
             for place, text in enumerate(tokens[row]):
                 words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (self.tokenizer.special.eos in text[1:])
                 grams = ngram_counts(words)
-                score = self._cider.cider_d(self._cider.vector(grams), vectors)
+                score = self._cider.cider(self._cider.vector(grams), vectors)
                 result[row, place] = (
                     score + self.config.bleu_4_weight * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
                 )

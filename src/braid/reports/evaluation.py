@@ -20,9 +20,10 @@ MOST = 20  # labels in a table; the rarer ones are taken together
 GREEN, ORANGE = "0,112,79", "213,94,0"
 FOOTER = (
     "Right is a label that is the row&rsquo;s, an answer that matches one of the row&rsquo;s exactly, and a caption whose own "
-    "CIDEr is above the threshold of its calibration, or, without one, above the median. Where rows may have several labels, "
-    "each of them is decided. aurc is the area under the curve of what is wrong when only the surest are answered, ece the mean "
-    "gap between confidence and the share that is right. A confidence chosen here to ask for does a little worse on other rows."
+    "cider-2015 is above the threshold of its calibration, or, without one, above the median. Where rows may have several "
+    "labels, each of them is decided. aurc is the area under the curve of what is wrong when only the surest are answered, ece "
+    "the mean gap between confidence and the share that is right. A confidence chosen here to ask for does a little worse on "
+    "other rows."
 )
 
 
@@ -57,7 +58,7 @@ def evaluated_page(result: Evaluated) -> str:
     sections = [
         ("Figures", _figures(result.metrics) + _by_type(result.by_type), "beside"),
         ("Confidence", _confidence(result.decisions) if result.decisions else "", ""),
-        ("Which label is taken for which", _confused(result.labels, scores.confused) if scores else "", ""),
+        ("Which label is taken for which", _confused(result.labels, scores.confusion) if scores else "", ""),
         ("Labels", _by_label(result.labels, scores) if scores else "", ""),
     ]
     message = {name: value for name, value in result.metrics.items() if name != "num_samples"}

@@ -13,6 +13,8 @@ from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
+QUALITY = "cider-2015"  # the metric by which a single caption is good or not: confidence is fitted to it
+
 
 @dataclass(frozen=True)
 class Captioning(TaskProtocol):
@@ -26,8 +28,8 @@ class Captioning(TaskProtocol):
     calibration: Calibration | None = None
 
     decoder: ClassVar[str] = "text"
-    main_metric: ClassVar[str] = "cider-d"
-    per_sample_metric: ClassVar[str] = "cider-d"
+    main_metric: ClassVar[str] = "cider"
+    per_sample_metric: ClassVar[str] = "cider"
     objectives: ClassVar[tuple[str, ...]] = ("likelihood", "self_critical")
     target_fields: ClassVar[tuple[str, ...]] = ("captions",)
     parity_metric: ClassVar[str] = "cider"
@@ -48,7 +50,7 @@ class Captioning(TaskProtocol):
         result = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
             return result
-        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in result]
+        return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in result]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Corpus figures x100 and ``num_samples``; see ``braid.metrics``. Of confidence, ``aurc``; and ``ece`` with a
@@ -58,19 +60,19 @@ class Captioning(TaskProtocol):
         return scores.metrics | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """CIDEr-D of each row, x100; document frequencies are those of all rows."""
-        return np.array([one[self.per_sample_metric] for one in _scores(predictions, samples).items.values()], np.float64)
+        """CIDEr of each row, x100; document frequencies are those of all rows."""
+        return _scores(predictions, samples).column(self.per_sample_metric)
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
-        """Right is a good caption: its own CIDEr is above the calibration's threshold, or, without one, above the median."""
+        """Correct means good: the caption's own ``cider-2015`` is above the calibration's threshold or else the median."""
         return self._decisions(predictions, _scores(predictions, samples, tokenizer))
 
     def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
         return {"decisions": self.decisions(predictions, samples, tokenizer)}
 
     def _decisions(self, predictions: Sequence[Prediction], scores: CaptionScores) -> Decisions:
-        threshold = self.calibration.threshold if self.calibration else np.median(scores.ciders)
-        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.ciders > threshold)
+        threshold = self.calibration.threshold if self.calibration else np.median(scores.column(QUALITY))
+        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.column(QUALITY) > threshold)
 
     @property
     def unfitted(self) -> "Captioning":
@@ -83,7 +85,7 @@ class Captioning(TaskProtocol):
     def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> TextOutcomes:
         """What a calibration is fitted on, from predictions of ``unfitted``; document frequencies are those of all rows."""
         sure = np.array([one.confidence for one in predictions], np.float64)
-        return TextOutcomes(sure, _scores(predictions, samples, tokenizer).ciders)
+        return TextOutcomes(sure, _scores(predictions, samples, tokenizer).column(QUALITY))
 
 
 def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> CaptionScores:

@@ -58,7 +58,7 @@ class Classification(TaskProtocol):
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row that is right in every label, else 0."""
-        return 100.0 * self.by_label(predictions, samples)[1].outcomes[:, -1]
+        return 100.0 * self.by_label(predictions, samples)[1].correct_rows
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
         """One a row; where rows may have several labels, one for each label of a row."""

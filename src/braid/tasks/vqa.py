@@ -73,7 +73,7 @@ class VisualQuestionAnswering(TaskProtocol):
         result = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
             return result
-        return [replace(prediction, confidence=self.calibration.chance(prediction.confidence)) for prediction in result]
+        return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in result]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
         """x100: ``accuracy`` (exact match of a whole answer), also by type of answer, and the official ``vqa-accuracy``. Of
@@ -89,7 +89,7 @@ class VisualQuestionAnswering(TaskProtocol):
         The type is that of a row's first answer, the usual one. The annotations of VQA name the type of the commonest answer
         too, so theirs rarely differs.
         """
-        result = _scores(predictions, samples).by_kind([answer_type(sample.references[0]) for sample in samples])
+        result = _scores(predictions, samples).by_type([answer_type(sample.references[0]) for sample in samples])
         return {kind: result[kind] for kind in ANSWER_TYPES if kind in result}
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:

@@ -14,7 +14,7 @@ from braid.errors import UserError
 from braid.files.tar_members import read_part
 
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than any camera gives, and 300 MB once decoded
-ROOM = 1.5  # a JPEG is decoded at least so much larger than the square: at 1.25, half of 640 pixels for 256 cost 0.7 CIDEr
+ROOM = 1.5  # a JPEG is decoded at least so much larger than the square: at 1.25, half of 640 pixels for 256 cost 0.7 CIDEr-2015
 
 
 def thumbnail(value: Any, size: int, source: str = "") -> bytes:

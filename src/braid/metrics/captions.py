@@ -1,0 +1,235 @@
+"""Captions against references: BLEU, ROUGE-L, METEOR, CIDEr and diversity, as coco-caption computes them, without Java.
+
+``score_captions`` gives all of them with intervals; the metrics themselves follow below it. CIDEr stands in ``cider.py``.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from braid.errors import UserError
+from braid.metrics.cider import Cider
+from braid.metrics.statistics import interval
+from braid.metrics.tokenizers import Counts, ngram_counts, tokenizer_named
+from braid.shapes import Float
+
+BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")  # of the whole corpus
+AVERAGED = ("rouge-l", "cider", "cider-2015", "meteor-exact-stem")  # means over items
+
+BLEU_ORDER = 4
+TINY, SMALL = 1e-15, 1e-9  # coco-caption's smoothing: an item without a match scores almost zero, not zero
+ROUGE_BETA = 1.2  # recall counts beta times as much as precision
+METEOR_ALPHA, METEOR_BETA, METEOR_GAMMA = 0.9, 3.0, 0.5  # of the original metric (Lavie & Agarwal 2007)
+
+
+@dataclass(frozen=True)
+class CaptionScores:
+    """Caption metrics of a corpus and of each item, x100; higher is better. CIDEr goes up to 10, so x100 up to 1000."""
+
+    ids: tuple[str, ...]
+    bleu_statistics: Float[np.ndarray, "items statistics"]
+    averaged: Float[np.ndarray, "items metrics"]  # those of AVERAGED, x100
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Metric -> value over the corpus, x100; and ``num_samples``."""
+        corpus = [*(100 * bleu(self.bleu_statistics.sum(0))), *self.averaged.mean(0)]
+        values = {name: float(value) for name, value in zip((*BLEUS, *AVERAGED), corpus, strict=True)}
+        return {**values, "num_samples": float(len(self.ids))}
+
+    @cached_property
+    def per_sample(self) -> dict[str, dict[str, float]]:
+        """id -> metric -> value of that item alone, x100; CIDEr's document frequencies are those of the corpus."""
+        rows = np.concatenate([100 * bleu(self.bleu_statistics), self.averaged], 1)
+        return {key: dict(zip((*BLEUS, *AVERAGED), row.tolist(), strict=True)) for key, row in zip(self.ids, rows, strict=True)}
+
+    def column(self, metric: str) -> Float[np.ndarray, " items"]:
+        """One metric of ``AVERAGED`` of each item, x100."""
+        return self.averaged[:, AVERAGED.index(metric)]
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Metric -> 95% bootstrap interval over items; CIDEr's document frequencies stay those of the corpus."""
+        result = {name: interval(self.bleu_statistics, lambda s, k=k: 100 * bleu(s)[:, k]) for k, name in enumerate(BLEUS)}  # type: ignore[misc]
+        return result | {name: interval(self.averaged[:, [k]], lambda m: m[:, 0]) for k, name in enumerate(AVERAGED)}
+
+
+def score_captions(
+    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], tokenizer: str = "ptb"
+) -> CaptionScores:
+    """Score one text for each id against the references of that id.
+
+    Raises:
+        UserError: when the ids differ, an id has no reference, or there are no predictions.
+    """
+    _check(predictions, references)
+    split = tokenizer_named(tokenizer)
+    words = {key: [split(text) for text in texts] for key, texts in references.items()}
+    counts = {key: [ngram_counts(reference) for reference in texts] for key, texts in words.items()}
+    corpus = Cider(counts.values())
+    rows, averaged = [], []
+    for key, text in predictions.items():
+        candidate, given = split(text), words[key]
+        grams = ngram_counts(candidate)
+        rows.append(bleu_statistics(grams, len(candidate), counts[key], [len(reference) for reference in given]))
+        vector, others = corpus.vector(grams), [corpus.vector(reference) for reference in counts[key]]
+        ciders = corpus.cider(vector, others), corpus.cider_2015(vector, others)
+        averaged.append([100 * value for value in (rouge_l(candidate, given), *ciders, meteor(candidate, given))])
+    return CaptionScores(tuple(predictions), np.array(rows), np.array(averaged))
+
+
+def _check(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
+    if not predictions:
+        raise UserError("there are no predictions to score")
+    for has, lacks, what in ((predictions, references, "no references"), (references, predictions, "no prediction")):
+        missing = [key for key in has if key not in lacks]
+        if missing:
+            raise UserError(f"{len(missing)} ids have {what}, first {missing[0]!r}; give both for the same ids")
+    for key, texts in references.items():
+        if isinstance(texts, str) or not texts:
+            raise UserError(f"the references of {key!r} are {texts!r}; give a list of at least one text")
+
+
+def caption_diversity(texts: Sequence[str], known: Iterable[str] = (), tokenizer: str = "ptb") -> dict[str, float]:
+    """How varied captions are, x100; higher is more varied.
+
+    ``distinct-1`` and ``distinct-2`` (see ``distinct``), and ``different``: the share of captions that are different from each
+    other. With ``known``, the captions of training, also ``novel``: the share that is none of these.
+    """
+    split = tokenizer_named(tokenizer)
+    words = [split(text) for text in texts]
+    counts = [ngram_counts(one, longest=2) for one in words]
+    result = {f"distinct-{order}": distinct(counts, order) for order in (1, 2)}
+    result["different"] = len({tuple(one) for one in words}) / max(len(words), 1)
+    seen = {tuple(split(text)) for text in known}
+    if seen:
+        result["novel"] = share_novel(words, seen)
+    return {name: 100 * value for name, value in result.items()}
+
+
+def distinct(counts: Sequence[Counts], order: int) -> float:
+    """Distinct n-grams of ``order`` over all n-grams of all texts (distinct-n, arXiv:1510.03055); in 0..1, higher is more
+    varied."""
+    whole: Counts = Counter()
+    for grams in counts:
+        whole.update({gram: count for gram, count in grams.items() if len(gram) == order})
+    return len(whole) / max(whole.total(), 1)
+
+
+def share_novel(texts: Sequence[Sequence[str]], known: Collection[tuple[str, ...]]) -> float:
+    """The share of texts that do not occur, word for word, in ``known``; in 0..1."""
+    return sum(tuple(words) not in known for words in texts) / max(len(texts), 1)
+
+
+def bleu_statistics(
+    candidate: Counts, length: int, references: Sequence[Counts], lengths: Sequence[int]
+) -> Float[np.ndarray, " statistics"]:
+    """What BLEU adds up over items: clipped matches of each order, candidate n-grams of each order, the candidate's length, and
+    the closest reference length."""
+    most: Counts = Counter()
+    for reference in references:
+        most |= reference
+    matches = np.zeros(BLEU_ORDER)
+    for gram, count in candidate.items():
+        matches[len(gram) - 1] += min(count, most[gram])
+    guesses = [max(0, length - n) for n in range(BLEU_ORDER)]
+    closest = min(lengths, key=lambda other: (abs(other - length), other))
+    return np.array([*matches, *guesses, length, closest], dtype=np.float64)
+
+
+def bleu(statistics: Float[np.ndarray, "*rows statistics"]) -> Float[np.ndarray, "*rows order"]:
+    """BLEU-1 to BLEU-4 (Papineni et al. 2002), in 0..1, higher is better; ``statistics`` are one item's or their sum.
+
+    The geometric mean of the clipped precisions of n-grams, times exp(1 - reference length / length) for texts that are too
+    short; with the smoothing of coco-caption.
+    """
+    matches, guesses = statistics[..., :BLEU_ORDER], statistics[..., BLEU_ORDER : 2 * BLEU_ORDER]
+    precisions = (matches + TINY) / (guesses + SMALL)
+    means = np.cumprod(precisions, -1) ** (1 / np.arange(1, BLEU_ORDER + 1))
+    ratio = (statistics[..., -2:-1] + TINY) / (statistics[..., -1:] + SMALL)
+    return np.asarray(means * np.where(ratio < 1, np.exp(1 - 1 / ratio), 1.0))
+
+
+def rouge_l(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """ROUGE-L (Lin 2004), in 0..1, higher is better: the F-measure, with beta 1.2, of the longest common subsequence. As in
+    coco-caption, precision and recall are each the best over all references."""
+    common = [longest_common(candidate, reference) for reference in references]
+    precision = max(common) / max(len(candidate), 1)
+    recall = max(c / max(len(reference), 1) for c, reference in zip(common, references, strict=True))
+    if not precision or not recall:
+        return 0.0
+    return (1 + ROUGE_BETA**2) * precision * recall / (recall + ROUGE_BETA**2 * precision)
+
+
+def longest_common(first: Sequence[str], second: Sequence[str]) -> int:
+    """The length of the longest common subsequence."""
+    row = [0] * (len(second) + 1)
+    for word in first:
+        diagonal = 0
+        for place, other in enumerate(second, 1):
+            diagonal, row[place] = row[place], diagonal + 1 if word == other else max(row[place], row[place - 1])
+    return row[-1]
+
+
+def meteor(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """METEOR (Lavie & Agarwal 2007) from exact and stem matches, in 0..1, higher is better: the best over the references.
+
+    It needs no Java because it leaves out synonyms and paraphrases; so it is called ``meteor-exact-stem``, and its values do
+    not compare with those of coco-caption.
+    """
+    return max(_meteor_of_one(candidate, reference) for reference in references)
+
+
+def _meteor_of_one(candidate: Sequence[str], reference: Sequence[str]) -> float:
+    """P R / (0.9 P + 0.1 R), lowered by up to half where the matches fall apart into many chunks."""
+    matches, chunks = aligned(candidate, reference)
+    if not matches:
+        return 0.0
+    precision, recall = matches / len(candidate), matches / len(reference)
+    mean = precision * recall / (METEOR_ALPHA * precision + (1 - METEOR_ALPHA) * recall)
+    return mean * (1 - METEOR_GAMMA * (chunks / matches) ** METEOR_BETA)
+
+
+def aligned(candidate: Sequence[str], reference: Sequence[str]) -> tuple[int, int]:
+    """Matched words and the chunks they form: longest common runs first, by word, then by stem."""
+    links: dict[int, int] = {}
+    for own, other in ((list(candidate), list(reference)), ([stem(w) for w in candidate], [stem(w) for w in reference])):
+        while run := _longest_run(own, other, links):
+            links.update({run[0] + i: run[1] + i for i in range(run[2])})
+    places = sorted(links.items())
+    breaks = sum((b[0] - a[0], b[1] - a[1]) != (1, 1) for a, b in pairwise(places))
+    return len(links), breaks + bool(links)
+
+
+def _longest_run(own: Sequence[str], other: Sequence[str], links: dict[int, int]) -> tuple[int, int, int] | None:
+    """The longest run of equal words that no link uses yet: its start in each text and its length; None if there is none."""
+    taken = set(links.values())
+    best = (0, 0, 0)
+    before = [0] * (len(other) + 1)
+    for i, word in enumerate(own):
+        row = [0] * (len(other) + 1)
+        for j, another in enumerate(other):
+            if word == another and i not in links and j not in taken:
+                row[j + 1] = before[j] + 1
+                if row[j + 1] > best[2]:
+                    best = (i - row[j + 1] + 1, j - row[j + 1] + 1, row[j + 1])
+        before = row
+    return best if best[2] else None
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """The stem of a word by Porter's algorithm."""
+    return str(_porter().stemWord(word))
+
+
+@cache
+def _porter() -> Any:
+    import snowballstemmer  # here, because captioning imports this module and scores nothing
+
+    return snowballstemmer.stemmer("porter")
