@@ -29,6 +29,7 @@ from braid.cli import (
     score,
     search,
     serve,
+    settings,
     train,
     use,
 )
@@ -57,6 +58,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         audit.audit,
         inspect.inspect,
         report.report,
+        settings.settings,
     ),
 }
 # package -> the extra that brings it

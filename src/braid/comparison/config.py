@@ -20,10 +20,14 @@ EXAMPLE = "for example vary: {fusion: {concat: {model.fusion: {kind: concat}}, g
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """``run`` has the settings of a run. ``vary`` maps an axis to its choices by name, and a choice to the settings that it
-    changes, as dotted paths or nested; a section with a ``kind`` begins afresh. A cell is one choice of each axis.
+    """Runs to train side by side. A cell is one choice of each axis.
 
-    ``split``: the rows that the trained cells are scored on. ``controls``: beside them, each input of a model alone.
+    Args:
+        run: the settings that all runs share.
+        vary: axes to choices by name, and a choice to the settings that it changes, as dotted paths or nested.
+        seeds: each cell is trained with each of them.
+        split: the rows that trained cells are scored on.
+        controls: also train each input of a model alone.
     """
 
     run: dict[str, Any]

@@ -18,9 +18,15 @@ QUALITY = "cider-2015"  # the metric by which a single caption is good or not: c
 
 @dataclass(frozen=True)
 class Captioning(TaskProtocol):
-    """``prompt`` is what the text encoder of a model reads that has one; "" gives it nothing to read. In a row with an
-    ``instruction``, that is read, and the captions are of what the picture would show then. With a ``calibration``,
-    confidence is the chance that a caption is good; without, the mean probability of its tokens."""
+    """An input, such as an image, gets a sentence that describes it.
+
+    In a row with an ``instruction``, the model reads that instead of the prompt, and captions describe the edited image.
+
+    Args:
+        prompt: what a model with a text encoder reads beside the image; "" gives it nothing to read.
+        generation: how a caption is searched for.
+        calibration: turns the mean token probability into the probability that a caption is good; null leaves it.
+    """
 
     kind: Literal["captioning"] = "captioning"
     prompt: str = "describe the picture"

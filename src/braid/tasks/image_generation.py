@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageGeneration(TaskProtocol):
-    """The caption is the prompt and the picture the target; in a row with an ``instruction``, that is the prompt, the picture an
-    input, and ``target`` the target. With ``sentence``, the decoder ``text`` says from the same h what the target shows: its
-    caption."""
+    """A caption becomes an image, or an instruction and an image become the edited image.
+
+    Args:
+        sentence: the decoder ``text`` also describes the target in words.
+        sampling: how the tokens of an image are sampled.
+        generation: how the sentence is searched for.
+    """
 
     kind: Literal["image_generation"] = "image_generation"
     sentence: bool = False
