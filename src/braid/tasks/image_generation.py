@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from braid.config import from_dict, to_dict
+from braid.config import named
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import ImageSamplingConfig, StepWatch, sample_tokens
@@ -45,7 +45,14 @@ class ImageGeneration(TaskProtocol):
         return ("image", "text") if self.sentence else ("image",)
 
     def with_sampling(self, changes: Mapping[str, Any]) -> "ImageGeneration":
-        return replace(self, sampling=from_dict(ImageSamplingConfig, {**to_dict(self.sampling), **changes}, "sampling"))
+        with named("sampling"):
+            return replace(self, sampling=replace(self.sampling, **changes))
+
+    def check_inputs(self, sample: Sample, inputs: Mapping[str, Any]) -> None:
+        prompt, modality = sample.inputs["prompt"], inputs["prompt"]
+        length, most = len(modality.tokenizer.encode(prompt)), modality.max_length - 2
+        if length > most:
+            raise UserError(f"the prompt has {length} tokens; this model reads at most {most}, make it shorter")
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The image is an input where it is to be edited, else the target."""
