@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: sizes, the README's tree, what a start-up imports."""
+"""The house rules that no linter knows: sizes, the tree in the docs, what a start-up imports."""
 
 import json
 import re
@@ -47,10 +47,9 @@ def test_only_the_built_in_checkpoints_are_big() -> None:
 
 
 def drawn_tree() -> list[str]:
-    """The paths of the README's annotated tree, relative to the repository; a level is four columns wide."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## The house\n")[2]
-    block = re.search(r"```\w*\n(.*?)```", section, re.DOTALL)
-    assert block, "README.md has no tree under '## The house'"
+    """The paths of the annotated tree in docs/house.md, relative to the repository."""
+    block = re.search(r"```\n(.*?)```", (ROOT / "docs" / "house.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block, "docs/house.md has no tree"
     paths: list[str] = []
     parents: list[tuple[int, str]] = []
     for line in block[1].splitlines():
@@ -69,8 +68,9 @@ def test_the_drawn_tree_is_on_disk() -> None:
     assert [path for path in drawn_tree() if not (ROOT / path).exists()] == []
 
 
-def test_the_drawn_tree_names_every_part_of_the_package() -> None:
+def test_the_drawn_tree_names_every_part_of_the_package_and_every_page() -> None:
     drawn = {(ROOT / path).resolve() for path in drawn_tree()}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {path.name for path in drawn} == set()
     parts = {path for path in PACKAGE.iterdir() if path.suffix in ("", ".py") and not path.name.startswith("__")}
     assert sorted(part.name for part in parts - drawn) == []
 
