@@ -202,7 +202,9 @@ def test_it_is_explained_and_audited(model: Path) -> None:
     assert series.units == ("number 1", "number 2", "number 3")
     assert explanation.shares["series"] > 0.9
     assert "number 2" in explanation._repr_html_()
-    result = audit(loaded.runtime, loaded.collator, loaded.task("classification"), open_dataset(model / "rows.jsonl").split("val"))
+    result = audit(
+        loaded.runtime, loaded.collator, loaded.task("classification"), open_dataset(model / "rows.jsonl").split("val")
+    )
     assert set(result.ignored) == {"image", "prompt"}
 
 
