@@ -300,7 +300,7 @@ def _write_out(section: dict[str, Any]) -> None:
 
 
 def _ends_of(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The outputs that the tasks ask, and the inputs that they make of the data, each once, after ``settings`` have changed them."""
+    """The outputs that the tasks need and the inputs that they make of the data, each once, with ``settings`` applied."""
     own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks=", "data."))]
     sections = {name: whole[name] for name in ("task", "tasks", "data") if name in whole}
     given = with_overrides(sections, own)
