@@ -86,7 +86,7 @@ def _small(model: LoadedModel, images: Sequence[Any]) -> list[np.ndarray]:
 
 def _through(model: LoadedModel, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     parts = [images[first : first + TOGETHER] for first in range(0, len(images), TOGETHER)]
-    return [np.asarray(one) for part in parts for one in model.reconstruct(part)]
+    return [np.asarray(one) for part in parts for _, one in model.reconstruct(part)]
 
 
 def _showing(answers: Answers, images: Sequence[np.ndarray]) -> Answers:

@@ -370,6 +370,10 @@ class LoadedModel:
             for file in found
         }
 
+    def is_file(self, name: str | Path) -> bool:
+        """Whether a name has the suffix of a file that one of the inputs reads."""
+        return any(has_suffix(name, config.suffixes) for config in self.bundle.interface.inputs.values())
+
     def index(
         self,
         files: str | Path | Sequence[str | Path],

@@ -75,10 +75,16 @@ def finish(skipped_rows: SkippedRows, path: Path | None) -> None:
         note(f"{len(skipped_rows)} rows were skipped; {f'{path} lists them' if path else '--skipped-rows FILE lists them'}")
 
 
-def report_skipped(path: Path | None, rows: Iterable[tuple[str, str]], exits: bool = True) -> None:
-    """Report rows that could not be read, each a source and a reason; with ``exits``, any of them ends the command with 1."""
+def report_each(rows: Iterable[tuple[str, str]]) -> SkippedRows:
+    """Report rows that could not be read, each a source and a reason, once."""
     skipped = SkippedRows(note)
     skipped.add(rows)
+    return skipped
+
+
+def report_skipped(path: Path | None, rows: Iterable[tuple[str, str]], exits: bool = True) -> None:
+    """Report rows that could not be read, each a source and a reason; with ``exits``, any of them ends the command with 1."""
+    skipped = report_each(rows)
     finish(skipped, path)
     if exits and len(skipped):
         raise typer.Exit(1)

@@ -11,7 +11,6 @@ from typing import Any
 from braid.config import from_dict, named, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
-from braid.modalities import ImageModalityConfig
 from braid.training import RunConfig, read_yaml, run_from
 
 SAME = ("data", "epochs", "batch_size", "evaluation", "seed")  # for every cell, else figures do not compare
@@ -106,7 +105,7 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         initialize=_without([*lost, "fusion"], run.initialize),
         optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
         input_dropout={},  # of a row's only input
-        cache_features=run.cache_features if isinstance(run.inputs[name], ImageModalityConfig) else "",
+        cache_features=run.cache_features if run.inputs[name].suffixes else "",
     )
 
 

@@ -77,7 +77,9 @@ class Nearest:
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         images = [row["image"] for row in rows if "image" in row]
-        named = iter(model.classify_all(images, labels=self.labels, strict=True).predictions if images else ())
+        named = iter(
+            model.classify_rows([{"image": one} for one in images], self.labels, strict=True).predictions if images else ()
+        )
         return [said(next(named) if "image" in row else model.classify(text=row["text"], labels=self.labels)) for row in rows]
 
 
@@ -133,7 +135,8 @@ class Imagine:
 
     def _drawn(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         asked = [(row["prompt"], row.get("image")) for row in rows]
-        return [self._told(result) for result in model.drawings_of(asked, self.count, self.seed, self.guidance)]
+        sampling = {} if self.guidance is None else {"guidance": self.guidance}
+        return [self._told(result) for result in model.generate_all(asked, self.count, self.seed, **sampling)]
 
     def _told(self, result: Sequence[Prediction]) -> dict[str, Any]:
         images = [_png(one.image.pixels) for one in result if one.image]
