@@ -22,6 +22,8 @@ from braid.evaluation import Answers, evaluate
 from braid.metrics import score_captions
 from braid.modalities import ImageModality
 from braid.records import Example, GeneratedImage, Prediction
+from braid.search import fidelity
+from braid.tasks import task_named
 from runs import report, say
 
 COLUMNS = ("pictures", "FID", "KID", "precision", "recall", "match", "caption cycle")
@@ -57,7 +59,7 @@ def main() -> None:
     rows: list[list[Any]] = [["the photos", 0.0, 0.0, 100.0, 100.0, *_heard(extractor, _showing(generated, real), examples)]]
     for name, answers in shown.items():
         say(name)
-        metrics = extractor.fidelity(answers)
+        metrics = fidelity(extractor.runtime, extractor.collator, task_named("image_generation"), answers)
         rows.append(
             [name, *(metrics[key] for key in ("fid", "kid", "precision", "recall")), *_heard(extractor, answers, examples)]
         )

@@ -160,7 +160,7 @@ class LoadedModel:
         The same seed gives the same images, of which the first ``n`` do not depend on how many there are. ``guidance``: how
         closely they follow the prompt; None is the model's own.
         """
-        sampling = {} if guidance is None else {"guidance": guidance}
+        sampling: dict[str, Any] = {} if guidance is None else {"guidance": guidance}
         result = self.generate_images(prompt, image, count, seed, **sampling)
         images = [Image.fromarray(one.image.pixels) for one in result if one.image]
         return images[0] if count == 1 else images

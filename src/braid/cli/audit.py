@@ -1,6 +1,7 @@
 """braid audit: does a model use each of its inputs?"""
 
 from dataclasses import asdict
+
 from braid.cli.console import note, print_json, print_table, watched
 from braid.cli.given import choose_task, open_rows
 from braid.cli.options import (

@@ -82,6 +82,7 @@ class TaskProtocol(Protocol):
         Raises:
             UserError: when it would read a part only, and that matters.
         """
+        return None
 
     def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "ptb") -> Mapping[str, float]:
         """Metrics of generated texts that need no references; ``training``: the rows that the model learned from."""
