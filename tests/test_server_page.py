@@ -21,13 +21,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, server: Server, tmp_path: Path) -> Browser:
-    """The page with a picture on it."""
+    """The page with an image on it."""
     (tmp_path / "scene.png").write_bytes(scene(1))
     browser.look("light")
     browser.open(f"{server.url}/")
     browser.wait("document.querySelector('#serving').textContent.includes('every, drawer, and small')")
     browser.choose_file("#file", tmp_path / "scene.png")
-    browser.wait("!document.querySelector('#shown').hidden && document.querySelector('#picture').naturalWidth === 96")
+    browser.wait("!document.querySelector('#shown').hidden && document.querySelector('#image').naturalWidth === 96")
     return browser
 
 
@@ -59,9 +59,9 @@ def test_every_feature(page: Browser, server: Server) -> None:
     page.click("#tool-imagine .go")
     answers(page, 5)
     page.click("#answers > li:first-child .tiles button")
-    page.wait("document.querySelector('#picture-name').textContent === 'drawn-1.png'")
+    page.wait("document.querySelector('#image-name').textContent === 'generated-1.png'")
     page.click("#answers > li:nth-child(4) .again")  # the question comes back, with its picture
-    page.wait("document.querySelector('#picture-name').textContent === 'scene.png'")
+    page.wait("document.querySelector('#image-name').textContent === 'scene.png'")
     assert page.js("document.querySelector('#tool-answer [name=question]').value") == "what colour is it?"
     page.click("#clear")
     page.wait("document.querySelectorAll('#answers > li').length === 0")
@@ -72,14 +72,14 @@ def test_every_feature(page: Browser, server: Server) -> None:
 def test_what_goes_wrong_is_told(page: Browser) -> None:
     page.click("#remove")
     page.click("#tool-caption .go")
-    page.wait("document.querySelector('#problem').textContent === 'Choose a picture first.'")
+    page.wait("document.querySelector('#problem').textContent === 'Choose an image first.'")
     page.js(
         "const carried = new DataTransfer(); carried.items.add(new File(['no picture'], 'x.png', {type: 'image/png'}));"
         "dispatchEvent(new ClipboardEvent('paste', {clipboardData: carried}))"
     )
-    page.wait("document.querySelector('#picture-name').textContent === 'x.png'")
+    page.wait("document.querySelector('#image-name').textContent === 'x.png'")
     page.click("#tool-caption .go")
-    page.wait("document.querySelector('#problem').textContent.startsWith('The picture is not a file of JPEG')")
+    page.wait("document.querySelector('#problem').textContent.startsWith('The image is not a file of JPEG')")
     page.complaints.clear()  # the browser tells of the 400
 
 
