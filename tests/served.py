@@ -95,8 +95,8 @@ def scene(number: int, size: int = 96) -> bytes:
 
 
 def write_models(folder: Path) -> dict[str, Path]:
-    """``every``: captions, answers, labels and embeddings; ``drawer``: images; ``products``: labels of a photo, a title and the columns
-    of a table. Their weights are random."""
+    """``every``: captions, answers, labels and embeddings; ``drawer``: images; ``products``: labels of a photo, a
+    title and the columns of a table. Their weights are random."""
     image, prompt = ImageModalityConfig(size=SIZE), TextModalityConfig(max_length=16)
     outputs = {
         "text": TextModalityConfig(max_length=26),

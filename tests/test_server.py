@@ -141,7 +141,13 @@ def test_a_batch_of_many_clients_answers_what_single_requests_do(client: httpx.C
     ("path", "asked", "status", "code", "message"),
     [
         ("caption", {}, 400, "invalid_request", "image: field required"),
-        ("caption", {"image": URI, "colour": 1}, 400, "invalid_request", "colour: there is no such field; choose from explain, image, model"),
+        (
+            "caption",
+            {"image": URI, "colour": 1},
+            400,
+            "invalid_request",
+            "colour: there is no such field; choose from explain, image, model",
+        ),
         (
             "caption",
             {"image": URI, "model": "large"},

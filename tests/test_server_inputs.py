@@ -1,4 +1,4 @@
-"""The API and the page follow the inputs of the models: a table beside a photo and a title, and a modality that only this file knows."""
+"""The API follows the inputs of the models: a table beside a photo and a title, and a modality that only this file knows."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +96,10 @@ def test_a_form_sends_a_table_as_json_as_pairs_or_as_a_field_a_column(products: 
             {"tabular": {"prices": 1}},
             "item 1: there is no column 'prices' in this model; choose from price, season (did you mean 'price'?)",
         ),
-        ({"items": [{"tabular": ROW, "colour": "red"}]}, "items.0.colour: there is no such field; choose from image, tabular, text"),
+        (
+            {"items": [{"tabular": ROW, "colour": "red"}]},
+            "items.0.colour: there is no such field; choose from image, tabular, text",
+        ),
         ({"image": 5}, "image: input should be a valid string"),
     ],
 )
@@ -107,7 +110,9 @@ def test_what_is_no_value_of_an_input_is_said_with_its_field(products: httpx.Cli
 def test_odd_values_of_cells_never_fail_the_server(products: httpx.Client) -> None:
     for cell in ("9" * 400, "1e999", '"\\ud800"', '"' + "x" * 200_000 + '"', "{}", "true", "null", '""'):
         for place in (f'{{"price": {cell}}}', f'{{"season": {cell}}}', cell):
-            answer = products.post("/v1/classify", content=f'{{"tabular": {place}}}', headers={"content-type": "application/json"})
+            answer = products.post(
+                "/v1/classify", content=f'{{"tabular": {place}}}', headers={"content-type": "application/json"}
+            )
             assert answer.status_code in (200, 400), (cell[:20], answer.text)
     for body in ('{"tabular": {"\\ud800": 1}}', '{"\\ud800": 1}', '{"items": [{"\\ud800": 1}]}'):
         answer = products.post("/v1/classify", content=body, headers={"content-type": "application/json"})

@@ -4,13 +4,14 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from bad.case import case, command
-from braid.bundle import read_bundle
-from braid.errors import UserError
 from braid.server.bodies import validated
 from braid.server.errors import ApiError
 from braid.server.fetching import fetch
 from braid.server.images import Pictures
+
+from bad.case import case, command
+from braid.bundle import read_bundle
+from braid.errors import UserError
 from braid.server.schemas import AnswerRequest, CaptionRequest, ImagineRequest
 
 

@@ -17,6 +17,7 @@ from braid.modalities import thumbnail_uri
 from braid.records import Example, Prediction
 from braid.search import PHRASE, choose_by_embedding, embed
 from braid.server.requests import input_of
+from braid.tasks import Retrieval
 
 DIGITS = 4  # of confidences and probabilities
 SEARCHING = Lock()  # an index is one connection to its file
@@ -89,7 +90,9 @@ class Nearest:
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         phrases = [{"text": PHRASE.format(label)} for label in self.labels]
         vectors = _vectors(model, [*(row.fields for row in rows), *phrases])
-        chosen = choose_by_embedding(vectors[: len(rows)], self.labels, vectors[len(rows) :], model.task(self.task).scale)
+        task = model.task(self.task)
+        assert isinstance(task, Retrieval)
+        chosen = choose_by_embedding(vectors[: len(rows)], self.labels, vectors[len(rows) :], task.scale)
         return [to_json(one) for one in chosen]
 
 
@@ -191,9 +194,10 @@ def _with_reason(model: LoadedModel, row: Row, answer: Answer, verb: Predicting)
 def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Why a model gave an answer, as the page shows it.
 
-    Each word of the answer has ``heat``, a grid over the image (row by row from its upper left corner): how much each place speaks
-    for the word, as a share of the most, in 0..1. And it has ``units``: by field, how much each column of a table or word of a text
-    speaks for it (above 0) or against it, as a share of the strongest. ``shares`` say how much of the answer is due to each field.
+    Each word of the answer has ``heat``, a grid over the image (row by row from its upper left corner): how much each place
+    speaks for the word, as a share of the most, in 0..1. And it has ``units``: by field, how much each column of a table or word
+    of a text speaks for it (above 0) or against it, as a share of the strongest. ``shares`` say how much of the answer is due to
+    each field.
 
     Raises:
         UserError: for a model that cannot be explained.

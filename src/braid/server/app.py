@@ -111,8 +111,8 @@ def _own_routes(app: FastAPI, service: Service) -> None:
 def _abilities(catalogue: Catalogue) -> dict[str, Any]:
     """By tool, the inputs of the model that answers it; of the whole server, what else the page shows."""
     tools = {one.path: one for one in ENDPOINTS if one.path in TOOLS and (one.path != "search" or catalogue.index is not None)}
-    answering = {name: served[0] for name, one in tools.items() if (served := one.served(catalogue))}
-    served = catalogue.served.values()
+    answering = {name: able[0] for name, one in tools.items() if (able := one.served(catalogue))}
+    served = list(catalogue.served.values())
     return {
         "tools": {name: _inputs(tools[name], model.inputs) for name, model in answering.items()},
         "labels": next((one.labels for one in served if one.labels), []),

@@ -162,10 +162,10 @@ def multipart_schema(form: Form) -> dict[str, Any]:
 def example_of(form: Form, text: str, example: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A request with an ``example`` of its text, or of the first field that has one, and with all that are needed."""
     values = {name: example if name == text else _sample(configs[0]) for name, configs in form.inputs.items()}
-    needed = {name for name, field in form.item.model_fields.items() if field.is_required()}
-    first = next((name for name, value in values.items() if value is not None and (name == text or text not in values)), None)
-    chosen = {name: value for name, value in values.items() if value is not None and name in (needed or {first})}
-    return {**chosen, **settings}
+    known = {name: value for name, value in values.items() if value is not None}
+    chosen = [name for name, field in form.item.model_fields.items() if field.is_required()]
+    chosen = chosen or [text if text in known else next(iter(known), "")]
+    return {**{name: value for name, value in known.items() if name in chosen}, **settings}
 
 
 def _sample(config: InputConfig) -> Any:

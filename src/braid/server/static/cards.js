@@ -61,21 +61,22 @@ function words(explanation, request, stage, reasons) {
   return answer;
 }
 
+const signed = (score) => `${score < 0 ? "−" : "+"}${Math.abs(score).toFixed(2)}`;
+
 function* units(word, shares) {
   const fields = Object.entries(shares);
   if (fields.length > 1) {
     const said = fields.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
-    yield element("h3", { textContent: `What the answer is based on: ${said}` });
+    yield element("h3", { textContent: `The answer is based on: ${said}` });
   }
   for (const [field, scored] of Object.entries(word.units)) {
     const strongest = [...scored].sort((one, other) => Math.abs(other.score) - Math.abs(one.score)).slice(0, MOST_UNITS);
     const list = element("div", { className: "sure scores" });
     for (const { name, score } of strongest) {
-      const against = score < 0;
-      const shown = element("span", { textContent: name, title: `${name} (${field})` });
-      list.append(shown, bar(Math.abs(score), against), element("span", { textContent: against ? "against" : "for" }));
+      const shown = element("span", { className: "name", textContent: name, title: name });
+      list.append(shown, bar(Math.abs(score), score < 0), element("span", { className: "score", textContent: signed(score) }));
     }
-    yield element("h3", { textContent: `${field} · “${word.text}”` });
+    yield element("h3", { textContent: `${field}: for (+) and against (−) “${word.text}”` });
     yield list;
   }
 }
