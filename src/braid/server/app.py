@@ -69,7 +69,7 @@ def application(service: Service, access: Access) -> ASGIApp:
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((ApiError, UserError, HTTPException, Exception), failed),
     )
-    forms = {endpoint.path: endpoint.form(service.catalogue) for endpoint in ENDPOINTS}
+    forms = {endpoint.path: endpoint.form([one.inputs for one in endpoint.served(service.catalogue)]) for endpoint in ENDPOINTS}
     app.include_router(task_routes(service, forms))
     app.include_router(openai_routes(service))
     _own_routes(app, service)

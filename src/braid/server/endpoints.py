@@ -124,9 +124,9 @@ class Endpoint:
         """The models that answer it."""
         return [one for task in self.tasks for one in catalogue.served.values() if task in one.tasks]
 
-    def form(self, catalogue: Catalogue) -> Form:
+    def form(self, models: Sequence[Mapping[str, Any]]) -> Form:
         """What its items hold: the inputs of all models that answer it. Where only one field is left to send, it is needed."""
-        models = [one.inputs for one in self.served(catalogue)] or [default_inputs()]
+        models = models or [default_inputs()]
         form = make_form(self.path.capitalize(), self.settings, models, self.text, self.needed)
         others = [name for name in form.inputs if name not in self.needed]
         if not self.nothing or len(others) != 1:
