@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from torch import nn
 
 from braid.api import load
-from braid.config import add_kind
+from braid.config import add_kind, remove_kind
 from braid.encoders import EncoderConfig
 from braid.errors import UserError
 from braid.layers.context import BuildContext
@@ -297,6 +297,8 @@ def beats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     service = Service(open_catalogue([str(folder)], None, limits, metrics), Uploads(10**6, lambda url: b""), limits, metrics)
     with TestClient(application(service, Access()), base_url="http://localhost") as client:
         yield client
+    remove_kind(InputModalityConfig, SeriesModalityConfig)
+    remove_kind(EncoderConfig, SeriesEncoderConfig)
 
 
 def test_a_modality_of_this_test_is_served_and_explained(beats: TestClient) -> None:

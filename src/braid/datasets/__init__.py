@@ -6,6 +6,8 @@ from pathlib import Path
 from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
+from braid.datasets.table.examples import roles_of
+from braid.datasets.table.files import stream_table
 from braid.errors import UserError
 
 # The first that recognises a path reads it: the particular before the general.
@@ -20,7 +22,7 @@ FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, s
     ("a folder of pictures, with or without a text file each", folder.recognise, folder.open_folder),
 )
 
-__all__ = ["SkippedRow", "Dataset", "Rows", "open_dataset"]
+__all__ = ["Dataset", "Rows", "SkippedRow", "open_dataset", "roles_of_data"]
 
 
 def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
@@ -43,6 +45,14 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
         return folder.open_folder(place, columns or {})
     known = "; ".join(name for name, _, _ in FORMATS)
     raise UserError(f"{place} holds no data set that Braid knows; it reads {known}")
+
+
+def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> set[str] | None:
+    """The roles that a table's rows will have, by its header; None for any other data set."""
+    place = Path(path).expanduser()
+    if not table.recognise(place):
+        return None
+    return set(roles_of(stream_table(place), columns or {}))
 
 
 def _tables(place: Path) -> list[Path]:
