@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import SkippedRow, head, parse, read_json
+from braid.datasets.dataset import SkippedRow, head, read_json
 from braid.datasets.table import parquet
 from braid.datasets.table.cells import as_text, plain
 from braid.errors import UserError
 from braid.files import whole
+from braid.modalities.cells import parse
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
