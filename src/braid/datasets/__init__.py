@@ -7,6 +7,8 @@ from typing import NamedTuple
 from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
+from braid.datasets.table.examples import roles_of
+from braid.datasets.table.files import stream_table
 from braid.errors import UserError
 
 
@@ -74,6 +76,14 @@ def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) ->
     for inside in [place] if known else _tables(place):
         return table.fields_of(table.stream_table(inside), columns or {})
     return None
+
+
+def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> set[str] | None:
+    """The roles that a table's rows will have, by its header; None for any other data set."""
+    place = Path(path).expanduser()
+    if not table.recognise(place):
+        return None
+    return set(roles_of(stream_table(place), columns or {}))
 
 
 def _tables(place: Path) -> list[Path]:
