@@ -177,12 +177,12 @@ def test_a_name_that_no_terminal_can_print_is_escaped(braid: Braid, tmp_path: Pa
 
 def test_scenes_that_look_alike_are_no_copies() -> None:
     dataset = open_dataset("scenes:captioning,train=400,val=100,test=1,compositional=1,size=48,objects=1")
-    copies = [one for one in check(dataset, images=True) if "image" in one.kind or "file" in one.kind]
+    copies = [one for one in check(dataset, files=True) if "image" in one.kind or "file" in one.kind]
     assert copies == []
 
 
 def test_questions_about_one_picture_are_no_copies(tmp_path: Path) -> None:
     dataset = open_dataset("scenes:vqa,train=60,val=20,test=1,compositional=1,size=32")
-    assert check(dataset, images=True) == []
+    assert check(dataset, files=True) == []
     moved = dataset.examples.assigned("val" if k % 2 else "train" for k in range(len(dataset.examples)))
     assert {one.kind for one in check(replace(dataset, examples=moved))} == {LEAK}

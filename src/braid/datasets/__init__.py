@@ -7,32 +7,26 @@ from typing import NamedTuple
 from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
-from braid.datasets.table.examples import roles_of
-from braid.datasets.table.files import stream_table
 from braid.errors import UserError
 
 
 class Format(NamedTuple):
-    """One format. ``roles`` are those of all its rows, where they can be known without reading any."""
+    """How one format is called, recognised and opened."""
 
     name: str
     recognise: Callable[[Path], bool]
     open: Callable[[Path, Mapping[str, str]], Dataset]
-    roles: frozenset[str] | None = None
 
-
-CAPTIONED = frozenset({"image", "captions"})
-ASKED = frozenset({"image", "question", "answers"})
 
 # The first that recognises a path reads it: the particular before the general.
 FORMATS = (
     Format("shards (shards.jsonl and tars)", shards.recognise, shards.open_shards),
     Format("a table (csv, tsv, jsonl, json, parquet)", table.recognise, table.open_table),
-    Format("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy, CAPTIONED),
-    Format("VQA (*_questions.json, *_annotations.json)", vqa.recognise, vqa.open_vqa, ASKED),
-    Format("COCO captions (captions_*.json)", coco.recognise, coco.open_coco, CAPTIONED),
-    Format("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr, CAPTIONED),
-    Format("lines of text (txt, txt.gz)", lines.recognise, lines.open_lines, frozenset({"text"})),
+    Format("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
+    Format("VQA (*_questions.json, *_annotations.json)", vqa.recognise, vqa.open_vqa),
+    Format("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),
+    Format("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr),
+    Format("lines of text (txt, txt.gz)", lines.recognise, lines.open_lines),
     Format("a folder of images, with or without a text file each", folder.recognise, folder.open_folder),
 )
 
@@ -61,29 +55,17 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     raise UserError(f"{place} holds no data set that Braid knows; it reads {names}")
 
 
-def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> set[str] | None:
-    """The roles that the rows of a data set will have: a table's by its header. None where the data would have to be read.
+def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> list[str] | None:
+    """The roles that a table's rows will have, by its header, in one order for all tables; None for any other data set.
 
     Raises:
-        UserError: when a table lacks a mapped column, or no column has a role.
+        UserError: when a mapped column is not there, or no column has a role.
     """
     place = Path(path).expanduser()
-    if not place.exists():
+    if not place.exists() or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
         return None
-    known = next((known for known in FORMATS if known.recognise(place)), None)
-    if known is not None and not table.recognise(place):
-        return None if known.roles is None else set(known.roles)
-    for inside in [place] if known else _tables(place):
-        return table.fields_of(table.stream_table(inside), columns or {})
-    return None
-
-
-def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> set[str] | None:
-    """The roles that a table's rows will have, by its header; None for any other data set."""
-    place = Path(path).expanduser()
-    if not table.recognise(place):
-        return None
-    return set(roles_of(stream_table(place), columns or {}))
+    inside = [place] if table.recognise(place) else _tables(place)
+    return table.fields_of(table.stream_table(inside[0]), columns or {}) if inside else None
 
 
 def _tables(place: Path) -> list[Path]:

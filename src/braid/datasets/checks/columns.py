@@ -11,7 +11,7 @@ from braid.modalities import InputModalityConfig
 from braid.records import Example
 
 PURE = 0.99  # share of one label among the rows of a value that gives it away
-CHANCE = 1e-6  # probability that so many rows of a value have one label by chance, below which it is not chance
+CHANCE = 1e-4  # probability that so many rows of a value have one label by chance, below which it is not chance
 COVERED = 0.1  # share of rows with such a value, from which the column is a leak
 SAME = 0.95  # share of rows in which the column is the label itself
 FEWEST = 20  # rows below which a share means nothing

@@ -138,10 +138,11 @@ def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection
     return {role: names for role, names in roles.items() if role not in target_fields}
 
 
-def fields_of(table: Table, columns: Mapping[str, str]) -> set[str]:
-    """The roles that the rows of a table will have, once they are read."""
+def fields_of(table: Table, columns: Mapping[str, str]) -> list[str]:
+    """The roles that the rows of a table will have, once they are read, in the order of ``usual_names``."""
     whole = {"labels": "label", "answer": "answers"}
-    return {whole.get(role, role) for role in roles_of(table, columns)} - set(UNREAD)
+    roles = roles_of(table, columns)
+    return list(dict.fromkeys(whole.get(role, role) for role in usual_names() if role in roles and role not in UNREAD))
 
 
 def _mapped(table: Table, role: str, text: str) -> tuple[str, ...]:
