@@ -368,7 +368,7 @@ def _write_out(section: dict[str, Any]) -> None:
 def _ends_of(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
     """The outputs that the tasks need and the inputs that they make of the data, each once, with ``settings`` applied."""
     own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks=", "data."))]
-    sections = {name: whole[name] for name in ("task", "tasks", "data") if name in whole}
+    sections = {"task": whole.get("task"), "tasks": whole.get("tasks", []), "data": whole.get("data", {})}
     given = with_overrides(sections, own)
     outputs: dict[str, None] = {}
     inputs: dict[str, None] = {}
