@@ -32,7 +32,7 @@ def images(folder: Path) -> dict[str, bytes]:
         ("empty.png", "is not a picture that can be read; save it as PNG or JPEG"),
         ("text.png", "is not a picture that can be read; save it as PNG or JPEG"),
         ("gone.png", "does not exist; check the path"),
-        ("https://example.org/dog.jpg", "is a web address; download the picture and give its path"),
+        ("https://example.org/dog.jpg", "is a web address; download the image and give its path"),
     ],
 )
 def test_pictures(name: str, expected: str, braid: Braid, captioner: Path, photos: Path) -> None:
