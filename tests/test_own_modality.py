@@ -9,10 +9,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from braid.server.endpoints import Service
-from braid.server.models import open_catalogue
-from braid.server.monitoring import Metrics
-from braid.server.uploads import Uploads
 from PIL import Image
 from starlette.testclient import TestClient
 from torch import nn
@@ -30,6 +26,10 @@ from braid.records import Features, Padded, Units, View
 from braid.runtime.export import export
 from braid.server import Access, Limits
 from braid.server.app import application
+from braid.server.endpoints import Service
+from braid.server.models import open_catalogue
+from braid.server.monitoring import Metrics
+from braid.server.uploads import Uploads
 from braid.training import run_from, train
 from conftest import shapes_unchecked
 from served import data_uri
