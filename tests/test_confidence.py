@@ -280,7 +280,7 @@ def test_evaluate_counts_what_is_answered(braid: Braid, models: Path, tmp_path: 
     assert "answered from a confidence of 0.05" in table.out
     ran = braid(*asked, "--min-confidence", 1)
     most = max(one.confidence for one in result)
-    message = f"no row is answered with a confidence of 1, the surest has {most:.3f}; give --min-confidence less"
+    message = f"no row is answered with a confidence of 1; the highest confidence is {most:.3f}, so lower --min-confidence"
     assert (ran.code, ran.err) == (1, f"error: {message}\n")
 
 

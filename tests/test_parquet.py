@@ -185,7 +185,7 @@ def test_predict_keeps_every_column(braid: Braid, captioner: Path, tmp_path: Pat
     pq.write_table(before, table)
     ran = braid("predict", captioner, table, "-o", tmp_path / "out.parquet")
     assert ran.code == 1
-    assert "left out: table.parquet, row 3 is not a picture that can be read" in ran.err
+    assert "skipped: table.parquet, row 3 is not a picture that can be read" in ran.err
     after = pq.read_table(tmp_path / "out.parquet")
     assert after.column_names == [*before.column_names, "prediction", "confidence", "error"]
     kept = after.select(before.column_names)

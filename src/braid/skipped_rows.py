@@ -1,4 +1,4 @@
-"""The rows that a command does without: each is told once, counted, and listed in a file."""
+"""The rows that a command skips: each is reported once, counted, and listed in a file."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -7,14 +7,14 @@ from pathlib import Path
 from braid.files import write_whole
 
 FILE = "skipped_rows.jsonl"  # in a run's folder
-SHOWN = 20  # rows told in full; more are counted
+SHOWN = 20  # rows reported in full; more are counted
 
 
 class SkippedRows:
     """Collects what could not be read. A row is known by its ``source`` ("photos.csv, row 12"), or else by its reason."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
         self._reasons: dict[str, str] = {}
         self._unsaved = True
 
@@ -25,16 +25,16 @@ class SkippedRows:
         return source in self._reasons
 
     def add(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Take (source, reason) of each row, and tell of those that are new."""
+        """Take (source, reason) of each row, and report those that are new."""
         for source, reason in rows:
             if (source or reason) in self._reasons:
                 continue
             self._reasons[source or reason] = reason.removeprefix(f"{source}: ")
             self._unsaved = True
             if len(self) <= SHOWN:
-                self._tell(f"left out: {reason if reason.startswith(source) else f'{source}: {reason}'}")
+                self._report(f"skipped: {reason if reason.startswith(source) else f'{source}: {reason}'}")
             elif len(self) == SHOWN + 1:
-                self._tell("left out: more rows, which are counted and listed but no longer told one by one")
+                self._report("skipped: more rows, which are counted and listed but no longer reported one by one")
 
     def save(self, path: Path) -> None:
         """List the rows as JSON lines {"source", "reason"}; a list that has not grown is not written again."""
@@ -44,7 +44,7 @@ class SkippedRows:
             self._unsaved = False
 
     def load(self, path: Path) -> None:
-        """Know the rows of an earlier list, so that they are not told again."""
+        """Know the rows of an earlier list, so that they are not reported again."""
         if path.exists():
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             self._reasons.update((row["source"], row["reason"]) for row in rows)

@@ -19,10 +19,12 @@ MOST_NUMBERS = 20  # classes that are called by numbers which are not whole
 
 @dataclass(frozen=True)
 class LabelsModalityConfig:
-    """``labels`` in the order of a model's classes; a run that gives none takes those of its training rows.
+    """Labels, one or several a row.
 
-    ``most``: of those, at most so many, the commonest; rows of any other teach nothing. 0 takes all. ``multiple``: a row may
-    have several labels, or none of them.
+    Args:
+        labels: in the order of the model's classes; without any, a run takes those of its training rows.
+        most: keep only so many of them, the commonest; rows of any other are not trained on; 0 keeps all.
+        multiple: a row may have several labels, or none.
     """
 
     kind: Literal["labels"] = "labels"
@@ -116,7 +118,12 @@ def _are_quantities(labels: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class NumberModalityConfig:
-    """A quantity. A model learns (value - ``mean``) / ``deviation``, which a run takes from its training rows unless given."""
+    """A number. A model learns (value - ``mean``) / ``deviation``.
+
+    Args:
+        mean: subtracted from the value; a run takes it from the training rows.
+        deviation: divides it; 0 takes that of the training rows, too.
+    """
 
     kind: Literal["number"] = "number"
     mean: float = 0.0
