@@ -291,14 +291,14 @@ class LoadedModel:
             UserError: when there is nothing to explain, the method is unknown, or the model runs on ONNX only.
         """
         torch_runtime = self._looked_into
-        from braid.explain.explaining import DEFAULT, explain
+        from braid.explain.explaining import explain
 
         kind = task or self._explained(question, text)
         fields = {"image": image, "question": question, "text": text}
         given = {role: value for role, value in fields.items() if value is not None and (role == "image" or value)}
         example = Example("0", given, source="" if image is None else _name(image, 0))
         chosen = self.task(kind)
-        return explain(torch_runtime, self.collator, chosen, chosen.prepare(example), method or DEFAULT, graded)
+        return explain(torch_runtime, self.collator, chosen, chosen.prepare(example), method, graded)
 
     def rank_explanations(
         self, examples: Sequence[Example], task: str, methods: Sequence[str] = (), watch: "RankWatch | None" = None

@@ -17,10 +17,10 @@ def audit(
     columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,question=text")] = "",
     limit: Annotated[int, typer.Option(min=0, help="The first rows only; 0 takes all.")] = 500,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
-    seed: Annotated[int, typer.Option(help="Which rows swap and lose their inputs.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the shuffling and the corruption.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Score a model with each input taken away, swapped with another row's, and damaged; say what each is worth.
+    """Evaluate a model with each input removed, shuffled and corrupted, and report what each input contributes.
 
     Examples:
 
@@ -48,14 +48,14 @@ def audit(
     rows = [
         [
             one.input,
-            *(f"{figure:.1f}" for figure in (one.figure_removed, one.figure_shuffled, one.figure_damaged)),
-            f"{one.value:+.1f}",
+            *(f"{value:.1f}" for value in (one.metric_removed, one.metric_shuffled, one.metric_corrupted)),
+            f"{one.shapley:+.1f}",
             f"{100 * one.share:.0f}%",
         ]
         for one in result.inputs
     ]
-    metrics = f"{result.figure:.1f}, and {result.figure_nothing:.1f} without any input"
+    metrics = f"{result.metric_all_inputs:.1f}, and {result.metric_no_inputs:.1f} without inputs"
     title = f"{result.metric} on {result.num_samples} rows of {split}: {metrics}"
-    names = ["input", "without it", "another row's", "damaged", "Shapley value", "moves answers"]
+    names = ["input", "removed", "shuffled", "corrupted", "Shapley value", "share of effect"]
     print_table(title, names, rows, names[1:])
     note(f"\n{model} {result.verdict}")

@@ -43,9 +43,9 @@ def explain(
     if not image and not text:
         raise UserError('give a picture, or a text with --text; for example: braid explain photo.jpg --question "how many dogs?"')
     if output is not None:
-        from braid.explain.explanation import check_ending
+        from braid.explain.explanation import check_suffix
 
-        check_ending(output)
+        check_suffix(output)
         ready(output)
     result = load(model).explain(image or None, question, text, method)
     if output is not None:
