@@ -87,6 +87,7 @@ class Units:
     positions: Bool[Any, "units length"]
     boxes: Float[Any, "units 4"] | None = None
     spans: tuple[tuple[int, int], ...] = ()
+    kind: str = "parts"  # what people call them: words, patches, columns
 
     @property
     def number(self) -> int:
@@ -99,6 +100,12 @@ class Units:
             return np.ones(self.number, dtype=bool)
         areas = (self.boxes[:, 2] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 1])
         return np.asarray(areas < 1.01 * areas.min())
+
+    @property
+    def separate(self) -> bool:
+        """Whether the features tell units apart; an encoder that gives one vector for the whole value does not."""
+        own = self.positions[self.positions.any(1)]
+        return len(own) < 2 or len(np.unique(own, axis=0)) > 1
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""What a method explains: one row, the model's answer to it, and the two places at which it can be changed.
+"""What a method explains: one row, the model's answer to it, and the two places at which the row can be changed.
 
-At ``Features``, after encoders and projections, any fusion and decoder can be differentiated and a position be masked; at the
-input, patches of a picture can be painted over and words of a text be left out.
+At ``Features``, after encoders and projections, any fusion and decoder can be differentiated and positions can be masked. At the
+input, units can be removed as their modality removes them: patches are painted over, words are cut out, cells are emptied.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.explain.answers import Answer, Labelled, Measured, Written
-from braid.modalities import EncodedModality, InputModality, LabelsModality, NumberModality, TextModality
+from braid.modalities import InputModality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Features, Padded, Prediction, Sample, Units
 from braid.runtime.torch import TorchRuntime, to_tensors
@@ -31,7 +32,7 @@ class NothingToExplain(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Attributed:
-    """Scores by input, and what a method found about itself."""
+    """Scores by input, and what a method measured of itself."""
 
     values: dict[str, Float[np.ndarray, "outputs _units"]]
     checks: dict[str, float] = field(default_factory=dict)
@@ -75,17 +76,22 @@ class Subject:
     def gathered(
         self, positions: Mapping[str, Float[Tensor, "outputs _length"]]
     ) -> dict[str, Float[np.ndarray, "outputs _units"]]:
-        """Scores of positions as scores of units; positions that are nobody's count for nothing."""
-        return {
-            name: (positions[name].detach().double() @ _tensor(units.positions, positions[name]).double().T).cpu().numpy()
-            for name, units in self.units.items()
-        }
+        """Scores of positions as scores of units, in equal parts where units share a position; a position of no unit is dropped."""
+        result = {}
+        for name, units in self.units.items():
+            owned = units.positions / units.positions.sum(0).clip(min=1)
+            result[name] = (positions[name].detach().double() @ _tensor(owned, positions[name]).double().T).cpu().numpy()
+        return result
 
     def masked(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
-        """Features without the positions of the units that are not kept, as if a row lacked them; other inputs stay whole."""
+        """Features without the positions of the units that are not kept; other inputs stay whole. Units that share their positions
+        are removed from the input instead."""
         rows = len(next(iter(kept.values())))
         result = {}
         for name, one in self.features.items():
+            if name in kept and not self.units[name].separate:
+                result[name] = self._encoded(name, kept[name])
+                continue
             whole = repeated(one, rows)
             if name in kept:
                 lost = _tensor(~kept[name], one.mask).float() @ _tensor(self.units[name].positions, one.mask).float() > 0
@@ -102,15 +108,13 @@ class Subject:
 
     @torch.no_grad()
     def perturbed(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
-        """Features of the inputs without the units that are not kept; other inputs stay whole.
-
-        Lost patches take the picture's mean colour, lost words are left out of their text.
-        """
+        """Features of the inputs without the units that are not kept, removed as their modality does; other inputs stay whole."""
         rows = len(next(iter(kept.values())))
         return {
             name: self._encoded(name, kept[name]) if name in kept else repeated(one, rows) for name, one in self.features.items()
         }
 
+    @torch.no_grad()
     def _encoded(self, name: str, kept: Bool[np.ndarray, "rows units"]) -> Features:
         parts = []
         given, device = _arrays(self.batch.inputs[name].distinct), self.batch.inputs[name].index.device
@@ -129,20 +133,23 @@ def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sa
     """Let the model answer, and make its answer a subject.
 
     Raises:
-        UserError: when the row cannot be read, or the task's answer is no text, label or number.
+        UserError: when the row cannot be read, or the answer is not a text, a label or a number.
         NothingToExplain: when the model writes nothing or gives no label.
     """
     output = task.decoder
-    if not isinstance(runtime.outputs.get(output), TextModality | LabelsModality | NumberModality):
-        raise UserError(f"{task.kind} gives no words, label or number, so there is nothing to explain; {EXPLAINED}")
+    refusal = UserError(f"{task.kind} gives no words, label or number, so there is nothing to explain; {EXPLAINED}")
+    if output not in runtime.outputs or runtime.outputs[output].does == "draws":
+        raise refusal
     model = runtime.model.eval()
     collated = collator([sample], strict=True)
     (prediction,) = task.predict(runtime, collated.batch)
+    if prediction.text is None:
+        raise refusal
     answer = _answer(runtime, output, prediction)
     batch = to_tensors(collated.batch, runtime.device)
     with torch.no_grad():
         features = model.encode(batch)
-    modalities = {name: modality for name, modality in collator.inputs.items() if not isinstance(modality, EncodedModality)}
+    modalities = cast(Mapping[str, InputModality], collator.inputs)  # features on disk are for training alone
     units = {
         name: _units(modalities[name], features[name], batch.inputs[name].distinct) for name in features if name in batch.inputs
     }
@@ -156,23 +163,23 @@ def repeated(features: Features, rows: int, leaf: bool = False) -> Features:
 
 
 def _answer(runtime: TorchRuntime, output: str, prediction: Prediction) -> Answer:
-    modality, decoders = runtime.outputs.get(output), runtime.model.decoders
-    if isinstance(modality, TextModality):
-        tokens = modality.tokenizer.framed(prediction.text or "", modality.max_length)
-        spans = modality.tokenizer.words(tokens)
-        if not spans:
-            raise NothingToExplain("the model wrote nothing, so there is nothing to explain; try another picture or question")
-        words = tuple(modality.tokenizer.decode(tokens[first : last + 1]) for first, last in spans)
-        given = torch.tensor(tokens, device=runtime.device)
-        return Written(runtime.model.decoder(output), given, words, tuple(spans))
-    if isinstance(modality, LabelsModality):
-        labels = (prediction.labels or ()) if prediction.labels is not None else (str(prediction.label),)
+    """What kind of answer a prediction holds: a number, labels, or a text."""
+    modality: Any = runtime.outputs[output]
+    decoder: Any = runtime.model.decoders[output]
+    if prediction.value is not None:
+        return Measured(decoder, (f"{prediction.value:.4g}",))
+    if prediction.label is not None:
+        labels = (prediction.label,) if prediction.labels is None else prediction.labels
         if not labels:
-            raise NothingToExplain("the model gave no label, so there is nothing to explain; try another picture or text")
+            raise NothingToExplain("the model gave no label, so there is nothing to explain; try another row")
         places = torch.tensor([modality.labels.index(label) for label in labels], device=runtime.device)
-        return Labelled(decoders[output], labels, places, modality.config.multiple)  # type: ignore[arg-type]
-    assert isinstance(modality, NumberModality) and prediction.value is not None
-    return Measured(decoders[output], (f"{prediction.value:.4g}",))  # type: ignore[arg-type]
+        return Labelled(decoder, labels, places, prediction.labels is not None)
+    tokens = modality.tokenizer.framed(prediction.text or "", modality.max_length)
+    spans = modality.tokenizer.words(tokens)
+    if not spans:
+        raise NothingToExplain("the model wrote nothing, so there is nothing to explain; try another image or question")
+    words = tuple(modality.tokenizer.decode(tokens[first : last + 1]) for first, last in spans)
+    return Written(decoder, torch.tensor(tokens, device=runtime.device), words, tuple(spans))
 
 
 def _units(modality: InputModality, features: Features, given: Padded) -> Units:

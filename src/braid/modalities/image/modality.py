@@ -230,7 +230,7 @@ class ImageModality:
         assert extent is not None
         places = np.flatnonzero(real)
         names = tuple(f"patch {place + 1}" for place in range(len(places)))
-        return Units(names, np.eye(len(real), dtype=bool)[places], extent.astype(np.float64)[places])
+        return Units(names, np.eye(len(real), dtype=bool)[places], extent.astype(np.float64)[places], kind="patches")
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
         """Lost patches take the image's mean colour."""

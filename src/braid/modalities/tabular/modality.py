@@ -198,7 +198,7 @@ class TabularModality:
         """Columns. A position's extent is the number of its column, or -1 where it stands for the whole row."""
         assert extent is not None
         columns, places = np.arange(len(self.config.table))[:, None], extent[:, 0]
-        return Units(self.config.names, ((places == columns) | (places < 0)) & real)
+        return Units(self.config.names, ((places == columns) | (places < 0)) & real, kind="columns")
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
         """Lost cells are missing."""

@@ -163,7 +163,7 @@ class TextModality:
         for unit, (first, last) in enumerate(spans):
             positions[unit, first : last + 1] = True
         names = tuple(self.tokenizer.decode(tokens[first : last + 1]) for first, last in spans)
-        return Units(names, positions, spans=tuple(spans))
+        return Units(names, positions, spans=tuple(spans), kind="words")
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
         """Lost words are left out of the text."""
