@@ -67,7 +67,7 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
     assert not [value for name, value in page.attributes if name in ("src", "href") and not value.startswith("data:image/")]
     assert "http" not in text
     assert "script" not in page.tags
-    for title in ("Diagnosis", "Curves", "What it says", "Epochs", "Model", "Settings"):
+    for title in ("Diagnosis", "Curves", "Answers", "Epochs", "Model", "Settings"):
         assert f"<h2>{title}</h2>" in text
     assert text.count('src="data:image/jpeg;base64,') == 8  # val has no more rows
     titles = re.findall(r"<figcaption>([A-Za-z -]+)</figcaption>", text)
@@ -102,9 +102,9 @@ def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: 
     assert run.best["cider"] == max(record["cider"] for record in run.epochs)
     text = (captioner / "report.html").read_text()
     for sample in kept[run.best["epoch"]]["samples"]:
-        assert f'<p class="said">{sample["text"]}</p>' in text
+        assert f'<p class="answer">{sample["text"]}</p>' in text
         assert f"<li>{sample['references'][0]}</li>" in text
-        assert (captioner / sample["picture"]).is_file()
+        assert (captioner / sample["inputs"]["image"]["media"]).is_file()
 
 
 def test_an_epoch_s_record_holds_the_diagnosis(captioner: Path) -> None:
@@ -235,7 +235,11 @@ def test_texts_of_people_and_models_stay_text(captioner: Path, tmp_path: Path) -
     hostile = '<script>alert("1")</script>'
     kept = records(run, "samples.jsonl")
     for record in kept:
-        record["samples"][0] |= {"text": hostile, "references": [hostile], "inputs": {"prompt": hostile}}
+        record["samples"][0] |= {
+            "text": hostile,
+            "references": [hostile],
+            "inputs": {"prompt": {"text": hostile, "cells": {hostile: hostile}}},
+        }
     (run / "samples.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
     settings = yaml.safe_load((run / "run.yaml").read_text())
     settings["data"]["path"] = hostile
@@ -328,3 +332,39 @@ def test_ticks_are_round_and_inside() -> None:
         "42.1",
         "12,345",
     ]
+
+
+def test_a_sample_of_any_modality_is_shown_by_its_view(tmp_path: Path) -> None:
+    """A photo is a thumbnail in a file, a row a table, a label the reference; what is the same in every row is left out."""
+    import numpy as np
+
+    from braid.evaluation import Answers
+    from braid.modalities import default_inputs
+    from braid.records import Prediction, Sample
+    from braid.reports.rows import cards, read_view, shown_rows
+    from braid.training.samples import write_samples
+
+    photo = np.full((400, 800, 3), 90, np.uint8)
+    rows = [
+        Sample(
+            str(k), {"image": photo, "prompt": "what is it?", "tabular": {"price": 3.0 * k, "brand": None}}, {"label": ("cap",)}
+        )
+        for k in range(20)
+    ]
+    answers = Answers(tuple(Prediction(str(k), text="<hat>", label="<hat>", confidence=0.5) for k in range(20)), tuple(rows), ())
+    modalities = {name: config.build() for name, config in default_inputs().items() if name != "prompt"}
+    write_samples(tmp_path, 1, 0, answers, modalities, "label")
+    (kept,) = records(tmp_path, "samples.jsonl")
+    assert len(kept["samples"]) == 12
+    first = kept["samples"][1]
+    assert first["inputs"]["tabular"] == {"text": "price 3", "cells": {"price": "3", "brand": ""}}
+    assert first["inputs"]["prompt"] == {"text": "what is it?"}
+    assert first["references"] == ["cap"]
+    view = read_view(tmp_path, first["inputs"]["image"])
+    assert view.media_type == "image/jpeg" and len(view.media) < 5000
+    html = cards(shown_rows(rows, answers.predictions, modalities))
+    Page(html)
+    assert html.count("<th>price</th><td>") == 12 and "&lt;hat&gt;" in html and "50% confidence" in html
+    assert "what is it?" not in html and "<img" not in html  # the same in every row
+    one = cards(shown_rows(rows[:1], answers.predictions[:1], modalities))
+    assert one.count("<img") == 1 and "what is it?" in one and "<li>cap</li>" in one

@@ -68,7 +68,7 @@ def evaluate(
     from braid.datasets.table import parse_columns
     from braid.evaluation import evaluate as score
     from braid.metrics import caption_diversity
-    from braid.reports import Evaluated, write_evaluated
+    from braid.reports import Evaluated, shown_rows, write_evaluated
 
     loaded = load(model)
     embedder = load(extractor) if extractor else None
@@ -118,7 +118,8 @@ def evaluate(
         figures |= caption_diversity([text for text in texts if text is not None], known, tokenizer)
     if html is not None:
         result = Evaluated(model, task, data, split, len(texts), min_confidence, chosen.main_metric, figures)
-        write_evaluated(replace(result, **_details(chosen, answers, tokenizer)), html)
+        rows = shown_rows(answers.samples, answers.predictions, loaded.collator.inputs)
+        write_evaluated(replace(result, rows=rows, **_details(chosen, answers, tokenizer)), html)
     if json:
         print_json({**figures, "num_samples": int(figures["num_samples"])})
         return

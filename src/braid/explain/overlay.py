@@ -131,7 +131,7 @@ def _table(one: InputAttribution, scores: Sequence[str], strengths: Sequence[flo
     for row, unit in enumerate(shown):
         y = height * row
         draw.text((2, y + 1), _cut(one.units[unit], 86, 14), SOFT, _font(14))
-        draw.text((92, y + 1), _cut(one.view.cells.get(one.units[unit], ""), 66, 14), INK, _font(14))
+        draw.text((92, y + 1), _cut(one.view.cells.get(one.units[unit]) or "missing", 66, 14), INK, _font(14))
         draw.text((width - 2, y + 2), scores[unit], SOFT, _font(13), anchor="ra")
         if strengths:
             end = middle + strengths[unit] * (middle - 2)
@@ -154,7 +154,7 @@ def _lines(words: Sequence[str], strengths: Sequence[float]) -> list[list[tuple[
     return result
 
 
-def _cut(text: str, width: float, size: int) -> str:
+def _cut(text: str, width: int, size: int) -> str:
     """The beginning of a text that fits."""
     font = _font(size)
     if font.getlength(text) <= width:
