@@ -309,7 +309,7 @@ def test_a_task_without_confidence_does_not_abstain(braid: Braid, tmp_path: Path
     ran = braid("predict", run, tmp_path / "rows.jsonl", "-o", tmp_path / "out.jsonl", "--min-confidence", 0.5)
     assert ran.err == message
     assert braid(*asked, "--html", tmp_path / "page.html").code == 0
-    assert sections(tmp_path / "page.html") == ["Metrics", "Answers"]
+    assert sections(tmp_path / "page.html") == ["Metrics"]
 
 
 def sections(page: Path) -> list[str]:

@@ -17,7 +17,7 @@ from variants import DECODERS, IMAGE_DECODERS, build, collator, samples, tokeniz
 
 DEVICES = [torch.device(name) for name in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))]
 LENGTH, ROOM = 6, 9
-STEPWISE = ["transformer", "raster", "raster over a picture"]
+STEPWISE = ["transformer", "raster", "raster that edits"]
 
 
 def made(name: str) -> tuple[Model, Batch, Any]:

@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: sizes, the README's tree, what a start-up imports."""
+"""The house rules that no linter knows: sizes, the tree in the docs, what a start-up imports."""
 
 import json
 import re
@@ -47,10 +47,9 @@ def test_only_the_built_in_checkpoints_are_big() -> None:
 
 
 def drawn_tree() -> list[str]:
-    """The paths of the README's annotated tree, relative to the repository; a level is four columns wide."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## The house\n")[2]
-    block = re.search(r"```\w*\n(.*?)```", section, re.DOTALL)
-    assert block, "README.md has no tree under '## The house'"
+    """The paths of the annotated tree in docs/house.md, relative to the repository."""
+    block = re.search(r"```\n(.*?)```", (ROOT / "docs" / "house.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block, "docs/house.md has no tree"
     paths: list[str] = []
     parents: list[tuple[int, str]] = []
     for line in block[1].splitlines():
@@ -67,6 +66,10 @@ def drawn_tree() -> list[str]:
 
 def test_the_drawn_tree_is_on_disk() -> None:
     assert [path for path in drawn_tree() if not (ROOT / path).exists()] == []
+
+
+def test_the_drawn_tree_names_every_page_of_the_docs() -> None:
+    assert sorted(path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in drawn_tree()) == []
 
 
 def test_the_drawn_tree_names_every_part_of_the_package() -> None:

@@ -18,7 +18,7 @@ from braid.errors import UserError
 from braid.generation import GenerationConfig
 from conftest import Ran
 from huggingface_models import configured
-from test_readme import README
+from test_readme import DOCS
 from variants import BERT
 
 FAMILIES = ("blip", "vision-encoder-decoder", "llava", "idefics3")
@@ -131,7 +131,7 @@ def test_a_folder_without_its_processor_is_told(whole_models: Path, tmp_path: Pa
         api.load(f"hf:{folder}")
 
 
-def test_the_readme_s_commands_are_true(
+def test_the_commands_of_the_docs_are_true(
     part_models: Path,
     whole_models: Path,
     photos: Path,
@@ -140,8 +140,8 @@ def test_the_readme_s_commands_are_true(
     braid: Callable[..., Ran],
 ) -> None:
     """With small random models in the place of those that it names, which a folder of that name is enough for."""
-    section = README.read_text(encoding="utf-8").partition("## Pretrained parts")[2].partition("\n## ")[0]
-    lines = section.partition("```\n")[2].partition("```")[0].replace("\\\n", " ").splitlines()
+    page = (DOCS / "pretrained.md").read_text(encoding="utf-8")
+    lines = page.partition("```\n")[2].partition("```")[0].replace("\\\n", " ").splitlines()
     assert len(lines) == 3
     monkeypatch.chdir(tmp_path)
     standing = {

@@ -172,7 +172,7 @@ def test_5_a_batch_draws_what_single_rows_do_and_the_seed_decides(decoder: Image
     assert not np.array_equal(together, tokens_of(model, batch_of(eight), replace(DRAWING, seed=1)))
 
 
-@pytest.mark.parametrize("kind", ["raster", "raster over a picture"])
+@pytest.mark.parametrize("kind", ["raster", "raster that edits"])
 def test_6_cached_drawing_equals_uncached(kind: str) -> None:
     model, batch = built(config_of(IMAGE_DECODERS[kind])), to_tensors(batch_of(rows()), CPU)
     decoder = model.image_decoder(OUT)

@@ -83,10 +83,16 @@ def _encoders(inputs: Inputs, by_modality: Mapping[str, EncoderConfig]) -> dict[
     """An encoder for each input, by its modality."""
     usual = {config.input_name: kind for kind, config in kinds(InputModalityConfig).items()}
     modalities = inputs if isinstance(inputs, Mapping) else {name: usual.get(name, name) for name in inputs}
-    unknown = [name for name, modality in modalities.items() if modality not in by_modality]
-    if unknown:
-        raise UserError(f"presets have no encoder for the input {unknown[0]!r}; give it one under model.encoders.{unknown[0]}")
-    return {name: by_modality[modality] for name, modality in modalities.items()}
+    return {name: by_modality.get(modality) or _first_encoder(name, modality) for name, modality in modalities.items()}
+
+
+def _first_encoder(name: str, modality: str) -> EncoderConfig:
+    """An encoder with its default settings, for a modality that presets do not know: one of your own."""
+    for config in kinds(EncoderConfig).values():
+        if config.modality == modality:
+            made: EncoderConfig = config()
+            return made
+    raise UserError(f"there is no encoder for the input {name!r}; give it one under model.encoders.{name}")
 
 
 def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden_width: int) -> dict[str, DecoderConfig]:

@@ -120,25 +120,27 @@ def _config(
         )
     if model and start:
         raise UserError(f"--model {model} trains from scratch and --start {start} goes on from a saved model; give one of them")
-    beginning, lent = _beginning(task, model, start)
-    whole = {"task": task, "data": {"path": data, "columns": parse_columns(columns)}, **beginning}
+    where = {"path": data, "columns": parse_columns(columns)}
+    beginning, lent = _beginning(task, where, model, start)
+    whole = {"task": task, "data": where, **beginning}
     folder = output or Path("runs") / f"{Path(data).stem.replace(':', '-') or 'data'}-{task}"
     return run_from(whole, [*lent, *settings], "the command line"), folder
 
 
-def _beginning(task: str, model: str, start: str) -> tuple[dict[str, Any], list[str]]:
+def _beginning(task: str, data: dict[str, Any], model: str, start: str) -> tuple[dict[str, Any], list[str]]:
     """What is asked for; else the built-in model goes on captioning, or lends its image encoder to another task.
 
     The second part are settings: how the lent encoder is made, and how it wants its pictures.
     """
     from braid.bundle import bundle_folder, read_bundle
     from braid.config import to_dict
-    from braid.training import starting_from
+    from braid.tasks import task_named
+    from braid.training import inputs_of_data, starting_from
 
     folder = bundle_folder(BUILT_IN) if task != "reconstruction" else None
     if start or (not model and task == "captioning" and folder):
         return starting_from(start or BUILT_IN, task), []
-    if model or folder is None:
+    if model or folder is None or "image" not in inputs_of_data(task_named(task), data):
         return {"model": model or "small"}, []
     bundle = read_bundle(folder)
     assert bundle.architecture is not None  # the built-in model has one

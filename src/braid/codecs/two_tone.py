@@ -1,6 +1,6 @@
 """Splits an image into outline and colours: each piece has two tones, and each pixel a place between them.
 
-Block truncation coding (Delp & Mitchell 1979) and texture compression do the same. A shape then has one outline in all colours, so
+Block truncation coding (Delp & Mitchell 1979) and texture compression do the same. A shape then has one outline in all colours:
 what is learned in one colour holds in any other.
 """
 
@@ -19,8 +19,9 @@ FLAT = 0.15  # a piece whose outline varies less has one tone
 def two_tone(
     pixels: Float[Tensor, "n 3 height width"], side: int
 ) -> tuple[Float[Tensor, "n 1 height width"], Float[Tensor, "n 3 rows columns"]]:
-    """The outline, 0 (the light tone) to 1 (the dark tone) at every pixel, and the dark tone of every piece of ``side`` x ``side``
-    pixels (an even number). A piece of one tone is 1 everywhere, and that tone is its own.
+    """The outline, 0 (the light tone) to 1 (the dark tone) at every pixel, and the dark tone of every piece.
+
+    A piece is ``side`` x ``side`` pixels (an even number). One of a single tone is 1 everywhere, and has that tone.
 
     The dark tone is the lightest of the pixels that are dark all around: the middle of a shape, not its rim nor its soft edge.
     """

@@ -76,7 +76,7 @@ class Subject:
     def gathered(
         self, positions: Mapping[str, Float[Tensor, "outputs _length"]]
     ) -> dict[str, Float[np.ndarray, "outputs _units"]]:
-        """Scores of positions as scores of units, shared equally by the units at a position; a position without units is dropped."""
+        """Scores of positions as scores of units, shared equally by the units at a position."""
         result = {}
         for name, units in self.units.items():
             owned = units.positions / units.positions.sum(0).clip(min=1)

@@ -88,7 +88,7 @@ def _one_by_one(
 def _filled(
     image_decoder: Filler, grid: TokenGrid, batch: Batch, config: ImageSamplingConfig, rngs: Rngs, watch: StepWatch
 ) -> Int[np.ndarray, "batch length"]:
-    """Every step samples all masked tokens and keeps the most confident: of ``length``, cos(pi/2 share of steps) are masked again."""
+    """Every step samples all masked tokens and keeps the most confident; a share cos(pi/2 share of steps) is masked again."""
     states = [image_decoder.start(one) for one in _guides(batch, config)]
     tokens = np.full((batch.size, grid.length), grid.codes, dtype=np.int64)
     steps = min(config.steps, grid.length)

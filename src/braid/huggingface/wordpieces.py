@@ -1,7 +1,7 @@
-"""A smaller vocabulary of WordPieces (arXiv:1609.08144) for a pretrained model: the most used pieces, and all single characters.
+"""A smaller vocabulary of WordPieces (arXiv:1609.08144) for pretrained models: the most used pieces, all characters.
 
-A tokenizer takes the longest piece that continues a word. A word whose pieces all stay is therefore read as before; any other word
-is read as smaller pieces.
+A tokenizer takes the longest piece that continues a word. A word whose pieces all stay is therefore read as before; any other
+word is read as smaller pieces.
 """
 
 import json

@@ -24,7 +24,6 @@ END = "<eos>"  # counted as a word, or texts learn to stop in mid-sentence
 class SelfCriticalConfig:
     """Policy gradient on a caption metric (arXiv:1612.00563): CIDEr (0..10) plus weighted BLEU-4 (0..1).
 
-    The reward is CIDEr (``cider``, raw, 0..10) plus ``bleu_4_weight`` times BLEU-4 (0..1) against the row's references.
     A text's advantage is its reward less the mean reward of the row's other texts (arXiv:2003.09971).
 
     Args:

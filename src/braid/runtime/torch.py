@@ -21,7 +21,7 @@ from braid.decoders import MaskedDecoder
 from braid.errors import UserError
 from braid.generation import GenerationConfig, check_draws, check_output, write_text
 from braid.layers.attention import StepwiseTransformer
-from braid.modalities import OutputModality, SpecialTokens, TextModality, TokenGrid, Tokenizer
+from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, Padded, Prediction
 from braid.runtime.cuda_graphs import GraphedSteps
@@ -144,8 +144,8 @@ class TorchRuntime:
         """The decode protocol over tensors; on an NVIDIA GPU by graphs, which outlive a batch."""
         if self.device.type != "cuda" or not isinstance(decoder, StepwiseTransformer):
             return decoder
-        modality = self.outputs[name]
-        room = modality.max_length if isinstance(modality, TextModality) else self.model.codec(name).grid.length
+        modality: Any = self.outputs[name]
+        room = modality.max_length if modality.does == "writes" else self.model.codec(name).grid.length
         return self._graphed.setdefault(name, GraphedSteps(decoder, room))
 
 

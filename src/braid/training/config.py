@@ -10,6 +10,7 @@ import yaml
 
 from braid.bundle import FITTED, DataCard, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, kinds, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
+from braid.datasets import roles_of_data
 from braid.errors import UserError
 from braid.files import write_whole
 from braid.modalities import (
@@ -24,7 +25,7 @@ from braid.modalities import (
 )
 from braid.model import ModelConfig
 from braid.objectives import LikelihoodConfig, ObjectiveConfig
-from braid.presets import PRESETS, codec
+from braid.presets import BOTH, PRESETS, codec
 from braid.sinks import SinkConfig
 from braid.tasks import MEAN, Task, task_named, too_long
 
@@ -260,7 +261,7 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     for section in (whole, *_beside(whole)):
         _write_out(section)
     if isinstance(whole.get("model"), str):
-        whole["model"] = preset(whole["model"], _outputs_of(whole, settings))
+        whole["model"] = preset(whole["model"], *_ends_of(whole, settings))
     for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
         whole.setdefault(name, to_dict(modalities))
     whole = with_overrides(whole, settings)
@@ -275,11 +276,11 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     return from_dict(RunConfig, whole, where)
 
 
-def preset(name: str, outputs: Sequence[str] = ("text",)) -> dict[str, Any]:
-    """A preset architecture with a decoder for each of the outputs, as nested dicts; of none, a codec alone."""
+def preset(name: str, outputs: Sequence[str] = ("text",), inputs: Sequence[str] = BOTH) -> dict[str, Any]:
+    """A preset architecture with an encoder an input and a decoder an output, as nested dicts; of no output, a codec alone."""
     if name not in PRESETS:
         raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
-    return dict(to_dict(PRESETS[name](outputs=outputs) if outputs else codec()))
+    return dict(to_dict(PRESETS[name](inputs, outputs=outputs) if outputs else codec()))
 
 
 def _beside(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -298,16 +299,26 @@ def _write_out(section: dict[str, Any]) -> None:
         section.setdefault("objective", {"kind": known.objectives[0] if known else "likelihood"})
 
 
-def _outputs_of(whole: Mapping[str, Any], settings: Sequence[str]) -> list[str]:
-    """The outputs that the tasks will ask, each once, after ``settings`` have changed them."""
-    own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks="))]
-    given = with_overrides({"task": whole.get("task"), "tasks": whole.get("tasks", [])}, own)
-    result: dict[str, None] = {}
+def _ends_of(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The outputs that the tasks need and the inputs that they make of the data, each once, with ``settings`` applied."""
+    own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks=", "data."))]
+    sections = {"task": whole.get("task"), "tasks": whole.get("tasks", []), "data": whole.get("data", {})}
+    given = with_overrides(sections, own)
+    outputs: dict[str, None] = {}
+    inputs: dict[str, None] = {}
     for place, section in enumerate((given, *_beside(given)), -1):
         _write_out(section)
         task: Task = from_dict(Task, section.get("task"), f"tasks[{place}].task" if place >= 0 else "task")
-        result |= dict.fromkeys(task.decoders) if task.part == "decoders" else {}
-    return list(result)
+        outputs |= dict.fromkeys(task.decoders) if task.part == "decoders" else {}
+        inputs |= dict.fromkeys(inputs_of_data(task, section.get("data")))
+    return list(outputs), list(inputs) or list(BOTH)
+
+
+def inputs_of_data(task: Task, data: Any) -> list[str]:
+    """The inputs that a task makes of a data set's columns; image and prompt, where those are not known beforehand."""
+    path, columns = (data.get("path"), data.get("columns") or {}) if isinstance(data, Mapping) else (None, {})
+    roles = roles_of_data(path, columns) if isinstance(path, str) and isinstance(columns, Mapping) else None
+    return list(BOTH) if roles is None else list(task.inputs_of(dict.fromkeys(roles)))
 
 
 def _named_by_path(parts: Mapping[str, Any]) -> dict[str, Any]:
