@@ -74,8 +74,8 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
     assert titles == [
         "Loss",
         "cider",
-        "Other figures",
-        "Errors of confidence",
+        "Other metrics",
+        "Confidence errors",
         "Learning rate",
         "Gradient norm",
         "Samples a second",
@@ -130,7 +130,7 @@ def test_a_killed_run_is_shown_from_what_it_left(braid: Braid, captioner: Path, 
     assert message["runs"][0]["parameters"] == json.loads(braid("inspect", captioner, "--json").out)["parameters"]
     page = (run / "report.html").read_text()
     Page(page)
-    assert "figures come with the end of the first epoch" in page
+    assert "metrics appear after the first epoch" in page
     assert page.count("<svg viewBox") == 1 + 4  # the mark above, and the curves of steps
     (run / "log.jsonl").unlink()
     (run / "checkpoint.safetensors").unlink()
@@ -147,21 +147,21 @@ def test_runs_beside_each_other_show_what_differs_and_nothing_else(braid: Braid,
     page = tmp_path / "both" / "page.html"
     ran = braid("report", captioner, other, "-o", page)
     assert ran.code == 0, ran.err
-    assert "concat (over vectors)" in ran.out
+    assert "concat (mode vectors)" in ran.out
     runs = [read_run_folder(folder) for folder in (captioner, other)]
     assert differences(runs) == {
-        "model.fusion": ["attention (depth 1, heads 2, dropout 0)", "concat (over vectors)"],
+        "model.fusion": ["attention (depth 1, heads 2, dropout 0)", "concat (mode vectors)"],
         "optimizer.learning_rate": ["0.003", "0.0001"],
     }
     text = page.read_text()
     Page(text)
     shown = re.findall(r"<tr[^>]*><th>([^<]+)</th>", text.replace("<wbr>", ""))
     assert shown[:4] == ["model.fusion", "optimizer.learning_rate", "cider", "val_loss"]
-    assert "do not compare" not in text
+    assert "cannot be compared" not in text
     settings["data"]["limit_val"] = 4
     (other / "run.yaml").write_text(yaml.safe_dump(settings))
     write_report([captioner, other], page)
-    assert "These runs differ in data.limit_val: their figures do not compare." in page.read_text()
+    assert "These runs differ in data.limit_val: their metrics cannot be compared." in page.read_text()
     assert judged_alike([read_run_folder(captioner)] * 2) == []
 
 
@@ -224,7 +224,7 @@ def test_rows_left_out_are_counted_and_named_once_each(tmp_path: Path, captioner
     train(read_run(captioner / "run.yaml", settings), tmp_path / "run")
     run = read_run_folder(tmp_path / "run")
     assert len(run.skipped_rows) == 3
-    assert message(run)["Every row was read"] == (False, "3 rows are left out")
+    assert message(run)["Every row was read"] == (False, "3 rows are skipped")
     text = (tmp_path / "run" / "report.html").read_text()
     for name in ("data.jsonl, row 3", "data.jsonl, row 10", "data.jsonl, row 13"):
         assert text.count(name) == 1

@@ -20,11 +20,11 @@ COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.1)  # told in the table of wh
 MOST = 20  # labels in a table; the rarer ones are merged
 GREEN, ORANGE = "0,112,79", "213,94,0"
 FOOTER = (
-    "Right is a label that is the row&rsquo;s, an answer that matches one of the row&rsquo;s exactly, and a caption whose own "
-    "cider-2015 is above the threshold of its calibration, or, without one, above the median. Where rows may have several "
-    "labels, each of them is decided. aurc is the area under the curve of what is wrong when only the surest are answered, ece "
-    "the mean gap between confidence and the share that is right. A confidence chosen here to ask for does a little worse on "
-    "other rows."
+    "A label is right if it is the row&rsquo;s, an answer if it matches one of the row&rsquo;s exactly, and a caption if its "
+    "cider-2015 is above the threshold of its calibration or, without one, above the median. Where rows may have several labels, "
+    "each label is one decision. aurc is the area under the risk-coverage curve, ece the mean gap between confidence and "
+    "accuracy. A minimum confidence chosen on these rows does a little worse on others. The rows under &ldquo;Answers&rdquo; "
+    "stand at even distances; nobody chose them."
 )
 
 

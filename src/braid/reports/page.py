@@ -97,7 +97,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequen
 
 def _lead(run: LoggedRun) -> str:
     if run.best is None:
-        return f"<p>{escape(run.state)}; figures come with the end of the first epoch</p>"
+        return f"<p>{escape(run.state)}; metrics appear after the first epoch</p>"
     value = metric(run.metric, run.best[run.metric])
     where = f"{escape(run.metric)} on val, best at epoch {run.best['epoch'] + 1}"
     return f'<p><strong class="figure">{value}</strong> {where}; {escape(run.state)}</p>'
@@ -160,8 +160,8 @@ def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str,
     main = [name for name in names if name.partition("-")[0] == family]
     sure = [name for name in names if name in CONFIDENCE]
     others = [name for name in names if name not in (*main, *sure)]
-    together = [("Other figures", others[first : first + TOGETHER]) for first in range(0, len(others), TOGETHER)]
-    for title, some in ((task.metric, main), *together, ("Errors of confidence", sure)):
+    together = [("Other metrics", others[first : first + TOGETHER]) for first in range(0, len(others), TOGETHER)]
+    for title, some in ((task.metric, main), *together, ("Confidence errors", sure)):
         points = [of_epochs(run, task.start + name) for name in some]
         lines = [Line(*line, dots=True) for line in zip(some, points, COLOURS, strict=False)]
         mark = best_mark(run) if some is main and task.alone else None
@@ -253,7 +253,7 @@ def comparison(runs: Sequence[LoggedRun]) -> str:
     result = f'<div class="compared">{_runs_table(runs, differing)}{generated}</div>'
     odd = judged_alike(runs)
     if odd:
-        result += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
+        result += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their metrics cannot be compared.</p>'
     elif not differing:
         result += '<p class="caution">These runs have the same settings.</p>'
     return result
