@@ -299,11 +299,11 @@ class LoadedModel:
             UserError: when there is nothing to explain, the method is unknown, or the model runs on ONNX only.
         """
         torch_runtime = self._torch_runtime
-        from braid.explain.explaining import DEFAULT, explain
+        from braid.explain.explaining import explain
 
         row = _given(image=image, question=question, text=text, **inputs)
         chosen = self.task(task) if task else task_reading(self.bundle.interface, Example("0", row, source=_source(row)))
-        return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method or DEFAULT, graded)
+        return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
     def rank_explanations(
         self, examples: Sequence[Example], task: str, methods: Sequence[str] = (), watch: "RankWatch | None" = None

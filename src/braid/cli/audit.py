@@ -28,7 +28,7 @@ def audit(
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Score a model with each input removed, shuffled, corrupted; report each input's contribution.
+    """Evaluate a model with each input removed, shuffled and corrupted, and report what each input contributes.
 
     Examples:
 
@@ -49,14 +49,14 @@ def audit(
     rows = [
         [
             one.input,
-            *(f"{figure:.1f}" for figure in (one.figure_removed, one.figure_shuffled, one.figure_damaged)),
-            f"{one.value:+.1f}",
+            *(f"{value:.1f}" for value in (one.metric_removed, one.metric_shuffled, one.metric_corrupted)),
+            f"{one.shapley:+.1f}",
             f"{100 * one.share:.0f}%",
         ]
         for one in result.inputs
     ]
-    metrics = f"{result.figure:.1f}, and {result.figure_nothing:.1f} without any input"
+    metrics = f"{result.metric_all_inputs:.1f}, and {result.metric_no_inputs:.1f} without inputs"
     title = f"{result.metric} on {result.num_samples} rows of {split}: {metrics}"
-    names = ["input", "removed", "shuffled", "corrupted", "Shapley value", "moves answers"]
+    names = ["input", "removed", "shuffled", "corrupted", "Shapley value", "share of effect"]
     print_table(title, names, rows, names[1:])
     note(f"\n{model} {result.verdict}")

@@ -67,7 +67,7 @@ def evaluate(
     from braid.api import load
     from braid.evaluation import evaluate as score
     from braid.evaluation import unseen
-    from braid.reports import Evaluated, write_evaluated
+    from braid.reports import Evaluated, shown_rows, write_evaluated
     from braid.search import fidelity
 
     loaded = load(model)
@@ -106,8 +106,9 @@ def evaluate(
     metrics |= chosen.variety([text for text in texts if text is not None], training, tokenizer)
     if html is not None:
         page = chosen.report(answers.predictions, answers.samples, tokenizer)
+        rows = shown_rows(answers.samples, answers.predictions, loaded.collator.inputs)
         about = (model, task, data, split, len(texts), min_confidence, chosen.main_metric, metrics)
-        write_evaluated(Evaluated(*about, method=chosen.method, **page), html)
+        write_evaluated(Evaluated(*about, method=chosen.method, rows=rows, **page), html)
     if json:
         print_json({**metrics, "num_samples": int(metrics["num_samples"])})
         return

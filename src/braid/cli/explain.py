@@ -54,9 +54,9 @@ def explain(
     if not image and not text and not inputs:
         raise UserError('give a file, or a text with --text; for example: braid explain photo.jpg --question "how many dogs?"')
     if output is not None:
-        from braid.explain.explanation import check_ending
+        from braid.explain.explanation import check_suffix
 
-        check_ending(output)
+        check_suffix(output)
         ready(output)
     loaded = load(model)
     files = {name: file for file, name in loaded.files(image).items()} if image else {}

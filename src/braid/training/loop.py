@@ -364,7 +364,15 @@ def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[
     message = diagnosed(answers, [one for one in result if one])
     for warning in warnings(message):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
-    write_samples(run.folder, run.position.step, run.position.epoch, answers, task.kind if place else "")
+    write_samples(
+        run.folder,
+        run.position.step,
+        run.position.epoch,
+        answers,
+        setup.collator.inputs,
+        task.decoder,
+        task.kind if place else "",
+    )
     return {"val_loss": round(loss, 5), **metrics}, message
 
 
