@@ -242,7 +242,7 @@ def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list(
     [
         (
             ["tasks.1.task.kind=retrieval", "tasks.1.objective.kind=contrastive"],
-            "run: retrieval is a task of this run twice; name each task once",
+            "run: retrieval is listed twice among the tasks of this run; list each task once",
         ),
         (["tasks.0.weight=-1"], "run.tasks[0]: weight is -1.0; it must be 0 to 1000"),
         (["tasks.0.final_weight=-1"], "run.tasks[0]: final_weight is -1.0; it must be 0 to 1000"),
