@@ -89,8 +89,8 @@ def test_damaged_files_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     cases = {
         "cut.png": "is damaged or cut short",
-        "text.png": "is not a picture that can be read; save it as PNG or JPEG",
-        "empty.png": "is not a picture that can be read; save it as PNG or JPEG",
+        "text.png": "is not a readable image; save it as PNG or JPEG",
+        "empty.png": "is not a readable image; save it as PNG or JPEG",
         "none.png": "does not exist; check the path",
     }
     for name, message in cases.items():
@@ -115,7 +115,7 @@ def test_a_giant_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         (np.full((4, 4, 3), np.nan), "an array of floats must lie in 0..1, without NaN"),
         (np.full((4, 4, 3), 300), "an array must be uint8, uint16, or float in 0..1; this one is int64"),
         (17, "row 1: expected a picture .* found int"),
-        ("https://example.org/a.png", "is a web address; download the picture and give its path"),
+        ("https://example.org/a.png", "is a web address; download the image and give its path"),
     ],
 )
 def test_wrong_values_are_told_of(value: object, message: str) -> None:
@@ -132,7 +132,7 @@ def test_files_patterns_and_folders(tmp_path: Path) -> None:
     assert image_files([b, tmp_path / "*.png", tmp_path / "missing.png"]) == [str(b), str(a), str(tmp_path / "missing.png")]
     (tmp_path / "odd[1].png").write_bytes(b"")
     assert image_files([tmp_path / "odd[1].png"]) == [str(tmp_path / "odd[1].png")]
-    with pytest.raises(UserError, match="no picture there"):
+    with pytest.raises(UserError, match="no images found"):
         image_files([tmp_path / "*.gif"])
 
 

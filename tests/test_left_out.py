@@ -62,11 +62,11 @@ def test_training_lists_each_row_once_whatever_the_epochs_and_resumes(spoilt: Pa
     assert sorted(row["source"] for row in rows) == wanted
     assert all(row["reason"].startswith(str(tmp_path)) for row in rows)
     assert outcome.skipped_rows == 4
-    message = [note for note in notes if note.startswith("left out: ")]
+    message = [note for note in notes if note.startswith("skipped: ")]
     assert sorted(note.split(": ")[1] for note in message) == wanted
     train(run_from(settings(spoilt, epochs=4)), folder, resume=True, watcher=Watcher(on_note=notes.append))
     assert listed(folder / "skipped_rows.jsonl") == rows
-    assert [note for note in notes if note.startswith("left out: ")] == message
+    assert [note for note in notes if note.startswith("skipped: ")] == message
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -110,8 +110,8 @@ def test_thousands_of_rows_are_counted_and_not_all_told(tmp_path: Path) -> None:
     skipped_rows.save(tmp_path / "skipped_rows.jsonl")
     assert len(skipped_rows) == len(listed(tmp_path / "skipped_rows.jsonl")) == 5000
     assert len(notes) == SHOWN + 1
-    assert notes[0] == "left out: row 0: is empty"
-    assert notes[-1] == "left out: more rows, which are counted and listed but no longer told one by one"
+    assert notes[0] == "skipped: row 0: is empty"
+    assert notes[-1] == "skipped: more rows, which are counted and listed but no longer reported one by one"
 
 
 def test_rows_that_share_an_id_are_scored_each() -> None:

@@ -257,7 +257,7 @@ def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list(
             "tasks[1].task.kind is 'vga'; choose from captioning, classification, image_generation, language_modelling, "
             "reconstruction, regression, retrieval, vqa (did you mean 'vqa'?)",
         ),
-        (["tasks.2.weight=1"], "--set tasks.2.weight=1: '2' is no item of a list of 2; items are counted from 0"),
+        (["tasks.2.weight=1"], "--set tasks.2.weight=1: '2' is not an item of a list of 2; items are numbered from 0"),
         (
             ["tasks.1.task.closed=false", "tasks.1.task.generation.max_length=99"],
             "run: tasks.1.task.generation.max_length is 99; the output has room for 39",

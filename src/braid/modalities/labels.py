@@ -1,4 +1,4 @@
-"""What an output says that is no text: one of several labels, several of them, a number, or a point among others."""
+"""Outputs other than texts and images: labels, a number, or an embedding."""
 
 import math
 from collections import Counter
@@ -14,15 +14,15 @@ from braid.errors import UserError
 from braid.modalities.protocol import Does
 from braid.records import Padded
 
-MOST_NUMBERS = 20  # classes that are called by numbers which are not whole
+MOST_NUMBERS = 20  # the most classes whose names may be decimal numbers
 
 
 @dataclass(frozen=True)
 class LabelsModalityConfig:
-    """``labels`` in the order of a model's classes; a run that gives none takes those of its training rows.
+    """``labels`` are a model's classes, in order; by default a run takes those of its training rows.
 
-    ``most``: of those, at most so many, the commonest; rows of any other teach nothing. 0 takes all. ``multiple``: a row may
-    have several labels, or none of them.
+    ``most``: keep only this many labels, the most frequent; rows with other labels are not trained on (0: keep all).
+    ``multiple``: a row may have several labels, or none.
     """
 
     kind: Literal["labels"] = "labels"
@@ -36,13 +36,15 @@ class LabelsModalityConfig:
             raise UserError("most is 1; a classifier needs two labels or more, or 0 for all")
         twice = [label for place, label in enumerate(self.labels) if label in self.labels[:place]]
         if twice:
-            raise UserError(f"labels names {twice[0]!r} twice; name each label once")
+            raise UserError(f"labels lists {twice[0]!r} twice; list each label once")
 
     def fitted(self, values: Iterable[Sequence[str]], several: bool = False) -> "LabelsModalityConfig":
-        """With the labels of the training rows, where none are set; ``several``: a row of them may have more than one.
+        """The config with the labels of the training rows, if none are set.
 
+        Args:
+            several: a row may have more than one label.
         Raises:
-            UserError: when there are fewer than two labels, or so many numbers that a quantity is meant.
+            UserError: when there are fewer than two labels, or so many decimal numbers that they must be quantities.
         """
         multiple = self.multiple or several
         if self.labels:
@@ -69,7 +71,7 @@ class LabelsModalityConfig:
 
 
 class LabelsModality:
-    """A label -> its place, or several labels -> a 1 at each of their places."""
+    """A label -> its index, or several labels -> a multi-hot vector."""
 
     does: ClassVar[Does] = "gives labels, a number or an embedding"
     augments: ClassVar[bool] = False
@@ -83,19 +85,21 @@ class LabelsModality:
         return self.config.labels
 
     def prepare_target(self, value: Sequence[str], source: str, rng: np.random.Generator | None = None) -> list[int]:
-        """The places of a row's labels, -1 for one that training never showed.
+        """The indices of a row's labels; -1 for a label that training did not have.
 
         Raises:
-            UserError: for a row with several labels where one is meant.
+            UserError: for a row with several labels, if the model gives one.
         """
         if len(value) != 1 and not self.config.multiple:
-            raise UserError(f"{source}: {len(value)} labels, and this model gives one; train one on rows that have several")
+            raise UserError(
+                f"{source}: {len(value)} labels, but this model predicts one; train a model on rows with several labels"
+            )
         return [self._places.get(label, -1) for label in value]
 
     def pad_targets(self, values: Sequence[Sequence[int]]) -> Padded:
-        """``values [n]`` (place) or [n, labels] (0 or 1), ``mask [n]``.
+        """``values [n]`` (index) or [n, labels] (0 or 1), ``mask [n]``.
 
-        A row whose label training never showed is masked out: there is nothing that a model could have said.
+        The mask is False for a row whose label training did not have.
         """
         if self.config.multiple:
             marks = np.zeros((len(values), len(self.labels)), np.float32)
@@ -107,7 +111,7 @@ class LabelsModality:
 
 
 def _are_quantities(labels: Sequence[str]) -> bool:
-    """All are numbers, and not all of them whole."""
+    """Whether all labels are numbers, and not all are integers."""
     try:
         return not all(float(label).is_integer() for label in labels)
     except ValueError:
@@ -116,14 +120,14 @@ def _are_quantities(labels: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class NumberModalityConfig:
-    """A quantity. A model learns (value - ``mean``) / ``deviation``, which a run takes from its training rows unless given."""
+    """A number. The model learns (value - ``mean``) / ``deviation``; by default a run computes both from its training rows."""
 
     kind: Literal["number"] = "number"
     mean: float = 0.0
     deviation: float = 0.0
 
     def fitted(self, values: Iterable[float], several: bool = False) -> "NumberModalityConfig":
-        """With the mean and the deviation of the training rows, where they are not set."""
+        """The config with the mean and the standard deviation of the training rows, unless they are set."""
         if self.deviation:
             return self
         numbers = np.fromiter(values, np.float64)
@@ -140,7 +144,7 @@ class NumberModalityConfig:
 
 
 class NumberModality:
-    """A number <-> its distance from the mean in standard deviations."""
+    """A number <-> its standardised value."""
 
     does: ClassVar[Does] = "gives labels, a number or an embedding"
     augments: ClassVar[bool] = False
@@ -163,7 +167,7 @@ class NumberModality:
 
 @dataclass(frozen=True)
 class EmbeddingModalityConfig:
-    """A point on the unit sphere, near to those of things that belong together."""
+    """A unit vector that is close to the vectors of matching values."""
 
     kind: Literal["embedding"] = "embedding"
 
@@ -181,7 +185,7 @@ class EmbeddingModalityConfig:
 
 
 class EmbeddingModality:
-    """What belongs together has one key; a key -> a number."""
+    """A key that matching values share -> a number."""
 
     does: ClassVar[Does] = "gives labels, a number or an embedding"
     augments: ClassVar[bool] = False

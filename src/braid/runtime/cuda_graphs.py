@@ -49,7 +49,9 @@ class GraphedSteps:
 
     def step(self, tokens: Int[Tensor, "batch group"], state: State) -> tuple[Float[Tensor, "batch group codes"], State]:
         sizes = (tuple(tokens.shape), *(tuple(value.shape) for value in state.values()))
-        if tokens.device.type == "cuda" and not torch.is_autocast_enabled("cuda"):  # autocast frees its casts before the graph does
+        if tokens.device.type == "cuda" and not torch.is_autocast_enabled(
+            "cuda"
+        ):  # autocast frees its casts before the graph does
             with self._lock:
                 if graph := self._graph(sizes, tokens, state):
                     return graph(tokens, state)

@@ -269,7 +269,7 @@ def _write(
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     try:
-        import onnxscript  # noqa: F401 - the exporter needs it, and says so less clearly
+        import onnxscript  # noqa: F401 - the exporter needs it, but its own message is less clear
     except ImportError:
         raise UserError("export needs the packages onnx and onnxscript: pip install 'braidlm[onnx]'") from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which Braid does not use

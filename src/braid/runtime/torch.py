@@ -99,7 +99,9 @@ class TorchRuntime:
     and each step would have to convert every weight to bfloat16 again.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer | None, device: torch.device = CPU, low_precision: bool = False) -> None:
+    def __init__(
+        self, model: Model, tokenizer: Tokenizer | None, device: torch.device = CPU, low_precision: bool = False
+    ) -> None:
         self.model = model.to(device)
         self.tokenizer = tokenizer
         self.device = device

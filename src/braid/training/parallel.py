@@ -125,7 +125,9 @@ def check_parallel(config: RunConfig, group: Group) -> None:
         if mixed.objective.kind == "contrastive":
             raise UserError(f"{mixed.task.kind} compares all rows of a batch with each other; train it in one process")
         if config.sharded and mixed.objective.kind == "self_critical":
-            raise UserError("sharded is set, but with self_critical each process samples texts of other lengths; remove one of the two")
+            raise UserError(
+                "sharded is set, but with self_critical each process samples texts of other lengths; remove one of the two"
+            )
 
 
 def weight(targets: Iterable[Padded], rows: int) -> int:

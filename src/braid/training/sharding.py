@@ -50,7 +50,9 @@ def sharded(model: Model, device: torch.device, group: Group) -> Loss:
     loss = Loss(_moved(model))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")  # no block modifies the output of another in place
+    warnings.filterwarnings(
+        "ignore", "FSDP2-wrapped module .* returned a view tensor"
+    )  # no block modifies the output of another in place
     mesh = init_device_mesh(device.type, (group.size,))
     scalars = {parameter for parameter in loss.parameters() if parameter.ndim == 0}  # cannot be sharded
     for unit in (*_units(loss.model), loss):
@@ -80,7 +82,9 @@ def hollow(model: nn.Module) -> None:
 def _units(module: nn.Module) -> Iterator[nn.Module]:
     """The outermost blocks of stacks. A module that is used outside its block's ``forward`` is a unit of its own, before the
     block."""
-    if isinstance(module, PretrainedTextDecoder):  # its blocks pass keys on in a cache, which FSDP cannot see in the backward pass
+    if isinstance(
+        module, PretrainedTextDecoder
+    ):  # its blocks pass keys on in a cache, which FSDP cannot see in the backward pass
         return
     for child in module.children():
         if isinstance(module, STACKS) and _is_block(child):
