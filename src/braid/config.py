@@ -39,8 +39,8 @@ def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
         data: nested dicts as read from JSON or YAML.
         where: the prefix of every message, for example ``run.yaml: model``.
     Raises:
-        UserError: for an unknown key or kind (with the valid choices), a missing key or a wrong type, and for a file of an earlier
-            version (with the new names of its settings).
+        UserError: for an unknown key or kind (with the valid choices), a missing key or a wrong type, and for a file of an
+            earlier version (with the new names of its settings).
     """
     try:
         return _read(expected, data, where)
@@ -137,7 +137,8 @@ def within(config: Any, low: int | float, high: int | float, *names: str) -> Non
 
 
 def plain_names(what: str, names: Iterable[str]) -> None:
-    """Check the names of inputs and outputs: they become names of files and parameters, so only letters, digits and _ are valid."""
+    """Check the names of inputs and outputs: they become names of files and parameters, so only letters, digits and _ are
+    valid."""
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
             raise UserError(f"{what} is named {name!r}; a name is made of letters, digits and _")

@@ -161,8 +161,8 @@ class Fused:
     """All inputs in one sequence; a vector fusion gives length 1.
 
     ``pooled`` is one vector per row. ``spans`` maps an input to its positions (first, end), if the fusion keeps them apart;
-    ``weights`` is the share of each input per row, if the fusion computes it; ``given`` holds the inputs themselves, for a decoder
-    that edits one.
+    ``weights`` is the share of each input per row, if the fusion computes it; ``given`` holds the inputs themselves, for a
+    decoder that edits one.
     """
 
     values: Float[Any, "batch length width"]
@@ -186,9 +186,9 @@ class GeneratedImage:
 class Prediction:
     """A model's prediction for one row. ``confidence`` is in 0..1; ``scores`` maps each candidate to its probability.
 
-    ``token_probabilities`` are those of the text's tokens, <eos> included. ``labels`` lists all predicted labels, if a row may have
-    several; ``label`` then joins them in one text. ``embeddings`` are unit vectors, by input. ``metrics`` are computed during the
-    prediction, from values that are not kept.
+    ``token_probabilities`` are those of the text's tokens, <eos> included. ``labels`` lists all predicted labels, if a row may
+    have several; ``label`` then joins them in one text. ``embeddings`` are unit vectors, by input. ``metrics`` are computed
+    during the prediction, from values that are not kept.
     """
 
     id: str

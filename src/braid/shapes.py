@@ -1,8 +1,8 @@
 """Array types and shapes for annotations, in the notation of jaxtyping: ``Float[np.ndarray, "rows width"]``.
 
 Importing jaxtyping takes a tenth of the time of a cold ``braid caption``, because it imports ``unittest.mock`` and parses every
-annotation. So it is imported only for type checkers, and if it is already loaded, as by the hook that checks annotations in tests.
-Otherwise an annotation is just the class of the array.
+annotation. So it is imported only for type checkers, and if it is already loaded, as by the hook that checks annotations in
+tests. Otherwise an annotation is just the class of the array.
 """
 
 import sys

@@ -81,7 +81,8 @@ def ready(path: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Restore what a killed process was replacing in ``folder``, and remove its temporary files; running processes keep theirs."""
+    """Restore what a killed process was replacing in ``folder``, and remove its temporary files; running processes keep
+    theirs."""
     for aside in folder.glob(".braid-*.part"):
         try:
             with open(aside / "lock", "r+b") as lock:

@@ -20,8 +20,8 @@ Encoded = tuple[Float16[np.ndarray, "positions width"], Bool[np.ndarray, " posit
 class EncodedModality:
     """The path of an image -> its features.
 
-    ``values`` [images, positions, width] float16 and ``masks`` [images, positions] bool are plain arrays on disk. ``places`` maps a
-    real path to its row, ``skipped`` a path to the reason why it has no features. ``made`` is the fingerprint of the files.
+    ``values`` [images, positions, width] float16 and ``masks`` [images, positions] bool are plain arrays on disk. ``places`` maps
+    a real path to its row, ``skipped`` a path to the reason why it has no features. ``made`` is the fingerprint of the files.
     """
 
     config: Any

@@ -17,8 +17,8 @@ from braid.shapes import Bool, Float, UInt8
 class InputConfig(Protocol):
     """The settings of a modality, and its handling of raw values.
 
-    ``columns``: usual names of its column in a table; the role is the modality's ``kind``. ``suffixes``: file suffixes; empty for a
-    modality without files. ``input_name``: the default name of an input. ``parts``: whether a role may map to several columns
+    ``columns``: usual names of its column in a table; the role is the modality's ``kind``. ``suffixes``: file suffixes; empty for
+    a modality without files. ``input_name``: the default name of an input. ``parts``: whether a role may map to several columns
     (``tabular=price+brand``).
     """
 

@@ -1,8 +1,8 @@
 """CUDA graphs: one decoder step on an NVIDIA GPU in one launch.
 
-A step of a small decoder is about a hundred small kernels, and the GPU waits for the CPU to launch each. A CUDA graph records them
-once and launches them together. It is bound to sizes and addresses, so the cache is allocated for the longest text or image, and
-states are copied into the graph's own tensors and out of them.
+A step of a small decoder is about a hundred small kernels, and the GPU waits for the CPU to launch each. A CUDA graph records
+them once and launches them together. It is bound to sizes and addresses, so the cache is allocated for the longest text or image,
+and states are copied into the graph's own tensors and out of them.
 """
 
 from collections import Counter, OrderedDict

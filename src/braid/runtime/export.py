@@ -59,8 +59,8 @@ def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
 
 
 def export_int8(bundle: Bundle, folder: Path, check: Check, watch: Watch = every) -> list[Path]:
-    """Write a bundle whose graphs have 8 bit weights. If ``check`` raises an error, nothing is written. Outputs that generate images
-    keep their fp32 graphs.
+    """Write a bundle whose graphs have 8 bit weights. If ``check`` raises an error, nothing is written. Outputs that generate
+    images keep their fp32 graphs.
 
     Args:
         check: compares the model in fp32 with the model in 8 bit, and raises an error if they differ too much.

@@ -35,8 +35,8 @@ def shared_path(graph: Path) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of a bundle's weights. Small and folded weights stay in a graph, so a graph fits only the weights that it was exported
-    from."""
+    """A hash of a bundle's weights. Small and folded weights stay in a graph, so a graph fits only the weights that it was
+    exported from."""
     with open(folder / WEIGHTS, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -30,7 +30,8 @@ BATCH = 8  # rows per batch
 
 @dataclass(frozen=True)
 class Bounds:
-    """The largest loss that 8 bit weights may cause, with a margin for noise in a hundred rows; docs/performance.md has measurements.
+    """The largest loss that 8 bit weights may cause, with a margin for noise in a hundred rows; docs/performance.md has
+    measurements.
 
     ``difference``: maximum mean difference of logits, in standard deviations; ``equal``: minimum share of rows with the same text
     or label; ``cosine``: minimum cosine of two embeddings; ``cider``: maximum loss of CIDEr points.
@@ -89,8 +90,8 @@ def write_parity(result: Sequence[Parity], bounds: Bounds, folder: Path) -> None
 
 
 def compare(exact: Bundle, quantized: Bundle, given: Sequence[Example], data: str, limit: int, watch: Watch) -> list[Parity]:
-    """Run every task of a model in fp32 and in 8 bit, on up to ``limit`` of the ``given`` rows, or on procedural scenes if those lack
-    what a task needs. Image generation is not compared.
+    """Run every task of a model in fp32 and in 8 bit, on up to ``limit`` of the ``given`` rows, or on procedural scenes if those
+    lack what a task needs. Image generation is not compared.
 
     Raises:
         UserError: when no row can be read.

@@ -63,7 +63,7 @@ def load_model(bundle: Bundle) -> Model:
     for name, tensor in own.items():
         if name not in weights:
             raise UserError(
-                f"{bundle.folder}: model.json has the parameter {name} {list(tensor.shape)}, which the weights do not have; copy the model again"
+                f"{bundle.folder}: the weights lack {name} {list(tensor.shape)}, which model.json has; copy the model again"
             )
         if tuple(tensor.shape) != weights[name].shape:
             sizes = f"{list(tensor.shape)} by model.json and tokenizer.json, {list(weights[name].shape)} by the weights"

@@ -23,8 +23,8 @@ class WandbSinkConfig:
 
 
 class WandbSink:
-    """Writes to Weights & Biases. A killed process may lose records that its client has not written yet, so offline, a resumed run
-    starts a new file."""
+    """Writes to Weights & Biases. A killed process may lose records that its client has not written yet, so offline, a resumed
+    run starts a new file."""
 
     def __init__(self, config: WandbSinkConfig, folder: Path, settings: Mapping[str, Any], run: str) -> None:
         import wandb

@@ -1,7 +1,7 @@
 """Tasks, one file each; ``protocol.py`` defines what the rest of Braid knows of a task.
 
-A run of several tasks chooses its best epoch by ``MEAN``: the mean of their main metrics, where metrics that are better when lower
-count negative.
+A run of several tasks chooses its best epoch by ``MEAN``: the mean of their main metrics, where metrics that are better when
+lower count negative.
 """
 
 from collections.abc import Mapping

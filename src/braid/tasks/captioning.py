@@ -18,9 +18,9 @@ QUALITY = "cider-2015"  # the metric that says whether a single caption is good;
 
 @dataclass(frozen=True)
 class Captioning(TaskProtocol):
-    """``prompt`` is the text for a model with a text encoder; "" gives it no text. If a row has an ``instruction``, the model reads
-    that instead, and the captions describe the edited image. With a ``calibration``, confidence is the probability that a caption
-    is good; without one, it is the mean probability of its tokens."""
+    """``prompt`` is the text for a model with a text encoder; "" gives it no text. If a row has an ``instruction``, the model
+    reads that instead, and the captions describe the edited image. With a ``calibration``, confidence is the probability that a
+    caption is good; without one, it is the mean probability of its tokens."""
 
     kind: Literal["captioning"] = "captioning"
     prompt: str = "describe the picture"

@@ -17,8 +17,8 @@ from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
 @dataclass(frozen=True)
 class Classification(TaskProtocol):
-    """The text or the instruction of a row is the prompt. Confidence is the label's probability: the softmax of the logits divided
-    by ``temperature`` (arXiv:1706.04599)."""
+    """The text or the instruction of a row is the prompt. Confidence is the label's probability: the softmax of the logits
+    divided by ``temperature`` (arXiv:1706.04599)."""
 
     kind: Literal["classification"] = "classification"
     temperature: float = 1.0

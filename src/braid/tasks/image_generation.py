@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageGeneration(TaskProtocol):
-    """The caption of a row is the prompt, and its image the target. In a row with an ``instruction``, the instruction is the prompt,
-    the image an input, and the field ``target`` the target. With ``sentence``, the decoder ``text`` also writes the caption of
-    the target."""
+    """The caption of a row is the prompt, and its image the target. In a row with an ``instruction``, the instruction is the
+    prompt, the image an input, and the field ``target`` the target. With ``sentence``, the decoder ``text`` also writes the
+    caption of the target."""
 
     kind: Literal["image_generation"] = "image_generation"
     sentence: bool = False

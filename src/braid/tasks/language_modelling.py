@@ -46,7 +46,8 @@ class LanguageModelling(TaskProtocol):
         return {"perplexity": math.exp(sum(nats) / max(len(nats), 1)), "num_samples": float(len(predictions))}
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """The nats of each row divided by the mean number of tokens per row, so that their mean is the logarithm of perplexity."""
+        """The nats of each row divided by the mean number of tokens per row, so that their mean is the logarithm of
+        perplexity."""
         nats = [_nats(prediction) for prediction in predictions]
         return np.array([sum(row) for row in nats]) * len(nats) / max(sum(map(len, nats)), 1)
 

@@ -18,8 +18,8 @@ from braid.shapes import Float
 class TaskProtocol(Protocol):
     """A small frozen object that prepares samples, calls a runtime, and scores predictions.
 
-    ``decoder`` is the main output of the task, and ``decoders`` are all that it trains; ``part`` says whether these are decoders or
-    codecs.
+    ``decoder`` is the main output of the task, and ``decoders`` are all that it trains; ``part`` says whether these are decoders
+    or codecs.
 
     ``main_metric`` chooses the best epoch. ``per_sample_metric`` is a mean over rows; ``items`` gives it per row, so that two
     models can be compared row by row. ``better`` applies to both; ``unit`` is for tables.

@@ -30,8 +30,8 @@ from braid.tasks.protocol import TaskProtocol, inputs_of
 class VisualQuestionAnswering(TaskProtocol):
     """The question is the prompt. The answer is generated as text, or, if ``closed``, selected from the answers of training.
 
-    ``temperature`` divides the logits of a closed answer (arXiv:1706.04599). With a ``calibration``, the confidence of a generated
-    answer is the probability that it is right; without one, it is the mean probability of its tokens.
+    ``temperature`` divides the logits of a closed answer (arXiv:1706.04599). With a ``calibration``, the confidence of a
+    generated answer is the probability that it is right; without one, it is the mean probability of its tokens.
     """
 
     kind: Literal["vqa"] = "vqa"

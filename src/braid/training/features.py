@@ -25,8 +25,8 @@ BATCH = 32  # images that are encoded at once
 
 @dataclass(frozen=True)
 class _Index:
-    """The rows of the cached arrays by path (``places``), and why an image was skipped. ``made`` is the fingerprint of the encoder
-    and the files."""
+    """The rows of the cached arrays by path (``places``), and why an image was skipped. ``made`` is the fingerprint of the
+    encoder and the files."""
 
     made: str
     shape: tuple[int, int, int]
@@ -78,7 +78,7 @@ def _cached(
     values, masks, result = (path.with_name(f"{path.name}-{made[:12]}.{kind}") for kind in ("values", "masks", "json"))
     if (index := _read(result)) is None or index.made != made:
         on_note(
-            f"{len(sources):,} images are encoded now, once for all runs with this encoder; their features are stored in {path.parent}"
+            f"{len(sources):,} images are encoded now, once for all runs with this encoder; features are stored in {path.parent}"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)

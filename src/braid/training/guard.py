@@ -43,7 +43,8 @@ class Interrupt:
         self._number = number
 
     def check(self, joined: Callable[[list[int]], list[int]] = list) -> None:
-        """Raise ``Stopped`` if a signal has arrived; call this between steps. ``joined`` collects the signals of all processes."""
+        """Raise ``Stopped`` if a signal has arrived; call this between steps. ``joined`` collects the signals of all
+        processes."""
         if number := max(joined([self._number])):
             raise Stopped(number)
 

@@ -90,7 +90,8 @@ class Run:
         return sum(-(-self.mixture.batches(k) // self.config.optimizer.accumulation) for k in range(self.config.epochs))
 
     def named(self, task: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """A task's metrics under their names in the record of an epoch: other tasks than the main one get their kind as a prefix."""
+        """A task's metrics under their names in the record of an epoch: other tasks than the main one get their kind as a
+        prefix."""
         prefix = f"{self.setup.tasks[task].task.kind}." if task else ""
         return {prefix + name: value for name, value in metrics.items()}
 
@@ -98,8 +99,8 @@ class Run:
 def train(
     config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None, profiled: bool = False
 ) -> Outcome:
-    """Train a model as ``config`` describes. ``folder`` receives run.yaml, log.jsonl, the checkpoint, the bundles best/ and last/,
-    and skipped_rows.jsonl with the rows that could not be read.
+    """Train a model as ``config`` describes. ``folder`` receives run.yaml, log.jsonl, the checkpoint, the bundles best/ and
+    last/, and skipped_rows.jsonl with the rows that could not be read.
 
     Args:
         resume: continue from the folder's checkpoint; the result is bit-equal to that of an uninterrupted run.
@@ -225,8 +226,8 @@ def _check_readable(run: Run, task: int, part: Collated) -> None:
 
 
 def _mean_metrics(run: Run, metrics: list[tuple[int, dict[str, float]]]) -> dict[str, Any]:
-    """The mean of each metric over a step's batches. A run of several tasks also logs which tasks the step had, and the metrics of
-    each. The loss is 0 if no row of the step could be read."""
+    """The mean of each metric over a step's batches. A run of several tasks also logs which tasks the step had, and the metrics
+    of each. The loss is 0 if no row of the step could be read."""
     result: dict[str, list[float]] = {"loss": [one["loss"] for _, one in metrics] or [0.0]}
     kinds: dict[str, None] = {}
     for task, one in metrics:
@@ -245,7 +246,8 @@ def _seed(run: Run) -> tuple[int, ...]:
 
 
 def _shared_backward(run: Run, task: int, part: Collated) -> dict[str, float]:
-    """``_backward`` over a batch that all processes share, and the weighted mean of their metrics; empty if no row is readable."""
+    """``_backward`` over a batch that all processes share, and the weighted mean of their metrics; empty if no row is
+    readable."""
     share = run.group.share(weight(part.batch.targets.values(), len(part.samples)))
     part = aligned(part, run.group) if run.is_sharded else part
     own = _backward(run, task, part, share) if part.samples else {}
@@ -321,8 +323,8 @@ def _save(run: Run) -> None:
 
 
 def _evaluate_tasks(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The loss and the metrics of each task on its val rows, and a diagnosis for reports. With several tasks, the mean of their main
-    metrics chooses the best epoch (``braid.tasks.MEAN``)."""
+    """The loss and the metrics of each task on its val rows, and a diagnosis for reports. With several tasks, the mean of their
+    main metrics chooses the best epoch (``braid.tasks.MEAN``)."""
     started = time.perf_counter()
     run.setup.model.eval()
     record: dict[str, Any] = {"step": run.position.step, "epoch": run.position.epoch}

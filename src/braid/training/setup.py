@@ -182,7 +182,8 @@ def _limited(examples: Rows, limit: int) -> Rows:
 def _tokenizers(
     config: RunConfig, tasks: Sequence[TaskData], names: Sequence[str], brought: Mapping[str, Tokenizer]
 ) -> dict[str, Tokenizer]:
-    """The tokenizers that the modalities name: from pretrained parts, from another model, or trained on the texts of all tasks."""
+    """The tokenizers that the modalities name: from pretrained parts, from another model, or trained on the texts of all
+    tasks."""
     result = dict(brought)
     if config.tokenizer.bundle:
         result = {**read_bundle(find_bundle(config.tokenizer.bundle)).tokenizers, **result}
@@ -190,9 +191,7 @@ def _tokenizers(
         result["tokenizer"] = Tokenizer.train(_texts(config, tasks), config.tokenizer.vocab_size, config.tokenizer.lowercase)
     missing = [name for name in names if name not in result]
     if missing:
-        raise UserError(
-            f"the modalities need the tokenizer {missing[0]!r}, which this run does not have; {did_you_mean(missing[0], list(result))}"
-        )
+        raise UserError(f"there is no tokenizer {missing[0]!r} in this run; {did_you_mean(missing[0], list(result))}")
     return {name: result[name] for name in names}
 
 

@@ -101,8 +101,8 @@ def _is_block(module: nn.Module) -> bool:
 
 
 def aligned(part: Collated, group: Group) -> Collated:
-    """Add the inputs that other processes have, so that all run the same encoders; no row uses the added values. A process without
-    rows gets the batch of another process, whose loss then counts with weight 0."""
+    """Add the inputs that other processes have, so that all run the same encoders; no row uses the added values. A process
+    without rows gets the batch of another process, whose loss then counts with weight 0."""
     if len(set(group.joined([(bool(part.samples), *sorted(part.batch.inputs))]))) == 1:
         return part
     others = [other for other in group.joined([part]) if other.samples]

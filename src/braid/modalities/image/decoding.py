@@ -31,7 +31,8 @@ def thumbnail(value: Any, size: int, source: str = "") -> bytes:
 
 
 def decoded(value: Any, source: str, size: int) -> Image.Image:
-    """Decode an image: upright, RGB, in its own size. A large JPEG is decoded at a fraction of its size, at least ``size`` pixels.
+    """Decode an image: upright, RGB, in its own size. A large JPEG is decoded at a fraction of its size, at least ``size``
+    pixels.
 
     Raises:
         UserError: naming the file, when it is missing, not an image, cut short, or too large.
