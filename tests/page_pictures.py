@@ -44,7 +44,7 @@ def main() -> None:
             page.open(f"{server.url}/")
             page.wait("document.querySelector('#serving').textContent.includes('small')")
             page.choose_file("#file", folder / "scene.png")
-            page.wait("document.querySelector('#picture').naturalWidth === 480")
+            page.wait("document.querySelector('#image').naturalWidth === 480")
             asked(page, "caption", 1)
             asked(page, "answer", 2, question="what color is it?")
             asked(page, "classify", 3, labels="triangle, circle, heart, dog")

@@ -25,14 +25,19 @@ from braid.modalities import (
     ImageModalityConfig,
     LabelsModalityConfig,
     OutputModalityConfig,
+    TabularModalityConfig,
     TextModalityConfig,
     Tokenizer,
+    build_modalities,
 )
+from braid.modalities.tabular import CategoryColumn, NumberColumn
 from braid.presets import codec, tiny
 from braid.tasks import Captioning, Classification, ImageGeneration, Retrieval, VisualQuestionAnswering
 
 SIZE = 32  # pixels
 PATIENCE = 120.0  # seconds: the machine may be busy
+COLUMNS = (NumberColumn("price", mean=50.0, std=20.0), CategoryColumn("season", categories=("summer", "winter")))
+TABLE = TabularModalityConfig(table=COLUMNS)
 WORDS = ["a dog runs in the park", "two cats on a mat", "what colour is it?", "a red star"] * 9
 
 
@@ -81,7 +86,7 @@ def data_uri(encoded: bytes) -> str:
 
 
 def scene(number: int, size: int = 96) -> bytes:
-    """A picture, as PNG."""
+    """An image of a scene, as PNG."""
     from braid.datasets.scenes import Scenes
 
     file = io.BytesIO()
@@ -90,7 +95,8 @@ def scene(number: int, size: int = 96) -> bytes:
 
 
 def write_models(folder: Path) -> dict[str, Path]:
-    """``every``: captions, answers, labels and embeddings; ``drawer``: pictures. Their weights are random."""
+    """``every``: captions, answers, labels and embeddings; ``drawer``: images; ``products``: labels of a photo, a
+    title and the columns of a table. Their weights are random."""
     image, prompt = ImageModalityConfig(size=SIZE), TextModalityConfig(max_length=16)
     outputs = {
         "text": TextModalityConfig(max_length=26),
@@ -99,24 +105,23 @@ def write_models(folder: Path) -> dict[str, Path]:
     }
     tasks = (Captioning(), VisualQuestionAnswering(), Classification(), Retrieval())
     every = tiny(outputs=list(outputs))
-    _write(folder / "every", every, {"image": image, "prompt": prompt}, outputs, tasks)
+    write_model(folder / "every", every, {"image": image, "prompt": prompt}, outputs, tasks)
     image_decoder = replace(tiny(inputs=["prompt"], outputs=["image"]), codecs=codec().codecs)
-    _write(folder / "drawer", image_decoder, {"prompt": prompt}, {"image": image}, [ImageGeneration()])
-    return {"every": folder / "every", "drawer": folder / "drawer"}
+    write_model(folder / "drawer", image_decoder, {"prompt": prompt}, {"image": image}, [ImageGeneration()])
+    products = {"image": image, "prompt": prompt, "tabular": TABLE}
+    label = {"label": LabelsModalityConfig(labels=("shoe", "shirt", "bag"))}
+    write_model(folder / "products", tiny(list(products), list(label)), products, label, [Classification()])
+    return {name: folder / name for name in ("every", "drawer", "products")}
 
 
-def _write(
+def write_model(
     folder: Path, config: Any, inputs: Mapping[str, Any], outputs: Mapping[str, OutputModalityConfig], tasks: Sequence[Any]
 ) -> None:
     tokenizer = Tokenizer.train(WORDS, vocab_size=300)
 
-    def built(configs: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: one.build(tokenizer) if isinstance(one, TextModalityConfig) else one.build() for name, one in configs.items()
-        }
-
     torch.manual_seed(0)
-    model = config.build(built(inputs), built(outputs))
+    built = [build_modalities(configs, {"tokenizer": tokenizer}) for configs in (inputs, outputs)]
+    model = config.build(*built)
     weights = {name: value.numpy().astype(np.float32) for name, value in model.state_dict().items()}
     card = DataCard(name=folder.name, description="random weights, for tests")
     interface = Interface(dict(inputs), dict(outputs), {task.kind: to_dict(task) for task in tasks}, card=card)

@@ -16,7 +16,7 @@ from braid.datasets.scenes import Scenes
 from conftest import Ran
 
 Braid = Callable[..., Ran]
-LEAK, TEXT_LEAK = "leak: a picture in two splits", "leak: a text in two splits"
+LEAK, TEXT_LEAK = "leak: a file in two splits", "leak: a text in two splits"
 
 
 def scenes(folder: Path, number: int = 120) -> list[dict[str, Any]]:
@@ -83,22 +83,22 @@ def planted(folder: Path) -> list[dict[str, Any]]:
 def test_twelve_defects_are_planted_and_found_and_none_is_invented(tmp_path: Path) -> None:
     defects = result(write(tmp_path, planted(tmp_path)))
     assert {kind: [one.sources[0] if one.sources else "" for one in ones] for kind, ones in defects.items()} == {
-        "missing picture or text": ["data.jsonl, row 128", "data.jsonl, row 129"],
-        "unreadable picture": ["data.jsonl, row 121"],
-        "duplicate picture": ["data.jsonl, row 122", "data.jsonl, row 123"],
-        "near-duplicate picture": ["data.jsonl, row 124", "data.jsonl, row 125"],
+        "missing value": ["data.jsonl, row 128", "data.jsonl, row 129"],
+        "unreadable file": ["data.jsonl, row 121"],
+        "duplicate file": ["data.jsonl, row 122", "data.jsonl, row 123"],
+        "near-duplicate image": ["data.jsonl, row 124", "data.jsonl, row 125"],
         LEAK: ["data.jsonl, row 126", "data.jsonl, row 127"],
         TEXT_LEAK: ["data.jsonl, row 20"],
-        "length of a text": ["data.jsonl, row 14"],
-        "label skew": [""],
+        "unusual text length": ["data.jsonl, row 14"],
+        "imbalanced labels": [""],
     }
-    assert defects["duplicate picture"][0].what == "data.jsonl, row 122: same-bytes.jpg is the same as 2.jpg (data.jsonl, row 3)"
+    assert defects["duplicate file"][0].what == "data.jsonl, row 122: same-bytes.jpg is the same as 2.jpg (data.jsonl, row 3)"
     assert (
-        defects["near-duplicate picture"][1].what
+        defects["near-duplicate image"][1].what
         == "data.jsonl, row 125: cropped.jpg is nearly the same as 7.png (data.jsonl, row 8)"
     )
     assert defects[TEXT_LEAK][0].what == "data.jsonl, row 20 (test) says the same as data.jsonl, row 13 (train)"
-    assert "200 words, where" in defects["length of a text"][0].what
+    assert "200 words, where" in defects["unusual text length"][0].what
 
 
 def test_a_clean_data_set_has_none(tmp_path: Path) -> None:
@@ -116,14 +116,14 @@ def test_fix_writes_a_clean_copy_beside_or_elsewhere(braid: Braid, tmp_path: Pat
     assert shown["skipped_rows"] == {
         LEAK: 2,
         TEXT_LEAK: 1,
-        "unreadable picture": 1,
-        "duplicate picture": 2,
-        "missing picture or text": 2,
+        "unreadable file": 1,
+        "duplicate file": 2,
+        "missing value": 2,
     }
     assert path.read_bytes() == before
     with open(clean, newline="") as file:
         assert next(csv.DictReader(file))["image"] == "../images/0.jpg"
-    assert set(result(clean)) == {"near-duplicate picture", "length of a text", "label skew"}
+    assert set(result(clean)) == {"near-duplicate image", "unusual text length", "imbalanced labels"}
 
 
 def test_fix_never_writes_onto_what_it_reads(braid: Braid, photos: Path) -> None:
@@ -162,7 +162,7 @@ def changed(rows: list[dict[str, Any]], what: str) -> list[dict[str, Any]]:
         ("the same file", LEAK, "data.jsonl, row 9: 8.jpg is in val and test"),
     ],
 )
-def test_what_can_be_seen_without_opening_a_picture(what: str, kind: str, message: str, tmp_path: Path) -> None:
+def test_what_can_be_seen_without_opening_a_file(what: str, kind: str, message: str, tmp_path: Path) -> None:
     defects = result(write(tmp_path, changed(scenes(tmp_path, 30), what)), images=False)
     assert {name: [one.what for one in ones] for name, ones in defects.items()} == {kind: [message]}
 
@@ -177,12 +177,12 @@ def test_a_name_that_no_terminal_can_print_is_escaped(braid: Braid, tmp_path: Pa
 
 def test_scenes_that_look_alike_are_no_copies() -> None:
     dataset = open_dataset("scenes:captioning,train=400,val=100,test=1,compositional=1,size=48,objects=1")
-    pictures = [one for one in check(dataset, images=True) if "picture" in one.kind]
-    assert pictures == []
+    copies = [one for one in check(dataset, files=True) if "image" in one.kind or "file" in one.kind]
+    assert copies == []
 
 
 def test_questions_about_one_picture_are_no_copies(tmp_path: Path) -> None:
     dataset = open_dataset("scenes:vqa,train=60,val=20,test=1,compositional=1,size=32")
-    assert check(dataset, images=True) == []
+    assert check(dataset, files=True) == []
     moved = dataset.examples.assigned("val" if k % 2 else "train" for k in range(len(dataset.examples)))
     assert {one.kind for one in check(replace(dataset, examples=moved))} == {LEAK}

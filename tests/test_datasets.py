@@ -217,7 +217,7 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
     assert message == {
         "data.jsonl, row 2": "column 'captions' is empty; fill it in or remove the row",
         "data.jsonl, row 3": f"{tmp_path / 'gone.png'} does not exist; check column 'image'",
-        "data.jsonl, row 4": "is not JSON (Expecting property name enclosed in double quotes, column 2); mend the line",
+        "data.jsonl, row 4": "is not JSON (Expecting property name enclosed in double quotes, column 2); correct the line",
         "data.jsonl, row 5": "is not a JSON object; write {column: value}",
         "data.jsonl, row 6": "column 'captions' is empty; fill it in or remove the row",
         "data.jsonl, row 7": "column 'captions' is None, not text; fill it in or remove the row",
@@ -245,7 +245,7 @@ def test_rows_that_json_allows_and_nobody_expects(tmp_path: Path) -> None:
     assert reasons[1].endswith("does not exist; check column 'image'")
     assert reasons[2] == f"column 'image' {half}"
     assert reasons[3] == "column 'id' is [1], not text; fill it in or remove the row"
-    assert reasons[4] == reasons[5] == "is not JSON (nesting or a number without end); mend the line"
+    assert reasons[4] == reasons[5] == "is not JSON (nesting or a number without end); correct the line"
 
 
 def test_an_odd_id_in_coco_is_an_id_too(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
             b"\0\1",
             "what.bin holds no data set that Braid knows; it reads shards (shards.jsonl and tars); a table (csv, tsv,",
         ),
-        ("list.json", b"[]", "list.json is no list of rows"),
+        ("list.json", b"[]", "list.json is not a list of rows"),
         ("list.json", b"[1]", "list.json: no row is a JSON object; write {column: value}"),
         ("captions_val.json", b'{"images": [{"file_name": "a"', "captions_val.json, line 1, is not JSON"),
         ("captions_val.json", b'{"images": [{"file_name": "a"}], "annotations": []}', "captions_val.json lacks 'id'"),

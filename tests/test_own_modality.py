@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from starlette.testclient import TestClient
 from torch import nn
 
 import braid
@@ -23,38 +24,45 @@ from braid.layers.context import BuildContext
 from braid.modalities import InputModalityConfig
 from braid.records import Features, Padded, Units, View
 from braid.runtime.export import export
+from braid.server import Access, Limits
+from braid.server.app import application
+from braid.server.endpoints import Service
+from braid.server.models import open_catalogue
+from braid.server.monitoring import Metrics
+from braid.server.uploads import Uploads
 from braid.training import run_from, train
 from conftest import shapes_unchecked
+from served import data_uri
 
 LENGTH = 6
 
 
 @dataclass(frozen=True)
-class SeriesModalityConfig:
+class SignalModalityConfig:
     """A short sequence of numbers, at most ``length``."""
 
-    kind: Literal["series"] = "series"
+    kind: Literal["signal"] = "series"
     length: int = LENGTH
 
-    columns: ClassVar[tuple[str, ...]] = ("series", "signal")
+    columns: ClassVar[tuple[str, ...]] = ("signal", "series")
     suffixes: ClassVar[frozenset[str]] = frozenset()
-    input_name: ClassVar[str] = "series"
+    input_name: ClassVar[str] = "signal"
     parts: ClassVar[bool] = False
 
-    def build(self, tokenizer: object = None) -> "SeriesModality":
-        return SeriesModality(self)
+    def build(self, tokenizer: object = None) -> "SignalModality":
+        return SignalModality(self)
 
-    def fitted(self, values: Iterable[Any], several: bool = False) -> "SeriesModalityConfig":
+    def fitted(self, values: Iterable[Any], several: bool = False) -> "SignalModalityConfig":
         return self
 
-    def in_use(self) -> "SeriesModalityConfig":
+    def in_use(self) -> "SignalModalityConfig":
         return self
 
     def summary(self) -> str:
         return f"up to {self.length} numbers"
 
     def fields(self) -> list[dict[str, Any]]:
-        return [{"name": "series", "type": "text"}]
+        return [{"name": "signal", "type": "text"}]
 
     @staticmethod
     def key(value: Any) -> Hashable:
@@ -63,7 +71,7 @@ class SeriesModalityConfig:
     @staticmethod
     def from_cells(cells: Mapping[str, Any]) -> list[float]:
         (value,) = cells.values()
-        return SeriesModalityConfig.from_json(json.loads(value) if isinstance(value, str) else value)
+        return SignalModalityConfig.from_json(json.loads(value) if isinstance(value, str) else value)
 
     @staticmethod
     def from_json(value: Any) -> list[float]:
@@ -88,13 +96,13 @@ class SeriesModalityConfig:
         return [float(one) for one in rng.permutation(value)]
 
 
-class SeriesModality:
+class SignalModality:
     """Numbers -> ``values [n, longest]`` float32 with a mask."""
 
     shared: ClassVar[bool] = True
     augments: ClassVar[bool] = False
 
-    def __init__(self, config: SeriesModalityConfig) -> None:
+    def __init__(self, config: SignalModalityConfig) -> None:
         self.config = config
 
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> np.ndarray:
@@ -129,19 +137,19 @@ class SeriesModality:
 
 
 @dataclass(frozen=True)
-class SeriesEncoderConfig:
+class SignalEncoderConfig:
     """A vector a number."""
 
-    kind: Literal["series"] = "series"
+    kind: Literal["signal"] = "series"
     width: int = 32
 
-    modality: ClassVar[str] = "series"
+    modality: ClassVar[str] = "signal"
 
-    def build(self, context: BuildContext) -> "SeriesEncoder":
-        return SeriesEncoder(self.width)
+    def build(self, context: BuildContext) -> "SignalEncoder":
+        return SignalEncoder(self.width)
 
 
-class SeriesEncoder(nn.Module):
+class SignalEncoder(nn.Module):
     """Each number through two layers; what is masked does not count."""
 
     def __init__(self, width: int) -> None:
@@ -156,8 +164,8 @@ class SeriesEncoder(nn.Module):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A classifier whose label is the sign of the series; photo and text say nothing."""
-    config.add_kind(InputModalityConfig, SeriesModalityConfig)
-    config.add_kind(EncoderConfig, SeriesEncoderConfig)
+    config.add_kind(InputModalityConfig, SignalModalityConfig)
+    config.add_kind(EncoderConfig, SignalEncoderConfig)
     folder = tmp_path_factory.mktemp("series")
     rng = np.random.default_rng(0)
     rows = []
@@ -172,7 +180,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "task": "classification",
         "data": {"path": str(folder / "rows.jsonl")},
         "model": "tiny",
-        "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text"}, "series": {"kind": "series"}},
+        "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text"}, "signal": {"kind": "signal"}},
         "optimizer": {"learning_rate": 1e-2, "warmup_steps": 5},
         "epochs": 6,
         "batch_size": 12,
@@ -182,12 +190,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     }
     train(run_from(settings), folder / "run")
     yield folder
-    config._ADDED.clear()
+    config.remove_kind(InputModalityConfig, SignalModalityConfig)
+    config.remove_kind(EncoderConfig, SignalEncoderConfig)
 
 
 def test_it_is_trained_beside_text_and_image(model: Path) -> None:
     bundle = read_bundle(model / "run" / "best")
-    assert list(bundle.interface.inputs) == ["image", "prompt", "series"]
+    assert list(bundle.interface.inputs) == ["image", "prompt", "signal"]
     rows = open_dataset(model / "rows.jsonl").split("val")
     loaded = braid.load(model / "run")
     answers = loaded.predict("classification", rows)
@@ -196,11 +205,11 @@ def test_it_is_trained_beside_text_and_image(model: Path) -> None:
 
 def test_it_is_explained_and_audited(model: Path) -> None:
     loaded = braid.load(model / "run", runtime="torch")
-    explanation = loaded.explain(model / "1.png", text="row 1", series=[1.0, 0.8, 1.2])
+    explanation = loaded.explain(model / "1.png", text="row 1", signal=[1.0, 0.8, 1.2])
     assert explanation.answer == "up"
-    (series,) = [one for one in explanation.inputs if one.name == "series"]
-    assert series.units == ("number 1", "number 2", "number 3")
-    assert explanation.shares["series"] > 0.9
+    (signal,) = [one for one in explanation.inputs if one.name == "signal"]
+    assert signal.units == ("number 1", "number 2", "number 3")
+    assert explanation.shares["signal"] > 0.9
     assert "number 2" in explanation._repr_html_()
     result = audit(
         loaded.runtime, loaded.collator, loaded.task("classification"), open_dataset(model / "rows.jsonl").split("val")
@@ -218,31 +227,26 @@ def test_its_graphs_answer_as_torch_does(model: Path) -> None:
     )
     for one, other in zip(torch_answers, onnx_answers, strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
-    alone = braid.load(bundle.folder, runtime="onnx").classify(series=[-1.0, -0.7])
+    alone = braid.load(bundle.folder, runtime="onnx").classify(signal=[-1.0, -0.7])
     assert alone.label == "down"
 
 
 def test_it_is_served(model: Path) -> None:
-    from served import serving
-
-    with serving(model / "run") as client:
-        body = {"image": _data_uri(model / "3.png"), "text": "row 3", "series": [-0.9, -1.1]}
+    limits, monitoring = Limits(), Metrics()
+    catalogue = open_catalogue([str(model / "run")], None, limits, monitoring)
+    service = Service(catalogue, Uploads(10**6, lambda url: b""), limits, monitoring)
+    body = {"image": data_uri((model / "3.png").read_bytes()), "text": "row 3", "signal": [-0.9, -1.1]}
+    with TestClient(application(service, Access()), base_url="http://localhost") as client:
         (result,) = client.post("/v1/classify", json=body).json()["results"]
         assert result["label"] == "down"
-        refused = client.post("/v1/classify", json={**body, "series": "high"})
-        assert refused.status_code == 400
-        assert "expected a list of numbers" in refused.text
+        refused = client.post("/v1/classify", json={**body, "signal": "high"})
+    assert refused.status_code == 400
+    assert "signal: expected a list of numbers" in refused.text
 
 
 def test_masked_numbers_never_count() -> None:
     torch.manual_seed(0)
-    encoder = SeriesEncoder(8)
+    encoder = SignalEncoder(8)
     mask = torch.tensor([[True, False]])
     first, second = (encoder(Padded(torch.tensor([[1.0, junk]]), mask)).values for junk in (0.0, 9.0))
     assert torch.equal(first, second)
-
-
-def _data_uri(path: Path) -> str:
-    import base64
-
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

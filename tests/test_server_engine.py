@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from braid.errors import UserError
-from braid.server.engine import Engine
-from braid.server.errors import ApiError
-from braid.server.metrics import Metrics
+from braid.server.models import Engine
+from braid.server.monitoring import Metrics
+from braid.server.requests import ApiError
 
 Run = Callable[[Any, Sequence[Any]], Sequence[Any]]
 

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from braid.errors import UserError
-from braid.server.fetching import fetch, is_public
 from braid.server.serve import listening_on
+from braid.server.uploads import fetch, is_public
 from hostile import hostile_uploads
 from served import PATIENCE, Server, data_uri, scene
 
@@ -113,7 +113,7 @@ def test_hostile_uploads_hurt_nobody(client: httpx.Client) -> None:
         assert "Traceback" not in answer.text
     answers_again(client)
     bomb = client.post("/v1/caption", files={"image": ("x.png", dict(hostile_uploads(4))["bomb within the limit of Pillow"])})
-    message = "the picture is too large, with 12000 x 9000 beyond 32 megapixels; make it smaller"
+    message = "the image is too large, with 12000 x 9000 beyond 32 megapixels; make it smaller"
     assert bomb.json()["error"]["message"] == message
 
 
@@ -173,7 +173,7 @@ def test_an_answer_that_is_late_is_told_of() -> None:
 
 def test_pictures_of_a_named_host_are_fetched_and_private_addresses_are_not(client: httpx.Client, tmp_path: Path) -> None:
     told = client.post("/v1/caption", json={"image": "http://localhost/a.png"}).json()["error"]["message"]
-    assert told == "localhost is at a private address, which is not fetched from; send the picture itself"
+    assert told == "localhost is at a private address, which is not fetched from; send the file itself"
     (tmp_path / "a.png").write_bytes(scene(1))
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -198,8 +198,8 @@ def test_pictures_of_a_named_host_are_fetched_and_private_addresses_are_not(clie
         assert fetch(f"http://{host}/a.png", most=10**6, **anywhere) == scene(1)  # type: ignore[arg-type]
         for url, most, message in (
             (f"http://{host}/a.png", 10, "more than 10 bytes"),
-            (f"http://{host}/none", 10**6, "answers 404"),
-            (f"http://{host}/away", 10**6, "only pictures of localhost"),
+            (f"http://{host}/none", 10**6, "answered 404"),
+            (f"http://{host}/away", 10**6, "only files of localhost"),
             (f"http://user:pass@{host}/a.png", 10**6, "without a name and password"),
             ("ftp://localhost/a.png", 10**6, "only http and https"),
         ):

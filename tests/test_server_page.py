@@ -21,13 +21,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, server: Server, tmp_path: Path) -> Browser:
-    """The page with a picture on it."""
+    """The page with an image on it."""
     (tmp_path / "scene.png").write_bytes(scene(1))
     browser.look("light")
     browser.open(f"{server.url}/")
     browser.wait("document.querySelector('#serving').textContent.includes('every, drawer, and small')")
     browser.choose_file("#file", tmp_path / "scene.png")
-    browser.wait("!document.querySelector('#shown').hidden && document.querySelector('#picture').naturalWidth === 96")
+    browser.wait("!document.querySelector('#shown').hidden && document.querySelector('#image').naturalWidth === 96")
     return browser
 
 
@@ -59,9 +59,9 @@ def test_every_feature(page: Browser, server: Server) -> None:
     page.click("#tool-imagine .go")
     answers(page, 5)
     page.click("#answers > li:first-child .tiles button")
-    page.wait("document.querySelector('#picture-name').textContent === 'drawn-1.png'")
+    page.wait("document.querySelector('#image-name').textContent === 'generated-1.png'")
     page.click("#answers > li:nth-child(4) .again")  # the question comes back, with its picture
-    page.wait("document.querySelector('#picture-name').textContent === 'scene.png'")
+    page.wait("document.querySelector('#image-name').textContent === 'scene.png'")
     assert page.js("document.querySelector('#tool-answer [name=question]').value") == "what colour is it?"
     page.click("#clear")
     page.wait("document.querySelectorAll('#answers > li').length === 0")
@@ -72,14 +72,14 @@ def test_every_feature(page: Browser, server: Server) -> None:
 def test_what_goes_wrong_is_told(page: Browser) -> None:
     page.click("#remove")
     page.click("#tool-caption .go")
-    page.wait("document.querySelector('#problem').textContent === 'Choose a picture first.'")
+    page.wait("document.querySelector('#problem').textContent === 'Choose an image first.'")
     page.js(
         "const carried = new DataTransfer(); carried.items.add(new File(['no picture'], 'x.png', {type: 'image/png'}));"
         "dispatchEvent(new ClipboardEvent('paste', {clipboardData: carried}))"
     )
-    page.wait("document.querySelector('#picture-name').textContent === 'x.png'")
+    page.wait("document.querySelector('#image-name').textContent === 'x.png'")
     page.click("#tool-caption .go")
-    page.wait("document.querySelector('#problem').textContent.startsWith('The picture is not a file of JPEG')")
+    page.wait("document.querySelector('#problem').textContent.startsWith('The image is not a file of JPEG')")
     page.complaints.clear()  # the browser tells of the 400
 
 
@@ -93,7 +93,7 @@ def test_the_keyboard_is_enough(page: Browser) -> None:
     page.press(*ENTER)
     assert "what is it?" in answers(page, 1)
     unnamed = (
-        "[...document.querySelectorAll('button, input, a')]"
+        "[...document.querySelectorAll('button, input, select, a')]"
         ".filter((one) => !one.labels?.length && !one.innerText && !one.ariaLabel).map((one) => one.outerHTML)"
     )
     assert page.js(unnamed) == []
@@ -114,6 +114,43 @@ def test_pointing_at_a_word_shows_where_the_model_looked(page: Browser) -> None:
     page.point("h1")
     page.wait("!document.querySelector('#heat').classList.contains('on')")
     assert page.complaints == []
+
+
+def test_a_table_has_a_field_a_column_and_its_explanation(
+    browser: Browser, served_models: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "scene.png").write_bytes(scene(1))
+    with Server("--model", served_models["products"]) as server:
+        browser.look("light")
+        browser.open(f"{server.url}/")
+        browser.wait("document.querySelector('#serving').textContent.includes('products')")
+        shown = "[...document.querySelectorAll('[role=tab]')].filter((one) => !one.hidden).map((one) => one.textContent)"
+        assert browser.js(shown) == ["Classify"]
+        assert browser.js("[...document.querySelectorAll('[data-inputs] option')].map((one) => one.value)") == [
+            "",
+            "summer",
+            "winter",
+        ]
+        browser.click("#tool-classify .go")
+        browser.wait("document.querySelector('#problem').textContent === 'Choose an image, or write a text, or fill in a field.'")
+        browser.fill("#tool-classify [name='tabular.price']", "80.5")
+        browser.click("#tool-classify .go")
+        message = answers(browser, 1)
+        assert "price 80.5" in message and "season" not in message  # only what is filled in is sent
+        browser.choose_file("#file", tmp_path / "scene.png")
+        browser.js("document.querySelector(\"[name='tabular.season']\").value = 'winter'")
+        browser.click("#tool-classify [name=explain]")
+        browser.click("#tool-classify .go")
+        message = answers(browser, 2)
+        assert "price 80.5, season winter" in message and "The answer is based on: image" in message
+        names = "[...document.querySelectorAll('#answers > li:first-child .units .name')].map((one) => one.textContent)"
+        assert sorted(browser.js(names)) == ["price", "season"]
+        browser.click("#answers > li:nth-child(2) .again")
+        assert browser.js("document.querySelector(\"[name='tabular.price']\").value") == "80.5"
+        assert browser.js("document.querySelector(\"[name='tabular.season']\").value") == ""
+        browser.look("dark", width=390, height=844)
+        assert browser.js("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

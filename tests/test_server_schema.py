@@ -1,5 +1,7 @@
 """The OpenAPI document is complete, and whatever is asked by it, the server never fails."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,7 +31,16 @@ def test_every_operation_has_bodies_examples_and_errors(server: Server) -> None:
     assert references <= set(document["components"]["schemas"])
 
 
-def test_whatever_is_asked_the_server_never_fails(server: Server) -> None:
+@pytest.fixture(scope="module")
+def products(served_models: dict[str, Path]) -> Iterator[Server]:
+    """A server of a model that reads an image, a text and a table."""
+    with Server("--model", served_models["products"]) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", ["server", "products"])
+def test_whatever_is_asked_the_server_never_fails(name: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(name)
     schemathesis = pytest.importorskip("schemathesis", reason="no package schemathesis to make requests with")
     from hypothesis import HealthCheck, Phase, settings
 

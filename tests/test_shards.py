@@ -46,7 +46,7 @@ def test_scenes_in_shards_are_the_same_scenes(source: str, tmp_path: Path, braid
     whole = open_dataset(source)
     same(whole, open_dataset(tmp_path / "shards"))
     distinct = {id(row.fields["image"]) for row in list(whole.examples)}
-    assert json.loads(ran.out)["num_pictures"] == len(distinct)  # four questions share a picture, which is kept once
+    assert json.loads(ran.out)["num_files"] == len(distinct)  # four questions share a picture, which is kept once
 
 
 def test_files_are_copied_byte_for_byte_into_several_shards(photos: Path, tmp_path: Path, braid: Braid, monkeypatch) -> None:
@@ -95,4 +95,4 @@ def test_a_row_that_cannot_be_read_is_left_out_or_ends_it(photos: Path, tmp_path
     ran = braid("data", "shard", photos, "-o", tmp_path / "strict", "--strict")
     assert ran.code == 1 and "not a readable image" in ran.err and not (tmp_path / "strict").exists()
     ran = braid("data", "shard", photos, "-o", tmp_path / "shards")
-    assert ran.code == 1 and "is there already" in ran.err
+    assert ran.code == 1 and "already exists" in ran.err

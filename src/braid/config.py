@@ -236,6 +236,11 @@ def add_kind(union: Any, config: type) -> None:
         _ADDED.setdefault(union, []).append(config)
 
 
+def remove_kind(union: Any, config: type) -> None:
+    """Undo ``add_kind``."""
+    _ADDED[union].remove(config)
+
+
 def _members(union: Any) -> tuple[Any, ...]:
     own = get_args(union) if get_origin(union) in (Union, types.UnionType) else (union,)
     return (*own, *_ADDED.get(union, ()))

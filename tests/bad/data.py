@@ -19,10 +19,10 @@ from braid.training import train
 
 
 def opened(path: Path, columns: str = "", split: str = "") -> str:
-    """What a data set holds, and the first row that is left out of it."""
+    """What a data set holds, and the rows that are skipped."""
     dataset = open_dataset(path, parse_columns(columns))
     rows = dataset.split(split) if split else dataset.examples
-    left = "".join(f"; left out: {row.source}: {row.reason}" for row in dataset.skipped)
+    left = "".join(f"; skipped: {row.source}: {row.reason}" for row in dataset.skipped)
     return f"works: {len(rows)} rows{left}"
 
 

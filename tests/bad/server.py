@@ -7,22 +7,22 @@ from typing import Any
 from bad.case import case, command
 from braid.bundle import read_bundle
 from braid.errors import UserError
-from braid.server.bodies import validated
-from braid.server.errors import ApiError
-from braid.server.fetching import fetch
-from braid.server.images import Pictures
-from braid.server.schemas import AnswerRequest, CaptionRequest, ImagineRequest
+from braid.server.endpoints import ENDPOINTS
+from braid.server.requests import ApiError, validated
+from braid.server.uploads import Uploads, fetch
 
 
 def received(home: Path, given: str, pixels: int = 32_000_000) -> Any:
-    """What a server makes of a picture for the model in ``home``."""
-    images = Pictures(pixels, lambda url: fetch(url, frozenset({"pictures.example"}), 10**6))
-    return images.prepared(images.encoded(given), read_bundle(home / "model").inputs)
+    """What a server makes of an image for the model in ``home``."""
+    uploads = Uploads(pixels, lambda url: fetch(url, frozenset({"images.example"}), 10**6))
+    return uploads.prepared(uploads.encoded(given), "image", read_bundle(home / "model").inputs["image"])
 
 
-def asked(schema: Any, **fields: Any) -> Any:
+def sent(home: Path, path: str, **fields: Any) -> Any:
+    """What an endpoint reads in a body, for models with the inputs of the one in ``home``."""
+    endpoint = next(one for one in ENDPOINTS if one.path == path)
     try:
-        return validated(schema, fields)
+        return validated(endpoint.form([read_bundle(home / "model").interface.inputs]).one, fields)
     except ApiError as error:
         raise UserError(str(error)) from None
 
@@ -31,7 +31,7 @@ def uri(file: Path, most: int | None = None) -> str:
     return "data:image/png;base64," + base64.b64encode(file.read_bytes()[:most]).decode("ascii")
 
 
-@case("server", "a picture that is not base64")
+@case("server", "an image that is not base64")
 def _(home: Path) -> Any:
     return received(home, "photo.png")
 
@@ -41,54 +41,54 @@ def _(home: Path) -> Any:
     return received(home, "data:image/svg+xml,<svg/>")
 
 
-@case("server", "the path of a file as picture")
+@case("server", "the path of a file as image")
 def _(home: Path) -> Any:
     return received(home, "file:///etc/passwd")
 
 
-@case("server", "a web address of a host that may not be asked")
+@case("server", "a web address of a host that is not allowed")
 def _(home: Path) -> Any:
     return received(home, "https://elsewhere.example/a.png")
 
 
 @case("server", "a web address with a password")
 def _(home: Path) -> Any:
-    return received(home, "https://me:secret@pictures.example/a.png")
+    return received(home, "https://me:secret@images.example/a.png")
 
 
-@case("server", "a PDF as picture")
+@case("server", "a PDF as image")
 def _(home: Path) -> Any:
     return received(home, base64.b64encode(b"%PDF-1.4 1 0 obj").decode())
 
 
-@case("server", "a picture that is cut short")
+@case("server", "an image that is cut short")
 def _(home: Path) -> Any:
     return received(home, uri(home / "photo.png", 2000))
 
 
-@case("server", "a picture beyond the server's limit")
+@case("server", "an image beyond the server's limit")
 def _(home: Path) -> Any:
     return received(home, uri(home / "photo.png"), pixels=3000)
 
 
-@case("server", "a question without a picture")
+@case("server", "a question without an image")
 def _(home: Path) -> Any:
-    return asked(AnswerRequest, question="what colour is it?")
+    return sent(home, "answer", question="what colour is it?")
 
 
-@case("server", "a field that there is not")
+@case("server", "a field that does not exist")
 def _(home: Path) -> Any:
-    return asked(CaptionRequest, image="aGk=", beams=3)
+    return sent(home, "caption", image="aGk=", beams=3)
 
 
-@case("server", "a hundred drawings at once")
+@case("server", "a hundred images at once")
 def _(home: Path) -> Any:
-    return asked(ImagineRequest, prompt="a star", count=100)
+    return sent(home, "imagine", prompt="a star", count=100)
 
 
 @case("server", "half a surrogate in a question")
 def _(home: Path) -> Any:
-    return asked(AnswerRequest, image="aGk=", question="\ud800")
+    return sent(home, "answer", image="aGk=", question="\ud800")
 
 
 @case("server", "two models of one name")
@@ -112,3 +112,12 @@ def _(home: Path) -> Any:
     from braid.server import Limits
 
     return Limits(items=64, queue=8)
+
+
+@case("server", "a table that is no object")
+def _(home: Path) -> Any:
+    form = next(one for one in ENDPOINTS if one.path == "classify").form([])
+    try:
+        return validated(form.one, {"tabular": "price 12"})
+    except ApiError as error:
+        raise UserError(str(error)) from None

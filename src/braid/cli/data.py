@@ -1,4 +1,4 @@
-"""braid data: look at a data set before training on it, and put it into a few large files."""
+"""braid data: check a data set before training on it, and pack it into a few large files."""
 
 import os
 from collections import Counter
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 SHOWN = 4  # of each kind, in words; more are counted
 MEGABYTE = 1_000_000
-UNREAD = ("missing picture or text", "broken row")
+UNREAD = ("missing value", "broken row")
 
 
 def check(
     data: Annotated[str, typer.Argument(help="A file or folder of any supported format, or scenes:TASK.")],
-    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
-    images: Annotated[bool, typer.Option("--images", help="Open every picture: tell damaged ones, copies and leaks.")] = False,
-    fix: Annotated[Path | None, typer.Option(help="Write a copy of the table without the rows to leave out.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything was found.")] = False,
+    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,tabular=price+brand,label=kind")] = "",
+    images: Annotated[bool, typer.Option("--images", help="Open every file, to find damaged ones, copies and leaks.")] = False,
+    fix: Annotated[Path | None, typer.Option(help="Write a copy of the table without the rows to remove.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there is any defect.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Say what Braid makes of a data set (format, columns, splits) and what is wrong with it, with what to do.
+    """Show how Braid reads a data set (format, columns, splits), what is wrong with it, and what to do.
 
-    Defects are rows that cannot be read, damaged pictures, copies and near-copies (re-encoded, resized, slightly cropped or
-    brightened), pictures and texts that are in two splits, ids that are not unique, texts of unusual length, one caption for
-    all, skewed or mixed labels, and empty splits. --fix leaves out the rows that cannot be read, exact copies, and what leaks,
-    out of train; the table itself is never changed.
+    Defects are rows that cannot be read, damaged files, copies and near-copies of images (re-encoded, resized, slightly cropped
+    or brightened), files and texts in two splits, columns that give the label away, ids that are not unique, texts of unusual
+    length, one caption for all rows, imbalanced or mixed labels, and empty splits. --fix writes a copy of the table without
+    rows that cannot be read, exact copies, and leaks (which it removes from train); the table itself is never changed.
 
     Examples:
 
@@ -52,7 +52,7 @@ def check(
     dataset = open_dataset(data, roles)
     if fix is not None:
         _check_fix(dataset, fix)
-    defects = find(dataset, images, lambda pictures: progress(pictures, "opening", len(pictures)))
+    defects = find(dataset, images, lambda files: progress(files, "opening", len(files)))
     fixed = _write_clean(dataset, roles, defects, fix) if fix is not None else {}
     splits = _splits(dataset)
     if json:
@@ -61,7 +61,7 @@ def check(
         _print(dataset, splits, defects)
     if fixed and not json:
         skipped_rows = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["skipped_rows"].items())
-        note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; left out: {skipped_rows or 'none'}")
+        note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; removed: {skipped_rows or 'none'}")
     if strict and defects:
         raise typer.Exit(1)
 
@@ -69,18 +69,18 @@ def check(
 def shard(
     data: Annotated[str, typer.Argument(help="A file or folder of any supported format, or scenes:TASK.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
+    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,tabular=price+brand,label=kind")] = "",
     size: Annotated[int, typer.Option(min=1, help="Megabytes of a shard.")] = 256,
-    longest: Annotated[int, typer.Option(min=0, help="Make larger pictures smaller: pixels of the longer side.")] = 0,
+    longest: Annotated[int, typer.Option(min=0, help="Make larger images smaller: pixels of the longer side.")] = 0,
     strict: StrictOption = False,
     skipped_rows: SkippedRowsOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Put a data set into a few large files: every row, in its order and split, and every picture once.
+    """Pack a data set into a few large files: every row, in its order and split, and every file once.
 
-    The folder takes the place of the data set in any verb and in a run's data.path. It is quicker to copy than a hundred thousand
-    files, and holds whole pictures only: each is opened on the way. With --longest, large photos are decoded once instead of in
-    every epoch.
+    Use the folder in place of the data set in any command and in a run's data.path. It is quicker to copy than a hundred thousand
+    files. Every file is opened on the way, and rows with damaged files are skipped. With --longest, large photos are decoded
+    at full size once instead of in every epoch.
 
     Examples:
 
@@ -93,7 +93,7 @@ def shard(
     from braid.datasets.table import parse_columns
 
     if output.exists():
-        raise UserError(f"{output} is there already; remove it or give another folder")
+        raise UserError(f"{output} already exists; remove it or give another folder")
     dataset = open_dataset(data, parse_columns(columns))
     without = SkippedRows(note)
 
@@ -108,10 +108,10 @@ def shard(
     written = write_shards(progress(rows, "writing", len(rows)), output, size * MEGABYTE, longest, skipped)
     finish(without, skipped_rows)
     if json:
-        print_json({"output": str(output), **asdict(written), "num_left_out": len(without)})
+        print_json({"output": str(output), **asdict(written), "num_skipped_rows": len(without)})
         return
-    columns_shown = ["folder", "rows", "pictures", "shards", "MB"]
-    sizes = [f"{written.num_rows:,}", f"{written.num_pictures:,}", written.num_shards, f"{written.num_bytes / MEGABYTE:,.1f}"]
+    columns_shown = ["folder", "rows", "files", "shards", "MB"]
+    sizes = [f"{written.num_rows:,}", f"{written.num_files:,}", written.num_shards, f"{written.num_bytes / MEGABYTE:,.1f}"]
     print_table("Written", columns_shown, [[str(output), *sizes]], columns_shown[1:])
 
 
@@ -127,9 +127,10 @@ def _check_fix(dataset: "Dataset", output: Path) -> None:
 
 
 def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence[Defect]", output: Path) -> dict[str, Any]:
-    """The table without the rows to leave out, its pictures found from where it is written; how many rows that leaves."""
+    """Write the table without the rows to remove, with paths relative to where it is written; the numbers of rows."""
     from braid.datasets import SkippedRow
-    from braid.datasets.checks import row_key
+    from braid.datasets.checks import row_keys
+    from braid.datasets.dataset import file_kinds, files_of
     from braid.datasets.table import read_table, table_examples, write_table
     from braid.records import Example
 
@@ -139,20 +140,22 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     lost = {key if splits_named else key[0]: defect.kind for defect in reversed(defects) for key in defect.out}
     unread = {defect.sources[0]: defect.kind for defect in defects if defect.kind in UNREAD}
     home, moved = output.parent.resolve(), output.parent.resolve() != table.path.parent.resolve()
+    files = tuple(file_kinds())
     kept, skipped_rows = [], Counter[str]()
     for row, example in zip(table.rows, examples, strict=True):
         if isinstance(row, SkippedRow) or isinstance(example, SkippedRow):
             skipped_rows[unread[example.source]] += 1
             continue
-        key = row_key(example)
-        kind = lost.get(key if splits_named else key[0])
+        keys = row_keys(example, files)
+        kind = next((kind for key in keys if (kind := lost.get(key if splits_named else key[0]))), None)
         if kind:
             skipped_rows[kind] += 1
-        elif moved and isinstance(example.fields.get("image"), str):
-            column, path = dataset.columns["image"], os.path.relpath(Path(key[0]).resolve(), home)
-            kept.append({**row, column: {**row[column], "path": path} if isinstance(row[column], dict) else path})
-        else:
-            kept.append(row)
+            continue
+        paths = {role: path for role, path in files_of(example, files).items() if moved and isinstance(path, str)}
+        moves = {dataset.columns[role]: os.path.relpath(Path(path).resolve(), home) for role, path in paths.items()}
+        kept.append(
+            {**row, **{name: {**row[name], "path": to} if isinstance(row[name], dict) else to for name, to in moves.items()}}
+        )
     write_table(replace(table, rows=kept), output)
     return {"output": str(output), "num_rows": len(examples), "num_kept": len(kept), "skipped_rows": dict(skipped_rows)}
 
@@ -160,7 +163,7 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
 def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> dict[str, Any]:
     from braid.datasets.checks import ADVICE, by_kind
 
-    unreadable = [defect for defect in defects if defect.kind == "unreadable picture"]
+    unreadable = [defect for defect in defects if defect.kind == "unreadable file"]
     skipped = [{"source": row.source, "reason": row.reason} for row in dataset.skipped]
     skipped += [{"source": defect.sources[0], "reason": defect.what} for defect in unreadable]
     return {
@@ -185,19 +188,22 @@ def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Se
 
 
 def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
-    """Split -> rows, distinct pictures and texts."""
+    """Split -> rows, distinct files by kind, and texts."""
+    from braid.datasets.dataset import file_kinds
+
     result: dict[str, Counter[str]] = {}
-    images: dict[str, set[Any]] = {}
+    files: dict[tuple[str, str], set[Any]] = {}
+    modalities = file_kinds()
     for example in dataset.examples:
         counts = result.setdefault(example.split or "unassigned", Counter())
         counts["rows"] += 1
-        if "image" in example.fields:
-            images.setdefault(example.split or "unassigned", set()).add(example.fields["image"])
+        for role in modalities.keys() & example.fields.keys():
+            files.setdefault((example.split or "unassigned", role), set()).add(modalities[role].key(example.fields[role]))
         for role in ("captions", "answers"):
             if role in example.fields:
                 counts[role] += len(example.fields[role])
-    for split, seen in images.items():
-        result[split]["images"] = len(seen)
+    for (split, role), seen in files.items():
+        result[split][f"{role}s"] = len(seen)
     return {split: dict(counts) for split, counts in sorted(result.items(), key=lambda item: -item[1]["rows"])}
 
 
@@ -228,13 +234,18 @@ def _first(result: "Sequence[Defect]") -> str:
 
 
 def _shown(example: "Example") -> list[list[str]]:
+    from braid.modalities import modality_of, show
+
     rows = [["id", example.id]]
     for role, value in example.fields.items():
+        modality = modality_of(role)
         if isinstance(value, bytes):
             text = f"{len(value):,} bytes in the table"
-        elif role == "image":
-            text = Path(value).name if isinstance(value, str) else "drawn when it is looked at"
+        elif modality and modality.suffixes:
+            text = Path(value).name if isinstance(value, str) else "rendered when it is read"
+        elif isinstance(value, str | tuple):
+            text = value if isinstance(value, str) else "\n".join(map(str, value))
         else:
-            text = "\n".join(value) if isinstance(value, tuple) else str(value)
+            text = show(role, value).text
         rows.append([role, text if len(text) < 500 else text[:500] + " ..."])
     return rows

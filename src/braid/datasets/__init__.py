@@ -2,24 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
-from braid.datasets.table.examples import roles_of
-from braid.datasets.table.files import stream_table
 from braid.errors import UserError
 
+
+class Format(NamedTuple):
+    """How one format is called, recognised and opened."""
+
+    name: str
+    recognise: Callable[[Path], bool]
+    open: Callable[[Path, Mapping[str, str]], Dataset]
+
+
 # The first that recognises a path reads it: the particular before the general.
-FORMATS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, Mapping[str, str]], Dataset]], ...] = (
-    ("shards (shards.jsonl and tars)", shards.recognise, shards.open_shards),
-    ("a table (csv, tsv, jsonl, json, parquet)", table.recognise, table.open_table),
-    ("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
-    ("VQA (*_questions.json, *_annotations.json)", vqa.recognise, vqa.open_vqa),
-    ("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),
-    ("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr),
-    ("lines of text (txt, txt.gz)", lines.recognise, lines.open_lines),
-    ("a folder of pictures, with or without a text file each", folder.recognise, folder.open_folder),
+FORMATS = (
+    Format("shards (shards.jsonl and tars)", shards.recognise, shards.open_shards),
+    Format("a table (csv, tsv, jsonl, json, parquet)", table.recognise, table.open_table),
+    Format("Karpathy splits (dataset_*.json)", karpathy.recognise, karpathy.open_karpathy),
+    Format("VQA (*_questions.json, *_annotations.json)", vqa.recognise, vqa.open_vqa),
+    Format("COCO captions (captions_*.json)", coco.recognise, coco.open_coco),
+    Format("a Flickr token file (*.token.txt)", flickr.recognise, flickr.open_flickr),
+    Format("lines of text (txt, txt.gz)", lines.recognise, lines.open_lines),
+    Format("a folder of images, with or without a text file each", folder.recognise, folder.open_folder),
 )
 
 __all__ = ["Dataset", "Rows", "SkippedRow", "open_dataset", "roles_of_data"]
@@ -29,30 +37,35 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     """Open a file or folder of any supported format, or the procedural scenes (``scenes:captioning,train=500``).
 
     Raises:
-        UserError: when there is nothing there, or nothing recognised.
+        UserError: when the path does not exist, or holds no known format.
     """
     if str(path).partition(":")[0] == "scenes":
         return open_scenes(str(path))
     place = Path(path).expanduser()
     if not place.exists():
         raise UserError(f"{place} does not exist; check the path")
-    for _, recognise, open_format in FORMATS:
-        if recognise(place):
-            return open_format(place, columns or {})
+    for known in FORMATS:
+        if known.recognise(place):
+            return known.open(place, columns or {})
     for inside in _tables(place):
         return table.open_table(inside, columns or {})
-    if folder.holds_images(place):
+    if folder.holds_files(place):
         return folder.open_folder(place, columns or {})
-    known = "; ".join(name for name, _, _ in FORMATS)
-    raise UserError(f"{place} holds no data set that Braid knows; it reads {known}")
+    names = "; ".join(known.name for known in FORMATS)
+    raise UserError(f"{place} holds no data set that Braid knows; it reads {names}")
 
 
-def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> set[str] | None:
-    """The roles that a table's rows will have, by its header; None for any other data set."""
+def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> list[str] | None:
+    """The roles that a table's rows will have, by its header, in one order for all tables; None for any other data set.
+
+    Raises:
+        UserError: when a mapped column is not there, or no column has a role.
+    """
     place = Path(path).expanduser()
-    if not table.recognise(place):
+    if not place.exists() or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
         return None
-    return set(roles_of(stream_table(place), columns or {}))
+    inside = [place] if table.recognise(place) else _tables(place)
+    return table.fields_of(table.stream_table(inside[0]), columns or {}) if inside else None
 
 
 def _tables(place: Path) -> list[Path]:

@@ -34,7 +34,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def open_coco(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example a picture, with all its captions; the split is in the file's name (captions_val2017.json)."""
+    """One example an image, with all its captions; the split is in the file's name (captions_val2017.json)."""
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
     for file in _files(path):

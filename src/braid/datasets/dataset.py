@@ -13,28 +13,38 @@ from typing import Any, overload
 
 import numpy as np
 
-from braid.config import NotStandard, parse_json
-from braid.errors import UserError
+from braid.config import NotStandard, kinds, parse_json
+from braid.errors import Missing, UserError
+from braid.modalities import InputModalityConfig
+from braid.modalities.cells import NO_TEXT, check_length, is_text
 from braid.records import Example
 from braid.shapes import Int
 
-NO_TEXT = "holds half a character (a lone surrogate), which is not text"
 VAL_SHARE = 0.1  # of a data set that names no splits
 BLOCK = 32  # rows that are compressed together
-LONGEST = 100_000  # characters of one text: a long novel's chapter, and a moment's work for the tokenizer
+PLACES = 10_000  # that rows without a split are hashed to
+
+# the names that splits have in data sets -> ours
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "restval": "train",  # COCO's validation images that everybody trains on
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row that is left out, and why: ``reason`` says what to do about it; ``missing`` where something is not there at all."""
+    """A row that is skipped. ``reason`` says why and what to do about it; ``missing``: a value is not there at all."""
 
     source: str
     reason: str
     missing: bool = False
-
-
-class Missing(UserError):
-    """A row lacks its picture or its text."""
 
 
 def skipped_row(source: str, error: UserError) -> SkippedRow:
@@ -42,11 +52,11 @@ def skipped_row(source: str, error: UserError) -> SkippedRow:
 
 
 class Rows(Sequence[Example]):
-    """Examples packed into a few arrays; each is made anew whenever it is asked for.
+    """Examples packed into a few arrays; an example is built each time it is read.
 
-    As objects, a hundred thousand rows take hundreds of megabytes, and as much again in every worker process: looking at an
-    object writes its reference count, which copies the page of memory it lies on. So the text lies in compressed blocks, and
-    only what is no text (a picture in memory) stays an object. Several texts come back as a tuple.
+    As objects, a hundred thousand rows take hundreds of megabytes, and as much again in every worker process: reading an
+    object writes its reference count, which copies its page of memory. So texts, numbers and the cells of a table are kept as
+    compressed JSON, and only other values (an image in memory) stay objects. A list comes back as a tuple.
     """
 
     def __init__(self, examples: Iterable[Example] = ()) -> None:
@@ -59,7 +69,7 @@ class Rows(Sequence[Example]):
         places: dict[int | bytes, int] = {}
 
         def keep(value: Any) -> dict[str, int]:
-            key = value if isinstance(value, bytes) else id(value)  # a picture that many rows bring along is kept once
+            key = value if isinstance(value, bytes) else id(value)  # an image that several rows share is kept once
             if key not in places:
                 places[key] = len(self._kept)
                 self._kept.append(value)
@@ -68,7 +78,7 @@ class Rows(Sequence[Example]):
         write = json.JSONEncoder(default=keep, check_circular=False).encode
         lines: list[str] = []
         for example in examples:
-            fields = {role: keep(value) if isinstance(value, dict) else value for role, value in example.fields.items()}
+            fields = {role: _packable(value, keep) for role, value in example.fields.items()}
             lines.append(write([example.id, fields, example.source]))
             codes.append(known.setdefault(example.split, len(known)))
             if len(lines) == BLOCK:
@@ -111,9 +121,9 @@ class Rows(Sequence[Example]):
         return Example(identity, {role: self._value(fields[role]) for role in fields}, self._names[self._codes[row]], source)
 
     def _value(self, value: Any) -> Any:
-        """Several texts are a tuple; an object in JSON stands for what was kept."""
+        """The inverse of ``_packable``; a list is a tuple."""
         if isinstance(value, dict):
-            return self._kept[value["kept"]]
+            return value["cells"] if "cells" in value else self._kept[value["kept"]]
         return tuple(value) if isinstance(value, list) else value
 
     @property
@@ -143,9 +153,17 @@ class Rows(Sequence[Example]):
         return moved
 
 
+def _packable(value: Any, keep: Callable[[Any], Any]) -> Any:
+    """A value that JSON can say. A dict of plain values is marked, because a kept object is a dict in JSON, too."""
+    if not isinstance(value, dict):
+        return value
+    plain = all(isinstance(key, str) and (cell is None or isinstance(cell, str | int | float)) for key, cell in value.items())
+    return {"cells": value} if plain else keep(value)
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """Examples as they are on disk; pictures stay paths until a batch needs them, or encoded, if the file holds them."""
+    """Examples as they are on disk. Files stay paths until a batch needs them, or encoded bytes if a table holds them."""
 
     path: str
     format: str
@@ -167,7 +185,7 @@ class Dataset:
         result = self.examples if name == "all" else self.examples.where(name)
         if not result:
             there = ", ".join(f"{split or 'unassigned'} ({count})" for split, count in sorted(self.splits.items()))
-            first = "".join(f"; the first that is left out: {row.source}: {row.reason}" for row in self.skipped[:1])
+            first = "".join(f"; the first skipped row is {row.source}: {row.reason}" for row in self.skipped[:1])
             if not there and first:
                 raise UserError(f"{self.path}: none of {len(self.skipped)} rows can be read{first}")
             message = f"it has {there or 'no rows at all'}; all takes every row"
@@ -175,26 +193,73 @@ class Dataset:
         return result
 
 
-def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Rows:
-    """Examples as they are if any names a split; else train and val, by a hash of the picture (or text, or id).
+def file_kinds() -> dict[str, Any]:
+    """The modalities whose values are files, by kind, which is also their role."""
+    return {kind: config for kind, config in kinds(InputModalityConfig).items() if config.suffixes}
 
-    The same picture lands in the same split, whatever else the data set holds; a small one gives up its first by hash.
+
+def files_of(example: Example, roles: Iterable[str]) -> dict[str, Any]:
+    """A row's files by role: paths and encoded bytes. An object in memory is no file."""
+    fields = example.fields
+    return {role: fields[role] for role in roles if isinstance(fields.get(role), str | bytes)}
+
+
+def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Rows:
+    """Examples as they are if any names a split; else train and val, by a hash of the row's file, or else its content or id.
+
+    Rows that share a file land in the same split, whatever else the data set holds. A small data set gives up its first by hash.
     """
     rows = examples if isinstance(examples, Rows) else Rows(examples)
     if any(rows.splits):
         return rows
-    places = np.fromiter((_place(example) for example in rows), np.int64, len(rows))
-    limit = max(10_000 * val_share, places.min() + 1) if len(np.unique(places)) > 1 else 0
+    places = _places(rows)
+    limit = max(PLACES * val_share, places.min() + 1) if len(np.unique(places)) > 1 else 0
     return rows.assigned("val" if place < limit else "train" for place in places)
 
 
-def _place(example: Example) -> int:
-    """0..9,999 by a hash of what the row is about."""
-    image = example.fields.get("image")
-    if isinstance(image, bytes):
-        return zlib.crc32(image) % 10_000
-    identity = Path(image).name if isinstance(image, str | Path) else str(example.fields.get("text", example.id))
-    return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % 10_000  # a file's name may be no UTF-8
+def _places(rows: Rows) -> Int[np.ndarray, " rows"]:
+    """The place of each row among ``PLACES``; rows that share any of their files have one place."""
+    modalities = kinds(InputModalityConfig)
+    roles = tuple(file_kinds())
+    places, first_files = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    groups: dict[int, int] = {}  # of rows with several files: a file -> another of its group
+
+    def group(file: int) -> int:
+        top = file
+        while (above := groups.get(top, top)) != top:
+            top = above
+        if top != file:
+            groups[file] = top
+        return top
+
+    for number, example in enumerate(rows):
+        files = [hash(item) for item in files_of(example, roles).items()]
+        places[number], first_files[number] = _place(example, roles, modalities), files[0] if files else hash(("row", number))
+        for other in files[1:]:
+            groups[group(other)] = group(files[0])
+    if not groups:
+        return places
+    _, members = np.unique([group(file) for file in first_files.tolist()], return_inverse=True)
+    lowest = np.full(len(rows), PLACES, np.int64)
+    np.minimum.at(lowest, members, places)
+    return lowest[members]
+
+
+def _place(example: Example, files: Sequence[str], modalities: Mapping[str, Any]) -> int:
+    """A hash of what a row is about: the name of its first file, or else its text, its other values, or its id."""
+    fields = example.fields
+    for value in files_of(example, files).values():
+        if isinstance(value, bytes):
+            return zlib.crc32(value) % PLACES
+        return _hashed(Path(value).name)
+    if "text" in fields:
+        return _hashed(str(fields["text"]))
+    content = [(role, config.key(fields[role])) for role, config in modalities.items() if role in fields and role not in files]
+    return _hashed(repr(content) if content else example.id)
+
+
+def _hashed(identity: str) -> int:
+    return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % PLACES  # a file's name may be no UTF-8
 
 
 def split_named(name: str) -> str:
@@ -220,7 +285,7 @@ def file_finder() -> Callable[[str | Path], bool]:
 
 
 class ImageFinder:
-    """Finds pictures that a file names without their folder: beside it or one folder down; if none of them is there,
+    """Finds images that a file names without their folder: beside it or one folder down; if none of them is there,
     one folder up or one up and one down (``annotations/`` beside ``train2017/``)."""
 
     def __init__(self, home: Path, names: Iterable[str]) -> None:
@@ -234,7 +299,7 @@ class ImageFinder:
     def __call__(self, name: str) -> Path | None:
         for place in self._places:
             if self._exists(place / name):
-                if place is not self._places[0]:  # the next picture is most likely there, too
+                if place is not self._places[0]:  # the next image is most likely there, too
                     self._places.remove(place)
                     self._places.insert(0, place)
                 return place / name
@@ -242,7 +307,7 @@ class ImageFinder:
 
 
 def located(locate: ImageFinder, file: Path, *names: str) -> str:
-    """The path of a picture that ``file`` speaks of, by the first of its possible names that is there.
+    """The path of an image that ``file`` names, by the first of its possible names that exists.
 
     Raises:
         Missing: when none is.
@@ -251,7 +316,7 @@ def located(locate: ImageFinder, file: Path, *names: str) -> str:
         place = locate(name)
         if place is not None:
             return str(place)
-    raise Missing(f"{names[0]} is not in any folder near {file}; put the pictures beside it")
+    raise Missing(f"{names[0]} is not in any folder near {file}; put the images beside it")
 
 
 def _folders(place: Path) -> list[Path]:
@@ -265,41 +330,16 @@ def read_json(path: Path) -> Any:
     """A JSON file of a known format.
 
     Raises:
-        UserError: when it is no UTF-8 text or no JSON.
+        UserError: when it is not UTF-8 text or not JSON.
     """
     try:
         return parse_json(path.read_text(encoding="utf-8"), nan=True)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except NotStandard:
-        raise UserError(f"{path} holds nesting or a number without end; is it the right file?") from None
+        raise UserError(f"{path} holds endless nesting or an endless number; is it the right file?") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); is the file complete?") from None
-
-
-def parse(text: str) -> Any:
-    """The JSON of one row; NaN is let through, and refused where a value is used.
-
-    Raises:
-        UserError: saying what is wrong with it, in a few words.
-    """
-    try:
-        return parse_json(text, nan=True)
-    except NotStandard:
-        raise UserError("nesting or a number without end") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{error.msg}, column {error.colno}") from None
-
-
-def check_length(text: str, what: str) -> str:
-    """``text``, if it is of a length that somebody wrote.
-
-    Raises:
-        UserError: naming ``what`` is too long.
-    """
-    if len(text) > LONGEST:
-        raise UserError(f"{what} has {len(text):,} characters, at most {LONGEST:,} are read; shorten it or remove the row")
-    return text
 
 
 def head(path: Path, size: int = 65_536) -> str:
@@ -311,30 +351,21 @@ def head(path: Path, size: int = 65_536) -> str:
         return ""
 
 
-def is_text(value: str) -> bool:
-    """Whether UTF-8 can say it; JSON can spell halves of characters (``\\ud800``) that no file and no tokenizer takes."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
-    """The captions of a picture; see ``clean_texts``."""
-    return clean_texts(texts, "caption", "picture")
+    """The captions of an image; see ``clean_texts``."""
+    return clean_texts(texts, "caption", "image")
 
 
 def clean_texts(texts: Iterable[Any], what: str, row: str) -> tuple[str, ...]:
-    """The texts that hold anything, without space around them. ``what`` they are and which ``row`` they are of is for messages.
+    """The texts that are not empty, stripped. ``what`` they are and the ``row`` that they belong to are for messages.
 
     Raises:
-        UserError: when none does, or one is no text.
+        UserError: when all are empty, or one is not text.
     """
     texts = tuple(texts)
     odd = [text for text in texts if not isinstance(text, str)]
     if odd:
-        raise UserError(f"has the {what} {odd[0]!r}, which is no text; write one or remove it")
+        raise UserError(f"has the {what} {odd[0]!r}, which is not text; write one or remove it")
     result = tuple(check_length(text.strip(), f"its {what}") for text in texts if text.strip())
     if not all(map(is_text, result)):
         raise UserError(f"{NO_TEXT}; write it again")

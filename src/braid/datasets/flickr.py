@@ -1,16 +1,15 @@
-"""Flickr8k and Flickr30k as they were published: a token file (picture#number, tab, caption) and lists of pictures by split."""
+"""Flickr8k and Flickr30k as they were published: a token file (image#number, tab, caption) and lists of images by split."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import Dataset, ImageFinder, Missing, SkippedRow, clean_captions, head, skipped_row, with_splits
-from braid.errors import UserError
+from braid.datasets.dataset import SPLITS, Dataset, ImageFinder, SkippedRow, clean_captions, head, skipped_row, with_splits
+from braid.errors import Missing, UserError
 from braid.records import Example
 
 LINE = re.compile(r"^(.+\.\w+)#(\d+)\t(.*)$")
 SPLIT = re.compile(r"(train|dev|val|test)", re.IGNORECASE)
-NAMES = {"dev": "val"}
 
 
 def recognise(path: Path) -> bool:
@@ -27,7 +26,7 @@ def _file(path: Path) -> Path | None:
 
 
 def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example a picture, with all its captions; splits from the lists beside the token file, where there are any."""
+    """One example an image, with all its captions; splits from the lists beside the token file, where there are any."""
     file = _file(path)
     assert file is not None, "recognise() said so"
     captions: dict[str, list[str]] = {}
@@ -37,7 +36,7 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
         if match:
             captions.setdefault(match[1], []).append(match[3])
         elif line.strip():
-            skipped.append(SkippedRow(f"{file.name}, line {number}", "is not picture#number, tab, caption; mend the line"))
+            skipped.append(SkippedRow(f"{file.name}, line {number}", "is not image#number, tab, caption; correct the line"))
     splits, locate = _splits(file), ImageFinder(file.parent, captions)
     examples: list[Example] = []
     for name, texts in captions.items():
@@ -45,7 +44,7 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
         place = locate(name)
         try:
             if place is None:
-                raise Missing(f"{name} is not in any folder near {file}; put the pictures beside it")
+                raise Missing(f"{name} is not in any folder near {file}; put the images beside it")
             fields = {"image": str(place), "captions": clean_captions(texts)}
             examples.append(Example(name, fields, splits.get(name, ""), source))
         except UserError as error:
@@ -54,7 +53,7 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def _splits(token_file: Path) -> dict[str, str]:
-    """Picture -> split, from files such as Flickr_8k.trainImages.txt (names) or train.txt (names without an ending)."""
+    """Image -> split, from files such as Flickr_8k.trainImages.txt (names) or train.txt (names without an ending)."""
     result: dict[str, str] = {}
     for file in sorted(token_file.parent.glob("*.txt")):
         match = SPLIT.search(file.stem)
@@ -62,7 +61,7 @@ def _splits(token_file: Path) -> dict[str, str]:
             split = match[1].lower()
             for line in _lines(file):
                 name = line.strip()
-                result[name] = result[f"{name}.jpg"] = NAMES.get(split, split)
+                result[name] = result[f"{name}.jpg"] = SPLITS[split]
     return result
 
 

@@ -1,40 +1,53 @@
-"""A folder of pictures, alone or each with captions in a text file of the same name; folders train, val and test are splits."""
+"""A folder of files (images and any other modality that has files), alone or each with captions in a text file of the same
+name; folders named train, val and test are splits."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import Dataset, Missing, SkippedRow, clean_captions, with_splits
-from braid.errors import UserError
+from braid.datasets.dataset import SPLITS, Dataset, SkippedRow, clean_captions, file_kinds, with_splits
+from braid.errors import Missing, UserError
 from braid.records import Example
-
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 
 
 def recognise(path: Path) -> bool:
-    return path.is_dir() and any(image.with_suffix(".txt").is_file() for image in _images(path))
+    return path.is_dir() and any(file.with_suffix(".txt").is_file() for file in _files(path))
 
 
-def holds_images(path: Path) -> bool:
-    """Whether it is a folder of pictures at all, described or alone."""
-    return path.is_dir() and bool(_images(path))
+def holds_files(path: Path) -> bool:
+    """Whether a folder holds files of any modality at all, with captions or without."""
+    return path.is_dir() and bool(_files(path))
 
 
-def _images(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES and (file.is_file() or file.is_symlink()))
+def _files(path: Path) -> dict[Path, str]:
+    """The files of all modalities and their kinds, sorted."""
+    by_suffix = {suffix: kind for kind, config in reversed(file_kinds().items()) for suffix in config.suffixes}
+    files = ((file, by_suffix.get(file.suffix.lower(), "")) for file in sorted(path.rglob("*")))
+    return {file: kind for file, kind in files if kind and (file.is_file() or file.is_symlink())}
+
+
+def _rows(files: Mapping[Path, str]) -> list[dict[str, Path]]:
+    """Files of one name and different kinds (dog.jpg, dog.wav) are one row; any other is a row of its own."""
+    named: dict[Path, list[tuple[Path, str]]] = {}
+    for file, kind in files.items():
+        named.setdefault(file.with_suffix(""), []).append((file, kind))
+    rows: list[dict[str, Path]] = []
+    for group in named.values():
+        together = {kind: file for file, kind in group}
+        rows += [together] if len(together) == len(group) else [{kind: file} for file, kind in group]
+    return rows
 
 
 def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example a picture; a caption a line of its text file. Where no picture has one, they are pictures alone."""
+    """One example a file; each line of its text file is a caption. Without any text file, rows have no captions."""
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
-    images = _images(path)
-    described = any(image.with_suffix(".txt").is_file() for image in images)
-    for image in images:
-        name = str(image.relative_to(path))
-        text = image.with_suffix(".txt")
-        fields: dict[str, Any] = {"image": str(image)}
+    files = _files(path)
+    described = any(file.with_suffix(".txt").is_file() for file in files)
+    for row in _rows(files):
+        file = next(iter(row.values()))
+        name, text = str(file.relative_to(path)), file.with_suffix(".txt")
+        fields: dict[str, Any] = {kind: str(one) for kind, one in row.items()}
         try:
             if described:
                 fields["captions"] = clean_captions(text.read_text(encoding="utf-8").splitlines())
@@ -45,7 +58,7 @@ def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
         except UserError as error:
             skipped.append(SkippedRow(name, f"{text.name} {error}", isinstance(error, Missing)))
         else:
-            parts = image.relative_to(path).parts
+            parts = file.relative_to(path).parts
             examples.append(Example(name, fields, SPLITS.get(parts[0].lower(), "") if len(parts) > 1 else "", name))
-    kind = "folder of pictures" + (" with text files" if described else "")
+    kind = "folder of files" + (" with text files" if described else "")
     return Dataset(str(path), kind, with_splits(examples), tuple(skipped))

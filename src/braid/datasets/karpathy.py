@@ -1,4 +1,4 @@
-"""Karpathy's split files (dataset_flickr8k.json, dataset_coco.json): pictures with sentences and a split each."""
+"""Karpathy's split files (dataset_flickr8k.json, dataset_coco.json): images with sentences and a split each."""
 
 import re
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from braid.datasets.dataset import (
+    SPLITS,
     Dataset,
     ImageFinder,
-    Missing,
     SkippedRow,
     clean_captions,
     head,
@@ -16,10 +16,8 @@ from braid.datasets.dataset import (
     skipped_row,
     with_splits,
 )
-from braid.errors import UserError
+from braid.errors import Missing, UserError
 from braid.records import Example
-
-SPLITS = {"restval": "train"}  # COCO's validation pictures that everybody trains on
 
 
 def recognise(path: Path) -> bool:
@@ -34,7 +32,7 @@ def _file(path: Path) -> Path | None:
 
 
 def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example a picture, with the raw text of its sentences.
+    """One example an image, with the raw text of its sentences.
 
     Raises:
         UserError: when the file is not complete.
@@ -57,7 +55,7 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def _name(row: dict[str, Any]) -> str:
-    """COCO's file names its pictures' folder, too; Flickr's do not."""
+    """COCO's file also names the folder of its images; Flickr's do not."""
     name = str(row.get("filename", ""))
     return f"{row['filepath']}/{name}" if row.get("filepath") else name
 
@@ -72,6 +70,6 @@ def _example(row: Any, source: str, locate: ImageFinder) -> Example:
         raise UserError(f"lacks {error}; an image has filename, split and sentences (raw)") from None
     place = locate(_name(row)) or locate(name)
     if place is None:
-        raise Missing(f"{name} is not in any folder near it; put the pictures beside the file")
+        raise Missing(f"{name} is not in any folder near it; put the images beside the file")
     fields = {"image": str(place), "captions": clean_captions(sentences)}
     return Example(name, fields, SPLITS.get(split, split), source)

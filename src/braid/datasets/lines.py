@@ -5,8 +5,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import Dataset, SkippedRow, check_length, skipped_row, with_splits
+from braid.datasets.dataset import Dataset, SkippedRow, skipped_row, with_splits
 from braid.errors import UserError
+from braid.modalities.cells import check_length
 from braid.records import Example
 
 VAL_SHARE = 0.01  # text is plentiful

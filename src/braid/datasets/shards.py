@@ -1,7 +1,7 @@
-"""A data set in a few large files: its rows in shards.jsonl, its pictures in 00000.tar, 00001.tar, ... beside it.
+"""A data set in a few large files: its rows in shards.jsonl, its images and other files in 00000.tar, 00001.tar, ... beside it.
 
-Tar rather than Parquet: a picture is read alone by where it lies, without the group of rows around it and without pyarrow; the
-files are written and copied from one end to the other; and ``tar -xf`` gives the pictures back.
+Tar rather than Parquet: a file is read alone by its offset, without the group of rows around it and without pyarrow; the
+tars are written and copied from one end to the other; and ``tar -xf`` gives the files back.
 """
 
 import io
@@ -13,27 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from braid.datasets.dataset import Dataset, Missing, Rows, SkippedRow, check_length, file_finder, is_text, parse, skipped_row
-from braid.errors import UserError
+from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_finder, skipped_row
+from braid.errors import Missing, UserError
 from braid.files import whole
 from braid.files.tar_members import archive_of, part_name
-from braid.modalities import ImageModality, ImageModalityConfig
+from braid.modalities import modality_of
+from braid.modalities.cells import check_length, is_text, parse
 from braid.records import Example
 
 FILE = "shards.jsonl"
 FORMAT = 1
-IMAGES = ("image", "target")  # roles that hold a picture
-QUALITY = 92  # of a JPEG that is made smaller
 
 
 @dataclass(frozen=True)
 class Sharded:
-    """What was written: rows, distinct pictures, tars, and bytes of these."""
+    """What was written: rows, distinct files, tars, and bytes of these."""
 
     num_rows: int
-    num_pictures: int
+    num_files: int
     num_shards: int
     num_bytes: int
 
@@ -43,7 +40,7 @@ def recognise(path: Path) -> bool:
 
 
 def open_shards(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """The rows of ``write_shards``, in their order; a row that is damaged, or whose tar is gone, is left out."""
+    """The rows of ``write_shards``, in their order; a row that is damaged, or whose tar is missing, is skipped."""
     skipped: list[SkippedRow] = []
     return Dataset(str(path), "shards (tar)", Rows(_read(path, skipped)), tuple(skipped))
 
@@ -73,39 +70,48 @@ def _example(line: str, source: str, folder: Path, exists: Callable[[str | Path]
     row = parse(line)
     fields = row.get("fields") if isinstance(row, dict) else None
     if not isinstance(fields, dict) or not all(isinstance(row.get(name), str) for name in ("id", "split")):
-        raise UserError("is no row of shards; make them again with braid data shard")
+        raise UserError("is not a row of shards; make them again with braid data shard")
     return Example(row["id"], {role: _value(role, fields[role], folder, exists) for role in fields}, row["split"], source)
 
 
-def _value(role: str, value: Any, folder: Path, exists: Callable[[str | Path], bool]) -> str | tuple[str, ...]:
+def _value(role: str, value: Any, folder: Path, exists: Callable[[str | Path], bool]) -> Any:
+    """A file's place in its tar, a text or several texts, or what the role's modality reads in JSON."""
+    modality = modality_of(role)
     texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) and is_text(text) for text in texts):
-        raise UserError(f"{role} is no text; make the shards again with braid data shard")
-    if role in IMAGES and isinstance(value, str):
-        archive = archive_of(value)
-        if archive is None or os.path.basename(archive) != archive:
-            raise UserError(f"{role} is {value[:80]!r}, no part of a tar; make the shards again with braid data shard")
-        if not exists(folder / archive):
-            raise Missing(f"{folder / archive} does not exist; copy it beside {FILE}")
-        return str(folder / value)
+    if modality and modality.suffixes:
+        return _file(role, value, folder, exists)
+    if not all(isinstance(text, str) for text in texts):
+        if modality is None:
+            raise UserError(f"{role} is not text; make the shards again with braid data shard")
+        return modality.from_json(value)
     for text in texts:
+        if not is_text(text):
+            raise UserError(f"{role} is not text; make the shards again with braid data shard")
         check_length(text, f"its {role}")
     return tuple(value) if isinstance(value, list) else str(value)
+
+
+def _file(role: str, value: Any, folder: Path, exists: Callable[[str | Path], bool]) -> str:
+    archive = archive_of(value) if isinstance(value, str) and is_text(value) else None
+    if archive is None or os.path.basename(archive) != archive:
+        raise UserError(f"{role} is {str(value)[:80]!r}, not a part of a tar; make the shards again with braid data shard")
+    if not exists(folder / archive):
+        raise Missing(f"{folder / archive} does not exist; copy it beside {FILE}")
+    return str(folder / value)
 
 
 def write_shards(
     examples: Iterable[Example], folder: Path, size: int, longest: int, on_skipped: Callable[[str, str], None]
 ) -> Sharded:
-    """Write rows and their pictures to ``folder``, in order; it appears whole or not at all.
+    """Write rows and their files to ``folder``, in order; it appears whole or not at all.
 
-    A picture in a file is copied byte for byte, any other becomes a PNG; one that several rows share is kept once.
+    A file is copied byte for byte, an image in memory becomes a PNG; a file that several rows share is kept once.
 
     Args:
         size: bytes after which another tar is begun.
-        longest: pixels, of the longer side; a larger picture becomes a JPEG of that size. 0 leaves all as they are.
-        on_broken: is told source and reason of a row whose picture cannot be read; it is left out.
+        longest: pixels, of the longer side; a larger image becomes a JPEG of that size. 0 leaves all as they are.
+        on_skipped: called with the source and the reason of a row with a file that cannot be read; the row is skipped.
     """
-    modality = ImageModalityConfig(size=longest or 224).build()
     rows = 0
     with whole(folder) as fresh:
         fresh.mkdir()
@@ -113,9 +119,7 @@ def write_shards(
             file.write(json.dumps({"format": FORMAT}) + "\n")
             for example in examples:
                 try:
-                    fields = {
-                        role: _written(role, value, example, tars, modality, longest) for role, value in example.fields.items()
-                    }
+                    fields = {role: _written(role, value, example, tars, longest) for role, value in example.fields.items()}
                 except UserError as error:
                     on_skipped(example.source, str(error))
                     continue
@@ -124,37 +128,22 @@ def write_shards(
     return Sharded(rows, len(tars.places), tars.count, tars.total)
 
 
-def _written(role: str, value: Any, example: Example, tars: "_Tars", modality: ImageModality, longest: int) -> Any:
-    if role not in IMAGES:
-        texts = value if isinstance(value, tuple) else (value,)
-        if not all(isinstance(text, str) for text in texts):
-            raise UserError(f"{example.source}: {role} is no text, and shards hold pictures and text only")
-        return value
-    key = value if isinstance(value, str | bytes) else id(value)
-    if key not in tars.places:
-        tars.add(key, *_encoded(value, example.source, modality, longest))
-    return tars.places[key]
-
-
-def _encoded(value: Any, source: str, modality: ImageModality, longest: int) -> tuple[bytes, str]:
-    """A picture's bytes and the ending of its name, once it is known to be whole; raises as ``ImageModality.prepare`` does."""
-    image = modality.decoded(value, source)
-    with io.BytesIO() as file:
-        if longest and max(image.size) > longest:
-            image = image.copy()
-            image.thumbnail((longest, longest), Image.Resampling.BICUBIC)
-            image.save(file, "JPEG", quality=QUALITY)
-            return file.getvalue(), ".jpg"
-        if isinstance(value, bytes):
-            return value, ".image"
-        if isinstance(value, str | os.PathLike) and archive_of(str(value)) is None:
-            return Path(value).read_bytes(), Path(value).suffix.lower()
-        image.save(file, "PNG")
-        return file.getvalue(), ".png"
+def _written(role: str, value: Any, example: Example, tars: "_Tars", longest: int) -> Any:
+    """A file's place in a tar; any other value as it is, if JSON can say it."""
+    modality = modality_of(role)
+    if modality and modality.suffixes:
+        key = (modality.kind, modality.key(value))
+        if key not in tars.places:
+            tars.add(key, *modality.encoded(value, example.source, longest))
+        return tars.places[key]
+    texts = value if isinstance(value, tuple) else (value,)
+    if modality is None and not all(isinstance(text, str) for text in texts):
+        raise UserError(f"{example.source}: {role} is not text; shards hold text and the inputs of models")
+    return value
 
 
 class _Tars:
-    """Tars that are filled one after another, and where each picture went."""
+    """Tars that are filled one after another, and where each file went."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._size = folder, size

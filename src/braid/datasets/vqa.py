@@ -14,7 +14,6 @@ from typing import Any
 from braid.datasets.dataset import (
     Dataset,
     ImageFinder,
-    Missing,
     Rows,
     SkippedRow,
     clean_texts,
@@ -25,7 +24,7 @@ from braid.datasets.dataset import (
     split_named,
     with_splits,
 )
-from braid.errors import UserError
+from braid.errors import Missing, UserError
 from braid.records import Example
 
 KINDS = ("answer_type", "question_type")
@@ -80,7 +79,7 @@ def open_vqa(path: Path, columns: Mapping[str, str]) -> Dataset:
     """
     pairs = _pairs(path)
     if not pairs:
-        raise UserError(f"{path} has answers without questions; put its file of questions beside it (*_questions.json)")
+        raise UserError(f"{path} has answers without questions; put the file of questions beside it (*_questions.json)")
     skipped: list[SkippedRow] = []
     examples = (example for questions, notes in pairs.items() for example in _examples(questions, notes, skipped))
     return Dataset(str(path), "VQA", with_splits(Rows(examples)), tuple(skipped))
@@ -95,7 +94,7 @@ def _rows(whole: Any, what: str, file: Path) -> list[Any]:
 def _examples(file: Path, notes: Path | None, skipped: list[SkippedRow]) -> Iterator[Example]:
     whole = read_json(file)
     rows = _rows(whole, "questions", file)
-    images = _Pictures(file, whole, rows)
+    images = _Images(file, whole, rows)
     answered = _answered(notes) if notes else {}
     for number, row in enumerate(rows, 1):
         key = str(row.get("question_id", "")) if isinstance(row, dict) else ""
@@ -112,7 +111,7 @@ def _examples(file: Path, notes: Path | None, skipped: list[SkippedRow]) -> Iter
         skipped.extend(SkippedRow(f"{notes.name}, question {key}", reason) for key in answered)
 
 
-def _asked(row: Any, images: "_Pictures") -> dict[str, Any]:
+def _asked(row: Any, images: "_Images") -> dict[str, Any]:
     if not isinstance(row, dict):
         raise UserError(f"is not a JSON object; {SHAPE['questions']}")
     for name in ("question_id", "image_id", "question"):
@@ -141,14 +140,14 @@ def _answers(note: Any, notes: Path) -> dict[str, Any]:
     return {"answers": tuple(sorted(given, key=lambda answer: -times[answer])), **kinds}
 
 
-class _Pictures:
-    """From the number of a picture to its file: COCO_val2014_000000000042.jpg, or 000000000042.jpg as in COCO 2017."""
+class _Images:
+    """From the number of an image to its file: COCO_val2014_000000000042.jpg, or 000000000042.jpg as in COCO 2017."""
 
     def __init__(self, file: Path, whole: Mapping[str, Any], rows: list[Any]) -> None:
         kind, part = (value if isinstance(value := whole.get(key), str) else "" for key in ("data_type", "data_subtype"))
         self.split = split_named(file.stem) or split_named(part)
         self._file = file
-        self._part = part.replace("test-dev", "test")  # some of the test pictures, which are named after test
+        self._part = part.replace("test-dev", "test")  # some of the test images, which are named after test
         self._kind = "COCO" if kind in ("mscoco", "") else kind
         numbers = {row["image_id"] for row in rows if isinstance(row, dict) and type(row.get("image_id")) is int}
         self._locate = ImageFinder(file.parent, (name for number in sorted(numbers) for name in self._names(number)))
@@ -158,7 +157,7 @@ class _Pictures:
         return tuple(dict.fromkeys(f"{start}{number:012d}{end}" for end in (".jpg", ".png") for start in (beginning, "")))
 
     def __call__(self, number: Any) -> str:
-        """Raises: UserError where it is no number or there is no such picture."""
+        """Raises: UserError where it is not a number or there is no such image."""
         if type(number) is not int:
-            raise UserError(f"has the image_id {number!r}, which is no whole number; write that of a picture")
+            raise UserError(f"has the image_id {number!r}, which is not a whole number; write that of an image")
         return located(self._locate, self._file, *self._names(number))

@@ -74,7 +74,7 @@ def _first(decoder: Decoder, batch: Batch) -> Int[np.ndarray, "batch 1"]:
 
 @dataclass
 class _Text:
-    """A text under way: what ends it, its tokens and their log-probabilities."""
+    """An unfinished text: the token that ends it, its tokens and their log-probabilities."""
 
     eos: int
     tokens: list[int] = field(default_factory=list)
@@ -105,7 +105,7 @@ class _Text:
 
 @dataclass
 class _Row:
-    """One row of a beam search: texts under way, the best that ended, and what was forced on it."""
+    """One row of a beam search: unfinished texts, the best finished one, and the given start."""
 
     start: list[int]
     live: list[_Text]
@@ -152,7 +152,7 @@ def _advance(
     tokens: Int[np.ndarray, " beam"],
     config: GenerationConfig,
 ) -> None:
-    """Grow one row's texts by a token: those that end are kept aside, the ``beam`` likeliest others live on."""
+    """Extend one row's texts by a token: finished ones are set aside, and the ``beam`` most probable others go on."""
     beam, vocab = config.beam, logs.shape[1]
     sums = np.array([text.log_probability for text in search.live])
     ranked = (logs[: len(search.live)] + sums[:, None]).ravel()
@@ -199,10 +199,10 @@ def log_softmax(logits: Float[np.ndarray, "... vocab"]) -> Float[np.ndarray, "..
 
 
 def likeliest(scores: Float[np.ndarray, " n"], number: int) -> Int[np.ndarray, " found"]:
-    """Where the ``number`` highest scores are, the best first; of equal ones the first.
+    """Indices of the ``number`` highest scores, the best first; of equal ones the first.
 
-    Only what reaches the ``number``-th highest of blocks' maxima can be among them: that is found ten times as fast as a
-    partition of all.
+    Only scores that reach the ``number``-th highest maximum of a block can be among them: this filter is ten times as fast as
+    a partition of all scores.
     """
     blocks = scores[: len(scores) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
     floor = np.partition(blocks, -number)[-number] if len(blocks) >= number else NEVER

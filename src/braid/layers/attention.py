@@ -1,4 +1,4 @@
-"""What encoders, fusions and decoders are built from: attention, transformer blocks with a cache, masked mean."""
+"""What encoders, fusions and decoders share: attention, transformer blocks with a cache, masked mean."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
@@ -47,7 +47,7 @@ def token_extent(tokens: Int[Tensor, "n length"]) -> Float[Tensor, "length 2"]:
 
 
 def end_to_end(features: Mapping[str, Features], inputs: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Where each input's positions stand once they are laid end to end."""
+    """Where each input begins and ends in the concatenated sequence."""
     spans: dict[str, tuple[int, int]] = {}
     first = 0
     for name in inputs:
@@ -223,7 +223,7 @@ class CrossTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def remember(self, fused: Fused) -> dict[str, Tensor]:
-        """Keys and values of what was fused, for every block: [batch, depth, heads, length, head width]."""
+        """Keys and values of the fused positions, for every block: [batch, depth, heads, length, head width]."""
         memory = self.memory(fused.values)
         pairs = [cast(DecoderBlock, block).cross_attention.keys_values(memory) for block in self.blocks]
         return {
@@ -263,7 +263,7 @@ class StepwiseTransformer(CrossTransformer):
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length width"]:
-        """Vectors of the tokens that stand at ``first`` and after it."""
+        """Vectors of the tokens at ``first`` and after it."""
         return self.embedding(tokens, first=first)
 
     def start(self, fused: Fused) -> dict[str, Tensor]:
@@ -353,7 +353,7 @@ def sequence_loss(
 
     ``weights`` multiply each text's part, negative ones too: with advantages for weights it is a policy gradient.
 
-    ``head`` sees real positions only: the vocabulary is the widest product of a small decoder, and a third of a
+    ``head`` sees real positions only: the vocabulary is the largest product of a small decoder, and a third of a
     padded batch is padding.
     """
     real = target.mask[..., 1:]

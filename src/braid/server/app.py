@@ -1,7 +1,7 @@
-"""The application: routes, the page, health, figures and the OpenAPI document, behind the guard."""
+"""The application: routes, the page, health, metrics and the OpenAPI document, behind the guard."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,26 +17,17 @@ from starlette.types import ASGIApp
 
 import braid
 from braid.errors import UserError
-from braid.server.catalogue import Catalogue
-from braid.server.chat import ChatRequest
 from braid.server.config import Access
-from braid.server.errors import ApiError
+from braid.server.endpoints import ENDPOINTS, Endpoint, Service, task_routes
 from braid.server.guard import Guard, answer_of
-from braid.server.openai import EmbeddingsRequest, openai_routes
-from braid.server.request_handling import Desk
-from braid.server.schemas import ErrorBody, multipart_schema
-from braid.server.tasks import ENDPOINTS, task_routes
+from braid.server.models import Catalogue
+from braid.server.openai import ChatRequest, EmbeddingsRequest, openai_routes
+from braid.server.requests import ApiError, Form, example_of, fields_of, multipart_schema
+from braid.server.schemas import ErrorBody
 
 STATIC = Path(__file__).with_name("static")
-# What the page can do -> the tasks of which a model must have one.
-TOOLS = {
-    "caption": {"captioning"},
-    "answer": {"vqa"},
-    "classify": {"classification", "retrieval"},
-    "search": {"retrieval"},
-    "imagine": {"image_generation"},
-}
-# The page may load its own files, show pictures that it holds, and talk to its own server; nothing else.
+TOOLS = ("caption", "answer", "classify", "search", "imagine")  # endpoints that the page has a form for
+# The page may load its own files, show images that it holds, and talk to its own server; nothing else.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -55,51 +46,52 @@ ERRORS = {
 }
 
 
-def application(desk: Desk, access: Access) -> ASGIApp:
+def application(service: Service, access: Access) -> ASGIApp:
     """Everything that answers, for any ASGI server."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(desk.close)
+        await asyncio.to_thread(service.close)
 
     async def failed(request: Request, error: Exception) -> JSONResponse:
         answer = answer_of(error, request.scope)
-        desk.metrics.errors.labels(answer.code).inc()
+        service.metrics.errors.labels(answer.code).inc()
         return answer.response
 
     app = FastAPI(
         title="Braid",
         version=braid.__version__,
-        description="A small multimodal language model: captions, answers, labels, embeddings, search and drawings.",
+        description="A small multimodal language model: captions, answers, labels, embeddings, search and images.",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((ApiError, UserError, HTTPException, Exception), failed),
     )
-    app.include_router(task_routes(desk))
-    app.include_router(openai_routes(desk))
-    _own_routes(app, desk)
-    document = _document(app, bool(access.keys))
+    forms = {endpoint.path: endpoint.form([one.inputs for one in endpoint.served(service.catalogue)]) for endpoint in ENDPOINTS}
+    app.include_router(task_routes(service, forms))
+    app.include_router(openai_routes(service))
+    _own_routes(app, service)
+    document = _document(app, forms, bool(access.keys))
     app.add_api_route("/openapi.json", lambda: JSONResponse(document), include_in_schema=False)
-    return Guard(app, access, desk.limits, desk.metrics)
+    return Guard(app, access, service.limits, service.metrics)
 
 
-def _own_routes(app: FastAPI, desk: Desk) -> None:
+def _own_routes(app: FastAPI, service: Service) -> None:
     def health() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
     def ready() -> JSONResponse:
-        ready = desk.catalogue.ready
+        ready = service.catalogue.ready
         return JSONResponse({"status": "ready" if ready else "busy"}, 200 if ready else 503)
 
-    def figures() -> Response:
-        return PlainTextResponse(generate_latest(desk.metrics.registry), media_type="text/plain; version=0.0.4")
+    def metrics() -> Response:
+        return PlainTextResponse(generate_latest(service.metrics.registry), media_type="text/plain; version=0.0.4")
 
     def abilities() -> JSONResponse:
         """What the page offers."""
-        return JSONResponse(_abilities(desk.catalogue))
+        return JSONResponse(_abilities(service.catalogue))
 
     app.add_api_route("/healthz", health, summary="Whether the process lives", tags=["operation"])
     app.add_api_route(
@@ -109,7 +101,7 @@ def _own_routes(app: FastAPI, desk: Desk) -> None:
         tags=["operation"],
         responses={503: {"description": "The queue is full, or the server stops."}},
     )
-    app.add_api_route("/metrics", figures, summary="Figures for Prometheus", tags=["operation"], response_class=PlainTextResponse)
+    app.add_api_route("/metrics", metrics, summary="Metrics for Prometheus", tags=["operation"], response_class=PlainTextResponse)
     app.add_api_route("/abilities", abilities, include_in_schema=False)
     for file in STATIC.iterdir():
         path = "/" if file.name == "index.html" else f"/{file.name}"
@@ -117,12 +109,23 @@ def _own_routes(app: FastAPI, desk: Desk) -> None:
 
 
 def _abilities(catalogue: Catalogue) -> dict[str, Any]:
+    """By tool, the inputs of the model that answers it; of the whole server, what else the page shows."""
+    tools = {one.path: one for one in ENDPOINTS if one.path in TOOLS and (one.path != "search" or catalogue.index is not None)}
+    answering = {name: able[0] for name, one in tools.items() if (able := one.served(catalogue))}
     served = list(catalogue.served.values())
-    tasks = {task for one in served for task in one.tasks}
-    tools = [name for name, needs in TOOLS.items() if needs & tasks and (name != "search" or catalogue.index is not None)]
-    explains = any(one.model.explains for one in served)
-    labels = next((one.labels for one in served if one.labels), [])
-    return {"tools": tools, "labels": labels, "explains": explains, "models": list(catalogue.served)}
+    return {
+        "tools": {name: _inputs(tools[name], model.inputs) for name, model in answering.items()},
+        "labels": next((one.labels for one in served if one.labels), []),
+        "zero_shot": any("retrieval" in one.tasks for one in served),
+        "explains": [name for name, model in answering.items() if model.model.explains],
+        "models": list(catalogue.served),
+    }
+
+
+def _inputs(endpoint: Endpoint, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The fields of a form: of one value each, or, with ``columns``, of one cell each."""
+    fields = fields_of(inputs, endpoint.text)
+    return [{"name": name, "columns": config.parts, "fields": config.fields()} for name, config in fields.items()]
 
 
 def _file(path: Path) -> Callable[[], FileResponse]:
@@ -134,20 +137,20 @@ def _file(path: Path) -> Callable[[], FileResponse]:
     return send
 
 
-def _document(app: FastAPI, keys: bool) -> dict[str, Any]:
+def _document(app: FastAPI, forms: Mapping[str, Form], keys: bool) -> dict[str, Any]:
     """The OpenAPI document: bodies are read by Braid itself, so their schemas are put in here."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    asked: list[type[BaseModel]] = [model for one in ENDPOINTS for model in (one.form.one, one.form.many)]
-    asked += [ChatRequest, EmbeddingsRequest, ErrorBody]
+    bodies: list[type[BaseModel]] = [model for form in forms.values() for model in (form.one, form.many)]
+    bodies += [ChatRequest, EmbeddingsRequest, ErrorBody]
     template = "#/components/schemas/{model}"
-    _, result = models_json_schema([(model, "validation") for model in asked], ref_template=template)
+    _, result = models_json_schema([(model, "validation") for model in bodies], ref_template=template)
     document["components"]["schemas"] |= result["$defs"]
     for one in ENDPOINTS:
-        json = {"anyOf": [{"$ref": template.format(model=model.__name__)} for model in (one.form.one, one.form.many)]}
-        example = one.form.one.model_config["json_schema_extra"]["examples"][0]  # type: ignore[index]
+        form = forms[one.path]
+        json = {"anyOf": [{"$ref": template.format(model=model.__name__)} for model in (form.one, form.many)]}
         kinds = {
-            "application/json": {"schema": json, "example": example},
-            "multipart/form-data": {"schema": multipart_schema(one.form)},
+            "application/json": {"schema": json, "example": example_of(form, one.text, one.example, one.extra)},
+            "multipart/form-data": {"schema": multipart_schema(form)},
         }
         document["paths"][f"/v1/{one.path}"]["post"]["requestBody"] = {"required": True, "content": kinds}
     for path, model in (("/v1/chat/completions", ChatRequest), ("/v1/embeddings", EmbeddingsRequest)):

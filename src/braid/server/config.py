@@ -16,8 +16,8 @@ class Limits:
     Args:
         body: bytes of one request.
         received: bytes of all requests under way.
-        pixels: of one picture, by what its file says of itself, before it is decoded.
-        items: pictures, questions or texts of one request.
+        pixels: of one image, by what its file says of itself, before it is decoded.
+        items: items of one request.
         queue: items that wait for one model or are being answered.
         batch: items that a model answers at once.
         timeout: seconds until a request is given up, from its first byte to its answer.
@@ -52,7 +52,7 @@ class Access:
     Args:
         keys: a request must bring one of them as ``Authorization: Bearer KEY``; none: anybody may ask.
         local: refuse what names this server by anything but a name of the loopback, or comes from another site's page.
-        fetch: hosts (or host:port) that pictures may be fetched from.
+        fetch: hosts (or host:port) that files may be fetched from.
     """
 
     keys: tuple[bytes, ...] = ()

@@ -14,9 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from braid.errors import UserError
 from braid.server.config import Access, Limits
-from braid.server.errors import ApiError, internal
-from braid.server.logs import failure, log
-from braid.server.metrics import Metrics
+from braid.server.monitoring import Metrics, failure, log
+from braid.server.requests import ApiError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PROTECTED = ("/v1/", "/metrics", "/abilities")
@@ -32,7 +31,7 @@ KINDS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def answer_of(error: BaseException, scope: Scope) -> ApiError:
-    """What a client is told of an error; a defect is told to the log alone."""
+    """The error that a client gets; the details of a defect go to the log alone."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, UserError):
@@ -43,7 +42,7 @@ def answer_of(error: BaseException, scope: Scope) -> ApiError:
         )
         return ApiError(error.status_code, KINDS.get(error.status_code, "http_error"), str(message))
     log(logging.ERROR, "defect", id=scope["braid.id"], **failure(error))
-    return internal(scope["braid.id"])
+    return ApiError(500, "internal_error", f"the server failed at this request; its log says more under {scope['braid.id']}")
 
 
 class Guard:

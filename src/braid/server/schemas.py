@@ -1,50 +1,32 @@
-"""What the task endpoints read and say, as the OpenAPI document shows it."""
+"""The settings that endpoints read and the answers that they give, as the OpenAPI document shows them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 MOST_ITEMS = 1024  # an operator may allow as many in one request
 
-Image = Annotated[str, Field(min_length=1, description="A data URI, base64, or an address of a host that the server may ask.")]
+Encoded = Annotated[
+    str, Field(min_length=1, description="A file: a data URI, base64, or an address on a host that the server may fetch from.")
+]
 Text = Annotated[str, Field(min_length=1, max_length=4000)]
 Model = Annotated[str | None, Field(max_length=200, description="One of /v1/models; none: the first that does it.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Strict(BaseModel):
-    """An unknown field is a mistake, and told as one."""
+class Strict(BaseModel):
+    """An unknown field is a mistake, and reported as one."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
-class Settings(_Strict):
+class Settings(Strict):
     model: Model = None
 
 
 class Explained(Settings):
-    explain: bool = Field(False, description="Say for each word where the model looked.")
-
-
-class Picture(_Strict):
-    image: Image
-
-
-class Question(Picture):
-    question: Text
-
-
-class Labelled(_Strict):
-    image: Image | None = None
-    text: Text | None = None
-
-
-class Prompt(_Strict):
-    prompt: Text
-    image: Image | None = Field(None, description="A picture to change; without, one is drawn from the prompt alone.")
+    explain: bool = Field(False, description="Say for each word or label what it was based on.")
 
 
 class LabelSettings(Explained):
@@ -55,70 +37,13 @@ class LabelSettings(Explained):
 
 class SearchSettings(Settings):
     top: int = Field(10, ge=1, le=200)
-    thumbnails: bool = Field(False, description="Send a small copy of each picture along.")
+    thumbnails: bool = Field(False, description="Send a small copy of each image along.")
 
 
-class DrawSettings(Settings):
+class SamplingSettings(Settings):
     count: int = Field(1, ge=1, le=16)
     seed: int = Field(0, ge=0, lt=2**63)
     guidance: float | None = Field(None, ge=0, le=100, description="How closely the prompt is followed; none: the model's own.")
-
-
-class CaptionRequest(Explained, Picture):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"image": PIXEL}]})
-
-
-class CaptionsRequest(Explained):
-    items: list[Picture] = Field(min_length=1, max_length=MOST_ITEMS)
-
-
-class AnswerRequest(Explained, Question):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"image": PIXEL, "question": "what color is the dog?"}]})
-
-
-class AnswersRequest(Explained):
-    items: list[Question] = Field(min_length=1, max_length=MOST_ITEMS)
-
-
-class ClassifyRequest(LabelSettings, Labelled):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"image": PIXEL, "labels": ["dog", "beach", "city"]}]})
-
-
-class ClassificationsRequest(LabelSettings):
-    items: list[Labelled] = Field(min_length=1, max_length=MOST_ITEMS)
-
-
-class EmbedRequest(Settings, Labelled):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "two dogs in the snow"}]})
-
-
-class EmbeddingsOfRequest(Settings):
-    items: list[Labelled] = Field(min_length=1, max_length=MOST_ITEMS)
-
-
-class SearchRequest(SearchSettings, Labelled):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "two dogs in the snow", "top": 3}]})
-
-
-class SearchesRequest(SearchSettings):
-    items: list[Labelled] = Field(min_length=1, max_length=MOST_ITEMS)
-
-
-class ImagineRequest(DrawSettings, Prompt):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"prompt": "a small red circle", "seed": 7}]})
-
-
-class DrawingsRequest(DrawSettings):
-    items: list[Prompt] = Field(min_length=1, max_length=MOST_ITEMS)
-
-
-@dataclass(frozen=True)
-class Form:
-    """How one endpoint is asked: fields of one item beside the settings, or ``items``."""
-
-    item: type[BaseModel]
-    one: type[BaseModel]
-    many: type[BaseModel]
 
 
 class ErrorDetail(BaseModel):
@@ -148,16 +73,23 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
+class UnitScore(BaseModel):
+    name: str
+    score: float = Field(ge=-1, le=1, description="Above 0 speaks for the word, below against it; a share of the strongest.")
+
+
 class Word(BaseModel):
     text: str
-    heat: list[list[Probability]] = Field(description="A grid over the picture, from its upper left corner, row by row.")
+    heat: list[list[Probability]] = Field(description="A grid over the image, from its upper left corner, row by row.")
+    units: dict[str, list[UnitScore]] = Field(description="By field: the columns of a table, the words of a text.")
 
 
 class Explanation(BaseModel):
     words: list[Word]
+    shares: dict[str, Probability] = Field(description="By field: how much of the answer is due to it.")
 
 
-class Said(BaseModel):
+class Written(BaseModel):
     """An answer, or in its place why there is none."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "two dogs run through the snow", "confidence": 0.71}]})
@@ -178,23 +110,23 @@ class Vector(BaseModel):
 class Hit(BaseModel):
     id: str
     score: float = Field(description="The cosine, -1 to 1.")
-    thumbnail: str | None = Field(None, description="A JPEG as data URI; empty where the picture cannot be read.")
+    thumbnail: str | None = Field(None, description="A JPEG as data URI; empty where the image cannot be read.")
 
 
-class Found(BaseModel):
+class Hits(BaseModel):
     hits: list[Hit] | None = None
     error: ErrorDetail | None = None
 
 
-class GeneratedImage(BaseModel):
+class Images(BaseModel):
     images: list[str] | None = Field(None, description="PNG, as data URIs.")
-    sentences: list[Said] | None = None
+    sentences: list[Written] | None = None
     error: ErrorDetail | None = None
 
 
-class SaidResponse(BaseModel):
+class WrittenResponse(BaseModel):
     model: str
-    results: list[Said]
+    results: list[Written]
 
 
 class VectorResponse(BaseModel):
@@ -202,23 +134,11 @@ class VectorResponse(BaseModel):
     results: list[Vector]
 
 
-class FoundResponse(BaseModel):
+class HitsResponse(BaseModel):
     model: str
-    results: list[Found]
+    results: list[Hits]
 
 
-class DrawnResponse(BaseModel):
+class ImagesResponse(BaseModel):
     model: str
-    results: list[GeneratedImage]
-
-
-def multipart_schema(form: Form, repeated: Sequence[str] = ("labels",)) -> dict[str, Any]:
-    """A form of files and fields; a field of items that comes several times makes as many items."""
-    plain = form.one.model_json_schema()["properties"]
-    fields: dict[str, Any] = {name: {"type": "string"} for name in plain}
-    for name in form.item.model_fields:
-        value = {"type": "string", "format": "binary"} if name == "image" else {"type": "string", "minLength": 1}
-        fields[name] = {"type": "array", "items": value, "minItems": 1}
-    fields |= {name: {"type": "array", "items": {"type": "string"}} for name in repeated if name in plain}
-    required = [name for name, field in form.item.model_fields.items() if field.is_required()]
-    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+    results: list[Images]

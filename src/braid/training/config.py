@@ -307,7 +307,7 @@ def _expand_task(section: dict[str, Any]) -> None:
 def _outputs_and_inputs(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
     """The outputs and the inputs that the tasks need, after ``settings`` are applied; no duplicates."""
     own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks=", "data."))]
-    sections = {name: whole[name] for name in ("task", "tasks", "data") if name in whole}
+    sections = {"task": whole.get("task"), "tasks": whole.get("tasks", []), "data": whole.get("data", {})}
     given = with_overrides(sections, own)
     outputs: dict[str, None] = {}
     inputs: dict[str, None] = {}

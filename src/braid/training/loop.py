@@ -22,6 +22,7 @@ from braid.bundle import write_bundle
 from braid.collate import Collated, Collator, Watch, collated
 from braid.config import to_dict
 from braid.datasets import Rows
+from braid.datasets.checks import leaking_columns
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
 from braid.files import settle, write_whole
@@ -134,6 +135,7 @@ def train(
             _cut_logs(folder, run.position)
         before = run.position.step
         run.skipped_rows.add((row.source, row.reason) for row in setup.skipped)
+        _warn_of_leaks(run)
         with Followers(folder, config.sinks, run.watcher.on_note) if group.leads else nullcontext() as followers:
             while not run.position.done:
                 _epoch(run, followers)
@@ -161,6 +163,13 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
     return Run(
         setup, folder, watcher, optimizer, average, objectives, mixture_of(setup), skipped_rows, collator, loss, group=group
     )
+
+
+def _warn_of_leaks(run: Run) -> None:
+    """Note the columns of training rows that give the label away."""
+    for data in run.setup.tasks if run.group.leads and not run.position.step else ():
+        for leak in leaking_columns(data.train.examples):
+            run.watcher.on_note(f"warning: {leak}; leave it out, unless you know it before the label when you use the model")
 
 
 def _epoch(run: Run, followers: Followers | None) -> None:

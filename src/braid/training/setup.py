@@ -135,7 +135,7 @@ def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:
         name = data.task.decoder
         targets = (sample.targets[name] for sample in data.train)
         if name in outputs:
-            with named(data.mixed.data.path):
+            with named(f"{data.mixed.data.path}, split {data.mixed.data.train!r}"):
                 outputs[name] = outputs[name].fitted(targets, data.train.several)
     for name in config.model.encoders:
         values = (sample.inputs[name] for data in tasks for sample in data.train if name in sample.inputs)

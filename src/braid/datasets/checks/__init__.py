@@ -1,41 +1,43 @@
-"""What is wrong with a data set, beyond the rows that cannot be read: copies, leaks, skew. Nothing here changes anything."""
+"""What is wrong with a data set, beyond the rows that cannot be read: copies, leaks, imbalance. Nothing here changes anything."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from braid.datasets.checks.columns import LeakingColumn, leaking_columns, of_columns
 from braid.datasets.checks.defects import ADVICE, Defect, Key, by_kind, unread
-from braid.datasets.checks.images import Looked, Picture, compared, in_two_splits, look
-from braid.datasets.checks.texts import of_texts, row_key
-from braid.datasets.dataset import Dataset, Rows
+from braid.datasets.checks.files import File, Looked, compared, in_two_splits, look
+from braid.datasets.checks.texts import of_texts, row_keys
+from braid.datasets.dataset import Dataset, Rows, file_kinds
 
-__all__ = ["ADVICE", "Defect", "Key", "by_kind", "check", "row_key"]
+__all__ = ["ADVICE", "Defect", "Key", "LeakingColumn", "by_kind", "check", "leaking_columns", "row_keys"]
 
-Watch = Callable[[Sequence[Picture]], Iterable[Picture]]  # wraps the pictures in a progress bar
+Watch = Callable[[Sequence[File]], Iterable[File]]  # wraps the files in a progress bar
 
 
-def check(dataset: Dataset, images: bool = False, watch: Watch = iter) -> list[Defect]:
-    """Every defect of a data set, each told once.
+def check(dataset: Dataset, files: bool = False, watch: Watch = iter) -> list[Defect]:
+    """Every defect of a data set, each reported once.
 
     Args:
-        images: open every picture, too: tell those that are damaged and those that are copies of each other.
-        watch: goes through the pictures while they are opened.
+        files: also open every file, to report those that are damaged and those that are copies of each other.
+        watch: goes through the files while they are opened.
     """
-    pictures = _images(dataset.examples)
-    result = [*unread(dataset), *of_texts(dataset), *in_two_splits(pictures)]
-    if images:
-        looked = [look(image) for image in watch(pictures)]
+    distinct = _files(dataset.examples)
+    result = [*unread(dataset), *of_texts(dataset), *of_columns(dataset.examples), *in_two_splits(distinct)]
+    if files:
+        looked = [look(file) for file in watch(distinct)]
         result += [one for one in looked if isinstance(one, Defect)]
         result += compared([one for one in looked if isinstance(one, Looked)])
-    message = {frozenset(one.sources) for one in result if one.kind == "leak: a picture in two splits"}
-    return [one for one in result if one.kind != "leak: a text in two splits" or frozenset(one.sources) not in message]
+    reported = {frozenset(one.sources) for one in result if one.kind == "leak: a file in two splits"}
+    return [one for one in result if one.kind != "leak: a text in two splits" or frozenset(one.sources) not in reported]
 
 
-def _images(rows: Rows) -> list[Picture]:
-    """The distinct pictures, in the order in which they appear."""
-    result: dict[Any, Picture] = {}
+def _files(rows: Rows) -> list[File]:
+    """The distinct files (and images in memory), in the order in which they appear."""
+    result: dict[Any, File] = {}
+    modalities = file_kinds()
     for row in rows:
-        if "image" in row.fields:
-            value = row.fields["image"]
-            key = value if isinstance(value, str | bytes) else id(value)
-            result.setdefault(key, Picture(value, {})).rows.setdefault(row.split, row.source)
+        for role, modality in modalities.items():
+            if role in row.fields:
+                value = row.fields[role]
+                result.setdefault((role, modality.key(value)), File(role, value, {})).rows.setdefault(row.split, row.source)
     return list(result.values())

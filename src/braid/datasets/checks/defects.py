@@ -7,20 +7,21 @@ from typing import Any
 
 from braid.datasets.dataset import Dataset
 
-Key = tuple[str, str]  # a row: its picture (or, without one, where it stands) and its split
+Key = tuple[str, str]  # a row: its file (or, without one, its source) and its split
 
 ADVICE = {
-    "missing picture or text": "fill it in or remove the row",
-    "broken row": "mend or remove the row",
-    "unreadable picture": "copy the picture again or remove its rows",
-    "duplicate picture": "keep one; --fix does",
-    "near-duplicate picture": "look at both and keep one",
-    "leak: a picture in two splits": "keep it in one split; --fix takes it out of train",
-    "leak: a text in two splits": "keep it in one split; --fix takes it out of train",
+    "missing value": "fill it in or remove the row",
+    "broken row": "correct or remove the row",
+    "unreadable file": "copy the file again or remove its rows",
+    "duplicate file": "keep one; --fix does",
+    "near-duplicate image": "look at both and keep one",
+    "leak: a file in two splits": "keep it in one split; --fix removes it from train",
+    "leak: a text in two splits": "keep it in one split; --fix removes it from train",
+    "leak: a column repeats the label": "remove the column from --columns if it is filled in after the label is known",
     "duplicate id": "give every row an id of its own",
-    "one caption for all": "write what each picture shows",
-    "length of a text": "look whether it is a caption at all",
-    "label skew": "collect more of the others, or judge by more than accuracy",
+    "one caption for all": "write what each image shows",
+    "unusual text length": "check that it is a caption",
+    "imbalanced labels": "collect more rows of the other labels, or evaluate by macro-f1",
     "labels of mixed type": "write all of them as names, or all as numbers",
     "empty split": "give it rows, or map the column with --columns split=NAME",
 }
@@ -28,7 +29,7 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing that is wrong. ``sources`` says where (the first rows), ``out`` which rows a clean copy leaves out."""
+    """One thing that is wrong. ``sources`` are the first rows that have it, ``out`` the rows that a clean copy lacks."""
 
     kind: str
     sources: tuple[str, ...]
@@ -39,19 +40,19 @@ class Defect:
         assert self.kind in ADVICE
 
 
-def image_key(image: Any) -> str:
-    """A picture's path; of one that the table holds, a digest."""
-    return hashlib.blake2b(image, digest_size=16).hexdigest() if isinstance(image, bytes) else str(image)
+def file_key(value: Any) -> str:
+    """A file's path; a digest of one that the table holds."""
+    return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else str(value)
 
 
 def unread(dataset: Dataset) -> list[Defect]:
-    """The rows that the data set left out by itself."""
+    """The rows that were skipped when the data set was opened."""
     return [
-        Defect("missing picture or text" if row.missing else "broken row", (row.source,), f"{row.source}: {row.reason}")
+        Defect("missing value" if row.missing else "broken row", (row.source,), f"{row.source}: {row.reason}")
         for row in dataset.skipped
     ]
 
 
 def by_kind(defects: Sequence[Defect]) -> dict[str, list[Defect]]:
-    """Defects by kind, in the order of ``ADVICE``; kinds without any are left out."""
+    """Defects by kind, in the order of ``ADVICE``; only kinds that occur."""
     return {kind: result for kind in ADVICE if (result := [defect for defect in defects if defect.kind == kind])}

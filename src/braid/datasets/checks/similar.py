@@ -1,8 +1,8 @@
-"""Which pictures are copies of each other: re-encoded, resized, brightened or slightly cropped.
+"""Which images are copies of each other: re-encoded, resized, brightened or slightly cropped.
 
-Two steps, both of our own, because hashes of a few bits confuse pictures that are merely composed alike. A picture's
+Two steps, because hashes of a few bits confuse images that are merely composed alike. An image's
 descriptor is its grey 16 x 16 thumbnail, centred and scaled to length 1, so that brightness and contrast do not count; it is
-compared with those of all others, whole and with their borders cut off. Where it correlates, the pictures themselves are laid
+compared with those of all others, whole and with their borders cut off. Where it correlates, the images themselves are laid
 over each other (Lucas and Kanade 1981, on a box and a change of brightness): they are copies if next to nothing is left over.
 """
 
@@ -13,14 +13,14 @@ from PIL import Image
 
 from braid.shapes import Float, Float16, UInt8
 
-SIZE = 64  # of the pictures that are compared, pixels a side
+SIZE = 64  # of the images that are compared, pixels a side
 GRID = 16  # of descriptors
-FINE = 32  # where pictures are laid over each other
+FINE = 32  # where images are laid over each other
 INSETS = (0.0, 0.04, 0.08)  # borders that a descriptor leaves out, as shares of a side
-FLAT = 4.0  # standard deviation of grey below which a picture shows nothing, of 255
-ALIKE = 0.85  # correlation from which two pictures are looked at closely
-LEAST_SIDE = 0.8  # of a picture that a crop may keep
-LEFT_OVER = 0.19  # root mean square of what is left over, as a share of the picture's own contrast
+FLAT = 4.0  # standard deviation of grey below which an image shows nothing, of 255
+ALIKE = 0.85  # correlation from which two images are looked at closely
+LEAST_SIDE = 0.8  # of an image that a crop may keep
+LEFT_OVER = 0.19  # root mean square of what is left over, as a share of the image's own contrast
 LOCAL = 1.2  # the same in the worst places
 STEPS = 8  # of the alignment
 ROWS = 512  # compared at once
@@ -31,7 +31,7 @@ WHOLE: Box = (0.0, 0.0, float(SIZE), float(SIZE))
 
 
 def descriptor(pixels: Pixels) -> Float16[np.ndarray, "insets cells"]:
-    """One row for each of ``INSETS``; zeros for a picture that shows nothing."""
+    """One row for each of ``INSETS``; zeros for an image that shows nothing."""
     grey = np.asarray(pixels, np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     image = Image.fromarray(grey)
     result = np.zeros((len(INSETS), GRID * GRID), np.float16)
@@ -45,8 +45,8 @@ def descriptor(pixels: Pixels) -> Float16[np.ndarray, "insets cells"]:
     return result
 
 
-def candidates(descriptors: Float16[np.ndarray, "pictures insets cells"]) -> Iterator[tuple[int, int]]:
-    """Pairs (first, second) of pictures, first < second, that are worth a closer look."""
+def candidates(descriptors: Float16[np.ndarray, "images insets cells"]) -> Iterator[tuple[int, int]]:
+    """Pairs (first, second) of images, first < second, that are worth a closer look."""
     number = len(descriptors)
     for first in range(0, number, ROWS):
         whole = descriptors[first : first + ROWS, 0].astype(np.float32)
@@ -61,7 +61,7 @@ def candidates(descriptors: Float16[np.ndarray, "pictures insets cells"]) -> Ite
 
 
 def is_copy(one: Pixels, other: Pixels) -> bool:
-    """Whether one of two pictures is the other, or a crop of it, up to brightness, contrast and encoding."""
+    """Whether one of two images is the other, or a crop of it, up to brightness, contrast and encoding."""
     return min(left_over(one, other), left_over(other, one)) < 1.0
 
 
@@ -101,7 +101,7 @@ def _step(
 
 
 def _moved(box: Box, move: Sequence[float] | Float[np.ndarray, "4"]) -> Box:
-    """The box after a step: half its sides and its middle change, within the picture and down to ``LEAST_SIDE``."""
+    """The box after a step: half its sides and its middle change, within the image and down to ``LEAST_SIDE``."""
     sides = []
     for (low, high), (stretch, shift) in zip(((box[0], box[2]), (box[1], box[3])), (move[:2], move[2:]), strict=True):
         scale = (high - low) / FINE

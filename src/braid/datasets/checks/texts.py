@@ -1,4 +1,4 @@
-"""What is wrong with the texts, ids, labels and splits of a data set; pictures stay closed."""
+"""What is wrong with the texts, ids, labels and splits of a data set; files stay closed."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,29 +6,29 @@ from itertools import islice
 
 import numpy as np
 
-from braid.datasets.checks.defects import Defect, Key, image_key
-from braid.datasets.dataset import Dataset, Rows
+from braid.datasets.checks.defects import Defect, Key, file_key
+from braid.datasets.dataset import Dataset, Rows, file_kinds, files_of
 from braid.records import Example
 
-ORDER = {"train": 0, "val": 1}  # of two splits that share something, the one that gives it up
+ORDER = {"train": 0, "val": 1}  # of two splits that share something, the one that loses it
 SHOWN = 5  # rows named where many share a defect
-FEW = 20  # rows below which a share says nothing
-SAME_CAPTION = 0.5  # share of rows with one caption from which it is told
-SKEW = 0.9  # share of one label
+FEW = 20  # rows below which a share means nothing
+SAME_CAPTION = 0.5  # share of rows with one caption from which it is reported
+IMBALANCE = 0.9  # share of one label
 LEAST_WORDS = 8  # of a text, below which the same words in two splits are chance
 FAR = 6.0  # robust standard deviations (1.4826 x the median absolute deviation, of log words)
 FACTOR = 4.0  # by which a text of unusual length also differs from the median
 SPREAD = 0.15  # least deviation assumed
 
 
-def row_key(example: Example) -> Key:
-    """What a row is known by in a table: its picture, or where it stands; and its split."""
-    image = example.fields.get("image")
-    return (image_key(image) if isinstance(image, str | bytes) else example.source), example.split
+def row_keys(example: Example, roles: Iterable[str]) -> list[Key]:
+    """How a row of a table is identified: by each of its files (those of ``roles``), or by its source; and its split."""
+    files = files_of(example, roles).values()
+    return [(file_key(file), example.split) for file in files] or [(example.source, example.split)]
 
 
 def of_texts(dataset: Dataset) -> list[Defect]:
-    """All that can be seen without opening a picture."""
+    """All that can be seen without opening a file."""
     rows = dataset.examples
     result = [*_ids(dataset), *_empty_splits(rows)]
     for role in ("captions", "text"):
@@ -38,12 +38,12 @@ def of_texts(dataset: Dataset) -> list[Defect]:
 
 
 def _ids(dataset: Dataset) -> list[Defect]:
-    """Ids that a column gives, or file names that two folders share; a picture in two splits is told of as that."""
-    given = "id" in dataset.columns
+    """Ids that a column gives, or file names that two folders share; a file in two splits is reported as that."""
+    given, files = "id" in dataset.columns, tuple(file_kinds())
     seen: dict[str, tuple[str, str]] = {}
     result = []
     for row in dataset.examples:
-        place = row_key(row)[0] if not given else row.source
+        place = row_keys(row, files)[0][0] if not given else row.source
         first, source = seen.setdefault(row.id, (place, row.source))
         if source != row.source and (given or first != place):
             result.append(Defect("duplicate id", (row.source,), f"{row.id!r} is also the id of {source}"))
@@ -57,17 +57,18 @@ def _empty_splits(rows: Rows) -> list[Defect]:
 
 
 def _leaks(rows: Rows, role: str) -> list[Defect]:
-    """The same words about another picture in another split."""
+    """The same words about another file in another split."""
+    files = tuple(file_kinds())
     seen: dict[int, tuple[Key, str]] = {}
     result = []
     for row in rows:
         words = _words(row, role)
         if not row.split or "question" in row.fields or sum(map(len, words)) < LEAST_WORDS:
             continue
-        key = row_key(row)
-        (image, split), source = seen.setdefault(hash(tuple(sorted(map(tuple, words)))), (key, row.source))
-        if split != row.split and (image != key[0] or "image" not in row.fields):
-            lost = min((key, (image, split)), key=lambda one: ORDER.get(one[1], len(ORDER)))
+        key = row_keys(row, files)[0]
+        (file, split), source = seen.setdefault(hash(tuple(sorted(map(tuple, words)))), (key, row.source))
+        if split != row.split and (file != key[0] or not row.fields.keys() & files):
+            lost = min((key, (file, split)), key=lambda one: ORDER.get(one[1], len(ORDER)))
             what = f"{row.source} ({row.split}) says the same as {source} ({split})"
             result.append(Defect("leak: a text in two splits", (row.source, source), what, (lost,)))
     return result
@@ -101,7 +102,7 @@ def _lengths(rows: Rows, role: str) -> list[Defect]:
     usual = round(float(np.exp(middle)))
     return [
         Defect(
-            "length of a text",
+            "unusual text length",
             (row.source,),
             f"{row.source}: {len(words):,} word{'s' if len(words) != 1 else ''}, where {usual} are usual: {_short(words)!r}",
         )
@@ -123,8 +124,8 @@ def _labels(rows: Rows) -> list[Defect]:
         result.append(Defect("labels of mixed type", sources, what + ", ".join(sorted(odd)[:SHOWN])))
     labelled = sum("label" in row.fields for row in rows)
     label, number = max(counts.items(), key=lambda item: item[1], default=("", 0))
-    if labelled >= FEW and number >= SKEW * labelled:
-        result.append(Defect("label skew", (), f"{number:,} of {labelled:,} rows have the label {label!r}"))
+    if labelled >= FEW and number >= IMBALANCE * labelled:
+        result.append(Defect("imbalanced labels", (), f"{number:,} of {labelled:,} rows have the label {label!r}"))
     return result
 
 

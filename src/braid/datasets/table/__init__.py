@@ -1,15 +1,18 @@
 """Tables (csv, tsv, jsonl, json, parquet): columns recognised by name or mapped to roles."""
 
-from braid.datasets.table.examples import open_table, parse_columns, table_examples
-from braid.datasets.table.files import Table, check_name, read_table, recognise, write_table
+from braid.datasets.table.examples import fields_of, open_table, parse_columns, table_examples, with_model_columns
+from braid.datasets.table.files import Table, check_name, read_table, recognise, stream_table, write_table
 
 __all__ = [
     "Table",
     "check_name",
+    "fields_of",
     "open_table",
     "parse_columns",
     "read_table",
     "recognise",
+    "stream_table",
     "table_examples",
+    "with_model_columns",
     "write_table",
 ]

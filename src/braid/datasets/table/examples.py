@@ -1,4 +1,4 @@
-"""A table's rows as examples: columns recognised by name or mapped to roles."""
+"""A table's rows as examples: columns recognised by name or mapped to roles. A role names its modality."""
 
 import os
 import re
@@ -10,29 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from braid.config import did_you_mean
+from braid.config import did_you_mean, kinds
 from braid.datasets.dataset import (
-    NO_TEXT,
+    SPLITS,
     Dataset,
-    Missing,
     Rows,
     SkippedRow,
-    check_length,
     file_finder,
-    is_text,
-    parse,
+    file_kinds,
+    files_of,
     skipped_row,
     with_splits,
 )
 from braid.datasets.table.cells import class_named
-from braid.datasets.table.files import Table, stream_table
-from braid.errors import UserError
+from braid.datasets.table.files import Table, recognise, stream_table
+from braid.errors import Missing, UserError
+from braid.modalities import InputModalityConfig, modality_of
+from braid.modalities.cells import is_empty, parse, text_cell
 from braid.records import Example
 
-# role -> the names it usually has, the likeliest first
+# role -> the names that its column usually has, the likeliest first; a modality brings its own
+ID = ("id", "image_id", "uid")
 NAMES: dict[str, tuple[str, ...]] = {
-    "id": ("id", "image_id", "uid"),
-    "image": ("image", "photo", "picture", "img", "image_path", "filepath", "file_path", "file_name", "filename", "file", "path"),
     "captions": ("captions", "caption", "sentences", "sentence", "description", "raw"),
     "question": ("question", "query"),
     "instruction": ("instruction", "edit", "edit_prompt"),
@@ -41,20 +40,19 @@ NAMES: dict[str, tuple[str, ...]] = {
     "answers": ("answers", "answer"),
     "label": ("label", "class", "category", "sentiment"),
     "labels": ("labels",),
-    "text": ("text", "title", "post", "tweet", "body"),
     "split": ("split", "subset", "set", "fold"),
 }
-IMAGES = ("image", "target")
 MANY = ("captions", "answers")  # roles that hold several texts
+OUTPUTS = (*MANY, "answer", "target")  # roles of a modality that no model reads as they are
 LABEL = ("label", "labels")  # one of a row, or several
+UNREAD = ("id", "split")
 PART = ", "  # between the parts of one answer
 BETWEEN = "|"  # the labels of one cell
-SHOWN = 80  # characters of a value in a message
-SPLITS = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
+JOIN = "+"  # between the columns of one role
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """The table as a data set: rows of captions that name the same picture become one example."""
+    """The table as a data set: rows of captions that name the same image become one example."""
     table = stream_table(path)
     roles = roles_of(table, columns)
     skipped: list[SkippedRow] = []
@@ -67,42 +65,61 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
                 yield row
 
     rows = Rows(read())
+    files = [role for role in roles if role in file_kinds()]
     if "captions" in roles and not {"question", "instruction"} & set(roles):
-        rows = _grouped(rows)
-    if "image" in roles and "id" not in roles:
-        rows = _named_apart(rows, path.parent)
+        rows = _grouped(rows, files)
+    if files and "id" not in roles:
+        rows = _named_apart(rows, files, path.parent)
     shown = {role: ", ".join(names) for role, names in roles.items()}
     return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(skipped), shown)
 
 
+def usual_names() -> dict[str, tuple[str, ...]]:
+    """Every role and the names that its column usually has; the kind of an input modality is a role."""
+    return {"id": ID, **{kind: config.columns for kind, config in kinds(InputModalityConfig).items()}, **NAMES}
+
+
 def parse_columns(text: str) -> dict[str, str]:
-    """``image=photo,captions=title`` -> {role: column}."""
+    """``image=photo,captions=title`` -> {role: column}; several columns of one role are joined: ``tabular=price+brand``."""
     result: dict[str, str] = {}
+    known = list(usual_names())
     for part in filter(None, (part.strip() for part in text.split(","))):
         role, equals, column = (side.strip() for side in part.partition("="))
         if not equals or not role or not column:
             raise UserError(f"--columns {text}: write role=column pairs, for example image=photo,captions=title")
-        if role not in NAMES:
-            raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, list(NAMES))}")
+        if role not in known:
+            raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, known)}")
         result[role] = column
     return result
 
 
-def roles_of(table: Table, columns: Mapping[str, str], asked: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """role -> the columns that hold it: those mapped, then those with a usual name, numbered ones together; not those ``asked``.
+def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, str]:
+    """``columns``, and those of the table at ``path`` that a model's inputs read by name, unless their role is mapped.
+
+    Args:
+        inputs: the configs of a model's inputs, by name: ``interface.inputs``.
+    """
+    result = dict(columns)
+    wanted = [config for config in inputs.values() if getattr(config, "parts", False) and config.kind not in columns]
+    if wanted and recognise(path):
+        there = stream_table(path).columns
+        for config in wanted:
+            names = [field["name"] for field in config.fields() if field["name"] in there]
+            result |= {config.kind: JOIN.join(names)} if names else {}
+    return result
+
+
+def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """role -> the columns that hold it: those mapped, then those with a usual name, numbered ones together.
 
     Raises:
         UserError: when a mapped column is not in the table, or no column has a role at all.
     """
     if set(LABEL) <= set(columns):
         raise UserError(f"{table.path}: a row has one label or several; map label or labels, not both")
-    roles: dict[str, tuple[str, ...]] = {}
-    for role, column in columns.items():
-        if column not in table.columns:
-            raise UserError(f"{table.path} has no column {column!r}; {did_you_mean(column, table.columns)}")
-        roles[role] = (column,)
+    roles = {role: _mapped(table, role, column) for role, column in columns.items()}
     taken = {name for names in roles.values() for name in names}
-    for role, names in NAMES.items():
+    for role, names in usual_names().items():
         if role not in roles:
             free = {column.lower(): column for column in table.columns if column not in taken}
             result = next(((free[name],) for name in names if name in free), ()) or _numbered(names, free, role)
@@ -111,14 +128,42 @@ def roles_of(table: Table, columns: Mapping[str, str], asked: Collection[str] = 
                 taken.update(result)
     if set(LABEL) <= set(roles):  # a column that is named by the user comes before one that is there
         roles.pop("label" if "labels" in columns else "labels")
-    if {"image", "text"} <= set(roles) and not {"captions", "question", *LABEL} & {*roles, *asked}:
-        roles["captions"] = roles.pop("text")  # a picture and a text, and nothing else: the text describes it
-    if not set(roles) - {"id", "split"}:
+    if "text" in roles and file_kinds().keys() & roles.keys() and not {"captions", "question", *LABEL} & {*roles, *target_fields}:
+        roles["captions"] = roles.pop("text")  # a file and a text without a label: the text describes the file
+    if not set(roles) - set(UNREAD):
         example = "image=COLUMN,captions=COLUMN"
         raise UserError(
             f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}"
         )
-    return {role: names for role, names in roles.items() if role not in asked}
+    return {role: names for role, names in roles.items() if role not in target_fields}
+
+
+def fields_of(table: Table, columns: Mapping[str, str]) -> list[str]:
+    """The roles that the rows of a table will have, once they are read, in the order of ``usual_names``."""
+    whole = {"labels": "label", "answer": "answers"}
+    roles = roles_of(table, columns)
+    return list(dict.fromkeys(whole.get(role, role) for role in usual_names() if role in roles and role not in UNREAD))
+
+
+def _mapped(table: Table, role: str, text: str) -> tuple[str, ...]:
+    """The column that a user named, or the columns joined by ``+``; a name that holds a plus comes first.
+
+    Raises:
+        UserError: naming a column that is not there.
+    """
+    if text in table.columns:
+        return (text,)
+    modality = modality_of(role)
+    parts = text.split(JOIN) if modality and modality.parts else [text]
+    result: list[str] = []
+    while parts:
+        joined = ((size, JOIN.join(parts[:size]).strip()) for size in range(len(parts), 0, -1))
+        size, name = next(((size, name) for size, name in joined if name in table.columns), (0, parts[0].strip()))
+        if not size:
+            raise UserError(f"{table.path} has no column {name!r}; {did_you_mean(name, table.columns)}")
+        result.append(name)
+        parts = parts[size:]
+    return tuple(dict.fromkeys(result))
 
 
 def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple[str, ...]:
@@ -130,18 +175,22 @@ def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple
     return tuple(column for _, column in sorted(result))
 
 
-def table_examples(table: Table, columns: Mapping[str, str], asked: Collection[str] = ()) -> list[Example | SkippedRow]:
-    """One example a row, in order; a row that lacks a picture file or a text is a ``SkippedRow``.
+def table_examples(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> list[Example | SkippedRow]:
+    """One example a row, in order; a row that lacks a file or a text is a ``SkippedRow``.
 
     Args:
-        asked: roles that a model is going to fill; they are not read, so that a row may lack them.
+        target_fields: roles that a model is going to predict; they are not read, so a row may lack them.
     """
-    return list(_examples(table, roles_of(table, columns, asked), asked))
+    return list(_examples(table, roles_of(table, columns, target_fields), target_fields))
 
 
-def _examples(table: Table, roles: Mapping[str, Sequence[str]], asked: Collection[str] = ()) -> Iterator[Example | SkippedRow]:
+def _examples(
+    table: Table, roles: Mapping[str, Sequence[str]], target_fields: Collection[str] = ()
+) -> Iterator[Example | SkippedRow]:
     exists = file_finder()
-    spare = _spare({*roles, *asked})
+    modalities = {role: modality for role in roles if (modality := modality_of(role))}
+    inputs = [role for role in modalities if role not in OUTPUTS]
+    spare = [role for role in inputs if _is_labelled({*roles, *target_fields}) or modalities[role].parts]
     for number, row in enumerate(table.rows, 1):
         if isinstance(row, SkippedRow):
             yield row
@@ -150,70 +199,77 @@ def _examples(table: Table, roles: Mapping[str, Sequence[str]], asked: Collectio
         try:
             named = {column: class_named(row.get(column), names) for column, names in table.classes.items()}
             row = {**row, **named}
-            lacking = _lacking(row, roles, spare)
-            present = {role: names for role, names in roles.items() if role not in lacking}
-            yield _example(row, present, source, str(number), table.path.parent, exists)
+            empty = [role for role in spare if all(is_empty(row.get(name)) for name in roles[role])]
+            lacking = empty if len(empty) < len(inputs) else ()
+            present = {role: {name: row.get(name) for name in roles[role]} for role in roles if role not in lacking}
+            yield _example(present, modalities, source, str(number), table.path.parent, exists)
         except UserError as error:
             yield skipped_row(source, error)
 
 
+def _is_labelled(roles: Collection[str]) -> bool:
+    """Whether rows are for classification or regression, where a row may lack any of its inputs but the last."""
+    return bool(set(LABEL) & set(roles)) and not {"captions", "question", "target"} & set(roles)
+
+
 def _example(
-    row: Mapping[str, Any],
-    roles: Mapping[str, Sequence[str]],
+    row: Mapping[str, Mapping[str, Any]],
+    modalities: Mapping[str, Any],
     source: str,
     number: str,
     folder: Path,
     exists: Callable[[str | Path], bool],
 ) -> Example:
+    """``row``: the cells of each role, by column."""
     fields: dict[str, Any] = {}
     name = ""
-    for role, names in roles.items():
-        if role in MANY:
-            fields[role] = tuple(text for name in names for text in _texts(row.get(name), name))
-            if not fields[role]:
-                raise Missing(f"column {', '.join(names)!r} is empty; fill it in or remove the row")
-        elif role == "answer":
-            fields[role] = PART.join(_texts(row.get(names[0]), names[0]))
-            if not fields[role]:
-                raise Missing(f"column {names[0]!r} is empty; fill it in or remove the row")
+    for role, cells in row.items():
+        if role in MANY or role == "answer":
+            fields[role] = _several(role, cells)
         elif role in LABEL:
-            fields["label"] = _labels(row.get(names[0]), names[0], role == "labels")
-        elif role in IMAGES:
-            fields[role], called = _image(row.get(names[0]), names[0])
-            name = called if role == "image" else name
-        elif role not in ("id", "split"):
-            fields[role] = _text(row.get(names[0]), names[0])
+            ((column, value),) = cells.items()
+            fields["label"] = _labels(value, column, role == "labels")
+        elif role not in UNREAD:
+            fields[role] = modalities[role].from_cells(cells)
+            if modalities[role].suffixes:
+                name = name or (_file_name(*cells.values()) if role == modalities[role].kind else "")
+                fields[role] = _located(fields[role], folder, *cells, exists)
     if "answer" in fields:
         fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
-    for role in IMAGES:
-        if isinstance(fields.get(role), str):
-            fields[role] = os.path.join(folder, fields[role])  # a Path would leave every name in the interpreter's table
-            if not exists(fields[role]):
-                raise Missing(f"{fields[role]} does not exist; check column {roles[role][0]!r}")
     split, named = (
-        _text(row[roles[role][0]], roles[role][0]) if role in roles and row.get(roles[role][0]) not in (None, "") else ""
-        for role in ("split", "id")
+        text_cell(value, column) if value not in (None, "") else ""
+        for column, value in (next(iter(row.get(role, {"": None}).items())) for role in ("split", "id"))
     )
     identity = named or ("" if {"question", "instruction"} & set(fields) else name) or number
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
 
 
-def _spare(roles: Collection[str]) -> tuple[str, ...]:
-    """Of what is labelled, the picture or the text may be lacking."""
-    labelled = {"image", "text"} <= set(roles) and set(LABEL) & set(roles) and not {"captions", "question"} & set(roles)
-    return ("image", "text") if labelled else ()
+def _several(role: str, cells: Mapping[str, Any]) -> str | tuple[str, ...]:
+    """The texts of all cells; an answer's are its parts."""
+    texts = tuple(text for column, value in cells.items() for text in _texts(value, column))
+    if not texts:
+        raise Missing(f"column {', '.join(cells)!r} is empty; fill it in or remove the row")
+    return PART.join(texts) if role == "answer" else texts
 
 
-def _lacking(row: Mapping[str, Any], roles: Mapping[str, Sequence[str]], spare: Sequence[str]) -> tuple[str, ...]:
-    """What a row does without; a row that has nothing at all lacks nothing that can be spared."""
-    empty = tuple(role for role in spare if _is_empty(row.get(roles[role][0])))
-    return empty if len(empty) < len(spare) else ()
+def _located(value: Any, folder: Path, column: str, exists: Callable[[str | Path], bool]) -> Any:
+    """The path of a file that a table in ``folder`` names; encoded bytes stay as they are.
+
+    Raises:
+        Missing: when there is no such file.
+    """
+    if not isinstance(value, str):
+        return value
+    path = os.path.join(folder, value)  # a Path would leave every name in the interpreter's table
+    if not exists(path):
+        raise Missing(f"{path} does not exist; check column {column!r}")
+    return path
 
 
-def _is_empty(value: Any) -> bool:
-    if isinstance(value, dict):  # Hugging Face's picture: see ``_picture``
-        value = value.get("bytes") or value.get("path")
-    return value is None or value != value or (isinstance(value, str | bytes) and not value.strip())
+def _file_name(cell: Any) -> str:
+    """The name of a cell's file; Hugging Face's data sets have {bytes, path}."""
+    value = cell.get("path") if isinstance(cell, dict) else cell
+    return os.path.basename(value) if isinstance(value, str) else ""
 
 
 def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
@@ -224,9 +280,9 @@ def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
         elif BETWEEN in value:
             value = [part for part in value.split(BETWEEN) if part.strip()]
     if not isinstance(value, list):
-        label = _text(value, column)
+        label = text_cell(value, column)
         return (label,) if several else label
-    return tuple(dict.fromkeys(_text(label, column) for label in value if label != ""))
+    return tuple(dict.fromkeys(text_cell(label, column) for label in value if label != ""))
 
 
 def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,68 +295,40 @@ def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
     return (answer, *others)
 
 
-def _image(value: Any, column: str) -> tuple[str | bytes, str]:
-    """A picture's path as the table has it, or the encoded picture itself; and the name of its file, where there is one.
-
-    Hugging Face's data sets have {bytes, path}, either of which may be null.
-    """
-    name = ""
-    if isinstance(value, dict) and "path" in value and isinstance(value.get("bytes"), bytes | None):
-        name = str(value["path"] or "")
-        value = value["path"] if value.get("bytes") is None else value["bytes"]
-    if isinstance(value, bytes):
-        if not value:
-            raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-        return value, os.path.basename(name)
-    path = _text(value, column)
-    return path, os.path.basename(path)
-
-
 def _texts(value: Any, column: str) -> list[str]:
     """One text or a JSON list of texts."""
     if isinstance(value, str) and value.startswith("["):
         try:
             value = parse(value)
         except UserError:
-            return [_text(value, column)]
+            return [text_cell(value, column)]
     if isinstance(value, list):
-        return [_text(item, column) for item in value]
-    return [] if value is None or value == "" else [_text(value, column)]
+        return [text_cell(item, column) for item in value]
+    return [] if value is None or value == "" else [text_cell(value, column)]
 
 
-def _text(value: Any, column: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        kind = Missing if value is None else UserError
-        shown = repr(value)
-        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
-        raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
-    if isinstance(value, float) and value != value:
-        raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
-    if isinstance(value, str) and not is_text(value):
-        raise UserError(f"column {column!r} {NO_TEXT}; write it again")
-    if not str(value).strip():
-        raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-    return check_length(str(value).strip(), f"column {column!r}")
-
-
-def _named_apart(rows: Rows, folder: Path) -> Rows:
-    """Pictures of the same name in several folders are called by their paths, those in the table by where they stand."""
-    pairs = np.fromiter(((hash(row.id), hash(row.fields.get("image"))) for row in rows), np.dtype((np.int64, 2)), len(rows))
+def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:
+    """Files of the same name in several folders are called by their paths, those in the table by their row."""
+    pairs = np.fromiter(((hash(row.id), hash(_first_file(row, files))) for row in rows), np.dtype((np.int64, 2)), len(rows))
     result, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
     shared = set(result[times > 1].tolist())
     if not shared:
         return rows
 
     def apart(row: Example) -> Example:
-        image = row.fields.get("image")
-        return replace(row, id=os.path.relpath(image, folder) if isinstance(image, str) else row.source)
+        file = _first_file(row, files)
+        return replace(row, id=os.path.relpath(file, folder) if isinstance(file, str) else row.source)
 
     return Rows(apart(row) if hash(row.id) in shared else row for row in rows)
 
 
-def _grouped(rows: Rows) -> Rows:
-    """One example a picture and split, with the captions of all its rows, in the order in which pictures appear."""
-    keys = np.fromiter((hash((row.fields.get("image", row.id), row.split)) for row in rows), np.int64, len(rows))
+def _first_file(row: Example, files: Sequence[str]) -> Any:
+    return next(iter(files_of(row, files).values()), None)
+
+
+def _grouped(rows: Rows, files: Sequence[str]) -> Rows:
+    """One example for each file and split, with the captions of all its rows, in the order in which files appear."""
+    keys = np.fromiter((hash((tuple(files_of(row, files).values()) or row.id, row.split)) for row in rows), np.int64, len(rows))
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     if len(first) == len(rows):
         return rows

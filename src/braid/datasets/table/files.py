@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import SkippedRow, head, parse, read_json
+from braid.datasets.dataset import SkippedRow, head, read_json
 from braid.datasets.table import parquet
 from braid.datasets.table.cells import as_text, plain
 from braid.errors import UserError
 from braid.files import whole
+from braid.modalities.cells import parse
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
@@ -61,7 +62,7 @@ def read_table(path: Path) -> Table:
 def stream_table(path: Path) -> Table:
     """``read_table``, but rows stay on disk and are read as they are needed."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path} is no table; give a file that ends in {', '.join(SUFFIXES)}")
+        raise UserError(f"{path} is not a table; give a file that ends in {', '.join(SUFFIXES)}")
     if path.suffix.lower() == ".parquet":
         columns = _distinct(path, parquet.read_columns(path))
         return Table(columns, _OnDisk(path, parquet.read_rows), path, parquet.read_classes(path))
@@ -97,13 +98,13 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
             try:
                 yield _object(path, number, parse(line))
             except UserError as error:
-                yield SkippedRow(f"{path.name}, row {number}", f"is not JSON ({error}); mend the line")
+                yield SkippedRow(f"{path.name}, row {number}", f"is not JSON ({error}); correct the line")
 
 
 def _json_table(path: Path) -> Table:
     rows = read_json(path)
     if not isinstance(rows, list) or not rows:
-        raise UserError(f"{path} is no list of rows; write [{{column: value}}, ...]")
+        raise UserError(f"{path} is not a list of rows; write [{{column: value}}, ...]")
     return _of_objects(path, tuple(_object(path, number, row) for number, row in enumerate(rows, 1)))
 
 
@@ -171,7 +172,7 @@ def _records(path: Path) -> Iterator[tuple[list[str], list[str], int]]:
                 yield cells, lines, reader.line_num
                 lines = []
         except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: {error}; mend the line") from None
+            raise UserError(f"{path}, line {reader.line_num}: {error}; correct the line") from None
 
 
 def _separator(path: Path) -> str:
@@ -198,7 +199,7 @@ def _distinct(path: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_name(path: Path) -> None:
-    """A table's format is told by its name; raises ``UserError`` when there is none of that name, or not in this place."""
+    """Check that a table can be written to ``path``: its suffix names a format. Raises ``UserError`` if not."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
     if path.suffix.lower() == ".parquet":

@@ -44,7 +44,7 @@ def read_classes(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:
-    """A list is told as [feature], or as {"feature": feature}."""
+    """A list is written as [feature], or as {"feature": feature}."""
     if isinstance(feature, list):
         return _class_names(feature[0])
     inner, names = feature.get("feature"), feature.get("names")
@@ -80,7 +80,7 @@ def _parquet(path: Path) -> Any:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """An open file; what pyarrow raises on one that is missing or damaged is told by its name."""
+    """An open file; an error of pyarrow about a missing or damaged file names it."""
     parquet = _parquet(path)
     import pyarrow as pa
 

@@ -214,5 +214,8 @@ def _cell(cell: Any, name: str) -> float | str:
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, int | float):
-        return float(cell)
+        try:
+            return float(cell)
+        except OverflowError:
+            raise UserError(f"column {name!r} holds a number of too many digits; write a smaller one") from None
     return text_cell(cell, name)

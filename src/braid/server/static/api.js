@@ -1,4 +1,4 @@
-// Talks to the server this page came from. Pictures go as the files they are, so the answer is the library's own.
+// Talks to the server this page came from. Files go as they are, so the answer is the library's own.
 
 const KEY = "braid-key";
 

@@ -2,30 +2,46 @@
 
 import { ask, get } from "/api.js";
 import { card } from "/cards.js";
-import { Stage } from "/picture.js";
+import { build, filled, readsImage, restore } from "/fields.js";
+import { Stage } from "/stage.js";
 
 const byId = (id) => document.getElementById(id);
 const MOST = 100; // answers that are kept
-const PICTURE = "Choose a picture first.";
+const IMAGE = "Choose an image first.";
+let able = { tools: {}, labels: [], explains: [], models: [], zero_shot: false };
+
+const reads = (tool, name) => able.tools[tool].some((input) => input.name === name);
+const explain = (form) => form.explain.checked || null;
 
 // tool -> what is sent; a text says what is missing.
 const TOOLS = {
-  caption: (form, file) => (file ? { image: file, explain: form.explain.checked || null } : PICTURE),
-  answer: (form, file) => (file ? { image: file, question: form.question.value, explain: form.explain.checked || null } : PICTURE),
+  caption: (form, file) => {
+    const others = filled(form);
+    return file || Object.keys(others).length ? { image: file, ...others, explain: explain(form) } : IMAGE;
+  },
+  answer: (form, file) => {
+    const others = filled(form);
+    const given = file || Object.keys(others).length;
+    return given ? { image: file, ...others, question: form.question.value, explain: explain(form) } : IMAGE;
+  },
   classify: (form, file) => {
     const labels = form.labels.value.trim();
     const text = form.text.value.trim();
-    if (!file && !text) return "Choose a picture, or write a text.";
-    return labels && text ? { text, labels } : { image: file, text, labels }; // own labels are held against one of them
+    if (labels) return text ? { text, labels } : file ? { image: file, labels } : "Choose an image, or write a text."; // one of them
+    const image = readsImage(able.tools.classify) ? file : null;
+    const sent = { image, text: reads("classify", "text") ? text : "", ...filled(form) };
+    return Object.values(sent).some(Boolean) ? { ...sent, explain: explain(form) } : missing("classify");
   },
   search: (form, file) => {
     const text = form.text.value.trim();
     const image = form.alike.checked ? file : null;
-    if (form.alike.checked && !file) return PICTURE;
-    return text || image ? { text, image, thumbnails: "true", top: "12" } : "Write what to look for.";
+    const others = filled(form);
+    if (form.alike.checked && !file) return IMAGE;
+    const given = text || image || Object.keys(others).length;
+    return given ? { text, image, ...others, thumbnails: "true", top: "12" } : "Write what to look for.";
   },
   imagine: (form, file) => {
-    if (form.change.checked && !file) return PICTURE;
+    if (form.change.checked && !file) return IMAGE;
     const image = form.change.checked ? file : null;
     return { prompt: form.prompt.value, count: form.count.value, seed: form.seed.value, image };
   },
@@ -33,6 +49,15 @@ const TOOLS = {
 
 const stage = new Stage(() => problem(""));
 const tabs = [...document.querySelectorAll("[role=tab]")];
+const forms = [...document.querySelectorAll("form[role=tabpanel]")];
+const toolOf = (form) => form.id.replace("tool-", "");
+
+function missing(tool) {
+  const ways = [readsImage(able.tools[tool]) && "choose an image", reads(tool, "text") && "write a text"].filter(Boolean);
+  if (able.tools[tool].length > ways.length) ways.push("fill in a field");
+  const said = ways.join(", or ");
+  return `${said.charAt(0).toUpperCase()}${said.slice(1)}.`;
+}
 
 function problem(text) {
   byId("problem").textContent = text;
@@ -62,7 +87,7 @@ function step(event) {
 async function submit(event) {
   event.preventDefault();
   const form = event.target;
-  const tool = form.id.replace("tool-", "");
+  const tool = toolOf(form);
   const fields = TOOLS[tool](form, stage.file);
   if (typeof fields === "string") {
     problem(fields);
@@ -73,11 +98,10 @@ async function submit(event) {
   button.setAttribute("aria-busy", "true");
   problem("");
   try {
-    const words = fields.question ?? fields.prompt ?? [fields.text, fields.labels].filter(Boolean).join(" · ");
     const file = fields.image instanceof File ? fields.image : null;
     const thumbnail = file ? await stage.thumbnail() : null;
     const answer = await ask(`/v1/${tool}`, fields);
-    tell({ tool, words, thumbnail, file, fields }, answer);
+    show({ tool, words: summary(fields), thumbnail, file, fields }, answer);
   } catch (error) {
     problem(error.message);
   } finally {
@@ -85,23 +109,31 @@ async function submit(event) {
   }
 }
 
-function tell(asked, answer) {
-  byId("answers").prepend(card(asked, answer, stage, () => again(asked)));
+// What was sent, for the heading of its card.
+function summary(fields) {
+  const cells = Object.entries(fields).filter(([name]) => name.includes("."));
+  const table = cells.map(([name, value]) => `${name.slice(name.indexOf(".") + 1)} ${value}`).join(", ");
+  return [fields.question ?? fields.prompt ?? fields.text, fields.labels, table].filter(Boolean).join(" · ");
+}
+
+function show(request, answer) {
+  byId("answers").prepend(card(request, answer, stage, () => again(request)));
   while (byId("answers").children.length > MOST) byId("answers").lastChild.remove();
   byId("empty").hidden = true;
   byId("clear").hidden = false;
 }
 
 // Put a question back as it was asked; the person may change it and ask again.
-function again(asked) {
-  choose(byId(`tab-${asked.tool}`));
-  const form = byId(`tool-${asked.tool}`);
-  for (const [name, value] of Object.entries(asked.fields)) {
+function again(request) {
+  choose(byId(`tab-${request.tool}`));
+  const form = byId(`tool-${request.tool}`);
+  for (const [name, value] of Object.entries(request.fields)) {
     if (form[name]?.type === "checkbox") form[name].checked = Boolean(value);
-    else if (form[name]) form[name].value = value ?? "";
+    else if (form[name] && form[name].type !== "file") form[name].value = value ?? "";
   }
-  if (asked.file) stage.show(asked.file);
-  (form.querySelector("input:not([type=checkbox])") ?? form.querySelector(".go")).focus();
+  restore(form, request.fields);
+  if (request.file) stage.show(request.file);
+  (form.querySelector("input:not([type=checkbox]), select") ?? form.querySelector(".go")).focus();
 }
 
 function clear() {
@@ -111,11 +143,25 @@ function clear() {
   byId("answers").focus();
 }
 
-async function begin() {
-  const able = await get("/abilities");
-  for (const tab of tabs) tab.hidden = !able.tools.includes(tab.id.replace("tab-", ""));
-  for (const one of document.querySelectorAll("[data-explains]")) one.hidden = !able.explains;
+// Show what the served models can do, with a field for each of their inputs.
+function offer() {
+  for (const tab of tabs) tab.hidden = !(tab.id.replace("tab-", "") in able.tools);
+  for (const form of forms) {
+    const tool = toolOf(form);
+    const inputs = able.tools[tool] ?? [];
+    build(form, inputs);
+    for (const one of form.querySelectorAll("[data-explains]")) one.hidden = !able.explains.includes(tool);
+    for (const one of form.querySelectorAll("[data-image]")) one.hidden = !readsImage(inputs);
+  }
+  byId("stage").hidden = !Object.values(able.tools).some(readsImage);
+  byId("own-labels").hidden = !able.zero_shot;
+  byId("own-text").hidden = !able.zero_shot && able.tools.classify && !reads("classify", "text");
   byId("trained").textContent = able.labels.length ? `; none: ${able.labels.slice(0, 5).join(", ")}` : "";
+}
+
+async function begin() {
+  able = await get("/abilities");
+  offer();
   const names = new Intl.ListFormat("en").format(able.models);
   byId("serving").textContent = `Served: ${names}. Small models make mistakes; the bar says how sure they are.`;
   const first = tabs.find((tab) => !tab.hidden);
@@ -126,7 +172,7 @@ for (const tab of tabs) {
   tab.addEventListener("click", () => choose(tab));
   tab.addEventListener("keydown", step);
 }
-for (const form of document.querySelectorAll("form[role=tabpanel]")) form.addEventListener("submit", submit);
+for (const form of forms) form.addEventListener("submit", submit);
 byId("clear").addEventListener("click", clear);
 choose(tabs[0]);
 begin().catch((error) => problem(error.message));

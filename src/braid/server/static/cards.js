@@ -2,6 +2,8 @@
 
 const NAMES = { caption: "Caption", answer: "Answer", classify: "Label", search: "Search", imagine: "Imagine" };
 const MOST_SCORES = 8;
+const MOST_UNITS = 8; // columns or words of an explanation
+const HINT = "Point at a word, or step through them with Tab: the image shows where the model looked.";
 
 export function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -9,53 +11,80 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// asked: {tool, words, thumbnail, file}; answer: one result of the server.
-export function card(asked, answer, stage, again) {
+// request: {tool, words, thumbnail, file}; answer: one result of the server.
+export function card(request, answer, stage, again) {
   const body = element("div");
   const button = element("button", { className: "again", type: "button", textContent: "Again" });
-  button.setAttribute("aria-label", `Again: ${NAMES[asked.tool]} ${asked.words}`);
+  button.setAttribute("aria-label", `Again: ${NAMES[request.tool]} ${request.words}`);
   button.addEventListener("click", again);
-  const heading = asked.words ? `${NAMES[asked.tool]} · ${asked.words}` : NAMES[asked.tool];
-  body.append(element("div", { className: "asked" }, element("span", { textContent: heading }), button));
-  for (const part of parts(answer, asked, stage)) body.append(part);
-  const made = element("li", { className: asked.thumbnail ? "card" : "card plain" });
-  if (asked.thumbnail) made.append(element("img", { src: asked.thumbnail, alt: "" }));
+  const heading = request.words ? `${NAMES[request.tool]} · ${request.words}` : NAMES[request.tool];
+  body.append(element("div", { className: "request" }, element("span", { textContent: heading }), button));
+  for (const part of parts(answer, request, stage)) body.append(part);
+  const made = element("li", { className: request.thumbnail ? "card" : "card plain" });
+  if (request.thumbnail) made.append(element("img", { src: request.thumbnail, alt: "" }));
   made.append(body);
   return made;
 }
 
-function* parts(answer, asked, stage) {
-  if (answer.explanation) yield words(answer.explanation, asked, stage);
-  else if (answer.text) yield element("p", { className: "said", textContent: answer.text });
+function* parts(answer, request, stage) {
+  const reasons = element("div", { className: "units" });
+  if (answer.explanation) yield words(answer.explanation, request, stage, reasons);
+  else if (answer.text) yield element("p", { className: "answer", textContent: answer.text });
   if (answer.scores) yield scores(answer.scores);
   else if (answer.confidence !== undefined) yield sure(answer.confidence);
   if (answer.explanation) {
-    yield element("p", { className: "hint", textContent: "Point at a word, or step through them with Tab: the picture shows where the model looked." });
+    reasons.hidden = !reasons.children.length;
+    yield reasons;
+    if (answer.explanation.words.some((word) => word.heat.length)) yield element("p", { className: "hint", textContent: HINT });
   }
-  if (answer.hits) yield tiles(answer.hits.map((hit) => found(hit)), "Nothing is in the index.");
-  if (answer.images) yield tiles(answer.images.map((image, number) => drawn(image, number, asked, stage)), "Nothing was drawn.");
-  for (const one of answer.sentences ?? []) yield element("p", { className: "said", textContent: one.text });
+  if (answer.hits) yield tiles(answer.hits.map((hit) => result(hit)), "The index is empty.");
+  if (answer.images) yield tiles(answer.images.map((image, number) => generated(image, number, request, stage)), "No image was generated.");
+  for (const one of answer.sentences ?? []) yield element("p", { className: "answer", textContent: one.text });
 }
 
-function words(explanation, asked, stage) {
-  const said = element("p", { className: "said" });
+// The words of an answer; pointing at one shows what it is based on: heat on the image, and bars of columns and words.
+function words(explanation, request, stage, reasons) {
+  const answer = element("p", { className: "answer" });
   for (const word of explanation.words) {
     const made = element("button", { type: "button", className: "word", textContent: word.text });
     const show = async () => {
-      if (stage.file !== asked.file) await stage.show(asked.file);
-      if (word.heat.length && made.matches(":hover, :focus")) stage.heat(word.heat);
+      reasons.replaceChildren(...units(word, explanation.shares));
+      if (!word.heat.length) return;
+      if (stage.file !== request.file) await stage.show(request.file);
+      if (made.matches(":hover, :focus")) stage.heat(word.heat);
     };
     for (const event of ["pointerenter", "focus", "click"]) made.addEventListener(event, show);
     for (const event of ["pointerleave", "blur"]) made.addEventListener(event, () => stage.cool());
-    said.append(made, " ");
+    answer.append(made, " ");
   }
-  return said;
+  if (explanation.words.length) reasons.replaceChildren(...units(explanation.words[0], explanation.shares));
+  return answer;
 }
 
-function bar(share) {
+const signed = (score) => `${score < 0 ? "−" : "+"}${Math.abs(score).toFixed(2)}`;
+
+function* units(word, shares) {
+  const fields = Object.entries(shares);
+  if (fields.length > 1) {
+    const said = fields.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
+    yield element("h3", { textContent: `The answer is based on: ${said}` });
+  }
+  for (const [field, scored] of Object.entries(word.units)) {
+    const strongest = [...scored].sort((one, other) => Math.abs(other.score) - Math.abs(one.score)).slice(0, MOST_UNITS);
+    const list = element("div", { className: "sure scores" });
+    for (const { name, score } of strongest) {
+      const shown = element("span", { className: "name", textContent: name, title: name });
+      list.append(shown, bar(Math.abs(score), score < 0), element("span", { className: "score", textContent: signed(score) }));
+    }
+    yield element("h3", { textContent: `${field}: for (+) and against (−) “${word.text}”` });
+    yield list;
+  }
+}
+
+function bar(share, against = false) {
   const inside = element("span");
   inside.style.width = `${Math.round(100 * share)}%`;
-  return element("span", { className: "bar", ariaHidden: "true" }, inside);
+  return element("span", { className: against ? "bar against" : "bar", ariaHidden: "true" }, inside);
 }
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.0995 || share < 0.0005 ? 0 : 1)}%`;
@@ -79,17 +108,17 @@ function tiles(made, none) {
   return made.length ? element("ul", { className: "tiles" }, ...made) : element("p", { textContent: none });
 }
 
-function found(hit) {
+function result(hit) {
   const name = hit.id.split(/[/\\]/).pop();
-  const picture = hit.thumbnail
+  const image = hit.thumbnail
     ? element("img", { src: hit.thumbnail, alt: name })
     : element("div", { className: "missing", textContent: "" });
-  return element("li", {}, picture, element("p", { textContent: `${name} · ${hit.score.toFixed(2)}`, title: hit.id }));
+  return element("li", {}, image, element("p", { textContent: `${name} · ${hit.score.toFixed(2)}`, title: hit.id }));
 }
 
-function drawn(image, number, asked, stage) {
-  const button = element("button", { type: "button", title: "Use as picture" }, element("img", { src: image, alt: `Drawn: ${asked.words}` }));
-  button.addEventListener("click", () => stage.show(fileOf(image, `drawn-${number + 1}.png`)));
+function generated(image, number, request, stage) {
+  const button = element("button", { type: "button", title: "Use this image" }, element("img", { src: image, alt: `Generated: ${request.words}` }));
+  button.addEventListener("click", () => stage.show(fileOf(image, `generated-${number + 1}.png`)));
   return element("li", {}, button);
 }
 

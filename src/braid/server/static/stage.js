@@ -1,12 +1,12 @@
-// The picture on the stage: chosen, dropped, pasted or taken from an answer; and the heat that is laid over it.
+// The image on the stage: chosen, dropped, pasted or taken from an answer; and the heat that is laid over it.
 
 const byId = (id) => document.getElementById(id);
 const SMALL = 208; // pixels of a history thumbnail, twice its size on the page
 
 export class Stage {
-  constructor(told) {
+  constructor(changed) {
     this.file = null;
-    this.told = told;
+    this.changed = changed;
     byId("file").addEventListener("change", (event) => this.show(event.target.files[0]));
     byId("change").addEventListener("click", () => byId("file").click());
     byId("remove").addEventListener("click", () => this.clear());
@@ -31,21 +31,21 @@ export class Stage {
     this.show(file);
   }
 
-  // Resolves once the picture has its size on the page.
+  // Resolves once the image has its size on the page.
   async show(file) {
     if (!file) return;
     this.file = file;
-    const picture = byId("picture");
-    URL.revokeObjectURL(picture.src);
-    picture.src = URL.createObjectURL(file);
-    picture.alt = `Your picture, ${file.name}`;
-    byId("picture-name").textContent = file.name;
+    const image = byId("image");
+    URL.revokeObjectURL(image.src);
+    image.src = URL.createObjectURL(file);
+    image.alt = `Your image, ${file.name}`;
+    byId("image-name").textContent = file.name;
     byId("shown").hidden = false;
     byId("drop").hidden = true;
     byId("file").value = "";
     this.cool();
-    this.told();
-    await picture.decode().catch(() => {}); // a format that the server reads and this browser does not
+    this.changed();
+    await image.decode().catch(() => {}); // a format that the server reads and this browser does not
   }
 
   clear() {
@@ -56,7 +56,7 @@ export class Stage {
     byId("file").focus();
   }
 
-  // A small copy, so that history holds no large pictures.
+  // A small copy, so that history holds no large images.
   async thumbnail() {
     if (!this.file) return null;
     try {
@@ -73,20 +73,20 @@ export class Stage {
     }
   }
 
-  // Lay a grid of 0..1 over the picture: what does not matter is veiled, so that no colour has to be told from another.
+  // Lay a grid of 0..1 over the image: what does not matter is veiled, so that nobody has to tell colours apart.
   heat(grid) {
     const canvas = byId("heat");
-    const picture = byId("picture");
+    const image = byId("image");
     canvas.width = grid[0].length;
     canvas.height = grid.length;
     const veil = canvas.getContext("2d").createImageData(canvas.width, canvas.height);
     const most = Math.max(...grid.flat(), 1e-9);
     grid.flat().forEach((value, place) => veil.data.set([16, 14, 12, 215 * (1 - value / most)], 4 * place));
     canvas.getContext("2d").putImageData(veil, 0, 0);
-    canvas.style.left = `${picture.offsetLeft}px`;
-    canvas.style.top = `${picture.offsetTop}px`;
-    canvas.style.width = `${picture.offsetWidth}px`;
-    canvas.style.height = `${picture.offsetHeight}px`;
+    canvas.style.left = `${image.offsetLeft}px`;
+    canvas.style.top = `${image.offsetTop}px`;
+    canvas.style.width = `${image.offsetWidth}px`;
+    canvas.style.height = `${image.offsetHeight}px`;
     canvas.classList.add("on");
   }
 

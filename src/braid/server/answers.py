@@ -1,0 +1,259 @@
+"""What a model does with a batch of rows: one small frozen object a verb. Rows of equal verbs may be answered together."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from braid.api import LoadedModel
+from braid.errors import UserError
+from braid.index import Index
+from braid.modalities import thumbnail_uri
+from braid.records import Example, Prediction
+from braid.search import PHRASE, choose_by_embedding, embed
+from braid.server.requests import input_of
+from braid.tasks import Retrieval
+
+DIGITS = 4  # of confidences and probabilities
+SEARCHING = Lock()  # an index is one connection to its file
+THUMBNAIL = 320  # pixels of the longer side
+HEAT_DIGITS = 3
+
+# An explanation listens inside its model, which must not hear the answers that other threads are giving meanwhile.
+_LISTENING = Lock()
+_COPIES: dict[int, LoadedModel] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One item: its values by field, those of files prepared; and the bytes of its files, where they are to be shown."""
+
+    fields: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+Answer = dict[str, Any] | UserError
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Describe an item."""
+
+    explain: bool = False
+
+    task: ClassVar[str] = "captioning"
+    shown: ClassVar[int | None] = None
+
+    def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        return _predicted(model, rows, self)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Answer a question about an item."""
+
+    explain: bool = False
+
+    task: ClassVar[str] = "vqa"
+    shown: ClassVar[int | None] = 5
+
+    def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        return _predicted(model, rows, self)
+
+
+@dataclass(frozen=True)
+class Label:
+    """Labels that the model was trained on, for any of its inputs."""
+
+    explain: bool = False
+
+    task: ClassVar[str] = "classification"
+    shown: ClassVar[int | None] = None
+
+    def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        return _predicted(model, rows, self)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Labels of the client's own, compared with one value by embedding."""
+
+    labels: tuple[str, ...]
+
+    task: ClassVar[str] = "retrieval"
+
+    def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        phrases = [{"text": PHRASE.format(label)} for label in self.labels]
+        vectors = _vectors(model, [*(row.fields for row in rows), *phrases])
+        task = model.task(self.task)
+        assert isinstance(task, Retrieval)
+        chosen = choose_by_embedding(vectors[: len(rows)], self.labels, vectors[len(rows) :], task.scale)
+        return [to_json(one) for one in chosen]
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Values of any input as vectors of one space."""
+
+    task: ClassVar[str] = "retrieval"
+
+    def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        return [{"embedding": vector.tolist()} for vector in _vectors(model, [row.fields for row in rows])]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The rows of an index that are nearest to the mean of an item's values."""
+
+    index: Index = field(compare=False, repr=False)
+    top: int = 10
+    thumbnails: bool = False
+
+    task: ClassVar[str] = "retrieval"
+
+    def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        values = [{name: value} for row in rows for name, value in row.fields.items()]
+        vectors = iter(_vectors(model, values))
+        queries = [np.mean([next(vectors) for _ in row.fields], axis=0) for row in rows]
+        with SEARCHING:
+            result = self.index.search(np.stack(queries), self.top)
+        return [{"hits": [self._hit(hit.id, hit.score) for hit in hits]} for hits in result]
+
+    def _hit(self, identity: str, score: float) -> dict[str, Any]:
+        thumbnail = {"thumbnail": thumbnail_uri(identity, THUMBNAIL)} if self.thumbnails else {}
+        return {"id": identity, "score": round(score, DIGITS), **thumbnail}
+
+
+@dataclass(frozen=True)
+class Imagine:
+    """Generate images of what a text says, or an image with what it says changed."""
+
+    count: int = 1
+    seed: int = 0
+    guidance: float | None = None
+
+    task: ClassVar[str] = "image_generation"
+
+    def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        """Together; if one cannot be generated, each is tried alone."""
+        try:
+            return self._generated(model, rows)
+        except UserError as error:
+            return [error] if len(rows) == 1 else [answer for row in rows for answer in self.run(model, [row])]
+
+    def _generated(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
+        prompts = [(row.fields["prompt"], row.fields.get("image")) for row in rows]
+        return [self._images(result) for result in model.drawings_of(prompts, self.count, self.seed, self.guidance)]
+
+    def _images(self, result: Sequence[Prediction]) -> dict[str, Any]:
+        images = [_png(one.image.pixels) for one in result if one.image]
+        texts = [{"text": one.text, "confidence": round(one.confidence, DIGITS)} for one in result if one.text is not None]
+        return {"images": images, **({"sentences": texts} if texts else {})}
+
+
+Predicting = Caption | Reply | Label
+Verb = Predicting | Nearest | Embed | Search | Imagine
+
+
+def to_json(prediction: Prediction, shown: int | None = None) -> dict[str, Any]:
+    """One answer as JSON; ``shown``: so many of the likeliest labels, None for all."""
+    result: dict[str, Any] = {"text": prediction.text, "confidence": round(prediction.confidence, DIGITS)}
+    if prediction.label is not None:
+        result["label"] = prediction.label
+    if prediction.labels is not None:
+        result["labels"] = list(prediction.labels)
+    if prediction.scores:
+        best = sorted(prediction.scores.items(), key=lambda score: -score[1])[:shown]
+        result["scores"] = {label: round(score, DIGITS) for label, score in best}
+    return result
+
+
+def _predicted(model: LoadedModel, rows: Sequence[Row], verb: Predicting) -> list[Answer]:
+    examples = [Example(str(number), row.fields, source=f"item {number + 1}") for number, row in enumerate(rows)]
+    result = model.predict(verb.task, examples, batch_size=len(rows))
+    answers: dict[int, Answer] = {int(one.id): to_json(one, verb.shown) for one in result.predictions}
+    answers |= {int(sample.id): UserError(reason) for sample, reason in result.skipped}
+    ordered = [answers[number] for number in range(len(rows))]
+    return [_with_reason(model, row, one, verb) for row, one in zip(rows, ordered, strict=True)] if verb.explain else ordered
+
+
+def _with_reason(model: LoadedModel, row: Row, answer: Answer, verb: Predicting) -> Answer:
+    if isinstance(answer, UserError):
+        return answer
+    try:
+        return {**answer, "explanation": explained(model, verb.task, {**row.fields, **row.files})}
+    except UserError as error:
+        return error
+
+
+def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a model gave an answer, as the page shows it.
+
+    Each word of the answer has ``heat``, a grid over the image (row by row from its upper left corner): how much each place
+    speaks for the word, as a share of the most, in 0..1. And it has ``units``: by field, how much each column of a table or word
+    of a text speaks for it (above 0) or against it, as a share of the strongest. ``shares`` say how much of the answer is due to
+    each field.
+
+    Raises:
+        UserError: for a model that cannot be explained.
+    """
+    if not model.explains:
+        raise UserError("this model does not explain its answers; leave explain out")
+    from braid.explain.explaining import explain  # needs torch, which a server of ONNX models does without
+
+    with _LISTENING:
+        if id(model) not in _COPIES:
+            _COPIES[id(model)] = model.apart()
+        copy = _COPIES[id(model)]
+        chosen = copy.task(task)
+        sample = chosen.prepare(Example("0", fields, source="the item"))
+        result = explain(copy.runtime, copy.collator, chosen, sample, graded=False)  # type: ignore[arg-type]
+    names = {input_of(field): field for field in fields}
+    image = next((one for one in result.inputs if one.boxes is not None), None)
+    others = {names[one.name]: one for one in result.inputs if one.boxes is None and one.name in names}
+    words = [
+        {"text": text, "heat": [] if image is None else _heat(image.heat_map(k)), "units": _units(others, k)}
+        for k, text in enumerate(result.outputs)
+    ]
+    shares = {names[name]: round(share, DIGITS) for name, share in result.shares.items() if name in names}
+    return {"words": words, "shares": shares}
+
+
+def _heat(scores: np.ndarray) -> list[list[float]]:
+    most = max(float(scores.max()), 1e-12)
+    rows: list[list[float]] = (scores.clip(min=0) / most).round(HEAT_DIGITS).tolist()
+    return rows
+
+
+def _units(inputs: Mapping[str, Any], output: int) -> dict[str, list[dict[str, Any]]]:
+    most = max((float(np.abs(one.values[output]).max(initial=0)) for one in inputs.values()), default=0) or 1.0
+    return {
+        field: [
+            {"name": name, "score": round(float(score) / most, HEAT_DIGITS)}
+            for name, score in zip(one.units, one.values[output], strict=True)
+        ]
+        for field, one in inputs.items()
+    }
+
+
+def _vectors(model: LoadedModel, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """A unit vector a row, which has one value."""
+    named = [(input_of(field), value) for row in rows for field, value in row.items()]
+    vectors: list[Any] = [None] * len(named)
+    for name in dict.fromkeys(name for name, _ in named):
+        places = [place for place, (other, _) in enumerate(named) if other == name]
+        made = embed(model.runtime, model.collator, [named[place][1] for place in places], name, strict=True).vectors
+        for place, vector in zip(places, made, strict=True):
+            vectors[place] = vector
+    return np.stack(vectors)
+
+
+def _png(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,361 @@
+"""The task endpoints (/v1/caption, answer, classify, embed, search and imagine), and what every endpoint does with a request.
+
+It prepares the files, waits for the answers, and stops when nobody waits any more.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+from braid.errors import UserError
+from braid.modalities import default_inputs
+from braid.server import schemas
+from braid.server.answers import Caption, Embed, Imagine, Label, Nearest, Reply, Row, Search, Verb
+from braid.server.config import Limits
+from braid.server.models import Catalogue, Served
+from braid.server.monitoring import Metrics
+from braid.server.requests import ApiError, Form, make_form, read_items
+from braid.server.uploads import Uploads
+
+DECODERS = 2  # files that are decoded side by side: the memory they take is bounded by the limit of pixels
+
+T = TypeVar("T")
+Items = Sequence[Mapping[str, Any]]
+
+
+class Service:
+    """Where requests meet models: the catalogue, the decoders of files, the limits and the metrics."""
+
+    def __init__(self, catalogue: Catalogue, uploads: Uploads, limits: Limits, metrics: Metrics) -> None:
+        self.catalogue, self.uploads, self.limits, self.metrics = catalogue, uploads, limits, metrics
+        self._pool = ThreadPoolExecutor(DECODERS, "decoder")
+
+    def check_number(self, number: int) -> None:
+        """
+        Raises:
+            ApiError: 400 for more items than a request may hold.
+        """
+        if number > self.limits.items:
+            raise ApiError(400, "too_many_items", f"{number} items; a request may hold {self.limits.items}", "items")
+
+    async def rows(self, served: Served, items: Items, keep: bool) -> list[Row | UserError]:
+        """Items with their files prepared, each distinct one once; a ``UserError`` in place of an item that cannot be read.
+
+        Args:
+            keep: keep the bytes of the files, too.
+        """
+        begun = time.monotonic()
+        distinct = dict.fromkeys((name, value) for item in items for name, value in item.items() if served.reads_file(name))
+        loop = asyncio.get_running_loop()
+        made = await asyncio.gather(*(loop.run_in_executor(self._pool, self._prepared, served, *one) for one in distinct))
+        files = dict(zip(distinct, made, strict=True))
+        self.metrics.stages.labels("prepare").observe(time.monotonic() - begun)
+        return [_row(served, item, files, keep) for item in items]
+
+    async def ask(self, served: Served, verb: Verb, rows: Sequence[Row | UserError]) -> list[Any]:
+        """An answer a row, or the ``UserError`` that is in its place.
+
+        Raises:
+            ApiError: 429 when the queue has no room for the rows.
+        """
+        waiting = iter(served.engine.submit(verb, [row for row in rows if not isinstance(row, UserError)]))
+        return await _all(row if isinstance(row, UserError) else next(waiting) for row in rows)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        self.catalogue.close()
+
+    def _prepared(self, served: Served, name: str, given: str) -> tuple[Any, bytes] | UserError:
+        try:
+            encoded = self.uploads.encoded(given, name)
+            return self.uploads.prepared(encoded, name, served.modality(name)), encoded
+        except UserError as error:
+            return error
+
+
+def _row(served: Served, item: Mapping[str, Any], files: Mapping[tuple[str, Any], Any], keep: bool) -> Row | UserError:
+    fields, encoded = dict(item), {}
+    try:
+        for name, value in item.items():
+            served.modality(name)
+            if served.reads_file(name):
+                if isinstance(made := files[name, value], UserError):
+                    return made
+                fields[name], encoded[name] = made
+    except UserError as error:
+        return error
+    return Row(fields, encoded if keep else {})
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One task over HTTP.
+
+    Args:
+        tasks: what a model must do one of.
+        verb: makes of the settings and the items what is asked of a model.
+        text: the field of the text that a model reads as its prompt; "": none is sent.
+        needed: fields that no item may lack.
+        nothing: what an error says of an item that holds no other field: "there is nothing to ..."; "": it may.
+        example: of the text; ``extra`` are settings of the example.
+    """
+
+    path: str
+    summary: str
+    tasks: tuple[str, ...]
+    settings: type[schemas.Settings]
+    answer: type[BaseModel]
+    verb: Callable[[Service, Any, Items], Verb]
+    text: str = ""
+    needed: tuple[str, ...] = ()
+    nothing: str = ""
+    example: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def served(self, catalogue: Catalogue) -> list[Served]:
+        """The models that answer it."""
+        return [one for task in self.tasks for one in catalogue.served.values() if task in one.tasks]
+
+    def form(self, models: Sequence[Mapping[str, Any]]) -> Form:
+        """What its items hold: the inputs of all models that answer it. Where only one field is left to send, it is needed."""
+        models = models or [default_inputs()]
+        form = make_form(self.path.capitalize(), self.settings, models, self.text, self.needed)
+        others = [name for name in form.inputs if name not in self.needed]
+        if not self.nothing or len(others) != 1:
+            return form
+        return make_form(self.path.capitalize(), self.settings, models, self.text, (*self.needed, *others))
+
+    def check(self, items: Items, form: Form) -> None:
+        """
+        Raises:
+            ApiError: 400 for an item that holds nothing.
+        """
+        others = [name for name in form.inputs if name not in self.needed]
+        if self.nothing and any(not any(name in item for name in others) for item in items):
+            raise ApiError(400, "invalid_request", f"there is nothing to {self.nothing}; give {' or '.join(others)}")
+
+
+def _caption(service: Service, settings: Any, items: Items) -> Verb:
+    return Caption(settings.explain)
+
+
+def _answer(service: Service, settings: Any, items: Items) -> Verb:
+    return Reply(settings.explain)
+
+
+def _classify(service: Service, settings: Any, items: Items) -> Verb:
+    if not settings.labels:
+        return Label(settings.explain)
+    if len(settings.labels) < 2:
+        raise ApiError(400, "invalid_request", "there is only one label to choose from; give two or more", "labels")
+    if any(len(item) > 1 for item in items):
+        message = "labels of your own are compared with one field, such as image or text; send one of them an item"
+        raise ApiError(400, "invalid_request", message, "labels")
+    return Nearest(tuple(dict.fromkeys(settings.labels)))
+
+
+def _embed(service: Service, settings: Any, items: Items) -> Verb:
+    if any(len(item) > 1 for item in items):
+        raise ApiError(
+            400, "invalid_request", "an embedding is of one field, such as image or text; send them as two items", "items"
+        )
+    return Embed()
+
+
+def _search(service: Service, settings: Any, items: Items) -> Verb:
+    if service.catalogue.index is None:
+        raise ApiError(404, "no_index", "there is no index to search; start the server with --index FOLDER")
+    return Search(service.catalogue.index, settings.top, settings.thumbnails)
+
+
+def _imagine(service: Service, settings: Any, items: Items) -> Verb:
+    service.check_number(settings.count * len(items))
+    if any(not item["prompt"].strip() for item in items):
+        raise ApiError(400, "invalid_request", "the prompt is empty; say what the image should show", "prompt")
+    return Imagine(settings.count, settings.seed, settings.guidance)
+
+
+DOGS = "two dogs in the snow"
+ENDPOINTS = (
+    Endpoint(
+        "caption", "Describe images", ("captioning",), schemas.Explained, schemas.WrittenResponse, _caption, nothing="caption"
+    ),
+    Endpoint(
+        "answer",
+        "Answer questions about images",
+        ("vqa",),
+        schemas.Explained,
+        schemas.WrittenResponse,
+        _answer,
+        text="question",
+        needed=("question",),
+        nothing="answer about",
+        example="what color is the dog?",
+    ),
+    Endpoint(
+        "classify",
+        "Label any of a model's inputs, alone or together",
+        ("classification", "retrieval"),
+        schemas.LabelSettings,
+        schemas.WrittenResponse,
+        _classify,
+        text="text",
+        nothing="classify",
+        example=DOGS,
+    ),
+    Endpoint(
+        "embed",
+        "Images and texts as unit vectors of one space",
+        ("retrieval",),
+        schemas.Settings,
+        schemas.VectorResponse,
+        _embed,
+        text="text",
+        nothing="embed",
+        example=DOGS,
+    ),
+    Endpoint(
+        "search",
+        "Search the index by text, image or both",
+        ("retrieval",),
+        schemas.SearchSettings,
+        schemas.HitsResponse,
+        _search,
+        text="text",
+        nothing="look for",
+        example=DOGS,
+        extra={"top": 3},
+    ),
+    Endpoint(
+        "imagine",
+        "Generate images, or change them",
+        ("image_generation",),
+        schemas.SamplingSettings,
+        schemas.ImagesResponse,
+        _imagine,
+        text="prompt",
+        needed=("prompt",),
+        example="a small red circle",
+        extra={"seed": 7},
+    ),
+)
+
+
+def task_routes(service: Service, forms: Mapping[str, Form]) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["tasks"])
+    for endpoint in ENDPOINTS:
+        router.add_api_route(
+            f"/{endpoint.path}",
+            _handler(service, endpoint, forms[endpoint.path]),
+            methods=["POST"],
+            name=endpoint.path,
+            summary=endpoint.summary,
+            responses={200: {"model": endpoint.answer}},
+        )
+    return router
+
+
+def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Request], Any]:
+    async def handle(request: Request) -> JSONResponse:
+        async with deadline(request, service.limits):
+            settings, items = await read_items(request, form)
+            service.check_number(len(items))
+            endpoint.check(items, form)
+            verb = endpoint.verb(service, settings, items)
+            served = _served(service, verb, settings)
+            served.engine.check_room(len(items))
+
+            async def work() -> list[Any]:
+                rows = await service.rows(served, items, bool(getattr(settings, "explain", False)))
+                return await service.ask(served, verb, rows)
+
+            answers = await unless_gone(request, work)
+        if len(answers) == 1 and isinstance(answers[0], UserError):
+            raise answers[0]
+        return JSONResponse({"model": served.name, "results": [_result(answer) for answer in answers]})
+
+    return handle
+
+
+def _served(service: Service, verb: Verb, settings: Any) -> Served:
+    """The model that is named or does it; an index is searched by the model that made it."""
+    result = service.catalogue.doing(verb.task, settings.model)
+    if not isinstance(verb, Search) or result.name == service.catalogue.searching:
+        return result
+    if settings.model is not None:
+        message = f"the index was made by model {service.catalogue.searching!r}; leave the model out"
+        raise ApiError(400, "wrong_model", message, "model")
+    return service.catalogue.named(service.catalogue.searching)
+
+
+def _result(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, UserError):
+        return dict(answer)
+    return ApiError(400, "invalid_item", str(answer)).body
+
+
+async def _all(given: Iterable[Any]) -> list[Any]:
+    """Every answer; whoever stops waiting gives up those that are not there yet."""
+    rows = list(given)
+    futures = [row for row in rows if isinstance(row, asyncio.Future)]
+    try:
+        if futures:
+            await asyncio.wait(futures)
+    finally:
+        for future in futures:
+            future.cancel()
+    failed = [error for future in futures if (error := future.exception())]
+    if failed:
+        raise failed[0]
+    return [row.result() if isinstance(row, asyncio.Future) else row for row in rows]
+
+
+@asynccontextmanager
+async def deadline(request: Request, limits: Limits) -> AsyncIterator[None]:
+    """The time that is left to a request since its first byte.
+
+    Raises:
+        ApiError: 504 when it is over.
+    """
+    try:
+        async with asyncio.timeout(request.scope["braid.begun"] + limits.timeout - time.monotonic()):
+            yield
+    except TimeoutError:
+        raise late(limits) from None
+
+
+def late(limits: Limits) -> ApiError:
+    message = f"the answer was not ready within {limits.timeout:g} s; try again with fewer items"
+    return ApiError(504, "deadline_exceeded", message, retry_after=1)
+
+
+async def unless_gone(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work, and give it up when the client goes away. The body must have been read.
+
+    Raises:
+        ApiError: 499, which nobody reads but the log.
+    """
+    doing = asyncio.ensure_future(work())
+    watching = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ApiError(499, "client_gone", "the client went away")
+        return doing.result()
+    finally:
+        for task in (doing, watching):
+            task.cancel()
+        await asyncio.gather(doing, watching, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,289 @@
+"""A request's body -> its settings and items: JSON, or a form with files.
+
+What an item may hold follows from the inputs of the models that are served. Every mistake is one sentence.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
+from pydantic_core import PydanticCustomError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from braid.config import did_you_mean, parse_json
+from braid.errors import UserError
+from braid.modalities import InputConfig, modality_of
+from braid.server.schemas import MOST_ITEMS, PIXEL, Encoded, Settings, Strict, Text
+
+Body = TypeVar("Body", bound=BaseModel)
+
+MOST_FIELDS = 4000  # of a form
+FIELD = 1_000_000  # bytes of one that is no file
+SEVERAL = "labels"  # a setting that may come several times, or with commas
+FORM = "form"  # the context in which values are texts that a person typed
+TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """An answer that is an error, as existing clients read it: ``{"error": {"message", "type", "param", "code"}}``.
+
+    Args:
+        status: of HTTP.
+        code: one word for programs.
+        message: one sentence for people.
+        param: the field that it is about.
+        retry_after: seconds after which the same request may be answered; 0 does not say.
+    """
+
+    def __init__(self, status: int, code: str, message: str, param: str | None = None, retry_after: int = 0) -> None:
+        super().__init__(message)
+        self.status, self.code, self.param, self.retry_after = status, code, param, retry_after
+
+    @property
+    def body(self) -> dict[str, Any]:
+        kind = TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+    @property
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body, self.status, {"Retry-After": str(self.retry_after)} if self.retry_after else None)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What one endpoint reads: the fields of one item beside the settings, or many items.
+
+    ``inputs``: by field, the modality as each of the models has it.
+    """
+
+    item: type[BaseModel]
+    one: type[BaseModel]
+    many: type[BaseModel]
+    inputs: Mapping[str, tuple[InputConfig, ...]]
+
+    @property
+    def files(self) -> list[str]:
+        return [name for name, configs in self.inputs.items() if configs[0].suffixes]
+
+    def column_of(self, name: str) -> tuple[str, str]:
+        """A field and a column of it: ``tabular.price`` of a form is the column ``price`` of ``tabular``."""
+        field, _, column = name.partition(".")
+        return (field, column) if field in self.inputs and self.inputs[field][0].parts else (name, "")
+
+
+def input_of(field: str) -> str:
+    """The input of a model that reads a field; a question is a text, which is read as the prompt."""
+    config = modality_of(field)
+    return config.input_name if config else field
+
+
+def fields_of(inputs: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """A model's inputs by the field that they are sent in; the prompt is sent as ``text`` ("": not at all)."""
+    named = {name if modality_of(name) else text: config for name, config in inputs.items()}
+    return {field: config for field, config in named.items() if field}
+
+
+def make_form(name: str, settings: type[Settings], models: Iterable[Mapping[str, Any]], text: str, needed: Sequence[str]) -> Form:
+    """The form of an endpoint.
+
+    Args:
+        models: the inputs of each model that may answer.
+        text: the field of the text that they read as their prompt.
+        needed: fields that no item may lack.
+    """
+    inputs: dict[str, tuple[InputConfig, ...]] = {}
+    for model in models:
+        for field, config in fields_of(model, text).items():
+            inputs[field] = (*inputs.get(field, ()), config)
+    fields: dict[str, Any] = {}
+    for field, configs in inputs.items():
+        value = Text if field == text else Encoded if configs[0].suffixes else _value(configs)
+        fields[field] = (value, ...) if field in needed else (value | None, None)
+    item = create_model(f"{name}Item", __base__=Strict, **fields)
+    one = create_model(f"{name}Request", __base__=(settings, item))
+    items = Annotated[list[item], Field(min_length=1, max_length=MOST_ITEMS)]  # type: ignore[valid-type]
+    return Form(item, one, create_model(f"{name}Requests", __base__=settings, items=(items, ...)), inputs)
+
+
+def _value(configs: Sequence[InputConfig]) -> Any:
+    """Any JSON that the modality understands."""
+    read = partial(_read, configs[0])
+    return Annotated[Any, BeforeValidator(read), WithJsonSchema(_schema(configs))]
+
+
+def _read(config: InputConfig, value: Any, info: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        return config.parse(value) if info.context == FORM and isinstance(value, str) else config.from_json(value)
+    except UserError as error:
+        raise PydanticCustomError("input", "{reason}", {"reason": str(error)}) from None
+
+
+def _schema(configs: Sequence[InputConfig]) -> dict[str, Any]:
+    """Columns are those of all models; what no model has as columns may be any JSON."""
+    schema: dict[str, Any] = {"description": configs[0].summary()}
+    if not configs[0].parts:
+        return schema
+    cells = {
+        field["name"]: {
+            "type": ["number", "string", "null"],
+            **({"examples": field["choices"][:5]} if "choices" in field else {}),
+        }
+        for config in configs
+        for field in config.fields()
+    }
+    return {**schema, "type": "object", "properties": cells}
+
+
+def multipart_schema(form: Form) -> dict[str, Any]:
+    """A form of files and fields; a field of items that comes several times makes as many items."""
+    plain = form.one.model_json_schema()["properties"]
+    fields: dict[str, Any] = {name: {"type": "string"} for name in plain}
+    for name, configs in form.inputs.items():
+        value = {"type": "string", "format": "binary"} if configs[0].suffixes else {"type": "string", "minLength": 1}
+        fields[name] = {"type": "array", "items": value, "minItems": 1}
+        if configs[0].parts:
+            cells = (f"{name}.{field['name']}" for config in configs for field in config.fields())
+            fields |= {cell: {"type": "array", "items": {"type": "string"}} for cell in cells}
+    if SEVERAL in plain:
+        fields[SEVERAL] = {"type": "array", "items": {"type": "string"}}
+    required = [name for name, field in form.item.model_fields.items() if field.is_required()]
+    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+
+
+def example_of(form: Form, text: str, example: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with an ``example`` of its text, or of the first field that has one, and with all that are needed."""
+    values = {name: example if name == text else _sample(configs[0]) for name, configs in form.inputs.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    chosen = [name for name, field in form.item.model_fields.items() if field.is_required()]
+    chosen = chosen or [text if text in known else next(iter(known), "")]
+    return {**{name: value for name, value in known.items() if name in chosen}, **settings}
+
+
+def _sample(config: InputConfig) -> Any:
+    fields = config.fields()
+    if config.suffixes:
+        return PIXEL if str(fields[0].get("accept", "")).startswith("image/") else None
+    return {field["name"]: (field.get("choices") or [1])[0] for field in fields[:3]} if config.parts else None
+
+
+async def read_json(request: Request, schema: type[Body]) -> Body:
+    """
+    Raises:
+        ApiError: 400 for what is no JSON or not of the schema, 415 for anything that says it is no JSON.
+    """
+    kind = _kind(request)
+    if kind and kind != "application/json":
+        raise ApiError(415, "unsupported_media_type", "send JSON, with the header Content-Type: application/json")
+    return validated(schema, await _json(request))
+
+
+async def read_items(request: Request, form: Form) -> tuple[BaseModel, list[dict[str, Any]]]:
+    """The settings, and the items without the fields that they leave out.
+
+    Raises:
+        ApiError: 400 for what is not of the form, 415 for another kind of body.
+    """
+    kind = _kind(request)
+    if kind == "multipart/form-data":
+        data, context = await _fields(request, form), FORM
+    elif kind in ("", "application/json"):
+        data, context = await _json(request), ""
+    else:
+        raise ApiError(415, "unsupported_media_type", "send JSON (application/json), or a form with files (multipart/form-data)")
+    many = isinstance(data, dict) and "items" in data
+    settings = validated(form.many if many else form.one, data, context)
+    items = settings.items if many else [settings]  # type: ignore[attr-defined]
+    return settings, [{name: value for name in form.inputs if (value := getattr(item, name)) is not None} for item in items]
+
+
+def validated(schema: type[Body], data: Any, context: str = "") -> Body:
+    """
+    Raises:
+        ApiError: 400, naming the field that is wrong.
+    """
+    try:
+        return schema.model_validate(data, context=context)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])).encode("utf-8", "replace").decode()
+        message = first["msg"][0].lower() + first["msg"][1:]
+        if first["type"] == "extra_forbidden":
+            message = f"there is no such field; {did_you_mean(str(first['loc'][-1]), _names(schema, first['loc']))}"
+        raise ApiError(400, "invalid_request", f"{where or 'the body'}: {message}", where or None) from None
+
+
+def _names(schema: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The fields at the place of an unknown one: of the body, or of one of its items."""
+    inside = schema if len(place) == 1 else get_args(schema.model_fields[str(place[0])].annotation)[0]
+    return list(inside.model_fields)
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _json(request: Request) -> Any:
+    body = await request.body()
+    try:
+        return parse_json(body.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        message = 'the body is not JSON; send an object such as {"image": "data:image/png;base64,..."}'
+        raise ApiError(400, "invalid_json", message) from None
+
+
+async def _fields(request: Request, form: Form) -> dict[str, Any]:
+    """A form as the JSON that says the same; of its items' fields, one that comes once belongs to every item."""
+    try:
+        given = await request.form(max_files=MOST_FIELDS, max_fields=MOST_FIELDS, max_part_size=FIELD)
+    except HTTPException:
+        raise ApiError(400, "invalid_form", "the form cannot be read; send fields and files as multipart/form-data") from None
+    values: dict[str, list[str]] = {}
+    for name, value in given.multi_items():
+        values.setdefault(name, []).append(await _text(name, value, form.files))
+    await given.close()
+    own = {name: values.pop(name) for name in list(values) if form.column_of(name)[0] in form.inputs}
+    settings: dict[str, Any] = {name: several[-1] for name, several in values.items()}
+    if SEVERAL in values:
+        settings[SEVERAL] = [label for value in values[SEVERAL] for part in value.split(",") if (label := part.strip())]
+    number = max(map(len, own.values()), default=0)
+    for name, several in own.items():
+        if len(several) not in (1, number):
+            message = f"{name} comes {len(several)} times and another field {number} times; give it once or as often"
+            raise ApiError(400, "invalid_form", message, name)
+        if name in form.inputs and any(
+            form.column_of(other) == (name, column) for other in own if (column := form.column_of(other)[1])
+        ):
+            raise ApiError(400, "invalid_form", f"{name} comes whole and as {name}.COLUMN; send it in one of these ways", name)
+    if number <= 1:
+        return settings | _item(own, 0, form)
+    return settings | {"items": [_item(own, row, form) for row in range(number)]}
+
+
+def _item(values: Mapping[str, list[str]], row: int, form: Form) -> dict[str, Any]:
+    item: dict[str, Any] = {}
+    for name, several in values.items():
+        field, column = form.column_of(name)
+        value = several[row if len(several) > 1 else 0]
+        if column:
+            item.setdefault(field, {})[column] = value
+        else:
+            item[field] = value
+    return item
+
+
+async def _text(name: str, value: UploadFile | str, files: Sequence[str]) -> str:
+    if isinstance(value, str):
+        return value
+    if name not in files:
+        known = f"only {' and '.join(files)} {'is one' if len(files) == 1 else 'are'}" if files else "no field is one"
+        raise ApiError(400, "invalid_form", f"{name[:80]} is a file; {known}", name[:80])
+    return base64.b64encode(await value.read()).decode("ascii")

@@ -1,0 +1,197 @@
+"""A file that a client sends -> its bytes -> what a model reads, each alone, before it meets others in a batch.
+
+Files of other hosts are fetched if the operator named these: nothing else is ever connected to.
+"""
+
+import base64
+import binascii
+import io
+import ipaddress
+import re
+import socket
+import ssl
+import time
+import warnings
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from PIL import Image, UnidentifiedImageError
+
+from braid.errors import UserError
+from braid.modalities import InputModality
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # no format that runs another program or nests files
+_DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
+
+# The size is held to a limit of our own, by a message; the filter is set once because threads share it.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """Turns what clients send as files into what a model reads.
+
+    Args:
+        pixels: the most that an image may have.
+        fetch: gives the bytes at a web address, or raises ``UserError``.
+    """
+
+    pixels: int
+    fetch: Callable[[str], bytes]
+
+    def encoded(self, given: str | bytes, field: str = "image") -> bytes:
+        """The bytes of a file that is a data URI, plain base64, a web address, or bytes already.
+
+        Raises:
+            UserError: when it is none of them, or may not be fetched.
+        """
+        if isinstance(given, bytes):
+            return given
+        if re.match(r"https?://", given, re.IGNORECASE):
+            return self.fetch(given)
+        if given[:5].lower() == "data:":
+            header = _DATA.match(given)
+            if not header:
+                raise UserError("the data URI is not of the form data:image/png;base64,...")
+            given = given[header.end() :]
+        elif re.match(r"[\w.+-]+:", given):
+            raise UserError(f"{field} must be a data URI, base64, or an http address; other addresses are not read")
+        try:
+            return base64.b64decode("".join(given.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise UserError(f"{field} is not base64; send a data URI (data:image/png;base64,...) or base64 alone") from None
+
+    def prepared(self, encoded: bytes, field: str, modality: InputModality) -> Any:
+        """A file as a model reads it.
+
+        Raises:
+            UserError: when it is damaged, of another format, or too large.
+        """
+        if any(str(one.get("accept", "")).startswith("image/") for one in modality.config.fields()):
+            self._check_image(encoded, field)
+        return modality.prepare(encoded, f"the {field}")
+
+    def _check_image(self, encoded: bytes, field: str) -> None:
+        """By the file's own header, before anything is decoded."""
+        try:
+            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+                width, height = image.size
+        except UnidentifiedImageError:
+            known = "JPEG, PNG, WebP, GIF, BMP or TIFF"
+            raise UserError(f"the {field} is not a file of {known}, or is cut short; save it as PNG or JPEG") from None
+        except Image.DecompressionBombError:
+            raise UserError(self._too_large(field, "far")) from None
+        except Exception as error:
+            raise UserError(f"the {field} is damaged ({type(error).__name__}); save it as PNG or JPEG") from None
+        if width * height > self.pixels:
+            raise UserError(self._too_large(field, f"with {width} x {height}"))
+
+    def _too_large(self, field: str, how: str) -> str:
+        return f"the {field} is too large, {how} beyond {self.pixels / 1e6:g} megapixels; make it smaller"
+
+
+PORTS = {"http": 80, "https": 443}
+REDIRECTS = 3
+PATIENCE = 10.0  # seconds for the whole of it
+AGENT = "braid"
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the Internet: no loopback, private, link-local or reserved one."""
+    result = ipaddress.ip_address(address)
+    mapped = getattr(result, "ipv4_mapped", None)
+    return (mapped or result).is_global and not (mapped or result).is_multicast
+
+
+def fetch(url: str, hosts: Set[str], most: int, allowed: Callable[[str], bool] = is_public) -> bytes:
+    """The bytes at ``url``.
+
+    Every redirect is held to the same rules. A name is resolved once, all its addresses must be ``allowed``, and the
+    connection is made to the address that was looked at, so that a name that changes its mind gains nothing.
+
+    Args:
+        hosts: names that may be asked, each for its scheme's own port or as ``host:port``.
+        most: bytes.
+    Raises:
+        UserError: for another host, an address that is not allowed, too many bytes, or a file that cannot be had.
+    """
+    end = time.monotonic() + PATIENCE
+    for _ in range(REDIRECTS + 1):
+        parts = _checked(url, hosts)
+        try:
+            result = _get(parts, most, allowed, end)
+        except (OSError, HTTPException):
+            raise UserError(f"{parts.hostname} could not be reached; send the file itself") from None
+        if isinstance(result, bytes):
+            return result
+        url = urljoin(url, result)
+    raise UserError(f"{parts.hostname} redirects more than {REDIRECTS} times; send the file itself")
+
+
+def _checked(url: str, hosts: Set[str]) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        raise UserError("that is not a web address; send the file itself, as a data URI") from None
+    if parts.scheme not in PORTS or parts.username is not None:
+        raise UserError("only http and https addresses without a name and password are fetched; send the file itself")
+    if (host if port in (None, PORTS[parts.scheme]) else f"{host}:{port}") not in hosts:
+        named = f"only files of {', '.join(sorted(hosts))} are" if hosts else "no file is"
+        raise UserError(f"{named} fetched from the web by this server; send the file itself, as a data URI")
+    return parts
+
+
+def _get(parts: SplitResult, most: int, allowed: Callable[[str], bool], end: float) -> bytes | str:
+    """The body, or where to look instead."""
+    host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
+    connection = _Pinned(host, port, _address(host, port, allowed), parts.scheme == "https", end)
+    try:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", target, headers={"User-Agent": AGENT, "Accept": "*/*"})
+        response = connection.getresponse()
+        if response.status in (301, 302, 303, 307, 308):
+            return str(response.getheader("Location", ""))
+        if response.status != 200:
+            raise UserError(f"{host} answered {response.status}; send the file itself")
+        return _read(response, host, most, end)
+    finally:
+        connection.close()
+
+
+def _address(host: str, port: int, allowed: Callable[[str], bool]) -> str:
+    result = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    if not result or not all(map(allowed, result)):
+        raise UserError(f"{host} is at a private address, which is not fetched from; send the file itself")
+    return result[0]
+
+
+def _read(response: HTTPResponse, host: str, most: int, end: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := response.read1(1 << 16):
+        size += len(part)
+        if size > most:
+            raise UserError(f"the file at {host} has more than {most:,} bytes; make it smaller")
+        if time.monotonic() > end:
+            raise UserError(f"{host} takes longer than {PATIENCE:g} s; send the file itself")
+        parts.append(part)
+    return b"".join(parts)
+
+
+class _Pinned(HTTPConnection):
+    """A connection to one IP address under a host's name."""
+
+    def __init__(self, host: str, port: int, address: str, encrypted: bool, end: float) -> None:
+        super().__init__(host, port, timeout=max(0.1, end - time.monotonic()))
+        self._address, self._encrypted = address, encrypted
+        if encrypted:
+            self.default_port = PORTS["https"]
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        if self._encrypted:
+            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
