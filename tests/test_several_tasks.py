@@ -174,7 +174,7 @@ def test_the_weights_of_tasks_obey_their_schedule(tmp_path: Path) -> None:
     ]
 
 
-def test_a_task_without_weight_is_judged_and_not_trained(tmp_path: Path) -> None:
+def test_a_task_without_weight_is_evaluated_and_not_trained(tmp_path: Path) -> None:
     """Captioning is frozen beside vqa: its figures stay as they are, and the model keeps it."""
     train(run_from({**THREE, "tasks": []}, ["epochs=1"]), tmp_path / "captioner")
     parts = ["encoders.image", "encoders.prompt", "projections", "fusion", "decoders.text"]

@@ -91,8 +91,7 @@ class Run:
         return sum(-(-self.mixture.batches(k) // self.config.optimizer.accumulation) for k in range(self.config.epochs))
 
     def named(self, task: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """A task's metrics under their names in the record of an epoch: other tasks than the main one get their kind as a
-        prefix."""
+        """The names of a task's metrics in a record: tasks beside the main one get their kind as a prefix."""
         prefix = f"{self.setup.tasks[task].task.kind}." if task else ""
         return {prefix + name: value for name, value in metrics.items()}
 
@@ -166,10 +165,10 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
 
 
 def _warn_of_leaks(run: Run) -> None:
-    """Note the columns of training rows that give the label away."""
+    """Warn of columns that give the label away."""
     for data in run.setup.tasks if run.group.leads and not run.position.step else ():
         for leak in leaking_columns(data.train.examples):
-            run.watcher.on_note(f"warning: {leak}; leave it out, unless you know it before the label when you use the model")
+            run.watcher.on_note(f"warning: {leak}; remove it, unless you know it before the label when you use the model")
 
 
 def _epoch(run: Run, followers: Followers | None) -> None:
@@ -235,8 +234,7 @@ def _check_readable(run: Run, task: int, part: Collated) -> None:
 
 
 def _mean_metrics(run: Run, metrics: list[tuple[int, dict[str, float]]]) -> dict[str, Any]:
-    """The mean of each metric over a step's batches. A run of several tasks also logs which tasks the step had, and the metrics
-    of each. The loss is 0 if no row of the step could be read."""
+    """The mean of each metric over a step's batches, with several tasks also per task; a loss of 0 if no row is readable."""
     result: dict[str, list[float]] = {"loss": [one["loss"] for _, one in metrics] or [0.0]}
     kinds: dict[str, None] = {}
     for task, one in metrics:
@@ -255,8 +253,7 @@ def _seed(run: Run) -> tuple[int, ...]:
 
 
 def _shared_backward(run: Run, task: int, part: Collated) -> dict[str, float]:
-    """``_backward`` over a batch that all processes share, and the weighted mean of their metrics; empty if no row is
-    readable."""
+    """``_backward`` over a batch that processes share, and the weighted mean of their metrics; {} if no row is readable."""
     share = run.group.share(weight(part.batch.targets.values(), len(part.samples)))
     part = aligned(part, run.group) if run.is_sharded else part
     own = _backward(run, task, part, share) if part.samples else {}
@@ -361,7 +358,7 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
     parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, samples, size) if c.samples]
     with torch.no_grad():
-        val_loss = partial(run.objectives[place].judge, setup.model)
+        val_loss = partial(run.objectives[place].validation_loss, setup.model)
         loss = statistics.fmean(float(val_loss(batch)) for batch in parts)
     result = [reliance(val_loss, parts, name) for name in setup.interface.inputs]
     diagnosis = diagnosed(answers, [one for one in result if one])

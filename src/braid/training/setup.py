@@ -101,7 +101,7 @@ def set_up(config: RunConfig) -> Setup:
 
 
 def mixture_of(setup: Setup) -> Mixture:
-    """Each task's rows in an order of its own; the main task's is drawn from the run's seed itself."""
+    """Plan the batches of each task; the main task uses the run's seed itself."""
     config = setup.config
     plans = []
     for place, data in enumerate(setup.tasks):
