@@ -114,7 +114,7 @@ def test_a_giant_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         (np.zeros((3, 8, 8), np.uint8), r"an array must be \[height, width, 3\]; this one is \[3, 8, 8\]"),
         (np.full((4, 4, 3), np.nan), "an array of floats must lie in 0..1, without NaN"),
         (np.full((4, 4, 3), 300), "an array must be uint8, uint16, or float in 0..1; this one is int64"),
-        (17, "row 1: expected a picture .* found int"),
+        (17, "row 1: expected an image .* found int"),
         ("https://example.org/a.png", "is a web address; download the image and give its path"),
     ],
 )
