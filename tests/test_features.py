@@ -105,7 +105,7 @@ def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, 
         (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
         (
             [*FROZEN, "inputs.image.augmentation={horizontal_flip: 0.5}"],
-            "run: cache_features is set, and inputs.image.augmentation changes images at random; leave one of them out",
+            "run: cache_features is set, and inputs.image.augmentation changes images at random; remove one of the two",
         ),
         (
             [*FROZEN, f"data.path={TINY['data']['path']}"],

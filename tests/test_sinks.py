@@ -131,7 +131,7 @@ def test_a_name_alone_is_a_sink_with_its_default_settings(captioner: Path) -> No
             r"sinks\[0\].kind is 'tensorbord'; choose from mlflow, tensorboard, wandb \(did you mean 'tensorboard'\?\)",
         ),
         ("sinks=tensorboard", r"sinks is 'tensorboard', not a list"),
-        ("sinks=[wandb, wandb]", r"sinks names wandb twice; list each once"),
+        ("sinks=[wandb, wandb]", r"sinks lists wandb twice; list each once"),
         ("sinks=[{kind: wandb, mode: disabled}]", r"sinks\[0\].mode is 'disabled'; choose from offline, online"),
     ],
 )

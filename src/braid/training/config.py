@@ -248,7 +248,7 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a {kind}'s YAML file") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; fix this line") from None
+        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; correct the line") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give a {kind}'s YAML file") from None
     except RecursionError:
