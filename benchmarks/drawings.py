@@ -77,7 +77,7 @@ def through_codec(model: LoadedModel, data: Rows) -> list[Example]:
 
 def through(model: LoadedModel, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     parts = [images[first : first + 50] for first in range(0, len(images), 50)]
-    return [np.asarray(image) for part in parts for image in model.reconstruct(part)]
+    return [np.asarray(made) for part in parts for _, made in model.reconstruct(part)]
 
 
 def evaluated(task: Any, images: Sequence[np.ndarray], answers: Answers) -> list[Any]:

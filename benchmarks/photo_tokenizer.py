@@ -19,6 +19,8 @@ from braid.evaluation import Answers, evaluate
 from braid.metrics import psnr, ssim
 from braid.modalities import ImageModality
 from braid.records import GeneratedImage, Prediction
+from braid.search import fidelity
+from braid.tasks import task_named
 from runs import report, say
 
 WIDTH, LATENTS = 64, 32
@@ -61,7 +63,7 @@ def main() -> None:
 
 def _metrics(answers: Answers, extractor: LoadedModel) -> list[float]:
     near = [one.metrics for one in answers.predictions]
-    fid = extractor.fidelity(answers)["fid"]
+    fid = fidelity(extractor.runtime, extractor.collator, task_named("reconstruction"), answers)["fid"]
     return [float(np.mean([one["psnr"] for one in near])), float(np.mean([one["ssim"] for one in near])), fid]
 
 

@@ -23,6 +23,8 @@ from braid.evaluation import Answers, evaluate
 from braid.metrics import score_captions
 from braid.modalities import ImageModality
 from braid.records import Example, GeneratedImage, Prediction
+from braid.search import fidelity
+from braid.tasks import task_named
 from runs import report, say
 
 COLUMNS = ("images", "FID", "KID", "precision", "recall", "match", "caption cycle")
@@ -58,7 +60,7 @@ def main() -> None:
     rows: list[list[Any]] = [["the photos", 0.0, 0.0, 100.0, 100.0, *_match(extractor, _showing(generated, real), examples)]]
     for name, answers in shown.items():
         say(name)
-        metrics = extractor.fidelity(answers)
+        metrics = fidelity(extractor.runtime, extractor.collator, task_named("image_generation"), answers)
         rows.append(
             [name, *(metrics[key] for key in ("fid", "kid", "precision", "recall")), *_match(extractor, answers, examples)]
         )
@@ -87,7 +89,7 @@ def _small(model: LoadedModel, images: Sequence[Any]) -> list[np.ndarray]:
 
 def _through(model: LoadedModel, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     parts = [images[first : first + BATCH] for first in range(0, len(images), BATCH)]
-    return [np.asarray(one) for part in parts for one in model.reconstruct(part)]
+    return [np.asarray(one) for part in parts for _, one in model.reconstruct(part)]
 
 
 def _showing(answers: Answers, images: Sequence[np.ndarray]) -> Answers:

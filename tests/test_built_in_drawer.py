@@ -8,7 +8,7 @@ def test_the_built_in_model_draws_edits_and_says_what_it_drew() -> None:
     """The files that ship and the code that reads them mean the same."""
     model = load("imagine")
     prompts = ["a large green star in the centre", "a small pink heart at the top left", "a small red circle on the right"]
-    generated = [one for (one,) in model.drawings_of([(prompt, None) for prompt in prompts], seed=1)]
+    generated = [one for (one,) in model.generate_all([(prompt, None) for prompt in prompts], seed=1)]
     for prompt, one in zip(prompts, generated, strict=True):
         assert one.image and judge(one.image.pixels, read_sentence(prompt)).whole
         assert read_sentence(one.text or "") == read_sentence(prompt)
@@ -21,5 +21,5 @@ def test_the_built_in_model_draws_edits_and_says_what_it_drew() -> None:
     for given, prompt, asked in edits:
         before = generated[given].image
         assert before
-        (changed,) = model.drawings(prompt, before.pixels)
+        (changed,) = model.generate_images(prompt, before.pixels)
         assert changed.image and judge(changed.image.pixels, [asked]).whole

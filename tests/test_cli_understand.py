@@ -69,7 +69,7 @@ def test_a_closed_vqa_model_chooses_among_the_answers_of_training(braid: Braid, 
 
 
 def test_ask_wants_a_picture_and_a_question(braid: Braid, images: Path) -> None:
-    for words, missing in (([images / "0.png"], "a question in quotes"), (["what is it?"], "a picture")):
+    for words, missing in (([images / "0.png"], "a question in quotes"), (["what is it?"], "a file")):
         ran = braid("ask", *words)
         assert ran.code == 1
         assert ran.err == f'error: {missing} is missing; for example: braid ask photo.jpg "what colour is the dog?"\n'
@@ -97,7 +97,7 @@ def test_classify_compares_with_any_labels(braid: Braid, finder: Path, images: P
     one = braid("classify", images / "0.png", "--labels", "circle", "-m", finder)
     assert one.err == "error: there is only the label 'circle' to choose from; give two or more\n"
     nothing = braid("classify", "-m", finder)
-    assert nothing.err == "error: give a picture, or a text with --text\n"
+    assert nothing.err == "error: give a file, a text with --text, or another input with --input\n"
 
 
 @pytest.mark.parametrize("kind", ["exact", "hnsw"])
@@ -125,7 +125,7 @@ def test_an_index_is_searched_with_the_model_that_made_it(braid: Braid, finder: 
     assert ran.code == 1
     assert "was made by model" in ran.err
     assert "search with the model that made it, or make it anew" in ran.err
-    assert "give a text to look for, or a picture with --image" in braid("search", place, "-m", finder).err
+    assert "give a text to search for, or an image with --image" in braid("search", place, "-m", finder).err
 
 
 def test_embed_writes_unit_vectors(braid: Braid, finder: Path, classifier: Path, images: Path, tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_evaluate_counts_what_is_answered(braid: Braid, models: Path, tmp_path: 
     assert "answered from a confidence of 0.05" in table.out
     ran = braid(*asked, "--min-confidence", 1)
     most = max(one.confidence for one in result)
-    message = f"no row is answered with a confidence of 1, the surest has {most:.3f}; give --min-confidence less"
+    message = f"no row is answered with a confidence of 1; the highest confidence is {most:.3f}, so lower --min-confidence"
     assert (ran.code, ran.err) == (1, f"error: {message}\n")
 
 
@@ -309,7 +309,7 @@ def test_a_task_without_confidence_does_not_abstain(braid: Braid, tmp_path: Path
     ran = braid("predict", run, tmp_path / "rows.jsonl", "-o", tmp_path / "out.jsonl", "--min-confidence", 0.5)
     assert ran.err == message
     assert braid(*asked, "--html", tmp_path / "page.html").code == 0
-    assert sections(tmp_path / "page.html") == ["Figures"]
+    assert sections(tmp_path / "page.html") == ["Metrics"]
 
 
 def sections(page: Path) -> list[str]:
@@ -321,7 +321,7 @@ def test_the_page_of_an_evaluation(braid: Braid, models: Path, tmp_path: Path) -
     asked = ["--data", LABELS, "--html", page, "--min-confidence", 0.05, "--json"]
     (metrics,) = lines(braid("evaluate", "--task", "classification", "-m", models / "labels", *asked))
     text = page.read_text()
-    assert sections(page) == ["Figures", "Confidence", "Which label is taken for which", "Labels"]
+    assert sections(page) == ["Metrics", "Confidence", "Confusion matrix", "Labels", "Answers"]
     assert text.count("<svg viewBox") == 3  # the braid, risk and coverage, reliability
     assert "<script" not in text
     assert not re.search(r"""(src|href)=["']?https?:""", text)
@@ -332,7 +332,7 @@ def test_the_page_of_an_evaluation(braid: Braid, models: Path, tmp_path: Path) -
     assert sum(map(int, cells)) == 60
     closed = tmp_path / "closed.html"
     lines(braid("evaluate", "--task", "vqa", "-m", models / "closed", "--data", QUESTIONS, "--html", closed, "--json"))
-    assert sections(closed) == ["Figures", "Confidence"]
+    assert sections(closed) == ["Metrics", "Confidence", "Answers"]
     assert [f"<td>{kind}</td>" in closed.read_text() for kind in ("yes-no", "number", "other")] == [True] * 3
 
 

@@ -142,14 +142,14 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
     assert message == {
         "val_questions.json, question 1": "has no answers in val_annotations.json; add them or remove the question",
         "val_questions.json, question 2": (
-            f"COCO_val2014_000000000008.jpg is not in any folder near {path}; put the pictures beside it"
+            f"COCO_val2014_000000000008.jpg is not in any folder near {path}; put the images beside it"
         ),
-        "val_questions.json, question 3": "has the image_id '7', which is no whole number; write that of a picture",
+        "val_questions.json, question 3": "has the image_id '7', which is not a whole number; write that of an image",
         "val_questions.json, question 4": "has no question; write one or remove the row",
         "val_questions.json, question 5": f"lacks 'question'; {shape}",
         "val_questions.json, row 7": f"is not a JSON object; {shape}",
         "val_questions.json, question 7": "has no answer; write one or remove the question",
-        "val_questions.json, question 9": "has the answer 3, which is no text; write one or remove it",
+        "val_questions.json, question 9": "has the answer 3, which is not text; write one or remove it",
         "val_annotations.json, question 11": (
             "has answers and is not among the questions of val_questions.json; add it there or remove them"
         ),
@@ -162,7 +162,7 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
         (
             "val_annotations.json",
             '{"annotations": [{"question_id": 1}]}',
-            "val_annotations.json has answers without questions; put its file of questions beside it (*_questions.json)",
+            "val_annotations.json has answers without questions; put the file of questions beside it (*_questions.json)",
         ),
         (
             "q.json",

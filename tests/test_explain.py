@@ -13,23 +13,22 @@ from braid.collate import Collator
 from braid.config import kinds
 from braid.decoders import ClassesDecoderConfig, DecoderConfig
 from braid.explain.answers import Labelled
+from braid.explain.attributions import InputAttribution, painted
 from braid.explain.contribution import subsets
 from braid.explain.explaining import input_contributions
-from braid.explain.explanation import InputAttribution
 from braid.explain.grades import Chance, faithfulness, sensitivity, with_shuffled_weights
 from braid.explain.methods import IntegratedGradients, Method, Occlusion, ShapleyValues
 from braid.explain.methods.integrated_gradients import integrate
-from braid.explain.overlay import painted
 from braid.explain.recording import record_attention
 from braid.explain.subject import NothingToExplain, Subject, subject_of
 from braid.fusions import FusionConfig
 from braid.modalities import ImageModalityConfig, LabelsModalityConfig, OutputModality
 from braid.model import Model
 from braid.presets import tiny
-from braid.records import Features, Sample
+from braid.records import Features, Padded, Sample
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.tasks import Classification, Task, VisualQuestionAnswering
-from variants import DECODERS, ENCODERS, FUSIONS, codecs_read, inputs, outputs, samples, tokenizer
+from variants import DECODERS, ENCODERS, FUSIONS, codecs_read, inputs, outputs, samples, samples_of, tokenizer
 
 LABELS = ("few", "many", "none")
 ANSWERS: dict[str, DecoderConfig] = {
@@ -58,12 +57,12 @@ def explained(
     config = replace(base, fusion=fusion or base.fusion, decoders={name: decoder}, encoders={**base.encoders, **(encoders or {})})
     config = replace(config, codecs=codecs_read(config.encoders))
     given: dict[str, OutputModality] = {"label": LabelsModalityConfig(labels=LABELS).build()} if labels else outputs()  # type: ignore[dict-item]
-    read = {**inputs(), **({"image": image.build()} if image else {})}
+    read = {**inputs(config), **({"image": image.build()} if image else {})}
     for seed in range(9):
         torch.manual_seed(seed)
         runtime = TorchRuntime(config.build(read, given).eval(), tokenizer())
         try:
-            return subject_of(runtime, Collator(read, given), chosen, sample or replace(samples()[0], targets={}))[0]
+            return subject_of(runtime, Collator(read, given), chosen, sample or replace(samples_of(config)[0], targets={}))[0]
         except NothingToExplain:
             continue
     raise AssertionError("nine random models said nothing")
@@ -85,16 +84,17 @@ def test_every_method_explains_every_fusion_and_answer(fusion: FusionConfig, dec
 
 @pytest.mark.parametrize("encoder", [name for name in ENCODERS if "borrowed" not in name and "efficientnet" not in name])
 def test_every_encoder_says_where_its_positions_are(encoder: str) -> None:
-    role = "image" if ENCODERS[encoder].modality == "image" else "prompt"
-    subject = explained(encoders={role: ENCODERS[encoder]})
+    subject = explained(
+        encoders={{"text": "prompt"}.get(ENCODERS[encoder].modality, ENCODERS[encoder].modality): ENCODERS[encoder]}
+    )
     values = METHODS["gradients"].attribute(subject).values
     boxes = subject.units["image"].boxes
     assert boxes is not None
-    cells = subject.units["image"].cells
+    cells = subject.units["image"].removable
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     assert areas[cells].sum() == pytest.approx(1, abs=1e-5)
     assert subject.units["prompt"].names == tuple(tokenizer().decode(tokenizer().encode(samples()[0].inputs["prompt"])).split())
-    assert set(values) == {"image", "prompt"}
+    assert set(values) == set(subject.model.encoders)
 
 
 @every_method
@@ -217,14 +217,17 @@ def test_a_left_out_word_is_really_gone_and_a_painted_patch_is_grey() -> None:
     units = subject.units["prompt"]
     kept = np.ones((2, units.number), dtype=bool)
     kept[1, 1:] = False
-    short = subject._shortened("prompt", kept)
+    given = {
+        name: Padded(*map(np.asarray, (one.distinct.values, one.distinct.mask))) for name, one in subject.batch.inputs.items()
+    }
+    short = subject.modalities["prompt"].without(given["prompt"], units, kept)
     assert tokenizer().decode(short.values[1].tolist()) == units.names[0]
     patches = np.ones((1, subject.units["image"].number), dtype=bool)
     patches[0, 0] = False
-    pixels = subject._painted("image", patches).values[0]
-    given = subject.batch.inputs["image"].distinct.values[0]
-    assert torch.equal(pixels[:, 8:], given[:, 8:])
-    assert torch.allclose(pixels[:, :8, :8].mean((1, 2)), given.mean((1, 2)), atol=1e-5)
+    pixels = subject.modalities["image"].without(given["image"], subject.units["image"], patches).values[0]
+    whole = given["image"].values[0]
+    assert np.array_equal(pixels[:, 8:], whole[:, 8:])
+    assert np.allclose(pixels[:, :8, :8].mean((1, 2)), whole.mean((1, 2)), atol=1e-5)
 
 
 def planted(used: str) -> tuple[Model, list[Sample], Collator]:

@@ -110,7 +110,7 @@ def test_what_they_cannot_do_is_told(whole_models: Path, photos: Path, tmp_path:
         "Hugging Face hub, such as google/vit-base-patch16-224",
         ("complete", "a dog", "--model", f"hf:{whole}"): f"{whole} is a Hugging Face model, which writes whole texts only: "
         "caption, predict, evaluate",
-        ("evaluate", "--data", table, "--model", f"hf:{whole}", "--record"): f"{whole} has no interface.json to record figures "
+        ("evaluate", "--data", table, "--model", f"hf:{whole}", "--record"): f"{whole} has no interface.json to record metrics "
         "in; leave out --record",
         ("evaluate", "--task", "vqa", "--data", table, "--model", f"hf:{whole}"): "this model was not trained for vqa; it does "
         "captioning",

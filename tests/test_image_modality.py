@@ -132,7 +132,7 @@ def test_files_patterns_and_folders(tmp_path: Path) -> None:
     assert image_files([b, tmp_path / "*.png", tmp_path / "missing.png"]) == [str(b), str(a), str(tmp_path / "missing.png")]
     (tmp_path / "odd[1].png").write_bytes(b"")
     assert image_files([tmp_path / "odd[1].png"]) == [str(tmp_path / "odd[1].png")]
-    with pytest.raises(UserError, match="no images found"):
+    with pytest.raises(UserError, match="no image there"):
         image_files([tmp_path / "*.gif"])
 
 

@@ -85,21 +85,21 @@ def test_the_command_line_counts_and_names_the_list(braid: Braid, captioner: Pat
     (tmp_path / "run.yaml").write_text(json.dumps(settings(spoilt, epochs=1)))
     ran = braid("train", tmp_path / "run.yaml", "-o", tmp_path / "run", "--json")
     assert ran.code == 0, ran.err
-    assert f"4 rows were left out; {tmp_path / 'run' / 'skipped_rows.jsonl'} lists them" in ran.err
-    assert json.loads(ran.out)["num_left_out"] == 4
+    assert f"4 rows were skipped; {tmp_path / 'run' / 'skipped_rows.jsonl'} lists them" in ran.err
+    assert json.loads(ran.out)["num_skipped"] == 4
     strict = braid("train", tmp_path / "run.yaml", "-o", tmp_path / "strict", "--strict")
     assert (strict.code, strict.err.count("data.jsonl, row 21: ")) == (1, 1)
     out = tmp_path / "lists" / "evaluate.jsonl"
     ran = braid("evaluate", "--data", spoilt, "-m", captioner, "--skipped-rows", out)
     assert ran.code == 0, ran.err
-    assert f"2 rows were left out; {out} lists them" in ran.err
+    assert f"2 rows were skipped; {out} lists them" in ran.err
     assert [row["source"] for row in listed(out)] == ["data.jsonl, row 21", "data.jsonl, row 18"]
     ran = braid("caption", tmp_path / "3.png", tmp_path / "4.png", tmp_path / "gone.png", "-m", captioner, "--skipped-rows", out)
     assert ran.code == 1
-    assert f"2 rows were left out; {out} lists them" in ran.err
+    assert f"2 rows were skipped; {out} lists them" in ran.err
     assert [Path(row["source"]).name for row in listed(out)] == ["3.png", "gone.png"]
     ran = braid("caption", tmp_path / "4.png", "-m", captioner, "--skipped-rows", out)
-    assert (ran.code, "left out" in ran.err, out.read_text()) == (0, False, "")
+    assert (ran.code, "skipped" in ran.err, out.read_text()) == (0, False, "")
 
 
 def test_thousands_of_rows_are_counted_and_not_all_told(tmp_path: Path) -> None:

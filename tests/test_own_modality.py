@@ -41,7 +41,7 @@ LENGTH = 6
 class SignalModalityConfig:
     """A short sequence of numbers, at most ``length``."""
 
-    kind: Literal["signal"] = "series"
+    kind: Literal["signal"] = "signal"
     length: int = LENGTH
 
     columns: ClassVar[tuple[str, ...]] = ("signal", "series")
@@ -140,7 +140,7 @@ class SignalModality:
 class SignalEncoderConfig:
     """A vector a number."""
 
-    kind: Literal["signal"] = "series"
+    kind: Literal["signal"] = "signal"
     width: int = 32
 
     modality: ClassVar[str] = "signal"
@@ -196,7 +196,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_it_is_trained_beside_text_and_image(model: Path) -> None:
     bundle = read_bundle(model / "run" / "best")
-    assert list(bundle.interface.inputs) == ["image", "prompt", "signal"]
+    assert set(bundle.interface.inputs) == {"image", "prompt", "signal"}
     rows = open_dataset(model / "rows.jsonl").split("val")
     loaded = braid.load(model / "run")
     answers = loaded.predict("classification", rows)

@@ -67,15 +67,15 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
     assert not [value for name, value in page.attributes if name in ("src", "href") and not value.startswith("data:image/")]
     assert "http" not in text
     assert "script" not in page.tags
-    for title in ("Diagnosis", "Curves", "What it says", "Epochs", "Model", "Settings"):
+    for title in ("Diagnosis", "Curves", "Answers", "Epochs", "Model", "Settings"):
         assert f"<h2>{title}</h2>" in text
     assert text.count('src="data:image/jpeg;base64,') == 8  # val has no more rows
     titles = re.findall(r"<figcaption>([A-Za-z -]+)</figcaption>", text)
     assert titles == [
         "Loss",
         "cider",
-        "Other figures",
-        "Errors of confidence",
+        "Other metrics",
+        "Confidence errors",
         "Learning rate",
         "Gradient norm",
         "Samples a second",
@@ -102,9 +102,9 @@ def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: 
     assert run.best["cider"] == max(record["cider"] for record in run.epochs)
     text = (captioner / "report.html").read_text()
     for sample in kept[run.best["epoch"]]["samples"]:
-        assert f'<p class="said">{sample["text"]}</p>' in text
+        assert f'<p class="answer">{sample["text"]}</p>' in text
         assert f"<li>{sample['references'][0]}</li>" in text
-        assert (captioner / sample["picture"]).is_file()
+        assert (captioner / sample["inputs"]["image"]["media"]).is_file()
 
 
 def test_an_epoch_s_record_holds_the_diagnosis(captioner: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_killed_run_is_shown_from_what_it_left(braid: Braid, captioner: Path, 
     assert message["runs"][0]["parameters"] == json.loads(braid("inspect", captioner, "--json").out)["parameters"]
     page = (run / "report.html").read_text()
     Page(page)
-    assert "figures come with the end of the first epoch" in page
+    assert "metrics appear after the first epoch" in page
     assert page.count("<svg viewBox") == 1 + 4  # the mark above, and the curves of steps
     (run / "log.jsonl").unlink()
     (run / "checkpoint.safetensors").unlink()
@@ -147,21 +147,21 @@ def test_runs_beside_each_other_show_what_differs_and_nothing_else(braid: Braid,
     page = tmp_path / "both" / "page.html"
     ran = braid("report", captioner, other, "-o", page)
     assert ran.code == 0, ran.err
-    assert "concat (over vectors)" in ran.out
+    assert "concat (mode vectors)" in ran.out
     runs = [read_run_folder(folder) for folder in (captioner, other)]
     assert differences(runs) == {
-        "model.fusion": ["attention (depth 1, heads 2, dropout 0)", "concat (over vectors)"],
+        "model.fusion": ["attention (depth 1, heads 2, dropout 0)", "concat (mode vectors)"],
         "optimizer.learning_rate": ["0.003", "0.0001"],
     }
     text = page.read_text()
     Page(text)
     shown = re.findall(r"<tr[^>]*><th>([^<]+)</th>", text.replace("<wbr>", ""))
     assert shown[:4] == ["model.fusion", "optimizer.learning_rate", "cider", "val_loss"]
-    assert "do not compare" not in text
+    assert "cannot be compared" not in text
     settings["data"]["limit_val"] = 4
     (other / "run.yaml").write_text(yaml.safe_dump(settings))
     write_report([captioner, other], page)
-    assert "These runs differ in data.limit_val: their figures do not compare." in page.read_text()
+    assert "These runs differ in data.limit_val: their metrics cannot be compared." in page.read_text()
     assert judged_alike([read_run_folder(captioner)] * 2) == []
 
 
@@ -224,7 +224,7 @@ def test_rows_left_out_are_counted_and_named_once_each(tmp_path: Path, captioner
     train(read_run(captioner / "run.yaml", settings), tmp_path / "run")
     run = read_run_folder(tmp_path / "run")
     assert len(run.skipped_rows) == 3
-    assert message(run)["Every row was read"] == (False, "3 rows are left out")
+    assert message(run)["Every row was read"] == (False, "3 rows are skipped")
     text = (tmp_path / "run" / "report.html").read_text()
     for name in ("data.jsonl, row 3", "data.jsonl, row 10", "data.jsonl, row 13"):
         assert text.count(name) == 1
@@ -235,7 +235,11 @@ def test_texts_of_people_and_models_stay_text(captioner: Path, tmp_path: Path) -
     hostile = '<script>alert("1")</script>'
     kept = records(run, "samples.jsonl")
     for record in kept:
-        record["samples"][0] |= {"text": hostile, "references": [hostile], "inputs": {"prompt": hostile}}
+        record["samples"][0] |= {
+            "text": hostile,
+            "references": [hostile],
+            "inputs": {"prompt": {"text": hostile, "cells": {hostile: hostile}}},
+        }
     (run / "samples.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
     settings = yaml.safe_load((run / "run.yaml").read_text())
     settings["data"]["path"] = hostile
@@ -328,3 +332,39 @@ def test_ticks_are_round_and_inside() -> None:
         "42.1",
         "12,345",
     ]
+
+
+def test_a_sample_of_any_modality_is_shown_by_its_view(tmp_path: Path) -> None:
+    """A photo is a thumbnail in a file, a row a table, a label the reference; what is the same in every row is left out."""
+    import numpy as np
+
+    from braid.evaluation import Answers
+    from braid.modalities import default_inputs
+    from braid.records import Prediction, Sample
+    from braid.reports.rows import cards, read_view, shown_rows
+    from braid.training.samples import write_samples
+
+    photo = np.full((400, 800, 3), 90, np.uint8)
+    rows = [
+        Sample(
+            str(k), {"image": photo, "prompt": "what is it?", "tabular": {"price": 3.0 * k, "brand": None}}, {"label": ("cap",)}
+        )
+        for k in range(20)
+    ]
+    answers = Answers(tuple(Prediction(str(k), text="<hat>", label="<hat>", confidence=0.5) for k in range(20)), tuple(rows), ())
+    modalities = {name: config.build() for name, config in default_inputs().items() if name != "prompt"}
+    write_samples(tmp_path, 1, 0, answers, modalities, "label")
+    (kept,) = records(tmp_path, "samples.jsonl")
+    assert len(kept["samples"]) == 12
+    first = kept["samples"][1]
+    assert first["inputs"]["tabular"] == {"text": "price 3", "cells": {"price": "3", "brand": ""}}
+    assert first["inputs"]["prompt"] == {"text": "what is it?"}
+    assert first["references"] == ["cap"]
+    view = read_view(tmp_path, first["inputs"]["image"])
+    assert view.media_type == "image/jpeg" and len(view.media) < 5000
+    html = cards(shown_rows(rows, answers.predictions, modalities))
+    Page(html)
+    assert html.count("<th>price</th><td>") == 12 and "&lt;hat&gt;" in html and "50% confidence" in html
+    assert "what is it?" not in html and "<img" not in html  # the same in every row
+    one = cards(shown_rows(rows[:1], answers.predictions[:1], modalities))
+    assert one.count("<img") == 1 and "what is it?" in one and "<li>cap</li>" in one

@@ -1,4 +1,4 @@
-"""``braid serve`` as its clients see it: a real server in a second process, asked by httpx and by OpenAI's own client."""
+"""``braid serve`` as its clients see it: a real server in a second process, called by httpx and by OpenAI's own client."""
 
 import base64
 import io
@@ -18,8 +18,8 @@ from PIL import Image
 from braid.api import load
 from served import PATIENCE, Server, data_uri, scene
 
-PICTURE = scene(1)
-URI = data_uri(PICTURE)
+IMAGE = scene(1)
+URI = data_uri(IMAGE)
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +46,30 @@ def error(answer: httpx.Response, status: int) -> dict[str, Any]:
 def test_every_task_answers_as_the_library_does(client: httpx.Client, served_models: dict[str, Path]) -> None:
     model = load(served_models["every"])
     (caption,) = results(client.post("/v1/caption", json={"image": URI}))
-    (expected,) = model.captions([PICTURE])
+    (expected,) = model.captions([IMAGE])
     assert (caption["text"], caption["confidence"]) == (expected.text, round(expected.confidence, 4))
     (answer,) = results(client.post("/v1/answer", json={"image": URI, "question": "what colour is it?"}))
-    assert answer["text"] == model.answer(PICTURE, "what colour is it?")
+    assert answer["text"] == model.answer(IMAGE, "what colour is it?")
     (label,) = results(client.post("/v1/classify", json={"image": URI, "text": "a dog"}))
-    result = model.classify(PICTURE, "a dog")
+    result = model.classify(IMAGE, "a dog")
     assert (label["label"], label["confidence"]) == (result.label, round(result.confidence, 4))
     assert set(label["scores"]) == {"cat", "dog", "star"}
     (own,) = results(client.post("/v1/classify", json={"image": URI, "labels": ["park", "mat"]}))
-    assert own["label"] == model.classify(PICTURE, labels=["park", "mat"]).label
+    assert own["label"] == model.classify(IMAGE, labels=["park", "mat"]).label
     (words,) = results(client.post("/v1/classify", json={"text": "a dog", "labels": ["park", "mat"]}))
     assert words["label"] == model.classify(text="a dog", labels=["park", "mat"]).label
     image, text = results(client.post("/v1/embed", json={"items": [{"image": URI}, {"text": "a dog"}]}))
-    assert np.allclose([image["embedding"], text["embedding"]], model.embed([PICTURE], ["a dog"]), atol=1e-5)
+    assert np.allclose([image["embedding"], text["embedding"]], model.embed([IMAGE], ["a dog"]), atol=1e-5)
 
 
 def test_an_explanation_says_where_each_word_comes_from(client: httpx.Client, served_models: dict[str, Path]) -> None:
     """Asked for beside plain captions, which stay what they are."""
-    asked = [{"image": URI, "explain": row % 2 == 0} for row in range(8)]
+    bodies = [{"image": URI, "explain": row % 2 == 0} for row in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        result = [results(one)[0] for one in pool.map(lambda body: client.post("/v1/caption", json=body), asked)]
+        result = [results(one)[0] for one in pool.map(lambda body: client.post("/v1/caption", json=body), bodies)]
     assert len({one["text"] for one in result}) == 1
-    expected = load(served_models["every"]).explain(PICTURE, task="captioning")
-    for body, one in zip(asked, result, strict=True):
+    expected = load(served_models["every"]).explain(IMAGE, task="captioning")
+    for body, one in zip(bodies, result, strict=True):
         assert ("explanation" in one) == body["explain"]
     words = result[0]["explanation"]["words"]
     assert [word["text"] for word in words] == list(expected.outputs)
@@ -81,7 +81,7 @@ def test_an_explanation_says_where_each_word_comes_from(client: httpx.Client, se
     assert [word["heat"] for word in label["explanation"]["words"]] == [[]]
 
 
-def test_search_finds_the_picture_itself(client: httpx.Client) -> None:
+def test_search_finds_the_image_itself(client: httpx.Client) -> None:
     (result,) = results(client.post("/v1/search", json={"image": URI, "top": 3, "thumbnails": True}))
     assert len(result["hits"]) == 3
     best = result["hits"][0]
@@ -103,7 +103,7 @@ def test_imagine_draws_what_the_library_draws(client: httpx.Client, served_model
     assert "this model reads at most 14" in long["error"]["message"]
 
 
-def test_one_bad_picture_fails_alone(client: httpx.Client) -> None:
+def test_one_bad_image_fails_alone(client: httpx.Client) -> None:
     good, bad, again = results(client.post("/v1/caption", json={"items": [{"image": URI}, {"image": "aGk="}, {"image": URI}]}))
     assert good == again and good["text"] is not None
     assert bad["error"]["code"] == "invalid_item"
@@ -112,24 +112,24 @@ def test_one_bad_picture_fails_alone(client: httpx.Client) -> None:
 
 def test_forms_say_what_json_says(client: httpx.Client) -> None:
     (plain,) = results(client.post("/v1/caption", json={"image": URI}))
-    assert results(client.post("/v1/caption", files={"image": ("a.png", PICTURE)})) == [plain]
-    two = client.post("/v1/answer", files={"image": ("a.png", PICTURE)}, data={"question": ["what is it?", "where?"]})
+    assert results(client.post("/v1/caption", files={"image": ("a.png", IMAGE)})) == [plain]
+    two = client.post("/v1/answer", files={"image": ("a.png", IMAGE)}, data={"question": ["what is it?", "where?"]})
     items = [{"image": URI, "question": "what is it?"}, {"image": URI, "question": "where?"}]
     assert results(two) == results(client.post("/v1/answer", json={"items": items}))
-    labels = client.post("/v1/classify", files={"image": ("a.png", PICTURE)}, data={"labels": "park, mat"})
+    labels = client.post("/v1/classify", files={"image": ("a.png", IMAGE)}, data={"labels": "park, mat"})
     assert set(results(labels)[0]["scores"]) == {"park", "mat"}
-    files = [("image", ("a.png", PICTURE))] * 3
+    files = [("image", ("a.png", IMAGE))] * 3
     message = error(client.post("/v1/answer", files=files, data={"question": ["one?", "two?"]}), 400)
     assert message["message"] == "question comes 2 times and another field 3 times; give it once or as often"
 
 
 def test_a_batch_of_many_clients_answers_what_single_requests_do(client: httpx.Client, server: Server) -> None:
-    """With the built-in model, whose answers differ from picture to picture."""
-    asked = [{"model": "small", "image": data_uri(scene(number))} for number in range(12)]
-    alone = [results(client.post("/v1/caption", json=one)) for one in asked]
+    """With the built-in model, whose answers differ from image to image."""
+    bodies = [{"model": "small", "image": data_uri(scene(number))} for number in range(12)]
+    alone = [results(client.post("/v1/caption", json=one)) for one in bodies]
     before = server.metric('braid_batch_rows_count{model="small"}')
     with ThreadPoolExecutor(12) as pool, server.client() as shared:
-        together = list(pool.map(lambda one: results(shared.post("/v1/caption", json=one)), asked))
+        together = list(pool.map(lambda one: results(shared.post("/v1/caption", json=one)), bodies))
     assert server.metric('braid_batch_rows_count{model="small"}') - before < 12  # they did meet
     for (one,), (other,) in zip(alone, together, strict=True):
         assert one["text"] == other["text"]
@@ -138,7 +138,7 @@ def test_a_batch_of_many_clients_answers_what_single_requests_do(client: httpx.C
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "status", "code", "message"),
+    ("path", "body", "status", "code", "message"),
     [
         ("caption", {}, 400, "invalid_request", "image: field required"),
         (
@@ -202,14 +202,14 @@ def test_a_batch_of_many_clients_answers_what_single_requests_do(client: httpx.C
         ),
     ],
 )
-def test_what_cannot_be_answered_is_told(
-    client: httpx.Client, path: str, asked: dict[str, Any], status: int, code: str, message: str
+def test_what_cannot_be_answered_has_an_error(
+    client: httpx.Client, path: str, body: dict[str, Any], status: int, code: str, message: str
 ) -> None:
-    told = error(client.post(f"/v1/{path}", json=asked), status)
-    assert (told["code"], told["message"]) == (code, message)
+    result = error(client.post(f"/v1/{path}", json=body), status)
+    assert (result["code"], result["message"]) == (code, message)
 
 
-def test_other_bodies_and_addresses_are_told(client: httpx.Client) -> None:
+def test_other_bodies_and_addresses_have_errors(client: httpx.Client) -> None:
     for body in (b"{", b"[]", b"\xff", b'{"image": NaN}', b"[" * 100_000, b'{"image": "\\ud800"}'):
         error(client.post("/v1/caption", content=body, headers={"content-type": "application/json"}), 400)
     assert error(client.post("/v1/caption", content=b"x", headers={"content-type": "text/plain"}), 415)["code"]
@@ -258,9 +258,9 @@ def test_openai_chat_describes_and_answers(openai_client: openai.OpenAI, client:
     assert result.choices[0].model_extra["confidence"] == caption["confidence"]
     assert result.usage is not None and result.usage.completion_tokens > 0
     (answer,) = results(client.post("/v1/answer", json={"image": URI, "question": "what color is it?", "model": "small"}))
-    asked = [*messages("Describe the picture."), {"role": "assistant", "content": caption["text"]}]
-    asked.append({"role": "user", "content": "what color is it?"})  # about the picture that was shown before
-    assert openai_client.chat.completions.create(model="small", messages=asked).choices[0].message.content == answer["text"]
+    bodies = [*messages("Describe the picture."), {"role": "assistant", "content": caption["text"]}]
+    bodies.append({"role": "user", "content": "what color is it?"})  # about the image that was shown before
+    assert openai_client.chat.completions.create(model="small", messages=bodies).choices[0].message.content == answer["text"]
 
 
 def test_openai_chat_streams(openai_client: openai.OpenAI) -> None:
@@ -281,7 +281,7 @@ def test_openai_chat_streams(openai_client: openai.OpenAI) -> None:
 
 def test_openai_embeddings(openai_client: openai.OpenAI, served_models: dict[str, Path]) -> None:
     result = openai_client.embeddings.create(model="every", input=["a dog", URI])  # base64 by default
-    expected = load(served_models["every"]).embed([PICTURE], ["a dog"])[::-1]
+    expected = load(served_models["every"]).embed([IMAGE], ["a dog"])[::-1]
     assert np.allclose([one.embedding for one in result.data], expected, atol=1e-5)
     plain = openai_client.embeddings.create(model="every", input="a dog", encoding_format="float")
     assert np.allclose(plain.data[0].embedding, expected[0], atol=1e-5)
@@ -301,7 +301,7 @@ def test_openai_errors(openai_client: openai.OpenAI) -> None:
         openai_client.embeddings.create(model="drawer", input="a dog")
 
 
-def test_health_figures_and_headers(server: Server, client: httpx.Client) -> None:
+def test_health_metrics_and_headers(server: Server, client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
     answer = client.get("/", headers={"x-request-id": "mine-1"})

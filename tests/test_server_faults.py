@@ -83,8 +83,8 @@ def test_a_client_that_leaves_is_not_waited_for(tight: Server, client: httpx.Cli
             connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
             connection.recv(1)  # the stream has begun
     answers_again(client)
-    assert _figure(client, "braid_queue_rows") == 0
-    assert _figure(client, "braid_received_bytes") < 1000
+    assert _metric(client, "braid_queue_rows") == 0
+    assert _metric(client, "braid_received_bytes") < 1000
 
 
 def test_a_slow_loris_is_let_go(served_models: dict[str, Path], tight: Server, client: httpx.Client) -> None:
@@ -156,7 +156,7 @@ def test_killed_and_started_again(served_models: dict[str, Path]) -> None:
 
 
 def test_an_answer_that_is_late_is_told_of() -> None:
-    """The built-in model takes longer than this for so many pictures."""
+    """The built-in model takes longer than this for so many images."""
     with Server("--model", "small", "--timeout", 0.4) as server, server.client() as client:
         result = client.post("/v1/caption", json={"items": [{"image": data_uri(scene(number))} for number in range(32)]})
         assert result.status_code == 504
@@ -166,14 +166,14 @@ def test_an_answer_that_is_late_is_told_of() -> None:
             streams = list(pool.map(lambda _: client.post("/v1/chat/completions", json=chat).text, range(16)))
         assert any('"code": "deadline_exceeded"' in text for text in streams)
         end = time.monotonic() + PATIENCE
-        while _figure(client, "braid_queue_rows") and time.monotonic() < end:
+        while _metric(client, "braid_queue_rows") and time.monotonic() < end:
             time.sleep(0.1)
         assert client.get("/readyz").status_code == 200
 
 
-def test_pictures_of_a_named_host_are_fetched_and_private_addresses_are_not(client: httpx.Client, tmp_path: Path) -> None:
-    told = client.post("/v1/caption", json={"image": "http://localhost/a.png"}).json()["error"]["message"]
-    assert told == "localhost is at a private address, which is not fetched from; send the file itself"
+def test_files_of_a_named_host_are_fetched_and_private_addresses_are_not(client: httpx.Client, tmp_path: Path) -> None:
+    message = client.post("/v1/caption", json={"image": "http://localhost/a.png"}).json()["error"]["message"]
+    assert message == "localhost is at a private address, which is not fetched from; send the file itself"
     (tmp_path / "a.png").write_bytes(scene(1))
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -273,7 +273,7 @@ def _shown() -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": URI}}]}
 
 
-def _figure(client: httpx.Client, name: str) -> float:
+def _metric(client: httpx.Client, name: str) -> float:
     lines = client.get("/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 

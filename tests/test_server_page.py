@@ -60,7 +60,7 @@ def test_every_feature(page: Browser, server: Server) -> None:
     answers(page, 5)
     page.click("#answers > li:first-child .tiles button")
     page.wait("document.querySelector('#image-name').textContent === 'generated-1.png'")
-    page.click("#answers > li:nth-child(4) .again")  # the question comes back, with its picture
+    page.click("#answers > li:nth-child(4) .again")  # the question comes back, with its image
     page.wait("document.querySelector('#image-name').textContent === 'scene.png'")
     assert page.js("document.querySelector('#tool-answer [name=question]').value") == "what colour is it?"
     page.click("#clear")
@@ -74,7 +74,7 @@ def test_what_goes_wrong_is_told(page: Browser) -> None:
     page.click("#tool-caption .go")
     page.wait("document.querySelector('#problem').textContent === 'Choose an image first.'")
     page.js(
-        "const carried = new DataTransfer(); carried.items.add(new File(['no picture'], 'x.png', {type: 'image/png'}));"
+        "const carried = new DataTransfer(); carried.items.add(new File(['no image'], 'x.png', {type: 'image/png'}));"
         "dispatchEvent(new ClipboardEvent('paste', {clipboardData: carried}))"
     )
     page.wait("document.querySelector('#image-name').textContent === 'x.png'")

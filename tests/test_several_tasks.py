@@ -126,9 +126,9 @@ def test_a_page_shows_every_task(three: Path) -> None:
     titles = text.split("<h2>Curves</h2>")[1]
     for title in ("captioning: loss", "retrieval: loss", "vqa: loss", "captioning: cider", "vqa: accuracy", "mean"):
         assert f"<figcaption>{title}</figcaption>" in titles
-    assert "<h2>captioning: what it says</h2>" in text
-    assert "<h2>vqa: what it says</h2>" in text
-    assert "<h2>retrieval: what it says</h2>" not in text  # it says nothing
+    assert "<h2>captioning: answers</h2>" in text
+    assert "<h2>vqa: answers</h2>" in text
+    assert "<h2>retrieval: answers</h2>" not in text  # it says nothing
     result = {finding.title for finding in diagnose(read_run_folder(three))}
     assert {"captioning: answers differ", "vqa: answers differ", "vqa: reads its prompt", "Every row was read"} <= result
     assert (three / "samples" / "vqa-0.jpg").is_file()

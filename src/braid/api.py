@@ -1,7 +1,6 @@
 """What a notebook user touches: ``braid.load().caption("dog.jpg")``."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from braid.bundle import WEIGHTS, Bundle, Interface, find_bundle, read_bundle
-from braid.collate import Collator, Watch, collated
-from braid.config import from_dict, to_dict
+from braid.bundle import WEIGHTS, Bundle, find_bundle, read_bundle
+from braid.collate import Collator, Watch, over_batches
+from braid.config import from_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
+from braid.files.finding import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
-from braid.generation.images import ImageSamplingConfig, StepWatch
+from braid.generation.images import StepWatch
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
-from braid.metrics import frechet_distance, kernel_distance, precision_recall
-from braid.modalities import ImageModality, LabelsModalityConfig, TextModality, image_files
 from braid.records import Batch, Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
-from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_images, origin
+from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_files, input_named, origin, source_of
 from braid.shapes import Float
-from braid.tasks import ImageGeneration, Retrieval, Task, task_of
+from braid.tasks import Task, task_of, task_reading
 
 if TYPE_CHECKING:
     from braid.explain import Explanation
@@ -34,19 +32,20 @@ if TYPE_CHECKING:
     from braid.runtime.torch import TorchRuntime
 
 HUGGING_FACE = "hf:"
-FEW = 5  # labels that a sentence names
-TOGETHER = 16  # pictures that are drawn at once
+TOGETHER = 16  # images that are generated at once
+
+Given = Mapping[str, Any]  # one row: values by the input or the role that they are for
 
 
 def load(model: str | Path = "small", runtime: str = "", device: str = "auto", precision: str = "float32") -> "LoadedModel":
-    """A model ready for use.
+    """Load a model that is ready for use.
 
     Args:
         model: the name of a built-in checkpoint, a bundle's folder, a run's folder (its best model), or ``hf:`` and a
             Hugging Face image-to-text model: its name on the hub or its folder.
-        runtime: ``torch``, ``onnx``, or "" for torch where a GPU or bfloat16 is named, onnx where the folder has graphs, else
+        runtime: ``torch`` or ``onnx``. By default torch if you name a GPU or bfloat16, else onnx if the folder has graphs, else
             torch.
-        device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` is a GPU where there is one.
+        device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU if there is one.
         precision: ``float32``, or ``bfloat16`` for torch's encoders and whatever else is computed once a row.
     Raises:
         UserError: when there is no such model, or it cannot be read.
@@ -67,83 +66,86 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto", p
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A bundle and the runtime that runs it."""
+    """A bundle and the runtime that runs it.
+
+    Every method takes any input of the model by name: ``model.classify("photo.jpg", tabular={"price": 12})``.
+    """
 
     bundle: Bundle
     runtime: Runtime
 
-    def caption(self, images: Any, beam: int | None = None) -> Any:
-        """Describe one picture (str), or a list of them (list of str).
+    def caption(self, images: Any = None, beam: int | None = None, **inputs: Any) -> Any:
+        """Describe one image (str), or a list of them (list of str).
 
         Args:
             images: path, bytes, PIL image or array (uint8 [h, w, 3]), or a list of such.
+            beam: beams of the search; 1 is greedy.
+            inputs: other inputs of the model, by name, the same for every image.
         """
         single = not isinstance(images, list | tuple)
-        texts = [prediction.text for prediction in self.captions([images] if single else images, beam)]
+        rows = [_given(image=image, **inputs) for image in ([images] if single else images)]
+        texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
         return texts[0] if single else texts
 
     def captions(self, images: Sequence[Any], beam: int | None = None) -> list[Prediction]:
-        """Captions with confidence, one a picture, in order; the first unreadable picture is an error."""
-        rows = [Example(str(row), {"image": image}, source=_name(image, row)) for row, image in enumerate(images)]
-        return list(self.predict("captioning", rows, beam, strict=True).predictions)
+        """Captions with confidence, one an image, in order; the first unreadable image is an error."""
+        rows = [_given(image=image) for image in images]
+        return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)
 
-    def answer(self, image: Any, question: str | Sequence[str]) -> Any:
-        """Answer a question about a picture (str), or several (list of str)."""
+    def answer(self, image: Any = None, question: str | Sequence[str] = "", **inputs: Any) -> Any:
+        """Answer a question about an image or any other input (str), or several questions (list of str)."""
         single = isinstance(question, str)
         questions = [question] if isinstance(question, str) else question
-        examples = [Example(str(row), {"image": image, "question": q}, source=_name(image, 0)) for row, q in enumerate(questions)]
-        texts = [prediction.text for prediction in self.predict("vqa", examples, strict=True).predictions]
+        rows = [_given(image=image, question=one, **inputs) for one in questions]
+        texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
         return texts[0] if single else texts
 
-    def classify(self, image: Any = None, text: str = "", labels: Sequence[str] = ()) -> Prediction:
-        """The label of a picture, a text or both, with the probability of each label in ``scores``.
+    def classify(self, image: Any = None, text: str = "", labels: Sequence[str] = (), **inputs: Any) -> Prediction:
+        """The label of an image, a text, any other input or several together; ``scores`` has the probability of each label.
 
         Args:
-            labels: any labels, compared with the picture by embedding (zero-shot); none: those that the model was trained on.
+            labels: any labels, compared with one input by embedding (zero-shot); without, those that the model was trained on.
         """
-        return self.classify_all([] if image is None else [image], text, labels, strict=True).predictions[0]
+        return self.classify_rows([_given(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
 
-    def classify_all(
+    def classify_rows(
         self,
-        images: Sequence[Any],
-        text: str = "",
+        rows: Sequence[Given],
         labels: Sequence[str] = (),
         batch_size: int = 16,
         strict: bool = False,
         watch: Watch | None = None,
     ) -> Answers:
-        """``classify`` of many pictures, each with the same text; ids are the pictures' names."""
+        """``classify`` of many rows, each with its values by name: ``[{"image": "a.jpg", "text": "hello"}, ...]``."""
         if labels:
-            return self._nearest(images, text, labels, batch_size, strict, watch)
-        words = {"text": text} if text else {}
-        rows = [{"image": image, **words} for image in images] or [words]
-        names = [_name(image, row) for row, image in enumerate(images)] or [text]
-        examples = [Example(name, fields, source=name) for name, fields in zip(names, rows, strict=True)]
-        return self.predict("classification", examples, None, batch_size, strict, watch)
+            return self._nearest(rows, labels, batch_size, strict, watch)
+        return self.answer_rows("classification", rows, None, batch_size, strict, watch)
 
     def _nearest(
-        self, images: Sequence[Any], text: str, labels: Sequence[str], batch_size: int, strict: bool, watch: Watch | None
+        self, rows: Sequence[Given], labels: Sequence[str], batch_size: int, strict: bool, watch: Watch | None
     ) -> Answers:
+        """The labels nearest to rows that have one input, all the same one."""
         if len(labels) < 2:
             raise UserError(f"there is only the label {labels[0]!r} to choose from; give two or more")
-        phrases = embed(self.runtime, self.collator, [PHRASE.format(label) for label in labels], "prompt")
-        name, values = ("image", images) if images else ("prompt", [text])
+        if len(names := {name for row in rows for name in row}) != 1 or any(len(row) != 1 for row in rows):
+            given = " and ".join(sorted(names)) or "none"
+            raise UserError(f"labels of your own are compared with one input, and there is {given}; give one of them")
+        task: Any = self.task("retrieval")
+        phrases = embed(self.runtime, self.collator, [PHRASE.format(label) for label in labels], task.sides[1])
+        values = [value for row in rows for value in row.values()]
+        name = input_named(self.collator.inputs, names.pop())
         result = embed(self.runtime, self.collator, values, name, batch_size, strict, watch)
-        chosen = choose_by_embedding(result.vectors, labels, phrases.vectors, self._scale)
-        named = [replace(one, id=sample.source or text) for one, sample in zip(chosen, result.samples, strict=True)]
-        return Answers(tuple(named), result.samples, result.skipped)
+        chosen = choose_by_embedding(result.vectors, labels, phrases.vectors, task.scale)
+        named = tuple(replace(one, id=sample.id) for one, sample in zip(chosen, result.samples, strict=True))
+        return Answers(named, result.samples, result.skipped)
 
-    @property
-    def _scale(self) -> float:
-        task = self.task("retrieval")
-        assert isinstance(task, Retrieval)
-        return task.scale
-
-    def embed(self, images: Sequence[Any] = (), texts: Sequence[str] = ()) -> Float[np.ndarray, "rows width"]:
-        """Unit vectors of pictures, then of texts, in one space."""
+    def embed(
+        self, images: Sequence[Any] = (), texts: Sequence[str] = (), **inputs: Sequence[Any]
+    ) -> Float[np.ndarray, "rows width"]:
+        """Unit vectors of images, then of texts, then of the values of any other input, in one space."""
         parts = [
-            embed(self.runtime, self.collator, values, name, strict=True).vectors
-            for name, values in (("image", images), ("prompt", texts))
+            embed(self.runtime, self.collator, values, input_named(self.collator.inputs, role), strict=True).vectors
+            for role, values in [*_given(image=images, text=texts).items(), *inputs.items()]
             if len(values)
         ]
         if not parts:
@@ -153,99 +155,99 @@ class LoadedModel:
     def imagine(
         self, prompt: str, image: Any = None, count: int = 1, seed: int = 0, guidance: float | None = None
     ) -> Image.Image | list[Image.Image]:
-        """Draw a picture of what a sentence says, or ``image`` with what it says changed; a list, if ``count`` is above 1.
+        """Generate an image from a sentence, or edit ``image`` as the sentence says; a list, if ``count`` is above 1.
 
-        The same seed gives the same pictures, of which the first ``n`` do not depend on how many there are. ``guidance``: how
+        The same seed gives the same images, of which the first ``n`` do not depend on how many there are. ``guidance``: how
         closely they follow the prompt; None is the model's own.
         """
-        result = self.drawings(prompt, image, count, seed, guidance)
+        sampling: dict[str, Any] = {} if guidance is None else {"guidance": guidance}
+        result = self.generate_images(prompt, image, count, seed, **sampling)
         images = [Image.fromarray(one.image.pixels) for one in result if one.image]
         return images[0] if count == 1 else images
 
-    def drawings(
+    def generate_images(
         self,
         prompt: str,
         image: Any = None,
         count: int = 1,
         seed: int = 0,
-        guidance: float | None = None,
-        changes: Mapping[str, Any] | None = None,
         watch: StepWatch | None = None,
+        **sampling: Any,
     ) -> list[Prediction]:
-        """``imagine`` with all that the model gives: pictures with their tokens, and the sentence where it writes one.
+        """``imagine`` with all that the model gives: images with their tokens, and the sentence if it writes one.
 
         Args:
-            changes: other settings of ``braid.generation.images.ImageSamplingConfig``.
-            watch: sees the steps of every sixteen pictures.
+            watch: sees the steps of every sixteen images.
+            sampling: settings of ``braid.generation.images.ImageSamplingConfig``, such as ``guidance`` and ``temperature``.
         Raises:
-            UserError: for an empty prompt, one longer than the model reads, or a picture to a model that reads none.
+            UserError: for an empty prompt, one longer than the model reads, or an image for a model that reads none.
         """
-        return self.drawings_of([(prompt, image)], count, seed, guidance, changes, watch)[0]
+        return self.generate_all([(prompt, image)], count, seed, watch, **sampling)[0]
 
-    def drawings_of(
-        self,
-        asked: Sequence[tuple[str, Any]],
-        count: int = 1,
-        seed: int = 0,
-        guidance: float | None = None,
-        changes: Mapping[str, Any] | None = None,
-        watch: StepWatch | None = None,
+    def generate_all(
+        self, requests: Sequence[tuple[str, Any]], count: int = 1, seed: int = 0, watch: StepWatch | None = None, **sampling: Any
     ) -> list[list[Prediction]]:
-        """``drawings`` of several prompts, each with a picture or None; each gets what it gets alone."""
-        task = self.task("image_generation")
-        assert isinstance(task, ImageGeneration)
-        given = {"seed": seed, **(changes or {})} | ({} if guidance is None else {"guidance": guidance})
-        task = replace(task, sampling=from_dict(ImageSamplingConfig, {**to_dict(task.sampling), **given}, "sampling"))
+        """``generate_images`` for several prompts, each with an image or None; each gets what it gets alone."""
+        task = self.task("image_generation").with_sampling({"seed": seed, **sampling})
         samples: list[Sample] = []
-        for prompt, image in asked:
-            if image is not None and "image" not in self.bundle.inputs:
-                raise UserError("this model draws from a text alone; leave the image out, or use one that was trained to edit")
-            fields = {"captions": (prompt,)} if image is None else {"instruction": prompt, "image": image}
-            self._check_length(prompt)
-            samples.extend(task.prepare(Example(str(row), fields, source="imagine")) for row in range(count))
-        result: list[Prediction] = []
-        for part in collated(self.collator, samples, TOGETHER, strict=True):
-            result.extend(task.predict(self.runtime, part.batch, watch))
+        for prompt, image in requests:
+            given = _given(image=image)
+            if unread := [name for name in given if name not in self.bundle.inputs]:
+                message = f"this model generates images from text alone; leave the {unread[0]} out"
+                raise UserError(f"{message}, or use a model that was trained to edit")
+            fields = {"instruction": prompt, **given} if given else {"captions": (prompt,)}
+            rows = [task.prepare(Example(str(row), fields, source="imagine")) for row in range(count)]
+            task.check_inputs(rows[0], self.bundle.inputs)
+            samples.extend(rows)
+        result, _, _ = over_batches(
+            self.collator, samples, lambda part: task.predict(self.runtime, part.batch, watch), TOGETHER, strict=True
+        )
         return [result[first : first + count] for first in range(0, len(result), count)]
 
-    def reconstruct(self, images: Sequence[Any]) -> list[Image.Image]:
-        """Pictures after this model's codec has turned them into tokens and back."""
-        codec, modality = self.runtime.codec("image"), self.bundle.outputs["image"]
-        assert isinstance(modality, ImageModality)
-        padded = modality.pad([modality.prepare(image, _name(image, row)) for row, image in enumerate(images)])
-        return [Image.fromarray(one) for one in modality.images(codec.pixels(codec.tokens(padded.values)))]
+    def reconstruct(self, images: Sequence[Any]) -> list[tuple[Image.Image, Image.Image]]:
+        """Images as this model's codec is given them, each with what is left of it after tokens and back."""
+        name, modality = self._output("draws")
+        codec = self.runtime.codec(name)
+        padded = modality.pad([modality.prepare(image, source_of(image)) for image in images])
+        before, after = modality.images(padded.values), modality.images(codec.pixels(codec.tokens(padded.values)))
+        return [(Image.fromarray(one), Image.fromarray(other)) for one, other in zip(before, after, strict=True)]
 
-    def fidelity(self, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
-        """How like the pictures that another model drew are to those it was to draw, by this model's embeddings.
+    def _output(self, does: str) -> tuple[str, Any]:
+        """The first output that ``does`` this.
 
-        ``fid`` and ``kid`` are distances, x1000 (embeddings have length 1); ``precision`` and ``recall`` shares, x100; ``match``
-        is the mean cosine of each picture and its prompt, x100, where there are prompts.
+        Raises:
+            UserError: when the model has none.
         """
-        generated = [one.image.pixels for one in answers.predictions if one.image]
-        if not generated:
-            raise UserError("no picture was drawn, so there is nothing to compare; leave the extractor out")
-        real = [sample.targets["image"] for sample in answers.samples]
-        made, truth = (
-            embed(self.runtime, self.collator, images, "image", strict=True, watch=watch).vectors for images in (generated, real)
-        )
-        precision, recall = precision_recall(made, truth)
-        metrics = {
-            "fid": 1000 * frechet_distance(made, truth),
-            "kid": 1000 * kernel_distance(made, truth),
-            "precision": 100 * precision,
-            "recall": 100 * recall,
-        }
-        prompts = [sample.inputs["prompt"] for sample in answers.samples if "prompt" in sample.inputs]
-        if len(prompts) == len(generated) and "prompt" in self.bundle.inputs:
-            metrics["match"] = 100 * float((made * self.embed(texts=prompts)).sum(1).mean())
-        return metrics
+        for name, modality in self.bundle.outputs.items():
+            if modality.does == does:
+                return name, modality
+        raise UserError(f"this model has no output that {does}; its outputs are {', '.join(self.bundle.outputs) or 'none'}")
 
-    def _check_length(self, prompt: str) -> None:
-        modality = self.bundle.inputs["prompt"]
-        assert isinstance(modality, TextModality)
-        length, most = len(modality.tokenizer.encode(prompt)), modality.max_length - 2
-        if length > most:
-            raise UserError(f"the prompt has {length} tokens; this model reads at most {most}, make it shorter")
+    def answer_rows(
+        self,
+        task: str,
+        rows: Sequence[Given],
+        beam: int | None = None,
+        batch_size: int = 16,
+        strict: bool = False,
+        watch: Watch | None = None,
+    ) -> Answers:
+        """Do one of the model's tasks on rows, each with its values by name; ids are the rows' numbers, from 0.
+
+        Raises:
+            UserError: for a name that the model does not read; with ``strict``, for the first row that cannot be read.
+        """
+        chosen = self.task(task, beam)
+        samples = [self._sample(chosen, row, number) for number, row in enumerate(rows)]
+        return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
+
+    def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
+        """A row as the task prepares it; an input that the task does not name goes to the model as it is."""
+        known = self.bundle.inputs
+        fields = {task.role_of(name) if name in known else name: value for name, value in row.items()}
+        sample = task.prepare(Example(str(number), fields, source=_source(row, number)))
+        others = {name: value for name, value in row.items() if name in known and name not in sample.inputs}
+        return replace(sample, inputs={**sample.inputs, **others}) if others else sample
 
     def predict(
         self,
@@ -262,53 +264,56 @@ class LoadedModel:
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
-        """Go on with a text: the decoder alone, as a language model."""
-        decoder, tokenizer = self.runtime.decoder("text"), self.bundle.tokenizer
-        assert tokenizer is not None  # a model that writes has one
+        """Continue a text: the decoder alone, as a language model."""
+        name, modality = self._output("writes")
         settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
-        tokens = tokenizer.encode(text)
-        limit = self.bundle.interface.outputs["text"].max_length  # type: ignore[union-attr]
+        tokens, limit = modality.tokenizer.encode(text), modality.max_length
         if len(tokens) >= limit - 2:
             raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
         settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
-        (result,) = generate(decoder, Batch(("0",), {}), settings, [tokens])
-        return Prediction("0", tokenizer.decode([*tokens, *result.tokens]), confidence=result.confidence)
+        (result,) = generate(self.runtime.decoder(name), Batch(("0",), {}), settings, [tokens])
+        return Prediction("0", modality.tokenizer.decode([*tokens, *result.tokens]), confidence=result.confidence)
 
     def explain(
-        self, image: Any = None, question: str = "", text: str = "", method: str = "", task: str = "", graded: bool = True
+        self,
+        image: Any = None,
+        question: str = "",
+        text: str = "",
+        method: str = "",
+        task: str = "",
+        graded: bool = True,
+        **inputs: Any,
     ) -> "Explanation":
-        """Answer, and say which patches and words moved each word of the answer.
+        """Answer, and say which parts of the inputs (patches, words, columns) moved each word of the answer.
 
-        A question is answered and a text classified, each with a picture or without; of a picture alone a caption is explained,
-        or its label where the model does not caption.
+        By default the model does the first of its tasks that reads what you give: a question is answered, a text classified, an
+        image captioned or else classified.
 
         Args:
-            method: attention, rollout, gradients, grad_cam, integrated_gradients, occlusion or shapley; "" is the one that
+            method: attention, rollout, gradients, grad_cam, integrated_gradients, occlusion or shapley; "" takes the one that
                 points best on scenes.
-            task: captioning, vqa, classification or regression, where it is to be another one.
+            task: captioning, vqa, classification or regression, to choose another one.
             graded: also grade the explanation, which takes about as long again.
+            inputs: other inputs of the model, by name.
         Raises:
             UserError: when there is nothing to explain, the method is unknown, or the model runs on ONNX only.
         """
-        torch_runtime = self._looked_into
-        from braid.explain.explaining import DEFAULT, explain
+        torch_runtime = self._torch_runtime
+        from braid.explain.explaining import explain
 
-        kind = task or self._explained(question, text)
-        fields = {"image": image, "question": question, "text": text}
-        given = {role: value for role, value in fields.items() if value is not None and (role == "image" or value)}
-        example = Example("0", given, source="" if image is None else _name(image, 0))
-        chosen = self.task(kind)
-        return explain(torch_runtime, self.collator, chosen, chosen.prepare(example), method or DEFAULT, graded)
+        row = _given(image=image, question=question, text=text, **inputs)
+        chosen = self.task(task) if task else task_reading(self.bundle.interface, Example("0", row, source=_source(row)))
+        return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
     def rank_explanations(
         self, examples: Sequence[Example], task: str, methods: Sequence[str] = (), watch: "RankWatch | None" = None
     ) -> "Ranking":
-        """Which method to believe: every method (or some) on many rows, graded, beside scores by chance.
+        """Which method to trust: every method (or some) on many rows, graded, beside random scores.
 
         Raises:
             UserError: when nothing can be graded, or the model runs on ONNX only.
         """
-        torch_runtime = self._looked_into
+        torch_runtime = self._torch_runtime
         from braid.explain.ranking import rank_methods
 
         return rank_methods(torch_runtime, self.collator, self.task(task), examples, methods, watch)
@@ -319,12 +324,12 @@ class LoadedModel:
         return has_torch(self.bundle)
 
     def apart(self) -> "LoadedModel":
-        """A copy on torch, to be looked into while this one answers others."""
-        return replace(self, runtime=deepcopy(self._looked_into))
+        """A copy on torch, which can be explained while this one answers others."""
+        return replace(self, runtime=deepcopy(self._torch_runtime))
 
     @cached_property
-    def _looked_into(self) -> "TorchRuntime":
-        """The runtime that shows what goes on inside; beside graphs it is loaded when it is first asked for.
+    def _torch_runtime(self) -> "TorchRuntime":
+        """The runtime that explanations differentiate; a model with graphs loads it when it is first needed.
 
         Raises:
             UserError: when there is none.
@@ -342,95 +347,85 @@ class LoadedModel:
             raise UserError("a whole Hugging Face model cannot be looked into; train a model that has it as a part")
         return runtime
 
-    def _explained(self, question: str, text: str) -> str:
-        """The task whose answer is meant."""
-        labels = ("classification", "regression")
-        wanted = ("vqa",) if question else labels if text else ("captioning", *labels)
-        return next((kind for kind in wanted if kind in self.bundle.interface.tasks), wanted[0])
-
     def task(self, kind: str, beam: int | None = None) -> Task:
         """One of the model's tasks as it was trained for; ``beam`` 1 is greedy."""
         task = task_of(self.bundle.interface, kind)
-        if beam is None:
-            return task
-        return task.searching(beam)
+        return task if beam is None else task.searching(beam)
+
+    def files(self, paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
+        """The files that paths, patterns and folders mean, each with the name of the input that reads it.
+
+        Raises:
+            UserError: when no input reads files, or a folder or a pattern has none.
+        """
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        readers = {name: config for name, config in self.bundle.interface.inputs.items() if config.suffixes}
+        if given and not readers:
+            raise UserError(f"this model reads no files; it reads {', '.join(self.bundle.inputs)}")
+        suffixes = frozenset().union(*(config.suffixes for config in readers.values()))
+        kind = next(iter(readers.values())).kind if len(readers) == 1 else "file"
+        found = find_files(given, suffixes, kind)
+        return {
+            file: next((name for name, config in readers.items() if has_suffix(file, config.suffixes)), next(iter(readers)))
+            for file in found
+        }
+
+    def is_file(self, name: str | Path) -> bool:
+        """Whether a name has the suffix of a file that one of the inputs reads."""
+        return any(has_suffix(name, config.suffixes) for config in self.bundle.interface.inputs.values())
 
     def index(
         self,
-        images: str | Path | Sequence[str | Path],
+        files: str | Path | Sequence[str | Path],
         output: str | Path,
         kind: str | IndexConfig = "exact",
         batch_size: int = 32,
         strict: bool = False,
         watch: IndexWatch | None = None,
     ) -> Indexed:
-        """Embed pictures and keep them at ``output`` for ``search``; an index that is there grows.
+        """Embed files and keep the vectors at ``output`` for ``search``; an index that is there grows.
 
         Args:
-            pictures: a file, a pattern or a folder, or several of them.
+            files: a file, a pattern or a folder, or several of them.
             kind: ``exact``, ``hnsw`` or ``lancedb``, or the settings of one; an index that is there keeps its own.
         Raises:
-            UserError: when the index there is another model's, or no picture can be read; with ``strict``, for the first.
+            UserError: when another model made the index there, or no file can be read; with ``strict``, for the first one.
         """
         config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
-        given = [images] if isinstance(images, str | Path) else images
-        files = image_files(given)
-        return index_images(self.runtime, self.collator, files, Path(output), config, self.origin, batch_size, strict, watch)
+        named = self.files(files)
+        return index_files(self.runtime, self.collator, named, Path(output), config, self.origin, batch_size, strict, watch)
 
-    def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10) -> list[Hit]:
-        """The ``top`` rows of an index, opened or at a path, that are nearest to a text, a picture, or the mean of both.
+    def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10, **inputs: Any) -> list[Hit]:
+        """The ``top`` rows of an index, opened or at a path, that are nearest to a text, an image, another input, or their mean.
 
         Raises:
-            UserError: when there is nothing to look for, or another model made the index.
+            UserError: when there is nothing to search for, or another model made the index.
         """
-        if not text and image is None:
+        query = {name: [value] for name, value in _given(image=image, text=text, **inputs).items()}
+        if not query:
             raise UserError("there is nothing to look for; give a text, an image or both")
         opened = open_index(Path(index), self.origin) if isinstance(index, str | Path) else index
         check_origin(opened.folder, opened.origin, self.origin)
-        query = self.embed([image] if image is not None else [], [text] if text else []).mean(0, keepdims=True)
-        (hits,) = opened.search(query, top)
+        (hits,) = opened.search(self.embed(**query).mean(0, keepdims=True), top)
         if opened is not index:
             opened.close()
         return hits
 
     @cached_property
     def origin(self) -> Origin:
-        """Who makes this model's vectors."""
+        """The maker of this model's vectors."""
         return origin(self.bundle)
-
-    def unseen(self, task: Task, samples: Sequence[Sample]) -> list[str]:
-        """What training never showed the model, in words: inputs that rows have together, and labels."""
-        inputs = [] if task.sides else _unseen_inputs(self.bundle.interface, samples)
-        modality = self.bundle.interface.outputs.get(task.decoder)
-        return inputs + (_unseen_labels(modality.labels, task, samples) if isinstance(modality, LabelsModalityConfig) else [])
 
     @property
     def collator(self) -> Collator:
         return Collator(self.bundle.inputs, self.bundle.outputs)
 
 
-def _unseen_inputs(interface: Interface, samples: Sequence[Sample]) -> list[str]:
-    """A model that does not say what it was trained on is taken to know everything."""
-    rows = Counter(tuple(name for name in interface.inputs if name in sample.inputs) for sample in samples)
-    known = " or ".join(map(_together, interface.trained_on))
-    return [
-        f"{count} of {len(samples)} rows have {_together(given)}, and training showed {known}; their answers may be poor"
-        for given, count in rows.items()
-        if interface.trained_on and given not in interface.trained_on
-    ]
+def _given(**values: Any) -> dict[str, Any]:
+    """The values that were given, by name."""
+    return {name: value for name, value in values.items() if value is not None and not (isinstance(value, str) and not value)}
 
 
-def _together(inputs: Sequence[str]) -> str:
-    return " and ".join(f"the {name}" for name in inputs) + (" alone" if len(inputs) == 1 else "") if inputs else "no input"
-
-
-def _unseen_labels(known: Sequence[str], task: Task, samples: Sequence[Sample]) -> list[str]:
-    new = [result for sample in samples if (result := set(sample.targets.get(task.decoder, ())) - set(known))]
-    named = sorted(set().union(*new))
-    shown = ", ".join(named[:FEW]) + (", ..." if len(named) > FEW else "")
-    message = f"rows have a label that training never showed ({shown}), which this model cannot give"
-    return [f"{len(new)} of {len(samples)} {message}"] if new else []
-
-
-def _name(image: Any, row: int) -> str:
-    return str(image) if isinstance(image, str | Path) else f"image {row + 1}"
+def _source(row: Given, number: int = 0) -> str:
+    """Where a row stands, for messages: its first value if that is a file or a text, else its number."""
+    return source_of(next(iter(row.values()), None)) or f"row {number + 1}"

@@ -42,7 +42,13 @@ BUILT_IN = Path(__file__).parent / "checkpoints"
 
 @dataclass(frozen=True)
 class Source:
-    """Data or weights that a model was made from, and their terms of use."""
+    """Data or weights that a model was made from.
+
+    Args:
+        name: what it is called.
+        use: what it was used for.
+        terms: its licence or terms of use.
+    """
 
     name: str
     use: str
@@ -51,7 +57,16 @@ class Source:
 
 @dataclass(frozen=True)
 class DataCard:
-    """The origin and the scores of a model; ``braid inspect`` shows it."""
+    """Where a model comes from and how well it does; shown by ``braid inspect``.
+
+    Args:
+        name: the model's name.
+        description: what it does, and what it was trained on.
+        terms: on what terms it may be used.
+        sources: data and weights that it was made from.
+        scores: metrics by name; ``braid evaluate --record`` writes them.
+        scored_on: the data, split and search that the scores were measured with.
+    """
 
     name: str = ""
     description: str = ""

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from braid.errors import UserError
 from braid.modalities import EncodedModality, InputModality, OutputModality
 from braid.records import Batch, BatchInput, Sample
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -118,3 +120,29 @@ def collated(collator: Collator, samples: Sequence[Sample], size: int, strict: b
     """Yield ``samples`` in batches of ``size``, in order. A batch has size 0 if none of its rows could be read."""
     for first in range(0, len(samples), size):
         yield collator(samples[first : first + size], strict=strict)
+
+
+def over_batches(
+    collator: Collator,
+    samples: Sequence[Sample],
+    answer: Callable[[Collated], Iterable[T]],
+    size: int = 32,
+    strict: bool = False,
+    watch: Watch | None = None,
+) -> tuple[list[T], list[Sample], list[tuple[Sample, str]]]:
+    """``answer`` every batch, which gives a result a row: the results, the samples that they are of, and those that could not be
+    read, each with the reason.
+
+    Raises:
+        UserError: with ``strict``, for the first row that cannot be read.
+    """
+    results: list[T] = []
+    kept: list[Sample] = []
+    skipped: list[tuple[Sample, str]] = []
+    batches = collated(collator, samples, size, strict)
+    for part in watch(batches, -(-len(samples) // size)) if watch else batches:
+        skipped.extend(part.skipped)
+        if part.samples:
+            results.extend(answer(part))
+            kept.extend(part.samples)
+    return results, kept, skipped

@@ -1,17 +1,21 @@
 """The one predict-and-score loop."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from braid.collate import Collator, Watch, collated
+from braid.bundle import Interface
+from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import Calibration, Outcomes, ReliabilityBin, cross_fit, expected_calibration_error, reliability
 from braid.records import Example, Prediction, Sample
 from braid.tasks import Task, confident
+
+FEW = 5  # labels that a sentence names
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Answers:
         kept = [k for k, one in enumerate(self.predictions) if one.confidence >= least]
         if not kept:
             most = max(one.confidence for one in self.predictions)
-            message = f"no row is answered with a confidence of {least:g}, the surest has {most:.3f}"
-            raise UserError(f"{message}; give --min-confidence less")
+            message = f"no row is answered with a confidence of {least:g}"
+            raise UserError(f"{message}; the highest confidence is {most:.3f}, so lower --min-confidence")
         return Answers(tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept), self.skipped)
 
 
@@ -50,15 +54,9 @@ def predict(
     Raises:
         UserError: with ``strict``, for the first row that cannot be read.
     """
-    predictions: list[Prediction] = []
-    kept: list[Sample] = []
-    skipped: list[tuple[Sample, str]] = []
-    batches = collated(collator, samples, batch_size, strict)
-    for part in watch(batches, -(-len(samples) // batch_size)) if watch else batches:
-        skipped.extend(part.skipped)
-        if part.samples:
-            predictions.extend(task.predict(runtime, part.batch))
-            kept.extend(part.samples)
+    predictions, kept, skipped = over_batches(
+        collator, samples, lambda part: task.predict(runtime, part.batch), batch_size, strict, watch
+    )
     return Answers(tuple(predictions), tuple(kept), tuple(skipped))
 
 
@@ -78,13 +76,13 @@ def evaluate(
     watch: Watch | None = None,
     min_confidence: float = 0.0,
 ) -> tuple[dict[str, Any], Answers]:
-    """Predict and score: the figures of ``task.score``, and the answers they were made from.
+    """Predict and score: the metrics of ``task.score``, and the answers of all rows.
 
-    With a ``min_confidence``, figures are those of the rows that are answered as surely, and ``coverage`` is their share, x100;
-    ``aurc`` is that of all rows. The answers are all.
+    With a ``min_confidence``, metrics are those of the rows answered with it or more, ``coverage`` is their share, x100, and
+    ``aurc`` is that of all rows.
 
     Raises:
-        UserError: when no row can be scored, or a ``min_confidence`` is asked of a task without confidence.
+        UserError: when no row can be scored, or ``min_confidence`` is given for a task without confidence.
     """
     if min_confidence:
         confident(task, "--min-confidence")
@@ -121,8 +119,8 @@ class CalibrationReport:
 
 
 def calibrate(task: Task, answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
-    """Fit the chance that an answer of ``task.unfitted`` is right: by a temperature where labels are chosen (arXiv:1706.04599),
-    by a curve over the mean token probability where words are written (Platt 1999).
+    """Fit the probability that an answer of ``task.unfitted`` is right: by a temperature for labels (arXiv:1706.04599), by a
+    curve over the mean token probability for text (Platt 1999).
 
     A written answer is right if it matches exactly; a caption is good if its own ``cider-2015`` is above the median of
     the rows that were fitted.
@@ -132,7 +130,7 @@ def calibrate(task: Task, answers: Answers, tokenizer: str = "ptb", seed: int = 
     """
     outcomes: Outcomes = task.outcomes(answers.predictions, answers.samples, tokenizer)
     halves = cross_fit(outcomes, len(answers.samples), seed)
-    message = [reliability(half.fitted.tolist(), half.correct.tolist()) for half in halves]
+    by_half = [reliability(half.fitted.tolist(), half.correct.tolist()) for half in halves]
     raw, fitted, right = (np.concatenate([getattr(half, name) for half in halves]) for name in ("raw", "fitted", "correct"))
     bins = reliability(fitted.tolist(), right.tolist())
     fit = outcomes.fit(np.arange(len(answers.samples)))
@@ -141,7 +139,37 @@ def calibrate(task: Task, answers: Answers, tokenizer: str = "ptb", seed: int = 
         asdict(fit) if isinstance(fit, Calibration) else {"temperature": fit},
         expected_calibration_error(reliability(raw.tolist(), right.tolist())),
         expected_calibration_error(bins),
-        (expected_calibration_error(message[0]), expected_calibration_error(message[1])),
+        (expected_calibration_error(by_half[0]), expected_calibration_error(by_half[1])),
         tuple(bins),
         len(answers.samples),
     )
+
+
+def unseen(interface: Interface, task: Task, samples: Sequence[Sample]) -> list[str]:
+    """What training never showed a model, in words: inputs that rows have together, and labels."""
+    inputs = [] if task.sides else _unseen_inputs(interface, samples)
+    known = getattr(interface.outputs.get(task.decoder), "labels", ())
+    return inputs + (_unseen_labels(known, task, samples) if known else [])
+
+
+def _unseen_inputs(interface: Interface, samples: Sequence[Sample]) -> list[str]:
+    """A model that does not say what it was trained on is taken to know everything."""
+    rows = Counter(tuple(name for name in interface.inputs if name in sample.inputs) for sample in samples)
+    known = " or ".join(map(_together, interface.trained_on))
+    return [
+        f"{count} of {len(samples)} rows have {_together(given)}, and training showed {known}; their answers may be poor"
+        for given, count in rows.items()
+        if interface.trained_on and given not in interface.trained_on
+    ]
+
+
+def _together(inputs: Sequence[str]) -> str:
+    return " and ".join(f"the {name}" for name in inputs) + (" alone" if len(inputs) == 1 else "") if inputs else "no input"
+
+
+def _unseen_labels(known: Sequence[str], task: Task, samples: Sequence[Sample]) -> list[str]:
+    new = [result for sample in samples if (result := set(sample.targets.get(task.decoder, ())) - set(known))]
+    named = sorted(set().union(*new))
+    shown = ", ".join(named[:FEW]) + (", ..." if len(named) > FEW else "")
+    message = f"rows have a label that training never showed ({shown}), which this model cannot give"
+    return [f"{len(new)} of {len(samples)} {message}"] if new else []

@@ -1,6 +1,7 @@
 """Architectures with a name: functions that return a ModelConfig."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from braid.codecs import FSQCodecConfig
 from braid.config import kinds
@@ -86,12 +87,11 @@ def _encoders(inputs: Inputs, by_modality: Mapping[str, EncoderConfig]) -> dict[
     return {name: by_modality.get(modality) or _first_encoder(name, modality) for name, modality in modalities.items()}
 
 
-def _first_encoder(name: str, modality: str) -> EncoderConfig:
+def _first_encoder(name: str, modality: str) -> Any:
     """An encoder with its default settings, for a modality that presets do not know: one of your own."""
     for config in kinds(EncoderConfig).values():
         if config.modality == modality:
-            made: EncoderConfig = config()
-            return made
+            return config()
     raise UserError(f"there is no encoder for the input {name!r}; give it one under model.encoders.{name}")
 
 

@@ -1,7 +1,7 @@
 """Any input of a model as a vector in one space, and what is near to it."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 
 from braid.bundle import Bundle
-from braid.collate import Collator, Watch, collated
+from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
+from braid.evaluation import Answers
 from braid.generation import Runtime
 from braid.index import Index, IndexConfig, Origin, create_index, open_index
 from braid.index.header import FILE
-from braid.modalities import EmbeddingModality
+from braid.metrics import frechet_distance, kernel_distance, precision_recall
+from braid.modalities import EmbeddingModalityConfig, modality_of
 from braid.records import Prediction, Sample
 from braid.shapes import Float
+from braid.tasks import Task
 
 PHRASE = "a photo of a {}"  # a label as a caption would say it
+EMBEDDING = EmbeddingModalityConfig.kind
 AT_ONCE = 1024  # vectors handed to an index together
 
 IndexWatch = Callable[[Sequence[Sequence[str]]], Iterable[Sequence[str]]]  # wraps portions of files in a progress bar
@@ -40,7 +44,7 @@ def embedding_output(runtime: Runtime) -> str:
         UserError: for a model that has none.
     """
     for name, modality in runtime.outputs.items():
-        if isinstance(modality, EmbeddingModality):
+        if modality.config.kind == EMBEDDING:
             return name
     raise UserError("this model gives no embeddings; train one with --task retrieval, or choose a model that has them")
 
@@ -54,7 +58,7 @@ def embed(
     strict: bool = False,
     watch: Watch | None = None,
 ) -> Embedded:
-    """Embed values of the input ``name``: pictures for ``image``, texts for ``prompt``.
+    """Embed values of the input ``name``.
 
     Raises:
         UserError: with ``strict``, for the first value that cannot be read; always, for a model without such an input.
@@ -62,32 +66,26 @@ def embed(
     output = embedding_output(runtime)
     if name not in collator.inputs:
         raise UserError(f"this model does not read {name!r}; it reads {', '.join(collator.inputs)}")
-    samples = [Sample(str(row), {name: value}, source=_told(value)) for row, value in enumerate(values)]
-    vectors: list[np.ndarray] = []
-    kept: list[Sample] = []
-    skipped: list[tuple[Sample, str]] = []
-    parts = collated(Collator(collator.inputs), samples, batch_size, strict)
-    for part in watch(parts, -(-len(samples) // batch_size)) if watch else parts:
-        skipped.extend(part.skipped)
-        if part.samples:
-            vectors.append(runtime.vector(output, part.batch))
-            kept.extend(part.samples)
-    joined = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
+    samples = [Sample(str(row), {name: value}, source=source_of(value)) for row, value in enumerate(values)]
+    vectors, kept, skipped = over_batches(
+        Collator(collator.inputs), samples, lambda part: runtime.vector(output, part.batch), batch_size, strict, watch
+    )
+    joined = np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
     return Embedded(joined, tuple(kept), tuple(skipped))
 
 
 @dataclass(frozen=True)
 class Indexed:
-    """An index, and the pictures that could not be read, each with the reason."""
+    """An index, and the files that could not be read, each with the reason."""
 
     index: Index
     skipped: tuple[tuple[Sample, str], ...]
 
 
-def index_images(
+def index_files(
     runtime: Runtime,
     collator: Collator,
-    files: Sequence[str],
+    files: Mapping[str, str],
     folder: Path,
     config: IndexConfig,
     model: Origin,
@@ -95,28 +93,64 @@ def index_images(
     strict: bool = False,
     watch: IndexWatch | None = None,
 ) -> Indexed:
-    """Embed pictures into the index at ``folder``, which is made where there is none, and save it; those that it has already
-    are passed over.
+    """Embed files, each with the input that reads it, into the index at ``folder``; without one there, make it. Files that are in
+    the index already are skipped.
 
     Raises:
-        UserError: when the index there is another model's, or no picture can be read; with ``strict``, for the first.
+        UserError: when another model made the index there, or no file can be read; with ``strict``, for the first that cannot.
     """
     embedding_output(runtime)
-    files = list(dict.fromkeys(files))
+    names = list(files)
     opened = open_index(folder, model) if (folder / FILE).exists() else None
     skipped: list[tuple[Sample, str]] = []
-    parts = [files[first : first + AT_ONCE] for first in range(0, len(files), AT_ONCE)]
+    parts = [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]
     for part in watch(parts) if watch else parts:
         there = opened.known(part) if opened else set()
-        result = embed(runtime, collator, [file for file in part if file not in there], "image", batch_size, strict)
-        skipped.extend(result.skipped)
-        if result.samples:
-            opened = opened or create_index(folder, config, result.vectors.shape[1], model)
-            opened.add([str(sample.inputs["image"]) for sample in result.samples], result.vectors)
+        new = [file for file in part if file not in there]
+        for name in dict.fromkeys(files[file] for file in new):
+            own = [file for file in new if files[file] == name]
+            result = embed(runtime, collator, own, name, batch_size, strict)
+            skipped.extend(result.skipped)
+            if result.samples:
+                opened = opened or create_index(folder, config, result.vectors.shape[1], model)
+                opened.add([str(sample.inputs[name]) for sample in result.samples], result.vectors)
     if opened is None:
-        raise UserError(f"none of {len(files)} pictures could be read; braid data check names what is wrong with them")
+        raise UserError(f"none of {len(names)} files could be read; braid data check says what is wrong with them")
     opened.save()
     return Indexed(opened, tuple(skipped))
+
+
+def fidelity(runtime: Runtime, collator: Collator, task: Task, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
+    """How similar the images that another model generated are to the real ones, by this model's embeddings.
+
+    ``fid`` and ``kid`` are distances, x1000 (embeddings have length 1); ``precision`` and ``recall`` shares, x100; ``match``
+    is the mean cosine of each image and its prompt, x100, if there are prompts.
+    """
+    generated = [one.image.pixels for one in answers.predictions if one.image]
+    if not generated:
+        raise UserError("no image was generated, so there is nothing to compare; leave the extractor out")
+    name = input_named(collator.inputs, task.decoder)
+    real = [sample.targets[task.decoder] for sample in answers.samples]
+    made, truth = (embed(runtime, collator, images, name, strict=True, watch=watch).vectors for images in (generated, real))
+    precision, recall = precision_recall(made, truth)
+    metrics = {
+        "fid": 1000 * frechet_distance(made, truth),
+        "kid": 1000 * kernel_distance(made, truth),
+        "precision": 100 * precision,
+        "recall": 100 * recall,
+    }
+    for prompt in (other for other in collator.inputs if other != name):
+        values = [sample.inputs[prompt] for sample in answers.samples if prompt in sample.inputs]
+        if len(values) == len(generated):
+            read = embed(runtime, collator, values, prompt, strict=True).vectors
+            metrics["match"] = 100 * float((made * read).sum(1).mean())
+    return metrics
+
+
+def input_named(inputs: Mapping[str, Any], role: str) -> str:
+    """The input that reads a role: one of that name, else the usual one of the role's modality."""
+    modality = modality_of(role)
+    return role if role in inputs or modality is None else str(modality.input_name)
 
 
 def origin(bundle: Bundle) -> Origin:
@@ -130,10 +164,10 @@ def origin(bundle: Bundle) -> Origin:
 
 
 def choose_by_embedding(
-    images: Float[np.ndarray, "rows width"], labels: Sequence[str], phrases: Float[np.ndarray, "labels width"], scale: float
+    vectors: Float[np.ndarray, "rows width"], labels: Sequence[str], phrases: Float[np.ndarray, "labels width"], scale: float
 ) -> list[Prediction]:
-    """The label whose phrase is nearest to each picture (zero-shot, arXiv:2103.00020): softmax of ``scale`` x cosine."""
-    logits = scale * images @ phrases.T
+    """The label whose phrase is nearest to each row (zero-shot, arXiv:2103.00020): softmax of ``scale`` x cosine."""
+    logits = scale * vectors @ phrases.T
     probabilities = np.exp(logits - logits.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)
     return [
@@ -148,5 +182,6 @@ def choose_by_embedding(
     ]
 
 
-def _told(value: Any) -> str:
+def source_of(value: Any) -> str:
+    """Where a value stands, for messages: its file, or the text itself."""
     return str(value) if isinstance(value, str) or hasattr(value, "__fspath__") else ""

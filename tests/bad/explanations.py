@@ -1,4 +1,4 @@
-"""Explanations of what cannot be explained, or be saved."""
+"""Explanations that cannot be made or saved."""
 
 from pathlib import Path
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from bad.case import case, command
 
 
-@case("explanation", "neither a picture nor a text")
+@case("explanation", "neither an image nor a text")
 def _(home: Path) -> Any:
     return command("explain", "-m", home / "model")
 
 
-@case("explanation", "a picture that is a text file")
+@case("explanation", "an image that is a text file")
 def _(home: Path) -> Any:
-    (home / "notes.jpg").write_text("not a picture")
+    (home / "notes.jpg").write_text("not an image")
     return command("explain", home / "notes.jpg", "-m", home / "model")
 
 
-@case("explanation", "a method with a typing error")
+@case("explanation", "a method with a typo")
 def _(home: Path) -> Any:
     return command("explain", home / "photo.png", "-m", home / "model", "--method", "oclusion")
 

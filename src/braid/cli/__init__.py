@@ -29,6 +29,7 @@ from braid.cli import (
     score,
     search,
     serve,
+    settings,
     train,
     use,
 )
@@ -48,8 +49,8 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         demo.demo,
         serve.serve,
     ),
-    "Make a model": (train.train, calibrate.calibrate, average.average, export.export),
-    "Look closely": (
+    "Train a model": (train.train, calibrate.calibrate, average.average, export.export),
+    "Evaluate and inspect": (
         evaluate.evaluate,
         explain.explain,
         explain.grade_explanations,
@@ -57,6 +58,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         audit.audit,
         inspect.inspect,
         report.report,
+        settings.settings,
     ),
 }
 # package -> the extra that brings it
@@ -91,8 +93,8 @@ for panel, verbs in VERBS.items():
 score_app.command()(score.captions)
 data_app.command()(data.check)
 data_app.command()(data.shard)
-app.add_typer(score_app, name="score", rich_help_panel="Look closely")
-app.add_typer(data_app, name="data", rich_help_panel="Look closely")
+app.add_typer(score_app, name="score", rich_help_panel="Evaluate and inspect")
+app.add_typer(data_app, name="data", rich_help_panel="Evaluate and inspect")
 
 
 def _print_version(wanted: bool) -> bool:
@@ -105,10 +107,10 @@ def _print_version(wanted: bool) -> bool:
 @app.callback()
 def about(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave.")
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Train, use and measure small models that see and write: on your own pictures, on your own machine.
+    """Train, use and evaluate small multimodal models, on your own data and your own machine.
 
     Every verb takes --json for machines, and --help shows examples.
     """
@@ -117,7 +119,7 @@ def about(
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done; 1 something the user can mend, told in one line on stderr; 2 wrong usage; 130 interrupted.
+    Exit codes: 0 done; 1 something that the user can fix, reported in one line on stderr; 2 wrong usage; 130 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -132,15 +134,15 @@ def main() -> None:
             raise
         _fail(f'this needs {package}, which is not installed; run: pip install "braidlm[{EXTRAS[package]}]"')
     except OSError as error:
-        if error.errno not in _MENDABLE:
+        if error.errno not in _FIXABLE:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"{_MENDABLE[error.errno]}{where}")
+        _fail(f"{_FIXABLE[error.errno]}{where}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-_MENDABLE = {
+_FIXABLE = {
     errno.ENOSPC: "the disk is full; free some space and run the command again",
     errno.EACCES: "permission denied; choose a place you may read and write",
     errno.EPERM: "permission denied; choose a place you may read and write",

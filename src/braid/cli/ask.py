@@ -1,4 +1,4 @@
-"""braid ask, classify: questions about pictures, labels for pictures and texts."""
+"""braid ask, classify: answers to questions, labels for files, texts and tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,41 +6,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braid.cli.console import (
-    NOT_SURE,
+from braid.cli.console import NOT_SURE, note, print_rows, report_skipped, said, unread, watched
+from braid.cli.given import parsed, rows_of
+from braid.cli.options import (
+    BatchOption,
+    InputOption,
+    LinesOption,
     MinConfidenceOption,
+    ModelOption,
+    OptionalFilesArgument,
     SkippedRowsOption,
     StrictOption,
-    finish,
-    note,
-    print_json,
-    print_table,
-    progress,
-    said,
+    TextOption,
 )
 from braid.errors import UserError
 from braid.files import ready
-from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
-    from braid.evaluation import Answers
+    from braid.api import LoadedModel
     from braid.records import Prediction
-
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Rows answered at once.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 def ask(
-    words: Annotated[list[str], typer.Argument(help="Pictures, then questions, each in quotes.", show_default=False)],
+    words: Annotated[list[str], typer.Argument(help="Files, then questions, each in quotes.", show_default=False)],
+    inputs: InputOption = None,
     model: ModelOption = "small",
     min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 16,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
-    json: JsonOption = False,
+    json: LinesOption = False,
 ) -> None:
-    """Ask questions about pictures: every question of every picture.
+    """Ask questions about images: every question about every image.
 
     Examples:
 
@@ -51,40 +48,38 @@ def ask(
         braid ask holiday/ "where is this?" --min-confidence 0.5
     """
     from braid.api import load
-    from braid.modalities import image_files
-    from braid.records import Example
 
-    paths, questions = _pictures_and_questions(words)
     if skipped_rows is not None:
         ready(skipped_rows)
-    pairs = [(file, question) for file in image_files(paths) for question in questions]
-    examples = [Example(str(row), {"image": f, "question": q}, source=f) for row, (f, q) in enumerate(pairs)]
-    answers = load(model).predict(
-        "vqa", examples, None, batch_size, strict, lambda batches, total: progress(batches, "answering", total)
-    )
-    result = [(pairs[int(prediction.id)], prediction) for prediction in answers.predictions]
-    if json:
-        for (file, question), prediction in result:
-            print_json({"id": file, "question": question, **_told(prediction, min_confidence)})
-    else:
-        rows = [[*pair, _shown(prediction, min_confidence), f"{prediction.confidence:.2f}"] for pair, prediction in result]
-        print_table("Answers", ["picture", "question", "answer", "confidence"], rows, ["confidence"])
-    _finish(answers, skipped_rows)
+    loaded = load(model)
+    given = parsed(loaded, inputs)
+    paths, questions = _files_and_questions(loaded, words, bool(given))
+    asked = [{**row, "question": question} for row in rows_of(loaded, paths, given) for question in questions]
+    answers = loaded.answer_rows("vqa", asked, None, batch_size, strict, watched("answering"))
+    result = [
+        (sample.source, asked[int(sample.id)]["question"], one)
+        for one, sample in zip(answers.predictions, answers.samples, strict=True)
+    ]
+    records = ({"id": source, "question": question, **_as_json(one, min_confidence)} for source, question, one in result)
+    rows = [[source, question, _shown(one, min_confidence), f"{one.confidence:.2f}"] for source, question, one in result]
+    print_rows(json, records, "Answers", ["file", "question", "answer", "confidence"], rows, ["confidence"])
+    report_skipped(skipped_rows, unread(answers))
 
 
 def classify(
-    paths: Annotated[list[str] | None, typer.Argument(help="Pictures, patterns or folders.", show_default=False)] = None,
-    text: Annotated[str, typer.Option(help="A text: alone, or together with every picture.")] = "",
-    labels: Annotated[str, typer.Option(help="Any labels, split by commas: the nearest by embedding (zero-shot).")] = "",
+    paths: OptionalFilesArgument = None,
+    text: TextOption = "",
+    inputs: InputOption = None,
+    labels: Annotated[str, typer.Option(help="Labels of your own, split by commas: the nearest by embedding (zero-shot).")] = "",
     model: ModelOption = "small",
     top: Annotated[int, typer.Option(min=1, help="Show so many labels a row.")] = 3,
     min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 16,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
-    json: JsonOption = False,
+    json: LinesOption = False,
 ) -> None:
-    """Label pictures, texts or both: by a trained classifier, or with any labels of your own.
+    """Label files, texts or both: with a trained classifier, or with any labels of your own.
 
     Examples:
 
@@ -92,79 +87,68 @@ def classify(
 
         braid classify post.jpg --text "best day ever" --model sentiment
 
+        braid classify photo.jpg --input tabular="price=12,brand=Acme" --model runs/products
+
         braid classify --text "best day ever" --model sentiment --json
     """
     from braid.api import load
-    from braid.modalities import image_files
+    from braid.evaluation import unseen
 
-    if not paths and not text:
-        raise UserError("give a picture, or a text with --text")
+    if not paths and not text and not inputs:
+        raise UserError("give a file, a text with --text, or another input with --input")
     if skipped_rows is not None:
         ready(skipped_rows)
-    files = image_files(paths) if paths else []
     chosen = [label.strip() for label in labels.split(",") if label.strip()]
     loaded = load(model)
-    answers = loaded.classify_all(
-        files, text, chosen, batch_size, strict, lambda batches, total: progress(batches, "classifying", total)
-    )
-    if json:
-        for result in answers.predictions:
-            scores = {label: round(score, 4) for label, score in _best(result, len(result.scores))}
-            message = _told(result, min_confidence, "label")
-            several = {"labels": result.labels if message["label"] is not None else None} if result.labels is not None else {}
-            print_json({"id": result.id, **message, **several, "scores": scores})
-    else:
-        rows = [
-            [
-                result.id,
-                _shown(result, min_confidence),
-                *("  ".join(f"{name} {score:.2f}" for name, score in _best(result, top)),),
-            ]
-            for result in answers.predictions
-        ]
-        print_table("Labels", ["input", "label", "probabilities"], rows)
+    given = parsed(loaded, inputs) | ({"text": text} if text else {})
+    answers = loaded.classify_rows(rows_of(loaded, paths or [], given), chosen, batch_size, strict, watched("classifying"))
+    pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
+    records = ({"id": source, **_labelled(one, min_confidence)} for source, one in pairs)
+    rows = [[source, _shown(one, min_confidence), _probabilities(one, top)] for source, one in pairs]
+    print_rows(json, records, "Labels", ["input", "label", "probabilities"], rows)
     if not chosen:
-        for unseen in loaded.unseen(loaded.task("classification"), answers.samples):
-            note(unseen)
-    _finish(answers, skipped_rows)
+        for message in unseen(loaded.bundle.interface, loaded.task("classification"), answers.samples):
+            note(message)
+    report_skipped(skipped_rows, unread(answers))
 
 
-def _pictures_and_questions(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is a file, a folder, a pattern or has a picture's ending is a picture; the rest are questions.
+def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
+    """A file, a folder, a pattern, or a word with the suffix of a file that the model reads; the rest are questions.
 
     Raises:
-        UserError: when there is none of the one or of the other.
+        UserError: when there are no files (and nothing else is ``given``), or no questions.
     """
-    from braid.modalities import is_image
-
-    paths = [word for word in words if Path(word).expanduser().exists() or is_image(word)]
+    paths = [word for word in words if Path(word).expanduser().exists() or loaded.is_file(word)]
     questions = [word for word in words if word not in paths]
-    if not paths or not questions:
-        what = "a question in quotes" if paths else "a picture"
+    if not questions or not (paths or given):
+        what = "a question in quotes" if paths else "a file"
         raise UserError(f'{what} is missing; for example: braid ask photo.jpg "what colour is the dog?"')
     return paths, questions
 
 
-def _told(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
-    """What JSON says: null where the model abstains."""
+def _as_json(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
+    """An answer in JSON; null if the model abstains."""
     return {name: said(prediction, least), "confidence": round(prediction.confidence, 4)}
 
 
+def _labelled(prediction: "Prediction", least: float) -> dict[str, object]:
+    answer = _as_json(prediction, least, "label")
+    several = {"labels": prediction.labels if answer["label"] is not None else None} if prediction.labels is not None else {}
+    scores = {label: round(score, 4) for label, score in _best(prediction, len(prediction.scores))}
+    return {**answer, **several, "scores": scores}
+
+
 def _shown(prediction: "Prediction", least: float) -> str:
-    """What a table says. One that is sure may say nothing: no label of several, no word."""
+    """An answer in a table. A confident one may be empty: no label of several, no word."""
     text = said(prediction, least)
     if text is None:
         return NOT_SURE
     return "(none)" if prediction.labels == () else text
 
 
+def _probabilities(prediction: "Prediction", top: int) -> str:
+    return "  ".join(f"{name} {score:.2f}" for name, score in _best(prediction, top))
+
+
 def _best(prediction: "Prediction", top: int) -> list[tuple[str, float]]:
     return sorted(prediction.scores.items(), key=lambda score: -score[1])[:top]
-
-
-def _finish(answers: "Answers", skipped_rows: Path | None) -> None:
-    without = SkippedRows(note)
-    without.add((sample.source, reason) for sample, reason in answers.skipped)
-    finish(without, skipped_rows)
-    if len(without):
-        raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""braid average: one model whose weights are the mean of several's."""
+"""braid average: one model with the mean weights of several."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,18 +6,19 @@ from typing import Annotated
 import typer
 
 from braid.cli.console import note, print_json
+from braid.cli.options import JsonOption
 
 
 def average(
     models: Annotated[list[str], typer.Argument(help="Two or more models of one architecture and tokenizer.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the new model.")],
     half: Annotated[bool, typer.Option("--half", help="Save in float16, at half the size.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Average the weights of models that began as one: the last epochs of a run, or runs from the same start.
+    """Average the weights of models with a common start: the last epochs of a run, or runs from the same model.
 
-    The mean is often better than each, at the cost of one (arXiv:1803.05407, arXiv:2203.05482). Models trained apart from
-    different starts give nonsense: measure the result. Scores and calibration are not taken over, for they are of other weights.
+    The mean is often better than each, at the cost of one (arXiv:1803.05407, arXiv:2203.05482). Models with different starts give
+    nonsense, so measure the result. Scores and calibration are not copied: they belong to other weights.
 
     Examples:
 
@@ -33,4 +34,4 @@ def average(
     if json:
         print_json({"folder": str(output), "models": len(bundles)})
         return
-    note(f"{output}: the mean of {len(bundles)} models; braid evaluate --model {output} --data ... tells how good it is")
+    note(f"{output}: the mean of {len(bundles)} models; braid evaluate --model {output} --data ... measures it")

@@ -1,29 +1,31 @@
-"""braid calibrate: make a model's confidence the chance that it is right."""
+"""braid calibrate: make a model's confidence the probability that it is right."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, progress
+from braid.cli.console import note, print_json, print_table, watched
+from braid.cli.given import open_rows
+from braid.cli.options import BatchOption, ColumnsOption, DataOption, JsonOption, SeedOption, TokenizerOption
 from braid.errors import UserError
 
 
 def calibrate(
     model: Annotated[str, typer.Argument(help="A model's folder or a run's folder; its interface.json is rewritten.")],
-    data: Annotated[str, typer.Option(help="A file or folder of any supported format, with what is right in every row.")],
+    data: DataOption,
     task: Annotated[str, typer.Option(help="captioning, classification or vqa.")] = "captioning",
     split: Annotated[str, typer.Option(help="The split to fit and measure on; never the one that was trained on.")] = "val",
-    tokenizer: Annotated[str, typer.Option(help="Of the caption metrics: ptb, characters or none.")] = "ptb",
-    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
-    seed: Annotated[int, typer.Option(help="Which rows are in which half.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    tokenizer: TokenizerOption = "ptb",
+    columns: ColumnsOption = "",
+    batch_size: BatchOption = 32,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
 ) -> None:
     """Fit confidence on one half of a split and measure it on the other, both ways; then write a fit on all of it into the model.
 
-    From then on the confidence of a label or an answer is the chance that it is right, and that of a caption the chance that its
-    own cider-2015 is above the median. No answer changes. ECE is the mean gap between confidence and truth, in ten bins.
+    From then on, the confidence of a label or an answer is the probability that it is right; that of a caption is the probability
+    that its own cider-2015 is above the median. No answer changes. ECE is the mean gap between confidence and truth, in ten bins.
 
     Examples:
 
@@ -35,21 +37,17 @@ def calibrate(
     """
     from braid.api import load
     from braid.bundle import write_task
-    from braid.datasets import open_dataset
-    from braid.datasets.table import parse_columns
     from braid.evaluation import calibrate as fit
     from braid.evaluation import predict, prepared
     from braid.tasks import confident
 
     loaded = load(model)
     raw = confident(loaded.task(task), "braid calibrate").unfitted
-    samples = [sample for sample in prepared(raw, open_dataset(data, parse_columns(columns)).split(split)) if sample.targets]
+    samples = [sample for sample in prepared(raw, open_rows(loaded, data, columns).split(split)) if sample.targets]
     if not samples:
         message = f"{data}: no row of split {split!r} says what is right in {task}"
         raise UserError(f"{message}; map the column of captions, answers or label with --columns")
-    answers = predict(
-        loaded.runtime, loaded.collator, raw, samples, batch_size, False, lambda parts, n: progress(parts, "answering", n)
-    )
+    answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=watched("answering"))
     report = fit(raw, answers, tokenizer, seed)
     write_task(loaded.bundle, report.task)
     if json:

@@ -1,11 +1,12 @@
-"""braid compare: which fusion, which encoder, and does it take both inputs?"""
+"""braid compare: which fusion, which encoder, and are both inputs needed?"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, progress
+from braid.cli.console import note, print_json, print_table, watched
+from braid.cli.options import JsonOption, SettingsOption
 
 if TYPE_CHECKING:
     from braid.reports import Compared
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
 
 def compare(
     comparison: Annotated[Path, typer.Argument(help="A comparison's YAML file.", show_default=False)],
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: run.epochs=3")] = None,
+    settings: SettingsOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder. Default: runs/NAME")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Train fusions, encoders or any other settings side by side, with several seeds, and say which one is really better.
+    """Train fusions, encoders or any other settings side by side, with several seeds, and report which one is really better.
 
-    All get the same data, budget, seeds and stopping rule, and beside them stand controls that see one input alone. The folder
-    has a run for each, comparison.html and comparison.json. The same command goes on where it was stopped or killed.
+    Every cell gets the same data, budget, seeds and stopping rule. Controls that see one input alone are trained beside them. The
+    folder has a run for each, comparison.html and comparison.json. Run the command again to continue after an interruption.
 
     Examples:
 
@@ -35,9 +36,9 @@ def compare(
     folder = output or Path("runs") / comparison.stem
     config = read_comparison(comparison, settings or [])
     try:
-        result = run_comparison(config, folder, lambda runs, total: progress(runs, "comparing", total), note)
+        result = run_comparison(config, folder, watched("comparing"), note)
     except KeyboardInterrupt:
-        note("stopped; the same command goes on from here")
+        note("stopped; run the same command again to continue")
         raise
     if json:
         print_json(to_dict(result))
@@ -49,7 +50,7 @@ def compare(
 
 
 def _print(result: "Compared") -> None:
-    """The figure that decides; the page has the others."""
+    """The metric that decides; the page has the others."""
     from braid.reports import told_costs, told_difference, told_spread
 
     rows = [

@@ -1,9 +1,9 @@
 """What every verb prints with: JSON and tables on stdout, progress and notes on stderr."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,13 +14,11 @@ from rich.table import Table
 from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
+    from braid.evaluation import Answers
     from braid.records import Prediction
 
 T = TypeVar("T")
 
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")]
-SkippedRowsOption = Annotated[Path | None, typer.Option("--skipped-rows", help="List unreadable rows in this file (jsonl).")]
-MinConfidenceOption = Annotated[float, typer.Option(min=0, max=1, help="Say nothing where the model is less sure than this.")]
 NOT_SURE = "(not sure)"
 
 stdout = Console()
@@ -43,8 +41,24 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     stdout.print(table)
 
 
+def print_rows(
+    json: bool,
+    records: Iterable[Mapping[str, Any]],
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    numeric: Sequence[str] = (),
+) -> None:
+    """A result of many rows: one JSON object a line, or a table."""
+    if json:
+        for record in records:
+            print_json(record)
+    elif rows:
+        print_table(title, columns, rows, numeric)
+
+
 def said(prediction: "Prediction", least: float) -> str | None:
-    """What a model answers; None where it abstains, because it is less sure than ``least``."""
+    """What a model answers; None if it abstains, because it is less sure than ``least``."""
     return prediction.text if prediction.confidence >= least else None
 
 
@@ -54,11 +68,36 @@ def note(text: str) -> None:
 
 
 def finish(skipped_rows: SkippedRows, path: Path | None) -> None:
-    """Say how many rows were left out, and list them where that was asked for."""
+    """Say how many rows were skipped, and list them in ``path``."""
     if path is not None:
         skipped_rows.save(path)
     if len(skipped_rows):
-        note(f"{len(skipped_rows)} rows were left out; {f'{path} lists them' if path else '--skipped-rows FILE lists them'}")
+        note(f"{len(skipped_rows)} rows were skipped; {f'{path} lists them' if path else '--skipped-rows FILE lists them'}")
+
+
+def report_each(rows: Iterable[tuple[str, str]]) -> SkippedRows:
+    """Report rows that could not be read, each a source and a reason, once."""
+    skipped = SkippedRows(note)
+    skipped.add(rows)
+    return skipped
+
+
+def report_skipped(path: Path | None, rows: Iterable[tuple[str, str]], exits: bool = True) -> None:
+    """Report rows that could not be read, each a source and a reason; with ``exits``, any of them ends the command with 1."""
+    skipped = report_each(rows)
+    finish(skipped, path)
+    if exits and len(skipped):
+        raise typer.Exit(1)
+
+
+def unread(answers: "Answers") -> list[tuple[str, str]]:
+    """The rows that could not be read: source and reason."""
+    return [(sample.source, reason) for sample, reason in answers.skipped]
+
+
+def watched(label: str) -> Callable[[Iterable[T], int], Iterator[T]]:
+    """``progress`` under a label, as loops over batches take it."""
+    return lambda items, total: progress(items, label, total)
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

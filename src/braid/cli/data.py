@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import SkippedRowsOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.cli.console import finish, note, print_json, print_table, progress
+from braid.cli.options import SkippedRowsOption, StrictOption
 from braid.errors import UserError
 from braid.skipped_rows import SkippedRows
 

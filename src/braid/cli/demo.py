@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from braid.cli.console import note, print_json, print_table, progress
+from braid.cli.options import JsonOption, ModelOption, OptionalFilesArgument
 from braid.errors import UserError
 from braid.files import ready, write_whole
 
@@ -27,13 +28,13 @@ SAMPLES = {
 }
 SURE = {
     False: "the mean probability of the words that the model chose",
-    True: "the chance that a caption is better than half of this model's captions of photos like those it was trained on",
+    True: "the probability that a caption is better than half of this model's captions of photos like those it was trained on",
 }
 THUMBNAIL = 640  # pixels, the longer side
 
 
 @dataclass(frozen=True)
-class Picture:
+class Photo:
     """One photo of the page: its caption, or why there is none."""
 
     path: Path
@@ -44,12 +45,12 @@ class Picture:
 
 
 def demo(
-    photos: Annotated[list[str] | None, typer.Argument(help="Your pictures, patterns or folders.", show_default=False)] = None,
+    photos: OptionalFilesArgument = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("demo/index.html"),
-    model: Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")] = "small",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    model: ModelOption = "small",
+    json: JsonOption = False,
 ) -> None:
-    """Caption sample photos, and yours, and write a page to look at.
+    """Caption sample photos and your own, and write a page that shows them.
 
     Examples:
 
@@ -74,13 +75,13 @@ def demo(
         print_json({"page": str(output), "seconds_a_picture": round(seconds, 4), "pictures": shown})
         return
     rows = [[p.path.name, p.text or p.error, f"{p.confidence:.2f}" if p.text else ""] for p in images]
-    print_table("Captions", ["picture", "caption", "confidence"], rows, ["confidence"])
-    note(f"\n{len(images)} pictures, {seconds:.2f} s each; the model was ready in {loading:.1f} s")
+    print_table("Captions", ["photo", "caption", "confidence"], rows, ["confidence"])
+    note(f"\n{len(images)} photos, {seconds:.2f} s each; the model was ready in {loading:.1f} s")
     note(f"the page: {output.resolve()}")
 
 
 def _paths(photos: list[str]) -> dict[Path, str]:
-    """Every picture and its credit: the user's first, then the samples, where their package is installed."""
+    """Every photo and its credit: the user's first, then the samples, if their package is installed."""
     from braid.modalities import image_files
 
     result = {Path(path): "" for path in image_files(photos)} if photos else {}
@@ -93,24 +94,24 @@ def _paths(photos: list[str]) -> dict[Path, str]:
     return result
 
 
-def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Picture:
-    """One at a time: a photo that cannot be read is told on the page and stops nothing."""
+def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Photo:
+    """One at a time: an unreadable photo is reported on the page and never stops the others."""
     try:
         (prediction,) = loaded.captions([str(path)])
     except UserError as error:
-        return Picture(path, credit, error=str(error))
-    return Picture(path, credit, prediction.text or "", prediction.confidence)
+        return Photo(path, credit, error=str(error))
+    return Photo(path, credit, prediction.text or "", prediction.confidence)
 
 
-def _page(images: list[Picture], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:
+def _page(images: list[Photo], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:
     from braid.files.gallery import gallery
 
     about = " ".join(part for part in (card.description, card.terms) if part)
     scores = ", ".join(f"{name} {value:.1f}" for name, value in card.scores.items())
     return gallery(
-        title=f"{len(images)} pictures described",
+        title=f"{len(images)} photos described",
         heading="What Braid sees",
-        lead=f"{len(images)} pictures, {seconds:.2f} s each on this machine; the model was ready in {loading:.1f} s.",
+        lead=f"{len(images)} photos, {seconds:.2f} s each on this machine; the model was ready in {loading:.1f} s.",
         cards=map(_card, images),
         footer=[
             f"<strong>Model: {escape(card.name or model)}.</strong> {escape(about)}",
@@ -120,7 +121,7 @@ def _page(images: list[Picture], card: "DataCard", model: str, calibrated: bool,
     )
 
 
-def _card(image: Picture) -> "Card":
+def _card(image: Photo) -> "Card":
     from braid.files.gallery import Card
     from braid.modalities import thumbnail_uri
 

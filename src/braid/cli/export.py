@@ -2,11 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, progress
+from braid.cli.console import note, print_json, print_table, watched
+from braid.cli.options import JsonOption, ModelArgument
 from braid.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A built-in name, a model's folder or a run's folder.")],
+    model: ModelArgument,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A folder; default: the model's own.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="8 bit weights, if answers stay within bounds.")] = False,
-    photos: Annotated[str, typer.Option(help="Data to compare int8 with fp32 on; default: scenes.")] = "",
+    photos: Annotated[str, typer.Option(help="Data to compare int8 with; default: scenes.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many rows to compare on.")] = 100,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a model as ONNX, so that it runs without torch.
 
-    With --int8 weights have 8 bits: smaller and faster. The new graphs answer up to --limit rows beside those in fp32; where they
-    differ by more than the bounds, this is an error and nothing is written. What was measured is in parity.json.
+    With --int8, weights have 8 bits, which is smaller and faster. The int8 graphs are compared with fp32 on up to --limit rows.
+    If they differ by more than the bounds, the command fails and writes nothing. parity.json has the measurements.
 
     Examples:
 
@@ -41,16 +42,16 @@ def export(
     bundle = read_bundle(find_bundle(model))
     if int8:
         result, paths = _export_int8(bundle, output, photos, limit, json)
-        message = {"parity": [asdict(one) for one in result]}
+        measured: dict[str, Any] = {"parity": [asdict(one) for one in result]}
     elif photos:
-        raise UserError("--photos is what int8 is compared on; add --int8, or leave it out")
+        raise UserError("--photos is the data that int8 is compared on; add --int8, or leave it out")
     else:
-        message, folder = {}, output or bundle.folder
-        paths = write_graphs(bundle, folder, lambda parts, total: progress(parts, "exporting", total))
+        measured, folder = {}, output or bundle.folder
+        paths = write_graphs(bundle, folder, watched("exporting"))
         if folder != bundle.folder:
             write_descriptions(folder, bundle.interface, bundle.tokenizers)
     if json:
-        print_json({"folder": str(output or bundle.folder), "files": [path.name for path in paths], **message})
+        print_json({"folder": str(output or bundle.folder), "files": [path.name for path in paths], **measured})
         return
     for path in paths:
         note(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -67,8 +68,8 @@ def _export_int8(
     held_out = [row for row in rows if row.split in ("val", "test")] or rows
     bounds, result = Bounds(), list["Parity"]()
 
-    def judge(exact: "Bundle", rough: "Bundle") -> None:
-        result.extend(compare(exact, rough, held_out, photos, limit, lambda rows, total: progress(rows, "comparing", total)))
+    def check(exact: "Bundle", rough: "Bundle") -> None:
+        result.extend(compare(exact, rough, held_out, photos, limit, watched("comparing")))
         if not quiet:
             _show(result)
         for one in result:
@@ -76,7 +77,7 @@ def _export_int8(
         write_parity(result, bounds, rough.folder)
 
     folder = output or bundle.folder
-    return result, export_int8(bundle, folder, judge, lambda parts, total: progress(parts, "exporting", total))
+    return result, export_int8(bundle, folder, check, watched("exporting"))
 
 
 def _show(result: list["Parity"]) -> None:

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import print_json, print_table
+from braid.cli.options import JsonOption, ModelArgument
 
 if TYPE_CHECKING:
     from braid.reports import Description
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A built-in name, a model's folder or a run's folder.")] = "small",
+    model: ModelArgument = "small",
     reconstruct: Annotated[
-        list[Path] | None, typer.Option(help="A picture, beside which to draw what the model's codec makes of it. Repeatable.")
+        list[Path] | None, typer.Option(help="Show an image as the model's codec reconstructs it. Repeatable.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write these.")] = Path("reconstructed.png"),
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, as GitHub draws it.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the reconstructions.")] = Path(
+        "reconstructed.png"
+    ),
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, which GitHub renders.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Show a model: parts, shapes, parameters, size, and its data card; a run under way by its checkpoint.
 
@@ -34,7 +37,7 @@ def inspect(
     """
     if reconstruct:
         _beside(model, reconstruct, output)
-        print_json({"path": str(output)}) if json else print(f"{output}: above as they are, below as the codec makes them")
+        print_json({"path": str(output)}) if json else print(f"{output}: originals above, reconstructions below")
         return
     from braid.reports import describe, flowchart
 
@@ -55,46 +58,37 @@ def inspect(
 
 
 def _beside(model: str, images: list[Path], output: Path) -> None:
-    """Write one picture: above what the codec is given, below what it makes of it."""
+    """Write one image: originals above, as the codec is given them, and reconstructions below."""
     from PIL import Image
 
     from braid.api import load
     from braid.files import ready, whole
-    from braid.modalities import ImageModality
 
     ready(output)
-    loaded = load(model)
-    made = loaded.reconstruct(images)
-    modality = loaded.bundle.outputs["image"]
-    assert isinstance(modality, ImageModality)  # it has a codec
-    given = modality.images(modality.pad([modality.prepare(path, str(path)) for path in images]).values)
-    size = made[0].width
-    sheet = Image.new("RGB", (size * len(made), 2 * size))
-    for column, (above, below) in enumerate(zip(given, made, strict=True)):
-        sheet.paste(Image.fromarray(above), (column * size, 0))
+    pairs = load(model).reconstruct(images)
+    size = pairs[0][0].width
+    sheet = Image.new("RGB", (size * len(pairs), 2 * size))
+    for column, (above, below) in enumerate(pairs):
+        sheet.paste(above, (column * size, 0))
         sheet.paste(below, (column * size, size))
     with whole(output) as fresh:
         sheet.save(fresh, format="PNG")
 
 
 def _shapes(result: "Description") -> list[list[str]]:
+    """What goes in and out, as each modality sums it up; of a text, how many tokens there are to choose from."""
+    from braid.config import from_dict
+    from braid.modalities import InputModalityConfig, OutputModalityConfig
+
     rows = []
-    for role, modalities in (("in", result.inputs), ("out", result.outputs)):
+    sides = (("in", result.inputs, InputModalityConfig), ("out", result.outputs, OutputModalityConfig))
+    for side, modalities, union in sides:
         for name, modality in modalities.items():
-            rows.append([f"{role}: {name}", modality["kind"], _shape(modality, result.vocab_sizes)])
+            config: Any = from_dict(union, modality, name)
+            vocabulary = result.vocab_sizes.get(modality.get("tokenizer", ""))
+            summary = config.summary() + (f", vocabulary {vocabulary}" if vocabulary else "")
+            rows.append([f"{side}: {name}", config.kind, summary])
     return rows
-
-
-def _shape(modality: dict[str, Any], vocab_sizes: dict[str, int]) -> str:
-    if modality["kind"] == "text":
-        vocabulary = vocab_sizes.get(modality["tokenizer"])
-        tokens = f" of {vocabulary}" if vocabulary else ""
-        return f"up to {modality['max_length']}{tokens} tokens"
-    if modality["kind"] == "image":
-        return f"[3, {modality['size']}, {modality['size']}] floats"
-    if modality["kind"] == "labels":
-        return f"{'any' if modality['multiple'] else 'one'} of {len(modality['labels'])} labels"
-    return "one number" if modality["kind"] == "number" else "a vector of length 1"
 
 
 def _card(result: "Description") -> list[list[str]]:

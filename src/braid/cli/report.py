@@ -1,4 +1,4 @@
-"""braid report: a run on one page, beside others if there are any."""
+"""braid report: a run on one page, beside others."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table
+from braid.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from braid.reports import LoggedRun
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, finished, under way or killed.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="A run's folder, finished, running or killed.", show_default=False)],
     others: Annotated[list[Path] | None, typer.Argument(help="Runs to compare it with.", show_default=False)] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The page. Default: RUN/report.html")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write a page that shows a run: curves, sample predictions, diagnosis, and how other runs differ.
 
@@ -62,7 +63,7 @@ def _run(number: int, run: "LoggedRun", differing: dict[str, list[str]]) -> dict
 
 
 def _print(runs: list["LoggedRun"]) -> None:
-    """One column a run, as on the page, of the figure that decides."""
+    """One column a run, as on the page, of the metric that decides."""
     from braid.reports import count, diagnose, differences, duration
 
     metric = runs[0].metric

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table
+from braid.cli.options import JsonOption, TokenizerOption
 from braid.config import NotStandard, named, parse_json
 from braid.errors import UserError
 from braid.files import ready, write_whole
@@ -16,9 +17,9 @@ from braid.files import ready, write_whole
 def captions(
     predictions: Annotated[Path, typer.Option(help="JSON: {id: text}.")],
     references: Annotated[Path, typer.Option(help="JSON: {id: [texts]}.")],
-    tokenizer: Annotated[str, typer.Option(help="ptb, characters (Chinese) or none (tokenized already).")] = "ptb",
+    tokenizer: TokenizerOption = "ptb",
     per_item: Annotated[Path | None, typer.Option(help="Write {id: {metric: value}} here.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object, metric names as keys.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Score captions (x100) with BLEU, ROUGE-L, CIDEr and METEOR (exact and stem), without Java.
 
@@ -37,7 +38,7 @@ def captions(
     guesses, truths = read_predictions(predictions), read_references(references)
     unscored = [key for key in truths if key not in guesses]
     if unscored and len(unscored) < len(truths):
-        note(f"{len(unscored)} ids of {references} have no prediction and are left out, first {unscored[0]!r}")
+        note(f"{len(unscored)} ids of {references} have no prediction and are skipped, first {unscored[0]!r}")
         truths = {key: texts for key, texts in truths.items() if key in guesses}
     with named(f"{predictions} against {references}"):
         scores = score_captions(guesses, truths, tokenizer)
@@ -85,13 +86,13 @@ def _coco_results(path: Path, rows: list[Any]) -> dict[str, Any]:
             raise UserError(f"{path}, row {number}, is {_short(row)}; write {{image_id, caption}}, or {{id: text}} for all")
         key = str(row["image_id"])
         if key in result:
-            raise UserError(f"{path}, row {number}, is the second one of image {key!r}; give one caption a picture")
+            raise UserError(f"{path}, row {number}, is the second one of image {key!r}; give one caption an image")
         result[key] = row.get("caption")
     return result
 
 
 def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    """JSON lets a name stand twice in an object; the first would be lost."""
+    """JSON allows a name twice in one object; the first would be lost."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)

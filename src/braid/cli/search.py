@@ -1,35 +1,44 @@
-"""braid embed, index, search: pictures and texts as vectors in one space."""
+"""braid embed, index, search: files, texts and other inputs as vectors in one space."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import SkippedRowsOption, StrictOption, finish, note, print_json, print_table, progress
+from braid.cli.console import note, print_json, print_rows, progress, report_skipped
+from braid.cli.given import parsed
+from braid.cli.options import (
+    BatchOption,
+    FilesArgument,
+    InputOption,
+    JsonOption,
+    LinesOption,
+    ModelOption,
+    SkippedRowsOption,
+    StrictOption,
+)
 from braid.errors import UserError
 from braid.files import ready, whole, write_whole
-from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from braid.index import Hit, IndexConfig
+    from braid.index import IndexConfig
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a model's folder or a run's folder.")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Pictures or texts encoded at once.")]
 KINDS = ("exact", "hnsw", "lancedb")
 
 
 def embed(
-    values: Annotated[list[str], typer.Argument(help="Pictures, patterns, folders, or texts in quotes.", show_default=False)],
+    values: Annotated[list[str], typer.Argument(help="Files, patterns, folders, or texts in quotes.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The vectors, [n, width] float32, as .npy.")],
+    inputs: InputOption = None,
     model: ModelOption = "small",
     batch_size: BatchOption = 32,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Turn pictures and texts into vectors of one space; the first that cannot be read is an error.
+    """Turn files and texts into vectors of one space; the first that cannot be read is an error.
 
     Examples:
 
@@ -38,20 +47,24 @@ def embed(
         braid embed "two dogs in the snow" dog.jpg -o both.npy
     """
     from braid.api import load
-    from braid.modalities import image_files, is_image
 
     ready(output)
     loaded = load(model)
-    pictures = [Path(value).expanduser().exists() or is_image(value) for value in values]
-    groups = [image_files([value]) if image else [value] for value, image in zip(values, pictures, strict=True)]
-    names = list(chain.from_iterable(groups))
+    groups: list[tuple[str, list[Any]]] = []  # an input, and values for it
+    for value in values:
+        files = loaded.files(value) if Path(value).expanduser().exists() or loaded.is_file(value) else {}
+        groups += [(name, [file]) for file, name in files.items()] if files else [("text", [value])]
+    names = [str(one) for _, group in groups for one in group]
+    for name, value in parsed(loaded, inputs).items():
+        groups.append((name, [value]))
+        names.append(name)
 
     def vectors() -> "Iterator[np.ndarray]":
-        for group, image in zip(groups, pictures, strict=True):
-            starts = progress(range(0, len(group), batch_size), "embedding") if image else (0,)
-            for start in starts:
-                part = group[start : start + batch_size]
-                yield loaded.embed(images=part) if image else loaded.embed(texts=part)
+        joined = [(name, [one for _, group in same for one in group]) for name, same in groupby(groups, key=lambda g: g[0])]
+        starts = [(name, group, first) for name, group in joined for first in range(0, len(group), batch_size)]
+        parts = [(name, group[first : first + batch_size]) for name, group, first in starts]
+        for name, part in progress(parts, "embedding"):
+            yield loaded.embed(**({"texts": part} if name == "text" else {name: part}))
 
     with whole(output) as fresh:
         width = _write_rows(fresh, vectors(), len(names))
@@ -76,18 +89,18 @@ def _write_rows(path: Path, parts: Iterable["np.ndarray"], rows: int) -> int:
 
 
 def index(
-    paths: Annotated[list[str], typer.Argument(help="Pictures, patterns or folders.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The index's folder; one that is there grows.")],
+    paths: FilesArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The index's folder; an index that is there grows.")],
     model: ModelOption = "small",
-    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; of an index that is there already, its own.")] = "exact",
+    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; an index that is there keeps its own.")] = "exact",
     batch_size: BatchOption = 32,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Embed pictures and keep them for `braid search`; pictures that the index has already are passed over.
+    """Embed files and keep their vectors for `braid search`; files that are in the index already are skipped.
 
-    exact compares a query with every picture, hnsw finds nearly all neighbours of a million at once, lancedb is a database.
+    exact compares a query with every vector, hnsw finds nearly all neighbours among millions quickly, lancedb is a database.
 
     Examples:
 
@@ -100,30 +113,27 @@ def index(
     from braid.index import IndexConfig as Config
 
     config: IndexConfig = from_dict(Config, {"kind": kind}, "--kind")
-    without = SkippedRows(note)
     result = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"))
-    without.add((sample.source, reason) for sample, reason in result.skipped)
     opened = result.index
     if json:
-        print_json({"index": str(output), "num_rows": len(opened), "num_left_out": len(without)})
+        print_json({"index": str(output), "num_rows": len(opened), "num_skipped": len(result.skipped)})
     else:
-        note(f"{output}: {len(opened)} pictures")
+        note(f"{output}: {len(opened)} files")
     opened.close()
-    finish(without, skipped_rows)
-    if len(without):
-        raise typer.Exit(1)
+    report_skipped(skipped_rows, [(sample.source, reason) for sample, reason in result.skipped])
 
 
 def search(
     place: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder that `braid index` made.", show_default=False)],
-    text: Annotated[str, typer.Argument(help="What to look for.", show_default=False)] = "",
-    image: Annotated[Path | None, typer.Option(help="Look for pictures like this one; with a text, for both.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="So many of the nearest.")] = 10,
-    html: Annotated[Path | None, typer.Option(help="Write a page with the pictures found here.")] = None,
+    text: Annotated[str, typer.Argument(help="The text to search for.", show_default=False)] = "",
+    image: Annotated[Path | None, typer.Option(help="Find files like this image; with a text, like both.")] = None,
+    inputs: InputOption = None,
+    top: Annotated[int, typer.Option(min=1, help="Show so many of the nearest.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the results.")] = None,
     model: ModelOption = "small",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    json: LinesOption = False,
 ) -> None:
-    """Find pictures by a text, by a picture, or by both.
+    """Search an index by a text, by an image, by any other input, or by several together.
 
     Examples:
 
@@ -134,26 +144,19 @@ def search(
     from braid.api import load
     from braid.index import Tile, contact_sheet, open_index
 
-    if not text and image is None:
-        raise UserError("give a text to look for, or a picture with --image")
+    if not text and image is None and not inputs:
+        raise UserError("give a text to search for, or an image with --image")
     if html is not None:
         ready(html)
     loaded = load(model)
     opened = open_index(place, loaded.origin)
-    hits = loaded.search(opened, text, image, top)
+    hits = loaded.search(opened, text, image, top, **parsed(loaded, inputs))
     if not len(opened):
-        note(f"{place} is empty; put pictures into it with: braid index FOLDER -o {place}")
+        note(f"{place} is empty; add files with: braid index FOLDER -o {place}")
     if html is not None:
         tiles = [Tile(hit.id, hit.score, image=hit.id) for hit in hits]
         write_whole(html, contact_sheet(place.name, tiles, text, image))
-    _show(hits, json)
+    records = ({"id": hit.id, "score": round(hit.score, 4)} for hit in hits)
+    print_rows(json, records, "Nearest", ["file", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
     if html is not None and not json:
         note(f"the page: {html.resolve()}")
-
-
-def _show(hits: "Sequence[Hit]", json: bool) -> None:
-    if json:
-        for hit in hits:
-            print_json({"id": hit.id, "score": round(hit.score, 4)})
-    else:
-        print_table("Nearest", ["picture", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])

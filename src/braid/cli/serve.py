@@ -21,23 +21,23 @@ def serve(
             "--model", "-m", help="A built-in name, a folder, or NAME=FOLDER; several serve several. Default: all built-in ones."
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every network there is.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 listens on every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    index: Annotated[Path | None, typer.Option(help="Pictures to search, as `braid index` made them.")] = None,
-    api_key_file: Annotated[Path | None, typer.Option(help="Who asks must bring a key of this file, one a line.")] = None,
-    fetch_host: Annotated[list[str] | None, typer.Option(help="Fetch pictures from this host, by their address.")] = None,
+    index: Annotated[Path | None, typer.Option(help="The index to search, which `braid index` made.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="Require a key from this file, one a line.")] = None,
+    fetch_host: Annotated[list[str] | None, typer.Option(help="Allow images to be fetched from this host. Repeatable.")] = None,
     max_body: Annotated[float, typer.Option(min=0.001, help="Megabytes of one request.")] = 16,
-    max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of one picture.")] = 32,
-    max_items: Annotated[int, typer.Option(min=1, max=1024, help="Pictures, questions or texts of one request.")] = 64,
+    max_pixels: Annotated[float, typer.Option(min=0.001, help="Megapixels of one image.")] = 32,
+    max_items: Annotated[int, typer.Option(min=1, max=1024, help="Items (images, questions, texts) of one request.")] = 64,
     max_queue: Annotated[int, typer.Option(min=1, help="Items that wait for a model; more are refused (429).")] = 256,
     max_batch: Annotated[int, typer.Option(min=1, help="Items that a model answers at once.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Threads that run one model.")] = WORKERS,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 30,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON object.")] = False,
 ) -> None:
-    """Serve models: an HTTP API that OpenAI's clients speak, a page to try them on, and figures for Prometheus.
+    """Serve models: an HTTP API for OpenAI clients, a page to try them, and metrics for Prometheus.
 
-    It listens on this machine alone unless --host says otherwise. The log is JSON on stderr and holds nothing of what was asked.
+    By default it listens on this machine alone. The log is JSON on stderr and holds nothing from requests.
 
     Examples:
 
@@ -67,7 +67,7 @@ def serve(
     )
     access = Access(keys, host in LOCAL, frozenset(name.lower() for name in fetch_host or ()))
     if not access.local and not keys:
-        note(f"anybody who reaches {host}:{port} may use this server; --api-key-file FILE asks for a key")
+        note(f"anybody who can reach {host}:{port} can use this server; --api-key-file FILE asks for a key")
 
     def started(address: str) -> None:
         if json:

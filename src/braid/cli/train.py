@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import StrictOption, note, print_json, print_table, stderr
+from braid.cli.console import note, print_json, print_table, stderr
+from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
 from braid.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,20 +24,20 @@ def train(
         str,
         typer.Option(help="captioning, vqa, classification, retrieval, ... (without a YAML file)."),
     ] = "",
-    data: Annotated[str, typer.Option(help="A file or folder of any supported format, or scenes:TASK.")] = "",
-    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text")] = "",
+    data: Annotated[str, typer.Option(help=DATA)] = "",
+    columns: ColumnsOption = "",
     model: Annotated[str, typer.Option("--model", "-m", help="A preset (small, classic, tiny), trained from scratch.")] = "",
-    start: Annotated[str, typer.Option(help="Go on from this model: built-in name or folder.")] = "",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: optimizer.learning_rate=1e-4")] = None,
+    start: Annotated[str, typer.Option(help="Fine-tune this model: a built-in name or a folder.")] = "",
+    settings: SettingsOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the folder's checkpoint.")] = False,
     strict: StrictOption = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Say where a step's time goes.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="At the end, print a breakdown of the time per step.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Train a model; says first how long it takes and how much memory it needs.
+    """Train a model; first print how long it takes and how much memory it needs.
 
-    Ctrl-C finishes the step and saves a checkpoint; a second one leaves at once.
+    Ctrl-C finishes the step and saves a checkpoint; a second one stops at once. `braid settings` lists every setting.
 
     Examples:
 
@@ -52,7 +53,7 @@ def train(
 
         braid train run.yaml --output runs/look --profile --set epochs=1 --set data.limit_train=1000
     """
-    from braid.skipped_rows import FILE as LEFT_OUT
+    from braid.skipped_rows import FILE as SKIPPED
     from braid.training import Stopped
     from braid.training import train as run_training
     from braid.training.parallel import Group
@@ -60,7 +61,7 @@ def train(
     if resume and run is None and not task and output is not None:
         run = output / "run.yaml"
         if not run.exists():
-            raise UserError(f"{output} holds no run to go on with; start one without --resume, or give its YAML file")
+            raise UserError(f"{output} holds no run to resume; start one without --resume, or give its YAML file")
     settings = [*(settings or []), *(["strict=true"] if strict else [])]
     config, folder = _config(run, task, data, columns, model, start, settings, output)
     bar = _Bar()
@@ -74,13 +75,13 @@ def train(
     if not Group().leads:
         return
     if outcome.skipped_rows:
-        note(f"{outcome.skipped_rows} rows were left out; {folder / LEFT_OUT} lists them")
+        note(f"{outcome.skipped_rows} rows were skipped; {folder / SKIPPED} lists them")
     if json:
         metrics = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
-        message = (
+        profiled = (
             {"profile": {**asdict(outcome.profile), "share_of_peak": outcome.profile.share_of_peak}} if outcome.profile else {}
         )
-        print_json({"folder": str(outcome.folder), **metrics, "num_left_out": outcome.skipped_rows, **message})
+        print_json({"folder": str(outcome.folder), **metrics, "num_skipped": outcome.skipped_rows, **profiled})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(
@@ -119,7 +120,7 @@ def _config(
             "give a run's YAML file, or --task and --data; for example: braid train --task captioning --data photos.csv"
         )
     if model and start:
-        raise UserError(f"--model {model} trains from scratch and --start {start} goes on from a saved model; give one of them")
+        raise UserError(f"--model {model} trains from scratch and --start {start} fine-tunes a saved model; give one of them")
     where = {"path": data, "columns": parse_columns(columns)}
     beginning, lent = _beginning(task, where, model, start)
     whole = {"task": task, "data": where, **beginning}
@@ -128,9 +129,9 @@ def _config(
 
 
 def _beginning(task: str, data: dict[str, Any], model: str, start: str) -> tuple[dict[str, Any], list[str]]:
-    """What is asked for; else the built-in model goes on captioning, or lends its image encoder to another task.
+    """The model that is named; else the built-in model is fine-tuned for captioning, or its image encoder for another task.
 
-    The second part are settings: how the lent encoder is made, and how it wants its pictures.
+    The second part are settings: the encoder's architecture, and how it wants its images.
     """
     from braid.bundle import bundle_folder, read_bundle
     from braid.config import to_dict
@@ -179,14 +180,14 @@ class _Bar:
             self.progress.update(self._task, completed=record["step"], line=line)
 
     def _epoch(self, record: dict[str, Any]) -> None:
-        """The main task's figures on one line, those of each other task on one of its own."""
-        message: dict[str, list[str]] = {}
+        """The metrics of the main task on one line, those of each other task on a line of its own."""
+        by_task: dict[str, list[str]] = {}
         for name, value in record.items():
             task, _, metric = name.rpartition(".")
             if metric not in ("step", "epoch", "best", "num_samples"):
-                message.setdefault(task, []).append(f"{metric} {value:.2f}")
-        note(f"epoch {record['epoch'] + 1}: {'  '.join(message.pop(''))}{'  (best)' if record['best'] else ''}")
-        for task, metrics in message.items():
+                by_task.setdefault(task, []).append(f"{metric} {value:.2f}")
+        note(f"epoch {record['epoch'] + 1}: {'  '.join(by_task.pop(''))}{'  (best)' if record['best'] else ''}")
+        for task, metrics in by_task.items():
             note(f"  {task}: {'  '.join(metrics)}")
 
 

@@ -6,40 +6,44 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import (
+from braid.cli.console import note, print_json, print_rows, report_each, report_skipped, said, unread, watched
+from braid.cli.given import choose_task, columns_of, parsed, rows_of
+from braid.cli.options import (
+    BatchOption,
+    BeamOption,
+    ColumnsOption,
+    FilesArgument,
+    InputOption,
+    JsonOption,
+    LinesOption,
     MinConfidenceOption,
+    ModelArgument,
+    ModelOption,
+    SeedOption,
     SkippedRowsOption,
     StrictOption,
-    finish,
-    note,
-    print_json,
-    print_table,
-    progress,
-    said,
+    TaskOption,
+    TemperatureHelp,
 )
 from braid.errors import UserError
 from braid.files import ready, whole
-from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table
     from braid.records import Prediction
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")]
-BeamOption = Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-
 
 def caption(
-    paths: Annotated[list[str], typer.Argument(help="Pictures, patterns or folders.", show_default=False)],
+    paths: FilesArgument,
+    inputs: InputOption = None,
     model: ModelOption = "small",
     beam: BeamOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures described at once.")] = 16,
+    batch_size: BatchOption = 16,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
-    json: JsonOption = False,
+    json: LinesOption = False,
 ) -> None:
-    """Describe pictures: path, caption, confidence.
+    """Describe images: path, caption, confidence.
 
     Examples:
 
@@ -50,41 +54,30 @@ def caption(
         braid caption dog.jpg --model hf:Salesforce/blip-image-captioning-base
     """
     from braid.api import load
-    from braid.modalities import image_files
-    from braid.records import Example
 
     if skipped_rows is not None:
         ready(skipped_rows)
-    files = image_files(paths)
     loaded = load(model)
-    examples = [Example(file, {"image": file}, source=file) for file in files]
-    answers = loaded.predict(
-        "captioning", examples, beam, batch_size, strict, lambda batches, total: progress(batches, "describing", total)
-    )
-    if json:
-        for result in answers.predictions:
-            print_json({"id": result.id, "text": result.text, "confidence": round(result.confidence, 4)})
-    elif answers.predictions:
-        rows = [[result.id, result.text, f"{result.confidence:.2f}"] for result in answers.predictions]
-        print_table("Captions", ["picture", "caption", "confidence"], rows, ["confidence"])
-    without = SkippedRows(note)
-    without.add((sample.source, reason) for sample, reason in answers.skipped)
-    finish(without, skipped_rows)
-    if len(without):
-        raise typer.Exit(1)
+    rows = rows_of(loaded, paths, parsed(loaded, inputs))
+    answers = loaded.answer_rows("captioning", rows, beam, batch_size, strict, watched("describing"))
+    pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
+    records = ({"id": source, "text": one.text, "confidence": round(one.confidence, 4)} for source, one in pairs)
+    cells = [[source, one.text, f"{one.confidence:.2f}"] for source, one in pairs]
+    print_rows(json, records, "Captions", ["file", "caption", "confidence"], cells, ["confidence"])
+    report_skipped(skipped_rows, unread(answers))
 
 
 def complete(
-    text: Annotated[str, typer.Argument(help="The beginning.")],
+    text: Annotated[str, typer.Argument(help="The beginning of the text.")],
     model: ModelOption = "small",
     samples: Annotated[int, typer.Option(min=1, help="How many continuations.")] = 1,
-    temperature: Annotated[float, typer.Option(help="Higher is wilder.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, help="Choose among so many likeliest tokens; 0 takes all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Choose among the likeliest tokens that make up this share.")] = 0.9,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
-    json: JsonOption = False,
+    temperature: Annotated[float, typer.Option(help=TemperatureHelp)] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from so many of the most probable tokens; 0 takes all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Sample from the most probable tokens that make up this probability.")] = 0.9,
+    seed: SeedOption = 0,
+    json: LinesOption = False,
 ) -> None:
-    """Go on with a text: the text decoder alone is a language model too.
+    """Continue a text: the text decoder alone is a language model, too.
 
     Examples:
 
@@ -108,22 +101,21 @@ def complete(
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="A built-in name, a folder, or hf:NAME_OR_FOLDER.")],
-    table: Annotated[Path, typer.Argument(help="csv, tsv, jsonl or parquet, one row a question.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The same table with the predictions added.")],
-    task: Annotated[str, typer.Option(help="Default: the model's only task.")] = "",
-    columns: Annotated[str, typer.Option(help="Roles to column names: image=photo,question=text")] = "",
+    model: ModelArgument,
+    table: Annotated[Path, typer.Argument(help="csv, tsv, jsonl or parquet, with an input in each row.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write: the same with the predictions added.")],
+    task: TaskOption = "",
+    columns: ColumnsOption = "",
     beam: BeamOption = None,
     min_confidence: MinConfidenceOption = 0.0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows answered at once.")] = 32,
+    batch_size: BatchOption = 32,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Add a prediction and its confidence to every row of a table; every column is kept. Pictures that are drawn lie in a folder
-    named after the output, and the prediction is where.
+    """Add a prediction and its confidence to every row of a table; every column is kept.
 
-    A row that cannot be read keeps its place, with the reason in the column `error`; one that the model is not sure of, with its
-    confidence and no prediction.
+    Generated images go to a folder named after the output; the prediction column holds their paths. A row that cannot be read
+    keeps its place, with the reason in the column `error`. A row below --min-confidence has its confidence and no prediction.
 
     Examples:
 
@@ -132,46 +124,40 @@ def predict(
         braid predict runs/vqa questions.jsonl -o answered.jsonl --columns image=photo
     """
     from braid.api import load
-    from braid.datasets.table import check_name, parse_columns, read_table, table_examples, write_table
+    from braid.datasets.table import check_name, read_table, table_examples, write_table
+    from braid.evaluation import unseen
     from braid.records import Example
     from braid.tasks import confident
 
     loaded = load(model)
-    kinds = sorted(loaded.bundle.interface.tasks)
-    if not task and len(kinds) > 1:
-        raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
-    chosen = loaded.task(task or kinds[0], beam)
+    chosen = loaded.task(choose_task(loaded, task), beam)
     if min_confidence:
         confident(chosen, "--min-confidence")
     check_name(output)
     ready(output)
     given = read_table(table)
-    rows = table_examples(given, parse_columns(columns), chosen.target_fields)
+    rows = table_examples(given, columns_of(loaded, columns, table), chosen.target_fields)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
-    answers = loaded.predict(
-        chosen.kind, numbered, beam, batch_size, strict, lambda batches, total: progress(batches, "predicting", total)
-    )
+    answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, watched("predicting"))
     reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}
     if strict and reasons:
         raise UserError(reasons[min(reasons)])
     reasons |= {int(sample.id): reason for sample, reason in answers.skipped}
     result = {int(prediction.id): prediction for prediction in answers.predictions}
-    write_table(_joined(given, _with_pictures(result, output), reasons, min_confidence), output)
+    write_table(_joined(given, _with_images(result, output), reasons, min_confidence), output)
     if json:
         print_json({"output": str(output), "num_samples": len(result), "num_broken": len(reasons)})
     else:
         note(f"{len(result)} rows predicted, {len(reasons)} could not be read: {output}")
-    for unseen in loaded.unseen(chosen, answers.samples):
-        note(unseen)
-    without = SkippedRows(note)
-    without.add((rows[number].source, reasons[number]) for number in sorted(reasons))
-    if reasons:
+    for message in unseen(loaded.bundle.interface, chosen, answers.samples):
+        note(message)
+    if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):
         raise typer.Exit(1)
 
 
-def _with_pictures(result: dict[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
-    """Write what was drawn, a picture a row; its path, from the output's folder, stands for it."""
+def _with_images(result: dict[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
+    """Write generated images, one a row; its path, relative to the output's folder, stands for it."""
     from PIL import Image
 
     named = {}

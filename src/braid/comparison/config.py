@@ -11,7 +11,6 @@ from typing import Any
 from braid.config import from_dict, named, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
-from braid.modalities import ImageModalityConfig
 from braid.training import RunConfig, read_yaml, run_from
 
 SAME = ("data", "epochs", "batch_size", "evaluation", "seed")  # for every cell, else figures do not compare
@@ -20,10 +19,14 @@ EXAMPLE = "for example vary: {fusion: {concat: {model.fusion: {kind: concat}}, g
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """``run`` has the settings of a run. ``vary`` maps an axis to its choices by name, and a choice to the settings that it
-    changes, as dotted paths or nested; a section with a ``kind`` begins afresh. A cell is one choice of each axis.
+    """Runs to train side by side. A cell is one choice of each axis.
 
-    ``split``: the rows that the trained cells are scored on. ``controls``: beside them, each input of a model alone.
+    Args:
+        run: the settings that all runs share.
+        vary: axes to choices by name, and a choice to the settings that it changes, as dotted paths or nested.
+        seeds: each cell is trained with each of them.
+        split: the rows that trained cells are scored on.
+        controls: also train each input of a model alone.
     """
 
     run: dict[str, Any]
@@ -102,7 +105,7 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         initialize=_without([*lost, "fusion"], run.initialize),
         optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
         input_dropout={},  # of a row's only input
-        cache_features=run.cache_features if isinstance(run.inputs[name], ImageModalityConfig) else "",
+        cache_features=run.cache_features if run.inputs[name].suffixes else "",
     )
 
 

@@ -337,7 +337,7 @@ def read_json(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except NotStandard:
-        raise UserError(f"{path} holds endless nesting or an endless number; is it the right file?") from None
+        raise UserError(f"{path} holds nesting or a number without end; is it the right file?") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); is the file complete?") from None
 

@@ -1,6 +1,7 @@
-"""What a finished model makes of its inputs: over many rows (``audit``), and in one (``explaining``, ``ranking``; on torch)."""
+"""What a model makes of its inputs: over many rows (``audit``), and in one row (``explaining``, ``ranking``; both on torch)."""
 
+from braid.explain.attributions import InputAttribution
 from braid.explain.audit import Audit, InputReport, audit
-from braid.explain.explanation import Explanation, InputAttribution
+from braid.explain.explanation import Explanation
 
 __all__ = ["Audit", "Explanation", "InputAttribution", "InputReport", "audit"]

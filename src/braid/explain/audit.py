@@ -1,4 +1,4 @@
-"""Does a model really use each of its inputs? Its scores without them, with other rows' and with damaged ones."""
+"""Does a model use each of its inputs? Its metric with an input removed, shuffled among the rows, and corrupted."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from braid.tasks import Task
 
 LOST = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of rows that lose an input
 IGNORED = 0.05  # of what the inputs move an answer: an input below that share is ignored,
-UNSWAYED = 0.005  # and one whose swap changes the probability of an answer by less
+UNMOVED = 0.005  # and one whose shuffling changes the probability of an answer by less
 FOLDS = 10
 MOST_INPUTS = 4  # 2 ** inputs evaluations
 
@@ -27,52 +27,52 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 @dataclass(frozen=True)
 class InputReport:
-    """What one input is worth.
+    """What one input contributes.
 
-    ``figure_*``: the task's figure with the input taken away, swapped with another row's, and damaged. ``value``: its Shapley
-    value in that figure. ``share``: how much of the movement of the model's own answers it causes, in 0..1. ``robustness``: the
-    figure when a share of the rows (``LOST``) lack the input. ``helps``: the figure is surely better (two standard errors over
-    ten folds) than with other rows' values. ``swayed``: the mean change in the probability of the model's answer, 0..1, when the
-    input is another row's: a model may miss an input that is gone, and yet never look at it.
+    ``metric_*``: the task's main metric with the input removed, shuffled among the rows, and corrupted. ``shapley``: its Shapley
+    value in that metric. ``share``: how much of the movement of the model's own answers it causes, in 0..1. ``robustness``: the
+    metric when a share of the rows (``LOST``) lack the input. ``helps``: the metric is significantly better (two standard errors
+    over ten folds) than with other rows' values. ``moved``: the mean change in the probability of the model's answer, 0..1, when
+    the input is another row's: a model may miss an input that is absent, and yet ignore what is in it.
     """
 
     input: str
-    figure_removed: float
-    figure_shuffled: float
-    figure_damaged: float
-    value: float
+    metric_removed: float
+    metric_shuffled: float
+    metric_corrupted: float
+    shapley: float
     share: float
     robustness: tuple[float, ...]
     helps: bool
-    swayed: float
+    moved: float
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The figure with every input whole, what each input is worth, and a verdict in words."""
+    """The main metric with all inputs and with none, what each input contributes, and a verdict in words."""
 
     metric: str
-    figure: float
-    figure_nothing: float
+    metric_all_inputs: float
+    metric_no_inputs: float
     inputs: tuple[InputReport, ...]
     num_samples: int
 
     @property
     def ignored(self) -> tuple[str, ...]:
         """Inputs that hardly move an answer."""
-        return tuple(one.input for one in self.inputs if one.share < IGNORED or one.swayed < UNSWAYED)
+        return tuple(one.input for one in self.inputs if one.share < IGNORED or one.moved < UNMOVED)
 
     @property
     def verdict(self) -> str:
         """One line."""
         if len(self.inputs) == len(self.ignored):
-            return "answers the same whatever it is given"
+            return "gives the same answers whatever its inputs are"
         if self.ignored:
             return f"ignores {_and(self.ignored)}"
         if useless := [one.input for one in self.inputs if not one.helps]:
-            return f"is moved by {_and(useless)}, but no better for it"
+            return f"reads {_and(useless)}, but is no better for it"
         shares = ", ".join(f"the {one.input} {100 * one.share:.0f}%" for one in self.inputs)
-        return f"uses all of its inputs ({shares} of what moves its answers)"
+        return f"uses all of its inputs ({shares} of the effect on its answers)"
 
 
 def audit(
@@ -84,7 +84,7 @@ def audit(
     seed: int = 0,
     watch: Progress | None = None,
 ) -> Audit:
-    """Evaluate with every subset of the inputs, and with each swapped and damaged.
+    """Evaluate with every subset of the inputs, and with each input shuffled and corrupted.
 
     ``share`` is after MM-SHAP (arXiv:2212.08158), with whole inputs for players: v(S) is the probability that the model, given
     the inputs S, gives to the answer that it gives to all of them; an input's share is its |phi| over that of all.
@@ -100,7 +100,7 @@ def audit(
     rng = np.random.default_rng(seed)
     jobs = {subset: [only(sample, subset) for sample in samples] for subset in subsets(names)}
     jobs |= {("shuffled", name): _shuffled(samples, name, rng) for name in names}
-    jobs |= {("damaged", name): [corrupted(sample, name, collator, rng) for sample in samples] for name in names}
+    jobs |= {("corrupted", name): [corrupted(sample, name, collator, rng) for sample in samples] for name in names}
     result = {names: answers.predictions}
     left = [key for key in jobs if key != names]
     for key in watch(left, len(left)) if watch else left:
@@ -114,11 +114,11 @@ def only(sample: Sample, names: Sequence[str]) -> Sample:
 
 
 def corrupted(sample: Sample, name: str, collator: Collator, rng: np.random.Generator) -> Sample:
-    """The sample with one of its inputs damaged; one that lacks the input stays as it is."""
+    """The sample with one of its inputs corrupted; a sample that lacks the input is unchanged."""
     if name not in sample.inputs:
         return sample
-    worse = collator.inputs[name].config.corrupt(sample.inputs[name], rng, sample.source)
-    return replace(sample, inputs={**sample.inputs, name: worse})
+    changed = collator.inputs[name].config.corrupt(sample.inputs[name], rng, sample.source)
+    return replace(sample, inputs={**sample.inputs, name: changed})
 
 
 def _shuffled(samples: Sequence[Sample], name: str, rng: np.random.Generator) -> list[Sample]:
@@ -144,8 +144,8 @@ def _report(
     metrics = {key: float(task.score(predictions, samples)[task.main_metric]) for key, predictions in result.items()}
     whole = result[names]
     worth = {subset: _agreement(result[subset], whole) for subset in subsets(names)}
-    moved = {name: np.abs(value) for name, value in shapley(worth, names).items()}
-    total = sum(float(value.sum()) for value in moved.values())
+    effects = {name: np.abs(value) for name, value in shapley(worth, names).items()}
+    total = sum(float(value.sum()) for value in effects.values())
     values = shapley({subset: np.array(metrics[subset]) for subset in subsets(names)}, names)
     reports = []
     for name in names:
@@ -155,11 +155,11 @@ def _report(
                 name,
                 metrics[tuple(other for other in names if other != name)],
                 metrics["shuffled", name],
-                metrics["damaged", name],
+                metrics["corrupted", name],
                 float(values[name]),
-                float(moved[name].sum()) / total if total > 1e-6 * len(samples) else 0.0,
+                float(effects[name].sum()) / total if total > 1e-6 * len(samples) else 0.0,
                 tuple(_with_lost(task, whole, without, samples, share, rng) for share in LOST),
-                _surely_better(task, whole, result["shuffled", name], samples),
+                _significantly_better(task, whole, result["shuffled", name], samples),
                 float(np.abs(_agreement(result["shuffled", name], whole) - _agreement(whole, whole)).mean()),
             )
         )
@@ -168,17 +168,19 @@ def _report(
 
 def _agreement(predictions: Sequence[Prediction], whole: Sequence[Prediction]) -> Float[np.ndarray, " rows"]:
     """The probability of the answer that all inputs give: a label's own; of a text, that of the same text again, else 0."""
-    return np.array([_chance(one, full) for one, full in zip(predictions, whole, strict=True)])
+    return np.array([_probability(one, full) for one, full in zip(predictions, whole, strict=True)])
 
 
-def _chance(one: Prediction, full: Prediction) -> float:
+def _probability(one: Prediction, full: Prediction) -> float:
     if full.label is not None and full.label in one.scores:
         return one.scores[full.label]
     return one.confidence if one.text == full.text else 0.0
 
 
-def _surely_better(task: Task, ours: Sequence[Prediction], theirs: Sequence[Prediction], samples: Sequence[Sample]) -> bool:
-    """Whether the figure of ``ours`` is better by two standard errors, folds of the same rows compared."""
+def _significantly_better(
+    task: Task, ours: Sequence[Prediction], theirs: Sequence[Prediction], samples: Sequence[Sample]
+) -> bool:
+    """Whether ``ours`` has the better metric by two standard errors, over folds of the same rows."""
     folds = min(FOLDS, len(samples))
     gains = []
     for fold in range(folds):

@@ -7,34 +7,38 @@ import numpy as np
 from braid.collate import Collator
 from braid.config import from_dict
 from braid.explain.answers import Measured
+from braid.explain.attributions import InputAttribution
 from braid.explain.contribution import shapley, subsets
-from braid.explain.explanation import Explanation, InputAttribution
+from braid.explain.explanation import Explanation
 from braid.explain.grades import faithfulness, graded_input, sensitivity
 from braid.explain.methods import Method, check_methods
 from braid.explain.subject import Subject, subject_of
-from braid.records import Prediction, Sample
+from braid.records import Prediction, Sample, View
 from braid.runtime.torch import TorchRuntime
 from braid.shapes import Float
 from braid.tasks import Task
 
 DEFAULT = "gradients"  # with rollout the best on scenes (benchmarks/results/explanations.md), and for every decoder
-SHOWN = 480  # pixels, the longer side of a picture that is shown
+AT_INPUT = "occlusion"  # the default where an encoder gives one vector for all units of a value
+SHOWN = 480  # pixels, the longer side of an image that is shown
 
 
 def explain(
-    runtime: TorchRuntime, collator: Collator, task: Task, sample: Sample, method: str = DEFAULT, graded: bool = True
+    runtime: TorchRuntime, collator: Collator, task: Task, sample: Sample, method: str = "", graded: bool = True
 ) -> Explanation:
     """Answer a row and say why.
 
     Args:
-        method: the ``kind`` of one of ``braid.explain.methods``.
-        graded: grade it too, which costs about as much again.
+        method: the ``kind`` of one of ``braid.explain.methods``; "" is gradients, or occlusion where an encoder gives one vector
+            for all units of a value, such as all columns of a row.
+        graded: grade it too, which takes about as long again.
     Raises:
         UserError: for an unknown method, a row that cannot be read, or an answer in which there is nothing to explain.
     """
-    check_methods([method])
-    chosen: Method = from_dict(Method, {"kind": method}, "method")
+    check_methods([method or DEFAULT])
     subject, prediction = subject_of(runtime, collator, task, sample)
+    method = method or (DEFAULT if all(units.separate for units in subject.units.values()) else AT_INPUT)
+    chosen: Method = from_dict(Method, {"kind": method}, "method")
     result = chosen.attribute(subject)
     contributions, gap = input_contributions(subject)
     return Explanation(
@@ -47,6 +51,7 @@ def explain(
         np.stack([contributions[name] for name in subject.units], 1),
         {**result.checks, "input_gap": gap},
         _grades(subject, chosen, result.values) if graded else {},
+        _notes(subject, method, result.values),
     )
 
 
@@ -74,11 +79,22 @@ def _grades(subject: Subject, method: Method, values: Mapping[str, Float[np.ndar
     return {"deletion": float(deletion), "insertion": float(insertion), **grades}
 
 
+def _notes(subject: Subject, method: str, values: Mapping[str, Float[np.ndarray, "outputs units"]]) -> tuple[str, ...]:
+    """The inputs to whose units the method had to give one score."""
+    alike = [name for name, units in subject.units.items() if not units.separate and not np.ptp(values[name], axis=1).any()]
+    return tuple(
+        f"{method} gives all {subject.units[name].kind} of {name} one score, because the encoder of {name} gives one vector for "
+        "all of them; choose occlusion or shapley to tell them apart"
+        for name in alike
+    )
+
+
 def _said(subject: Subject, prediction: Prediction) -> str:
     return subject.answer.words[0] if isinstance(subject.answer, Measured) else prediction.text or prediction.label or ""
 
 
 def _shown(subject: Subject, name: str, values: Float[np.ndarray, "outputs units"], sample: Sample) -> InputAttribution:
-    units = subject.units[name]
-    image = subject.modalities[name].canvas(sample.inputs[name], sample.source, SHOWN)
-    return InputAttribution(name, units.names, values, units.boxes, image)
+    units, modality, value = subject.units[name], subject.modalities[name], sample.inputs[name]
+    image = modality.canvas(value, sample.source, SHOWN) if units.boxes is not None else None
+    view = modality.config.show(value, SHOWN, sample.source) if image is None else View()
+    return InputAttribution(name, units.names, values, units.boxes, image, units.kind, view)

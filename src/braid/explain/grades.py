@@ -1,19 +1,16 @@
-"""How far to believe an explanation: does the answer hang on what it points at, and does it hang on the model's weights?"""
+"""How far to trust an explanation: does the answer depend on what it points at, and the map on the model's weights?"""
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
+from braid.explain.methods import Method
 from braid.explain.subject import Attributed, Subject
 from braid.shapes import Float
-
-if TYPE_CHECKING:
-    from braid.explain.methods import Method
 
 LEVELS = 11  # shares of the units, none to all, at which a curve is measured
 SEED = 0
@@ -21,7 +18,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Chance:
-    """Scores by chance: the baseline that a method has to beat."""
+    """Random scores: the baseline that a method has to beat."""
 
     seed: int = SEED
 
@@ -31,9 +28,9 @@ class Chance:
 
 
 def graded_input(subject: Subject) -> str:
-    """The picture, where there is one, else the text with the most words; "" where no input has anything to take away."""
-    images = [name for name, units in subject.units.items() if units.boxes is not None]
-    result = images or sorted(subject.units, key=lambda name: -subject.units[name].number)
+    """An input with places in an image, else the one with the most units; "" where no input has anything to remove."""
+    mapped = [name for name, units in subject.units.items() if units.boxes is not None]
+    result = mapped or sorted(subject.units, key=lambda name: -subject.units[name].number)
     return result[0] if result and subject.units[result[0]].removable.any() else ""
 
 
@@ -41,7 +38,7 @@ def faithfulness(
     subject: Subject, name: str, values: Float[np.ndarray, "maps units"], outputs: Sequence[Sequence[int]]
 ) -> tuple[Float[np.ndarray, " maps"], Float[np.ndarray, " maps"]]:
     """Deletion and insertion (RISE, arXiv:1806.07421): the area under the probability, as a share of the whole row's and 1 at
-    most, while the units of one input go (deletion) or come (insertion), the highest scores first; ties by chance.
+    most, as the units of one input are removed (deletion) or added (insertion), the highest scores first; ties in random order.
 
     Args:
         outputs: of each map, the outputs whose probabilities are followed; their mean is taken.
@@ -65,10 +62,10 @@ def faithfulness(
 
 
 def sensitivity(
-    subject: Subject, method: "Method | Chance", values: Float[np.ndarray, "outputs units"], name: str, seed: int = SEED
+    subject: Subject, method: Method | Chance, values: Float[np.ndarray, "outputs units"], name: str, seed: int = SEED
 ) -> float:
     """1 - the mean |rank correlation| of each output's map with the one that a model of shuffled weights gives, in 0..1 (Adebayo
-    et al., arXiv:1810.03292): a map that stays the same explains the picture and not the model."""
+    et al., arXiv:1810.03292): a map that stays the same explains the input and not the model."""
     other = method.attribute(with_shuffled_weights(subject, seed)).values[name]
     pairs = [abs(_rank_correlation(a, b)) for a, b in zip(values, other, strict=True)]
     return 1 - float(np.mean(pairs))
@@ -89,7 +86,7 @@ def with_shuffled_weights(subject: Subject, seed: int = SEED) -> Subject:
 
 
 def _rank_correlation(a: Float[np.ndarray, " units"], b: Float[np.ndarray, " units"]) -> float:
-    """Spearman's; 1 where one of them is the same everywhere: such a map says nothing of the model."""
+    """Spearman's; 1 where one of them is constant: such a map says nothing of the model."""
     first, second = _ranks(a), _ranks(b)
     if first.std() == 0 or second.std() == 0:
         return 1.0

@@ -1,13 +1,10 @@
 """The ranking of methods, drawn: one HTML file without scripts."""
 
 from html import escape
-from typing import TYPE_CHECKING
 
+from braid.explain.ranking import MethodGrade, Ranking
 from braid.reports.dots import Figure, intervals
 from braid.reports.page import whole_page
-
-if TYPE_CHECKING:
-    from braid.explain.ranking import MethodGrade, Ranking
 
 FOOTER = (
     "Pointing: the share of words whose hottest patch touches the object that they are about (arXiv:1608.00507). Deletion "
@@ -23,7 +20,7 @@ CHARTS = {
 }
 
 
-def ranking_page(ranking: "Ranking", model: str, data: str) -> str:
+def ranking_page(ranking: Ranking, model: str, data: str) -> str:
     """The page as HTML: a chart a grade, and the table."""
     generated = [_pointing(ranking)] if ranking.grades[0].pointing is not None else []
     for name, message in CHARTS.items():
@@ -34,7 +31,7 @@ def ranking_page(ranking: "Ranking", model: str, data: str) -> str:
     return whole_page(f"explanations of {model}", lead, {}, sections, FOOTER)
 
 
-def _pointing(ranking: "Ranking") -> str:
+def _pointing(ranking: Ranking) -> str:
     metrics = []
     for one in ranking.grades:
         assert one.pointing is not None and one.pointing_error is not None
@@ -47,11 +44,11 @@ def _chart(message: str, metrics: list[Figure]) -> str:
     return f"<figure><figcaption>{escape(message)}</figcaption>{intervals(metrics, '')}</figure>"
 
 
-def _quiet(one: "MethodGrade") -> bool:
+def _quiet(one: MethodGrade) -> bool:
     return one.method == "chance"
 
 
-def _table(ranking: "Ranking") -> str:
+def _table(ranking: Ranking) -> str:
     names = ("method", "pointing", "deletion", "insertion", "sensitivity", "seconds a row")
     head = "".join(f'<th class="number">{name}</th>' if k else f"<th>{name}</th>" for k, name in enumerate(names))
     rows = []

@@ -76,7 +76,7 @@ class Subject:
     def gathered(
         self, positions: Mapping[str, Float[Tensor, "outputs _length"]]
     ) -> dict[str, Float[np.ndarray, "outputs _units"]]:
-        """Scores of positions as scores of units, in equal parts where units share a position; a position of no unit is dropped."""
+        """Scores of positions as scores of units, shared equally by the units at a position."""
         result = {}
         for name, units in self.units.items():
             owned = units.positions / units.positions.sum(0).clip(min=1)
@@ -84,8 +84,8 @@ class Subject:
         return result
 
     def masked(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
-        """Features without the positions of the units that are not kept; other inputs stay whole. Units that share their positions
-        are removed from the input instead."""
+        """Features without the positions of the units that are not kept; other inputs stay whole. Units that share
+        their positions are removed from the input instead."""
         rows = len(next(iter(kept.values())))
         result = {}
         for name, one in self.features.items():

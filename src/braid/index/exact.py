@@ -23,7 +23,11 @@ QUERIES = 64
 
 @dataclass(frozen=True)
 class ExactIndexConfig:
-    """The nearest, always. float16 halves float32 at the same order of hits; int8 halves it again (scores within 0.003)."""
+    """Compares a query with every vector, so it finds the nearest always.
+
+    Args:
+        storage: the precision of the vectors; float16 halves float32 with the same order of hits, int8 halves it again.
+    """
 
     kind: Literal["exact"] = "exact"
     storage: Storage = "float16"

@@ -102,8 +102,13 @@ class Decisions:
 @dataclass(frozen=True)
 class Calibration:
     """The probability that a generated text is good: 1 / (1 + exp(-(``slope`` x + ``intercept``))), where x is the logit of its
-    raw confidence (Platt 1999). Good means that its own score is above ``threshold``: the ``cider-2015`` of a caption; of an
-    answer 100 if it is correct, else 0."""
+    raw confidence (Platt 1999).
+
+    Args:
+        slope: factor on the logit of the raw confidence.
+        intercept: added to it.
+        threshold: a text is good if its own score is above this: ``cider-2015`` of a caption; 100 for a correct answer, else 0.
+    """
 
     slope: float
     intercept: float

@@ -19,10 +19,12 @@ MOST_NUMBERS = 20  # the most classes whose names may be decimal numbers
 
 @dataclass(frozen=True)
 class LabelsModalityConfig:
-    """``labels`` are a model's classes, in order; by default a run takes those of its training rows.
+    """Labels, one or several a row.
 
-    ``most``: keep only this many labels, the most frequent; rows with other labels are not trained on (0: keep all).
-    ``multiple``: a row may have several labels, or none.
+    Args:
+        labels: in the order of the model's classes; without any, a run takes those of its training rows.
+        most: keep only so many of them, the commonest; rows of any other are not trained on; 0 keeps all.
+        multiple: a row may have several labels, or none.
     """
 
     kind: Literal["labels"] = "labels"
@@ -120,7 +122,12 @@ def _are_quantities(labels: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class NumberModalityConfig:
-    """A number. The model learns (value - ``mean``) / ``deviation``; by default a run computes both from its training rows."""
+    """A number. A model learns (value - ``mean``) / ``deviation``.
+
+    Args:
+        mean: subtracted from the value; a run takes it from the training rows.
+        deviation: divides it; 0 takes that of the training rows, too.
+    """
 
     kind: Literal["number"] = "number"
     mean: float = 0.0

@@ -8,6 +8,7 @@ from braid.reports.evaluation import Evaluated, write_evaluated
 from braid.reports.files import read_log
 from braid.reports.mermaid import count, flowchart
 from braid.reports.page import duration, write_report
+from braid.reports.rows import ShownRow, shown_rows
 from braid.reports.run import LoggedRun, read_run_folder
 from braid.reports.svg import rounded
 
@@ -19,6 +20,7 @@ __all__ = [
     "Finding",
     "LoggedRun",
     "Part",
+    "ShownRow",
     "count",
     "describe",
     "diagnose",
@@ -29,6 +31,7 @@ __all__ = [
     "read_run_folder",
     "read_settings",
     "rounded",
+    "shown_rows",
     "told_costs",
     "told_difference",
     "told_spread",

@@ -1,4 +1,4 @@
-"""What a run's records say about its health, in sentences; the figures were measured while it trained."""
+"""What a run's records say about its health, in sentences; the metrics were computed while it trained."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -19,9 +19,9 @@ class Finding:
 
 
 def diagnose(run: LoggedRun) -> list[Finding]:
-    """Of each task the last epoch's answers, reliance on each input, and overfitting; and rows left out."""
+    """The last epoch's answers, reliance on each input, and overfitting of each task; and skipped rows."""
     result = [one for task in run.tasks for one in (*_answers(run, task), *_reliance(run, task), _overfitting(run, task))]
-    return [*result, _left_out(run)]
+    return [*result, _skipped(run)]
 
 
 def _answers(run: LoggedRun, task: LoggedTask) -> list[Finding]:
@@ -49,7 +49,7 @@ def _overfitting(run: LoggedRun, task: LoggedTask) -> Finding:
     """Val loss rises while train loss falls; their levels do not compare (dropout, smoothing, augmentation), their courses do."""
     title, name = task.titled("Does not overfit"), f"{task.start}val_loss"
     if task.objective != "likelihood":
-        return Finding(title, "the loss of a reward says nothing of it; judge by the task's own figures on val", None)
+        return Finding(title, "the loss of a reward does not show it; compare the task's metrics on val", None)
     if len(run.epochs) < 3:
         return Finding(title, "fewer than three epochs are too few to tell", None)
     lowest, last = min(run.epochs, key=lambda record: record[name]), run.epochs[-1]
@@ -70,8 +70,8 @@ def _losses(run: LoggedRun, name: str) -> dict[int, list[float]]:
     return result
 
 
-def _left_out(run: LoggedRun) -> Finding:
+def _skipped(run: LoggedRun) -> Finding:
     if not run.skipped_rows:
-        return Finding("Every row was read", "none is left out", True)
+        return Finding("Every row was read", "no row is skipped", True)
     rows = "1 row is" if len(run.skipped_rows) == 1 else f"{len(run.skipped_rows):,} rows are"
-    return Finding("Every row was read", f"{rows} left out", False, run.skipped_rows)
+    return Finding("Every row was read", f"{rows} skipped", False, run.skipped_rows)

@@ -1,4 +1,4 @@
-"""The page that shows an evaluation: figures, what confidence is worth, answers by type, and which labels are taken for which."""
+"""The page of an evaluation: metrics, the quality of confidence, metrics by type of answer, a confusion matrix, and some rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,27 @@ from braid.files import write_whole
 from braid.metrics import Decisions, LabelScores, RiskCoverage
 from braid.reports.confidence import reliability_chart, risk_chart
 from braid.reports.page import charts, table, whole_page
+from braid.reports.rows import ShownRow, cards
 from braid.reports.svg import rounded
 from braid.shapes import Int
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.1)  # told in the table of what is wrong among the surest
-MOST = 20  # labels in a table; the rarer ones are taken together
+MOST = 20  # labels in a table; the rarer ones are merged
 GREEN, ORANGE = "0,112,79", "213,94,0"
 FOOTER = (
-    "Right is a label that is the row&rsquo;s, an answer that matches one of the row&rsquo;s exactly, and a caption whose own "
-    "cider-2015 is above the threshold of its calibration, or, without one, above the median. Where rows may have several "
-    "labels, each of them is decided. aurc is the area under the curve of what is wrong when only the surest are answered, ece "
-    "the mean gap between confidence and the share that is right. A confidence chosen here to ask for does a little worse on "
-    "other rows."
+    "A label is right if it is the row&rsquo;s, an answer if it matches one of the row&rsquo;s exactly, and a caption if its "
+    "cider-2015 is above the threshold of its calibration or, without one, above the median. Where rows may have several labels, "
+    "each label is one decision. aurc is the area under the risk-coverage curve, ece the mean gap between confidence and "
+    "accuracy. A minimum confidence chosen on these rows does a little worse on others. The rows under &ldquo;Answers&rdquo; "
+    "stand at even distances; nobody chose them."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What an evaluation found. ``figures``: of the rows that are answered; the one that decides is ``metric``. The rest is of
-    all rows: ``decisions``, figures ``by_type`` of answer, and the ``scores`` of ``labels``, in their order. ``method``: how
-    texts are searched for."""
+    """The result of an evaluation. ``metrics``: of the rows that are answered; ``metric`` is the main one. The rest is of all
+    rows: ``decisions``, metrics ``by_type`` of answer, and the ``scores`` of ``labels``, in their order. ``method``: how texts
+    are searched for. ``rows``: some of them, to look at."""
 
     model: str
     task: str
@@ -46,6 +47,7 @@ class Evaluated:
     by_type: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     labels: Sequence[str] = ()
     scores: LabelScores | None = None
+    rows: Sequence[ShownRow] = ()
 
 
 def write_evaluated(result: Evaluated, output: Path) -> None:
@@ -56,10 +58,11 @@ def write_evaluated(result: Evaluated, output: Path) -> None:
 def evaluated_page(result: Evaluated) -> str:
     scores = result.scores
     sections = [
-        ("Figures", _figures(result.metrics) + _by_type(result.by_type), "beside"),
+        ("Metrics", _metrics(result.metrics) + _by_type(result.by_type), "beside"),
         ("Confidence", _confidence(result.decisions) if result.decisions else "", ""),
-        ("Which label is taken for which", _confused(result.labels, scores.confusion) if scores else "", ""),
+        ("Confusion matrix", _confused(result.labels, scores.confusion) if scores else "", ""),
         ("Labels", _by_label(result.labels, scores) if scores else "", ""),
+        ("Answers", cards(result.rows), "samples"),
     ]
     message = {name: value for name, value in result.metrics.items() if name != "num_samples"}
     facts = {
@@ -76,10 +79,10 @@ def evaluated_page(result: Evaluated) -> str:
     return whole_page(Path(result.model).name, lead, facts, sections, FOOTER)
 
 
-def _figures(metrics: Mapping[str, float]) -> str:
+def _metrics(metrics: Mapping[str, float]) -> str:
     """All but those by type, which have a table of their own."""
     rows = [[escape(name), rounded(value)] for name, value in metrics.items() if name != "num_samples" and "/" not in name]
-    return table(["figure", "value"], rows, ["value"])
+    return table(["metric", "value"], rows, ["value"])
 
 
 def _by_type(result: Mapping[str, Mapping[str, float]]) -> str:
@@ -116,7 +119,7 @@ def _surest(curve: RiskCoverage) -> list[list[str]]:
 
 
 def _confused(labels: Sequence[str], matrix: Int[np.ndarray, "labels labels"] | None) -> str:
-    """Truth down, answers across; a cell is the darker the more of its row it holds."""
+    """True labels down, predicted ones across; the more of its row a cell holds, the darker it is."""
     if matrix is None:
         return ""
     names, cells = commonest(labels, matrix)
@@ -128,7 +131,7 @@ def _confused(labels: Sequence[str], matrix: Int[np.ndarray, "labels labels"] | 
         for place, (name, row) in enumerate(zip(names, cells.tolist(), strict=True))
     )
     return (
-        '<p class="aside">Down: what the row is; across: what it was taken for.</p><div class="wide"><table class="confusion">'
+        '<p class="aside">Rows: the true label; columns: the predicted one.</p><div class="wide"><table class="confusion">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -1,6 +1,5 @@
 """The page that shows a run: one HTML file that opens anywhere, without a script or a network."""
 
-import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -14,16 +13,16 @@ from braid.reports.comparison import differences, judged_alike, message
 from braid.reports.description import Description
 from braid.reports.diagnosis import Finding, diagnose
 from braid.reports.mermaid import count
+from braid.reports.rows import ShownRow, cards, read_view
 from braid.reports.run import CONFIDENCE, LoggedRun, LoggedTask, read_run_folder
 from braid.reports.svg import COLOURS, Line, Mark, Point, chart, smooth
 
 TEMPLATE = Path(__file__).with_name("report.html")
 FOOTER = (
-    "The rows under &ldquo;What it says&rdquo; stand at even distances in the val split; nobody chose them. &ldquo;Sure&rdquo; "
-    "is the mean probability of the words that the model wrote. Train loss includes label smoothing and dropout, val loss "
-    "neither."
+    "The rows under &ldquo;Answers&rdquo; stand at even distances in the val split; nobody chose them. The confidence of a text "
+    "is the mean probability of its words. Train loss includes label smoothing and dropout, val loss neither."
 )
-REASONS = 20  # of rows left out, in full
+REASONS = 20  # of skipped rows, in full
 TOGETHER = 6  # lines in one chart, at most
 
 
@@ -44,7 +43,7 @@ def page(runs: Sequence[LoggedRun]) -> str:
         ("Diagnosis", "".join(map(marked, diagnose(run))), "findings"),
         ("Against other runs", comparison(runs) if len(runs) > 1 else "", ""),
         ("Curves", _curves(run), ""),
-        *((task.titled("What it says"), _samples(run, task), "samples") for task in run.tasks),
+        *((task.titled("Answers"), _samples(run, task), "samples") for task in run.tasks),
         ("Epochs", _epochs(run), ""),
         ("Model", _model(run.description), ""),
         ("Settings", _settings(run), ""),
@@ -98,7 +97,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequen
 
 def _lead(run: LoggedRun) -> str:
     if run.best is None:
-        return f"<p>{escape(run.state)}; figures come with the end of the first epoch</p>"
+        return f"<p>{escape(run.state)}; metrics appear after the first epoch</p>"
     value = metric(run.metric, run.best[run.metric])
     where = f"{escape(run.metric)} on val, best at epoch {run.best['epoch'] + 1}"
     return f'<p><strong class="figure">{value}</strong> {where}; {escape(run.state)}</p>'
@@ -161,8 +160,8 @@ def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str,
     main = [name for name in names if name.partition("-")[0] == family]
     sure = [name for name in names if name in CONFIDENCE]
     others = [name for name in names if name not in (*main, *sure)]
-    together = [("Other figures", others[first : first + TOGETHER]) for first in range(0, len(others), TOGETHER)]
-    for title, some in ((task.metric, main), *together, ("Errors of confidence", sure)):
+    together = [("Other metrics", others[first : first + TOGETHER]) for first in range(0, len(others), TOGETHER)]
+    for title, some in ((task.metric, main), *together, ("Confidence errors", sure)):
         points = [of_epochs(run, task.start + name) for name in some]
         lines = [Line(*line, dots=True) for line in zip(some, points, COLOURS, strict=False)]
         mark = best_mark(run) if some is main and task.alone else None
@@ -203,42 +202,24 @@ def best_mark(run: LoggedRun) -> Mark | None:
 
 
 def _samples(run: LoggedRun, task: LoggedTask) -> str:
-    """The best epoch's answers to some val rows of a task; what earlier and later epochs said stands folded away."""
+    """The best epoch's answers to some val rows of a task; the answers of all epochs stand folded away."""
     samples = run.samples.get(task.start, {})
     if run.best is None or run.best["epoch"] not in samples:
         return ""
-    shown = samples[run.best["epoch"]]
-    inputs = [tuple(sample["inputs"].values()) for sample in shown]
-    told_apart = len(set(inputs)) > 1  # a prompt that never changes tells nothing
-    by_epoch = sorted(samples.items())
-    return "".join(
-        _sample(run.folder, sample, [(epoch, rows[k]["text"]) for epoch, rows in by_epoch if k < len(rows)], told_apart)
-        for k, sample in enumerate(shown)
-        if sample["text"] is not None or "drawn" in sample
-    )
-
-
-def _sample(folder: Path, sample: Mapping[str, Any], history: Sequence[tuple[int, str | None]], with_inputs: bool) -> str:
-    image = "".join(_image(folder / sample[kind]) for kind in ("picture", "drawn") if sample.get(kind))
-    asked = "".join(f'<p class="asked">{escape(text)}</p>' for text in sample["inputs"].values()) if with_inputs else ""
-    percent = round(100 * sample["confidence"])
-    bar = f'<p class="sure"><span class="bar"><span style="width:{percent}%"></span></span>{percent}% sure</p>'
-    sure = bar if sample["text"] is not None else '<p class="sure">as it is, and as the model draws it</p>'
-    references = "".join(f"<li>{escape(text)}</li>" for text in sample["references"][:5])
-    said = "".join(f"<li><b>{epoch + 1}</b> {escape(text)}</li>" for epoch, text in history if text)
-    earlier = f"<details><summary>by epoch</summary><ol>{said}</ol></details>" if len(history) > 1 and said else ""
-    return (
-        f'<figure>{image}<figcaption>{asked}<p class="said">{escape(sample["text"] or "")}</p>{sure}'
-        f"<ul>{references}</ul>{earlier}</figcaption></figure>"
-    )
-
-
-def _image(path: Path) -> str:
-    try:
-        encoded = base64.b64encode(path.read_bytes()).decode("ascii")
-    except OSError:
-        return ""
-    return f'<img src="data:image/{"png" if path.suffix == ".png" else "jpeg"};base64,{encoded}" alt="">'
+    rows = []
+    for k, sample in enumerate(samples[run.best["epoch"]]):
+        earlier = [(epoch, shown[k]["text"]) for epoch, shown in sorted(samples.items()) if k < len(shown)]
+        rows.append(
+            ShownRow(
+                {name: read_view(run.folder, kept) for name, kept in sample["inputs"].items()},
+                sample["text"],
+                sample["confidence"],
+                tuple(sample["references"]),
+                tuple(read_view(run.folder, sample[name]) for name in ("target", "generated") if name in sample),
+                tuple((epoch, text) for epoch, text in earlier if text),
+            )
+        )
+    return cards([row for row in rows if row.answer is not None or row.media])
 
 
 def _epochs(run: LoggedRun) -> str:
@@ -272,7 +253,7 @@ def comparison(runs: Sequence[LoggedRun]) -> str:
     result = f'<div class="compared">{_runs_table(runs, differing)}{generated}</div>'
     odd = judged_alike(runs)
     if odd:
-        result += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their figures do not compare.</p>'
+        result += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their metrics cannot be compared.</p>'
     elif not differing:
         result += '<p class="caution">These runs have the same settings.</p>'
     return result

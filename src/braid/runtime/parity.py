@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from braid.bundle import FORMAT, Bundle
-from braid.collate import Collated, Collator, Watch, collated
+from braid.collate import Collated, Collator, Watch, over_batches
 from braid.datasets.scenes import scene_examples
 from braid.errors import UserError
 from braid.files import write_whole
@@ -118,17 +118,16 @@ def _scenes(number: int) -> Iterator[Example]:
 def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample], data: str, watch: Watch) -> Parity:
     bundle = runtimes[0].bundle
     difference = _Difference()
-    answers: Pair[list[Prediction]] = ([], [])
-    kept: list[Sample] = []
-    for part in watch(collated(Collator(bundle.inputs, bundle.outputs), samples, BATCH), -(-len(samples) // BATCH)):
-        if part.samples:
-            result = [task.predict(runtime, part.batch) for runtime in runtimes]
-            difference.add(*_values(task, runtimes, _after(task, bundle.outputs[task.decoder], part, result[0]), result))
-            kept += part.samples
-            for all_of_one, new in zip(answers, result, strict=True):
-                all_of_one += new
+
+    def both(part: Collated) -> Iterator[Pair[Prediction]]:
+        result = [task.predict(runtime, part.batch) for runtime in runtimes]
+        difference.add(*_values(task, runtimes, _after(task, bundle.outputs[task.decoder], part, result[0]), result))
+        return zip(*result, strict=True)
+
+    pairs, kept, _ = over_batches(Collator(bundle.inputs, bundle.outputs), samples, both, BATCH, watch=watch)
     if not kept:
         raise UserError(f"{data} has no row that {task.kind} can read; give other rows with --photos")
+    answers: Pair[list[Prediction]] = ([one for one, _ in pairs], [other for _, other in pairs])
     return Parity(
         task.kind,
         data,

@@ -148,7 +148,8 @@ class Imagine:
 
     def _generated(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         prompts = [(row.fields["prompt"], row.fields.get("image")) for row in rows]
-        return [self._images(result) for result in model.drawings_of(prompts, self.count, self.seed, self.guidance)]
+        guidance: dict[str, Any] = {} if self.guidance is None else {"guidance": self.guidance}
+        return [self._images(result) for result in model.generate_all(prompts, self.count, self.seed, **guidance)]
 
     def _images(self, result: Sequence[Prediction]) -> dict[str, Any]:
         images = [_png(one.image.pixels) for one in result if one.image]

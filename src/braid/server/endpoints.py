@@ -101,7 +101,7 @@ class Endpoint:
 
     Args:
         tasks: what a model must do one of.
-        verb: makes of the settings and the items what is asked of a model.
+        verb: makes a verb of the settings and the items.
         text: the field of the text that a model reads as its prompt; "": none is sent.
         needed: fields that no item may lack.
         nothing: what an error says of an item that holds no other field: "there is nothing to ..."; "": it may.

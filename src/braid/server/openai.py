@@ -181,8 +181,8 @@ def _images(message: Message) -> list[str]:
 class Completion:
     """One answer in OpenAI's form, whole or in pieces."""
 
-    def __init__(self, request: ChatRequest, served: Served, asked: Turn) -> None:
-        self._served, self._asked = served, asked
+    def __init__(self, request: ChatRequest, served: Served, turn: Turn) -> None:
+        self._served, self._turn = served, turn
         self._most = request.max_completion_tokens or request.max_tokens
         self._usage = bool(request.stream_options and request.stream_options.include_usage)
         self._head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": served.name}
@@ -221,7 +221,7 @@ class Completion:
         if self._most is not None and len(tokens) > self._most:
             tokens, reason = tokens[: self._most], "length"
             text = tokenizer.decode(tokens) if tokenizer is not None else " ".join(tokens)
-        prompt = len(list(encode(self._asked.text)))
+        prompt = len(list(encode(self._turn.text)))
         used = {"prompt_tokens": prompt, "completion_tokens": len(tokens), "total_tokens": prompt + len(tokens)}
         return text, reason, used
 
@@ -297,14 +297,14 @@ async def _chat(service: Service, request: Request) -> Response:
     async with deadline(request, service.limits):
         body = await read_json(request, ChatRequest)
         served = service.catalogue.named(body.model)
-        asked = turn(body, served)
+        question = turn(body, served)
         served.engine.check_room(1)
-        rows = await unless_gone(request, lambda: service.rows(served, [asked.item], body.explain))
+        rows = await unless_gone(request, lambda: service.rows(served, [question.item], body.explain))
         if isinstance(rows[0], UserError):
             raise rows[0]
-        completion = Completion(body, served, asked)
+        completion = Completion(body, served, question)
         if not body.stream:
-            (answer,) = await unless_gone(request, lambda: service.ask(served, asked.verb, rows))
+            (answer,) = await unless_gone(request, lambda: service.ask(served, question.verb, rows))
             if isinstance(answer, UserError):
                 raise answer
             return JSONResponse(completion.whole(answer))
@@ -314,7 +314,7 @@ async def _chat(service: Service, request: Request) -> Response:
         yield completion.begin()
         try:
             async with deadline(request, service.limits):
-                (answer,) = await service.ask(served, asked.verb, rows)
+                (answer,) = await service.ask(served, question.verb, rows)
             if isinstance(answer, UserError):
                 raise answer
             for piece in completion.pieces(answer):

@@ -113,7 +113,7 @@ def fetch(url: str, hosts: Set[str], most: int, allowed: Callable[[str], bool] =
     connection is made to the address that was looked at, so that a name that changes its mind gains nothing.
 
     Args:
-        hosts: names that may be asked, each for its scheme's own port or as ``host:port``.
+        hosts: names that may be contacted, each for its scheme's own port or as ``host:port``.
         most: bytes.
     Raises:
         UserError: for another host, an address that is not allowed, too many bytes, or a file that cannot be had.

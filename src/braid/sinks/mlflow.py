@@ -12,7 +12,12 @@ from braid.config import flat
 
 @dataclass(frozen=True)
 class MLflowSinkConfig:
-    """View with ``mlflow ui --backend-store-uri sqlite:///RUN/mlflow.db``; set ``uri`` to collect several runs in one place."""
+    """MLflow. See it with ``mlflow ui --backend-store-uri sqlite:///RUN/mlflow.db``.
+
+    Args:
+        uri: where runs are kept together; "" is a database in the run's folder.
+        experiment: the experiment's name.
+    """
 
     kind: Literal["mlflow"] = "mlflow"
     uri: str = ""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 @dataclass(frozen=True)
 class TensorBoardSinkConfig:
-    """View with ``tensorboard --logdir RUNS``."""
+    """TensorBoard. See it with ``tensorboard --logdir RUNS``."""
 
     kind: Literal["tensorboard"] = "tensorboard"
 

@@ -10,7 +10,12 @@ from uuid import uuid4
 
 @dataclass(frozen=True)
 class WandbSinkConfig:
-    """``online`` needs a network and ``wandb login``; the run has the name of its folder."""
+    """Weights & Biases. A run has the name of its folder.
+
+    Args:
+        project: the project's name.
+        mode: ``online`` needs a network and ``wandb login``.
+    """
 
     kind: Literal["wandb"] = "wandb"
     project: str = "braid"

@@ -10,6 +10,7 @@ from braid.bundle import Interface
 from braid.config import did_you_mean, from_dict, kinds
 from braid.errors import UserError
 from braid.modalities import OutputModalityConfig
+from braid.records import Example
 from braid.tasks.captioning import Captioning
 from braid.tasks.classification import Classification
 from braid.tasks.image_generation import ImageGeneration
@@ -48,6 +49,7 @@ __all__ = [
     "confident",
     "task_named",
     "task_of",
+    "task_reading",
     "too_long",
 ]
 
@@ -87,6 +89,23 @@ def task_of(interface: Interface, kind: str) -> Task:
     if message := too_long(task, interface.outputs):
         raise UserError(f"interface.json: tasks.{kind}.generation.max_length is {message}")
     return task
+
+
+def task_reading(interface: Interface, example: Example) -> Task:
+    """The first of a model's tasks that reads every field of a row.
+
+    Raises:
+        UserError: when there is none, naming what the model does.
+    """
+    for kind in (kind for kind in kinds(Task) if kind in interface.tasks):
+        task = task_of(interface, kind)
+        values = list(map(id, task.inputs_of(example.fields).values()))
+        if task.reads(example) and all(id(value) in values for value in example.fields.values()):
+            return task
+    given, known = " and ".join(f"the {name}" for name in example.fields), ", ".join(sorted(interface.tasks))
+    raise UserError(
+        f"this model does {known or 'nothing yet'}, which does not read {given}; leave one out, or choose another model"
+    )
 
 
 def too_long(task: Task, outputs: Mapping[str, OutputModalityConfig]) -> str:

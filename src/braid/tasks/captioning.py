@@ -1,6 +1,6 @@
 """Captioning: an image -> a sentence, scored by the official caption metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
-from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, score_captions
+from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, caption_diversity, score_captions
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
@@ -18,9 +18,15 @@ QUALITY = "cider-2015"  # the metric that says whether a single caption is good;
 
 @dataclass(frozen=True)
 class Captioning(TaskProtocol):
-    """``prompt`` is the text for a model with a text encoder; "" gives it no text. If a row has an ``instruction``, the model
-    reads that instead, and the captions describe the edited image. With a ``calibration``, confidence is the probability that a
-    caption is good; without one, it is the mean probability of its tokens."""
+    """An input, such as an image, gets a sentence that describes it.
+
+    In a row with an ``instruction``, the model reads that instead of the prompt, and captions describe the edited image.
+
+    Args:
+        prompt: what a model with a text encoder reads beside the image; "" gives it nothing to read.
+        generation: how a caption is searched for.
+        calibration: turns the mean token probability into the probability that a caption is good; null leaves it.
+    """
 
     kind: Literal["captioning"] = "captioning"
     prompt: str = "describe the picture"
@@ -58,6 +64,11 @@ class Captioning(TaskProtocol):
         scores = _scores(predictions, samples, tokenizer)
         decisions = self._decisions(predictions, scores)
         return scores.metrics | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
+
+    def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """How varied captions are, and how many of them training did not have."""
+        known = (text for example in training for text in example.fields.get("captions", ()))
+        return caption_diversity(texts, known, tokenizer)
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """CIDEr of each row, x100, with the document frequencies of all rows."""

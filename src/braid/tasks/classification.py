@@ -17,8 +17,11 @@ from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
 @dataclass(frozen=True)
 class Classification(TaskProtocol):
-    """The text or the instruction of a row is the prompt. Confidence is the label's probability: the softmax of the logits
-    divided by ``temperature`` (arXiv:1706.04599)."""
+    """A row gets one label, or several. The text, or the instruction if a row has one, is read as the prompt.
+
+    Args:
+        temperature: divides the logits (arXiv:1706.04599), so that confidence is the probability of being right.
+    """
 
     kind: Literal["classification"] = "classification"
     temperature: float = 1.0

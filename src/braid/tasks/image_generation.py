@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from braid.config import from_dict, to_dict
+from braid.config import named
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import ImageSamplingConfig, StepWatch, sample_tokens
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageGeneration(TaskProtocol):
-    """The caption of a row is the prompt, and its image the target. In a row with an ``instruction``, the instruction is the
-    prompt, the image an input, and the field ``target`` the target. With ``sentence``, the decoder ``text`` also writes the
-    caption of the target."""
+    """A caption becomes an image, or an instruction and an image become the edited image.
+
+    Args:
+        sentence: the decoder ``text`` also describes the target in words.
+        sampling: how the tokens of an image are sampled.
+        generation: how the sentence is searched for.
+    """
 
     kind: Literal["image_generation"] = "image_generation"
     sentence: bool = False
@@ -41,7 +45,14 @@ class ImageGeneration(TaskProtocol):
         return ("image", "text") if self.sentence else ("image",)
 
     def with_sampling(self, changes: Mapping[str, Any]) -> "ImageGeneration":
-        return replace(self, sampling=from_dict(ImageSamplingConfig, {**to_dict(self.sampling), **changes}, "sampling"))
+        with named("sampling"):
+            return replace(self, sampling=replace(self.sampling, **changes))
+
+    def check_inputs(self, sample: Sample, inputs: Mapping[str, Any]) -> None:
+        prompt, modality = sample.inputs["prompt"], inputs["prompt"]
+        length, most = len(modality.tokenizer.encode(prompt)), modality.max_length - 2
+        if length > most:
+            raise UserError(f"the prompt has {length} tokens; this model reads at most {most}, make it shorter")
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The image is an input if the row has an instruction, else it is the target."""

@@ -17,7 +17,11 @@ from braid.tasks.protocol import TaskProtocol
 
 @dataclass(frozen=True)
 class LanguageModelling(TaskProtocol):
-    """Text to text: ``braid complete`` continues a prefix. Captions count as texts, too."""
+    """Text to text: ``braid complete`` continues a prefix. Captions serve as text, too.
+
+    Args:
+        generation: how a continuation is searched for.
+    """
 
     kind: Literal["language_modelling"] = "language_modelling"
     generation: GenerationConfig = field(default_factory=GenerationConfig)

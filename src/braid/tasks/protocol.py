@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from braid.config import kinds
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
 from braid.metrics import Decisions, Outcomes
-from braid.modalities import ROLES, modality_of
+from braid.modalities import ROLES, InputModalityConfig, modality_of
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 
@@ -75,6 +76,23 @@ class TaskProtocol(Protocol):
             UserError: for a task that generates no images.
         """
         raise UserError(f"{self.kind} generates no images; choose image_generation")
+
+    def check_inputs(self, sample: Sample, inputs: Mapping[str, Any]) -> None:
+        """Hold a sample to what a model's ``inputs``, by name, can read whole.
+
+        Raises:
+            UserError: when it would read a part only, and that matters.
+        """
+        return None
+
+    def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "ptb") -> Mapping[str, float]:
+        """Metrics of generated texts that need no references; ``training``: the rows that the model learned from."""
+        return {}
+
+    def role_of(self, name: str) -> str:
+        """The role whose values the task hands to the input ``name``: the question, for the prompt of a model that answers."""
+        value, roles = object(), dict.fromkeys([name, *ROLES, *kinds(InputModalityConfig)])
+        return next((role for role in roles if self.inputs_of({role: value}).get(name) is value), name)
 
     def expand(self, examples: Iterable[Example]) -> Iterable[Example]:
         """The rows of the task: by default those of the data set."""

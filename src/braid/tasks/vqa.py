@@ -28,10 +28,13 @@ from braid.tasks.protocol import TaskProtocol, inputs_of
 
 @dataclass(frozen=True)
 class VisualQuestionAnswering(TaskProtocol):
-    """The question is the prompt. The answer is generated as text, or, if ``closed``, selected from the answers of training.
+    """A question about an image gets an answer. The question is the prompt.
 
-    ``temperature`` divides the logits of a closed answer (arXiv:1706.04599). With a ``calibration``, the confidence of a
-    generated answer is the probability that it is right; without one, it is the mean probability of its tokens.
+    Args:
+        closed: choose among the answers of training, instead of writing an answer word by word.
+        temperature: divides the scores that a closed answer is chosen by (arXiv:1706.04599).
+        calibration: turns the mean token probability into the probability that a written answer is right; null leaves it.
+        generation: how a written answer is searched for.
     """
 
     kind: Literal["vqa"] = "vqa"

@@ -32,7 +32,16 @@ from braid.tasks import MEAN, Task, task_named, too_long
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The rows to train on and to evaluate on. ``columns`` maps roles to column names; a limit of 0 means all rows."""
+    """What to train on, and what to evaluate on.
+
+    Args:
+        path: a file or folder of any supported format, or the procedural scenes (``scenes:captioning``).
+        columns: roles to column names, such as ``image: photo``; a usual name is recognised without.
+        train: the split to train on.
+        val: the split to evaluate on after each epoch.
+        limit_train: train on the first rows only; 0 takes all.
+        limit_val: evaluate on the first rows only; 0 takes all.
+    """
 
     path: str
     columns: dict[str, str] = field(default_factory=dict)
@@ -47,7 +56,13 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """A tokenizer that is trained on the run's text, or that of another model (``bundle``, a folder)."""
+    """Trained on the run's own text, or taken from another model's folder.
+
+    Args:
+        vocab_size: tokens of a tokenizer that is trained.
+        lowercase: turn text into lower case first.
+        bundle: the model (folder or built-in name) whose tokenizer is taken; "" trains one.
+    """
 
     vocab_size: int = 6000
     lowercase: bool = True
@@ -59,10 +74,18 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (arXiv:1711.05101) with linear warm-up and cosine decay to ``final`` x the learning rate.
+    """AdamW (arXiv:1711.05101) with linear warm-up and cosine decay.
 
-    ``scales`` maps a prefix of parameter names to a factor on their learning rate; 0 freezes them, and the longest matching
-    prefix wins. Norms, biases and embeddings have no weight decay. ``clip`` limits the norm of the gradient; 0 turns it off.
+    Args:
+        learning_rate: the highest, reached after the warm-up.
+        weight_decay: of the weights; norms, biases and embeddings are not decayed.
+        beta1: decay of the mean of gradients.
+        beta2: decay of the mean of squared gradients.
+        warmup_steps: steps in which the learning rate rises from 0.
+        final: share of the learning rate that is left at the last step.
+        clip: the largest norm of the gradient; 0 does not bound it.
+        accumulation: batches whose gradients are added up for one step.
+        scales: starts of parameter names to factors on their learning rate; 0 freezes them; the longest match counts.
     """
 
     learning_rate: float = 5e-4
@@ -83,9 +106,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The evaluation after each epoch: the loss and the task's metrics on ``limit`` rows of val (0: all).
+    """What happens after each epoch: the loss and the task's metrics on rows of the validation split.
 
-    ``patience``: stop after this many epochs without improvement; 0 never stops early.
+    Args:
+        limit: evaluate the first rows only; 0 takes all.
+        batch_size: rows answered together.
+        patience: stop after so many epochs without a better metric; 0 never stops early.
     """
 
     limit: int = 500
@@ -110,8 +136,17 @@ def default_outputs() -> dict[str, OutputModalityConfig]:
 
 @dataclass(frozen=True)
 class MixedTask:
-    """One task of a run. ``weight``: batches of this task for every batch of the main task. With a ``final_weight``, the weight
-    changes linearly from the first epoch to the last. A task of weight 0 is evaluated but not trained."""
+    """One of a run's tasks.
+
+    Args:
+        task: the task, by name or as a section with its settings.
+        data: what to train it on.
+        objective: what it is trained by; the usual one of the task.
+        batch_size: rows of one of its batches.
+        together: put rows that share an image into one batch, so that it is encoded once.
+        weight: its batches for every batch of the main task; with 0 it is evaluated and not trained.
+        final_weight: the weight of the last epoch, which the weight reaches evenly; null keeps it.
+    """
 
     task: Task
     data: DataConfig
@@ -134,9 +169,40 @@ class MixedTask:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All settings of one training run. An epoch is one pass over the batches of ``task``, the main task; ``tasks`` are trained
-    beside it, each of another kind. ``initialize`` maps a part (``encoders.image``) to a weight file or to a model's folder. In
-    YAML it may be one folder: then every part that both models have is initialized from it, and the tokenizer is taken over."""
+    """A training run.
+
+    Args:
+        task: the main task, by name or as a section with its settings; its batches make an epoch.
+        data: what to train on.
+        model: the architecture: a preset's name (small, classic, tiny) or a section.
+        inputs: how each input of the model is read, by name.
+        outputs: what each output of the model is, by name.
+        tokenizer: how texts become tokens.
+        objective: what the main task is trained by; the usual one of the task.
+        tasks: tasks trained beside the main one, each of another kind.
+        optimizer: how weights change.
+        evaluation: what happens after each epoch.
+        initialize: parts (``encoders.image``) to weight files or model folders; a folder alone initializes
+            every part that both models have.
+        epochs: passes over the training rows of the main task.
+        batch_size: rows of a batch.
+        together: put rows that share an image into one batch, so that it is encoded once.
+        workers: processes that read and prepare rows; 0 prepares them in the training process.
+        threads: processor threads that torch computes with.
+        device: cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one.
+        seed: of all random numbers; the same seed gives the same weights.
+        precision: of the computation; weights stay float32.
+        sharded: let several processes share parameters, gradients and optimizer state (FSDP2).
+        cache_features: a folder that keeps the features of a frozen encoder, so that each value is encoded once; "" keeps none.
+        input_dropout: inputs to the probability that a training row loses them, so that missing inputs are learned.
+        ema: decay of a moving average of the weights; 0 keeps none.
+        checkpoint_steps: steps between two checkpoints.
+        keep: save the models of the last so many epochs, as epoch-1/, epoch-2/, ..., for ``braid average``.
+        half: save models in float16.
+        strict: stop at the first row that cannot be read.
+        sinks: services that also get the log.
+        card: what the saved model says about itself.
+    """
 
     task: Task
     data: DataConfig
@@ -151,21 +217,21 @@ class RunConfig:
     initialize: dict[str, str] = field(default_factory=dict)
     epochs: int = 10
     batch_size: int = 32
-    together: bool = True  # put rows that share an image into one batch, so that it is encoded once
+    together: bool = True
     workers: int = 1
     threads: int = 2
-    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: a GPU if there is one
+    device: str = "auto"
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    sharded: bool = False  # shard parameters, gradients and optimizer state over several processes (FSDP2)
-    cache_features: str = ""  # a folder for the features of a frozen image encoder; runs that name the same folder share them
-    input_dropout: dict[str, float] = field(default_factory=dict)  # probability that a training row loses this input
-    ema: float = 0.0  # decay of the moving average of the weights; 0 turns it off
+    sharded: bool = False
+    cache_features: str = ""
+    input_dropout: dict[str, float] = field(default_factory=dict)
+    ema: float = 0.0
     checkpoint_steps: int = 100
-    keep: int = 0  # keep the models of the last N epochs as epoch-1/, epoch-2/, ..., for braid average
-    half: bool = False  # save bundles in float16
+    keep: int = 0
+    half: bool = False
     strict: bool = False
-    sinks: tuple[SinkConfig, ...] = ()  # services that receive the records of log.jsonl
+    sinks: tuple[SinkConfig, ...] = ()
     card: DataCard = field(default_factory=DataCard)
 
     def __post_init__(self) -> None:
@@ -231,12 +297,7 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
 
 
 def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str, Any]:
-    """Read the top-level sections of a YAML file.
-
-    Args:
-        kind: what the file describes, such as "run", for messages.
-        needs: the sections that it must have, for messages.
-        instead: what the user may give instead of a file, for messages.
+    """Read the top-level sections of a YAML file; ``kind``, ``needs`` and ``instead`` are for messages.
 
     Raises:
         UserError: naming the file and what it needs.

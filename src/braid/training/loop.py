@@ -360,11 +360,11 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
     with torch.no_grad():
         val_loss = partial(run.objectives[place].validation_loss, setup.model)
         loss = statistics.fmean(float(val_loss(batch)) for batch in parts)
-    result = [reliance(val_loss, parts, name) for name in setup.interface.inputs]
-    diagnosis = diagnosed(answers, [one for one in result if one])
+    diagnosis = diagnosed(answers, [one for name in setup.interface.inputs if (one := reliance(val_loss, parts, name))])
     for warning in warnings(diagnosis):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
-    write_samples(run.folder, run.position.step, run.position.epoch, answers, task.kind if place else "")
+    kind, position, inputs = task.kind if place else "", run.position, setup.collator.inputs
+    write_samples(run.folder, position.step, position.epoch, answers, inputs, task.decoder, kind)
     return {"val_loss": round(loss, 5), **metrics}, diagnosis
 
 

@@ -1,78 +1,83 @@
-"""What a run keeps of each evaluation for people to look at: some val rows, their pictures, and what the model said."""
+"""What a run keeps of each evaluation for people to look at: some val rows, their inputs, and the model's answers."""
 
 import json
+import mimetypes
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from braid.errors import UserError
 from braid.evaluation import Answers
-from braid.modalities import thumbnail
-from braid.records import Prediction, Sample
+from braid.modalities import show
+from braid.records import Prediction, View
+from braid.reports.rows import SIZE, input_views, places, references_of
 from braid.training.diagnosis import Reliance, same_answer
 
 FILE = "samples.jsonl"
-IMAGES = "samples"
-SHOWN = 12  # rows
-THUMBNAIL = 320  # pixels, the longer side
+MEDIA = "samples"
 
 
-def write_samples(folder: Path, step: int, epoch: int, answers: Answers, task: str = "") -> None:
-    """Append one record: the answers to rows at even distances, the same every epoch, never chosen. ``task`` is named for any
-    but the run's main one.
+def write_samples(
+    folder: Path, step: int, epoch: int, answers: Answers, modalities: Mapping[str, Any], output: str, task: str = ""
+) -> None:
+    """Append one record: the answers to rows at even distances, the same every epoch, never chosen.
 
-    Pictures are written once, as small JPEGs beside it, so that a report needs no data set.
+    Images and other media are written beside it as small files, so that a report needs no data set.
+
+    Args:
+        modalities: the inputs of the model, by name.
+        output: the output that answers.
+        task: the task's name, for any but the run's main one.
     """
-    total = len(answers.samples)
-    rows = [k * total // min(SHOWN, total) for k in range(min(SHOWN, total))]
     shown = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(places(len(answers.samples))):
         sample, answer = answers.samples[row], answers.predictions[row]
-        texts = {name: value for name, value in sample.inputs.items() if isinstance(value, str) and name != "image"}
+        name = f"{task}-{number}" if task else str(number)
+        views = input_views(sample, modalities)
         shown.append(
             {
                 "id": sample.id,
                 "text": answer.text,
                 "confidence": round(answer.confidence, 4),
-                "references": list(sample.references),
-                "inputs": texts,
-                "picture": _image(folder, epoch, f"{task}-{number}" if task else str(number), sample),
-                **_drawn(folder, epoch, f"{task}-{number}" if task else str(number), answer),
+                "references": list(references_of(sample)),
+                "inputs": {key: _kept(folder, f"{name}-{key}", view) for key, view in views.items()},
+                **_generated(folder, name, epoch, sample.targets.get(output), answer),
             }
         )
     with open(folder / FILE, "a", encoding="utf-8") as file:
         file.write(json.dumps({"step": step, "epoch": epoch, **({"task": task} if task else {}), "samples": shown}) + "\n")
 
 
-def _image(folder: Path, epoch: int, number: str, sample: Sample) -> str | None:
-    """The thumbnail's path within the run's folder; None for a row without a picture."""
-    name = f"{IMAGES}/{number}.jpg"
-    if epoch > 0 and (folder / name).is_file():  # an earlier attempt may have left another's
-        return name
-    try:  # what there is to see, else what was to be drawn
-        encoded = thumbnail((sample.inputs if "image" in sample.inputs else sample.targets)["image"], THUMBNAIL, sample.source)
-    except (KeyError, UserError):
-        return None
-    (folder / IMAGES).mkdir(exist_ok=True)
-    (folder / name).write_bytes(encoded)
-    return name
+def _kept(folder: Path, name: str, view: View) -> dict[str, Any]:
+    """A view as ``samples.jsonl`` holds it: its media in a file of their own."""
+    kept: dict[str, Any] = {"text": view.text}
+    if view.cells:
+        kept["cells"] = dict(view.cells)
+    if view.media:
+        path = f"{MEDIA}/{name}{mimetypes.guess_extension(view.media_type) or '.bin'}"
+        (folder / MEDIA).mkdir(exist_ok=True)
+        (folder / path).write_bytes(view.media)
+        kept |= {"media": path, "media_type": view.media_type}
+    return kept
 
 
-def _drawn(folder: Path, epoch: int, number: str, answer: Prediction) -> dict[str, str]:
-    """The path of a picture that the model drew, by epoch."""
+def _generated(folder: Path, name: str, epoch: int, target: Any, answer: Prediction) -> dict[str, Any]:
+    """The image that was to be generated, and the one that the model generated, by epoch."""
     if answer.image is None:
         return {}
-    name = f"{IMAGES}/{number}-epoch-{epoch + 1}.png"
-    (folder / IMAGES).mkdir(exist_ok=True)
-    Image.fromarray(answer.image.pixels).save(folder / name)
-    return {"drawn": name}
+    path = f"{MEDIA}/{name}-epoch-{epoch + 1}.png"
+    (folder / MEDIA).mkdir(exist_ok=True)
+    Image.fromarray(answer.image.pixels).save(folder / path)
+    return {
+        "target": _kept(folder, f"{name}-target", show("target", target, SIZE)),
+        "generated": {"text": "generated", "media": path, "media_type": "image/png"},
+    }
 
 
 def diagnosed(answers: Answers, result: Sequence[Reliance]) -> dict[str, Any]:
-    """The figures behind the warnings, and the warnings, as the epoch's record keeps them."""
+    """The metrics behind the warnings, and the warnings, as the epoch's record keeps them."""
     texts = Counter(prediction.text for prediction in answers.predictions if prediction.text is not None)
     message: dict[str, Any] = {}
     if texts:

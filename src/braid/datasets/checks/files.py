@@ -100,7 +100,8 @@ def _near_pairs(places: list[int], looked: list[Looked]) -> Iterable[tuple[int, 
             pixels[place] = _modality().prepare(looked[place].file.value).pixels
         return pixels[place]
 
-    for one, other in similar.candidates(np.stack([looked[place].descriptor for place in places])):
+    descriptors = [known for place in places if (known := looked[place].descriptor) is not None]
+    for one, other in similar.candidates(np.stack(descriptors)):
         if similar.is_copy(again(places[one]), again(places[other])):
             yield places[one], places[other]
 

@@ -231,9 +231,11 @@ def _example(
             fields["label"] = _labels(value, column, role == "labels")
         elif role not in UNREAD:
             fields[role] = modalities[role].from_cells(cells)
-            if modalities[role].suffixes:
-                name = name or (_file_name(*cells.values()) if role == modalities[role].kind else "")
-                fields[role] = _located(fields[role], folder, *cells, exists)
+            if modalities[role].suffixes and role == modalities[role].kind:
+                name = name or _file_name(*cells.values())
+    for role in fields:
+        if role in modalities and modalities[role].suffixes:
+            fields[role] = _located(fields[role], folder, next(iter(row[role])), exists)
     if "answer" in fields:
         fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
     split, named = (

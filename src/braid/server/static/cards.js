@@ -61,7 +61,10 @@ function words(explanation, request, stage, reasons) {
   return answer;
 }
 
-const signed = (score) => `${score < 0 ? "−" : "+"}${Math.abs(score).toFixed(2)}`;
+const signed = (score) => {
+  const size = Math.abs(score).toFixed(2);
+  return Number(size) ? `${score < 0 ? "−" : "+"}${size}` : size;
+};
 
 function* units(word, shares) {
   const fields = Object.entries(shares);

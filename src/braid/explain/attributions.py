@@ -1,0 +1,117 @@
+"""What an explanation holds: a score for every unit of every input, for every output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from braid.records import View
+from braid.shapes import Float, UInt8
+
+FINEST = 64  # rows and columns of a heat map
+
+
+@dataclass(frozen=True, eq=False)
+class InputAttribution:
+    """One input. ``kind`` says what its ``units`` are: words, patches, columns, or what its modality calls them.
+
+    ``values`` of one output are comparable with each other; above 0 speaks for the output, below against it. An input with an
+    ``image`` has ``boxes`` (left, top, right, bottom in 0..1) of its units in it. ``view`` is what a page shows of any other.
+    """
+
+    name: str
+    units: tuple[str, ...]
+    values: Float[np.ndarray, "outputs units"]
+    boxes: Float[np.ndarray, "units 4"] | None = None
+    image: UInt8[np.ndarray, "height width 3"] | None = None
+    kind: str = "parts"
+    view: View = field(default_factory=View)
+
+    def heat_map(self, output: int) -> Float[np.ndarray, "rows columns"]:
+        """The scores of an image's patches on a grid as fine as the finest of them."""
+        assert self.boxes is not None
+        return painted(self.boxes, self.values[output])
+
+    def strengths(self, output: int) -> list[float]:
+        """The scores of one output as shares of its strongest, in -1..1."""
+        values = self.values[output]
+        return (values / max(float(np.abs(values).max(initial=0.0)), 1e-12)).tolist()
+
+    def strongest(self, most: int) -> list[int]:
+        """At most so many units, those with the strongest scores over all outputs, in their order."""
+        order = np.argsort(-np.abs(self.values).max(0, initial=0.0), kind="stable")
+        return sorted(order[:most].tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Attributions:
+    """One answer, explained.
+
+    ``outputs`` are the words of a text, the labels that were given, or one number; ``probabilities`` theirs in 0..1 (of a number,
+    its distance from the mean in standard deviations). ``contributions``: the exact Shapley value of each input in those.
+    ``checks`` are what the method measured of itself, ``grades`` how far to trust it: ``deletion`` (lower is better) and
+    ``insertion`` (higher is better) in 0..1, ``sensitivity`` to shuffled weights in 0..1, where 0 would explain the input and not
+    the model. ``notes``: what the method cannot tell.
+    """
+
+    method: str
+    answer: str
+    confidence: float
+    outputs: tuple[str, ...]
+    probabilities: Float[np.ndarray, " outputs"]
+    inputs: tuple[InputAttribution, ...]
+    contributions: Float[np.ndarray, "outputs inputs"]
+    checks: Mapping[str, float] = field(default_factory=dict)
+    grades: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """How much of what moved the answer is each input's, in 0..1 (after MM-SHAP, arXiv:2212.08158); 0 where nothing did."""
+        moved = np.abs(self.contributions).sum(0)
+        total = max(float(moved.sum()), 1e-9)
+        return {one.name: float(moved[k]) / total for k, one in enumerate(self.inputs)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it but the media, as plain numbers, lists and texts."""
+        return {
+            "answer": self.answer,
+            "confidence": round(self.confidence, 4),
+            "method": self.method,
+            "outputs": [
+                {
+                    "text": text,
+                    "probability": round(float(self.probabilities[k]), 4),
+                    "contributions": {one.name: round(float(self.contributions[k, i]), 4) for i, one in enumerate(self.inputs)},
+                    "attributions": {one.name: [round(float(v), 5) for v in one.values[k]] for one in self.inputs},
+                }
+                for k, text in enumerate(self.outputs)
+            ],
+            "inputs": {
+                one.name: {one.kind: list(one.units)} if one.boxes is None else {"boxes": np.round(one.boxes, 5).tolist()}
+                for one in self.inputs
+            },
+            "shares": {name: round(share, 4) for name, share in self.shares.items()},
+            "checks": {name: round(value, 6) for name, value in self.checks.items()},
+            "grades": {name: round(value, 4) for name, value in self.grades.items()},
+            "notes": list(self.notes),
+        }
+
+
+def painted(boxes: Float[np.ndarray, "units 4"], values: Float[np.ndarray, " units"]) -> Float[np.ndarray, "rows columns"]:
+    """Each box's value spread over its area, on a grid as fine as the smallest box; boxes may overlap."""
+    if not len(boxes):
+        return np.zeros((1, 1))
+    sizes = (boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0])
+    rows, columns = (int(min(FINEST, max(1, round(1 / float(size.min()))))) for size in sizes)
+    down, across = _covered(boxes[:, 1], boxes[:, 3], rows), _covered(boxes[:, 0], boxes[:, 2], columns)
+    density = values / (sizes[0] * sizes[1])
+    return np.asarray(np.einsum("u,ur,uc->rc", density, down, across))
+
+
+def _covered(first: Float[np.ndarray, " units"], last: Float[np.ndarray, " units"], bins: int) -> Float[np.ndarray, "units bins"]:
+    """The share of each of ``bins`` equal parts of 0..1 that lies between ``first`` and ``last``."""
+    edges = np.arange(bins + 1) / bins
+    inside = np.minimum(last[:, None], edges[1:]) - np.maximum(first[:, None], edges[:-1])
+    return np.clip(inside, 0, None) * bins
