@@ -1,8 +1,8 @@
-"""`small` on torch in bfloat16 beside float32: captions a second, and what it costs of their quality.
+"""`small` on torch in bfloat16 and in float32: captions per second, and the loss of quality.
 
     python benchmarks/bfloat16.py --data flickr8k/captions.jsonl
 
-One thread, both sides in turn; then both caption photos of val with the model's own beam.
+One thread, both precisions in turn; then both caption the val photos with the model's own beam.
 """
 
 import argparse

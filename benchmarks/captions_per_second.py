@@ -1,10 +1,11 @@
-"""JPEG bytes to text: `small` on ONNX Runtime, on torch, and a Hugging Face VisionEncoderDecoder as large, by `generate`.
+"""Captions per second, from JPEG bytes: `small` on ONNX Runtime and on torch, and a Hugging Face VisionEncoderDecoder of its
+size.
 
     python benchmarks/captions_per_second.py
     python benchmarks/captions_per_second.py --device cuda --batches 1 8 32 256
 
-All in one process, in turn, one thread each, as many tokens forced on each; on a GPU, torch and Hugging Face. The decoders'
-layers have the same sizes; the image encoders differ (EfficientNet-Lite2 at 256 pixels, ViT at 224), so this compares whole
+All run in one process, in turn, with one thread and the same number of tokens; on a GPU only torch and Hugging Face. The decoder
+layers have the same sizes, but the image encoders differ (EfficientNet-Lite2 at 256 pixels, ViT at 224), so this compares whole
 models of one size, not kernels.
 """
 
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def measure(sides: dict[str, Caption], photos: list[bytes], beams: int, times: int) -> dict[str, float]:
-    """Captions a second of each side: the median of runs that alternate, after one that is not counted."""
+    """Captions per second of each side: the median of alternating runs, after one warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(times + 1):
         for name, caption in sides.items():

@@ -1,8 +1,8 @@
-"""A cold `braid caption photo.jpg` beside a script that loads a Hugging Face VisionEncoderDecoder of the same size.
+"""A cold `braid caption photo.jpg`, and a script that loads a Hugging Face VisionEncoderDecoder of the same size.
 
-Both sides are new processes, in turn, one thread each, and write as many tokens, with the same number of beams. What they import
-has been compiled by the first run, which does not count. The other side's
-weights are random and in half precision, as Braid's are; it makes its photo's pixels with Pillow and numpy, which costs it least.
+Both are new processes, in turn, with one thread, the same number of tokens and the same number of beams. A first run, which does
+not count, compiles the imports. The Hugging Face weights are random and in half precision, as Braid's are; the script prepares
+the photo with Pillow and numpy, which is the fastest way.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
     "HF_HUB_OFFLINE": "1",
-    "PYTHONDONTWRITEBYTECODE": "",  # compiled once, as for who starts it twice
+    "PYTHONDONTWRITEBYTECODE": "",  # compiled once, as on a second start
 }
 SCRIPT = f"""
 import sys
@@ -75,7 +75,8 @@ def timed(command: list[str]) -> tuple[float, float, float]:
 
 
 def build(folder: Path) -> int:
-    """Save a ViT and a GPT-2 decoder with random weights, together as large as `small`; their number of parameters."""
+    """Save a ViT and a GPT-2 decoder with random weights, together of the size of `small`, and return their number of
+    parameters."""
     import torch
     from transformers import GPT2Config, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
 

@@ -1,8 +1,8 @@
-"""classic() and small() on real photos, same image encoder, same rows, same number of steps.
+"""classic() and small() on real photos, with the same image encoder, rows and number of steps.
 
     python benchmarks/decoders_on_flickr8k.py --data FOLDER/captions.jsonl --weights FOLDER      about 25 minutes on two cores
 
-``--weights`` is a MobileNetV2 file or folder with folded batch norm; both models start from it, and all else is random.
+``--weights`` is a MobileNetV2 file or folder with folded batch norm; both models start from it, with all other weights random.
 """
 
 import argparse

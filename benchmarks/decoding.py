@@ -1,10 +1,10 @@
-"""How fast does a photo become the square that a model sees? Braid's one path beside plain Pillow, on one core.
+"""Speed of image preparation: from a photo to the square input of a model, with Braid and with plain Pillow, on one core.
 
     python benchmarks/decoding.py --data flickr8k/captions.jsonl
 
-Photos of 500 x 375 and of 12 megapixels are made by enlarging those of the data set, so they hold less detail than a camera's and
-their bytes are read faster on both sides. Plain Pillow opens, converts to RGB, resizes the shorter side and cuts the middle out.
-Every ratio is the median of seven, both sides in turn, in CPU time.
+Photos of 500 x 375 and of 12 megapixels are upscaled from the data set, so they have less detail than photos of a camera, and
+both sides decode them faster. Plain Pillow opens, converts to RGB, resizes the shorter side and crops the middle.
+Every ratio is the median of seven runs in CPU time, both sides in turn.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def enlarged(photo: str, shape: tuple[int, int]) -> bytes:
 
 
 def pillow(file: bytes) -> np.ndarray:
-    """What most scripts do."""
+    """The way of most scripts."""
     image = Image.open(io.BytesIO(file)).convert("RGB")
     scale = SIZE / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
@@ -61,7 +61,7 @@ def pillow(file: bytes) -> np.ndarray:
 
 
 def in_turn(ways: Sequence[Callable[[bytes], np.ndarray]], files: Sequence[bytes]) -> np.ndarray:
-    """Seconds a file, ``[ways, times]``; the first round warms up."""
+    """Seconds per file, ``[ways, times]``; the first round is a warm-up."""
     result = []
     for _ in range(TIMES + 1):
         turn = []
@@ -75,8 +75,8 @@ def in_turn(ways: Sequence[Callable[[bytes], np.ndarray]], files: Sequence[bytes
 
 
 def differences(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[int, float]:
-    apart = np.stack([np.abs(one.astype(int) - other) for one, other in pairs])
-    return int(apart.max()), float(apart.mean())
+    errors = np.stack([np.abs(one.astype(int) - other) for one, other in pairs])
+    return int(errors.max()), float(errors.mean())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long does a picture take? Both decoders of one size, one picture and sixteen at once, and without the cache; and memory.
+"""Time and memory of image generation: both decoders of one size, one image and sixteen at once, with and without the cache.
 
     python benchmarks/drawing_speed.py
 
-Weights are random: time does not depend on them. Every figure is a share of the raster decoder's time for one picture with its
-cache, the median of seven in turn, because the machine's own speed changes; the seconds are those of one machine, for scale.
+Weights are random, because time does not depend on them. Times are given relative to the raster decoder with its cache and one
+image, as the median of seven runs in turn, because the speed of the machine changes; seconds are from one machine, for scale.
 """
 
 import argparse
@@ -33,24 +33,24 @@ TIMES = 7
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--alone", nargs=2, metavar=("KIND", "ROWS"), help="draw once, and print the most memory held, in MB")
+    parser.add_argument("--alone", nargs=2, metavar=("KIND", "ROWS"), help="generate once, and print the peak memory in MB")
     chosen = parser.parse_args()
     if chosen.alone:
-        _drawing(chosen.alone[0], int(chosen.alone[1]))()
-        # Not getrusage: its peak is handed down from the process that started this one.
+        _generation(chosen.alone[0], int(chosen.alone[1]))()
+        # Not getrusage: its peak is inherited from the parent process.
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
         assert peak is not None
         print(int(peak[1]) / 1024)
         return
-    ways = {("raster, with a cache", rows): _drawing("raster", rows) for rows in (1, 16)} | {
-        ("masked, 12 steps", rows): _drawing("masked", rows) for rows in (1, 16)
+    ways = {("raster, with a cache", rows): _generation("raster", rows) for rows in (1, 16)} | {
+        ("masked, 12 steps", rows): _generation("masked", rows) for rows in (1, 16)
     }
-    ways["raster, without a cache", 1] = _drawing("uncached", 1)
+    ways["raster, without a cache", 1] = _generation("uncached", 1)
     seconds = {way: [] for way in ways}  # type: dict[tuple[str, int], list[float]]
     for _ in range(TIMES):
-        for way, generated in ways.items():
+        for way, generate in ways.items():
             started = time.perf_counter()
-            generated()
+            generate()
             seconds[way].append((time.perf_counter() - started) / way[1])
     base = seconds["raster, with a cache", 1]
     rows = []
@@ -62,8 +62,8 @@ def main() -> None:
         f"{SIZE} x {SIZE} pixels in {(SIZE // 8) ** 2} tokens of 4,096 codes, decoders of width {WIDTH} and depth {DEPTH}, "
         "guidance 2 (so every step runs twice), two threads. Memory is that of a whole process, torch included."
     )
-    columns = ["decoder", "pictures at once", "time a picture, as a share of the first", "seconds a picture", "MB"]
-    report("drawing_speed", "Time to draw", columns, rows, how)
+    columns = ["decoder", "images at once", "time per image, relative to the first", "seconds per image", "MB"]
+    report("drawing_speed", "Time of image generation", columns, rows, how)
 
 
 def _memory(kind: str, rows: int) -> float:
@@ -71,8 +71,8 @@ def _memory(kind: str, rows: int) -> float:
     return float(ran.stdout)
 
 
-def _drawing(kind: str, rows: int) -> Callable[[], np.ndarray]:
-    """What draws ``rows`` pictures from a prompt of twelve words, pixels included."""
+def _generation(kind: str, rows: int) -> Callable[[], np.ndarray]:
+    """A function that generates ``rows`` images from a prompt of twelve words, pixels included."""
     torch.set_num_threads(2)
     torch.manual_seed(0)
     decoder = (MaskedDecoderConfig if kind == "masked" else RasterDecoderConfig)(width=WIDTH, depth=DEPTH, heads=HEADS)
@@ -97,7 +97,7 @@ def _drawing(kind: str, rows: int) -> Callable[[], np.ndarray]:
 
 @torch.inference_mode()
 def _uncached(model: Model, batch: Batch, config: ImageSamplingConfig) -> np.ndarray:
-    """One token after another, each from all before it read anew; greedy, for what is drawn does not matter here."""
+    """Generate greedily without a cache: each token is predicted from all tokens before it."""
     decoder, grid = model.image_decoder("image"), model.codec("image").grid
     assert isinstance(decoder, RasterDecoder)
     fused = model(to_tensors(batch, torch.device("cpu")))

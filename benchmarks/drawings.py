@@ -1,11 +1,11 @@
-"""How many objects of a drawn scene are right? By the oracle, for drawings and edits, with a contact sheet to look at.
+"""The share of objects in generated scenes that are right, by the oracle, for generation and editing, with a contact sheet.
 
     python benchmarks/drawings.py image_generation runs/imagine
     python benchmarks/drawings.py editing runs/imagine
 
-``val`` has the pairs of colour and shape that training shows, ``compositional`` those that it never shows. The truth stands
-beside each model: what the oracle makes of the true pictures, and of what the codec makes of them, which no drawing can exceed.
-Edits are made of the true pictures, and of what the codec makes of those, as of pictures that the model drew itself.
+``val`` has the pairs of colour and shape of the training rows, ``compositional`` the pairs that training does not have. For
+comparison, the oracle also scores the true images, and the true images after the codec, which is the upper bound of generation.
+Edits start from the true images, and from the true images after the codec, which are like images that the model generated.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from braid.evaluation import Answers, evaluate
 from braid.records import Example, GeneratedImage, Prediction, Sample
 from runs import report, say
 
-FIGURES = ("objects", "sized", "whole", "sentences")
-SHOWN = 24  # pictures of a sheet
+METRICS = ("objects", "sized", "whole", "sentences")
+SHOWN = 24  # images of a sheet
 SHEET, MARGIN, FONT = 860, 12, 11  # pixels
 
 
@@ -33,10 +33,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["image_generation", "editing"])
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--number", type=int, default=1000, help="of scenes a split")
+    parser.add_argument("--number", type=int, default=1000, help="number of scenes per split")
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes")
-    parser.add_argument("--guidance", type=float, help="that of each model unless given")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scenes")
+    parser.add_argument("--guidance", type=float, help="default: that of each model")
     chosen = parser.parse_args()
     rows: list[list[Any]] = []
     for split in ("val", "compositional"):
@@ -51,26 +51,26 @@ def main() -> None:
             metrics, answers = evaluate(model.runtime, model.collator, task, data, batch_size=50)
             if not rows or rows[-1][0] != split:
                 truth = [np.asarray(sample.targets["image"]) for sample in answers.samples]
-                rows.append([split, "the true picture", *evaluated(task, truth, answers)])
-                rows.append([split, "the true picture, through the codec", *evaluated(task, through(model, truth), answers)])
-            rows.append([split, Path(name).name, *(metrics.get(metric, "") for metric in FIGURES)])
+                rows.append([split, "the true image", *evaluated(task, truth, answers)])
+                rows.append([split, "the true image, through the codec", *evaluated(task, through(model, truth), answers)])
+            rows.append([split, Path(name).name, *(metrics.get(metric, "") for metric in METRICS)])
             if chosen.task == "editing":
-                generated, _ = evaluate(model.runtime, model.collator, task, redrawn(model, data), batch_size=50)
-                message = [generated.get(metric, "") for metric in FIGURES]
-                rows.append([split, f"{Path(name).name}, of pictures through the codec", *message])
+                generated, _ = evaluate(model.runtime, model.collator, task, through_codec(model, data), batch_size=50)
+                edited = [generated.get(metric, "") for metric in METRICS]
+                rows.append([split, f"{Path(name).name}, of images through the codec", *edited])
             sheet(answers, Path("runs") / f"drawings-{chosen.task}-{Path(name).name}-{split}.png")
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "
-        "and place; sized: in size, too; whole: pictures with every object right and no other; sentences: written ones that are "
-        f"true of the picture drawn. Guidance {task.sampling.guidance:g}, temperature {task.sampling.temperature:g}, seed 0, "
-        f"scenes of seed {chosen.seed}."
+        "and place; sized: also in size; whole: images with every object right and no other; sentences: written sentences that "
+        f"are true of the generated image. Guidance {task.sampling.guidance:g}, "
+        f"temperature {task.sampling.temperature:g}, seed 0, scenes of seed {chosen.seed}."
     )
     name = f"drawings_{chosen.task}" + f"_seed_{chosen.seed}" * bool(chosen.seed)
-    report(name, "Scenes drawn", ["split", "picture", *FIGURES], rows, how)
+    report(name, "Generated scenes", ["split", "image", *METRICS], rows, how)
 
 
-def redrawn(model: LoadedModel, data: Rows) -> list[Example]:
-    """The same rows, what is to be edited through the codec."""
+def through_codec(model: LoadedModel, data: Rows) -> list[Example]:
+    """The same rows, with the images to edit passed through the codec."""
     images = through(model, [np.asarray(row.fields["image"]) for row in data])
     return [replace(row, fields={**row.fields, "image": generated}) for row, generated in zip(data, images, strict=True)]
 
@@ -81,17 +81,17 @@ def through(model: LoadedModel, images: Sequence[np.ndarray]) -> list[np.ndarray
 
 
 def evaluated(task: Any, images: Sequence[np.ndarray], answers: Answers) -> list[Any]:
-    """The oracle's figures of given pictures in place of the drawn ones."""
+    """The oracle's metrics for given images instead of generated ones."""
     empty = np.zeros(0, np.int64)
     given = [
         Prediction(sample.id, image=GeneratedImage(one, empty, 1)) for one, sample in zip(images, answers.samples, strict=True)
     ]
     metrics = replace(task, sentence=False).score(given, answers.samples)
-    return [metrics.get(metric, "") for metric in FIGURES]
+    return [metrics.get(metric, "") for metric in METRICS]
 
 
 def sheet(answers: Answers, path: Path) -> None:
-    """The first pictures, never chosen, each over its prompt; of an edit, what was given beside what came of it."""
+    """Write the first images, without selection, each above its prompt; an edit shows the input beside the result."""
     rows = list(zip(answers.predictions, answers.samples, strict=True))
     images = [_image(prediction, sample) for prediction, sample in rows[:SHOWN]]
     across = SHEET // (images[0].width + MARGIN)
@@ -113,8 +113,8 @@ def _image(prediction: Prediction, sample: Sample) -> Image.Image:
     generated = prediction.image.pixels
     gap = np.full((len(generated), 2, 3), 255, np.uint8)
     given = [np.asarray(sample.inputs["image"]), gap] if "image" in sample.inputs else []
-    picture = Image.fromarray(np.concatenate([*given, generated], axis=1))
-    return picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
+    image = Image.fromarray(np.concatenate([*given, generated], axis=1))
+    return image.resize((image.width * 2, image.height * 2), Image.Resampling.NEAREST)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which explanation to believe: every method graded on scenes, where it is known what a word is about.
+"""Faithfulness of explanations: every method graded on scenes, where the object of each word is known.
 
 braid train recipes/explain-scenes.yaml --output runs/explain-scenes
 python benchmarks/explanations.py --model runs/explain-scenes            about 15 minutes on a core
@@ -33,7 +33,7 @@ def table(task: str, result: Ranking) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--methods", default="", help="some only, split by commas")
+    parser.add_argument("--methods", default="", help="comma-separated; default: all")
     parser.add_argument("--tasks", nargs="+", default=list(DATA), choices=list(DATA))
     chosen = parser.parse_args()
     loaded = braid.load(chosen.model)
@@ -47,9 +47,9 @@ def main() -> None:
         print("\n".join(table(task, result)), flush=True)
     how = (
         f"Scenes of 64 x 64 pixels with one or two objects, the val split, model `{Path(chosen.model).name}` "
-        f"(`recipes/explain-scenes.yaml`). Graded: {'; '.join(counted)}: the colours, shapes and textures that a caption gives "
-        "rightly, and right answers about one object. Pointing: the share whose hottest patch (8 x 8 pixels) touches the object, "
-        "± its standard error. Seconds are of one core with other work beside."
+        f"(`recipes/explain-scenes.yaml`). Graded: {'; '.join(counted)}: the correct colours, shapes and textures of a "
+        "caption, and correct answers about one object. Pointing: the share whose hottest patch (8 x 8 pixels) touches the "
+        "object, ± its standard error. Seconds are for one core of a busy machine."
     )
     head = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     lines = ["# Explanations on scenes", "", how, "", "Command: `python benchmarks/explanations.py --model runs/explain-scenes`"]

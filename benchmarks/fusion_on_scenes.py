@@ -1,12 +1,12 @@
-"""Does fusion do its work? classic() and small() on scenes, beside the same models with one input taken away.
+"""Does fusion work? classic() and small() on scenes, and the same models with one input removed.
 
     python benchmarks/fusion_on_scenes.py                       both tasks, about 40 minutes on two cores
     python benchmarks/fusion_on_scenes.py --tasks vqa --epochs 2
 
-A control is the same architecture without one encoder, trained on the same rows for as many steps with the same seed.
-Every model captions first, then answers: to its questions it takes the words, the image encoder (frozen from then on) and the
-decoder of its own captioning run. classic() begins with random weights, small() with the built-in model's image encoder, frozen.
-Test and compositional splits: no model was chosen on them.
+A control is the same architecture without one encoder, trained on the same rows, with the same steps and seed. Every model is
+first trained on captioning, then on questions, where it starts from the tokenizer, the image encoder (frozen) and the decoder of
+its captioning run. classic() starts from random weights, small() from the frozen image encoder of the built-in model. Scores are
+on the test and compositional splits, on which nothing was selected.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from braid.config import to_dict
 from braid.presets import classic, small
 from runs import report, scored, trained
 
-INPUTS = {"picture + text": ("image", "prompt"), "text only": ("prompt",), "picture only": ("image",)}
+INPUTS = {"image + text": ("image", "prompt"), "text only": ("prompt",), "image only": ("image",)}
 DATA = {
     "captioning": "scenes:captioning,train={train},val=200,test=500,compositional=500,size=96,objects=2",
     "vqa": "scenes:vqa,train={train},val=400,test=1000,compositional=1000,size=96,objects=2",
@@ -67,9 +67,9 @@ def main() -> None:
     chosen = parser.parse_args()
     how = (
         f"Scenes of 96 x 96 pixels with one or two objects, seed {chosen.seed}; {chosen.epochs} epoch(s) of {ROWS['vqa']:,} "
-        f"questions (4 a picture) or {ROWS['captioning']:,} pictures with 5 captions each; greedy; tokenizer of the metrics ptb; "
-        "1,000 test questions, 500 test pictures, and as many with colour-shape pairs that training never shows. Minutes are of "
-        "one core with other work beside."
+        f"questions (4 per image) or {ROWS['captioning']:,} images with 5 captions each; greedy; tokenizer of the metrics ptb; "
+        "1,000 test questions, 500 test images, and as many with colour-shape pairs that training does not have. Minutes are "
+        "for one core of a busy machine."
     )
     columns = ["task", "model", "inputs", "metric", "test", "unseen pairs", "parameters", "minutes"]
     rows = []

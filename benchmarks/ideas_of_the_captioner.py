@@ -1,10 +1,10 @@
-"""Each idea behind the built-in captioner, with and without it: the recipe's second step, short, one setting changed at a time.
+"""Ablations of the built-in captioner: short runs of the recipe's second step, with one setting changed at a time.
 
     python benchmarks/ideas_of_the_captioner.py recipes/small/2-captions.yaml      about 45 minutes on two cores
 
-Every run has the same photos, steps and seed. Differences are over the same val photos; their 95% intervals are from a paired
-bootstrap of 1,000 samples (CIDEr a photo, document frequencies of all). Short runs tell which ideas help early; what pays late
-(augmentation, smoothing) shows less than it does in the end.
+All runs have the same photos, steps and seed. Differences are on the same val photos, with 95% intervals from a paired bootstrap
+of 1,000 samples (CIDEr per photo, document frequencies of all photos). Short runs show what helps early; ideas that help late
+(augmentation, smoothing) have smaller effects here than in a full run.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from braid.metrics import score_captions
 from runs import report, trained
 
 MOBILENET = "{kind: mobilenet, padding: tensorflow, folded: true}"
-# what the recipe does -> the settings that undo it
+# an idea of the recipe -> the settings that remove it
 IDEAS: dict[str, list[str]] = {
     "words learned from text first": ["initialize={{encoders.image: {efficientnet}}}"],
     "image encoder fine-tuned": ["optimizer.scales={encoders.image: 0}"],
@@ -37,16 +37,16 @@ IDEAS: dict[str, list[str]] = {
     "augmentation": ["inputs.image.augmentation=null"],
     "label smoothing": ["objective.label_smoothing=0"],
     "average of weights (EMA)": ["ema=0"],
-    "dropout of the picture": ["input_dropout={}"],
+    "dropout of the image": ["input_dropout={}"],
 }
-# what the recipe does not do -> the settings that do it
+# an idea that the recipe lacks -> the settings that add it
 ADDED: dict[str, list[str]] = {"two sizes of each photo": ["model.encoders.image.scales=[1.0, 1.25]"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--mobilenet", default="../shared/data/weights/mobilenet_v2", help="its weights")
+    parser.add_argument("--mobilenet", default="../shared/data/weights/mobilenet_v2", help="weights of MobileNetV2")
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -61,13 +61,13 @@ def main() -> None:
         for idea, settings in changes.items():
             result = items(recipe, [*short, *_filled(settings, recipe, chosen.mobilenet)], chosen.output / _slug(idea))
             with_it, without = (whole, result) if sign > 0 else (result, whole)
-            rows.append([idea, f"{np.mean(with_it):.1f}", f"{np.mean(without):.1f}", message(with_it - without)])
+            rows.append([idea, f"{np.mean(with_it):.1f}", f"{np.mean(without):.1f}", difference(with_it - without)])
             how = f"{chosen.photos} photos, {chosen.epochs} epochs, seed 0; CIDEr (x100) on the 1,000 val photos, greedy."
             report("ideas_of_the_captioner", "Ideas behind the captioner", ["idea", "with", "without", "difference"], rows, how)
 
 
 def items(recipe: dict[str, Any], settings: list[str], folder: Path) -> np.ndarray:
-    """CIDEr of each val photo's caption, by the last model of a run."""
+    """CIDEr of each val photo's caption, with the last model of a run."""
     run = trained(with_overrides(recipe, settings), folder)
     model = load(run.folder / "last")
     task = model.task("captioning", beam=1)
@@ -78,7 +78,7 @@ def items(recipe: dict[str, Any], settings: list[str], folder: Path) -> np.ndarr
     return np.array([scores[sample.id]["cider"] for sample in samples])
 
 
-def message(differences: np.ndarray) -> str:
+def difference(differences: np.ndarray) -> str:
     """Mean of the differences, and its 95% bootstrap interval."""
     rng = np.random.default_rng(0)
     means = [differences[rng.integers(0, len(differences), len(differences))].mean() for _ in range(1000)]
@@ -87,7 +87,7 @@ def message(differences: np.ndarray) -> str:
 
 
 def _filled(settings: list[str], recipe: dict[str, Any], mobilenet: str) -> list[str]:
-    """The settings with the recipe's own first weights written in."""
+    """The settings with the paths of the recipe's initial weights filled in."""
     efficientnet, words = recipe["initialize"]["encoders.image"], recipe["initialize"]["decoders.text"]
     places = {"{mobilenet}": mobilenet, "{efficientnet}": efficientnet, "{words}": words}
     for place, path in places.items():

@@ -1,9 +1,9 @@
-"""`small` with 8 bit weights beside `small` in fp32: size, a cold caption, and captions a second of processor time.
+"""`small` with 8 bit weights and in fp32: size, a cold caption, and captions per second of CPU time.
 
     braid export small --output small-int8 --int8
     python benchmarks/int8.py small-int8
 
-Both on ONNX Runtime, one thread, in turn. Processor time, because other work on the machine stretches the clock's.
+Both run on ONNX Runtime, with one thread, in turn. Times are CPU times, because other work on the machine affects wall time.
 """
 
 import argparse
@@ -34,7 +34,10 @@ def main() -> None:
         runs = [{side: timed([*command, name]) for side, name in names.items()} for _ in range(chosen.times + 1)][1:]
     for place, metric in ((1, "one cold caption, CPU seconds"), (2, "one cold caption, peak MB")):
         show(metric, {side: median(run[side][place] for run in runs) for side in names})
-    from captions_per_second import jpeg, ours  # with torch, and a child's peak memory begins with its parent's
+    from captions_per_second import (
+        jpeg,
+        ours,
+    )  # imported late: it loads torch, and a child's peak memory starts from its parent's
 
     sides = {side: ours("onnx", name) for side, name in names.items()}
     for batch in (1, 8):

@@ -1,10 +1,10 @@
-"""Does the memory of ``braid embed`` grow with the number of files, and its time faster than they do?
+"""Memory and time of ``braid embed``: do they grow with the number of files?
 
     python benchmarks/memory_of_embedding.py                       1,000 and 10,000 files
     python benchmarks/memory_of_embedding.py --images 1000 10000 100000
 
-Files and figures are those of ``memory_of_training.py``; the model is ``tiny()``, trained for a moment to find scenes, so that
-what is measured is the way of the files and not the model. The start is measured on one file and taken off the times.
+Files and measurements are those of ``memory_of_training.py``. The model is ``tiny()``, trained briefly for retrieval, so that the
+handling of files dominates. The start-up time is measured on one file and subtracted.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
         _, start = embedding(model, [next((home / "one" / "images").iterdir())], home)
         first: tuple[float, float] | None = None
         for images in chosen.images:
-            say(f"{images:,} pictures")
+            say(f"{images:,} images")
             make_in(home / str(images), images)
             peak, minutes = embedding(model, [home / str(images) / "images"], home)
             each = (minutes - start) * 60_000 / images
@@ -39,12 +39,12 @@ def main() -> None:
         "64 x 64 JPEG files, `braid embed FOLDER -o vectors.npy` with tiny(). Memory is the peak of the process's PSS, start "
         f"included. The start took {start * 60:.1f} s."
     )
-    columns = ["pictures", "peak memory, MB", "ratio", "minutes", "ms a picture, without the start", "ratio"]
+    columns = ["images", "peak memory, MB", "ratio", "minutes", "ms per image, without the start", "ratio"]
     report("memory_of_embedding", "Memory and time of embedding", columns, rows, how)
 
 
 def finder(folder: Path) -> Path:
-    """A model that embeds."""
+    """Train a model that embeds, and return its folder."""
     settings = {
         "task": "retrieval",
         "data": {"path": "scenes:captioning,train=32,val=8,test=1,compositional=1,size=32"},

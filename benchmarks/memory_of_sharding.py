@@ -1,10 +1,10 @@
-"""What one process of a training holds: alone, one of two, and one of two that share the model out (``sharded: true``).
+"""Memory of one training process: alone, one of two, and one of two with a sharded model (``sharded: true``).
 
     python benchmarks/memory_of_sharding.py             a few minutes of two cores
 
-A transformer captioner of 37 M parameters trains on made scenes of 32 pixels, batch 4, on the processor. After the last step the
-first process adds up the bytes of its parameters, gradients and AdamW's moments, and reads its own memory (PSS, which counts a
-page that processes share once) and the most it ever held (the high-water mark of resident memory, the start included).
+A transformer captioner of 37 M parameters trains on generated scenes of 32 pixels, batch 4, on the CPU. After the last step the
+first process sums the bytes of its parameters, gradients and AdamW moments, and reads its memory (PSS, which divides shared pages
+between processes) and its peak memory (the high-water mark of resident memory, start-up included).
 """
 
 import argparse
@@ -30,7 +30,7 @@ KINDS = {"one process": (1, False), "one of two": (2, False), "one of two, shard
 
 
 def measure(steps: int, sharded: bool, output: Path) -> None:
-    """Train so many steps, write down what this process holds, and leave."""
+    """Train for ``steps`` steps, write the memory of this process to a file, and exit."""
     settings = {
         "task": "captioning",
         "data": {"path": "scenes:captioning,train=64,val=2,test=1,compositional=1,size=32"},
@@ -52,7 +52,7 @@ def measure(steps: int, sharded: bool, output: Path) -> None:
         seconds.append(record["seconds"])
         if record["step"] == steps:
             spent = statistics.median(seconds[1:])
-            (output / "found.json").write_text(json.dumps({**held(), **memory(), "seconds": spent, "loss": record["loss"]}))
+            (output / "memory.json").write_text(json.dumps({**held(), **memory(), "seconds": spent, "loss": record["loss"]}))
             os._exit(0)
 
     train(config, output / "run", watcher=Watcher(on_step=look))
@@ -76,7 +76,7 @@ def own(tensor: Tensor) -> int:
 
 def memory() -> dict[str, int]:
     gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed goes back to the system
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # return freed memory to the system
     fields = [line.split() for file in ("smaps_rollup", "status") for line in Path(f"/proc/self/{file}").read_text().splitlines()]
     result = {line[0]: int(line[1]) * 1024 for line in fields if line and line[0] in ("Pss:", "VmHWM:")}
     return {"pss": result["Pss:"], "most": result["VmHWM:"]}
@@ -96,16 +96,16 @@ def main() -> None:
         say(name)
         with tempfile.TemporaryDirectory(prefix="braid-sharding-") as home:
             started = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-            asked = [__file__, "--steps", str(chosen.steps), "--output", home, *(["--sharded"] if sharded else [])]
-            subprocess.run([sys.executable, *started, *asked], stderr=subprocess.DEVNULL)
-            result = json.loads((Path(home) / "found.json").read_text())
+            arguments = [__file__, "--steps", str(chosen.steps), "--output", home, *(["--sharded"] if sharded else [])]
+            subprocess.run([sys.executable, *started, *arguments], stderr=subprocess.DEVNULL)
+            result = json.loads((Path(home) / "memory.json").read_text())
         sizes = [result[part] / 1e6 for part in ("parameters", "gradients", "moments", "pss", "most")]
         rows.append([name, *sizes, f"{result['seconds']:.2f}", f"{result['loss']:.4f}"])
-    columns = ["", "parameters, MB", "gradients, MB", "moments, MB", "memory, MB", "most, MB", "a step, s", "loss"]
+    columns = ["", "parameters, MB", "gradients, MB", "moments, MB", "memory, MB", "peak, MB", "seconds per step", "loss"]
     how = (
         f"A captioner of transformers {WIDE['width']} wide on scenes of 32 pixels, batch 4, float32, gloo, one thread a process, "
-        f"after {chosen.steps} steps. Memory is the process's PSS then, once malloc has given back what is free; most its "
-        "high-water mark, the start included."
+        f"after {chosen.steps} steps. Memory is the process's PSS after freed memory is returned; peak is its "
+        "high-water mark, start-up included."
     )
     report("memory_of_sharding", "Memory of a process, sharded and not", columns, rows, how)
 

@@ -1,12 +1,12 @@
-"""Does the memory of training grow with the data set? The same number of steps on 1,000 and on 100,000 pictures.
+"""Memory of training: does it grow with the data set? The same number of steps on 1,000 and on 100,000 images.
 
     python benchmarks/memory_of_training.py             about half an hour of one core
     python benchmarks/memory_of_training.py --images 1000 20000 --steps 300
 
-The pictures are made: 64 x 64 JPEG files, each under a path of its own, with five captions in Flickr8k's manner, named in one
-jsonl table. The model is ``tiny()`` with two worker processes; the default number of steps takes the largest data set through
-once, so that every row has passed through a worker. Each run has a process of its own. Its memory, and that of all its
-children, is read twenty times a second as PSS, which counts a page that several processes share once.
+The images are synthetic: 64 x 64 JPEG files with different paths and five captions like those of Flickr8k, in one jsonl table.
+The model is ``tiny()`` with two worker processes. By default one run reads the largest data set once, so that every row passes
+through a worker. Each run is a process of its own; its memory, with that of its children, is read twenty times per second as PSS,
+which divides shared pages between processes.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PLACES = ("on a sunny day", "behind an old house", "in front of a crowd", "with 
 
 
 def make(folder: Path, images: int) -> None:
-    """Pictures of smooth noise and their table, of which the last 64 rows are val; from the 1,001st on, files are hard links."""
+    """Write images of smooth noise and their table; the last 64 rows are val, files after the first 1,000 hard links."""
     rng = random.Random(0)
     originals: list[Path] = []
     (folder / "images").mkdir()
@@ -54,7 +54,7 @@ def make(folder: Path, images: int) -> None:
 
 
 def train_for(data: Path, steps: int, output: Path) -> None:
-    """Train until ``steps`` are done, over as many epochs as that takes."""
+    """Train for ``steps`` steps, over as many epochs as needed."""
     from braid.training import Watcher, run_from, train
 
     settings = {
@@ -83,7 +83,7 @@ def train_for(data: Path, steps: int, output: Path) -> None:
 
 
 def peak_memory(command: list[str]) -> tuple[float, float]:
-    """Run a command; the most memory that it and its children ever held together, in MB, and its minutes."""
+    """Run a command, and return the peak memory of it and its children together, in MB, and its minutes."""
     started = time.perf_counter()
     process = subprocess.Popen(command)
     most = 0.0
@@ -106,7 +106,7 @@ def family(pid: int) -> list[int]:
 
 
 def proportional_mb(pid: int) -> float:
-    """PSS: private memory, and a share of what is shared."""
+    """PSS in MB: private memory and a share of shared memory."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -129,7 +129,7 @@ def main() -> None:
     memory = []
     with tempfile.TemporaryDirectory(prefix="braid-memory-") as home:
         for images in chosen.images:
-            say(f"{images:,} pictures")
+            say(f"{images:,} images")
             data = Path(home) / str(images)
             data.mkdir()
             make(data, images)
@@ -139,11 +139,11 @@ def main() -> None:
             rows.append([f"{images:,}", f"{steps:,}", peak, f"{peak / memory[0]:.3f}", minutes])
     passes = steps * BATCH / max(chosen.images)
     how = (
-        f"tiny() captions made pictures ({SIZE} x {SIZE} JPEG, five captions each), batch {BATCH}, two workers, augmentation on; "
+        f"tiny() captions synthetic images ({SIZE} x {SIZE} JPEG, five captions each), batch {BATCH}, two workers, augmentation; "
         f"{steps:,} steps in both runs, which is {passes:.2f} passes over the larger data set. Memory is the peak of the summed "
-        "PSS of the training process and its workers, from start to end, opening the data included."
+        "PSS of the training process and its workers, from start to end, with opening the data."
     )
-    columns = ["pictures", "steps", "peak memory, MB", "ratio", "minutes"]
+    columns = ["images", "steps", "peak memory, MB", "ratio", "minutes"]
     report("memory_of_training", "Memory of training", columns, rows, how)
 
 

@@ -1,9 +1,9 @@
-"""Does a GPU answer as the processor does? Every kind of part in turn, and a training on both.
+"""Does a GPU give the same results as the CPU? Every kind of part, and a short training on both.
 
     PYTHONPATH=src:tests python benchmarks/on_gpu.py
 
-The models are those of the contract tests, with the weights of one seed. A difference is the largest one between what the two
-give for the same rows before a softmax, as a share of the largest number among them.
+The models are those of the contract tests, with weights of one seed. The difference is the largest difference of the outputs
+before a softmax, relative to the largest output.
 """
 
 import argparse
@@ -62,15 +62,15 @@ def main() -> None:
             rows.append(
                 [f"losses of {STEPS} steps, {precision}", 1, f"{max(differences):.1e}", f"{one[-1]:.4f}, {other[-1]:.4f}"]
             )
-    how = (
-        f"{torch.cuda.get_device_name(gpu)} beside the processor, torch {torch.__version__}, float32 but where it says otherwise."
+    how = f"{torch.cuda.get_device_name(gpu)} and the CPU, torch {torch.__version__}, float32 unless stated otherwise."
+    report(
+        "on_gpu", "The same results on a GPU", ["part", "models", "largest difference", "where, or the last losses"], rows, how
     )
-    report("on_gpu", "The same answers on a GPU", ["of", "models", "largest difference", "where, or the last losses"], rows, how)
 
 
 @torch.inference_mode()
 def difference(model: Model, batch: Batch, output: str, gpu: torch.device) -> float:
-    """As a share of the largest number."""
+    """The largest difference, relative to the largest output."""
     given = [(place, to_tensors(batch, place)) for place in (torch.device("cpu"), gpu)]
     here, there = (answer(model.eval().to(place), tensors, output).float().cpu() for place, tensors in given)
     return float((here - there).abs().max() / here.abs().max())
@@ -110,7 +110,7 @@ def vectors() -> dict[str, Made]:
     return {name: lambda name=name: made(name) for name in VECTOR_DECODERS}  # type: ignore[misc]
 
 
-MODELS = {"writes text": writers(), "draws": image_decoders(), "labels, numbers, embeddings": vectors()}
+MODELS = {"writes text": writers(), "generates images": image_decoders(), "labels, numbers, embeddings": vectors()}
 
 if __name__ == "__main__":
     main()

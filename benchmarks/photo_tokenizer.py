@@ -1,4 +1,4 @@
-"""How much of a photo is left after a codec? Beside TAEF2, a tiny autoencoder without codes, at the same size of picture.
+"""Quality of photos after a codec, compared with TAEF2, a tiny autoencoder without discrete codes, at the same image size.
 
 python benchmarks/photo_tokenizer.py runs/photo-tokenizer ../shared/data/flickr8k/captions.jsonl ../shared/data/weights/taef2
 """
@@ -24,7 +24,7 @@ from braid.tasks import task_named
 from runs import report, say
 
 WIDTH, LATENTS = 64, 32
-TOGETHER = 50
+BATCH = 50
 
 
 def main() -> None:
@@ -38,14 +38,14 @@ def main() -> None:
     model, extractor = load(chosen.model), load(chosen.extractor)
     examples = open_dataset(chosen.data).split(chosen.split)
     say(f"{chosen.model} on {len(examples)} photos")
-    metrics, answers = evaluate(model.runtime, model.collator, model.task("reconstruction"), examples, batch_size=TOGETHER)
+    metrics, answers = evaluate(model.runtime, model.collator, model.task("reconstruction"), examples, batch_size=BATCH)
     grid = model.runtime.codec("image").grid
     tokens = f"{grid.length} tokens of {grid.codes:,} codes: {grid.length * np.log2(grid.codes) / 8:,.0f} bytes"
-    rows = [[Path(chosen.model).name, tokens, *_figures(answers, extractor), metrics["code-use"], metrics["code-perplexity"]]]
+    rows = [[Path(chosen.model).name, tokens, *_metrics(answers, extractor), metrics["code-use"], metrics["code-perplexity"]]]
     say("taef2")
     other = _through(model, answers, *_taef2(chosen.taef2))
     rows.append(
-        ["taef2", f"{grid.length * LATENTS:,} numbers: {2 * grid.length * LATENTS:,} bytes", *_figures(other, extractor), "", ""]
+        ["taef2", f"{grid.length * LATENTS:,} numbers: {2 * grid.length * LATENTS:,} bytes", *_metrics(other, extractor), "", ""]
     )
     size = model.bundle.interface.outputs["image"].size  # type: ignore[union-attr]
     how = (
@@ -61,30 +61,30 @@ def main() -> None:
     )
 
 
-def _figures(answers: Answers, extractor: LoadedModel) -> list[float]:
+def _metrics(answers: Answers, extractor: LoadedModel) -> list[float]:
     near = [one.metrics for one in answers.predictions]
     fid = fidelity(extractor.runtime, extractor.collator, task_named("reconstruction"), answers)["fid"]
     return [float(np.mean([one["psnr"] for one in near])), float(np.mean([one["ssim"] for one in near])), fid]
 
 
 def _through(model: LoadedModel, answers: Answers, encoder: nn.Module, decoder: nn.Module) -> Answers:
-    """The same photos, prepared alike, after the other autoencoder."""
+    """The same photos, prepared in the same way, after the other autoencoder."""
     modality = model.bundle.outputs["image"]
     assert isinstance(modality, ImageModality)
     result: list[Prediction] = []
-    for first in range(0, len(answers.samples), TOGETHER):
-        samples = answers.samples[first : first + TOGETHER]
+    for first in range(0, len(answers.samples), BATCH):
+        samples = answers.samples[first : first + BATCH]
         values = modality.pad([modality.prepare(one.targets["image"], one.source) for one in samples]).values
         with torch.inference_mode():  # it takes 0..1
             made = decoder(encoder(torch.from_numpy((values + 1) / 2))).clamp(0, 1).numpy() * 2 - 1
-        for sample, original, picture in zip(samples, modality.images(values), modality.images(made), strict=True):
-            near = {"psnr": psnr(original, picture), "ssim": 100 * ssim(original, picture)}
-            result.append(Prediction(sample.id, image=GeneratedImage(picture, np.zeros(0, np.int64), 1), metrics=near))
+        for sample, original, decoded in zip(samples, modality.images(values), modality.images(made), strict=True):
+            near = {"psnr": psnr(original, decoded), "ssim": 100 * ssim(original, decoded)}
+            result.append(Prediction(sample.id, image=GeneratedImage(decoded, np.zeros(0, np.int64), 1), metrics=near))
     return replace(answers, predictions=tuple(result))
 
 
 def _taef2(folder: Path) -> tuple[nn.Module, nn.Module]:
-    """TAEF2 by Ollin Boer Bohan, named as its weight files name the parts."""
+    """TAEF2 by Ollin Boer Bohan, with the parameter names of its weight files."""
     halvings = [[nn.Conv2d(WIDTH, WIDTH, 3, 2, 1, bias=False), *_blocks(3, pooled=last)] for last in (False, False, True)]
     encoder = [nn.Conv2d(3, WIDTH, 3, padding=1), *_blocks(1), *chain(*halvings), nn.Conv2d(WIDTH, LATENTS, 3, padding=1)]
     doublings = [
@@ -109,7 +109,7 @@ class _Clamp(nn.Module):
 
 
 class _Block(nn.Module):
-    """Three convolutions beside the way round them; ``pooled`` ones see the whole picture's scale first."""
+    """A residual block of three convolutions; with ``pooled``, a normalised branch comes first."""
 
     def __init__(self, pooled: bool) -> None:
         super().__init__()

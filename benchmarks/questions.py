@@ -1,11 +1,12 @@
-"""Questions about photos: does a model look, or does it guess from the question?
+"""Questions about photos: does a model use the photo, or does it guess from the question?
 
-    python benchmarks/questions.py --split runs/daquar.jsonl                    the indoor photos' split alone, for the recipe
-    python benchmarks/questions.py recipes/small/4-tasks.yaml
+    python benchmarks/questions.py --split runs/daquar.jsonl                    only write the split of the indoor photos, for the
+    recipe python benchmarks/questions.py recipes/small/4-tasks.yaml
 
-Two tables of held-out photos: what people asked about indoor photos (DAQUAR), and what ``recipes/small/ask_captions.py`` makes
-of the captions of Flickr8k's val. DAQUAR's validation photos are contiguous blocks of 25 numbers, every fifth block: neighbours
-are frames of one room, so a split by photo alone would leak. The control is the recipe without its pictures and other tasks.
+Two tables of held-out photos: questions of people about indoor photos (DAQUAR), and questions that
+``recipes/small/ask_captions.py`` makes of the captions of Flickr8k's val. DAQUAR's validation photos are contiguous blocks of 25
+numbers, every fifth block, because neighbours are frames of one room and a split by photo would leak. The control is the recipe
+without images and other tasks.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--split", type=Path, default=Path("runs/daquar.jsonl"), help="where to write the table with its split")
     parser.add_argument("--model", default="small")
-    parser.add_argument("--epochs", type=int, default=7, help="of the control")
+    parser.add_argument("--epochs", type=int, default=7, help="epochs of the control")
     parser.add_argument("--output", type=Path, default=Path("runs/questions"))
     chosen = parser.parse_args()
     split(chosen.data, chosen.split)
@@ -44,9 +45,9 @@ def main() -> None:
         return
     recipe = parse_yaml(chosen.recipe.read_text(encoding="utf-8"))
     control = trained(question_only(recipe, chosen.epochs), chosen.output / "question-only").folder / "last"
-    models = {"picture + question": chosen.model, "question only": str(control)}
+    models = {"image + question": chosen.model, "question only": str(control)}
     tables = {"indoor photos (DAQUAR)": chosen.split, "made from captions (Flickr8k)": MADE}
-    rows = [[asked, name, *scored(model, table)] for asked, table in tables.items() for name, model in models.items()]
+    rows = [[kind, name, *scored(model, table)] for kind, table in tables.items() for name, model in models.items()]
     indoor, made = (f"{len(open_dataset(table).split('val')):,}" for table in (chosen.split, MADE))
     how = (
         "Accuracy (exact match of the whole answer) x100, seed 0, intervals (95%) from 1,000 bootstrap samples of questions. "
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def split(source: Path, path: Path) -> None:
-    """The table with absolute picture paths, its rows in train or val by the photo's number."""
+    """Write the table with absolute image paths, and rows in train or val by the number of the photo."""
     lines = []
     for line in source.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
@@ -70,10 +71,10 @@ def split(source: Path, path: Path) -> None:
 
 
 def question_only(recipe: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """The recipe's answers without its pictures, and without its other tasks."""
-    (asked,) = (mixed for mixed in run_from(recipe).mixture if mixed.task.kind == "vqa")
-    task = {"task": to_dict(asked.task), "data": to_dict(asked.data), "objective": to_dict(asked.objective), "tasks": []}
-    run = run_from({**recipe, **task, "batch_size": asked.batch_size, "epochs": epochs})
+    """The question task of the recipe, without images and without its other tasks."""
+    (vqa,) = (mixed for mixed in run_from(recipe).mixture if mixed.task.kind == "vqa")
+    task = {"task": to_dict(vqa.task), "data": to_dict(vqa.data), "objective": to_dict(vqa.objective), "tasks": []}
+    run = run_from({**recipe, **task, "batch_size": vqa.batch_size, "epochs": epochs})
     return to_dict(alone(run, "prompt"))
 
 
@@ -82,8 +83,8 @@ def scored(model: str, table: Path) -> list[Any]:
     task = loaded.task("vqa")
     metrics, answers = evaluate(loaded.runtime, loaded.collator, task, open_dataset(table).split("val"))
     low, high = interval(task.items(answers.predictions, answers.samples)[:, None] / 100, lambda means: means[:, 0])
-    message = f"{metrics['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-    return [message, *(metrics.get(f"accuracy/{kind}", "") for kind in KINDS)]
+    accuracy = f"{metrics['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return [accuracy, *(metrics.get(f"accuracy/{kind}", "") for kind in KINDS)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the quality benchmarks share: train a run unless it is there, score it, write the results down."""
+"""Shared functions of the quality benchmarks: train a run unless it exists, score it, write the results."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run, how long it trained, and how many parameters it has."""
+    """A finished run, its training time, and its number of parameters."""
 
     folder: Path
     minutes: float
@@ -27,7 +27,7 @@ class Trained:
 
 
 def trained(settings: dict[str, Any], folder: Path) -> Trained:
-    """Train, go on with, or find a run; ``minutes`` are summed over the steps, so interruptions do not count."""
+    """Train or resume a run, or return it if it is finished."""
     say(f"{folder.name}: training")
     started = time.perf_counter()
     done = folder / "seconds.json"
@@ -43,14 +43,14 @@ def trained(settings: dict[str, Any], folder: Path) -> Trained:
 
 
 def scored(folder: Path, task: str, data: str, split: str, beam: int | None = None) -> dict[str, float]:
-    """The figures of a run's best model on one split."""
+    """The metrics of a run's best model on one split."""
     model = load(folder)
     metrics, _ = evaluate(model.runtime, model.collator, model.task(task, beam), open_dataset(data).split(split))
     return metrics
 
 
 def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], how: str) -> None:
-    """Print a Markdown table and keep it, with the command that makes it, in ``results/NAME.md``."""
+    """Print a Markdown table, and write it with its command to ``results/NAME.md``."""
     lines = [f"# {title}", "", how, "", f"Command: `python {' '.join(sys.argv)}`", ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row) + " |" for row in rows]

@@ -1,10 +1,10 @@
-"""Do words and photo together tell a post's sentiment better than either alone? Five folds of MVSA, every pair tested once.
+"""Do text and photo together predict the sentiment of a post better than either alone? Cross-validation on five folds of MVSA.
 
     python benchmarks/sentiment_in_folds.py recipes/sentiment.yaml      about 50 minutes of one core
 
-A fold's models are trained on the other four with the recipe, for as many epochs as --epochs says: no row that is tested
-has chosen anything. Posts that are the same but for names and links stay in one fold. Figures are of all pairs, each answered
-by the models that never saw it; intervals (95%) are from a paired bootstrap over them.
+The models of a fold are trained on the other four folds with the recipe, for a fixed number of epochs, so that test rows select
+nothing. Posts that differ only in names and links stay in one fold. Metrics are over all pairs, each predicted by models that
+were not trained on it; intervals (95%) are from a paired bootstrap over pairs.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from runs import report, trained
 
 FOLDS = 5
 CONTROLS = {"photo alone": "image", "words alone": "prompt"}
-FIGURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"accuracy": accuracy, "macro-f1": macro_f1}
+METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"accuracy": accuracy, "macro-f1": macro_f1}
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def folded(source: Path, fold: int, output: Path) -> Path:
-    """The table with every row in split train or test; the first of equal posts decides for all."""
+    """Write the table with every row in train or test; equal posts are in the same split."""
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     posts = {post: number for number, post in enumerate(dict.fromkeys(map(_post, rows)))}
     order = np.random.default_rng(0).permutation(len(posts))
@@ -68,14 +68,14 @@ def _post(row: dict[str, Any]) -> str:
 
 
 def settings(recipe: dict[str, Any], name: str, table: Path, epochs: int) -> dict[str, Any]:
-    """The recipe on a fold. Nothing is chosen by val, so a few rows of it will do."""
+    """The recipe on a fold. Val selects nothing, so a few rows are enough."""
     data = {"path": str(table), "val": "test", "limit_val": 50}
     run = run_from({**recipe, "data": data, "epochs": epochs, "half": False})
     return to_dict(alone(run, CONTROLS[name]) if name in CONTROLS else run)
 
 
 def answered(folder: Path, table: Path) -> np.ndarray:
-    """What the last model of a run makes of each test row, as the figures want it."""
+    """The counts of each test row with the last model of a run, from which the metrics are computed."""
     model = load(folder / "last")
     task = model.task("classification")
     _, answers = evaluate(model.runtime, model.collator, task, open_dataset(table).split("test"))
@@ -84,19 +84,22 @@ def answered(folder: Path, table: Path) -> np.ndarray:
 
 def write(outcomes: dict[str, list[np.ndarray]], epochs: int) -> None:
     whole = {name: np.concatenate(folds) for name, folds in outcomes.items()}
-    columns = ["inputs", *FIGURES, *(f"both leads by ({name})" for name in FIGURES)]
+    columns = ["inputs", *METRICS, *(f"both leads by ({name})" for name in METRICS)]
     rows = []
     for name, result in whole.items():
-        cells = [_told(100 * metric(result.mean(0, keepdims=True))[0], *interval(result, metric)) for metric in FIGURES.values()]
+        cells = [
+            _with_interval(100 * metric(result.mean(0, keepdims=True))[0], *interval(result, metric))
+            for metric in METRICS.values()
+        ]
         if name != "both":
-            leads = [paired_difference(whole["both"], result, metric) for metric in FIGURES.values()]
-            cells += [_told(100 * lead.difference, lead.low, lead.high, "+") for lead in leads]
+            leads = [paired_difference(whole["both"], result, metric) for metric in METRICS.values()]
+            cells += [_with_interval(100 * lead.difference, lead.low, lead.high, "+") for lead in leads]
         rows.append([name, *cells, *[""] * (len(columns) - 1 - len(cells))])
     how = f"MVSA, the {len(whole['both']):,} pairs at hand in five folds; {epochs} epochs, the last model, seed 0; x100."
     report("sentiment_in_folds", "Sentiment in five folds", columns, rows, how)
 
 
-def _told(metric: float, low: float, high: float, sign: str = "") -> str:
+def _with_interval(metric: float, low: float, high: float, sign: str = "") -> str:
     return f"{metric:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 

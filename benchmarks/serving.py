@@ -1,20 +1,20 @@
-"""The server under load on loopback, beside the same model called one request at a time.
+"""The server under load on loopback, compared with the same model called in the library, one request at a time.
 
-    PYTHONPATH=tests python benchmarks/serving.py                              60 s a load, 10,000 requests for the memory
+    PYTHONPATH=tests python benchmarks/serving.py                              60 s per load, 10,000 requests for the memory
     PYTHONPATH=tests python benchmarks/serving.py --seconds 5 --requests 200   the same, in a minute
 
-Each of so many clients has one connection and asks for the caption of a JPEG as soon as it has its last answer. The pictures are
-scenes of 400 pixels, or those of ``--photos``. The library is called in this process while the server is idle, before and after
-the loads, with as many threads of torch as the server has (OMP_NUM_THREADS); its captions are what every answer of the server is
-held to: the same words, and a confidence within 0.0002, because sums of floats depend a little on the size of a batch.
+Each client has one connection and requests the caption of a JPEG as soon as it has its last answer. The images are scenes of 400
+pixels, or those of ``--photos``. The library is called in this process while the server is idle, before and after the loads, with
+the same number of torch threads (OMP_NUM_THREADS). Every answer of the server must equal the caption of the library: the same
+words, and a confidence within 0.0002, because float sums depend slightly on the batch size.
 
-With the most clients, a server with batching off (--max-batch 1) is asked, too, and one whose model is without its graphs, so on
-torch.
+With the most clients, a server without batching (--max-batch 1) and one whose model has no graphs, so that it runs on torch, are
+measured, too.
 
-Times are those of the clock, and of the processor for one answer, which a busy machine changes less.
+Times are wall times, and CPU time per answer, which depends less on other work on the machine.
 
-Memory is the server's resident set, read once a second; growth is the mean of the last tenth of the requests over that of the
-second tenth: before, pools and caches fill.
+Memory is the resident set of the server, read once per second. Growth is the mean of the last tenth of the requests relative to
+that of the second tenth; before, pools and caches fill.
 """
 
 import argparse
@@ -53,13 +53,13 @@ MODEL = "small"
 
 @dataclass
 class Load:
-    """What came of asking for a while: seconds an answer took, and what went wrong."""
+    """The result of one load: seconds of each answer, and errors."""
 
     seconds: list[float] = field(default_factory=list)
     wrong: int = 0
     refused: int = 0
     took: float = 0.0
-    processor: float = 0.0  # seconds, of the process that answers
+    processor: float = 0.0  # CPU seconds of the process that answers
 
     def row(self, name: str, beside: float) -> list[Any]:
         rate = len(self.seconds) / self.took
@@ -78,8 +78,8 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One picture: its bytes, the body that asks for its caption, and what the library says."""
+class Request:
+    """One request: the bytes of the image, the request body, and the library's caption and confidence."""
 
     image: bytes
     body: bytes
@@ -97,32 +97,32 @@ def scenes(number: int) -> list[bytes]:
     return result
 
 
-def expected(model: LoadedModel, images: list[bytes]) -> list[Asked]:
-    asked = []
+def expected(model: LoadedModel, images: list[bytes]) -> list[Request]:
+    samples = []
     for image in images:
         (said,) = model.captions([image])
         body = json.dumps({"image": b64encode(image).decode("ascii")}).encode()
-        asked.append(Asked(image, body, str(said.text), said.confidence))
-    return asked
+        samples.append(Request(image, body, str(said.text), said.confidence))
+    return samples
 
 
-def sequential(model: LoadedModel, asked: list[Asked], seconds: float) -> Load:
-    """The library, one picture after another."""
+def sequential(model: LoadedModel, samples: list[Request], seconds: float) -> Load:
+    """Call the library, one image after another."""
     load, begun, spent = Load(), time.perf_counter(), time.process_time()
     for number in count():
         before = time.perf_counter()
         if before - begun > seconds:
             break
-        model.captions([asked[number % len(asked)].image])
+        model.captions([samples[number % len(samples)].image])
         load.seconds.append(time.perf_counter() - before)
     load.took, load.processor = time.perf_counter() - begun, time.process_time() - spent
     return load
 
 
 def loaded(
-    server: Server, asked: list[Asked], clients: int, seconds: float = float("inf"), requests: float = float("inf")
+    server: Server, samples: list[Request], clients: int, seconds: float = float("inf"), requests: float = float("inf")
 ) -> Load:
-    """So many clients for so long, or until so many requests are answered."""
+    """Run ``clients`` clients for ``seconds`` seconds, or until ``requests`` requests are answered."""
     load, numbers, lock = Load(), count(), threading.Lock()
     begun, spent = time.perf_counter(), processor(server.process.pid)
 
@@ -133,7 +133,7 @@ def loaded(
                 number = next(numbers)
             if number >= requests:
                 break
-            one, before = asked[number % len(asked)], time.perf_counter()
+            one, before = samples[number % len(samples)], time.perf_counter()
             connection.request("POST", "/v1/caption", one.body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             body = json.loads(answer.read())
@@ -156,19 +156,19 @@ def loaded(
 
 
 def processor(process: int) -> float:
-    """Seconds of processor time so far."""
+    """CPU seconds of a process so far."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> int:
-    """Bytes."""
+    """Bytes of resident memory."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
     return int(fields["VmRSS"].split()[0]) * 1024
 
 
-def growth(server: Server, asked: list[Asked], requests: int) -> tuple[Load, float, float]:
-    """Megabytes of the server after its first tenth of requests, and at the end."""
+def growth(server: Server, samples: list[Request], requests: int) -> tuple[Load, float, float]:
+    """Memory of the server in MB after the first tenth of the requests, and at the end."""
     readings: list[int] = []
     done = threading.Event()
 
@@ -178,7 +178,7 @@ def growth(server: Server, asked: list[Asked], requests: int) -> tuple[Load, flo
 
     watching = threading.Thread(target=watch)
     watching.start()
-    load = loaded(server, asked, 16, requests=requests)
+    load = loaded(server, samples, 16, requests=requests)
     done.set()
     watching.join()
     readings = readings or [resident(server.process.pid)]
@@ -187,7 +187,7 @@ def growth(server: Server, asked: list[Asked], requests: int) -> tuple[Load, flo
 
 
 def without_graphs(model: str, home: Path) -> Path:
-    """The same model where only torch can run it."""
+    """A copy of the model without graphs, which only torch can run."""
     return Path(copytree(find_bundle(model), home / model, ignore=ignore_patterns("*.onnx", "*.weights.json")))
 
 
@@ -202,17 +202,17 @@ def main() -> None:
     images = [Path(file).read_bytes() for file in files] or scenes(IMAGES)
     home = tempfile.TemporaryDirectory(prefix="braid-serving-")
     model = load(MODEL)
-    asked = expected(model, images)
+    samples = expected(model, images)
     with Server("--model", MODEL, "--workers", given.workers) as server:
-        loaded(server, asked, 4, requests=16)  # what is loaded at the first question is loaded
-        before = sequential(model, asked, given.seconds / 2)
-        loads = {clients: loaded(server, asked, clients, seconds=given.seconds) for clients in CLIENTS}
-        after = sequential(model, asked, given.seconds / 2)
+        loaded(server, samples, 4, requests=16)  # warm-up: parts that load on the first request
+        before = sequential(model, samples, given.seconds / 2)
+        loads = {clients: loaded(server, samples, clients, seconds=given.seconds) for clients in CLIENTS}
+        after = sequential(model, samples, given.seconds / 2)
         alone = Load(
             [*before.seconds, *after.seconds], took=before.took + after.took, processor=before.processor + after.processor
         )
         beside = len(alone.seconds) / alone.took
-        memory, first, last = growth(server, asked, given.requests)
+        memory, first, last = growth(server, samples, given.requests)
     others = {
         f"batching off, {CLIENTS[-1]} clients": (MODEL, "--max-batch", 1),
         f"torch, {CLIENTS[-1]} clients": (f"{MODEL}={without_graphs(MODEL, Path(home.name))}",),
@@ -220,16 +220,16 @@ def main() -> None:
     beyond = {}
     for name, (served, *limits) in others.items():
         with Server("--model", served, "--workers", given.workers, *limits) as server:
-            loaded(server, asked, 4, requests=16)
-            beyond[name] = loaded(server, asked, CLIENTS[-1], seconds=given.seconds)
+            loaded(server, samples, 4, requests=16)
+            beyond[name] = loaded(server, samples, CLIENTS[-1], seconds=given.seconds)
     rows = [alone.row("library, one at a time", beside)]
     rows += [load.row(f"server, {clients} clients", beside) for clients, load in loads.items()]
     rows += [load.row(name, beside) for name, load in beyond.items()]
     rows.append(memory.row("server, 16 clients, for its memory", beside))
     message = f"Memory over {given.requests:,} requests: {first:.0f} MB, then {last:.0f} MB ({100 * (last / first - 1):+.1f}%)."
     cores = os.environ["OMP_NUM_THREADS"]
-    threads = f"threads that run the model: {given.workers}, each on {cores} core; ONNX Runtime where torch is not named"
-    setting = f"{len(images)} pictures, {given.seconds:g} s a load; {threads}"
+    threads = f"{given.workers} threads run the model, each on {cores} core; ONNX Runtime unless torch is named"
+    setting = f"{len(images)} images, {given.seconds:g} s per load; {threads}"
     columns = ["caller", "answers", "a second", "x library", "p50 ms", "p95 ms", "p99 ms", "processor ms", "refused", "wrong"]
     report("serving", "Serving captions", columns, rows, f"{setting}. {message}")
 

@@ -1,10 +1,10 @@
-"""What is done to a server, what each client got, and whether the server went on.
+"""Fault injection on a server: the answers that clients get, and whether the server keeps running.
 
     PYTHONPATH=tests python benchmarks/serving_faults.py         a few minutes
     PYTHONPATH=tests python benchmarks/serving_faults.py --uploads 20
 
-The built-in model is served by a process of its own. After every fault a plain request must be answered, and within a minute the
-queue must be empty.
+The server is a process of its own with the built-in model. After every fault, a plain request must be answered and the queue must
+be empty within a minute.
 """
 
 import argparse
@@ -34,10 +34,10 @@ Got = Counter[str]
 
 
 def caption(client: httpx.Client, items: int = 1) -> str:
-    """What came of a request, in a word."""
-    asked = {"image": URI} if items == 1 else {"items": [{"image": URI}] * items}
+    """The status of a request, or the name of the client's exception."""
+    body = {"image": URI} if items == 1 else {"items": [{"image": URI}] * items}
     try:
-        return str(client.post("/v1/caption", json=asked).status_code)
+        return str(client.post("/v1/caption", json=body).status_code)
     except httpx.ConnectError:
         return "no connection"
     except httpx.TransportError as error:
@@ -50,7 +50,7 @@ def together(server: Server, number: int, ask: Callable[[httpx.Client], str]) ->
 
 
 def goes_on(server: Server) -> str:
-    """yes, with the resident megabytes."""
+    """``yes`` with the resident megabytes, or ``NO``."""
     end = time.monotonic() + 60
     with server.client() as client:
         while caption(client) != "200" or server.metric("braid_queue_rows"):
@@ -88,7 +88,7 @@ def upload(server: Server, number: int) -> Got:
 
 
 def send_slowly(server: Server) -> Got:
-    """A hundred heads that never end, and ten bodies."""
+    """Send a hundred request heads that never end, and ten such bodies."""
     heads, bodies = [connected(server) for _ in range(100)], [connected(server) for _ in range(10)]
     for connection in heads:
         connection.sendall(b"GET / HTTP/1.1\r\nX: ")
@@ -105,7 +105,7 @@ def send_slowly(server: Server) -> Got:
 
 
 def stop_under_load(server: Server) -> tuple[Got, str]:
-    """Clients that ask until they are no longer connected; SIGTERM after two seconds."""
+    """Clients that send requests until they lose the connection; SIGTERM after two seconds."""
     got: Got = Counter()
 
     def ask(client: httpx.Client) -> None:
@@ -124,7 +124,7 @@ def stop_under_load(server: Server) -> tuple[Got, str]:
     return got, f"exit code {code} after {took:.1f} s"
 
 
-def message(got: Got) -> str:
+def summary(got: Got) -> str:
     return ", ".join(f"{number} x {name}" for name, number in got.most_common())
 
 
@@ -142,17 +142,15 @@ def main() -> None:
         got = Counter(one.result(PATIENCE) for one in waiting)
     server.stop()
     server = Server("--model", "small", *limits)
-    rows.append(["kill -9 under load, and started again", message(got), goes_on(server)])
-    rows.append(["client gone in mid-stream", message(leave_in_mid_stream(server)), goes_on(server)])
-    rows.append([f"{given.uploads} hostile uploads", message(upload(server, given.uploads)), goes_on(server)])
-    rows.append([f"64 requests, a queue of {QUEUE}", message(together(server, 64, caption)), goes_on(server)])
-    rows.append(["slow loris, 100 heads and 10 bodies", message(send_slowly(server)), goes_on(server)])
+    rows.append(["kill -9 under load, and started again", summary(got), goes_on(server)])
+    rows.append(["client gone in mid-stream", summary(leave_in_mid_stream(server)), goes_on(server)])
+    rows.append([f"{given.uploads} hostile uploads", summary(upload(server, given.uploads)), goes_on(server)])
+    rows.append([f"64 requests, a queue of {QUEUE}", summary(together(server, 64, caption)), goes_on(server)])
+    rows.append(["slow loris, 100 heads and 10 bodies", summary(send_slowly(server)), goes_on(server)])
     got, ended = stop_under_load(server)
-    rows.append([f"SIGTERM under {CLIENTS} clients", message(got), ended])
-    how = (
-        "200: answered; 400, 413: told what is wrong; 408: too slow; 429: told when to come back; words: the client's exception."
-    )
-    report("serving_faults", "Faults of a server", ["what happened", "what clients got", "went on"], rows, how)
+    rows.append([f"SIGTERM under {CLIENTS} clients", summary(got), ended])
+    how = "200: answered; 400, 413: bad request; 408: too slow; 429: retry later; words: the client's exception."
+    report("serving_faults", "Faults of a server", ["fault", "answers", "keeps running"], rows, how)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What each step to the built-in captioner brought: saved models side by side on the same photos.
+"""The steps to the built-in captioner: saved models compared on the same photos.
 
     python benchmarks/steps_to_the_captioner.py --data FOLDER/captions.jsonl first=runs/small refined=runs/small-refined
 
-Beam 3 for all; intervals of 95% from 1,000 bootstrap samples of the photos; novel: captions that no training photo has.
+Beam 3 for all; 95% intervals from 1,000 bootstrap samples of the photos; novel: captions that no training photo has.
 """
 
 import argparse
@@ -19,7 +19,7 @@ DIVERSITY = ("distinct-1", "distinct-2", "different", "novel")
 
 
 def row(name: str, folder: str, data: str, split: str) -> list[str | float]:
-    """The figures of one saved model, those of BLEU-4 and CIDEr with their intervals."""
+    """The metrics of one saved model; BLEU-4 and CIDEr have intervals."""
     say(name)
     model, dataset = load(folder), open_dataset(data)
     task = model.task("captioning", beam=3)
@@ -28,11 +28,11 @@ def row(name: str, folder: str, data: str, split: str) -> list[str | float]:
     scores = score_captions(texts, {sample.id: sample.references for sample in answers.samples})
     known = [text for example in dataset.split("train") for text in example.fields["captions"]]
     diversity = caption_diversity(list(texts.values()), known)
-    message = {metric: f"{scores.metrics[metric]:.1f}" for metric in METRICS}
+    cells = {metric: f"{scores.metrics[metric]:.1f}" for metric in METRICS}
     for metric in ("bleu-4", "cider", "cider-2015"):
         low, high = scores.intervals[metric]
-        message[metric] += f" ({low:.1f} to {high:.1f})"
-    return [name, *message.values(), *(diversity[metric] for metric in DIVERSITY)]
+        cells[metric] += f" ({low:.1f} to {high:.1f})"
+    return [name, *cells.values(), *(diversity[metric] for metric in DIVERSITY)]
 
 
 def main() -> None:

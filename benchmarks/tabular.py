@@ -1,11 +1,11 @@
-"""Do the columns of a table help beside a photo and a title? Skin lesions and catalogue products, every subset of the inputs.
+"""Do table columns help a model with photos and titles? Skin lesions and catalogue products, with subsets of the inputs.
 
     python benchmarks/tabular.py ham10000 ../shared/data/ham10000-mini/lesions.jsonl      about 15 minutes of one core
     python benchmarks/tabular.py products ../shared/data/products/products.csv           about 30 minutes of one core
 
-Each subset is trained by itself with the preset `small`, the built-in model's image encoder frozen, for as many epochs as
---epochs says; the last model counts, so that val chooses nothing. Metrics are means over seeds on val; intervals (95%) and
-differences are from a paired bootstrap over its rows. Beside them: gradient boosting (scikit-learn) on the same columns.
+Each subset is trained separately with the preset `small` and the frozen image encoder of the built-in model, for --epochs epochs;
+the last model counts, so that val selects nothing. Metrics are means over seeds on val; intervals (95%) and differences are from
+a paired bootstrap over rows. The baseline is gradient boosting (scikit-learn) on the same columns.
 """
 
 import argparse
@@ -35,7 +35,7 @@ BOOSTING = "gradient boosting, table"
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a data set: columns by role, the numbers among them, and the subsets of the inputs."""
+    """A benchmark on one data set: columns by role, the numeric ones among them, and the subsets of inputs to train."""
 
     title: str
     columns: dict[str, str]
@@ -51,7 +51,7 @@ QUESTIONS = {
         (("image", "tabular"), ("image",), ("tabular",)),
     ),
     "products": Question(
-        "Colours of products (12 classes), colour words taken out of the titles",
+        "Colours of products (12 classes), titles without colour words",
         {"image": "image", "text": "masked_title", "tabular": "season+gender", "label": "baseColour"},
         (),
         (
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def one_run(question: Question, subset: Sequence[str], seed: int, chosen: argparse.Namespace) -> np.ndarray:
-    """What one run counts of each val row."""
+    """The counts of each val row with one run, from which the metrics are computed."""
     columns = {role: column for role, column in question.columns.items() if role in (*subset, "label")}
     folder = chosen.output / chosen.question / f"{'-'.join(subset)}-{seed}"
     trained(settings(chosen.data, columns, subset, seed, chosen), folder)
@@ -96,7 +96,7 @@ def one_run(question: Question, subset: Sequence[str], seed: int, chosen: argpar
 
 
 def settings(data: Path, columns: dict[str, str], subset: Sequence[str], seed: int, chosen: argparse.Namespace) -> dict[str, Any]:
-    """A run on some of the inputs, the built-in image encoder frozen."""
+    """The settings of a run on some of the inputs, with the built-in image encoder frozen."""
     names = {"image": "image", "text": "prompt", "tabular": "tabular"}
     model = preset("small", ["label"], [names[role] for role in subset])
     run: dict[str, Any] = {
@@ -124,7 +124,7 @@ def settings(data: Path, columns: dict[str, str], subset: Sequence[str], seed: i
 
 
 def boosted(dataset: Dataset, question: Question) -> np.ndarray:
-    """Gradient boosting on the same columns, counted as ``one_run`` counts."""
+    """The counts of gradient boosting on the same columns, like those of ``one_run``."""
     from braid.metrics import score_labels
 
     names = question.columns["tabular"].split("+")

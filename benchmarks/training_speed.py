@@ -1,13 +1,13 @@
-"""How fast does a captioner train? Braid beside a VisionEncoderDecoder of Hugging Face, of the same size, under its Trainer.
+"""Training speed of a captioner: Braid, and a Hugging Face VisionEncoderDecoder of the same size with Trainer.
 
     python benchmarks/training_speed.py --data flickr8k/captions.jsonl
     python benchmarks/training_speed.py --data flickr8k/captions.jsonl --width 768 --depth 12 --photos 64 --steps 20 --workers 12
 
-Both compute on a GPU where there is one. Both see the same photos through the same preprocessing and tokenizer: a ViT of 224 / 16
-patches and a transformer decoder with cross-attention, five captions a photo, dropout as Hugging Face has it: 0.1 in the
-decoder, none in the ViT. A batch of Braid's is a few photos with all their captions; Hugging Face's has as many captions, a row
-each. Both run in this process in turn, in bfloat16; a step is the time from one to the next, evaluation and saving left out, and
-the first ones of each turn are left out, too.
+Both use a GPU if there is one, the same photos, preprocessing and tokenizer, a ViT with 224 / 16 patches, a transformer decoder
+with cross-attention, five captions per photo, and the dropout of Hugging Face: 0.1 in the decoder, none in the ViT. A batch of
+Braid is a few photos with all their captions; a batch of Hugging Face has the same number of captions, one per row. Both run in
+this process in turn, in bfloat16. The time of a step is measured from one step to the next, without evaluation and saving; the
+first steps of each turn do not count.
 """
 
 import argparse
@@ -34,10 +34,10 @@ CAPTIONS, HEAD, VOCABULARY, LONGEST = 5, 64, 6000, 40
 
 @dataclass(frozen=True)
 class Work:
-    """What both sides do."""
+    """The work of both sides."""
 
     data: str
-    photos: int  # of a batch
+    photos: int  # per batch
     width: int
     depth: int  # of encoder and decoder
     warm: int  # steps that do not count
@@ -54,11 +54,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--photos", type=int, default=8, help="of a batch")
+    parser.add_argument("--photos", type=int, default=8, help="photos per batch")
     parser.add_argument("--width", type=int, default=384)
-    parser.add_argument("--depth", type=int, default=4, help="of encoder and decoder")
-    parser.add_argument("--warm", type=int, default=2, help="steps of a turn that do not count")
-    parser.add_argument("--steps", type=int, default=4, help="of a turn that count")
+    parser.add_argument("--depth", type=int, default=4, help="layers of encoder and decoder")
+    parser.add_argument("--warm", type=int, default=2, help="warm-up steps of a turn")
+    parser.add_argument("--steps", type=int, default=4, help="measured steps of a turn")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     chosen = vars(parser.parse_args())
@@ -80,8 +80,8 @@ def main() -> None:
             seconds["Hugging Face"].append(of_trainer(other, pairs, work, Path(home) / "hf"))
     ratio = statistics.median(b / a for a, b in zip(*seconds.values(), strict=True))
     table = [
-        [name, f"{sizes[name] / 1e6:.1f}", f"{work.photos * CAPTIONS / statistics.median(spent):.1f}", message]
-        for (name, spent), message in zip(seconds.items(), (f"{statistics.median(shares):.0%}", ""), strict=True)
+        [name, f"{sizes[name] / 1e6:.1f}", f"{work.photos * CAPTIONS / statistics.median(spent):.1f}", share]
+        for (name, spent), share in zip(seconds.items(), (f"{statistics.median(shares):.0%}", ""), strict=True)
     ]
     device = find_device()
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{work.threads} thread(s)"
@@ -92,7 +92,7 @@ def main() -> None:
         f"**Braid is {ratio:.2f} times as fast** (the median of the turns' ratios). The peak is that of a matrix product in "
         "bfloat16, measured after each turn; attention's inner products do not count as arithmetic."
     )
-    columns = ["trainer", "M parameters", "captions a second", "share of the bfloat16 peak, forward and backward"]
+    columns = ["trainer", "M parameters", "captions per second", "share of the bfloat16 peak, forward and backward"]
     report("training_speed" + f"_on_{device.type}" * (device.type != "cpu"), "Speed of training", columns, table, how)
 
 
@@ -126,7 +126,7 @@ def of_braid(work: Work, folder: Path) -> tuple[float, float, int]:
 
 
 class Pairs(torch.utils.data.Dataset[dict[str, Any]]):
-    """A row a caption, as Trainer is fed."""
+    """One row per caption, for Trainer."""
 
     def __init__(self, rows: Sequence[Any], tokenizer: Tokenizer) -> None:
         self.pairs = [(row.fields["image"], caption) for row in rows for caption in row.fields["captions"][:CAPTIONS]]
@@ -172,7 +172,7 @@ def vision_encoder_decoder(work: Work, vocabulary: int) -> transformers.VisionEn
 
 
 class Times(transformers.TrainerCallback):
-    """The moments at which steps end, once the device has done them, as Braid's loop waits for each loss."""
+    """The times at which steps end, after the device has finished, because Braid's loop also waits for each loss."""
 
     def __init__(self) -> None:
         self.moments: list[float] = []

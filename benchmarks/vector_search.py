@@ -1,4 +1,4 @@
-"""An index of a million vectors: building, memory, disk and speed at equal recall, beside the library alone.
+"""An index of a million vectors: build time, memory, disk and speed at equal recall, compared with the library alone.
 
     python benchmarks/vector_search.py                   a million vectors of width 384, a quarter of an hour of two cores
     python benchmarks/vector_search.py --vectors 20000   the same, in a quarter of a minute
@@ -35,12 +35,12 @@ from typing import Any
 import numpy as np
 
 WIDTH = 384
-PIECE = 10_000  # vectors made and added together
+PIECE = 10_000  # vectors that are generated and added together
 TOP = 10
 RECALL = 0.95
 ROUNDS = 5
 CAPTION = "a brown dog runs along the beach on a sunny day"
-KINDS = {  # one of Braid's, then the library's that it is compared with
+KINDS = {  # an index of Braid, then the library index that it is compared with
     "hnsw": "Braid, hnsw float16",
     "graph": "usearch alone, graph float16",
     "exact": "Braid, exact int8",
@@ -49,8 +49,8 @@ KINDS = {  # one of Braid's, then the library's that it is compared with
 EFFORTS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
 
 
-def made(seed: int, number: int) -> np.ndarray:
-    """Vectors [number, width] float32 of no particular length; one seed always gives the same."""
+def generated(seed: int, number: int) -> np.ndarray:
+    """Vectors [number, width] float32 of different lengths; a seed always gives the same vectors."""
     space, rng = np.random.default_rng(0), np.random.default_rng((1, seed))
     turn = space.standard_normal((48, WIDTH), dtype=np.float32)
     centres = space.standard_normal((1_000, 48), dtype=np.float32)
@@ -60,17 +60,17 @@ def made(seed: int, number: int) -> np.ndarray:
 
 def pieces(number: int) -> Iterator[tuple[int, np.ndarray]]:
     for first in range(0, number, PIECE):
-        yield first, made(first // PIECE, min(PIECE, number - first))
+        yield first, generated(first // PIECE, min(PIECE, number - first))
 
 
 def queries(number: int) -> np.ndarray:
-    return made(1 << 40, number)
+    return generated(1 << 40, number)
 
 
-def truth(number: int, asked: np.ndarray) -> np.ndarray:
-    """The numbers of the nearest rows of each query, by numpy in float32."""
-    units = asked / np.linalg.norm(asked, axis=1, keepdims=True)
-    scores, best = np.empty((len(asked), 0), np.float32), np.empty((len(asked), 0), np.int64)
+def truth(number: int, query_vectors: np.ndarray) -> np.ndarray:
+    """The nearest rows of each query, with numpy in float32."""
+    units = query_vectors / np.linalg.norm(query_vectors, axis=1, keepdims=True)
+    scores, best = np.empty((len(query_vectors), 0), np.float32), np.empty((len(query_vectors), 0), np.int64)
     for first, vectors in pieces(number):
         result = units @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
         scores = np.concatenate([scores, result], axis=1)
@@ -89,8 +89,8 @@ Save = Callable[[], object]
 
 
 def build(home: Path, kind: str, number: int) -> dict[str, Any]:
-    """Seconds of adding and saving, without those of making the vectors, and the bytes of what was saved."""
-    shutil.rmtree(home / kind, ignore_errors=True)  # of a build that was stopped
+    """Seconds of adding and saving, without generating the vectors, and the bytes on disk."""
+    shutil.rmtree(home / kind, ignore_errors=True)  # of an interrupted build
     started, spent = time.perf_counter(), 0.0
     add, save = {"hnsw": new_braid, "exact": new_braid, "graph": new_graph, "matrix": new_matrix}[kind](home, kind, number)
     for first, vectors in pieces(number):
@@ -142,7 +142,7 @@ def new_matrix(home: Path, kind: str, number: int) -> tuple[Add, Save]:
 
 
 def whole_numbers(vectors: np.ndarray) -> np.ndarray:
-    """int8, each vector over its full range, as Braid keeps it."""
+    """int8, with each vector scaled to the full range, as Braid stores it."""
     return np.rint(vectors * (127 / np.abs(vectors).max(axis=1, keepdims=True))).astype(np.int8)
 
 
@@ -153,8 +153,8 @@ def threads() -> int:
 
 
 def search(home: Path, kind: str, number: int) -> dict[str, Any]:
-    """How long opening takes, and the recall and the setting that reaches it; 1,000 queries for every setting tried."""
-    import usearch.index  # noqa: F401 - no part of opening
+    """The seconds of opening, the recall, and the setting that reaches it; every setting is tried with 1,000 queries."""
+    import usearch.index  # noqa: F401 - not part of opening
 
     import braid.index  # noqa: F401
 
@@ -171,19 +171,19 @@ def search(home: Path, kind: str, number: int) -> dict[str, Any]:
 
 
 def race(home: Path, efforts: str, number: int) -> dict[str, Any]:
-    """Queries a second of all kinds, with the settings found, in turns: ``{kind: [one at a time, together]}``."""
+    """Queries per second of all kinds in turn, with the settings from ``search``: ``{kind: [one at a time, together]}``."""
     asks: dict[str, Ask] = {}
     efforts_of = json.loads(efforts)
     for kind, effort in efforts_of.items():
         asks[kind], tune = opened(home, kind)
         if tune:
             tune(effort)
-    asked = queries(1_000)
+    vectors = queries(1_000)
     rates: dict[str, list[list[float]]] = {kind: [] for kind in asks}
     for _ in range(ROUNDS):
         for kind, ask in asks.items():
             single, together = (500, 1_000) if efforts_of[kind] else (10, 128)
-            rates[kind].append([_rate(ask, [asked[k : k + 1] for k in range(single)]), _rate(ask, [asked[:together]])])
+            rates[kind].append([_rate(ask, [vectors[k : k + 1] for k in range(single)]), _rate(ask, [vectors[:together]])])
     return {kind: [statistics.median(column) for column in zip(*rounds, strict=True)] for kind, rounds in rates.items()}
 
 
@@ -199,7 +199,7 @@ Tune = Callable[[int], None]
 
 
 def opened(home: Path, kind: str) -> tuple[Ask, Tune | None]:
-    """A function that asks, and one that sets how hard it looks, where it can be set."""
+    """A function that runs queries, and one that sets the search effort, or None."""
     return {"hnsw": _braid, "exact": _braid, "graph": _graph, "matrix": _matrix}[kind](home, kind)
 
 
@@ -211,7 +211,9 @@ def _braid(home: Path, kind: str) -> tuple[Ask, Tune | None]:
     def tune(effort: int) -> None:
         index.vectors.graph.expansion_search = effort
 
-    return lambda asked: [[int(hit.id) for hit in hits] for hits in index.search(asked, TOP)], tune if kind == "hnsw" else None
+    return lambda vectors: [
+        [int(hit.id) for hit in hits] for hits in index.search(vectors, TOP)
+    ], tune if kind == "hnsw" else None
 
 
 def _graph(home: Path, kind: str) -> tuple[Ask, Tune | None]:
@@ -223,7 +225,7 @@ def _graph(home: Path, kind: str) -> tuple[Ask, Tune | None]:
     def tune(effort: int) -> None:
         index.expansion_search = effort
 
-    return lambda asked: _keys(index.search(asked, TOP, threads=threads())), tune
+    return lambda vectors: _keys(index.search(vectors, TOP, threads=threads())), tune
 
 
 def _matrix(home: Path, kind: str) -> tuple[Ask, Tune | None]:
@@ -231,8 +233,8 @@ def _matrix(home: Path, kind: str) -> tuple[Ask, Tune | None]:
 
     matrix = np.load(home / kind / "matrix.npy", mmap_mode="r")
 
-    def ask(asked: np.ndarray) -> list[list[int]]:
-        kept = whole_numbers(asked)  # all queries at once would keep every score: 15 GB for 1,000 and a million vectors
+    def ask(vectors: np.ndarray) -> list[list[int]]:
+        kept = whole_numbers(vectors)  # all queries at once would keep every score: 15 GB for 1,000 and a million vectors
         parts = (kept[first : first + 64] for first in range(0, len(kept), 64))
         return [keys for part in parts for keys in _keys(search(matrix, part, TOP, exact=True, threads=threads()))]
 
@@ -240,15 +242,15 @@ def _matrix(home: Path, kind: str) -> tuple[Ask, Tune | None]:
 
 
 def _keys(result: Any) -> list[list[int]]:
-    """The library answers one query in another form than several."""
+    """The library returns another shape for a single query."""
     return [result.keys.tolist()] if result.keys.ndim == 1 else result.keys.tolist()
 
 
 def part(home: Path, job: str, kind: str, number: int, name: str) -> dict[str, Any]:
-    """Run one part in a process of its own, unless it is done: what it tells, and its peak of memory in MB."""
+    """Run one part in a process of its own, unless it is done; returns its results and its peak memory in MB."""
     from memory_of_training import peak_memory
 
-    done, message = home / f"{name}.json", home / "told.json"
+    done, message = home / f"{name}.json", home / "result.json"
     if not done.exists():
         print(f"{name}", file=sys.stderr, flush=True)
         peak, _ = peak_memory([sys.executable, __file__, "--vectors", str(number), "--job", job, kind, str(home)])
@@ -258,14 +260,14 @@ def part(home: Path, job: str, kind: str, number: int, name: str) -> dict[str, A
 
 
 def beside(values: dict[str, float], kind: str) -> str:
-    """A figure, and of Braid's how many times the library's it is."""
+    """A value, and for Braid its ratio to that of the library."""
     alone = {"hnsw": "graph", "exact": "matrix"}.get(kind)
     shown = f"{values[kind]:,.0f}" if values[kind] >= 100 else f"{values[kind]:.2g}"
     return f"{shown} (x{values[kind] / values[alone]:.2f})" if alone else shown
 
 
 def end_with(parent: int) -> None:
-    """A part that outlives its benchmark would write into the folder of the next one."""
+    """Exit when the benchmark ends; otherwise a part could write into the folder of the next one."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
@@ -281,7 +283,7 @@ def main() -> None:
         job, kind, place = chosen.job
         threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
         message = {"build": build, "search": search, "race": race}[job](Path(place), kind, number)
-        (Path(place) / "told.json").write_text(json.dumps(message))
+        (Path(place) / "result.json").write_text(json.dumps(message))
         return
     from runs import report  # imports torch, which would count in the memory of the parts
 
@@ -306,10 +308,10 @@ def main() -> None:
         for kind, name in KINDS.items()
     ]
     how = (
-        f"{number:,} made vectors of width {WIDTH}, 1,000 queries, the {TOP} nearest of each; in brackets, how many times the "
-        "figure of the library alone. Memory is the peak of the PSS of the building and of the searching process, mapped files "
+        f"{number:,} generated vectors of width {WIDTH}, 1,000 queries, the {TOP} nearest of each; in brackets, the ratio to the "
+        "library alone. Memory is the peak of the PSS of the building and of the searching process, mapped files "
         f"included. Recall@{TOP} is against an exact search in float32, ef the least that reaches {RECALL}. Queries a second are "
-        f"medians of {ROUNDS} rounds in turns, asked one at a time and 1,000 (exact: 128) together; Braid's hits come with ids "
+        f"medians of {ROUNDS} rounds in turn, one query at a time and 1,000 (exact: 128) together; Braid's hits come with ids "
         "and metadata. Opening includes, for Braid, checking the files' checksums."
     )
     report("vector_search", "Vector search", ["index", *metrics, "ef", f"recall@{TOP}"], rows, how)

@@ -1,8 +1,8 @@
-"""What people and accidents do to files, and what Braid says: one sentence, or it simply works.
+"""The page of bad inputs: each case with the error message of Braid, or with the result if it works.
 
-    python tests/bad_inputs.py         writes docs/bad-inputs.md from what the code says now
+    python tests/bad_inputs.py         writes docs/bad-inputs.md with the current messages
 
-The cases stand in ``bad/``; ``tests/test_bad_inputs.py`` holds every one to its sentence, word for word.
+The cases are in ``bad/``; ``tests/test_bad_inputs.py`` compares every message with the page, word for word.
 """
 
 import re
@@ -28,26 +28,26 @@ from braid.files import write_whole
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bad-inputs.md"
 
 HEADINGS = {
-    "picture": "Pictures",
+    "image": "Images",
     "data": "Data",
     "label": "Labels",
     "configuration": "Configuration",
     "model": "Saved models",
     "score": "Predictions and references",
     "index": "Indexes",
-    "drawing": "Drawings",
+    "drawing": "Generated images",
     "explanation": "Explanations",
     "server": "Server",
 }
 INTRODUCTION = """# Bad inputs
 
-What happens to files, and what Braid says. Every sentence is printed after `error: ` on one line of stderr, with exit code 1;
-what is in *italics* works, or goes on without the row in question. No case ends in a traceback, and a row that cannot be read
-never ends a run of thousands: training lists it in `skipped_rows.jsonl`, `braid predict` in the column `error`, `braid caption`
+Damaged files, wrong settings and other bad inputs, with the message of Braid. Each message is printed after `error: ` on one line
+of stderr, with exit code 1; cases in *italics* work, or continue without the row. No case ends in a traceback. An unreadable row
+never stops a run: training lists it in `skipped_rows.jsonl`, `braid predict` in the column `error`, `braid caption`
 and `braid evaluate` in the file that `--skipped-rows` names. `--strict` stops at the first. A server
-says the same sentences to its clients.
+sends the same messages to its clients.
 
-This page is made by `python tests/bad_inputs.py`; `tests/test_bad_inputs.py` holds Braid to every word of it.
+`python tests/bad_inputs.py` generates this page, and `tests/test_bad_inputs.py` tests every message.
 """
 
 

@@ -51,7 +51,7 @@ def test_models_that_differ_in_chances_of_training_alone_have_a_mean(run: Path, 
 
 def test_a_model_of_another_kind_is_named(run: Path, tmp_path: Path) -> None:
     first = read_bundle(run / "epoch-2")
-    with pytest.raises(UserError, match="a mean needs two models or more; give their folders"):
+    with pytest.raises(UserError, match="averaging needs two or more models; give their folders"):
         average([first], tmp_path / "mean")
     for file, old, new, what in (
         ("model.json", '"depth": 1', '"depth": 2', r"architecture \(model.json\)"),
@@ -62,5 +62,5 @@ def test_a_model_of_another_kind_is_named(run: Path, tmp_path: Path) -> None:
         text = (other / file).read_text()
         assert old in text
         (other / file).write_text(text.replace(old, new))
-        with pytest.raises(UserError, match=f"{file} differs from .*epoch-2 in its {what}; models to average must agree in it"):
+        with pytest.raises(UserError, match=f"{file} differs from .*epoch-2 in its {what}; all models must have the same"):
             average([first, read_bundle(other)], tmp_path / "mean")

@@ -29,8 +29,8 @@ def images(folder: Path) -> dict[str, bytes]:
     ("name", "expected"),
     [
         ("truncated.png", "is damaged or cut short"),
-        ("empty.png", "is not a picture that can be read; save it as PNG or JPEG"),
-        ("text.png", "is not a picture that can be read; save it as PNG or JPEG"),
+        ("empty.png", "is not a readable image; save it as PNG or JPEG"),
+        ("text.png", "is not a readable image; save it as PNG or JPEG"),
         ("gone.png", "does not exist; check the path"),
         ("https://example.org/dog.jpg", "is a web address; download the image and give its path"),
     ],
@@ -63,7 +63,7 @@ def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: 
     ("damage", "expected"),
     [
         ("cut weights", "model.safetensors cannot be read"),
-        ("other weights", "was made of other weights than model.safetensors beside it; export the graphs again"),
+        ("other weights", "was exported from other weights than the model.safetensors beside it; export the graphs again"),
         ("no weights", "model.safetensors, from which its graphs take their weights; copy it again"),
         ("no tokenizer", "tokenizer.json is missing; the folder is not a complete model"),
         ("interface is no JSON", "interface.json"),
@@ -174,7 +174,7 @@ def test_training_says_what_is_missing(braid: Braid, photos: Path, tmp_path: Pat
     assert "bad.yaml is not YAML" in one_line(braid("train", tmp_path / "bad.yaml"))
     bomb = "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}' if k else 'x'] * 9)}]\n" for k in range(12))
     for text, message in (
-        (bomb, "bad.yaml holds more than 100,000 values; write out fewer aliases"),
+        (bomb, "bad.yaml holds more than 100,000 values; use fewer aliases"),
         ("a: &a [*a]", "bad.yaml refers to itself; write every setting out"),
         ("a: " + "[" * 5000, "bad.yaml is nested too deeply; write a run as in the README"),
         ("a: 2020-13-45", "bad.yaml is not YAML, month must be in 1..12"),

@@ -208,5 +208,5 @@ def test_a_number_is_learned_from_a_table_and_a_label_that_is_none_is_told(braid
     assert {"mae", "rmse", "num_samples"} <= set(metrics)
     assert 0 < metrics["mae"] < 80  # type: ignore[operator]
     (tmp_path / "rows.csv").write_text("text,label\na dog,many")
-    message = "rows.csv, row 1: the label 'many' is no number; correct it, or choose --task classification"
+    message = "rows.csv, row 1: the label 'many' is not a number; correct it, or choose --task classification"
     assert message in braid("evaluate", *given, "-m", tmp_path / "run", "--split", "all").err

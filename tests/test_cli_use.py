@@ -200,7 +200,7 @@ def test_train_from_flags_writes_the_run_it_used(braid: Braid, photos: Path, tmp
     assert again.code == 0, again.err
     assert lines(again)[0]["best"] == outcome["best"]
     refused = braid("train", tmp_path / "run" / "run.yaml")
-    assert (refused.code, "holds a run already" in refused.err) == (1, True)
+    assert (refused.code, "already holds a run" in refused.err) == (1, True)
     assert braid("train", tmp_path / "run" / "run.yaml", "--resume").code == 0
     assert braid("caption", photos, "-m", tmp_path / "run").code == 0
 

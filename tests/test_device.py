@@ -120,7 +120,7 @@ def test_in_bfloat16_an_answer_is_nearly_that_of_float32(name: str) -> None:
         batch, output = test_pictures_out.batch_of(test_pictures_out.rows()), "image"
     else:
         model, batch, output = build(variants()[name]).eval(), collator()(samples(), strict=True).batch, "text"
-    exact, rough = (scores(TorchRuntime(model, tokenizer(), rough=rough), batch, output) for rough in (False, True))
+    exact, rough = (scores(TorchRuntime(model, tokenizer(), low_precision=low), batch, output) for low in (False, True))
     assert rough.dtype == np.float32 and not np.array_equal(exact, rough)
     np.testing.assert_allclose(rough, exact, atol=0.05 * np.abs(exact).max())
 

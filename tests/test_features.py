@@ -80,7 +80,7 @@ def test_features_of_another_encoder_or_picture_are_made_again(change: str, give
     for name, kept in (("shared", "features"), ("alone", "others")):
         changed = [*FROZEN, settings[change], f"cache_features={tmp_path / kept}"]
         train(run_from(given, changed), tmp_path / name, watcher=Watcher(on_note=notes.append))
-    assert sum("12 pictures are encoded now" in note for note in notes) == 2
+    assert sum("12 images are encoded now" in note for note in notes) == 2
     assert same_weights(tmp_path / "shared" / "last", tmp_path / "alone" / "last")
 
 
@@ -99,17 +99,17 @@ def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, 
     [
         (
             (*FROZEN, "model.encoders.image={kind: tokens, reconstruction_probability: 0.5}"),
-            "run: cache_features is set, and encoders.image.reconstruction_probability makes another image each time; leave one "
+            "run: cache_features is set, and encoders.image.reconstruction_probability changes images at random; leave one "
             "of them out",
         ),
         (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
         (
             [*FROZEN, "inputs.image.augmentation={horizontal_flip: 0.5}"],
-            "run: cache_features is set, and inputs.image.augmentation makes another image each time; leave one of them out",
+            "run: cache_features is set, and inputs.image.augmentation changes images at random; remove one of the two",
         ),
         (
             [*FROZEN, f"data.path={TINY['data']['path']}"],
-            "scenes, train 0: cache_features needs pictures in files, and this one is in memory; leave it out",
+            "scenes, train 0: cache_features needs images in files, and this one is in memory; remove cache_features",
         ),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_folder_without_its_processor_is_told(whole_models: Path, tmp_path: Pa
     shutil.copytree(whole_models / "blip", folder)
     for name in ("preprocessor_config.json", "processor_config.json"):
         (folder / name).unlink(missing_ok=True)
-    with pytest.raises(UserError, match=r"^.*/blip lacks what prepares its pictures and text, or it cannot be read \(.*\)$"):
+    with pytest.raises(UserError, match=r"^.*/blip has no processor for images and text, or it cannot be read \(.*\)$"):
         api.load(f"hf:{folder}")
 
 

@@ -89,8 +89,8 @@ def test_damaged_files_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     cases = {
         "cut.png": "is damaged or cut short",
-        "text.png": "is not a picture that can be read; save it as PNG or JPEG",
-        "empty.png": "is not a picture that can be read; save it as PNG or JPEG",
+        "text.png": "is not a readable image; save it as PNG or JPEG",
+        "empty.png": "is not a readable image; save it as PNG or JPEG",
         "none.png": "does not exist; check the path",
     }
     for name, message in cases.items():
@@ -114,8 +114,8 @@ def test_a_giant_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         (np.zeros((3, 8, 8), np.uint8), r"an array must be \[height, width, 3\]; this one is \[3, 8, 8\]"),
         (np.full((4, 4, 3), np.nan), "an array of floats must lie in 0..1, without NaN"),
         (np.full((4, 4, 3), 300), "an array must be uint8, uint16, or float in 0..1; this one is int64"),
-        (17, "row 1: expected a picture .* found int"),
-        ("https://example.org/a.png", "is a web address; download the picture and give its path"),
+        (17, "row 1: expected an image .* found int"),
+        ("https://example.org/a.png", "is a web address; download the image and give its path"),
     ],
 )
 def test_wrong_values_are_told_of(value: object, message: str) -> None:

@@ -109,10 +109,10 @@ def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
     os.kill(workers(process)[0], signal.SIGKILL)
     code, message = ended(process)
     assert code == 1
-    assert message.startswith("error: a process that prepares batches was lost (")
+    assert message.startswith("error: a data worker was lost (")
     assert message.endswith(
-        "most likely because memory ran out; --resume goes on from the last checkpoint, "
-        "with fewer of them if need be: --set workers=0"
+        "most likely because memory ran out; continue from the last checkpoint with --resume, "
+        "if needed without workers: --set workers=0"
     )
 
 

@@ -80,14 +80,14 @@ def test_a_drawn_text_ends_with_eos_and_is_masked_after_it() -> None:
         assert set(tokens[real:]) <= {PAD}
 
 
-def test_an_output_counts_by_its_weight_and_is_judged_plainly() -> None:
+def test_an_output_counts_by_its_weight_and_is_evaluated_plainly() -> None:
     model, batch, samples = *_model_and_batch_of_two(), variants.samples()
     task = ImageGeneration(sentence=True)
     plain, message = LikelihoodConfig(label_smoothing=0.0).build(task, None, samples)(model, batch, samples)
     weighed = LikelihoodConfig(label_smoothing=0.0, output_weights={"image": 10.0}).build(task, None, samples)
     loss, told_weighed = weighed(model, batch, samples)
     assert told_weighed == message and loss.item() == pytest.approx(10 * message["image_loss"] + message["text_loss"], rel=1e-5)
-    assert torch.equal(weighed.judge(model, batch), plain)
+    assert torch.equal(weighed.validation_loss(model, batch), plain)
 
 
 def test_a_weight_of_no_output_of_the_task_and_a_weight_of_nothing_are_clear_errors() -> None:

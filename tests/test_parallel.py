@@ -113,5 +113,5 @@ def test_what_compares_the_rows_of_a_batch_is_refused(monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="retrieval compares all rows of a batch with each other; train it in one process"):
         check_parallel(config, group)
     generated = run_from(TINY, ["objective={kind: self_critical}", "sharded=true"])
-    with pytest.raises(UserError, match="sharded is set, and with self_critical each process draws texts of its own length"):
+    with pytest.raises(UserError, match="sharded is set, but with self_critical each process samples texts of other lengths"):
         check_parallel(generated, group)

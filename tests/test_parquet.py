@@ -185,13 +185,13 @@ def test_predict_keeps_every_column(braid: Braid, captioner: Path, tmp_path: Pat
     pq.write_table(before, table)
     ran = braid("predict", captioner, table, "-o", tmp_path / "out.parquet")
     assert ran.code == 1
-    assert "skipped: table.parquet, row 3 is not a picture that can be read" in ran.err
+    assert "skipped: table.parquet, row 3 is not a readable image" in ran.err
     after = pq.read_table(tmp_path / "out.parquet")
     assert after.column_names == [*before.column_names, "prediction", "confidence", "error"]
     kept = after.select(before.column_names)
     assert kept.schema.equals(before.schema) and cells(kept) == cells(before)
     assert [bool(text) for text in after["prediction"].to_pylist()] == [True, True, False, True, True]
-    assert after["error"].to_pylist()[2] == "table.parquet, row 3 is not a picture that can be read; save it as PNG or JPEG"
+    assert after["error"].to_pylist()[2] == "table.parquet, row 3 is not a readable image; save it as PNG or JPEG"
 
 
 def test_data_check_and_fix(braid: Braid, tmp_path: Path) -> None:

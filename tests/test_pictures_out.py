@@ -224,7 +224,7 @@ def test_10_onnx_gives_torchs_tokens_and_pixels(codec: CodecConfig, tmp_path: Pa
     graph = onnx.load(pixels_graph)
     del graph.metadata_props[:]
     onnx.save(graph, pixels_graph)
-    with pytest.raises(UserError, match="does not say what its tokens are; export the model again"):
+    with pytest.raises(UserError, match="has no token grid in its metadata; export the model again"):
         OnnxRuntime(read_bundle(folder)).codec(OUT)
 
 

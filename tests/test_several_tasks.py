@@ -174,7 +174,7 @@ def test_the_weights_of_tasks_obey_their_schedule(tmp_path: Path) -> None:
     ]
 
 
-def test_a_task_without_weight_is_judged_and_not_trained(tmp_path: Path) -> None:
+def test_a_task_without_weight_is_evaluated_and_not_trained(tmp_path: Path) -> None:
     """Captioning is frozen beside vqa: its figures stay as they are, and the model keeps it."""
     train(run_from({**THREE, "tasks": []}, ["epochs=1"]), tmp_path / "captioner")
     parts = ["encoders.image", "encoders.prompt", "projections", "fusion", "decoders.text"]
@@ -242,7 +242,7 @@ def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list(
     [
         (
             ["tasks.1.task.kind=retrieval", "tasks.1.objective.kind=contrastive"],
-            "run: retrieval is a task of this run twice; name each task once",
+            "run: retrieval is listed twice among the tasks of this run; list each task once",
         ),
         (["tasks.0.weight=-1"], "run.tasks[0]: weight is -1.0; it must be 0 to 1000"),
         (["tasks.0.final_weight=-1"], "run.tasks[0]: final_weight is -1.0; it must be 0 to 1000"),
@@ -257,7 +257,7 @@ def test_a_preset_has_a_decoder_for_every_task_and_settings_reach_into_the_list(
             "tasks[1].task.kind is 'vga'; choose from captioning, classification, image_generation, language_modelling, "
             "reconstruction, regression, retrieval, vqa (did you mean 'vqa'?)",
         ),
-        (["tasks.2.weight=1"], "--set tasks.2.weight=1: '2' is no item of a list of 2; items are counted from 0"),
+        (["tasks.2.weight=1"], "--set tasks.2.weight=1: '2' is not an item of a list of 2; items are numbered from 0"),
         (
             ["tasks.1.task.closed=false", "tasks.1.task.generation.max_length=99"],
             "run: tasks.1.task.generation.max_length is 99; the output has room for 39",

@@ -76,7 +76,7 @@ def test_damage_costs_the_rows_that_it_hits(photos: Path, tmp_path: Path, braid:
     tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
     checked = json.loads(braid("data", "check", shards, "--images", "--json").out)
     damaged = [row["reason"] for row in checked["broken"]]
-    assert 0 < len(damaged) < len(rows) and all("cut short" in reason or "not a picture" in reason for reason in damaged)
+    assert 0 < len(damaged) < len(rows) and all("cut short" in reason or "not a readable image" in reason for reason in damaged)
 
     lines = (shards / "shards.jsonl").read_text().splitlines()
     lines[2] = lines[2][:40]
@@ -93,6 +93,6 @@ def test_a_row_that_cannot_be_read_is_left_out_or_ends_it(photos: Path, tmp_path
     assert ran.code == 0 and json.loads(ran.out)["num_rows"] == 5
     assert json.loads((tmp_path / "out.jsonl").read_text())["source"] == "data.jsonl, row 4"
     ran = braid("data", "shard", photos, "-o", tmp_path / "strict", "--strict")
-    assert ran.code == 1 and "not a picture that can be read" in ran.err and not (tmp_path / "strict").exists()
+    assert ran.code == 1 and "not a readable image" in ran.err and not (tmp_path / "strict").exists()
     ran = braid("data", "shard", photos, "-o", tmp_path / "shards")
     assert ran.code == 1 and "already exists" in ran.err

@@ -97,7 +97,7 @@ def test_a_package_that_is_not_installed_is_told_once(
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not there, loaded or not
     notes: list[str] = []
     train(tiny(captioner, f"sinks=[{kind}]", "epochs=1"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
-    message = f'sink {kind} is left out: {package} is not installed; run: pip install "braidlm[{kind}]"; log.jsonl has everything'
+    message = f'sink {kind} is disabled: {package} is not installed; run: pip install "braidlm[{kind}]"; log.jsonl has everything'
     assert [note for note in notes if note.startswith("sink")] == [message]
     assert (tmp_path / "run" / "best").is_dir()
 
@@ -112,7 +112,7 @@ def test_a_sink_that_fails_half_way_is_left_behind(captioner: Path, tmp_path: Pa
     notes: list[str] = []
     outcome = train(tiny(captioner, "sinks=[tensorboard]"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
     assert [note for note in notes if note.startswith("sink")] == [
-        "sink tensorboard is left out: ConnectionError: no route to host; log.jsonl has everything"
+        "sink tensorboard is disabled: ConnectionError: no route to host; log.jsonl has everything"
     ]
     assert [record["epoch"] for record in records(outcome.folder) if "val_loss" in record] == [0, 1]
 
@@ -131,7 +131,7 @@ def test_a_name_alone_is_a_sink_with_its_default_settings(captioner: Path) -> No
             r"sinks\[0\].kind is 'tensorbord'; choose from mlflow, tensorboard, wandb \(did you mean 'tensorboard'\?\)",
         ),
         ("sinks=tensorboard", r"sinks is 'tensorboard', not a list"),
-        ("sinks=[wandb, wandb]", r"sinks names wandb twice; name each once"),
+        ("sinks=[wandb, wandb]", r"sinks lists wandb twice; list each once"),
         ("sinks=[{kind: wandb, mode: disabled}]", r"sinks\[0\].mode is 'disabled'; choose from offline, online"),
     ],
 )

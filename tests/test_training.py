@@ -192,7 +192,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
 def test_a_folder_in_use_is_not_overwritten(plain: Plain, tmp_path: Path) -> None:
     shutil.copytree(plain.folder, tmp_path / "run")
-    with pytest.raises(UserError, match="holds a run already; add --resume to go on with it, or choose another --output"):
+    with pytest.raises(UserError, match="already holds a run; add --resume to continue it, or choose another --output"):
         train(tiny("epochs=1"), tmp_path / "run")
     assert train(tiny("epochs=1"), tmp_path / "run", resume=True).best_epoch == 0
 

@@ -159,12 +159,14 @@ def test_labels_that_training_never_showed_are_masked_and_two_where_one_is_meant
     result = modality.pad_targets([modality.prepare_target(one, "row 1") for one in (["dog"], ["cow"])])
     assert result.values.tolist() == [1, 0]
     assert result.mask.tolist() == [True, False]
-    with pytest.raises(UserError, match="row 1: 2 labels, and this model gives one; train one on rows that have several"):
+    with pytest.raises(
+        UserError, match="row 1: 2 labels, but this model predicts one; train a model on rows with several labels"
+    ):
         modality.prepare_target(["dog", "cat"], "row 1")
     both = LabelsModalityConfig(labels=("cat", "dog"), multiple=True).build()
     several = both.pad_targets([both.prepare_target(one, "") for one in (["dog", "cat"], [])])
     assert several.values.tolist() == [[1, 1], [0, 0]]
-    with pytest.raises(UserError, match="labels names 'cat' twice; name each label once"):
+    with pytest.raises(UserError, match="labels lists 'cat' twice; list each label once"):
         LabelsModalityConfig(labels=("cat", "dog", "cat"))
 
 

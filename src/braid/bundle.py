@@ -1,8 +1,8 @@
-"""The files of one saved model: read, write, check.
+"""Bundles: the files of one saved model.
 
-A bundle is a folder: interface.json (what goes in and out), model.json (architecture), model.safetensors and/or
-*.onnx (weights), tokenizer.json (and one for each pretrained
-part that reads or writes text). Never pickle; every JSON file of Braid's own carries a format number.
+A bundle is a folder: interface.json (inputs and outputs), model.json (architecture), model.safetensors and/or *.onnx (weights),
+tokenizer.json (and one for each pretrained part that reads or writes text). Nothing is pickled; every JSON file of Braid has a
+format number.
 """
 
 import json
@@ -32,10 +32,10 @@ from braid.modalities import (
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
-TRAINING_ONLY = ("dropout", "_probability")  # endings of settings of parts that have no meaning in use
-FITTED = ("calibration", "temperature")  # settings of tasks that were measured on a model's weights
-STRIDE = 1 << 15  # numbers at a time, which stay in a processor's cache
-# what a float has more of mantissa than a half float; its sign, exponent and mantissa as far as half's; 2 ** (127 - 15)
+TRAINING_ONLY = ("dropout", "_probability")  # suffixes of settings that only training uses
+FITTED = ("calibration", "temperature")  # settings of tasks that were fitted on a model's predictions
+STRIDE = 1 << 15  # numbers that are converted at once, so that they fit into the CPU cache
+# the extra mantissa bits of float32; a mask of the sign, exponent and mantissa bits of float16; 2 ** (127 - 15)
 MANTISSA, KEPT, EXPONENT = 23 - 10, np.int32(~0x70001FFF), np.float32(2.0**112)
 BUILT_IN = Path(__file__).parent / "checkpoints"
 
@@ -82,10 +82,10 @@ class DataCard:
 
 @dataclass(frozen=True)
 class Interface:
-    """All that tasks, api and both runtimes need to know of a model, apart from its architecture.
+    """Everything that tasks, the API and the runtimes need to know of a model, except its architecture.
 
-    ``tasks`` maps a task's name to its settings (prompt, generation), read by ``braid.tasks``; ``trained_on`` lists
-    the subsets of inputs that the model has seen together.
+    ``tasks`` maps the name of a task to its settings (prompt, generation), which ``braid.tasks`` reads. ``trained_on`` lists the
+    subsets of inputs that occurred together in training.
     """
 
     inputs: dict[str, InputModalityConfig]
@@ -104,7 +104,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class Bundle:
-    """One saved model, its weights still on disk."""
+    """One saved model; its weights stay on disk until they are read."""
 
     folder: Path
     interface: Interface
@@ -121,15 +121,17 @@ class Bundle:
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """That of the texts which the model writes; of those that it reads, where it writes none."""
+        """The tokenizer of the texts that the model writes, or of those that it reads if it writes none."""
         names = tokenizer_names(self.interface.outputs, self.interface.inputs)
         return self.tokenizers[names[0]] if names else None
 
     def weights(self, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """Parameters by name, float32 (the file may hold float16).
+        """Read parameters by name, as float32 (the file may hold float16).
 
         Args:
-            names: only those asked for; the others stay on disk, for the file is mapped.
+            names: the parameters to read; by default all.
+        Raises:
+            UserError: when the file is missing or damaged, or a value is not finite.
         """
         path = self.folder / WEIGHTS
         if not path.is_file():
@@ -141,21 +143,22 @@ class Bundle:
             raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
         for name, tensor in tensors.items():
             if not _all_finite(tensor):
-                raise UserError(f"{path}: {name} holds values that are no numbers; copy it again, or train again")
+                raise UserError(f"{path}: {name} contains values that are not numbers; copy it again, or train again")
         return {name: _single(tensor) for name, tensor in tensors.items()}
 
 
 def bundle_folder(model: str | Path) -> Path | None:
-    """The folder that a built-in name, a bundle's folder or a run's folder (its best model) means; None if there is none."""
+    """The folder of a model, by the name of a built-in model, its folder, or a run's folder (its best model); None if there is
+    none."""
     path = Path(model).expanduser()
     places = (BUILT_IN / str(model), path, path / "best") if str(model) else ()
     for parent in {path.parent, path} if path.name and not (path / "interface.json").is_file() else ():
-        settle(parent)  # a process killed while it replaced the bundle
+        settle(parent)  # restores a bundle that a killed process was replacing
     return next((folder for folder in places if (folder / "interface.json").is_file()), None)
 
 
 def find_bundle(model: str | Path) -> Path:
-    """``bundle_folder``, where there has to be one."""
+    """Like ``bundle_folder``, but raises ``UserError`` if there is no model."""
     folder = bundle_folder(model)
     if folder is None:
         built_in = sorted(place.name for place in BUILT_IN.glob("*") if (place / "interface.json").is_file())
@@ -165,7 +168,7 @@ def find_bundle(model: str | Path) -> Path:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read a bundle's descriptions; weights are read when asked for.
+    """Read a bundle without its weights.
 
     Raises:
         UserError: naming the file that is missing, unreadable or of another format.
@@ -188,11 +191,11 @@ def write_bundle(
     weights: Mapping[str, np.ndarray],
     half: bool = False,
 ) -> None:
-    """Write all files aside, then swap them in: a killed process leaves the old bundle or the new one.
+    """Write a bundle atomically: a killed process leaves the old bundle or the new one.
 
     Args:
-        tokenizers: by the name under which the interface's texts ask for them.
-        half: store float32 weights as float16, at half the size.
+        tokenizers: the tokenizers, by the names that the interface uses.
+        half: store float32 weights as float16.
     """
     with whole(folder) as fresh:
         fresh.mkdir()
@@ -200,41 +203,41 @@ def write_bundle(
         write_descriptions(fresh, interface, {name: tokenizers[name] for name in names})
         (fresh / "model.json").write_text(_json({"format": FORMAT, **architecture}), encoding="utf-8")
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
-        os.chmod(fresh / WEIGHTS, 0o644)  # safetensors leaves it to its owner alone
+        os.chmod(fresh / WEIGHTS, 0o644)  # safetensors makes it readable for the owner only
 
 
 def write_descriptions(folder: Path, interface: Interface, tokenizers: Mapping[str, Tokenizer]) -> None:
-    """What a bundle says of itself: all that a folder of graphs needs beside them."""
+    """Write interface.json and the tokenizers, which a folder of graphs needs beside the graphs."""
     write_whole(folder / "interface.json", _json({"format": FORMAT, **to_dict(interface)}))
     for name, tokenizer in tokenizers.items():
         write_whole(folder / f"{name}.json", tokenizer.to_json())
 
 
 def average(bundles: Sequence[Bundle], folder: Path, half: bool = False) -> None:
-    """Write the model whose every parameter is the mean of the bundles' (arXiv:1803.05407, arXiv:2203.05482).
+    """Write a model whose parameters are the means of the bundles' parameters (arXiv:1803.05407, arXiv:2203.05482).
 
-    Its interface is the first's, without what was measured on other weights: scores and calibration.
+    Its interface is that of the first bundle, without scores and calibration, which belong to other weights.
 
     Raises:
         UserError: naming the bundle that differs from the first in architecture, tokenizer or preprocessing.
     """
     if len(bundles) < 2:
-        raise UserError("a mean needs two models or more; give their folders")
+        raise UserError("averaging needs two or more models; give their folders")
     first, total = bundles[0], bundles[0].weights()
     for bundle in bundles[1:]:
         if what := _difference(first, bundle):
-            raise UserError(f"{bundle.folder} differs from {first.folder} in its {what}; models to average must agree in it")
+            raise UserError(f"{bundle.folder} differs from {first.folder} in its {what}; all models must have the same")
         total = {name: total[name] + value for name, value in bundle.weights().items()}
     weights = {name: (value / len(bundles)).astype(value.dtype) for name, value in total.items()}
     tasks = {name: {k: v for k, v in task.items() if k not in FITTED} for name, task in first.interface.tasks.items()}
     card = replace(first.interface.card, scores={}, scored_on="")
     interface = replace(first.interface, tasks=tasks, card=card)
-    assert first.architecture is not None  # _difference saw to it
+    assert first.architecture is not None  # checked by _difference
     write_bundle(folder, interface, first.tokenizers, first.architecture, weights, half)
 
 
 def _difference(first: Bundle, other: Bundle) -> str:
-    """In what two models cannot be averaged; nothing if they can."""
+    """The part in which two models differ, so that they cannot be averaged; "" if they can."""
     if first.architecture is None or _in_use(first.architecture) != _in_use(other.architecture):
         return "architecture (model.json)"
     if any(text.to_json() != other.tokenizers[name].to_json() for name, text in first.tokenizers.items()):
@@ -244,25 +247,25 @@ def _difference(first: Bundle, other: Bundle) -> str:
 
 
 def _in_use(architecture: Any) -> Any:
-    """An architecture without what is left to chance in training alone."""
+    """An architecture without the settings that only training uses."""
     if not isinstance(architecture, Mapping):
         return architecture
     return {
         name: _in_use(value)
         for name, value in architecture.items()
-        if not name.endswith(TRAINING_ONLY) or isinstance(value, Mapping)  # an input may have such a name
+        if not name.endswith(TRAINING_ONLY) or isinstance(value, Mapping)  # an input may have a name with such a suffix
     }
 
 
 def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:
-    """Put measured figures into a saved model's data card."""
+    """Write scores to the data card of a saved model."""
     rounded = {name: round(value, 2) for name, value in scores.items()}
     card = replace(bundle.interface.card, scores=rounded, scored_on=scored_on)
     write_interface(bundle, replace(bundle.interface, card=card))
 
 
 def write_task(bundle: Bundle, task: Any) -> None:
-    """Change the settings with which a saved model does one of its tasks."""
+    """Change the settings of one task of a saved model."""
     tasks = {**bundle.interface.tasks, task.kind: to_dict(task)}
     write_interface(bundle, replace(bundle.interface, tasks=tasks))
 
@@ -275,17 +278,17 @@ def _stored(value: np.ndarray, half: bool) -> np.ndarray:
     stored = value.astype(np.float16) if half and value.dtype == np.float32 else value
     if not _all_finite(stored):
         raise UserError("a weight is not a finite number in the chosen precision; save it in float32 or train again")
-    return np.asarray(stored, order="C")  # unlike ascontiguousarray, leaves a scalar one
+    return np.asarray(stored, order="C")  # unlike ascontiguousarray, keeps a scalar a scalar
 
 
 def _all_finite(tensor: np.ndarray) -> bool:
-    if tensor.dtype == np.float16:  # by its bits: a quarter of the time, and the start of every command waits for it
+    if tensor.dtype == np.float16:  # by its bits, which takes a quarter of the time of every command's start
         return not tensor.size or int((tensor.view(np.uint16) & 0x7FFF).max()) < 0x7C00
     return tensor.dtype.kind != "f" or bool(np.isfinite(tensor).all())
 
 
 def _single(tensor: np.ndarray) -> np.ndarray:
-    """Finite half floats as floats, by their bits: numpy's own way takes seven times as long (2.5)."""
+    """Convert finite float16 to float32 by bits: numpy's own conversion takes seven times as long (numpy 2.5)."""
     if tensor.dtype != np.float16:
         return tensor
     single = np.empty(tensor.shape, np.float32)
@@ -293,7 +296,7 @@ def _single(tensor: np.ndarray) -> np.ndarray:
     for first in range(0, len(bits), STRIDE):
         part = bits[first : first + STRIDE]
         part[:] = halves[first : first + STRIDE]
-        part <<= MANTISSA  # the sign came along 16 times, the other bits now stand where a float has them
+        part <<= MANTISSA  # the sign bit is repeated; the other bits are now where float32 has them
         part &= KEPT
         part.view(np.float32)[:] *= EXPONENT
     return single
@@ -314,12 +317,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON ({error}); copy it again") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
-        raise UserError(f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or save it again")
+        raise UserError(
+            f"{path} does not have format {FORMAT}, which this version of Braid reads; update Braid or save the model again"
+        )
     return data
 
 
 def _architecture(path: Path) -> dict[str, Any]:
-    """model.json as far as it can be checked without torch: parts by name."""
+    """Read model.json, with the checks that work without torch."""
     result = _read_json(path)
     parts = [result.get("fusion")]
     for group in ("encoders", "decoders", "codecs"):

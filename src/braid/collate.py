@@ -1,4 +1,4 @@
-"""list[Sample] -> Batch: every distinct value is prepared once, and a row that cannot be read is set aside."""
+"""list[Sample] -> Batch: every distinct value is prepared once, and rows that cannot be read are skipped."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Collated:
-    """A batch, the samples that are in it (row by row), and those that are not, each with the reason."""
+    """A batch, its samples in the order of the rows, and the skipped samples with the reasons."""
 
     batch: Batch
     samples: tuple[Sample, ...]
@@ -27,7 +27,7 @@ Watch = Callable[[Iterable[Collated], int], Iterable[Collated]]  # wraps batches
 
 @dataclass(frozen=True)
 class Collator:
-    """Prepares and stacks the inputs and targets that a model has; other inputs of a sample are left alone."""
+    """Prepares and stacks the inputs and targets of a model; other inputs of a sample are ignored."""
 
     inputs: Mapping[str, InputModality | EncodedModality]
     outputs: Mapping[str, OutputModality] = field(default_factory=dict)
@@ -35,8 +35,12 @@ class Collator:
     def __call__(
         self, samples: Sequence[Sample], seeds: Sequence[tuple[int, ...]] | None = None, strict: bool = False
     ) -> Collated:
-        """Stack ``samples``; with ``seeds``, one a sample, values are augmented. One that rows share is changed by the seed of
-        the first of them, so that it is prepared and encoded once.
+        """Stack samples into a batch.
+
+        Args:
+            seeds: one seed per sample; with seeds, values are augmented. A value that rows share is augmented with the seed of
+                the first of them, so that it is prepared and encoded once.
+            strict: raise at the first row that cannot be prepared, instead of skipping it.
 
         Raises:
             UserError: with ``strict``, for the first row that cannot be prepared.
@@ -48,7 +52,7 @@ class Collator:
             seed = seeds[row] if seeds else None
             try:
                 values = {name: self._value(name, sample, prepared[name], seed) for name in self.inputs}
-                wanted = {name: self._target(name, sample, seed) for name in targets if name in sample.targets}
+                row_targets = {name: self._target(name, sample, seed) for name in targets if name in sample.targets}
             except UserError as error:
                 if strict:
                     raise
@@ -56,7 +60,7 @@ class Collator:
                 continue
             for name, value in values.items():
                 prepared[name].add(*value)
-            for name, target in wanted.items():
+            for name, target in row_targets.items():
                 targets[name].append(target)
             kept.append(sample)
         inputs = {name: prepared[name].batch(modality) for name, modality in self.inputs.items() if prepared[name].items}
@@ -66,17 +70,17 @@ class Collator:
 
     @property
     def augments(self) -> bool:
-        """Whether training rows differ at random."""
+        """Whether an input or output augments its values at random."""
         return any(modality.augments for modality in (*self.inputs.values(), *self.outputs.values()))
 
     def _value(self, name: str, sample: Sample, distinct: "_Distinct", seed: tuple[int, ...] | None) -> tuple[Any, Any]:
-        """The key of one value and, unless it is known already, its prepared form."""
+        """The key of one value, and its prepared form unless the key is already known."""
         if name not in sample.inputs:
             return None, None
         value, modality = sample.inputs[name], self.inputs[name]
-        # Where rows differ at random, a text that they share gets the encoder's dropout anew in each of them.
-        apart = seed is not None and not modality.shared and self.augments
-        key = (*seed, name) if seed is not None and apart else modality.config.key(value)
+        # With augmentation, rows that share a text encode it separately, so that each gets its own dropout.
+        separate = seed is not None and not modality.shared and self.augments
+        key = (*seed, name) if seed is not None and separate else modality.config.key(value)
         if key in distinct.keys:
             return key, None
         return key, modality.prepare(value, sample.source, self._rng(seed, modality))
@@ -91,7 +95,7 @@ class Collator:
 
 
 class _Distinct:
-    """The distinct prepared values of one input, and which of them each row uses."""
+    """The distinct prepared values of one input, and the index of the value that each row uses."""
 
     def __init__(self) -> None:
         self.keys: dict[Any, int] = {}
@@ -113,7 +117,7 @@ class _Distinct:
 
 
 def collated(collator: Collator, samples: Sequence[Sample], size: int, strict: bool = False) -> Iterator[Collated]:
-    """``samples`` in batches of ``size``, in order; a batch of which no row could be read has size 0."""
+    """Yield ``samples`` in batches of ``size``, in order. A batch has size 0 if none of its rows could be read."""
     for first in range(0, len(samples), size):
         yield collator(samples[first : first + size], strict=strict)
 

@@ -1,4 +1,5 @@
-"""Frozen dataclasses <-> plain dicts, strictly: an unknown key, kind or type is an error that names the valid ones."""
+"""Strict conversion of plain dicts to frozen dataclasses and back: an unknown key, kind or type is an error that lists the valid
+ones."""
 
 import dataclasses
 import difflib
@@ -16,7 +17,7 @@ from braid.renamed import renamed
 
 T = TypeVar("T")
 
-MOST_VALUES = 100_000  # in a YAML file, aliases written out: a few lines of them can mean billions
+MOST_VALUES = 100_000  # in a YAML file, with aliases expanded: a few lines of aliases can mean billions
 
 
 def to_dict(config: Any) -> Any:
@@ -31,15 +32,15 @@ def to_dict(config: Any) -> Any:
 
 
 def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
-    """Build the dataclass (or union of dataclasses, picked by ``kind``) that ``expected`` names.
+    """Build the dataclass that ``expected`` names, or the member of a union that the key ``kind`` selects.
 
     Args:
-        expected: a frozen dataclass, or a union of such whose ``kind`` fields differ.
+        expected: a frozen dataclass, or a union of frozen dataclasses with different kinds.
         data: nested dicts as read from JSON or YAML.
-        where: the path put in front of every message, e.g. ``run.yaml: model``.
+        where: the prefix of every message, for example ``run.yaml: model``.
     Raises:
-        UserError: for an unknown key or kind, a missing key or a wrong type, with the valid choices; for a file of an earlier
-            version, with the new names of its settings.
+        UserError: for an unknown key or kind (with the valid choices), a missing key or a wrong type, and for a file of an
+            earlier version (with the new names of its settings).
     """
     try:
         return _read(expected, data, where)
@@ -50,9 +51,9 @@ def from_dict(expected: type[T] | Any, data: Any, where: str = "config") -> T:
 
 
 def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Apply ``a.b=value`` settings (values read as YAML) to a nested dict; the input stays as it is. ``a.0.b`` is in a list.
+    """Apply ``a.b=value`` settings (values are YAML) to a copy of a nested dict; ``a.0.b`` addresses an item of a list.
 
-    Another ``kind`` begins afresh: the settings of the kind that stood there mean nothing to it.
+    Setting another ``kind`` drops the other settings of that section, which belong to the old kind.
     """
     import yaml
 
@@ -86,17 +87,17 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
 
 
 def _place(node: dict[str, Any] | list[Any], name: str, setting: str) -> str | int:
-    """A key of a section, or the place of an item in a list."""
+    """A key of a section, or the index of an item in a list."""
     if isinstance(node, dict):
         return name
     places = [str(place) for place in range(len(node))]
     if name not in places:
-        raise UserError(f"--set {setting}: {name!r} is no item of a list of {len(node)}; items are counted from 0")
+        raise UserError(f"--set {setting}: {name!r} is not an item of a list of {len(node)}; items are numbered from 0")
     return places.index(name)
 
 
 def flat(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:
-    """Nested settings by their path: ``{"optimizer.learning_rate": 0.001}``; an empty section is left out."""
+    """Flatten nested settings to paths: ``{"optimizer.learning_rate": 0.001}``; empty sections are dropped."""
     result: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -107,7 +108,7 @@ def flat(settings: Mapping[str, Any], start: str = "") -> dict[str, Any]:
 
 
 def yaml_problem(error: Exception) -> str:
-    """What is wrong with a YAML text, and on which line."""
+    """The error in a YAML text, with its line."""
     mark = getattr(error, "problem_mark", None)
     message = getattr(error, "problem", None) or " ".join(str(error).split())
     return f"line {mark.line + 1}: {message}" if mark else message
@@ -115,7 +116,7 @@ def yaml_problem(error: Exception) -> str:
 
 @contextmanager
 def named(where: str) -> Iterator[None]:
-    """Put the part that it is about in front of an error."""
+    """Prefix every ``UserError`` in the block with ``where``."""
     try:
         yield
     except UserError as error:
@@ -123,7 +124,7 @@ def named(where: str) -> Iterator[None]:
 
 
 def within(config: Any, low: int | float, high: int | float, *names: str) -> None:
-    """Hold settings of a config to ``low`` .. ``high``, for ``__post_init__``.
+    """Check that settings lie in ``low`` .. ``high``; call it in ``__post_init__``.
 
     Raises:
         UserError: naming the setting and its bounds.
@@ -136,14 +137,15 @@ def within(config: Any, low: int | float, high: int | float, *names: str) -> Non
 
 
 def plain_names(what: str, names: Iterable[str]) -> None:
-    """Names of inputs and outputs become names of files and of parts of a model, so they hold letters, digits and _ only."""
+    """Check the names of inputs and outputs: they become names of files and parameters, so only letters, digits and _ are
+    valid."""
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
             raise UserError(f"{what} is named {name!r}; a name is made of letters, digits and _")
 
 
 class NotStandard(json.JSONDecodeError):
-    """What passes for JSON elsewhere and no program should write: NaN, nesting or numbers without end."""
+    """Non-standard JSON that other parsers accept: NaN, infinity, too deep nesting, too long numbers."""
 
     def __init__(self, what: str, text: str) -> None:
         super().__init__(what, text, 0)
@@ -153,38 +155,38 @@ class NotStandard(json.JSONDecodeError):
 
 
 def parse_json(text: str, nan: bool = False, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """JSON as the standard has it.
+    """Parse standard JSON.
 
     Args:
-        nan: let NaN and infinity through, for a caller that refuses them where a value is used and can say where.
+        nan: allow NaN and infinity, for callers that reject them later with a better message.
         object_pairs_hook: as in ``json.loads``.
     Raises:
-        JSONDecodeError: for what is no JSON.
-        NotStandard: (one of those) for NaN and infinity, and for nesting or numbers without end.
+        JSONDecodeError: for invalid JSON.
+        NotStandard: (a subclass) for NaN, infinity, too deep nesting and too long numbers.
     """
 
-    def no_number(name: str) -> float:
+    def not_a_number(name: str) -> float:
         if nan:
             return float(name)
-        raise NotStandard(f"holds {name}, which is no number", text)
+        raise NotStandard(f"holds {name}, which is not a number", text)
 
     try:
-        return json.loads(text, parse_constant=no_number, object_pairs_hook=object_pairs_hook)
+        return json.loads(text, parse_constant=not_a_number, object_pairs_hook=object_pairs_hook)
     except RecursionError:
         raise NotStandard("is nested too deeply", text) from None
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError | UserError):
             raise
-        raise NotStandard("holds a number of too many digits", text) from None
+        raise NotStandard("holds a number with too many digits", text) from None
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML text says, in a size that somebody wrote.
+    """Parse a YAML text of a reasonable size.
 
     Raises:
-        YAMLError: for what is no YAML; ``yaml`` itself raises others for impossible numbers and dates.
-        RecursionError: for nesting without end.
-        UserError: for aliases without end; the caller puts the name of the file in front.
+        YAMLError: for invalid YAML, including impossible numbers and dates.
+        RecursionError: for too deep nesting.
+        UserError: for too many aliases; the caller prefixes the name of the file.
     """
     import yaml
 
@@ -192,25 +194,25 @@ def parse_yaml(text: str) -> Any:
         value = yaml.safe_load(text)
     except (ValueError, OverflowError) as error:
         raise yaml.YAMLError(str(error)) from None
-    if _written_out(value, {}) > MOST_VALUES:
-        raise UserError(f"holds more than {MOST_VALUES:,} values; write out fewer aliases")
+    if _num_values(value, {}) > MOST_VALUES:
+        raise UserError(f"holds more than {MOST_VALUES:,} values; use fewer aliases")
     return value
 
 
-def _written_out(value: Any, known: dict[int, int]) -> int:
-    """How many values it holds, with its aliases written out; ``known`` has those of lists and sections, 0 of an open one."""
+def _num_values(value: Any, known: dict[int, int]) -> int:
+    """The number of values with aliases expanded. ``known`` caches the counts of lists and sections; 0 marks one in progress."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
         known[id(value)] = 0
-        known[id(value)] = 1 + sum(_written_out(one, known) for one in (value.values() if isinstance(value, dict) else value))
+        known[id(value)] = 1 + sum(_num_values(one, known) for one in (value.values() if isinstance(value, dict) else value))
     if not known[id(value)]:
         raise UserError("refers to itself; write every setting out")
     return known[id(value)]
 
 
 def did_you_mean(name: str, choices: Sequence[str]) -> str:
-    """List the choices, and the closest one if any is close: the end of every such error message."""
+    """The end of an error message about an unknown name: the valid choices, and the closest one."""
     close = difflib.get_close_matches(str(name), choices, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"choose from {', '.join(sorted(choices))}{hint}"
@@ -220,12 +222,12 @@ _ADDED: dict[Any, list[Any]] = {}  # by union
 
 
 def add_kind(union: Any, config: type) -> None:
-    """Let a union of configs have one more member: how a part of your own joins Braid's.
+    """Add a config to a union, so that a part of your own can be used in settings.
 
-    ``add_kind(InputModalityConfig, SeriesModalityConfig)`` makes ``kind: series`` valid wherever a modality is read.
+    ``add_kind(InputModalityConfig, SeriesModalityConfig)`` makes ``kind: series`` valid for every input.
 
     Raises:
-        ValueError: when the union has another member of that kind.
+        ValueError: when the union has another member of this kind.
     """
     known = kinds(union).get(_kind(config), config)
     if known is not config:
@@ -245,7 +247,7 @@ def _members(union: Any) -> tuple[Any, ...]:
 
 
 def kinds(union: Any) -> dict[str, Any]:
-    """The members of a union of configs, by their ``kind``."""
+    """The members of a union of configs, by ``kind``."""
     return {_kind(member): member for member in _members(union)}
 
 
@@ -265,7 +267,7 @@ def _copy(data: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text; people mean the number."""
+    """Convert text to a number if possible: YAML 1.1 reads 1e-4 as text."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -368,7 +370,7 @@ def _read_scalar(expected: Any, data: Any, where: str) -> Any:
 
 
 def _shown(data: Any) -> str:
-    """A value as it goes into a message: not all of a million digits."""
+    """A value for a message, shortened to 80 characters."""
     text = repr(data)
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -1,10 +1,10 @@
-"""The one exception that is a message to the user."""
+"""The exceptions that are messages to the user."""
 
 
 class UserError(ValueError):
-    """Something the user can mend; the message names the file, row or setting and says what to do.
+    """An error that the user can fix. The message names the file, row or setting and says what to do.
 
-    The command line prints it as one line and exits with 1. Every other exception is a defect of Braid.
+    The command line prints it on one line and exits with code 1. Every other exception is a bug in Braid.
     """
 
 

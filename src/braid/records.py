@@ -1,9 +1,9 @@
-"""The records: the whole dataflow of Braid, in order.
+"""The records of Braid's dataflow, in order.
 
     Example -> Sample -> Batch -> Features -> Fused -> Prediction
 
-They hold numpy arrays on the way in and torch tensors inside the model, so an array is typed by its shape alone.
-``mask`` is True where a value is real, everywhere.
+Arrays are numpy outside the model and torch inside it, so annotations give shapes only. ``mask`` is True where a value is real,
+everywhere.
 """
 
 import base64
@@ -19,28 +19,28 @@ from braid.shapes import Bool, Float, Int, Shaped, UInt8
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a data set; knows no task.
+    """One row of a data set, independent of tasks.
 
     ``fields`` maps a role to its value: ``image`` (path, bytes, PIL image or array), ``captions`` (tuple of str),
     ``question`` (str), ``answers`` (tuple of str), ``label`` (str, or a tuple of several), ``text`` (str), ...
 
-    Each of the ``answers`` is a whole one, of another person or in other words, the usual one first; one of several parts is
-    one text ("bed, lamp").
+    Each of the ``answers`` is a complete answer (of another person, or in other words), the most common one first. An answer with
+    several parts is one text ("bed, lamp").
     """
 
     id: str
     fields: Mapping[str, Any]
-    split: str = ""  # train, val, test, or "" where the data set does not say
-    source: str = ""  # where the row stands, for error messages: "captions.jsonl, row 12"
+    split: str = ""  # train, val, test, or "" if the data set has no splits
+    source: str = ""  # the origin of the row, for error messages: "captions.jsonl, row 12"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one task makes of an example, still raw: values by input name, targets by decoder name."""
+    """An example as one task uses it, with raw values: inputs by input name, targets by decoder name."""
 
     id: str
     inputs: Mapping[str, Any]
-    # by decoder: texts (a group) to write, labels, a number, a picture, or the key an embedding shares with what belongs to it
+    # by decoder: a group of texts, labels, a number, an image, or the key that matching embeddings share
     targets: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     source: str = ""
@@ -48,9 +48,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class View:
-    """What a page shows of a value: an image or a recording (``media``, encoded), the cells of a table, or a text.
+    """A value for display: an image or a recording (``media``, encoded), the cells of a table row, or a text.
 
-    ``text`` is there for every value: a page reads it aloud, a terminal prints it.
+    Every view has a ``text``, for terminals and screen readers.
     """
 
     text: str = ""
@@ -60,11 +60,11 @@ class View:
 
     @property
     def uri(self) -> str:
-        """The media as a data URI; "" where there is none."""
+        """The media as a data URI, or ""."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.media).decode('ascii')}" if self.media else ""
 
     def html(self) -> str:
-        """The value as HTML that needs no other file."""
+        """The value as self-contained HTML."""
         if self.media_type.startswith("image/"):
             return f'<img src="{self.uri}" alt="{escape(self.text)}">'
         if self.media_type.startswith("audio/"):
@@ -77,17 +77,17 @@ class View:
 
 @dataclass(frozen=True)
 class Units:
-    """What one value is made of, to people: the patches of an image, the words of a text, the columns of a row.
+    """The units of one value that people recognise: the patches of an image, the words of a text, the columns of a row.
 
-    ``positions``: the positions of the features that belong to each unit; padding belongs to none. ``boxes`` (left, top, right,
-    bottom in 0..1) say where a unit lies in an image, ``spans`` (first and last) where it stands in a sequence of tokens.
+    ``positions`` marks the feature positions of each unit; padding belongs to no unit. ``boxes`` (left, top, right, bottom in
+    0..1) are places in an image, and ``spans`` (first, last) places in a sequence of tokens.
     """
 
     names: tuple[str, ...]
     positions: Bool[Any, "units length"]
     boxes: Float[Any, "units 4"] | None = None
     spans: tuple[tuple[int, int], ...] = ()
-    kind: str = "parts"  # what people call them: words, patches, columns
+    kind: str = "parts"  # the name for people: words, patches, columns
 
     @property
     def number(self) -> int:
@@ -95,7 +95,7 @@ class Units:
 
     @property
     def removable(self) -> Bool[Any, " units"]:
-        """The units that can be removed from the value: all; of boxes those of the finest grid, which covers the image once."""
+        """The units that can be removed: all, or with boxes those of the finest grid, which covers the image once."""
         if self.boxes is None or not len(self.boxes):
             return np.ones(self.number, dtype=bool)
         areas = (self.boxes[:, 2] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 1])
@@ -103,17 +103,17 @@ class Units:
 
     @property
     def separate(self) -> bool:
-        """Whether the features tell units apart; an encoder that gives one vector for the whole value does not."""
+        """Whether units have feature positions of their own; they do not if the encoder gives one vector per value."""
         own = self.positions[self.positions.any(1)]
         return len(own) < 2 or len(np.unique(own, axis=0)) > 1
 
 
 @dataclass(frozen=True)
 class Padded:
-    """Values of unequal size in one array. ``mask`` is True = real, over the leading axes of ``values``.
+    """Values of different sizes in one array. ``mask`` is True where real, over the leading axes of ``values``.
 
     Text is ``values [n, length]`` with ``mask [n, length]``; an image is ``values [n, 3, height, width]`` with
-    ``mask [n, height, width]`` (False where the picture was letterboxed); a text target is
+    ``mask [n, height, width]`` (False where the image was letterboxed); a text target is
     ``[batch, group, length]`` for both.
     """
 
@@ -123,9 +123,9 @@ class Padded:
 
 @dataclass(frozen=True)
 class BatchInput:
-    """One input of a batch: its distinct values, and which of them each row uses (-1: the row lacks this input).
+    """One input of a batch: its distinct values, and the index of the value that each row uses (-1: the row lacks the input).
 
-    ``encoded``: the values are an encoder's features already, [n, positions, width].
+    ``encoded``: the values are already features of an encoder, [n, positions, width].
     """
 
     distinct: Padded
@@ -148,9 +148,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Features:
-    """One input after its encoder. ``extent`` is each position's source, the same for every row where it is given: a box (left,
-    top, right, bottom) in 0..1 of an image, the (first, last) token of a text, or the number of a column, as the input's
-    modality reads it."""
+    """One input after its encoder. ``extent`` gives the source of each position, the same for all rows: a box (left, top, right,
+    bottom in 0..1) of an image, the (first, last) token of a text, or the number of a column. The input's modality reads it."""
 
     values: Float[Any, "batch length width"]
     mask: Bool[Any, "batch length"]
@@ -159,11 +158,11 @@ class Features:
 
 @dataclass(frozen=True)
 class Fused:
-    """All inputs in one sequence. A vector fusion has length 1.
+    """All inputs in one sequence; a vector fusion gives length 1.
 
-    ``pooled`` summarises a row; ``spans`` says which positions came from which input, where that is still true;
-    ``weights`` how much each input counted (inputs in the order of ``spans`` or of the fusion), where the fusion knows;
-    ``given`` are the inputs themselves, for a decoder that edits one.
+    ``pooled`` is one vector per row. ``spans`` maps an input to its positions (first, end), if the fusion keeps them apart;
+    ``weights`` is the share of each input per row, if the fusion computes it; ``given`` holds the inputs themselves, for a
+    decoder that edits one.
     """
 
     values: Float[Any, "batch length width"]
@@ -176,7 +175,7 @@ class Fused:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """A picture that a model made: ``pixels`` [height, width, 3] uint8 from its ``tokens``, each one of so many ``codes``."""
+    """An image that a model generated: ``pixels`` [height, width, 3] uint8, decoded from ``tokens`` in 0 .. ``codes`` - 1."""
 
     pixels: UInt8[Any, "height width 3"]
     tokens: Int[Any, " length"]
@@ -185,11 +184,11 @@ class GeneratedImage:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's answer for one row. ``confidence`` is in 0..1; ``scores`` maps a candidate to its probability.
+    """A model's prediction for one row. ``confidence`` is in 0..1; ``scores`` maps each candidate to its probability.
 
-    ``token_probabilities`` are those of the text's tokens, <eos> included: what confidence is the mean of. ``labels``
-    are all that a row is given where it may have several; ``label`` then names them in one text. ``embeddings`` are unit vectors,
-    by the input that each was made from. ``figures`` are measured where the answer is made, of what is not kept.
+    ``token_probabilities`` are those of the text's tokens, <eos> included. ``labels`` lists all predicted labels, if a row may
+    have several; ``label`` then joins them in one text. ``embeddings`` are unit vectors, by input. ``metrics`` are computed
+    during the prediction, from values that are not kept.
     """
 
     id: str

@@ -33,8 +33,8 @@ VALUES: Mapping[tuple[str, str, Any], str] = {("classes", "reads", "highest"): "
 def renamed(data: Any, where: str = "", section: str = "") -> Iterator[str]:
     """What to change in nested settings: ``encoders.image.patch to patch_size``."""
     if isinstance(data, list | tuple):
-        for place, item in enumerate(data):
-            yield from renamed(item, f"{where}{place}.")
+        for number, item in enumerate(data):
+            yield from renamed(item, f"{where}{number}.")
     if not isinstance(data, Mapping):
         return
     kind = data.get("kind")

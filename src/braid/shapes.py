@@ -1,8 +1,8 @@
-"""Kinds of numbers and shapes in annotations, as jaxtyping writes them: ``Float[np.ndarray, "rows width"]``.
+"""Array types and shapes for annotations, in the notation of jaxtyping: ``Float[np.ndarray, "rows width"]``.
 
-jaxtyping takes a tenth of the time in which a picture is captioned from a cold start: it imports ``unittest.mock``, and reads
-every annotation. So it is imported for type checkers, and where it has been already, as by the hook that checks annotations
-while tests run. Elsewhere an annotation is its array's class.
+Importing jaxtyping takes a tenth of the time of a cold ``braid caption``, because it imports ``unittest.mock`` and parses every
+annotation. So it is imported only for type checkers, and if it is already loaded, as by the hook that checks annotations in
+tests. Otherwise an annotation is just the class of the array.
 """
 
 import sys

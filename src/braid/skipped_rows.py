@@ -1,4 +1,4 @@
-"""The rows that a command skips: each is reported once, counted, and listed in a file."""
+"""Rows that a command skips: each is reported once, counted, and listed in a file."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -7,14 +7,14 @@ from pathlib import Path
 from braid.files import write_whole
 
 FILE = "skipped_rows.jsonl"  # in a run's folder
-SHOWN = 20  # rows reported in full; more are counted
+SHOWN = 20  # rows that are reported one by one; further rows are only counted
 
 
 class SkippedRows:
-    """Collects what could not be read. A row is known by its ``source`` ("photos.csv, row 12"), or else by its reason."""
+    """Collects rows that could not be read. A row is identified by its ``source`` ("photos.csv, row 12"), or by its reason."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report = report
+    def __init__(self, on_note: Callable[[str], None]) -> None:
+        self._on_note = on_note
         self._reasons: dict[str, str] = {}
         self._unsaved = True
 
@@ -25,26 +25,26 @@ class SkippedRows:
         return source in self._reasons
 
     def add(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Take (source, reason) of each row, and report those that are new."""
+        """Add (source, reason) of each row, and report the new ones."""
         for source, reason in rows:
             if (source or reason) in self._reasons:
                 continue
             self._reasons[source or reason] = reason.removeprefix(f"{source}: ")
             self._unsaved = True
             if len(self) <= SHOWN:
-                self._report(f"skipped: {reason if reason.startswith(source) else f'{source}: {reason}'}")
+                self._on_note(f"skipped: {reason if reason.startswith(source) else f'{source}: {reason}'}")
             elif len(self) == SHOWN + 1:
-                self._report("skipped: more rows, which are counted and listed but no longer reported one by one")
+                self._on_note("skipped: more rows, which are counted and listed but no longer reported one by one")
 
     def save(self, path: Path) -> None:
-        """List the rows as JSON lines {"source", "reason"}; a list that has not grown is not written again."""
+        """Write the rows as JSON lines {"source", "reason"}, if rows were added since the last call."""
         if self._unsaved:
             rows = ({"source": source, "reason": reason} for source, reason in self._reasons.items())
             write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
             self._unsaved = False
 
     def load(self, path: Path) -> None:
-        """Know the rows of an earlier list, so that they are not reported again."""
+        """Load the rows of an earlier list, so that they are not reported again."""
         if path.exists():
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             self._reasons.update((row["source"], row["reason"]) for row in rows)

@@ -25,68 +25,68 @@ def saved(home: Path, image: Image.Image, name: str, **options: Any) -> Path:
     return home / name
 
 
-@case("picture", "a PNG that is cut short")
+@case("image", "a PNG that is cut short")
 def _(home: Path) -> Any:
     (home / "cut.png").write_bytes((home / "photo.png").read_bytes()[:3000])
     return look(home / "cut.png")
 
 
-@case("picture", "a JPEG that is cut short")
+@case("image", "a JPEG that is cut short")
 def _(home: Path) -> Any:
     (home / "cut.jpg").write_bytes((home / "photo.jpg").read_bytes()[:1500])
     return look(home / "cut.jpg")
 
 
-@case("picture", "a file of zero bytes")
+@case("image", "a file of zero bytes")
 def _(home: Path) -> Any:
     (home / "empty.png").write_bytes(b"")
     return look(home / "empty.png")
 
 
-@case("picture", "a text file named .jpg")
+@case("image", "a text file named .jpg")
 def _(home: Path) -> Any:
     (home / "notes.jpg").write_text("not a picture")
     return look(home / "notes.jpg")
 
 
-@case("picture", "a PDF")
+@case("image", "a PDF")
 def _(home: Path) -> Any:
     (home / "paper.pdf").write_bytes(b"%PDF-1.4\n1 0 obj\n")
     return look(home / "paper.pdf")
 
 
-@case("picture", "a PNG named .jpg")
+@case("image", "a PNG named .jpg")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("RGB", (9, 9), (200, 100, 50)), "png.jpg", format="PNG"))
 
 
-@case("picture", "16 bits a pixel")
+@case("image", "16 bits a pixel")
 def _(home: Path) -> Any:
     return look(saved(home, Image.fromarray(np.full((9, 9), 40000, np.uint16)), "deep.png"))
 
 
-@case("picture", "a palette with a transparent colour")
+@case("image", "a palette with a transparent colour")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("P", (9, 9), 0), "palette.png", transparency=0))
 
 
-@case("picture", "half transparent")
+@case("image", "half transparent")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("RGBA", (9, 9), (0, 0, 0, 128)), "glass.png"))
 
 
-@case("picture", "CMYK, from a print shop")
+@case("image", "CMYK, from a print shop")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "print.jpg"))
 
 
-@case("picture", "an animation: its first frame")
+@case("image", "an animation: its first frame")
 def _(home: Path) -> Any:
     frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
     return look(saved(home, frames[0], "film.gif", save_all=True, append_images=frames[1:]))
 
 
-@case("picture", "turned by EXIF: upright")
+@case("image", "turned by EXIF: upright")
 def _(home: Path) -> Any:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -95,44 +95,44 @@ def _(home: Path) -> Any:
     return f"works: it is {prepared.mask.any(0).sum()} wide and {prepared.mask.any(1).sum()} high"
 
 
-@case("picture", "1 x 1 pixel")
+@case("image", "1 x 1 pixel")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("RGB", (1, 1), "red"), "dot.png"))
 
 
-@case("picture", "1 x 10,000 pixels")
+@case("image", "1 x 10,000 pixels")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("RGB", (1, 10_000), "red"), "thread.png"))
 
 
-@case("picture", "120 megapixels")
+@case("image", "120 megapixels")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("1", (12_000, 10_000)), "giant.png"))
 
 
-@case("picture", "a decompression bomb: 900 megapixels in 110 kB")
+@case("image", "a decompression bomb: 900 megapixels in 110 kB")
 def _(home: Path) -> Any:
     return look(saved(home, Image.new("1", (30_000, 30_000)), "bomb.png"))
 
 
-@case("picture", "a folder")
+@case("image", "a folder")
 def _(home: Path) -> Any:
     return look(home / "model")
 
 
-@case("picture", "a link that leads back to itself")
+@case("image", "a link that leads back to itself")
 def _(home: Path) -> Any:
     (home / "loop.png").symlink_to(home / "loop.png")
     return look(home / "loop.png")
 
 
-@case("picture", "a link to a file that is gone")
+@case("image", "a link to a file that is gone")
 def _(home: Path) -> Any:
     (home / "link.png").symlink_to(home / "gone.png")
     return look(home / "link.png")
 
 
-@case("picture", "a file that may not be read")
+@case("image", "a file without read permission")
 def _(home: Path) -> Any:
     shutil.copy(home / "photo.png", home / "secret.png")
     os.chmod(home / "secret.png", 0)
@@ -145,66 +145,66 @@ def _(home: Path) -> Any:
         os.seteuid(user)
 
 
-@case("picture", "a pipe, which would be waited for")
+@case("image", "a pipe")
 def _(home: Path) -> Any:
     os.mkfifo(home / "pipe.png")
     return look(home / "pipe.png")
 
 
-@case("picture", "a file that is missing")
+@case("image", "a file that is missing")
 def _(home: Path) -> Any:
     return look(home / "gone.png")
 
 
-@case("picture", "a web address")
+@case("image", "a web address")
 def _(home: Path) -> Any:
     return look("https://example.org/dog.jpg")
 
 
-@case("picture", "an array with NaN")
+@case("image", "an array with NaN")
 def _(home: Path) -> Any:
     return look(np.full((4, 4, 3), np.nan))
 
 
-@case("picture", "an array of floats up to 255")
+@case("image", "an array of floats up to 255")
 def _(home: Path) -> Any:
     return look(np.full((4, 4, 3), 255.0))
 
 
-@case("picture", "an array [3, height, width]")
+@case("image", "an array [3, height, width]")
 def _(home: Path) -> Any:
     return look(np.zeros((3, 8, 8), np.uint8))
 
 
-@case("picture", "an array without pixels")
+@case("image", "an array without pixels")
 def _(home: Path) -> Any:
     return look(np.zeros((0, 4, 3), np.uint8))
 
 
-@case("picture", "a number")
+@case("image", "a number")
 def _(home: Path) -> Any:
     return look(17)
 
 
-@case("picture", "an open PIL image whose file is cut short")
+@case("image", "an open PIL image whose file is cut short")
 def _(home: Path) -> Any:
     (home / "cut.png").write_bytes((home / "photo.png").read_bytes()[:3000])
     with Image.open(home / "cut.png") as image:
         return look(image)
 
 
-@case("picture", "a folder without pictures")
+@case("image", "a folder without pictures")
 def _(home: Path) -> Any:
     (home / "none").mkdir()
     return image_files([home / "none"])
 
 
-@case("picture", "a pattern that matches nothing")
+@case("image", "a pattern that matches nothing")
 def _(home: Path) -> Any:
     return image_files([home / "*.webp"])
 
 
-@case("picture", "one bad picture among good ones, captioned")
+@case("image", "one bad picture among good ones, captioned")
 def _(home: Path) -> Any:
     (home / "0.png").write_bytes(b"")
     return command("caption", home / "0.png", home / "photo.png", "-m", home / "model")

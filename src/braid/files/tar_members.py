@@ -1,4 +1,4 @@
-"""Files inside a tar, each named by where its bytes lie: ``shards/00000.tar#1536+48210`` begins at byte 1,536 and has 48,210."""
+"""Files inside a tar, addressed by their bytes: ``shards/00000.tar#1536+48210`` starts at byte 1,536 and has 48,210 bytes."""
 
 import os
 import re
@@ -11,13 +11,13 @@ def part_name(archive: str, offset: int, size: int) -> str:
 
 
 def archive_of(name: str) -> str | None:
-    """The tar that ``name`` lies in; None where it is the name of a file of its own."""
+    """The tar that contains ``name``, or None for a plain file name."""
     result = _PART.fullmatch(name)
     return result[1] if result else None
 
 
 def read_part(name: str) -> bytes | None:
-    """The bytes of a file inside a tar, fewer where the tar was cut short; None where ``name`` is that of a file of its own."""
+    """The bytes of a file inside a tar (fewer if the tar is cut short), or None for a plain file name."""
     result = _PART.fullmatch(name)
     if not result:
         return None

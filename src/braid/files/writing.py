@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written aside, flushed to the disk, renamed into place."""
+"""Atomic writes of files and folders: write to a temporary place, flush to disk, rename."""
 
 import os
 import re
@@ -18,10 +18,10 @@ if sys.platform != "win32":
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place of the same name to write a file or a folder to; it takes the place of ``path`` when the block ends well.
+    """A temporary path of the same name to write a file or a folder to; it replaces ``path`` when the block ends without error.
 
-    Killed at any moment, or out of disk, the old one or the new one is there, never a half: what was written aside is
-    cleared by the next ``whole`` in that folder. A device, such as /dev/stdout, is written to directly.
+    If the process is killed or the disk is full, the old or the new file is there, never a part of it; the next ``whole`` in that
+    folder removes temporary files. A device, such as /dev/stdout, is written to directly.
 
     Raises:
         OSError: naming ``path``, when it cannot be written.
@@ -45,14 +45,14 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file by way of ``whole``, as UTF-8."""
+    """Write a UTF-8 text file with ``whole``."""
     with whole(path) as fresh:
         fresh.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for this folder; where the file system knows no locks, go on."""
+    """Run the block while no other process runs such a block for this folder; a file system without locks does not wait."""
     if sys.platform == "win32":
         yield
         return
@@ -66,7 +66,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def ready(path: Path) -> None:
-    """Find out before long work whether its result can be written to ``path``, and leave nothing behind.
+    """Check before long work that its result can be written to ``path``; no file is left behind.
 
     Raises:
         UserError: when it is a folder.
@@ -81,7 +81,8 @@ def ready(path: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Put back what a killed process was replacing in ``folder``, and clear what it left; living ones are left alone."""
+    """Restore what a killed process was replacing in ``folder``, and remove its temporary files; running processes keep
+    theirs."""
     for aside in folder.glob(".braid-*.part"):
         try:
             with open(aside / "lock", "r+b") as lock:
@@ -89,15 +90,15 @@ def settle(folder: Path) -> None:
                     _clear(aside)
         except FileNotFoundError:
             with suppress(OSError):
-                aside.rmdir()  # killed before it was locked, or after it was cleared; one that is in use is not empty for long
+                aside.rmdir()  # left by a process killed before it locked the folder, or after it cleared it
         except NotADirectoryError:
             continue
 
 
 @contextmanager
 def held(path: Path, on_wait: Callable[[], None]) -> Iterator[int]:
-    """Keep a file locked for this process and for those that inherit its descriptor, which is given; where others hold it,
-    call ``on_wait`` and wait for the last of them to end."""
+    """Lock a file for this process and for those that inherit its descriptor, which is yielded. If others hold the lock, call
+    ``on_wait`` and wait until the last of them ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as lock:
         if not _locked(lock, wait=False):
@@ -107,13 +108,13 @@ def held(path: Path, on_wait: Callable[[], None]) -> Iterator[int]:
 
 
 def _aside(folder: Path) -> tuple[Path, IO[bytes]]:
-    """A new folder to write in, locked for as long as this process lives."""
+    """A new temporary folder, locked while this process lives."""
     while True:
         aside = Path(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=folder))
         try:
-            lock = open(aside / "lock", "wb")  # noqa: SIM115 - it is held open
+            lock = open(aside / "lock", "wb")  # noqa: SIM115 - it stays open
         except FileNotFoundError:
-            continue  # somebody took it for a leftover in the moment before it was locked
+            continue  # another process removed it before it was locked
         _locked(lock, wait=True)
         if (aside / "lock").exists():
             (aside / "new").mkdir()
@@ -122,7 +123,7 @@ def _aside(folder: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _locked(lock: IO[bytes], wait: bool) -> bool:
-    """Where a file system knows no locks nobody can tell a leftover from work under way, so it stays."""
+    """Lock a file, and say whether it worked. Without locks, leftovers look like running work, so they are kept."""
     if sys.platform == "win32":
         return False
     try:
@@ -149,7 +150,7 @@ def _clear(aside: Path) -> None:
     for old in (aside / "old").glob("*"):
         if not (aside.parent / old.name).exists():
             os.rename(old, aside.parent / old.name)
-    for part in ("new", "old", "."):  # the lock last: killed in between, it is still known for what it is
+    for part in ("new", "old", "."):  # the lock last: if killed in between, the rest is still recognised as a leftover
         shutil.rmtree(aside / part, ignore_errors=True)
 
 
@@ -164,7 +165,7 @@ def _sync(path: Path) -> None:
 
 
 def _naming(error: Exception, path: Path) -> Exception:
-    """The error with the file's real name; libraries written in Rust tell the system's error in words only."""
+    """The error with the real file name; Rust libraries give the system's error only as text."""
     if isinstance(error, OSError):
         if error.errno is not None and (error.filename is None or ".braid-" in str(error.filename)):
             return OSError(error.errno, os.strerror(error.errno), str(path))

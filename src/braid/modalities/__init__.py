@@ -1,6 +1,7 @@
-"""Raw values <-> arrays, one folder a modality, with limits and clear errors; ``protocol.py`` says what a modality brings.
+"""Modalities, one folder each: conversion of raw values to arrays, with limits and clear errors. ``protocol.py`` defines what a
+modality provides.
 
-A data set's *role* names its modality: ``image`` and ``tabular`` are roles of their own, a caption and a question are texts.
+The *role* of a value names its modality: ``image`` and ``tabular`` are roles themselves; captions and questions are texts.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ OutputModalityConfig = (
 )
 ModalityConfig = InputModalityConfig | OutputModalityConfig
 
-# The modality of a role that is not called after its modality.
+# The modality of each role that has another name than its modality.
 ROLES = {
     "answer": "text",
     "answers": "text",
@@ -79,17 +80,17 @@ __all__ = [
 
 
 def modality_of(role: str) -> Any:
-    """The modality of a role's values; None for a role that is no input, such as ``label``."""
+    """The config class of a role's modality, or None for a role that is not an input, such as ``label``."""
     return kinds(InputModalityConfig).get(ROLES.get(role, role))
 
 
 def default_inputs() -> dict[str, InputModalityConfig]:
-    """An input of every modality, by its usual name."""
+    """One input of every modality, by its default name."""
     return {config.input_name: config() for config in kinds(InputModalityConfig).values()}
 
 
 def thumbnail_uri(value: Any, size: int) -> str:
-    """A small copy of an image as a data URI, which a page can hold; "" where the image cannot be read."""
+    """A thumbnail of an image as a data URI, at most ``size`` pixels a side; "" if the image cannot be read."""
     try:
         return ImageModalityConfig.show(value, size).uri
     except UserError:
@@ -97,17 +98,17 @@ def thumbnail_uri(value: Any, size: int) -> str:
 
 
 def show(role: str, value: Any, size: int = 320, source: str = "") -> View:
-    """What a page shows of a role's value; see ``InputConfig.show``."""
+    """The view of a role's value for a page; see ``InputConfig.show``."""
     config = modality_of(role)
     return config.show(value, size, source) if config else View(str(value))
 
 
 def tokenizer_names(*groups: Mapping[str, ModalityConfig]) -> list[str]:
-    """The tokenizers that the modalities read and write with, each once."""
+    """The names of the tokenizers that the modalities use, without duplicates."""
     named = [name for group in groups for config in group.values() if (name := getattr(config, "tokenizer", ""))]
     return list(dict.fromkeys(named))
 
 
 def build_modalities(configs: Mapping[str, ModalityConfig], tokenizers: Mapping[str, Tokenizer]) -> dict[str, Any]:
-    """Every modality, each text with the tokenizer that it names."""
+    """Build all modalities, each text with its tokenizer."""
     return {name: config.build(tokenizers.get(getattr(config, "tokenizer", ""))) for name, config in configs.items()}

@@ -1,4 +1,4 @@
-"""Texts in the cells of a table and in JSON, checked: what every modality reads its raw values with."""
+"""Checked reading of table cells and JSON, which all modalities share."""
 
 import json
 from typing import Any
@@ -7,15 +7,16 @@ from braid.config import NotStandard, parse_json
 from braid.errors import Missing, UserError
 
 NO_TEXT = "holds half a character (a lone surrogate), which is not text"
-LONGEST = 100_000  # characters of one text: a long novel's chapter, and a moment's work for the tokenizer
+LONGEST = 100_000  # characters of one text: a long chapter, which the tokenizer reads in a moment
 SHOWN = 80  # characters of a value in a message
 
 
 def text_cell(value: Any, column: str) -> str:
-    """
+    """Read a cell as text, without surrounding white space.
+
     Raises:
         Missing: when the cell is empty.
-        UserError: when it holds no text.
+        UserError: when the cell is not text.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         kind = Missing if value is None else UserError
@@ -32,10 +33,10 @@ def text_cell(value: Any, column: str) -> str:
 
 
 def check_length(text: str, what: str) -> str:
-    """``text``, if it is of a length that somebody wrote.
+    """Return ``text`` if it has a reasonable length.
 
     Raises:
-        UserError: naming ``what`` is too long.
+        UserError: when it is too long; ``what`` names it.
     """
     if len(text) > LONGEST:
         raise UserError(f"{what} has {len(text):,} characters, at most {LONGEST:,} are read; shorten it or remove the row")
@@ -43,7 +44,7 @@ def check_length(text: str, what: str) -> str:
 
 
 def is_text(value: str) -> bool:
-    """Whether UTF-8 can say it; JSON can spell halves of characters (``\\ud800``) that no file and no tokenizer takes."""
+    """Whether a string is valid UTF-8; JSON allows lone surrogates (``\\ud800``), which no file and no tokenizer accepts."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -52,7 +53,7 @@ def is_text(value: str) -> bool:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a cell holds nothing: no value, NaN, white space, or a Hugging Face file without bytes and path."""
+    """Whether a cell is empty: None, NaN, white space, or a Hugging Face file without bytes and path."""
     if isinstance(value, dict) and "path" in value:
         value = value.get("bytes") or value.get("path")
     nan = isinstance(value, float) and value != value
@@ -60,10 +61,10 @@ def is_empty(value: Any) -> bool:
 
 
 def parse(text: str) -> Any:
-    """The JSON of one row; NaN is let through, and refused where a value is used.
+    """Parse the JSON of one row. NaN is allowed here, and rejected where the value is used.
 
     Raises:
-        UserError: saying what is wrong with it, in a few words.
+        UserError: with a short reason.
     """
     try:
         return parse_json(text, nan=True)

@@ -1,4 +1,4 @@
-"""Pictures that a frozen encoder has seen already: what it made of each is read from a file."""
+"""Cached features: images that a frozen encoder has already encoded, read from a file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Encoded = tuple[Float16[np.ndarray, "positions width"], Bool[np.ndarray, " posit
 
 @dataclass(frozen=True)
 class EncodedModality:
-    """A picture's path, however it is written -> its features.
+    """The path of an image -> its features.
 
-    ``values`` [pictures, positions, width] float16 and ``masks`` [pictures, positions] bool are plain arrays on disk; ``places``
-    says which row is whose, ``broken`` why a picture has none. ``made`` tells these files from others that were at the same path.
+    ``values`` [images, positions, width] float16 and ``masks`` [images, positions] bool are plain arrays on disk. ``places`` maps
+    a real path to its row, ``skipped`` a path to the reason why it has no features. ``made`` is the fingerprint of the files.
     """
 
     config: Any
@@ -36,7 +36,11 @@ class EncodedModality:
     shared: ClassVar[bool] = True
 
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> Encoded:
-        """Raises: UserError: the reason for which the picture could not be read."""
+        """Read the features of one image.
+
+        Raises:
+            UserError: with the reason why the image could not be read.
+        """
         path = realpath(value)
         if path in self.skipped:
             raise UserError(self.skipped[path])
@@ -54,5 +58,5 @@ class EncodedModality:
 
 @cache
 def _mapped(path: Path, shape: tuple[int, ...], kind: str, made: str) -> np.ndarray:
-    """Opened once a process for each ``made``; pages come and go with the system's cache."""
+    """Map a file, once per process and ``made``; the system's cache holds its pages."""
     return np.memmap(path, kind, "r", shape=shape)

@@ -1,4 +1,4 @@
-"""A picture as discrete tokens: how many, in which order, of how many kinds."""
+"""The grid of tokens that a codec makes of an image."""
 
 import math
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """``rows`` x ``columns`` tokens, row by row, each one of ``codes``.
+    """``rows`` x ``columns`` tokens in row-major order, each in 0 .. ``codes`` - 1.
 
-    A token may say several things at once: it is then a number whose digits, the lowest first, are one of each of ``parts``.
+    A token may combine several codes: it is then a number with mixed radix ``parts``, the lowest digit first.
     """
 
     rows: int
@@ -25,5 +25,5 @@ class TokenGrid:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """What a one in each part counts for in the token."""
+        """The place value of each part in a token."""
         return tuple(math.prod(self.parts[:part]) for part in range(len(self.parts)))

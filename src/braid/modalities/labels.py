@@ -1,4 +1,4 @@
-"""What an output says that is no text: one of several labels, several of them, a number, or a point among others."""
+"""Outputs other than texts and images: labels, a number, or an embedding."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ from braid.errors import UserError
 from braid.modalities.protocol import Does
 from braid.records import Padded
 
-MOST_NUMBERS = 20  # classes that are called by numbers which are not whole
+MOST_NUMBERS = 20  # the most classes whose names may be decimal numbers
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,15 @@ class LabelsModalityConfig:
             raise UserError("most is 1; a classifier needs two labels or more, or 0 for all")
         twice = [label for place, label in enumerate(self.labels) if label in self.labels[:place]]
         if twice:
-            raise UserError(f"labels names {twice[0]!r} twice; name each label once")
+            raise UserError(f"labels lists {twice[0]!r} twice; list each label once")
 
     def fitted(self, values: Iterable[Sequence[str]], several: bool = False) -> "LabelsModalityConfig":
-        """With the labels of the training rows, where none are set; ``several``: a row of them may have more than one.
+        """The config with the labels of the training rows, if none are set.
 
+        Args:
+            several: a row may have more than one label.
         Raises:
-            UserError: when there are fewer than two labels, or so many numbers that a quantity is meant.
+            UserError: when there are fewer than two labels, or so many decimal numbers that they must be quantities.
         """
         multiple = self.multiple or several
         if self.labels:
@@ -71,7 +73,7 @@ class LabelsModalityConfig:
 
 
 class LabelsModality:
-    """A label -> its place, or several labels -> a 1 at each of their places."""
+    """A label -> its index, or several labels -> a multi-hot vector."""
 
     does: ClassVar[Does] = "gives labels, a number or an embedding"
     augments: ClassVar[bool] = False
@@ -85,19 +87,21 @@ class LabelsModality:
         return self.config.labels
 
     def prepare_target(self, value: Sequence[str], source: str, rng: np.random.Generator | None = None) -> list[int]:
-        """The places of a row's labels, -1 for one that training never showed.
+        """The indices of a row's labels; -1 for a label that training did not have.
 
         Raises:
-            UserError: for a row with several labels where one is meant.
+            UserError: for a row with several labels, if the model gives one.
         """
         if len(value) != 1 and not self.config.multiple:
-            raise UserError(f"{source}: {len(value)} labels, and this model gives one; train one on rows that have several")
+            raise UserError(
+                f"{source}: {len(value)} labels, but this model predicts one; train a model on rows with several labels"
+            )
         return [self._places.get(label, -1) for label in value]
 
     def pad_targets(self, values: Sequence[Sequence[int]]) -> Padded:
-        """``values [n]`` (place) or [n, labels] (0 or 1), ``mask [n]``.
+        """``values [n]`` (index) or [n, labels] (0 or 1), ``mask [n]``.
 
-        A row whose label training never showed is masked out: there is nothing that a model could have said.
+        The mask is False for a row whose label training did not have.
         """
         if self.config.multiple:
             marks = np.zeros((len(values), len(self.labels)), np.float32)
@@ -109,7 +113,7 @@ class LabelsModality:
 
 
 def _are_quantities(labels: Sequence[str]) -> bool:
-    """All are numbers, and not all of them whole."""
+    """Whether all labels are numbers, and not all are integers."""
     try:
         return not all(float(label).is_integer() for label in labels)
     except ValueError:
@@ -130,7 +134,7 @@ class NumberModalityConfig:
     deviation: float = 0.0
 
     def fitted(self, values: Iterable[float], several: bool = False) -> "NumberModalityConfig":
-        """With the mean and the deviation of the training rows, where they are not set."""
+        """The config with the mean and the standard deviation of the training rows, unless they are set."""
         if self.deviation:
             return self
         numbers = np.fromiter(values, np.float64)
@@ -147,7 +151,7 @@ class NumberModalityConfig:
 
 
 class NumberModality:
-    """A number <-> its distance from the mean in standard deviations."""
+    """A number <-> its standardised value."""
 
     does: ClassVar[Does] = "gives labels, a number or an embedding"
     augments: ClassVar[bool] = False
@@ -170,7 +174,7 @@ class NumberModality:
 
 @dataclass(frozen=True)
 class EmbeddingModalityConfig:
-    """A point on the unit sphere, near to those of things that belong together."""
+    """A unit vector that is close to the vectors of matching values."""
 
     kind: Literal["embedding"] = "embedding"
 
@@ -188,7 +192,7 @@ class EmbeddingModalityConfig:
 
 
 class EmbeddingModality:
-    """What belongs together has one key; a key -> a number."""
+    """A key that matching values share -> a number."""
 
     does: ClassVar[Does] = "gives labels, a number or an embedding"
     augments: ClassVar[bool] = False

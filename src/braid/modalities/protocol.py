@@ -1,7 +1,7 @@
-"""What a modality brings, so that it is one folder and one line: nothing else in Braid asks which modality a value has.
+"""The protocol of a modality: everything that the rest of Braid needs, so that a new modality is one folder and one line.
 
-A modality has two sides. Its *config* (a frozen dataclass, saved in ``interface.json``) knows raw values: cells of a table,
-files, JSON, what a page shows. What the config *builds* turns raw values into arrays: ``prepare`` one, ``pad`` many.
+A modality has two sides. Its *config* (a frozen dataclass, saved in ``interface.json``) handles raw values: table cells, files,
+JSON, display. The modality that the config *builds* turns raw values into arrays: ``prepare`` one value, ``pad`` many.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ from braid.shapes import Bool, Float, UInt8
 
 @runtime_checkable
 class InputConfig(Protocol):
-    """A modality's raw side, and its settings.
+    """The settings of a modality, and its handling of raw values.
 
-    ``columns``: the names that its column usually has in a table; the modality's ``kind`` is the role. ``suffixes``: endings of
-    its files; a modality without any has no files. ``input_name``: what the input of a model is called by default.
-    ``parts``: a role may be mapped to several columns (``tabular=price+brand``).
+    ``columns``: usual names of its column in a table; the role is the modality's ``kind``. ``suffixes``: file suffixes; empty for
+    a modality without files. ``input_name``: the default name of an input. ``parts``: whether a role may map to several columns
+    (``tabular=price+brand``).
     """
 
     @property
@@ -33,53 +33,54 @@ class InputConfig(Protocol):
     def build(self, tokenizer: Any = None) -> "InputModality": ...
 
     def fitted(self, values: Iterable[Any], several: bool = False) -> Any:
-        """With what has to be known of the training values (means, categories, labels); what is set already stays. ``several``:
-        a row may have several labels.
+        """The config fitted on the training values (means, categories, labels); settings that are given stay.
 
+        Args:
+            several: a row may have several labels.
         Raises:
-            UserError: when the values do not allow for it.
+            UserError: when the values do not allow it.
         """
         ...
 
     def in_use(self) -> Any:
-        """Without the settings that only training reads, such as augmentation."""
+        """The config without settings that only training uses, such as augmentation."""
         ...
 
     def summary(self) -> str:
-        """The shape of what a model reads, in a few words."""
+        """A short description of the model's input, such as its shape."""
         ...
 
     def fields(self) -> list[dict[str, Any]]:
-        """The fields of a form for one value: ``{"name", "type", "choices"}``; ``type`` is file, text, number or choice."""
+        """The form fields for one value: ``{"name", "type", "choices"}``; ``type`` is file, text, number or choice."""
         ...
 
     @staticmethod
     def key(value: Any) -> Hashable:
-        """Equal keys mean equal values: for batches, duplicates, splits, leaks and retrieval."""
+        """A key that equal values share; batches, duplicate checks, splits, leak checks and retrieval use it."""
         ...
 
     @staticmethod
     def from_cells(cells: Mapping[str, Any]) -> Any:
-        """The raw value in a table's cells, by column.
+        """The raw value from table cells, by column.
 
         Raises:
             Missing: when the cells are empty.
-            UserError: naming the column, when it holds something else.
+            UserError: naming the column, when it has another type.
         """
         ...
 
     @staticmethod
     def from_json(value: Any) -> Any:
-        """The raw value in a request's JSON (of a modality with files: in the file's bytes).
+        """The raw value from a request's JSON, or from a file's bytes for a modality with files.
 
         Raises:
-            UserError: when it is something else.
+            UserError: when it has another type.
         """
         ...
 
     @staticmethod
     def parse(text: str) -> Any:
-        """The raw value that a person typed.
+        """The raw value from text that a user typed.
 
         Raises:
             UserError: when it cannot be read.
@@ -88,9 +89,10 @@ class InputConfig(Protocol):
 
     @staticmethod
     def encoded(value: Any, source: str, longest: int) -> tuple[bytes, str]:
-        """The value as the bytes and the suffix of a file, checked to be whole; at most ``longest`` a side (0: as it is). Only of
-        a modality with files.
+        """The value as file content: bytes and suffix. Only for modalities with files, which are checked for damage.
 
+        Args:
+            longest: maximum pixels a side; 0 keeps the size.
         Raises:
             UserError: naming the file that cannot be read.
         """
@@ -98,7 +100,7 @@ class InputConfig(Protocol):
 
     @staticmethod
     def show(value: Any, size: int = 320, source: str = "") -> View:
-        """What a page shows of the value, media at most ``size`` pixels a side.
+        """A view of the value for a page; media has at most ``size`` pixels a side.
 
         Raises:
             UserError: when the value cannot be read.
@@ -107,15 +109,15 @@ class InputConfig(Protocol):
 
     @staticmethod
     def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> Any:
-        """The value damaged so far that a person would still make something of it, for an audit."""
+        """A damaged copy of the value that people could still partly recognise, for ``audit``."""
         ...
 
 
 @runtime_checkable
 class InputModality(Protocol):
-    """A modality's prepared side. ``augments``: ``prepare`` changes values at random when it is given an ``rng``.
+    """Conversion of raw values to arrays. ``augments``: ``prepare`` changes values at random if it gets an ``rng``.
 
-    ``shared``: equal values in a training batch are encoded once even where rows differ at random.
+    ``shared``: equal values in a training batch are encoded once, even with augmentation.
     """
 
     @property
@@ -127,7 +129,7 @@ class InputModality(Protocol):
     shared: ClassVar[bool]
 
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> Any:
-        """One raw value as arrays, within limits; with ``rng`` augmented.
+        """Convert one raw value to arrays, with limits; with ``rng``, augment it.
 
         Raises:
             UserError: naming the file or row, when it cannot be read.
@@ -135,31 +137,31 @@ class InputModality(Protocol):
         ...
 
     def pad(self, values: Sequence[Any]) -> Padded:
-        """Prepared values in one array; ``mask`` is True where real."""
+        """Stack prepared values in one array; ``mask`` is True where real."""
         ...
 
     def missing(self) -> Any:
-        """A prepared stand-in that no row uses: an exported graph wants every input."""
+        """A prepared stand-in that no row uses, because exported graphs need every input."""
         ...
 
     def example(self) -> tuple[Padded, bool]:
-        """Three values for an exporter, and whether axes other than the first may vary."""
+        """Three example values for the export, and whether axes other than the first may vary."""
         ...
 
     def size_of(self, value: Any) -> int:
-        """How long a raw value is, in any unit: batches of similar lengths hold little padding."""
+        """The length of a raw value, in any unit; rows of similar length are batched together."""
         ...
 
     def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
-        """What the one value in ``given`` is made of; ``real`` and ``extent`` are those of its features."""
+        """The units of the single value in ``given``; ``real`` and ``extent`` are the mask and the extent of its features."""
         ...
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
-        """The one value in ``given``, once a row, without the units that are not kept."""
+        """Copies of the single value in ``given``, one per row of ``kept``, without the units that are not kept."""
         ...
 
     def canvas(self, value: Any, source: str, size: int) -> UInt8[np.ndarray, "height width 3"] | None:
-        """The image under the units' boxes, at most ``size`` pixels a side; None where units have no place in an image."""
+        """The image that the units' boxes refer to, at most ``size`` pixels a side, or None if units have no boxes."""
         ...
 
 
@@ -168,7 +170,7 @@ Does = Literal["writes", "draws", "gives labels, a number or an embedding"]
 
 @runtime_checkable
 class OutputModality(Protocol):
-    """What a model's output says. ``does``: which kind of decoder answers it."""
+    """A modality of an output. ``does``: the kind of decoder that it needs."""
 
     @property
     def config(self) -> Any: ...
@@ -179,13 +181,13 @@ class OutputModality(Protocol):
     def augments(self) -> bool: ...
 
     def prepare_target(self, value: Any, source: str, rng: np.random.Generator | None = None) -> Any:
-        """One row's target as arrays.
+        """Convert one row's target to arrays.
 
         Raises:
-            UserError: naming the row, when it cannot be a target.
+            UserError: naming the row, when the value cannot be a target.
         """
         ...
 
     def pad_targets(self, values: Sequence[Any]) -> Padded:
-        """Prepared targets in one array."""
+        """Stack prepared targets in one array."""
         ...

@@ -57,7 +57,7 @@ class Contrastive:
         nearest = own.gather(1, cosines.argmax(1, keepdim=True)).float().mean()
         return loss, {"nearest_is_own": round(float(nearest), 4)}
 
-    def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
+    def validation_loss(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The validation loss: the same; it depends on how many rows a batch has."""
         return self(model, batch, ())[0]
 

@@ -74,6 +74,6 @@ class Likelihood:
         parts = {f"{name}_loss": float(loss.detach()) for name, loss in losses.items()} if len(losses) > 1 else {}
         return torch.stack([loss * self.config.output_weights.get(name, 1.0) for name, loss in losses.items()]).sum(), parts
 
-    def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
+    def validation_loss(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The validation loss: plain."""
         return torch.stack([*model.losses(batch, self.outputs).values()]).sum()

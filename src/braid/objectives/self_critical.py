@@ -65,7 +65,7 @@ class SelfCritical:
         advantage = torch.from_numpy(rewards - others).to(fused.values.device, torch.float32)
         return decoder.loss(fused, generated, weights=advantage), {"reward": float(rewards.mean())}
 
-    def judge(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
+    def validation_loss(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The validation loss: likelihood."""
         return model.losses(batch, [self.output])[self.output]
 

@@ -1,8 +1,8 @@
-"""A decoder's step on an NVIDIA GPU in one launch: a CUDA graph.
+"""CUDA graphs: one decoder step on an NVIDIA GPU in one launch.
 
-A step of a small decoder is a hundred small kernels, and the card waits for the processor to launch each. A graph of them is
-recorded once and launched whole; it is bound to sizes and addresses, so the cache has room for the longest text or picture from
-the start, and states are copied into the graph's own tensors and out of them.
+A step of a small decoder is about a hundred small kernels, and the GPU waits for the CPU to launch each. A CUDA graph records
+them once and launches them together. It is bound to sizes and addresses, so the cache is allocated for the longest text or image,
+and states are copied into the graph's own tensors and out of them.
 """
 
 from collections import Counter, OrderedDict
@@ -16,9 +16,9 @@ from braid.layers.attention import StepwiseTransformer
 from braid.records import Fused
 from braid.shapes import Float, Int
 
-AFTER = 16  # steps of one size before they are worth a graph
-KEPT = 16  # graphs of a decoder; of more sizes than that the one that has waited longest goes
-COUNTED = 1000  # sizes
+AFTER = 16  # steps of one size before a graph is recorded
+KEPT = 16  # graphs of a decoder; the least recently used one is dropped
+COUNTED = 1000  # sizes that are counted
 RECORDING = Lock()  # torch records one graph at a time
 AT = "position"  # in a state: the place of the next token, [1]
 
@@ -27,7 +27,7 @@ Sizes = tuple[tuple[int, ...], ...]
 
 
 class GraphedSteps:
-    """The decode protocol over a decoder, like the decoder's own; ``room``: the most tokens of a text or picture."""
+    """The decode protocol, with CUDA graphs for frequent sizes. ``room``: the maximum number of tokens of a text or image."""
 
     def __init__(self, decoder: StepwiseTransformer, room: int) -> None:
         self._decoder, self._room = decoder, room
@@ -37,7 +37,7 @@ class GraphedSteps:
 
     @property
     def recorded(self) -> int:
-        """How many graphs there are."""
+        """The number of recorded graphs."""
         return len(self._graphs)
 
     def start(self, fused: Fused) -> State:
@@ -49,7 +49,9 @@ class GraphedSteps:
 
     def step(self, tokens: Int[Tensor, "batch group"], state: State) -> tuple[Float[Tensor, "batch group codes"], State]:
         sizes = (tuple(tokens.shape), *(tuple(value.shape) for value in state.values()))
-        if tokens.device.type == "cuda" and not torch.is_autocast_enabled("cuda"):  # its casts would be gone before the graph is
+        if tokens.device.type == "cuda" and not torch.is_autocast_enabled(
+            "cuda"
+        ):  # autocast frees its casts before the graph does
             with self._lock:
                 if graph := self._graph(sizes, tokens, state):
                     return graph(tokens, state)
@@ -61,7 +63,7 @@ class GraphedSteps:
         return self._decoder.reorder(state, parents)
 
     def _graph(self, sizes: Sizes, tokens: Int[Tensor, "batch group"], state: State) -> "_Graph | None":
-        """That of these sizes, once they have been seen often enough."""
+        """The graph of these sizes, if they have occurred often enough."""
         if sizes in self._graphs:
             self._graphs.move_to_end(sizes)
             return self._graphs[sizes]
@@ -76,20 +78,20 @@ class GraphedSteps:
         try:
             with RECORDING, torch.cuda.device(tokens.device):
                 self._graphs[sizes] = _Graph(self._decoder, tokens, state)
-        except torch.cuda.OutOfMemoryError:  # plain steps need less
+        except torch.cuda.OutOfMemoryError:  # plain steps need less memory
             return None
         return self._graphs[sizes]
 
 
 class _Graph:
-    """One recorded step, and the tensors it reads and writes, on the current GPU."""
+    """One recorded step, and the tensors that it reads and writes, on the current GPU."""
 
     def __init__(self, decoder: StepwiseTransformer, tokens: Int[Tensor, "batch group"], state: Mapping[str, Tensor]) -> None:
         self._tokens, self._state = tokens.clone(), {name: value.clone() for name, value in state.items()}
-        self._shown: dict[str, Tensor] = {}  # what stands in the graph's tensors: memory stays the same for a whole text
+        self._copied: dict[str, Tensor] = {}  # values already in the graph's tensors: the memory is constant during a text
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries take their workspaces before a graph is recorded
+        with torch.cuda.stream(stream):  # lets libraries allocate their workspaces before the recording
             decoder.step(self._tokens, self._state, self._state[AT])
         torch.cuda.current_stream().wait_stream(stream)
         self._launch = torch.cuda.CUDAGraph()
@@ -99,10 +101,10 @@ class _Graph:
     def __call__(self, tokens: Int[Tensor, "batch group"], state: State) -> tuple[Float[Tensor, "batch group codes"], State]:
         self._tokens.copy_(tokens)
         for name, value in state.items():
-            if self._shown.get(name) is not value:
+            if self._copied.get(name) is not value:
                 self._state[name].copy_(value)
             if name.startswith("memory."):
-                self._shown[name] = value
+                self._copied[name] = value
         self._launch.replay()
         own = {name: self._state[name].clone() if name.startswith("cache.") else value for name, value in state.items()}
         return self._logits.clone(), {**own, AT: state[AT] + 1}

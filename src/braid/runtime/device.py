@@ -1,4 +1,4 @@
-"""Where torch computes: the processor, an NVIDIA GPU (cuda), an Apple one (mps)."""
+"""The device on which torch computes: the CPU, an NVIDIA GPU (cuda) or an Apple GPU (mps)."""
 
 import os
 
@@ -11,10 +11,10 @@ CPU = torch.device("cpu")
 
 
 def find_device(name: str = AUTO) -> torch.device:
-    """The device of that name; ``auto`` is a GPU where there is one. Of several processes each takes a GPU of its own.
+    """The device of this name; ``auto`` is a GPU if there is one. Each of several processes gets a GPU of its own.
 
     Raises:
-        UserError: when the name means nothing to torch, or its device is not there.
+        UserError: when torch does not know the name, or the device does not exist.
     """
     if name == AUTO:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -25,7 +25,7 @@ def find_device(name: str = AUTO) -> torch.device:
     if name == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)  # its gradients in bfloat16 were not numbers, those of the others were
+        torch.backends.cuda.enable_cudnn_sdp(False)  # its bfloat16 gradients were NaN; the other backends are correct
     if (number := _number_of(device.type)) <= (device.index or 0):
         there = f"torch sees {number} of this kind" if number else f"torch {torch.__version__} sees none of this kind"
         raise UserError(f"device is {name!r}, and {there}; choose auto, cpu or another")
@@ -39,6 +39,6 @@ def _number_of(kind: str) -> int:
 
 
 def finish(device: torch.device) -> None:
-    """Wait until a GPU has done what it was asked to; the processor has when it is asked."""
+    """Wait until the GPU has finished its work; on the CPU there is nothing to wait for."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -1,5 +1,5 @@
-"""A model as fp32 ONNX graphs: ``start`` and ``step``, or ``start`` and ``fill``, for each decoder of texts or pictures,
-``tokens`` and ``pixels`` for each codec, ``vector`` else."""
+"""Export of a model to fp32 ONNX graphs: ``start`` and ``step``, or ``start`` and ``fill``, for each decoder of texts or images,
+``tokens`` and ``pixels`` for each codec, and ``vector`` for every other output."""
 
 import logging
 import shutil
@@ -27,7 +27,7 @@ from braid.runtime.torch import load_model
 
 Parts = Iterable[tuple[str, nn.Module]]
 Watch = Callable[[Parts, int], Parts]  # wraps what is exported in a progress bar
-Judge = Callable[[Bundle, Bundle], None]
+Check = Callable[[Bundle, Bundle], None]  # compares the model in fp32 with the one in 8 bit
 
 
 def every(parts: Parts, total: int) -> Parts:
@@ -36,10 +36,10 @@ def every(parts: Parts, total: int) -> Parts:
 
 
 def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
-    """Write the graphs of every decoder into ``folder`` and return their paths.
+    """Write the graphs of every decoder and codec into ``folder``, and return their paths.
 
-    In the bundle's own folder they take their weights from the bundle's, anywhere else they hold their own: such a folder
-    runs on any ONNX Runtime.
+    Graphs in the bundle's own folder share the weights of the bundle. Graphs in any other folder contain their weights, so that
+    folder runs on any ONNX Runtime.
     """
     model = load_model(bundle)
     paths = []
@@ -50,7 +50,7 @@ def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
     for name in model.codecs:
         paths += export_codec(model, name, folder)
     if folder.resolve() == bundle.folder.resolve():
-        from braid.runtime.weight_sharing import share_weights  # needs onnx, which is there by now
+        from braid.runtime.weight_sharing import share_weights  # needs onnx, which the export has imported
 
         weights = bundle.weights()
         for path in paths:
@@ -58,12 +58,14 @@ def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
     return paths
 
 
-def export_int8(bundle: Bundle, folder: Path, judge: Judge, watch: Watch = every) -> list[Path]:
-    """Write a bundle whose graphs have 8 bit weights of their own, unless ``judge``, who sees the model in fp32 and in 8 bit,
-    raises an error: then nothing is left in ``folder``. What draws keeps its fp32 graphs.
+def export_int8(bundle: Bundle, folder: Path, check: Check, watch: Watch = every) -> list[Path]:
+    """Write a bundle whose graphs have 8 bit weights. If ``check`` raises an error, nothing is written. Outputs that generate
+    images keep their fp32 graphs.
 
+    Args:
+        check: compares the model in fp32 with the model in 8 bit, and raises an error if they differ too much.
     Raises:
-        UserError: when the folder is the bundle's own or has other files, or there is nothing to make smaller.
+        UserError: when the folder is the bundle's own or has other files, or no output can be quantized.
     """
     generated = tuple(f"{name}." for name, output in bundle.outputs.items() if output.does == "draws")
     _check_int8(bundle, folder, len(generated))
@@ -77,20 +79,20 @@ def export_int8(bundle: Bundle, folder: Path, judge: Judge, watch: Watch = every
         paths = quantize([path for path in graphs if path not in kept], fresh)
         for path in kept:
             shutil.copy(path, fresh)
-        card = replace(bundle.interface.card, scores={}, scored_on="")  # they are of other weights
+        card = replace(bundle.interface.card, scores={}, scored_on="")  # they were measured on the fp32 weights
         for side, interface in ((exact, bundle.interface), (fresh, replace(bundle.interface, card=card))):
             write_descriptions(side, interface, bundle.tokenizers)
-        judge(read_bundle(exact), read_bundle(fresh))
+        check(read_bundle(exact), read_bundle(fresh))
         return [folder / path.name for path in (*paths, *kept)]
 
 
-def _check_int8(bundle: Bundle, folder: Path, num_drawn: int) -> None:
+def _check_int8(bundle: Bundle, folder: Path, num_generated: int) -> None:
     if folder.resolve() == bundle.folder.resolve():
-        raise UserError(f"{folder} is the model's own folder, whose graphs are fp32; name another for int8 with --output")
+        raise UserError(f"{folder} is the model's own folder, whose graphs are fp32; choose another folder with --output")
     if folder.exists() and not (folder / PARITY).is_file() and any(folder.iterdir()):
-        raise UserError(f"{folder} has other files in it; name a new folder for int8 with --output")
-    if num_drawn == len(bundle.outputs):
-        raise UserError(f"{bundle.folder} only draws, which int8 is not for; leave out --int8")
+        raise UserError(f"{folder} contains other files; choose a new folder with --output")
+    if num_generated == len(bundle.outputs):
+        raise UserError(f"{bundle.folder} only generates images, which int8 does not support; remove --int8")
 
 
 def export_filler(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
@@ -109,7 +111,7 @@ def export_filler(model: Model, inputs: Mapping[str, InputModality], name: str, 
 def _export_start(
     model: Model, decoder: Any, inputs: Mapping[str, InputModality], name: str, folder: Path
 ) -> tuple[list[str], tuple[Tensor, ...], Path]:
-    """Write ``<name>.start.onnx``; its outputs' names, and what they are of an example."""
+    """Write ``<name>.start.onnx``, and return the names of its outputs, their values for an example, and the path."""
     flat = [tensor for modality in inputs.values() for tensor in _example(modality)]
     graph = _Start(model, decoder, list(inputs))
     with torch.no_grad():
@@ -121,32 +123,32 @@ def _export_start(
 
 
 def export_codec(model: Model, name: str, folder: Path) -> list[Path]:
-    """Write ``<name>.tokens.onnx`` and ``<name>.pixels.onnx``; the second says what its tokens are."""
+    """Write ``<name>.tokens.onnx`` and ``<name>.pixels.onnx``; the token grid is saved in the metadata of the second."""
     codec, modality = model.eval().codec(name), model.outputs[name]
     paths = [graph_path(folder, name, "tokens"), graph_path(folder, name, "pixels")]
-    image: Any = modality  # whatever has a codec is an image
+    image: Any = modality  # every codec belongs to an image
     pixels, tokens = torch.zeros(2, 3, image.size, image.size), torch.zeros(2, codec.grid.length, dtype=torch.long)
     rows = ({0: torch.export.Dim.AUTO},)
-    _write(_Verb(codec, "encode"), (pixels,), ["pixels"], ["tokens"], rows, paths[0])
+    _write(_Method(codec, "encode"), (pixels,), ["pixels"], ["tokens"], rows, paths[0])
     grid = codec.grid
-    message = {"rows": str(grid.rows), "columns": str(grid.columns), "parts": " ".join(map(str, grid.parts))}
-    _write(_Verb(codec, "decode"), (tokens,), ["tokens"], ["pixels"], rows, paths[1], message)
+    metadata = {"rows": str(grid.rows), "columns": str(grid.columns), "parts": " ".join(map(str, grid.parts))}
+    _write(_Method(codec, "decode"), (tokens,), ["tokens"], ["pixels"], rows, paths[1], metadata)
     return paths
 
 
-class _Verb(nn.Module):
-    """A module whose forward is another method, of one tensor."""
+class _Method(nn.Module):
+    """A module whose ``forward`` calls another method of a codec."""
 
-    def __init__(self, codec: Codec, verb: str) -> None:
+    def __init__(self, codec: Codec, method: str) -> None:
         super().__init__()
-        self.codec, self.verb = codec, verb
+        self.codec, self.method = codec, method
 
     def forward(self, *flat: Tensor) -> Tensor:
-        return getattr(self.codec, self.verb)(*flat)
+        return getattr(self.codec, self.method)(*flat)
 
 
 def export_vector(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
-    """Write ``<name>.vector.onnx``: inputs in, one vector a row out."""
+    """Write ``<name>.vector.onnx``: it takes the inputs and returns one vector per row."""
     flat = [tensor for modality in inputs.values() for tensor in _example(modality)]
     path = graph_path(folder, name, "vector")
     graph = _Vector(model.eval(), name, list(inputs))
@@ -155,7 +157,7 @@ def export_vector(model: Model, inputs: Mapping[str, InputModality], name: str, 
 
 
 def export_decoder(model: Model, inputs: Mapping[str, InputModality], name: str, folder: Path) -> list[Path]:
-    """Write ``<name>.start.onnx`` and ``<name>.step.onnx``; every axis but the widths may vary at run time."""
+    """Write ``<name>.start.onnx`` and ``<name>.step.onnx``; all axes except the widths may vary at run time."""
     model = model.eval()
     decoder = model.decoder(name)
     names, state, start = _export_start(model, decoder, inputs, name, folder)
@@ -170,7 +172,7 @@ def export_decoder(model: Model, inputs: Mapping[str, InputModality], name: str,
 
 
 class _Start(nn.Module):
-    """Flat tensors in, the state's tensors out."""
+    """Takes the inputs as flat tensors, and returns the tensors of the state."""
 
     def __init__(self, model: Model, decoder: TextDecoder, inputs: list[str]) -> None:
         super().__init__()
@@ -181,7 +183,7 @@ class _Start(nn.Module):
 
 
 class _Vector(nn.Module):
-    """Flat tensors in, one vector a row out."""
+    """Takes the inputs as flat tensors, and returns one vector per row."""
 
     def __init__(self, model: Model, output: str, inputs: list[str]) -> None:
         super().__init__()
@@ -192,7 +194,7 @@ class _Vector(nn.Module):
 
 
 class _Step(nn.Module):
-    """Tokens and the state's tensors in; logits and the new cache out."""
+    """Takes tokens and the tensors of the state, and returns logits and the new cache."""
 
     def __init__(self, decoder: TextDecoder, names: list[str]) -> None:
         super().__init__()
@@ -204,7 +206,7 @@ class _Step(nn.Module):
 
 
 class _Fill(nn.Module):
-    """Tokens and the state's tensors in, logits out."""
+    """Takes tokens and the tensors of the state, and returns logits."""
 
     def __init__(self, decoder: MaskedDecoder, names: list[str]) -> None:
         super().__init__()
@@ -231,13 +233,13 @@ def _batch(inputs: list[str], flat: Any) -> Batch:
 
 
 def _example(modality: InputModality) -> tuple[Tensor, Tensor, Tensor]:
-    """Three distinct values for two rows: sizes that no two axes share."""
+    """Three distinct values for two rows, so that no two axes have the same size."""
     padded, _ = modality.example()
     return torch.from_numpy(padded.values), torch.from_numpy(padded.mask), torch.tensor([0, 2])
 
 
 def _two_beams(decoder: TextDecoder, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state in the middle of a text: two beams a row, three tokens read."""
+    """A state in the middle of a text: two beams per row, after three tokens."""
     with torch.no_grad():
         state = decoder.reorder(state, torch.zeros(2, 2, dtype=torch.long))
         for _ in range(3):
@@ -246,13 +248,13 @@ def _two_beams(decoder: TextDecoder, state: dict[str, Tensor]) -> dict[str, Tens
 
 
 def _axes(tensors: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
-    """Any axis may vary that the model's own sizes do not fix."""
+    """All axes may vary, unless a size of the model fixes them."""
     automatic = torch.export.Dim.AUTO
     return tuple(dict.fromkeys(range(tensor.ndim), automatic) for tensor in tensors)
 
 
 def _input_axes(inputs: Mapping[str, InputModality], flat: Sequence[Tensor]) -> tuple[dict[int, Any], ...]:
-    """Those of the rows; of a modality whose values differ in length, all."""
+    """The axes that may vary: the rows, and all axes of a modality whose values differ in length."""
     varying = [modality.example()[1] for modality in inputs.values() for _ in range(3)]
     return tuple(axes if varies else {0: axes[0]} for varies, axes in zip(varying, _axes(flat), strict=True))
 
@@ -264,20 +266,20 @@ def _write(
     outputs: list[str],
     axes: tuple[Any, ...],
     path: Path,
-    message: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     try:
-        import onnxscript  # noqa: F401 - the exporter needs it, and says so less clearly
+        import onnxscript  # noqa: F401 - the exporter needs it, but its own message is less clear
     except ImportError:
         raise UserError("export needs the packages onnx and onnxscript: pip install 'braidlm[onnx]'") from None
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which Braid does not use
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(), arguments, input_names=inputs, output_names=outputs, dynamic_shapes=(axes,), dynamo=True, verbose=False
         )
     assert program is not None
-    program.model.metadata_props.update(message or {})
-    shared_path(path).unlink(missing_ok=True)  # of a graph that held no weights
+    program.model.metadata_props.update(metadata or {})
+    shared_path(path).unlink(missing_ok=True)  # of an earlier graph without weights
     with whole(path) as fresh:
         program.save(str(fresh), external_data=False)

@@ -1,4 +1,4 @@
-"""A bundle on ONNX Runtime: numpy alone, started in a moment. ``export.py`` writes the graphs."""
+"""A bundle on ONNX Runtime: it needs numpy alone and starts quickly. ``export.py`` writes the graphs."""
 
 import hashlib
 import json
@@ -20,28 +20,29 @@ from braid.records import Batch, BatchInput, Prediction
 from braid.shapes import Float, Int
 
 State = Mapping[str, np.ndarray]
-STORE = "weights.int8"  # of all graphs of a folder of 8 bit weights
-NEXT = ".next"  # what the step graph's new cache is called after: a graph cannot give out a name that it takes in
+STORE = "weights.int8"  # the file of weights that all graphs of an 8 bit folder share
+NEXT = ".next"  # suffix of the new cache of a step graph: an output cannot have the name of an input
 
 
 def graph_path(folder: Path, decoder: str, graph: str) -> Path:
-    """Where a decoder's ``start`` and ``step`` graphs, or its ``vector`` graph, lie in a bundle."""
+    """The path of a decoder's graph (``start``, ``step``, ``fill``, ``vector``, ``tokens`` or ``pixels``) in a bundle."""
     return folder / f"{decoder}.{graph}.onnx"
 
 
 def shared_path(graph: Path) -> Path:
-    """Where it stands which of a graph's weights are taken from the bundle's; a graph without this file holds its own."""
+    """The file that lists which weights of a graph come from the bundle; a graph without this file contains its own weights."""
     return graph.with_suffix(".weights.json")
 
 
 def fingerprint(folder: Path) -> str:
-    """Of a bundle's weights: what is small, or was folded, stays in a graph, which so goes with these weights alone."""
+    """A hash of a bundle's weights. Small and folded weights stay in a graph, so a graph fits only the weights that it was
+    exported from."""
     with open(folder / WEIGHTS, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Graphs:
-    """A bundle's graphs in memory: each is read once, and what they share of the bundle's weights is there once."""
+    """The graphs of a bundle in memory. Each graph is read once, and shared weights are loaded once."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -49,9 +50,10 @@ class Graphs:
         self._weights: dict[tuple[str, bool], onnxruntime.OrtValue] = {}
 
     def session(self, decoder: str, graph: str) -> onnxruntime.InferenceSession:
-        """
+        """The session of one graph, loaded on first use.
+
         Raises:
-            UserError: when the graph, or the weights it is without, cannot be read.
+            UserError: when the graph, or the weights that it shares, cannot be read.
         """
         path = graph_path(self.bundle.folder, decoder, graph)
         if path not in self._sessions:
@@ -63,23 +65,23 @@ class Graphs:
         return fingerprint(self.bundle.folder)
 
     def _shared(self, path: Path) -> dict[str, onnxruntime.OrtValue]:
-        """A graph's initializers that are parameters of the bundle, as they are or transposed."""
+        """The initializers of a graph that are parameters of the bundle, plain or transposed."""
         if not path.is_file():
             return {}
         if not (self.bundle.folder / WEIGHTS).is_file():
             raise UserError(f"{self.bundle.folder} has no {WEIGHTS}, from which its graphs take their weights; copy it again")
         try:
-            message = json.loads(path.read_text(encoding="utf-8"))
-            if message["format"] != FORMAT:
-                raise ValueError(f"format {message['format']}")
-            sources = {name: (str(one["parameter"]), bool(one["transposed"])) for name, one in message["weights"].items()}
-            of = message["of"]
+            shared = json.loads(path.read_text(encoding="utf-8"))
+            if shared["format"] != FORMAT:
+                raise ValueError(f"format {shared['format']}")
+            sources = {name: (str(one["parameter"]), bool(one["transposed"])) for name, one in shared["weights"].items()}
+            of = shared["of"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read ({error}); export the graphs again") from None
         missing = {source for source in sources.values() if source not in self._weights}
         weights = self.bundle.weights({parameter for parameter, _ in missing}) if missing else {}
         if of != self._fingerprint:
-            raise UserError(f"{path} was made of other weights than {WEIGHTS} beside it; export the graphs again")
+            raise UserError(f"{path} was exported from other weights than the {WEIGHTS} beside it; export the graphs again")
         for parameter, transposed in missing:
             value = np.ascontiguousarray(weights[parameter].T if transposed else weights[parameter])
             self._weights[parameter, transposed] = onnxruntime.OrtValue.ortvalue_from_numpy(value)
@@ -87,7 +89,7 @@ class Graphs:
 
 
 class OnnxRuntime:
-    """A model's graphs, behind the same small protocol as ``TorchRuntime``."""
+    """Runs a model's graphs, with the same methods as ``TorchRuntime``."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -117,35 +119,35 @@ class OnnxRuntime:
 
     def image_decoder(self, name: str) -> "OnnxStepper | OnnxFiller":
         check_output(name, self.outputs, "draws")
-        generated = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
-        check_draws(name, generated)
+        decoders = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
+        check_draws(name, decoders)
         filling = graph_path(self.bundle.folder, name, "fill").is_file()
         return OnnxFiller(self._graphs, name) if filling else OnnxStepper(self._graphs, name)
 
 
 class OnnxCodec:
-    """A picture <-> tokens over two graphs: ``tokens`` and ``pixels``."""
+    """Converts images to tokens and back, with two graphs: ``tokens`` and ``pixels``."""
 
     def __init__(self, graphs: Graphs, name: str) -> None:
         self._tokens, self._pixels = graphs.session(name, "tokens"), graphs.session(name, "pixels")
         self._folder = graphs.bundle.folder
-        message = self._pixels.get_modelmeta().custom_metadata_map
+        metadata = self._pixels.get_modelmeta().custom_metadata_map
         try:
-            self.grid = TokenGrid(int(message["rows"]), int(message["columns"]), tuple(map(int, message["parts"].split())))
+            self.grid = TokenGrid(int(metadata["rows"]), int(metadata["columns"]), tuple(map(int, metadata["parts"].split())))
         except (KeyError, ValueError):
             path = graph_path(self._folder, name, "pixels")
-            raise UserError(f"{path} does not say what its tokens are; export the model again") from None
+            raise UserError(f"{path} has no token grid in its metadata; export the model again") from None
 
     def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]:
         result = _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
-        return result.astype(np.int64)  # ONNX Runtime's own eight bytes go by another name
+        return result.astype(np.int64)  # ONNX Runtime returns another 8 byte integer type
 
     def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]:
         return _run_whole(self._pixels, {"tokens": tokens}, self._folder)["pixels"]
 
 
 class OnnxStepper:
-    """The decode protocol over two graphs: ``start`` (inputs -> state) and ``step`` (tokens, state -> logits, cache)."""
+    """The decode protocol with two graphs: ``start`` (inputs -> state) and ``step`` (tokens, state -> logits, cache)."""
 
     def __init__(self, graphs: Graphs, name: str) -> None:
         self._start, self._step = graphs.session(name, "start"), graphs.session(name, "step")
@@ -165,7 +167,7 @@ class OnnxStepper:
 
 
 class OnnxDecoder(OnnxStepper):
-    """The decode protocol of a text, with the tokens that begin and end one."""
+    """The decode protocol for texts, with the special tokens."""
 
     def __init__(self, graphs: Graphs, name: str, tokenizer: Tokenizer) -> None:
         super().__init__(graphs, name)
@@ -177,7 +179,7 @@ class OnnxDecoder(OnnxStepper):
 
 
 class OnnxFiller:
-    """The fill protocol over two graphs: ``start`` (inputs -> state) and ``fill`` (tokens, state -> logits)."""
+    """The fill protocol with two graphs: ``start`` (inputs -> state) and ``fill`` (tokens, state -> logits)."""
 
     def __init__(self, graphs: Graphs, name: str) -> None:
         self._start, self._fill = graphs.session(name, "start"), graphs.session(name, "fill")
@@ -191,7 +193,7 @@ class OnnxFiller:
 
 
 def _feeds(bundle: Bundle, batch: Batch) -> dict[str, np.ndarray]:
-    """What a graph that encodes reads: values, mask and index of every input."""
+    """The feeds of a graph that encodes: values, mask and index of every input."""
     feeds: dict[str, np.ndarray] = {}
     for name, modality in bundle.inputs.items():
         given = batch.inputs.get(name) or _missing(modality, batch.size)
@@ -208,7 +210,7 @@ def _run_whole(session: onnxruntime.InferenceSession, feeds: Mapping[str, np.nda
 
 
 def _missing(modality: InputModality, rows: int) -> BatchInput:
-    """One blank value that no row uses: a graph wants every input."""
+    """A stand-in that no row uses, because a graph needs every input."""
     return BatchInput(modality.pad([modality.missing()]), np.full(rows, -1, dtype=np.int64))
 
 
@@ -220,8 +222,8 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # errors are raised, too
-    if shared:  # add_initializer makes a session that writes NaN (1.32)
+    options.log_severity_level = 4  # errors are raised anyway
+    if shared:  # with add_initializer the session returns NaN (1.32)
         options.add_external_initializers(list(shared), list(shared.values()))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -232,6 +234,6 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
 
 
 def _run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    wanted = {node.name for node in session.get_inputs()}  # a graph drops inputs that it makes no use of
+    wanted = {node.name for node in session.get_inputs()}  # a graph has no inputs that it does not use
     names = [node.name for node in session.get_outputs()]
     return dict(zip(names, session.run(names, {name: value for name, value in feeds.items() if name in wanted}), strict=True))

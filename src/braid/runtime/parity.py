@@ -1,4 +1,4 @@
-"""What 8 bit weights change: two copies of one model answer the same rows, and the difference is held to bounds."""
+"""Parity of 8 bit and fp32 weights: both models answer the same rows, and their difference must stay within bounds."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,19 +21,20 @@ from braid.shapes import Float
 from braid.tasks import Task, task_of
 
 T = TypeVar("T")
-Pair = tuple[T, T]  # of fp32 and of 8 bit
+Pair = tuple[T, T]  # fp32, 8 bit
 
 SCENES = "scenes"
 PARITY = "parity.json"
-BATCH = 8  # rows answered at once
+BATCH = 8  # rows per batch
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What 8 bit weights may cost, with room for chance in a hundred rows; docs/performance.md has what they do cost.
+    """The largest loss that 8 bit weights may cause, with a margin for noise in a hundred rows; docs/performance.md has
+    measurements.
 
-    ``difference``: the largest mean difference of logits, in their standard deviations; ``equal``: the smallest share of rows
-    with the same text or label; ``cosine``: the smallest of any two embeddings; ``cider``: how many points captions may lose.
+    ``difference``: maximum mean difference of logits, in standard deviations; ``equal``: minimum share of rows with the same text
+    or label; ``cosine``: minimum cosine of two embeddings; ``cider``: maximum loss of CIDEr points.
     """
 
     difference: float = 0.03
@@ -44,11 +45,11 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Parity:
-    """One task of a model in fp32 and in 8 bit, over the ``rows`` of ``data``.
+    """The difference between fp32 and 8 bit in one task, over the ``rows`` of ``data``.
 
-    ``largest`` and ``mean`` are differences of logits after each word that fp32 wrote, or of vectors, ``spread`` the standard
-    deviation of those of fp32. ``equal`` is there where a task decides, ``cosine`` where it embeds, ``cider`` (x100, of fp32 and
-    of 8 bit) where it describes rows that have captions.
+    ``largest`` and ``mean`` are differences of logits after each word that fp32 wrote, or of vectors; ``spread`` is the standard
+    deviation of the fp32 values. ``equal`` is set for confident tasks, ``cosine`` for embeddings, and ``cider`` (x100, fp32 and
+    8 bit) for captions of rows with references.
     """
 
     task: str
@@ -62,39 +63,40 @@ class Parity:
     cider: tuple[float, float] | None = None
 
     def check(self, bounds: Bounds) -> None:
-        """
+        """Check the bounds.
+
         Raises:
-            UserError: naming every bound that does not hold, with the figure.
+            UserError: naming every bound that is exceeded, with the measured value.
         """
-        skipped = []
-        if not self.mean <= bounds.difference * self.spread:  # nor where it is no number
+        exceeded = []
+        if not self.mean <= bounds.difference * self.spread:  # also catches NaN
             at_most = f"{bounds.difference * self.spread:.3g}"
-            skipped.append(f"logits differ by {self.mean:.3g} in the mean, the bound is {at_most}")
+            exceeded.append(f"logits differ by {self.mean:.3g} in the mean, the bound is {at_most}")
         if self.equal is not None and self.equal < bounds.equal:
-            skipped.append(f"{self.equal:.1%} of the answers are equal, the bound is {bounds.equal:.0%}")
+            exceeded.append(f"{self.equal:.1%} of the answers are equal, the bound is {bounds.equal:.0%}")
         if self.cosine is not None and self.cosine < bounds.cosine:
-            skipped.append(f"two embeddings have a cosine of {self.cosine:.3f}, the bound is {bounds.cosine:g}")
+            exceeded.append(f"two embeddings have a cosine of {self.cosine:.3f}, the bound is {bounds.cosine:g}")
         if self.cider and self.cider[0] - self.cider[1] > bounds.cider:
             before, after = self.cider
-            skipped.append(f"CIDEr falls from {before:.2f} to {after:.2f}, the bound is a loss of {bounds.cider:g}")
-        if skipped:
-            raise UserError(f"8 bit weights change {self.task} too much: {'; '.join(skipped)}. Nothing was written; use fp32")
+            exceeded.append(f"CIDEr falls from {before:.2f} to {after:.2f}, the bound is a loss of {bounds.cider:g}")
+        if exceeded:
+            raise UserError(f"8 bit weights change {self.task} too much: {'; '.join(exceeded)}. Nothing was written; use fp32")
 
 
 def write_parity(result: Sequence[Parity], bounds: Bounds, folder: Path) -> None:
-    """Leave what was measured, and against what, beside the graphs."""
-    message = {"format": FORMAT, "bounds": asdict(bounds), "tasks": [asdict(one) for one in result]}
-    write_whole(folder / PARITY, json.dumps(message, indent=2) + "\n")
+    """Write the measured differences and the bounds to ``parity.json`` beside the graphs."""
+    content = {"format": FORMAT, "bounds": asdict(bounds), "tasks": [asdict(one) for one in result]}
+    write_whole(folder / PARITY, json.dumps(content, indent=2) + "\n")
 
 
-def compare(exact: Bundle, rough: Bundle, given: Sequence[Example], data: str, limit: int, watch: Watch) -> list[Parity]:
-    """Do every task of a model with both, on up to ``limit`` of the ``given`` rows; on procedural scenes where those lack what a
-    task needs. Pictures are not drawn.
+def compare(exact: Bundle, quantized: Bundle, given: Sequence[Example], data: str, limit: int, watch: Watch) -> list[Parity]:
+    """Run every task of a model in fp32 and in 8 bit, on up to ``limit`` of the ``given`` rows, or on procedural scenes if those
+    lack what a task needs. Image generation is not compared.
 
     Raises:
         UserError: when no row can be read.
     """
-    runtimes = OnnxRuntime(exact), OnnxRuntime(rough)
+    runtimes = OnnxRuntime(exact), OnnxRuntime(quantized)
     result = []
     for task in (task_of(exact.interface, kind) for kind in exact.interface.tasks):
         if exact.outputs[task.decoder].does == "draws":
@@ -106,9 +108,9 @@ def compare(exact: Bundle, rough: Bundle, given: Sequence[Example], data: str, l
 
 
 def _scenes(number: int) -> Iterator[Example]:
-    """Rows with whatever a task may read, and no answers."""
-    images, asked = (scene_examples(task, "val", number) for task in ("captioning", "vqa"))
-    for image, other in zip(images, asked, strict=True):
+    """Rows with an image, captions, a question and a text."""
+    images, questions = (scene_examples(task, "val", number) for task in ("captioning", "vqa"))
+    for image, other in zip(images, questions, strict=True):
         words = {"question": other.fields["question"], "text": image.fields["captions"][0]}
         yield replace(image, fields={**image.fields, **words})
 
@@ -139,27 +141,27 @@ def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample]
     )
 
 
-def _after(task: Task, output: OutputModality, part: Collated, message: Sequence[Prediction]) -> Batch:
-    """The rows with what fp32 wrote as their targets."""
-    if output.does != "writes" or any(one.text is None for one in message):
+def _after(task: Task, output: OutputModality, part: Collated, predictions: Sequence[Prediction]) -> Batch:
+    """The batch with the texts that fp32 wrote as targets."""
+    if output.does != "writes" or any(one.text is None for one in predictions):
         return part.batch
-    texts = output.pad_targets([output.prepare_target((one.text,), "") for one in message])
+    texts = output.pad_targets([output.prepare_target((one.text,), "") for one in predictions])
     return replace(part.batch, targets={task.decoder: texts})
 
 
 def _values(
-    task: Task, runtimes: Pair[OnnxRuntime], batch: Batch, message: Sequence[Sequence[Prediction]]
+    task: Task, runtimes: Pair[OnnxRuntime], batch: Batch, predictions: Sequence[Sequence[Prediction]]
 ) -> list[Float[np.ndarray, "n size"]]:
-    """What both sides compute before they decide: embeddings, logits of each next word, or a vector a row."""
-    if message[0][0].embeddings:
-        return [np.concatenate([np.stack(list(one.embeddings.values())) for one in side]) for side in message]
+    """What both models compute before they decide: embeddings, logits of each next token, or one vector per row."""
+    if predictions[0][0].embeddings:
+        return [np.concatenate([np.stack(list(one.embeddings.values())) for one in side]) for side in predictions]
     if task.decoder in batch.targets and runtimes[0].outputs[task.decoder].does == "writes":
         return [_logits(runtime.decoder(task.decoder), batch, batch.targets[task.decoder]) for runtime in runtimes]
     return [runtime.vector(task.decoder, batch) for runtime in runtimes]
 
 
 def _logits(decoder: Decoder, batch: Batch, target: Padded) -> Float[np.ndarray, "words vocab"]:
-    """Of every next token of the target [batch, group, length], reading those before it."""
+    """The logits of every token of the target [batch, group, length], given the tokens before it."""
     state = decoder.reorder(decoder.start(batch), np.zeros(target.values.shape[:2], np.int64))
     result = []
     for place in range(target.values.shape[2] - 1):
@@ -169,16 +171,16 @@ def _logits(decoder: Decoder, batch: Batch, target: Padded) -> Float[np.ndarray,
 
 
 class _Difference:
-    """Largest and mean difference, and the standard deviation of what is compared with, over any number of arrays."""
+    """Accumulates the largest and the mean difference, and the standard deviation of the exact values."""
 
     def __init__(self) -> None:
         self.largest = self._total = self._sum = self._squares = 0.0
         self._count = 0
 
-    def add(self, exact: np.ndarray, rough: np.ndarray) -> None:
-        apart = np.abs(exact.astype(np.float64) - rough)
-        self.largest = float(np.maximum(self.largest, apart.max()))  # which keeps NaN
-        self._total += float(apart.sum())
+    def add(self, exact: np.ndarray, quantized: np.ndarray) -> None:
+        difference = np.abs(exact.astype(np.float64) - quantized)
+        self.largest = float(np.maximum(self.largest, difference.max()))  # unlike max(), it keeps NaN
+        self._total += float(difference.sum())
         self._sum += float(exact.sum(dtype=np.float64))
         self._squares += float((exact.astype(np.float64) ** 2).sum())
         self._count += exact.size
@@ -192,13 +194,13 @@ class _Difference:
         return float(np.sqrt(max(self._squares / self._count - (self._sum / self._count) ** 2, 0.0)))
 
 
-def _equal(exact: Sequence[Prediction], rough: Sequence[Prediction]) -> float:
-    return float(np.mean([one.text == other.text for one, other in zip(exact, rough, strict=True)]))
+def _equal(exact: Sequence[Prediction], quantized: Sequence[Prediction]) -> float:
+    return float(np.mean([one.text == other.text for one, other in zip(exact, quantized, strict=True)]))
 
 
-def _cosine(exact: Sequence[Prediction], rough: Sequence[Prediction]) -> float:
-    """The smallest; embeddings are unit vectors."""
-    pairs = zip(exact, rough, strict=True)
+def _cosine(exact: Sequence[Prediction], quantized: Sequence[Prediction]) -> float:
+    """The smallest cosine of two embeddings, which are unit vectors."""
+    pairs = zip(exact, quantized, strict=True)
     return min(float(one.embeddings[name] @ other.embeddings[name]) for one, other in pairs for name in one.embeddings)
 
 
@@ -207,5 +209,5 @@ def _scored(task: Task, answers: Pair[list[Prediction]], samples: Sequence[Sampl
     if not known:
         return None
     rows = [samples[row] for row in known]
-    exact, rough = (task.score([side[row] for row in known], rows)[task.parity_metric] for side in answers)
-    return exact, rough
+    exact, quantized = (task.score([side[row] for row in known], rows)[task.parity_metric] for side in answers)
+    return exact, quantized

@@ -1,7 +1,7 @@
-"""Graphs with 8 bit weights: products with constant matrices in integers, tables as bytes; convolutions stay floats.
+"""8 bit quantization of graphs: matrix products run in integers, embedding tables are bytes, convolutions stay in floats.
 
-Every scale belongs to a block of one row, of weights as of activations, so that a row's answer does not depend on the others of
-its batch: one scale for a whole tensor, as ONNX Runtime's dynamic quantization has it, would make it.
+Every scale belongs to a block of one row, for weights and for activations. So a row's result does not depend on the other rows of
+its batch, as it would with one scale per tensor (ONNX Runtime's dynamic quantization).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,18 +17,18 @@ from braid.runtime.onnx import STORE
 from braid.runtime.weight_sharing import without_origins
 from braid.shapes import Float, Float32, UInt8
 
-BLOCK = 32  # weights that share a scale
-ZERO = 128  # the byte that means 0
-INTEGERS = 4  # the accuracy level at which activations are bytes, too, with a scale for each block of each row
-SMALL = 4096  # weights; fewer stay as they are
-ALIGNED = 64  # bytes; where a tensor may begin in the file of weights
-CONTRIB = "com.microsoft"  # operators that ONNX Runtime has beside the standard's
+BLOCK = 32  # weights that share one scale
+ZERO = 128  # the byte that stands for 0
+INTEGERS = 4  # accuracy level: activations are bytes, too, with one scale per block of a row
+SMALL = 4096  # smaller tensors are not quantized
+ALIGNED = 64  # bytes; alignment of tensors in the file of weights
+CONTRIB = "com.microsoft"  # domain of ONNX Runtime's own operators
 
 
 def quantize(sources: Sequence[Path], folder: Path) -> list[Path]:
-    """Write the graphs again into ``folder``, under their names, with 8 bit weights, all in one file.
+    """Write 8 bit copies of the graphs to ``folder``, under the same names, with all weights in one file; returns the paths.
 
-    A weight that several graphs have is there once. Recurrent layers, normalisation and biases stay as they are.
+    Graphs share equal weights. Recurrent layers, normalisation and biases stay in fp32.
     """
     graphs = {folder / source.name: _quantized(load_model(source)) for source in sources}
     with whole(folder / STORE) as fresh, open(fresh, "wb") as store:
@@ -45,8 +45,8 @@ def quantize(sources: Sequence[Path], folder: Path) -> list[Path]:
 def in_blocks(
     matrix: Float[np.ndarray, "rows columns"], block: int = BLOCK
 ) -> tuple[UInt8[np.ndarray, "rows blocks block"], Float32[np.ndarray, "rows blocks"]]:
-    """A matrix as bytes and the scale of each block of each row: the nearest of 255 steps, even around ``ZERO``. The last block
-    is filled up."""
+    """Quantize a matrix: each value becomes the nearest of 255 steps around ``ZERO``, with one scale per block of a row. The last
+    block is padded."""
     rows, columns = matrix.shape
     filled = np.pad(matrix.astype(np.float32), ((0, 0), (0, -columns % block))).reshape(rows, -1, block)
     scales = np.abs(filled).max(-1) / np.float32(127)
@@ -69,29 +69,29 @@ def _quantized(model: ModelProto) -> ModelProto:
 
 
 class _Constants:
-    """A graph's constants by name, and which matrices it makes of them by transposing."""
+    """The constants of a graph by name, and the names under which it transposes them."""
 
     def __init__(self, graph: GraphProto) -> None:
         self.there = {tensor.name: tensor for tensor in graph.initializer}
-        self._turned = {
+        self._transposed = {
             node.output[0]: node.input[0]
             for node in graph.node
             if node.op_type == "Transpose" and self.weight(node.input[0], rank=2) is not None
         }
 
     def weight(self, name: str, rank: int) -> np.ndarray | None:
-        """A constant of this rank that is large enough to be worth it; None for anything else."""
+        """A constant of this rank that is large enough to quantize, or None."""
         tensor = self.there.get(name)
         if tensor is None or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != rank:
             return None
         return numpy_helper.to_array(tensor) if np.prod(tensor.dims) >= SMALL else None
 
-    def factor(self, name: str, turned: bool = False) -> tuple[str, np.ndarray] | None:
-        """The right side of a product, an output a row. A table of words that a graph reads and writes with goes by one name."""
-        origin = self._turned.get(name, name)
+    def factor(self, name: str, transposed: bool = False) -> tuple[str, np.ndarray] | None:
+        """The right factor of a product, one row per output. A word embedding that is used for input and output gets one name."""
+        origin = self._transposed.get(name, name)
         if (matrix := self.weight(origin, rank=2)) is None:
             return None
-        as_rows = turned or origin != name
+        as_rows = transposed or origin != name
         return (f"{origin}.rows", matrix) if as_rows else (f"{origin}.columns", matrix.T)
 
     def add(self, name: str, value: np.ndarray) -> str:
@@ -105,7 +105,7 @@ class _Constants:
 
 
 def _replaced(node: NodeProto, constants: _Constants) -> Iterable[NodeProto]:
-    """What stands for a node: itself, where it has no large weight."""
+    """The nodes that replace a node; a node without a large weight is kept."""
     if node.op_type in ("MatMul", "Gemm"):
         return _product(node, constants)
     if node.op_type == "Gather":
@@ -114,10 +114,10 @@ def _replaced(node: NodeProto, constants: _Constants) -> Iterable[NodeProto]:
 
 
 def _product(node: NodeProto, constants: _Constants) -> Iterable[NodeProto]:
-    """A product with a constant: bytes times bytes."""
-    message = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    plain = not message.get("transA") and message.get("alpha", 1) == message.get("beta", 1) == 1
-    result = constants.factor(node.input[1], bool(message.get("transB")))
+    """Replace a product with a constant by an integer product."""
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    plain = not attributes.get("transA") and attributes.get("alpha", 1) == attributes.get("beta", 1) == 1
+    result = constants.factor(node.input[1], bool(attributes.get("transB")))
     if result is None or not plain:
         return [node]
     name, rows = result
@@ -127,7 +127,7 @@ def _product(node: NodeProto, constants: _Constants) -> Iterable[NodeProto]:
 
 
 def _look_up(node: NodeProto, constants: _Constants) -> Iterator[NodeProto]:
-    """Rows of a table, each widened when it is read."""
+    """Replace a look-up by one in a table of bytes, which converts each row to floats when it is read."""
     table = constants.weight(node.input[0], rank=2)
     along = next((attribute.i for attribute in node.attribute), 0)
     if table is None or along != 0 or table.shape[1] % BLOCK:
@@ -142,7 +142,7 @@ def _look_up(node: NodeProto, constants: _Constants) -> Iterator[NodeProto]:
 
 
 def _convolution(node: NodeProto, constants: _Constants) -> Iterator[NodeProto]:
-    """A convolution in fp32, whose kernels are half floats on disk and widened once, when the graph is loaded."""
+    """Store the kernels of a convolution in float16; they are converted to fp32 once, when the graph is loaded."""
     kernels = constants.weight(node.input[1], rank=4)
     if kernels is not None and np.abs(kernels).max() < np.finfo(np.float16).max:
         half = constants.add(f"{node.input[1]}.half", kernels.astype(np.float16))
@@ -152,7 +152,7 @@ def _convolution(node: NodeProto, constants: _Constants) -> Iterator[NodeProto]:
 
 
 def _move_out(tensor: TensorProto, store: IO[bytes], places: dict[bytes, int]) -> None:
-    """Leave a tensor's bytes to the file of weights, where those of equal ones are already."""
+    """Move a tensor's bytes to the file of weights; equal tensors are stored once."""
     content = numpy_helper.to_array(tensor).tobytes()
     if len(content) < SMALL:
         return

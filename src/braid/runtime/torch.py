@@ -1,8 +1,8 @@
-"""A bundle on PyTorch: the border between numpy batches and tensors."""
+"""A bundle on PyTorch: numpy batches become tensors here, and results become numpy arrays."""
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a spinning barrier is up to 50 times slower on a busy core
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning barriers are up to 50 times slower on a busy core
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -28,11 +28,11 @@ from braid.runtime.cuda_graphs import GraphedSteps
 from braid.runtime.device import CPU
 from braid.shapes import Float, Int
 
-Once = Callable[[], AbstractContextManager[Any]]  # the precision of what is computed once a row
+Once = Callable[[], AbstractContextManager[Any]]  # a context that sets the precision of what is computed once per row
 
 
 def to_tensors(batch: Batch, device: torch.device) -> Batch:
-    """The same batch, its arrays as tensors on ``device``; a GPU fetches them from pinned memory while the processor goes on."""
+    """The same batch with its arrays as tensors on ``device``; copies to a GPU are asynchronous, from pinned memory."""
 
     def tensor(array: np.ndarray) -> Tensor:
         own = torch.from_numpy(array)
@@ -48,10 +48,10 @@ def to_tensors(batch: Batch, device: torch.device) -> Batch:
 
 
 def load_model(bundle: Bundle) -> Model:
-    """Build the architecture and fill in the weights, checking every size against the file.
+    """Build a bundle's model and load its weights, with a check of every shape.
 
     Raises:
-        UserError: naming parameters that are missing, left over or of another shape.
+        UserError: naming parameters that are missing, unexpected or of another shape.
     """
     if bundle.architecture is None:
         raise UserError(f"{bundle.folder} has no model.json; this bundle runs on ONNX only")
@@ -63,7 +63,7 @@ def load_model(bundle: Bundle) -> Model:
     for name, tensor in own.items():
         if name not in weights:
             raise UserError(
-                f"{bundle.folder}: model.json asks for {name} {list(tensor.shape)}, the weights do not have it; copy them again"
+                f"{bundle.folder}: the weights lack {name} {list(tensor.shape)}, which model.json has; copy the model again"
             )
         if tuple(tensor.shape) != weights[name].shape:
             sizes = f"{list(tensor.shape)} by model.json and tokenizer.json, {list(weights[name].shape)} by the weights"
@@ -78,32 +78,34 @@ def load_model(bundle: Bundle) -> Model:
 
 
 def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
-    """A number in model.json that is larger than all there is in the weights would only fill the memory."""
+    """Reject sizes in model.json that are larger than anything in the weights, before they fill the memory."""
     limit = max([1024, len(weights), *(size for value in weights.values() for size in value.shape)])
 
     def check(where: str, value: Any) -> None:
         if isinstance(value, dict):
             for name, inside in value.items():
                 check(f"{where}.{name}" if where else name, inside)
-        elif isinstance(value, int | float) and value > limit and not where.endswith(("_token_id", "_theta")):  # sizes of nothing
-            message = f"model.json has {where} {value}, and nothing in the weights is that large"
+        elif isinstance(value, int | float) and value > limit and not where.endswith(("_token_id", "_theta")):  # not sizes
+            message = f"model.json has {where} {value}, but nothing in the weights is that large"
             raise UserError(f"{bundle.folder}: {message}; the files are of different models")
 
     check("", bundle.architecture)
 
 
 class TorchRuntime:
-    """A model in memory, behind the same small protocol as ``OnnxRuntime``.
+    """Runs a model in memory, with the same methods as ``OnnxRuntime``.
 
-    ``rough``: in bfloat16 is what is computed once a row. A step stays in float32: its products are small, and it would have to
-    turn every weight into bfloat16 anew.
+    ``low_precision``: compute in bfloat16 what is computed once per row. Decoder steps stay in float32: their products are small,
+    and each step would have to convert every weight to bfloat16 again.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer | None, device: torch.device = CPU, rough: bool = False) -> None:
+    def __init__(
+        self, model: Model, tokenizer: Tokenizer | None, device: torch.device = CPU, low_precision: bool = False
+    ) -> None:
         self.model = model.to(device)
         self.tokenizer = tokenizer
         self.device = device
-        self._once: Once = partial(torch.autocast, device.type, torch.bfloat16) if rough else nullcontext
+        self._once: Once = partial(torch.autocast, device.type, torch.bfloat16) if low_precision else nullcontext
         self._graphed: dict[str, GraphedSteps] = {}
 
     @property
@@ -141,7 +143,7 @@ class TorchRuntime:
         return TorchStepper(self.model, self._stepwise(name, decoder), self.device, self._once)
 
     def _stepwise(self, name: str, decoder: Any) -> Any:
-        """The decode protocol over tensors; on an NVIDIA GPU by graphs, which outlive a batch."""
+        """The decode protocol of a decoder; on an NVIDIA GPU with CUDA graphs, which are kept between batches."""
         if self.device.type != "cuda" or not isinstance(decoder, StepwiseTransformer):
             return decoder
         modality: Any = self.outputs[name]
@@ -150,7 +152,7 @@ class TorchRuntime:
 
 
 class TorchCodec:
-    """Numpy pixels and tokens over one codec."""
+    """A codec that takes and returns numpy arrays."""
 
     def __init__(self, codec: Codec, device: torch.device) -> None:
         self._codec, self._device = codec, device
@@ -168,23 +170,23 @@ class TorchCodec:
         return self._codec.decode(torch.from_numpy(tokens).to(self._device)).float().cpu().numpy()
 
 
-class _Begun:
-    """A decoder, and the model whose h it begins from."""
+class _Started:
+    """A decoder, and the model whose fused inputs it starts from."""
 
     def __init__(self, model: Model, decoder: Any, device: torch.device, once: Once) -> None:
         self._model, self._decoder, self._device, self._once = model, decoder, device, once
 
     @torch.inference_mode()
     def start(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Encode, fuse, and compute what stays the same for the whole text or picture."""
+        """Encode and fuse the inputs, and compute the state that is constant for the whole text or image."""
         self._model.eval()
         with self._once():
             state: Mapping[str, Tensor] = self._decoder.start(self._model(to_tensors(batch, self._device)))
         return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
-class TorchStepper(_Begun):
-    """The decode protocol over one decoder: numpy tokens in, numpy logits out, the state opaque between."""
+class TorchStepper(_Started):
+    """The decode protocol of one decoder, with numpy tokens and logits; the state is opaque."""
 
     @torch.inference_mode()
     def step(
@@ -200,15 +202,15 @@ class TorchStepper(_Begun):
 
 
 class TorchDecoder(TorchStepper):
-    """The decode protocol of a text, with the tokens that begin and end one."""
+    """The decode protocol for texts, with the special tokens."""
 
     def __init__(self, model: Model, decoder: Any, special: SpecialTokens, device: torch.device, once: Once) -> None:
         super().__init__(model, decoder, device, once)
         self.special = special
 
 
-class TorchFiller(_Begun):
-    """The fill protocol over one decoder."""
+class TorchFiller(_Started):
+    """The fill protocol of one decoder, with numpy tokens and logits."""
 
     @torch.inference_mode()
     def fill(self, tokens: Int[np.ndarray, "batch length"], state: Any) -> Float[np.ndarray, "batch length codes"]:

@@ -1,4 +1,4 @@
-"""Where a run's log is shown besides its own folder, one file a service; each imports its package when it is built."""
+"""Sinks: services that receive a run's log, one file each. A sink imports its package when it is built."""
 
 from braid.sinks.mlflow import MLflowSinkConfig
 from braid.sinks.sink import Sink, metrics

@@ -1,4 +1,4 @@
-"""MLflow: a SQLite file in the run's folder unless a tracking server or another database is named."""
+"""MLflow: a SQLite file in the run's folder, unless ``uri`` names a tracking server or another database."""
 
 import os
 import time
@@ -31,24 +31,24 @@ class MLflowSinkConfig:
 
 class MLflowSink:
     def __init__(self, config: MLflowSinkConfig, folder: Path, settings: Mapping[str, Any], run: str) -> None:
-        # A server out of reach is given up after seconds, not after minutes.
+        # Give up on an unreachable server after seconds, not minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=config.uri or f"sqlite:///{folder.resolve() / 'mlflow.db'}")
-        self.run = run or self._begun(config.experiment, folder.resolve().name, settings)
+        self.run = run or self._create_run(config.experiment, folder.resolve().name, settings)
         self.empty = not run
         self._pending: list[Any] = []
 
-    def _begun(self, experiment: str, name: str, settings: Mapping[str, Any]) -> str:
+    def _create_run(self, experiment: str, name: str, settings: Mapping[str, Any]) -> str:
         from mlflow.entities import Param
 
         result = self._client.get_experiment_by_name(experiment)
         number = result.experiment_id if result else self._client.create_experiment(experiment)
         run = str(self._client.create_run(number, run_name=name).info.run_id)
         params = [Param(key, str(value)[:500]) for key, value in flat(settings).items()]
-        for first in range(0, len(params), 100):  # the most that one request takes
+        for first in range(0, len(params), 100):  # the limit of one request
             self._client.log_batch(run, params=params[first : first + 100])
         return run
 

@@ -1,4 +1,4 @@
-"""What every sink is: a place outside the run's folder of files that is told what log.jsonl says."""
+"""The protocol of a sink: a service that receives the records of log.jsonl."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -6,10 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class Sink(Protocol):
-    """One service, open for one run. Anything it raises is told once; the run goes on without it."""
+    """One service, open for one run. If it raises an error, the error is reported once and the sink is disabled."""
 
-    run: str  # the service's own name of this run, by which a resumed run goes on with it
-    empty: bool  # it holds nothing of this run: it is told the whole log
+    run: str  # the service's id of this run, with which a resumed run continues
+    empty: bool  # it has no records of this run, so it receives the whole log
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None: ...
 

@@ -21,9 +21,9 @@ class TensorBoardSinkConfig:
 
 
 class TensorBoardSink:
-    """A run begun afresh replaces what an earlier attempt in the same folder wrote.
+    """Writes event files; a new run replaces those of an earlier run in the same folder.
 
-    The file is written here and now, not by the queue and thread of ``SummaryWriter``, whose ``flush`` waits for neither.
+    It writes synchronously, because ``SummaryWriter`` uses a queue and a thread, and its ``flush`` waits for neither.
     """
 
     def __init__(self, folder: Path, run: str) -> None:

@@ -1,4 +1,4 @@
-"""Weights & Biases: offline in RUN/wandb unless asked otherwise; ``wandb sync`` sends it later."""
+"""Weights & Biases: offline in RUN/wandb by default; ``wandb sync`` uploads it later."""
 
 import shutil
 from collections.abc import Mapping
@@ -28,7 +28,8 @@ class WandbSinkConfig:
 
 
 class WandbSink:
-    """Offline, a killed process takes along what its client has not yet written: so a resumed run begins the file anew."""
+    """Writes to Weights & Biases. A killed process may lose records that its client has not written yet, so offline, a resumed
+    run starts a new file."""
 
     def __init__(self, config: WandbSinkConfig, folder: Path, settings: Mapping[str, Any], run: str) -> None:
         import wandb
@@ -45,14 +46,14 @@ class WandbSink:
             dir=str(folder),
             mode=config.mode,
             config=dict(settings),
-            settings=wandb.Settings(silent=True, console="off", init_timeout=30),  # a run waits no longer for a network
+            settings=wandb.Settings(silent=True, console="off", init_timeout=30),  # do not wait longer for the network
         )
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
 
     def flush(self) -> None:
-        pass  # a process of its own writes what it is told at once
+        pass  # the client's own process writes records at once
 
     def close(self) -> None:
         self._run.finish()

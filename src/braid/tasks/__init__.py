@@ -1,7 +1,7 @@
-"""What a model is asked to do, one file a task; ``protocol.py`` says what a task is to the rest of Braid.
+"""Tasks, one file each; ``protocol.py`` defines what the rest of Braid knows of a task.
 
-Where a run trains several tasks, ``MEAN`` chooses among epochs: the mean of their main metrics, of which those that are better
-when lower count negative.
+A run of several tasks chooses its best epoch by ``MEAN``: the mean of their main metrics, where metrics that are better when
+lower count negative.
 """
 
 from collections.abc import Mapping
@@ -54,15 +54,17 @@ __all__ = [
 ]
 
 
-def confident(task: Task, wanted: str) -> Task:
-    """The task, if it is one that ``wanted`` can be had of.
+def confident(task: Task, feature: str) -> Task:
+    """Return the task, if its answers have a confidence.
 
+    Args:
+        feature: what needs the confidence, for the message.
     Raises:
-        UserError: when its answers are never right or wrong, so that it cannot be sure of them.
+        UserError: when the task gives no confidence.
     """
     if not task.confident:
         sure = ", ".join(kind for kind, known in kinds(Task).items() if known.confident)
-        raise UserError(f"{task.kind} gives no confidence; {wanted} is for {sure}")
+        raise UserError(f"{task.kind} gives no confidence; {feature} is for {sure}")
     return task
 
 
@@ -74,7 +76,7 @@ def task_named(kind: str) -> Task:
 
 
 def task_of(interface: Interface, kind: str) -> Task:
-    """A task as this model was trained for it (prompt, generation).
+    """A task with the settings of this model (prompt, generation).
 
     Raises:
         UserError: when the model was not trained for it, naming what it can do.
@@ -107,7 +109,7 @@ def task_reading(interface: Interface, example: Example) -> Task:
 
 
 def too_long(task: Task, outputs: Mapping[str, OutputModalityConfig]) -> str:
-    """Whether a task would write more than an output has room for, in words; "" where it would not."""
+    """A message if a task may write more tokens than its output has room for, else ""."""
     room = [length for name in task.decoders if name in outputs and (length := getattr(outputs[name], "max_length", 0))]
     if not task.generation or not room or task.generation.max_length < room[0]:
         return ""

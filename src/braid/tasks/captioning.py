@@ -1,4 +1,4 @@
-"""Captioning: a picture -> a sentence, scored by the official caption metrics."""
+"""Captioning: an image -> a sentence, scored by the official caption metrics."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
-QUALITY = "cider-2015"  # the metric by which a single caption is good or not: confidence is fitted to it
+QUALITY = "cider-2015"  # the metric that says whether a single caption is good; confidence is calibrated on it
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Captioning(TaskProtocol):
         return ({"prompt": self.prompt} if self.prompt else {}) | inputs
 
     def prepare(self, example: Example) -> Sample:
-        """Captions, where there are any, become one group of targets and the references."""
+        """The captions of a row become a group of targets and the references."""
         inputs = self.inputs_of(example.fields)
         need_inputs({name for name in inputs if name != "prompt"}, example, self.kind, "image")
         captions = tuple(example.fields.get("captions", ()))
@@ -59,8 +59,8 @@ class Captioning(TaskProtocol):
         return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in result]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """Corpus figures x100 and ``num_samples``; see ``braid.metrics``. Of confidence, ``aurc``; and ``ece`` with a
-        calibration, which makes it a chance."""
+        """Corpus metrics x100 and ``num_samples`` (see ``braid.metrics``); for confidence ``aurc``, and ``ece`` with a
+        calibration, which makes it a probability."""
         scores = _scores(predictions, samples, tokenizer)
         decisions = self._decisions(predictions, scores)
         return scores.metrics | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
@@ -71,11 +71,11 @@ class Captioning(TaskProtocol):
         return caption_diversity(texts, known, tokenizer)
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """CIDEr of each row, x100; document frequencies are those of all rows."""
+        """CIDEr of each row, x100, with the document frequencies of all rows."""
         return _scores(predictions, samples).column(self.per_sample_metric)
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
-        """Correct means good: the caption's own ``cider-2015`` is above the calibration's threshold or else the median."""
+        """A caption is correct if its ``cider-2015`` is above the calibration's threshold, or above the median without one."""
         return self._decisions(predictions, _scores(predictions, samples, tokenizer))
 
     def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
@@ -87,20 +87,20 @@ class Captioning(TaskProtocol):
 
     @property
     def unfitted(self) -> "Captioning":
-        """With the mean probability of a caption's tokens as its confidence."""
+        """The task without calibration: confidence is the mean probability of a caption's tokens."""
         return replace(self, calibration=None)
 
     def fitted(self, calibration: Calibration) -> "Captioning":
         return replace(self, calibration=calibration)
 
     def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> TextOutcomes:
-        """What a calibration is fitted on, from predictions of ``unfitted``; document frequencies are those of all rows."""
+        """The data for a calibration, from predictions of ``unfitted``, with the document frequencies of all rows."""
         sure = np.array([one.confidence for one in predictions], np.float64)
         return TextOutcomes(sure, _scores(predictions, samples, tokenizer).column(QUALITY))
 
 
 def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> CaptionScores:
-    # By place, not by id: rows that share an id are scored each.
+    # Keyed by row number, because rows may share an id.
     texts = {str(row): prediction.text or "" for row, prediction in enumerate(predictions)}
     references = {str(row): sample.references for row, sample in enumerate(samples)}
     return score_captions(texts, references, tokenizer)

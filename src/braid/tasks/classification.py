@@ -1,4 +1,4 @@
-"""Classification: a picture, a text or both -> a label, or several."""
+"""Classification: any inputs (an image, a text, a table row) -> one label, or several."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,9 +39,9 @@ class Classification(TaskProtocol):
         return any(isinstance(row.fields.get("label"), tuple) for row in examples)
 
     def prepare(self, example: Example) -> Sample:
-        """Whatever a row has is its input; a row without a label can be answered, not learned from.
+        """All inputs of a row are used. A row without a label is for prediction only.
 
-        A tuple holds several labels; an empty one says that none is the row's.
+        A tuple holds several labels; an empty one means that no label applies.
         """
         inputs = self.inputs_of(example.fields)
         need_inputs(inputs, example, self.kind, "image", "text")
@@ -55,20 +55,20 @@ class Classification(TaskProtocol):
         return choose(runtime, self.decoder, batch, self.temperature)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; labels that training never showed are
-        missed."""
+        """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; a label that training did not have
+        counts as an error."""
         return self.by_label(predictions, samples)[1].metrics
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """100 for a row that is right in every label, else 0."""
+        """100 for a row with every label right, else 0."""
         return 100.0 * self.by_label(predictions, samples)[1].correct_rows
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
-        """One a row; where rows may have several labels, one for each label of a row."""
+        """One decision per row, or one per label of a row if rows may have several labels."""
         return self.by_label(predictions, samples)[1].decisions
 
     def by_label(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> tuple[tuple[str, ...], LabelScores]:
-        """The labels of the model, then those that only the samples have; and the scores, in their order."""
+        """The labels (those of the model, then those that only the samples have), and the scores in this order."""
         known = dict.fromkeys(predictions[0].scores)
         labels = tuple(known | dict.fromkeys(label for sample in samples for label in sample.references))
         probabilities = np.array([[prediction.scores.get(label, 0.0) for label in labels] for prediction in predictions])
@@ -86,13 +86,13 @@ class Classification(TaskProtocol):
 
     @property
     def unfitted(self) -> "Classification":
-        """With the probabilities that training left."""
+        """The task with temperature 1."""
         return replace(self, temperature=1.0)
 
     def fitted(self, temperature: float) -> "Classification":
         return replace(self, temperature=temperature)
 
     def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> LabelOutcomes:
-        """What a temperature is fitted on, from predictions of ``unfitted``."""
+        """The data for fitting a temperature, from predictions of ``unfitted``."""
         right = self.items(predictions, samples) > 0
         return label_outcomes(predictions, [sample.references for sample in samples], right)

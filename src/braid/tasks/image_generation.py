@@ -1,4 +1,4 @@
-"""Image generation: a sentence -> a picture; or a picture and what to change -> a picture, and a sentence that describes it."""
+"""Image generation: a sentence -> an image; and editing: an image and an instruction -> an image and a sentence about it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,12 +55,12 @@ class ImageGeneration(TaskProtocol):
             raise UserError(f"the prompt has {length} tokens; this model reads at most {most}, make it shorter")
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The image is an input where it is to be edited, else the target."""
+        """The image is an input if the row has an instruction, else it is the target."""
         read = {role: value for role, value in fields.items() if role != "image" or "instruction" in fields}
         return inputs_of(read, "captions", "instruction")
 
     def expand(self, examples: Iterable[Example]) -> Iterator[Example]:
-        """One example a caption, each a prompt of its own; an edit is one example as it is."""
+        """Yield one example per caption, which is its prompt; an edit stays one example."""
         for example in examples:
             if "instruction" in example.fields:
                 yield example
@@ -69,7 +69,7 @@ class ImageGeneration(TaskProtocol):
                 yield replace(example, fields={**example.fields, "captions": (caption,)})
 
     def prepare(self, example: Example) -> Sample:
-        """``references`` are what a scene's picture must hold, where a row says so.
+        """``references`` list what the image of a scene must contain, if the row says so.
 
         Raises:
             UserError: for a row without a prompt, or an empty one.
@@ -81,7 +81,7 @@ class ImageGeneration(TaskProtocol):
             message = "image generation needs a caption or an instruction"
             raise UserError(f"{example.source}: {message}; map its column with --columns captions=NAME")
         if not prompt.strip():
-            raise UserError(f"{example.source}: the prompt is empty; say what the picture shall show")
+            raise UserError(f"{example.source}: the prompt is empty; describe the image")
         inputs = self.inputs_of(fields) | {"prompt": prompt}
         target = fields.get("target", None if edits else fields.get("image"))
         targets = {} if target is None else {"image": target}
@@ -90,19 +90,20 @@ class ImageGeneration(TaskProtocol):
         return Sample(example.id, inputs, targets, tuple(fields.get("holds", ())), example.source)
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
-        """A picture a row, and its sentence; ``watch`` sees the steps of drawing them."""
+        """One image per row, and its sentence; ``watch`` follows the sampling steps."""
         modality = runtime.outputs[self.decoder]
         assert isinstance(modality, ImageModality)
         codec = runtime.codec(self.decoder)
         tokens = sample_tokens(runtime.image_decoder(self.decoder), codec.grid, batch, self.sampling, watch)
         images = modality.images(codec.pixels(tokens))
-        generated = [GeneratedImage(picture, row, codec.grid.codes) for picture, row in zip(images, tokens, strict=True)]
-        said = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]
-        return [replace(one, image=picture) for one, picture in zip(said, generated, strict=True)]
+        generated = [GeneratedImage(image, row, codec.grid.codes) for image, row in zip(images, tokens, strict=True)]
+        texts = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]
+        return [replace(one, image=image) for one, image in zip(texts, generated, strict=True)]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """Of scenes, by their oracle, x100: ``objects`` (right in shape, colour and place), ``sized`` (in size, too), ``whole``
-        (pictures with every object right and no other), ``sentences`` (written ones that are true of the picture drawn)."""
+        """For scenes, measured by their oracle, x100: ``objects`` (right in shape, colour and place), ``sized`` (also in size),
+        ``whole`` (images with every object right and no other), ``sentences`` (sentences that are true of the generated
+        image)."""
         verdicts = _verdicts(predictions, samples)
         metrics = {"num_samples": float(len(predictions))}
         if verdicts:
@@ -117,16 +118,16 @@ class ImageGeneration(TaskProtocol):
         """The share of each scene's objects that are right, x100.
 
         Raises:
-            UserError: when rows do not say what their picture must hold.
+            UserError: when rows do not say what their image must contain.
         """
         verdicts = _verdicts(predictions, samples)
         if len(verdicts) < len(samples):
-            raise UserError("these rows do not say what a picture must hold, so models cannot be compared on them; use scenes")
+            raise UserError("these rows do not say what an image must contain, so models cannot be compared on them; use scenes")
         return 100 * np.array([np.mean(one.right) for one in verdicts], np.float64)
 
 
 def _verdicts(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> "list[Verdict]":
-    from braid.datasets.scenes import judge  # here, because the data sets are a tenth of the start of whoever needs none
+    from braid.datasets.scenes import judge  # imported here, because the data sets take a tenth of the start-up time
 
     pairs = zip(predictions, samples, strict=True)
     return [judge(one.image.pixels, sample.references) for one, sample in pairs if one.image and sample.references]
@@ -135,5 +136,5 @@ def _verdicts(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> "
 def _agree(prediction: Prediction) -> bool:
     from braid.datasets.scenes import judge, read_sentence
 
-    asked = read_sentence(prediction.text or "")
-    return bool(asked) and prediction.image is not None and judge(prediction.image.pixels, asked).whole
+    objects = read_sentence(prediction.text or "")
+    return bool(objects) and prediction.image is not None and judge(prediction.image.pixels, objects).whole

@@ -1,4 +1,4 @@
-"""Labels chosen by their scores: what classification and closed question answering share."""
+"""Label selection by probability, for classification and closed question answering."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from braid.modalities import LabelsModality
 from braid.records import Batch, Prediction
 from braid.shapes import Bool, Float
 
-TINY = 1e-300  # a probability whose logarithm is finite
-LEAST = 0.5  # the probability from which one of several labels is given
+TINY = 1e-300  # the smallest probability, so that its logarithm is finite
+LEAST = 0.5  # the probability from which a label is predicted, if a row may have several
 
 
 def choose(runtime: Runtime, output: str, batch: Batch, temperature: float = 1.0) -> list[Prediction]:
-    """The likeliest label of each row, its probability as confidence, and every label's probability as ``scores``.
+    """The most probable label of each row, its probability as confidence, and the probabilities of all labels as ``scores``.
 
-    Where a row may have several labels, ``label`` lists those of probability 0.5 or more, and confidence is the chance that
-    exactly these are right, labels taken as independent. Logits are divided by ``temperature`` (arXiv:1706.04599).
+    If a row may have several labels, ``label`` lists those with a probability of at least 0.5, and confidence is the probability
+    that exactly these are right, with labels taken as independent. Logits are divided by ``temperature`` (arXiv:1706.04599).
     """
     modality = runtime.outputs[output]
     assert isinstance(modality, LabelsModality)
@@ -32,24 +32,25 @@ def choose(runtime: Runtime, output: str, batch: Batch, temperature: float = 1.0
 
 
 def exclusive(probabilities: Float[np.ndarray, "rows labels"]) -> bool:
-    """Whether each row has one label: then its probabilities sum to 1."""
+    """Whether each row has exactly one label, so that its probabilities sum to 1."""
     return bool(np.allclose(probabilities.sum(1), 1, atol=1e-3))
 
 
 def label_outcomes(
-    predictions: Sequence[Prediction], wanted: Sequence[Sequence[str]], right: Bool[np.ndarray, " rows"]
+    predictions: Sequence[Prediction], references: Sequence[Sequence[str]], right: Bool[np.ndarray, " rows"]
 ) -> LabelOutcomes:
-    """What a temperature is fitted on, from predictions made at temperature 1: log-probabilities are logits up to a constant.
+    """The data for fitting a temperature, from predictions at temperature 1: log-probabilities are logits up to a constant.
 
-    ``wanted`` are a row's labels, or other words for its one label: then the first that the model knows is meant. ``right``:
-    whether the row is; where it may have several labels, each is right or wrong by itself, and those that the model does not
-    know are left out.
+    Args:
+        references: a row's labels, or synonyms of its one label, of which the first that the model knows counts.
+        right: whether each row is right. If a row may have several labels, each label is right or wrong by itself, and labels
+            that the model does not know are ignored.
     """
     labels = {label: place for place, label in enumerate(predictions[0].scores)}
     probabilities = np.array([list(prediction.scores.values()) for prediction in predictions], np.float64)
     multiple = not exclusive(probabilities)
     truth = np.zeros(probabilities.shape, bool)
-    for row, names in enumerate(wanted):
+    for row, names in enumerate(references):
         known = [labels[name] for name in names if name in labels]
         truth[row, known if multiple else known[:1]] = True
     logits = np.log(np.maximum(probabilities, TINY))
@@ -67,7 +68,7 @@ def _one(identity: str, labels: tuple[str, ...], probabilities: Float[np.ndarray
 
 
 def _several(identity: str, labels: tuple[str, ...], probabilities: Float[np.ndarray, " labels"]) -> Prediction:
-    given = tuple(label for label, chance in zip(labels, probabilities, strict=True) if chance >= LEAST)
+    given = tuple(label for label, probability in zip(labels, probabilities, strict=True) if probability >= LEAST)
     named = ", ".join(given)
     sure = float(np.maximum(probabilities, 1 - probabilities).prod())
     scores = dict(zip(labels, probabilities.tolist(), strict=True))

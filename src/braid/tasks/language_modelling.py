@@ -1,4 +1,4 @@
-"""Language modelling: the text decoder alone, with no input at all; used to pre-train the text side."""
+"""Language modelling: the text decoder alone, without inputs; it pre-trains the decoder on text."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,23 +34,24 @@ class LanguageModelling(TaskProtocol):
 
     def prepare(self, example: Example) -> Sample:
         texts = tuple(example.fields.get("captions", ())) or (example.fields.get("text", ""),)
-        if not any(texts) and "image" in example.fields:  # one row of others that have texts, too
+        if not any(texts) and "image" in example.fields:  # an image without text among rows with texts
             return Sample(example.id, {}, source=example.source)
         if not any(texts):
             raise UserError(f"{example.source}: language modelling needs text; map its column with --columns text=NAME")
         return Sample(example.id, {}, {self.decoder: texts}, texts, example.source)
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
-        """The probability of every token of the batch's own texts."""
+        """The probability of every token of the batch's target texts."""
         return score_text(runtime.decoder(self.decoder), batch, self.decoder)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """``perplexity`` a token, <eos> included: exp of the mean negative log-probability."""
+        """``perplexity`` per token, <eos> included: exp of the mean negative log-probability."""
         nats = [one for prediction in predictions for one in _nats(prediction)]
         return {"perplexity": math.exp(sum(nats) / max(len(nats), 1)), "num_samples": float(len(predictions))}
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """The nats of each row in units of a row's mean number of tokens, so that their mean is the logarithm of perplexity."""
+        """The nats of each row divided by the mean number of tokens per row, so that their mean is the logarithm of
+        perplexity."""
         nats = [_nats(prediction) for prediction in predictions]
         return np.array([sum(row) for row in nats]) * len(nats) / max(sum(map(len, nats)), 1)
 

@@ -1,4 +1,4 @@
-"""What a task is to the rest of Braid: one protocol, whose members have the values of a plain task unless one says otherwise."""
+"""The protocol of a task: everything that the rest of Braid knows of one. Members have the defaults of a plain task."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,16 +17,17 @@ from braid.shapes import Float
 
 
 class TaskProtocol(Protocol):
-    """A small frozen object that prepares samples, asks a runtime, and scores predictions.
+    """A small frozen object that prepares samples, calls a runtime, and scores predictions.
 
-    ``decoder``: the output it is named after; ``decoders``: all that it trains. ``part``: whether those are decoders or codecs.
+    ``decoder`` is the main output of the task, and ``decoders`` are all that it trains; ``part`` says whether these are decoders
+    or codecs.
 
-    ``main_metric`` chooses among epochs; ``per_sample_metric`` is a mean over rows, which ``items`` gives one by one, so that two
-    models can be paired. ``better`` holds for both, ``unit`` for what tables print.
+    ``main_metric`` chooses the best epoch. ``per_sample_metric`` is a mean over rows; ``items`` gives it per row, so that two
+    models can be compared row by row. ``better`` applies to both; ``unit`` is for tables.
 
-    ``objectives``: kinds of objective that train it, the usual one first. ``target_fields``: roles that a row may lack when it is
-    only to be answered. ``sides``: inputs that the model reads each alone; none, where it reads all of a row together.
-    ``confident``: its answers are right or wrong, and it says how sure it is.
+    ``objectives``: kinds of objective that can train the task, the default first. ``target_fields``: roles that may be missing at
+    prediction time. ``sides``: inputs that the model reads separately; empty if it reads all inputs of a row together.
+    ``confident``: answers are right or wrong, and have a confidence.
     """
 
     kind: str
@@ -52,13 +53,13 @@ class TaskProtocol(Protocol):
 
     @property
     def method(self) -> str:
-        """How an answer is searched for, for the title of a table."""
+        """The search method, for the title of a table."""
         if self.generation is None:
             return "no search"
         return self.generation.method + (f" {self.generation.beam}" if self.generation.method == "beam" else "")
 
     def searching(self, beam: int) -> Any:
-        """With a search of so many beams; 1 is greedy.
+        """The task with a beam search of ``beam`` beams; 1 is greedy.
 
         Raises:
             UserError: for a task that writes no text.
@@ -69,10 +70,10 @@ class TaskProtocol(Protocol):
         return replace(self, generation=changed)  # type: ignore[type-var]
 
     def with_sampling(self, changes: Mapping[str, Any]) -> Any:
-        """With other settings of how images are generated.
+        """The task with other settings of image sampling.
 
         Raises:
-            UserError: for a task that generates none.
+            UserError: for a task that generates no images.
         """
         raise UserError(f"{self.kind} generates no images; choose image_generation")
 
@@ -94,15 +95,16 @@ class TaskProtocol(Protocol):
         return next((role for role in roles if self.inputs_of({role: value}).get(name) is value), name)
 
     def expand(self, examples: Iterable[Example]) -> Iterable[Example]:
-        """The rows that the task makes of a data set's."""
+        """The rows of the task: by default those of the data set."""
         return examples
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """A model's inputs, by name, among a row's fields."""
+        """The inputs of the model, by name, from the fields of a row."""
         return {}
 
     def prepare(self, example: Example) -> Sample:
-        """
+        """Turn a row into a sample: inputs, targets and references.
+
         Raises:
             UserError: naming the row, when it lacks what the task needs.
         """
@@ -121,7 +123,7 @@ class TaskProtocol(Protocol):
         return False
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
-        """An answer a row; ``watch`` sees the steps of generating images."""
+        """One prediction per row; ``watch`` follows the sampling steps of images."""
         ...
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
@@ -133,31 +135,31 @@ class TaskProtocol(Protocol):
         ...
 
     def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
-        """What the page of an evaluation shows beside the metrics: see ``braid.reports.Evaluated``."""
+        """Additional results for the page of an evaluation; see ``braid.reports.Evaluated``."""
         return {}
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
-        """How sure each answer is, and whether it is right; of a ``confident`` task."""
+        """The confidence of each answer, and whether it is right; for a ``confident`` task."""
         raise UserError(f"{self.kind} gives no confidence")
 
     def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Outcomes:
-        """What a confidence is fitted on, from predictions of ``unfitted``; of a ``confident`` task."""
+        """The data for calibrating confidence, from predictions of ``unfitted``; for a ``confident`` task."""
         raise UserError(f"{self.kind} gives no confidence")
 
     @property
     def unfitted(self) -> Any:
-        """With the confidence that training left."""
+        """The task without calibration."""
         return self
 
     def fitted(self, fit: Any) -> Any:
-        """With a confidence that was fitted on ``outcomes``."""
+        """The task with a calibration that was fitted on ``outcomes``."""
         raise UserError(f"{self.kind} gives no confidence")
 
 
 def inputs_of(fields: Mapping[str, Any], *texts: str) -> dict[str, Any]:
-    """A row's values by the input that reads them: roles that are inputs by themselves, and the last of ``texts`` as the prompt.
+    """The inputs of a row, by name: roles that are inputs themselves, and the last present role of ``texts`` as the prompt.
 
-    A caption, an answer or a target is no input by itself.
+    Captions, answers and targets are not inputs themselves.
     """
     own = {role: modality_of(role) for role in fields if role not in ROLES}
     inputs = {role: fields[role] for role, modality in own.items() if modality and modality.input_name == role}
@@ -168,9 +170,10 @@ def inputs_of(fields: Mapping[str, Any], *texts: str) -> dict[str, Any]:
 
 
 def need_inputs(inputs: Collection[str], example: Example, task: str, *names: str) -> None:
-    """
+    """Check that a row has at least one input.
+
     Raises:
-        UserError: when a row has nothing that a model could read.
+        UserError: when it has none, with the columns that ``names`` could be mapped to.
     """
     if not inputs:
         mapping = ",".join(f"{name}=NAME" for name in names)

@@ -1,4 +1,4 @@
-"""Reconstruction: a picture -> tokens -> the same picture; what a codec is trained by."""
+"""Reconstruction: an image -> tokens -> the same image; it trains a codec."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ROLE = "image"
 
 @dataclass(frozen=True)
 class Reconstruction(TaskProtocol):
-    """The picture is the target, and nothing is an input."""
+    """The image is the target; the task has no inputs."""
 
     kind: Literal["reconstruction"] = "reconstruction"
 
@@ -36,20 +36,22 @@ class Reconstruction(TaskProtocol):
         return Sample(example.id, {}, {self.decoder: example.fields[ROLE]}, source=example.source)
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
-        """Each row's picture from its tokens, and how near it is to the target."""
+        """The image decoded from each row's tokens, with PSNR and SSIM to the target."""
         modality, target = runtime.outputs[self.decoder], batch.targets[self.decoder]
         assert isinstance(modality, ImageModality)
         codec = runtime.codec(self.decoder)
         tokens = codec.tokens(target.values)
         pairs = zip(modality.images(target.values), modality.images(codec.pixels(tokens)), strict=True)
         result = []
-        for row, (original, made) in enumerate(pairs):
-            near = {"psnr": psnr(original, made), "ssim": 100 * ssim(original, made)}
-            result.append(Prediction(batch.ids[row], image=GeneratedImage(made, tokens[row], codec.grid.codes), metrics=near))
+        for row, (original, decoded) in enumerate(pairs):
+            metrics = {"psnr": psnr(original, decoded), "ssim": 100 * ssim(original, decoded)}
+            result.append(
+                Prediction(batch.ids[row], image=GeneratedImage(decoded, tokens[row], codec.grid.codes), metrics=metrics)
+            )
         return result
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """``psnr`` in dB and ``ssim`` x100, means over pictures; ``code-use`` x100 and ``code-perplexity`` over all tokens."""
+        """``psnr`` in dB and ``ssim`` x100, means over images; ``code-use`` x100 and ``code-perplexity`` over all tokens."""
         means = {name: float(np.mean([one.metrics[name] for one in predictions])) for name in ("psnr", "ssim")}
         generated = [one.image for one in predictions if one.image]
         use = code_use([one.tokens for one in generated], generated[0].codes)

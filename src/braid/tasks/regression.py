@@ -1,4 +1,4 @@
-"""Regression: a picture, a text or both -> a number."""
+"""Regression: any inputs (an image, a text, a table row) -> a number."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
 @dataclass(frozen=True)
 class Regression(TaskProtocol):
-    """The text, where a row has one, is read as the prompt; the number stands in the column of the label."""
+    """The text of a row is the prompt; the number is in the column of the label."""
 
     kind: Literal["regression"] = "regression"
 
@@ -34,9 +34,10 @@ class Regression(TaskProtocol):
         return inputs_of(fields, "text")
 
     def prepare(self, example: Example) -> Sample:
-        """
+        """The label of a row becomes the target number.
+
         Raises:
-            UserError: for a row with neither picture nor text, or a label that is no number.
+            UserError: for a row without inputs, or a label that is not a number.
         """
         inputs = self.inputs_of(example.fields)
         need_inputs(inputs, example, self.kind, "image", "text")
@@ -46,18 +47,18 @@ class Regression(TaskProtocol):
         return Sample(example.id, inputs, {self.decoder: value}, (repr(value),), example.source)
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
-        """Numbers in the data's own unit."""
+        """Numbers in the unit of the data."""
         modality = runtime.outputs[self.decoder]
         assert isinstance(modality, NumberModality)
         values = [modality.value(float(output)) for output in runtime.vector(self.decoder, batch)[:, 0]]
         return [Prediction(identity, text=f"{value:g}", value=value) for identity, value in zip(batch.ids, values, strict=True)]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """``mae`` and ``rmse`` in the data's unit; ``r2`` and ``pearson`` x100."""
+        """``mae`` and ``rmse`` in the unit of the data; ``r2`` and ``pearson`` x100."""
         return score_values(*_values(predictions, samples))
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """How far each row is off, in the data's unit."""
+        """The absolute error of each row, in the unit of the data."""
         result, truth = _values(predictions, samples)
         return np.abs(result - truth)
 
@@ -75,5 +76,5 @@ def _number(label: object, source: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{source}: the label {label!r} is no number; correct it, or choose --task classification")
+        raise UserError(f"{source}: the label {label!r} is not a number; correct it, or choose --task classification")
     return value

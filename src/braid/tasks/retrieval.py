@@ -1,4 +1,4 @@
-"""Retrieval: a picture -> its texts, a text -> its picture, by embeddings in one space."""
+"""Retrieval: an image -> its texts, a text -> its image, with embeddings in one space."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +18,11 @@ from braid.tasks.protocol import TaskProtocol, inputs_of
 
 @dataclass(frozen=True)
 class Retrieval(TaskProtocol):
-    """Dual encoding: the model sees a picture without its text and a text without its picture, each as a vector.
+    """Dual encoding: the model embeds images and texts separately.
 
     Args:
-        sides: the two inputs, each read alone: what is described, and its text.
-        scale: times a cosine, it is the logit of a label in zero-shot classification.
+        sides: the two inputs that are embedded separately: the described value, and its text.
+        scale: the factor on a cosine that gives the logit of a label in zero-shot classification.
     """
 
     kind: Literal["retrieval"] = "retrieval"
@@ -39,26 +39,26 @@ class Retrieval(TaskProtocol):
         return {name: inputs[name] for name in self.sides if name in inputs}
 
     def expand(self, examples: Iterable[Example]) -> Iterator[Example]:
-        """One example a caption, so that each of a picture's texts is a row; they share the picture."""
+        """Yield one example per caption; the captions of an image share it."""
         for example in examples:
             for caption in example.fields.get("captions", ()):
                 yield replace(example, fields={**example.fields, "captions": (caption,)})
 
     def prepare(self, example: Example) -> Sample:
-        """The picture's name is the key that it shares with its texts."""
+        """The target is the key of the image, which all its texts share."""
         missing = [role for role in (self.sides[0], "captions") if role not in example.fields]
         if missing:
             raise UserError(
                 f"{example.source}: retrieval needs {' and '.join(missing)}; map the column with --columns {missing[0]}=NAME"
             )
-        caption, described = example.fields["captions"][0], example.fields[self.sides[0]]  # one caption, once rows are expanded
+        caption, described = example.fields["captions"][0], example.fields[self.sides[0]]  # expanded rows have one caption
         modality = modality_of(self.sides[0])
         key = modality.key(described) if modality else described
         inputs = {self.sides[0]: described, self.sides[1]: caption}
         return Sample(example.id, inputs, {self.decoder: key}, (caption,), example.source)
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
-        """The vectors of a row's picture and text, each made without the other."""
+        """The embeddings of each row's image and text, computed separately."""
         result = {name: embed(runtime, self.decoder, batch, name) for name in self.sides if name in batch.inputs}
         return [
             Prediction(identity, embeddings={name: vectors[row] for name, vectors in result.items()})
@@ -66,12 +66,12 @@ class Retrieval(TaskProtocol):
         ]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """x100: ``text-recall@K`` (a text found from its picture: the best-ranked of its own), ``image-recall@K``, K of 1, 5
-        and 10; and the median ranks, from 1."""
+        """``text-recall@K`` (image to text, by the best-ranked of its texts) and ``image-recall@K``, x100, for K of 1, 5 and 10;
+        and the median ranks, from 1."""
         return self._scores(predictions, samples).metrics
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
-        """100 for a row whose picture is the first that its text finds, else 0."""
+        """100 for a row whose text ranks its image first, else 0."""
         return 100.0 * (self._scores(predictions, samples).image_ranks == 1)
 
     def _scores(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> RetrievalScores:
@@ -85,7 +85,7 @@ class Retrieval(TaskProtocol):
 
 
 def embed(runtime: Runtime, output: str, batch: Batch, name: str) -> np.ndarray:
-    """The vectors [batch, width] of one input alone, each distinct value encoded once; zeros for a row that lacks it."""
+    """The embeddings [batch, width] of one input alone. Distinct values are encoded once; a row without the input gets zeros."""
     given = batch.inputs[name]
     number = len(given.distinct.values)
     alone = Batch(("",) * number, {name: replace(given, index=np.arange(number))})

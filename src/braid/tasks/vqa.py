@@ -1,4 +1,4 @@
-"""Visual question answering: a picture and a question -> a short answer."""
+"""Visual question answering: an image and a question -> a short answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -79,18 +79,17 @@ class VisualQuestionAnswering(TaskProtocol):
         return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in result]
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
-        """x100: ``accuracy`` (exact match of a whole answer), also by type of answer, and the official ``vqa-accuracy``. Of
-        confidence, ``aurc``; ``ece`` where it is a chance: that of a closed answer, or of a written one with a calibration."""
+        """x100: ``accuracy`` (exact match of the whole answer), also by type of answer, and the official ``vqa-accuracy``. For
+        confidence ``aurc``, and ``ece`` if it is a probability: for closed answers, or with a calibration."""
         scores, decisions = _scores(predictions, samples), self.decisions(predictions, samples)
         by_type = {f"accuracy/{kind}": one["accuracy"] for kind, one in self.by_type(predictions, samples).items()}
         sure = {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.closed or self.calibration else {})
         return scores.metrics | by_type | sure
 
     def by_type(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
-        """The figures of the rows of each type of answer that occurs.
+        """The metrics for each type of answer that occurs.
 
-        The type is that of a row's first answer, the usual one. The annotations of VQA name the type of the commonest answer
-        too, so theirs rarely differs.
+        A row has the type of its first answer, which is the most common one; the annotations of VQA do the same.
         """
         result = _scores(predictions, samples).by_type([answer_type(sample.references[0]) for sample in samples])
         return {kind: result[kind] for kind in ANSWER_TYPES if kind in result}
@@ -101,7 +100,7 @@ class VisualQuestionAnswering(TaskProtocol):
         return 100.0 * np.array([exact_match(one.text or "", sample.references) for one, sample in pairs], np.float64)
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
-        """Right is what matches one of a row's answers exactly."""
+        """An answer is right if it matches one of the row's answers exactly."""
         return Decisions(_confidences(predictions), self.items(predictions, samples) > 0)
 
     def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
@@ -110,7 +109,7 @@ class VisualQuestionAnswering(TaskProtocol):
 
     @property
     def unfitted(self) -> "VisualQuestionAnswering":
-        """With the confidence that training left."""
+        """The task with temperature 1 and without calibration."""
         return replace(self, temperature=1.0, calibration=None)
 
     def fitted(self, fit: Calibration | float) -> "VisualQuestionAnswering":
@@ -119,7 +118,7 @@ class VisualQuestionAnswering(TaskProtocol):
     def outcomes(
         self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb"
     ) -> LabelOutcomes | TextOutcomes:
-        """What a temperature or a calibration is fitted on, from predictions of ``unfitted``."""
+        """The data for fitting a temperature or a calibration, from predictions of ``unfitted``."""
         scores = self.items(predictions, samples)
         if self.closed:
             return label_outcomes(predictions, [sample.references for sample in samples], scores > 0)

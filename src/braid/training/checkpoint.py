@@ -1,4 +1,4 @@
-"""The resumable state of a run: one file, written whole or not at all."""
+"""The resumable state of a run, in one file that is written atomically."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,12 +20,12 @@ FILE = "checkpoint.safetensors"
 
 @dataclass
 class Position:
-    """Where a run stands: ``batch`` batches of ``epoch`` are done, ``step`` optimizer steps in all."""
+    """The progress of a run: ``batch`` batches of epoch ``epoch`` are done, and ``step`` optimizer steps in total."""
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    best: float | None = None  # the best figure so far, and the epoch it came from
+    best: float | None = None  # the best value of the main metric so far, and its epoch below
     best_epoch: int = -1
     done: bool = False
 
@@ -33,7 +33,7 @@ class Position:
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage, position: Position, group: Group
 ) -> None:
-    """The first process writes whole tensors, however many share them; every process must ask."""
+    """Save model, optimizer and average as whole tensors. All processes must call this; the first one writes the file."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.values.items()}
     for name, parameter in model.named_parameters():
@@ -48,10 +48,10 @@ def save_checkpoint(
 
 @torch.no_grad()
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage) -> Position:
-    """Fill model, optimizer and average in place, and say where the run stood.
+    """Restore model, optimizer and average in place, and return the position of the run.
 
     Raises:
-        UserError: when there is no readable checkpoint or it is of another model.
+        UserError: when there is no readable checkpoint, or it belongs to another model.
     """
     path = folder / FILE
     if not path.is_file():
@@ -62,25 +62,25 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             position = Position(**json.loads(file.metadata()["position"]))
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); remove the folder and start again") from None
-    saved = _part(tensors, "model.")
+    saved = _with_prefix(tensors, "model.")
     state = model.state_dict()
-    own = {name: tuple(value.shape) for name, value in state.items()}
-    for name in sorted(own.keys() | saved.keys()):
-        there = tuple(saved[name].shape) if name in saved else None
-        if there != own.get(name):
-            sizes = f"{name} is {list(there or ())} in it and {list(own.get(name, ()))} by run.yaml"
-            raise UserError(f"{path} is of another model: {sizes}; resume with the settings it was made with")
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    for name in sorted(shapes.keys() | saved.keys()):
+        shape = tuple(saved[name].shape) if name in saved else None
+        if shape != shapes.get(name):
+            sizes = f"{name} has shape {list(shape or ())} in the checkpoint and {list(shapes.get(name, ()))} in run.yaml"
+            raise UserError(f"{path} belongs to another model: {sizes}; resume with the settings of its run")
     for name, value in state.items():
         value.copy_(placed(saved[name], value))
     parameters = dict(model.named_parameters())
-    average.values = {name: placed(value, parameters[name]) for name, value in _part(tensors, "average.").items()}
-    for name, tensor in _part(tensors, "optimizer.").items():
+    average.values = {name: placed(value, parameters[name]) for name, value in _with_prefix(tensors, "average.").items()}
+    for name, tensor in _with_prefix(tensors, "optimizer.").items():
         key, _, of = name.partition(".")
         parameter = parameters[of]
-        own_part = tensor.shape == parameter.shape  # not so the number of steps
-        optimizer.state[parameter][key] = placed(tensor, parameter) if own_part else tensor.to(parameter.device)
+        is_moment = tensor.shape == parameter.shape  # the number of steps is a scalar
+        optimizer.state[parameter][key] = placed(tensor, parameter) if is_moment else tensor.to(parameter.device)
     return position
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -146,30 +146,30 @@ class RunConfig:
         within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
         within(self, 0, math.inf, "workers", "seed", "keep")
         within(self, 0, 1, "ema")
-        changed = [name for name in self.model.encoders if getattr(self.inputs.get(name), "augmentation", None)]
-        if self.cache_features and changed:
-            message = f"cache_features is set, and inputs.{changed[0]}.augmentation makes another image each time"
-            raise UserError(f"{message}; leave one of them out")
+        augmented = [name for name in self.model.encoders if getattr(self.inputs.get(name), "augmentation", None)]
+        if self.cache_features and augmented:
+            message = f"cache_features is set, and inputs.{augmented[0]}.augmentation changes images at random"
+            raise UserError(f"{message}; remove one of the two")
         varied = [name for name, encoder in self.model.encoders.items() if getattr(encoder, "reconstruction_probability", 0)]
         if self.cache_features and varied:
-            message = f"cache_features is set, and encoders.{varied[0]}.reconstruction_probability makes another image each time"
-            raise UserError(f"{message}; leave one of them out")
+            message = f"cache_features is set, and encoders.{varied[0]}.reconstruction_probability changes images at random"
+            raise UserError(f"{message}; remove one of the two")
         plain_names("an input", self.inputs)
         plain_names("an output", self.outputs)
         tasks = [mixed.task.kind for mixed in self.mixture]
         if len(tasks) > len(set(tasks)):
-            raise UserError(f"{max(tasks, key=tasks.count)} is a task of this run twice; name each task once")
+            raise UserError(f"{max(tasks, key=tasks.count)} is listed twice among the tasks of this run; list each task once")
         for place, mixed in enumerate(self.mixture):
             self._check(mixed.task, f"tasks.{place - 1}.task" if place else "task")
         sinks = [sink.kind for sink in self.sinks]
         if len(sinks) > len(set(sinks)):
-            raise UserError(f"sinks names {max(sinks, key=sinks.count)} twice; name each once")
+            raise UserError(f"sinks lists {max(sinks, key=sinks.count)} twice; list each once")
         unknown = [name for name in self.input_dropout if name not in self.model.encoders]
         if unknown:
             raise UserError(f"input_dropout names {unknown[0]!r}; {did_you_mean(unknown[0], list(self.model.encoders))}")
-        for name, chance in self.input_dropout.items():
-            if not 0 <= chance <= 1:
-                raise UserError(f"input_dropout.{name} is {chance:g}; it must be 0 to 1")
+        for name, probability in self.input_dropout.items():
+            if not 0 <= probability <= 1:
+                raise UserError(f"input_dropout.{name} is {probability:g}; it must be 0 to 1")
 
     def _check(self, task: Task, where: str) -> None:
         group, parts = task.part.removesuffix("s"), getattr(self.model, task.part)
@@ -187,7 +187,7 @@ class RunConfig:
 
     @property
     def best(self) -> str:
-        """The figure that chooses the best epoch: the task's own; of several tasks the mean (``braid.tasks.MEAN``)."""
+        """The metric that chooses the best epoch: the task's main metric, or the mean of several tasks (``braid.tasks.MEAN``)."""
         return MEAN if self.tasks else self.task.main_metric
 
     @property
@@ -196,7 +196,7 @@ class RunConfig:
 
 
 def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
-    """Read a run's YAML and apply ``--set`` overrides; ``model: small`` names a preset, written out in full.
+    """Read a run's YAML file and apply ``--set`` overrides. A preset (``model: small``) is expanded to its full settings.
 
     Raises:
         UserError: naming the file and the setting.
@@ -205,10 +205,10 @@ def read_run(path: Path, settings: Sequence[str] = ()) -> RunConfig:
 
 
 def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str, Any]:
-    """The sections of a YAML file that describes a ``kind`` of work.
+    """Read the top-level sections of a YAML file; ``kind``, ``needs`` and ``instead`` are for messages.
 
     Raises:
-        UserError: naming the file, and what it needs.
+        UserError: naming the file and what it needs.
     """
     try:
         data = parse_yaml(path.read_text(encoding="utf-8"))
@@ -217,7 +217,7 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a {kind}'s YAML file") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; mend the line") from None
+        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; correct the line") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give a {kind}'s YAML file") from None
     except RecursionError:
@@ -230,41 +230,41 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
 
 
 def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str = "run") -> RunConfig:
-    """A run from nested dicts, presets written out before the overrides so that any part of them can be set."""
+    """Build a run from nested dicts. Presets are expanded before the overrides, so that every part of them can be set."""
     whole = with_overrides(data, ())
-    for section in (whole, *_beside(whole)):
-        _write_out(section)
+    for section in (whole, *_task_sections(whole)):
+        _expand_task(section)
     if isinstance(whole.get("model"), str):
-        whole["model"] = preset(whole["model"], *_ends_of(whole, settings))
+        whole["model"] = preset(whole["model"], *_outputs_and_inputs(whole, settings))
     for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
         whole.setdefault(name, to_dict(modalities))
     whole = with_overrides(whole, settings)
-    for section in _beside(whole):
-        _write_out(section)
+    for section in _task_sections(whole):
+        _expand_task(section)
     if isinstance(whole.get("initialize"), dict):
-        whole["initialize"] = _named_by_path(whole["initialize"])
-    _take_all(whole)
-    _take_codecs(whole)
+        whole["initialize"] = _flat_parts(whole["initialize"])
+    _expand_initialize(whole)
+    _add_codecs(whole)
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
     return from_dict(RunConfig, whole, where)
 
 
 def preset(name: str, outputs: Sequence[str] = ("text",), inputs: Sequence[str] = BOTH) -> dict[str, Any]:
-    """A preset architecture with an encoder an input and a decoder an output, as nested dicts; of no output, a codec alone."""
+    """A preset as nested dicts, with one encoder per input and one decoder per output. Without outputs it is a codec alone."""
     if name not in PRESETS:
         raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
     return dict(to_dict(PRESETS[name](inputs, outputs=outputs) if outputs else codec()))
 
 
-def _beside(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The sections of ``tasks``, as far as they are sections."""
+def _task_sections(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries of ``tasks`` that are sections."""
     tasks = whole.get("tasks")
     return [section for section in tasks if isinstance(section, dict)] if isinstance(tasks, list) else []
 
 
-def _write_out(section: dict[str, Any]) -> None:
-    """In a section with a task: a task's name alone as its default settings, and what such a task is usually trained by."""
+def _expand_task(section: dict[str, Any]) -> None:
+    """Expand a task that is given by name alone, and add its default objective."""
     if isinstance(section.get("task"), str):
         section["task"] = to_dict(task_named(section["task"]))
     task = section.get("task")
@@ -273,15 +273,15 @@ def _write_out(section: dict[str, Any]) -> None:
         section.setdefault("objective", {"kind": known.objectives[0] if known else "likelihood"})
 
 
-def _ends_of(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The outputs that the tasks need and the inputs that they make of the data, each once, with ``settings`` applied."""
+def _outputs_and_inputs(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The outputs and the inputs that the tasks need, after ``settings`` are applied; no duplicates."""
     own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks=", "data."))]
     sections = {"task": whole.get("task"), "tasks": whole.get("tasks", []), "data": whole.get("data", {})}
     given = with_overrides(sections, own)
     outputs: dict[str, None] = {}
     inputs: dict[str, None] = {}
-    for place, section in enumerate((given, *_beside(given)), -1):
-        _write_out(section)
+    for place, section in enumerate((given, *_task_sections(given)), -1):
+        _expand_task(section)
         task: Task = from_dict(Task, section.get("task"), f"tasks[{place}].task" if place >= 0 else "task")
         outputs |= dict.fromkeys(task.decoders) if task.part == "decoders" else {}
         inputs |= dict.fromkeys(inputs_of_data(task, section.get("data")))
@@ -289,36 +289,36 @@ def _ends_of(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[st
 
 
 def inputs_of_data(task: Task, data: Any) -> list[str]:
-    """The inputs that a task makes of a data set's columns; image and prompt, where those are not known beforehand."""
+    """The inputs that a task reads from a data set's columns; image and prompt, if the columns are not known yet."""
     path, columns = (data.get("path"), data.get("columns") or {}) if isinstance(data, Mapping) else (None, {})
     roles = roles_of_data(path, columns) if isinstance(path, str) and isinstance(columns, Mapping) else None
     return list(BOTH) if roles is None else list(task.inputs_of(dict.fromkeys(roles)))
 
 
-def _named_by_path(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """``{codecs: {image: RUN}}``, as ``--set initialize.codecs.image=RUN`` gives it, as ``{codecs.image: RUN}``."""
+def _flat_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten ``{codecs: {image: RUN}}``, which ``--set initialize.codecs.image=RUN`` gives, to ``{codecs.image: RUN}``."""
     result: dict[str, Any] = {}
     for name, value in parts.items():
-        inner = _named_by_path(value) if isinstance(value, dict) else None
+        inner = _flat_parts(value) if isinstance(value, dict) else None
         result |= {name: value} if inner is None else {f"{name}.{part}": one for part, one in inner.items()}
     return result
 
 
-def _take_all(whole: dict[str, Any]) -> None:
-    """``initialize: MODEL`` written out, part by part."""
+def _expand_initialize(whole: dict[str, Any]) -> None:
+    """Expand ``initialize: MODEL`` to one entry per part."""
     source, model = whole.get("initialize"), whole.get("model")
     if not isinstance(source, str) or not isinstance(model, dict):
         return
-    theirs, own = parts_of(source), [*_parts(model), "fusion"]
-    whole["initialize"] = {part: source for part in theirs if part in own or part.startswith("codecs.")}
+    own = [*_parts(model), "fusion"]
+    whole["initialize"] = {part: source for part in parts_of(source) if part in own or part.startswith("codecs.")}
     whole.setdefault("tokenizer", {"bundle": source})
 
 
 def parts_of(source: str) -> list[str]:
-    """The parts of a saved model that can be taken over.
+    """The parts of a saved model from which a run can be initialized.
 
     Raises:
-        UserError: where there is no such model, or it has no architecture.
+        UserError: when there is no such model, or it has no architecture.
     """
     bundle = read_bundle(find_bundle(source))
     if bundle.architecture is None:
@@ -331,9 +331,9 @@ def _parts(architecture: Mapping[str, Any]) -> list[str]:
     return [*named, *(f"projections.{name}" for name in architecture.get("encoders") or {})]
 
 
-def _take_codecs(whole: dict[str, Any]) -> None:
-    """A codec that comes with its weights is made as it was there, and so are its pictures, but for what is set: a codec of
-    convolutions takes other sizes than it was trained on."""
+def _add_codecs(whole: dict[str, Any]) -> None:
+    """Take the architecture and the image settings of each codec that is initialized from a saved model. Settings that the run
+    gives win: a convolutional codec also takes image sizes that it was not trained on."""
     model, given = whole.get("model"), whole.get("initialize")
     if not isinstance(model, dict) or not isinstance(given, dict):
         return
@@ -342,23 +342,23 @@ def _take_codecs(whole: dict[str, Any]) -> None:
         if group != "codecs" or name in (model.get("codecs") or {}):
             continue
         bundle = read_bundle(find_bundle(source))
-        there = (bundle.architecture or {}).get("codecs", {})
-        if name not in there:
+        codecs = (bundle.architecture or {}).get("codecs", {})
+        if name not in codecs:
             raise UserError(f"initialize.{part}: {source} has no codec {name!r}; train one, with the task reconstruction")
-        whole["model"] = {**model, "codecs": {**(model.get("codecs") or {}), name: there[name]}}
+        whole["model"] = {**model, "codecs": {**(model.get("codecs") or {}), name: codecs[name]}}
         own = whole["outputs"].get(name) or {}
         chosen = {} if own == to_dict(default_outputs()).get(name) else own
         whole["outputs"] = {**whole["outputs"], name: {**to_dict(bundle.interface.outputs[name]), **chosen}}
 
 
 def starting_from(model: str, task: str) -> dict[str, Any]:
-    """The settings that go on from a saved model: its architecture, interface, tokenizer and weights, at a gentler rate; and the
-    task as the model does it, but for what was measured on its weights."""
+    """The settings that fine-tune a saved model: its architecture, interface, tokenizer, weights and task settings (without
+    calibration and temperature, which were fitted on the old weights), with a lower learning rate."""
     parts = parts_of(model)
     bundle = read_bundle(find_bundle(model))
-    there = bundle.interface.tasks.get(task, {})
+    task_settings = bundle.interface.tasks.get(task, {})
     return {
-        "task": {name: value for name, value in there.items() if name not in FITTED} or task,
+        "task": {name: value for name, value in task_settings.items() if name not in FITTED} or task,
         "model": bundle.architecture,
         "inputs": {name: to_dict(modality) for name, modality in bundle.interface.inputs.items()},
         "outputs": {name: to_dict(modality) for name, modality in bundle.interface.outputs.items()},
@@ -369,5 +369,5 @@ def starting_from(model: str, task: str) -> dict[str, Any]:
 
 
 def write_run(config: RunConfig, path: Path) -> None:
-    """Write every setting, defaults included, so that the run can be repeated from this file alone."""
+    """Write all settings, defaults included, so that this file alone can repeat the run."""
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120))

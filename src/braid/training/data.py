@@ -1,4 +1,4 @@
-"""Batches in a reproducible order: what step k holds is a function of (seed, epoch, k) alone, whoever loads it."""
+"""Batches in a reproducible order: batch k depends on (seed, epoch, k) alone, whichever process loads it."""
 
 import os
 import shutil
@@ -18,17 +18,17 @@ from braid.errors import UserError
 from braid.modalities import InputModalityConfig
 from braid.records import Batch, Padded, Sample
 from braid.tasks import Task
-from braid.training.guard import Over, follow_the_run
+from braid.training.guard import Flag, follow_the_run
 from braid.training.parallel import Group
 
 SHARED = "/dev/shm"
-ROOM = 1 << 30  # bytes of shared memory: the 64 MB that containers are often given are filled by a few batches
+ROOM = 1 << 30  # bytes of shared memory; a few batches fill the 64 MB that containers often have
 WINDOW = 32  # batches that are sorted by length together
 
 
 @dataclass(frozen=True)
 class Samples(Sequence[Sample]):
-    """What a task makes of the rows of a data set, made anew whenever it is asked for: memory hardly grows with the data."""
+    """The samples of a data set, prepared on access, so that memory hardly grows with the data."""
 
     task: Task
     examples: Rows
@@ -55,7 +55,7 @@ class Samples(Sequence[Sample]):
 
 
 def with_targets(task: Task, examples: Rows) -> Samples:
-    """The samples that have something to learn from.
+    """The samples that have a target.
 
     Raises:
         UserError: when the rows lack a role that the task needs.
@@ -67,14 +67,14 @@ def with_targets(task: Task, examples: Rows) -> Samples:
 
 @dataclass(frozen=True)
 class Plan:
-    """The order of one epoch: rows shuffled by (seed, epoch), cut into batches (one may be smaller).
+    """The batches of one epoch: rows are shuffled by (seed, epoch) and cut into batches, of which one may be smaller.
 
-    Rows that share a picture stay together, so that it is encoded once for all its questions. Within a window of batches
-    they are sorted by length, so that a batch holds little padding: half the time on text.
+    Rows that share an image stay together, so that it is encoded once for all its questions. Rows are sorted by length within a
+    window of batches, so that a batch has little padding; this halves the time on text.
     """
 
-    lengths: np.ndarray  # a row's longest text, in any unit
-    images: np.ndarray  # a row's picture, numbered from 0 in order of appearance
+    lengths: np.ndarray  # length of each row's longest text, in any unit
+    images: np.ndarray  # the image of each row, numbered from 0 in order of appearance
     batch_size: int
     seed: int
 
@@ -98,8 +98,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Dealt:
-    """One batch of an epoch: rows of the run's task number ``task``, from epoch ``epoch`` of that task's own plan."""
+class PlannedBatch:
+    """The rows of one batch: they belong to task number ``task``, and come from epoch ``epoch`` of that task's plan."""
 
     task: int
     epoch: int
@@ -108,34 +108,34 @@ class Dealt:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The order of one epoch of a run: batches of each task at even distances, displaced at random by (seed, epoch).
+    """The batches of one epoch of a run. The batches of each task are evenly spaced, with a random offset from (seed, epoch).
 
-    Each task walks through its plan, epoch after epoch of its own, however many of its batches an epoch of the run has.
+    Each task has epochs of its own: it continues its plan where the last epoch of the run left it.
     """
 
     plans: tuple[Plan, ...]  # the main task's first
-    counts: tuple[tuple[int, ...], ...]  # batches by epoch of the run, then by task
+    counts: tuple[tuple[int, ...], ...]  # number of batches, by epoch of the run, then by task
 
     def batches(self, epoch: int) -> int:
         return sum(self.counts[epoch])
 
-    def epoch(self, epoch: int) -> list[Dealt]:
+    def epoch(self, epoch: int) -> list[PlannedBatch]:
         counts = self.counts[epoch]
         rng = np.random.default_rng((self.plans[0].seed, epoch, len(counts)))
         when = np.concatenate([(np.arange(count) + rng.random(count)) / count for count in counts])
-        dealt = [part for task in range(len(counts)) for part in self._dealt(task, epoch)]
-        return [dealt[k] for k in np.argsort(when, kind="stable")]
+        planned = [one for task in range(len(counts)) for one in self._of_task(task, epoch)]
+        return [planned[k] for k in np.argsort(when, kind="stable")]
 
-    def _dealt(self, task: int, epoch: int) -> list[Dealt]:
+    def _of_task(self, task: int, epoch: int) -> list[PlannedBatch]:
         plan, count = self.plans[task], self.counts[epoch][task]
         first = sum(counts[task] for counts in self.counts[:epoch])
         own = range(first // plan.batches, -(-(first + count) // plan.batches))
-        result = [Dealt(task, k, rows) for k in own for rows in plan.epoch(k)]
+        result = [PlannedBatch(task, k, rows) for k in own for rows in plan.epoch(k)]
         return result[first % plan.batches :][:count]
 
 
 def lengths(samples: Sequence[Sample], collator: Collator) -> np.ndarray:
-    """The length of each sample's longest text to write, else of its longest input."""
+    """The length of each sample's longest target text, or of its longest input if it has none."""
     writes = [name for name, modality in collator.outputs.items() if modality.does == "writes"]
 
     def length(sample: Sample) -> int:
@@ -147,7 +147,7 @@ def lengths(samples: Sequence[Sample], collator: Collator) -> np.ndarray:
 
 
 def shared_numbers(samples: Sequence[Sample], inputs: Mapping[str, InputModalityConfig]) -> np.ndarray:
-    """Equal numbers for rows that share their files (an image, say); a row without one has a number of its own."""
+    """Equal numbers for rows that share their files, such as an image; a row without files gets its own number."""
     files = [name for name, config in inputs.items() if config.suffixes]
 
     def key(sample: Sample, row: int) -> Hashable:
@@ -160,14 +160,14 @@ def shared_numbers(samples: Sequence[Sample], inputs: Mapping[str, InputModality
 
 
 class _Batches(Dataset[Collated | UserError]):
-    """Batches in a given order; workers hold no state, so a resumed run sees the same batches."""
+    """Batches in a given order. Workers have no state, so a resumed run sees the same batches."""
 
     def __init__(
         self,
         samples: Sequence[Sequence[Sample]],
         collator: Collator,
         mixture: Mixture,
-        order: Sequence[Dealt],
+        order: Sequence[PlannedBatch],
         strict: bool,
         group: Group,
     ) -> None:
@@ -179,25 +179,25 @@ class _Batches(Dataset[Collated | UserError]):
         return len(self._order)
 
     def __getitem__(self, k: int) -> Collated | UserError:
-        """An error of the user comes back as a value: raised in a worker it would arrive with a traceback in its text.
+        """Return a ``UserError`` instead of raising it: a worker would add a traceback to its text.
 
-        A worker gives tensors, where there is room: torch passes those by shared memory, arrays by copying them through a pipe.
+        Workers return tensors, if shared memory has room: torch shares those, but copies arrays through a pipe.
         """
-        dealt = self._order[k]
-        rows = [int(row) for row in self._group.rows(dealt.rows)]
-        samples, key = self._samples[dealt.task], (self._seeds[dealt.task], dealt.epoch)
+        planned = self._order[k]
+        rows = [int(row) for row in self._group.rows(planned.rows)]
+        samples, key = self._samples[planned.task], (self._seeds[planned.task], planned.epoch)
         try:
             part = self._collator([samples[row] for row in rows], [(*key, row) for row in rows], self._strict)
         except UserError as error:
             return error
-        return _turned(part, torch.from_numpy) if self._shared and get_worker_info() else part
+        return _converted(part, torch.from_numpy) if self._shared and get_worker_info() else part
 
 
-def _turned(part: Collated, turn: Callable[[Any], Any]) -> Collated:
-    """The same batch, each of its padded arrays given to ``turn``."""
+def _converted(part: Collated, convert: Callable[[Any], Any]) -> Collated:
+    """The same batch, with ``convert`` applied to each padded array."""
 
     def padded(value: Padded) -> Padded:
-        return Padded(turn(value.values), turn(value.mask))
+        return Padded(convert(value.values), convert(value.mask))
 
     inputs = {name: replace(given, distinct=padded(given.distinct)) for name, given in part.batch.inputs.items()}
     targets = {name: padded(target) for name, target in part.batch.targets.items()}
@@ -214,26 +214,28 @@ def batches(
     strict: bool = False,
     group: Group | None = None,
 ) -> Iterator[tuple[int, Collated]]:
-    """Batches ``first``.. of ``epoch``, each with the number of its task, prepared in ``workers`` processes (0: in this one).
+    """The batches of ``epoch`` from number ``first`` on, each with the number of its task.
 
     Args:
-        samples: of each task, in the order of the mixture's plans.
-        group: takes its own rows of each batch.
+        samples: the samples of each task, in the order of the mixture's plans.
+        workers: processes that prepare batches; 0 prepares them in this process.
+        strict: raise at the first row that cannot be read, instead of skipping it.
+        group: the processes that train together; each takes its rows of every batch.
     """
     order = mixture.epoch(epoch)[first:]
     dataset = _Batches(samples, collator, mixture, order, strict, group or Group())
-    over = RawValue(Over)
+    finished = RawValue(Flag)
     loader = DataLoader(
         dataset,
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=partial(follow_the_run, over=over),
+        worker_init_fn=partial(follow_the_run, finished=finished),
     )
     try:
-        for dealt, part in zip(order, loader, strict=True):
+        for planned, part in zip(order, loader, strict=True):
             if isinstance(part, UserError):
                 raise part
-            yield dealt.task, _turned(part, np.asarray)
+            yield planned.task, _converted(part, np.asarray)
     finally:
-        over.value = 1
+        finished.value = 1

@@ -1,4 +1,4 @@
-"""What frozen image encoders make of pictures, computed once and kept in a folder for every run that asks for the same."""
+"""A cache on disk for the features of frozen image encoders: computed once, and shared by all runs with the same encoder."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -20,13 +20,13 @@ from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
 from braid.records import Features, Padded, Sample
 
-TOGETHER = 32  # pictures that are encoded at once
+BATCH = 32  # images that are encoded at once
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Every picture that could be read, as one array; and those that could not, each with the reason. ``made``: by which encoder,
-    of which files."""
+class _Index:
+    """The rows of the cached arrays by path (``places``), and why an image was skipped. ``made`` is the fingerprint of the
+    encoder and the files."""
 
     made: str
     shape: tuple[int, int, int]
@@ -37,13 +37,13 @@ class _Found:
 def with_features(
     model: Model, collator: Collator, samples: Iterable[Sample], folder: Path, on_note: Callable[[str], None]
 ) -> Collator:
-    """The collator that gives features instead of pixels, for every image encoder that takes no gradient.
+    """A collator that gives features instead of pixels to every frozen image encoder.
 
-    The encoder sees each picture once, as in use: no dropout, no augmentation. Features are kept in float16 in ``folder``, which
-    runs may share; there already, by the same encoder and of the same files, they are not made again.
+    Each image is encoded once, without dropout and augmentation. Features are stored in float16 in ``folder``; they are computed
+    again only if the encoder or a file has changed.
 
     Raises:
-        UserError: when no image encoder is frozen, or a picture is no file.
+        UserError: when no image encoder is frozen, or an image is not a file.
     """
     frozen = {
         name: modality
@@ -68,7 +68,7 @@ def with_features(
 def _path(value: Any, source: str) -> str:
     if isinstance(value, str | Path):
         return realpath(value)
-    raise UserError(f"{source}: cache_features needs pictures in files, and this one is in memory; leave it out")
+    raise UserError(f"{source}: cache_features needs images in files, and this one is in memory; remove cache_features")
 
 
 def _cached(
@@ -76,20 +76,20 @@ def _cached(
 ) -> EncodedModality:
     made = _fingerprint(encoder, modality, sources)
     values, masks, result = (path.with_name(f"{path.name}-{made[:12]}.{kind}") for kind in ("values", "masks", "json"))
-    if (there := _read(result)) is None or there.made != made:
+    if (index := _read(result)) is None or index.made != made:
         on_note(
-            f"{len(sources):,} pictures are encoded now, once for every run with this encoder; {path.parent} keeps their features"
+            f"{len(sources):,} images are encoded now, once for all runs with this encoder; features are stored in {path.parent}"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)
         with whole(values) as fresh_values, whole(masks) as fresh_masks:
-            there = _encode(made, encoder.eval(), modality, sources, fresh_values, fresh_masks)
-        write_whole(result, json.dumps(to_dict(there)))
-    return EncodedModality(modality.config, values, masks, there.shape, there.places, there.skipped, made)
+            index = _encode(made, encoder.eval(), modality, sources, fresh_values, fresh_masks)
+        write_whole(result, json.dumps(to_dict(index)))
+    return EncodedModality(modality.config, values, masks, index.shape, index.places, index.skipped, made)
 
 
 def _fingerprint(encoder: nn.Module, modality: InputModality, sources: Mapping[str, str]) -> str:
-    """Of all that features hang on: weights, preprocessing, and the files as they are now; and of the rows, which errors name."""
+    """A hash of everything that the features depend on: weights, preprocessing, files, and the rows that error messages name."""
     result = sha256(repr(modality.config).encode())
     for part in (encoder, *getattr(encoder, "borrowed", ())):
         for name, value in part.state_dict().items():
@@ -97,29 +97,29 @@ def _fingerprint(encoder: nn.Module, modality: InputModality, sources: Mapping[s
     for path, source in sources.items():
         result.update(f"{path} {source} ".encode())
         with suppress(OSError, ValueError):
-            there = Path(path).stat()
-            result.update(f"{there.st_size} {there.st_mtime_ns}".encode())
+            status = Path(path).stat()
+            result.update(f"{status.st_size} {status.st_mtime_ns}".encode())
     return result.hexdigest()
 
 
-def _read(path: Path) -> _Found | None:
+def _read(path: Path) -> _Index | None:
     if not path.is_file():
         return None
-    result: _Found = from_dict(_Found, parse_json(path.read_text(encoding="utf-8")), str(path))
+    result: _Index = from_dict(_Index, parse_json(path.read_text(encoding="utf-8")), str(path))
     return result
 
 
 def _encode(
     made: str, encoder: nn.Module, modality: InputModality, sources: Mapping[str, str], values: Path, masks: Path
-) -> _Found:
+) -> _Index:
     places: dict[str, int] = {}
     skipped: dict[str, str] = {}
     sizes = (0, 0)
     names = list(sources)
     with open(values, "wb") as values_file, open(masks, "wb") as masks_file, torch.no_grad():
-        for first in range(0, len(names), TOGETHER):
+        for first in range(0, len(names), BATCH):
             images = []
-            for name in names[first : first + TOGETHER]:
+            for name in names[first : first + BATCH]:
                 try:
                     images.append(modality.prepare(name, sources[name]))
                     places[name] = len(places)
@@ -130,7 +130,7 @@ def _encode(
                 values_file.write(features.values.half().cpu().numpy().tobytes())
                 masks_file.write(features.mask.cpu().numpy().tobytes())
                 sizes = (features.values.shape[1], features.values.shape[2])
-    return _Found(made, (len(places), *sizes), places, skipped)
+    return _Index(made, (len(places), *sizes), places, skipped)
 
 
 def _features(encoder: nn.Module, images: Padded) -> Features:

@@ -1,4 +1,4 @@
-"""Who reads along in a run's log: the page report.html, and the sinks. None of them can end a run."""
+"""Followers of a run's log: the page report.html and the sinks. An error in one of them never stops the run."""
 
 import json
 import time
@@ -15,12 +15,12 @@ from braid.reports import read_settings, write_report
 from braid.sinks import Sink, SinkConfig, metrics
 
 FILE = "sinks.json"
-SECONDS = 2.0  # between two looks at the log
+SECONDS = 2.0  # between two reads of the log
 
 
 @dataclass
 class Mark:
-    """How far a sink has been told of the log: the last step and the last epoch, and the service's name of the run."""
+    """The last step and epoch of the log that a sink has received, and the service's id of the run."""
 
     run: str = ""
     step: int = 0
@@ -28,18 +28,18 @@ class Mark:
 
 
 class Followers:
-    """Hands what log.jsonl gains to every sink, and makes the page at the end of an epoch.
+    """Sends new records of log.jsonl to every sink, and writes the page at the end of each epoch.
 
-    The mark is written before the sink is told: a run killed in between loses those records there, and a resumed
-    one never tells them twice. The log has them all.
+    The mark is saved before records are sent: if the run is killed in between, the sink misses those records, but a resumed run
+    never sends them twice. The log itself is always complete.
     """
 
     def __init__(self, folder: Path, configs: Sequence[SinkConfig], note: Callable[[str], None]) -> None:
         self._folder, self._configs, self._note = folder, configs, note
         self._sinks: dict[str, Sink] = {}
         self._marks: dict[str, Mark] = {}
-        self._read = 0  # bytes of the log
-        self._looked = 0.0
+        self._read = 0  # bytes of the log read so far
+        self._last_read = 0.0
 
     def __enter__(self) -> "Followers":
         for config in self._configs:
@@ -53,20 +53,20 @@ class Followers:
             self._guarded(name, sink.close)
 
     def follow(self, now: bool = False) -> None:
-        """Tell the sinks what is new, every few seconds at most unless ``now``."""
-        if not self._sinks or (not now and time.monotonic() - self._looked < SECONDS):
+        """Send new records to the sinks, at most every few seconds unless ``now`` is set."""
+        if not self._sinks or (not now and time.monotonic() - self._last_read < SECONDS):
             return
-        self._looked = time.monotonic()
+        self._last_read = time.monotonic()
         records = self._new_records()
         for name, sink in list(self._sinks.items()):
-            self._guarded(name, partial(self._tell, name, sink, records))
+            self._guarded(name, partial(self._send, name, sink, records))
 
     def end_epoch(self) -> None:
         self.follow(now=True)
         try:
             write_report([self._folder], self._folder / "report.html")
         except Exception as error:
-            self._note(f"report.html was not written ({_told(error)}); braid report {self._folder} tries again")
+            self._note(f"report.html was not written ({_message(error)}); braid report {self._folder} tries again")
 
     def _open(self, config: SinkConfig) -> None:
         self._marks = self._marks or self._read_marks()
@@ -78,7 +78,7 @@ class Followers:
         self._write_marks()
         self._sinks[config.kind] = sink
 
-    def _tell(self, name: str, sink: Sink, records: list[dict[str, Any]]) -> None:
+    def _send(self, name: str, sink: Sink, records: list[dict[str, Any]]) -> None:
         mark = self._marks[name]
         new = [r for r in records if (r["epoch"] > mark.epoch if "val_loss" in r else r["step"] > mark.step)]
         if not new:
@@ -91,25 +91,25 @@ class Followers:
         sink.flush()
 
     def _guarded(self, name: str, action: Callable[[], None]) -> None:
-        """A sink that fails is told of once and left out of the rest of the run."""
+        """Run ``action``; a sink that fails is reported once, then disabled for the rest of the run."""
         try:
             action()
-        except (Exception, SystemExit) as error:  # a service's client may do anything, even leave
+        except (Exception, SystemExit) as error:  # a service's client may even call sys.exit
             self._sinks.pop(name, None)
             if isinstance(error, ModuleNotFoundError):
                 package = kinds(SinkConfig)[name].package
                 why = f'{package} is not installed; run: pip install "braidlm[{name}]"'
             else:
-                why = _told(error)
-            self._note(f"sink {name} is left out: {why}; log.jsonl has everything")
+                why = _message(error)
+            self._note(f"sink {name} is disabled: {why}; log.jsonl has everything")
 
     def _new_records(self) -> list[dict[str, Any]]:
         with open(self._folder / "log.jsonl", "rb") as log:
             log.seek(self._read)
             lines = log.read().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith(b"\n")]
-        self._read += sum(map(len, whole))
-        return [json.loads(line) for line in whole]
+        complete = [line for line in lines if line.endswith(b"\n")]
+        self._read += sum(map(len, complete))
+        return [json.loads(line) for line in complete]
 
     def _read_marks(self) -> dict[str, Mark]:
         path = self._folder / FILE
@@ -119,6 +119,6 @@ class Followers:
         write_whole(self._folder / FILE, json.dumps({name: asdict(mark) for name, mark in self._marks.items()}))
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

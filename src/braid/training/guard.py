@@ -1,4 +1,4 @@
-"""What ends a run from outside: Ctrl-C, SIGTERM, a full disk, a data worker that is killed. Nothing of it loses the run."""
+"""Handling of what stops a run from outside: Ctrl-C, SIGTERM, a full disk, a killed data worker. The checkpoint survives all."""
 
 import errno
 import os
@@ -16,15 +16,15 @@ from typing import TypeAlias, TypeVar
 from braid.errors import UserError
 
 T = TypeVar("T")
-Over: TypeAlias = c_byte
+Flag: TypeAlias = c_byte
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-HUNG_UP = (ConnectionError, EOFError)  # a worker killed while it hands a batch over; seen dead before that, a RuntimeError
+HUNG_UP = (ConnectionError, EOFError)  # a worker that is killed while it sends a batch; one killed before raises RuntimeError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that was asked to stop, and whose checkpoint is saved; ``number`` is the signal's."""
+    """Raised when a run was asked to stop, once its checkpoint is saved; ``number`` is the signal number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
@@ -32,7 +32,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Interrupt:
-    """Remembers that the run was asked to stop; asked twice, the process leaves at once."""
+    """A signal handler that asks the run to stop after the current step. A second signal ends the process at once."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -43,7 +43,8 @@ class Interrupt:
         self._number = number
 
     def check(self, joined: Callable[[list[int]], list[int]] = list) -> None:
-        """Stop here, where the run's state is that after a whole step; ``joined`` adds what other processes were asked."""
+        """Raise ``Stopped`` if a signal has arrived; call this between steps. ``joined`` collects the signals of all
+        processes."""
         if number := max(joined([self._number])):
             raise Stopped(number)
 
@@ -55,14 +56,14 @@ class Interrupt:
 
 @contextmanager
 def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Iterator[None]:
-    """Run the block with ``interrupt`` in charge of Ctrl-C and SIGTERM; ``save`` is called before ``Stopped`` goes on.
+    """Run the block with ``interrupt`` as the handler of Ctrl-C and SIGTERM; ``save`` is called before ``Stopped`` is re-raised.
 
     Raises:
         UserError: for a full disk or a data worker that was killed.
         Stopped: when the run was asked to stop.
     """
-    there = SIGNALS if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, interrupt) for number in there}
+    signals = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, interrupt) for number in signals}
     try:
         try:
             yield
@@ -72,12 +73,12 @@ def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Ite
     except (RuntimeError, *HUNG_UP) as error:
         if not isinstance(error, HUNG_UP) and not str(error).startswith("DataLoader worker"):
             raise
-        with suppress(RuntimeError):  # torch's handler of SIGCHLD tells of a lost worker once, wherever the run is by then
+        with suppress(RuntimeError):  # torch's SIGCHLD handler reports a lost worker once, wherever the run is by then
             time.sleep(0.5 if isinstance(error, HUNG_UP) else 0)
         reason = str(error).partition(". ")[0].removeprefix("DataLoader ") or "in the middle of a batch"
         raise UserError(
-            f"a process that prepares batches was lost ({reason}), most likely because memory ran out; "
-            "--resume goes on from the last checkpoint, with fewer of them if need be: --set workers=0"
+            f"a data worker was lost ({reason}), most likely because memory ran out; "
+            "continue from the last checkpoint with --resume, if needed without workers: --set workers=0"
         ) from None
     except OSError as error:
         if error.errno not in FULL:
@@ -89,26 +90,26 @@ def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Ite
             signal.signal(number, handler)
 
 
-def follow_the_run(worker: int, over: Over) -> None:
-    """For a process that prepares batches: a signal to the whole group is the run's to answer, and its end is theirs.
+def follow_the_run(worker: int, finished: Flag) -> None:
+    """Set up a data worker: it ignores signals, which the run handles, and it ends when the run ends.
 
     Args:
-        over: set when nobody waits for batches any more; no lock, which a killed worker could keep.
+        finished: set when no more batches are needed. It has no lock, because a killed worker could keep that.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    sys.excepthook = _leave_to_the_run
-    threading.Thread(target=_outlive_nobody, args=(os.getppid(), over), daemon=True).start()
+    sys.excepthook = _ignore_hang_up
+    threading.Thread(target=_end_with_the_run, args=(os.getppid(), finished), daemon=True).start()
 
 
-def _leave_to_the_run(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A run that ends hangs up on the thread that hands it shared memory: no news. A batch's own errors go another way."""
+def _ignore_hang_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print no error when the run ends and closes the connection. Errors in a batch are returned, not raised."""
     if not issubclass(kind, HUNG_UP):
         sys.__excepthook__(kind, error, trace)
 
 
-def _outlive_nobody(run: int, over: Over) -> None:
-    """A worker whose run was killed may wait for ever to hand over its batch, and keep its memory."""
-    while os.getppid() == run and not over.value:
+def _end_with_the_run(run: int, finished: Flag) -> None:
+    """End the worker when its run ends; otherwise it could wait forever to send its batch."""
+    while os.getppid() == run and not finished.value:
         time.sleep(1)
-    os._exit(0 if over.value else 1)
+    os._exit(0 if finished.value else 1)

@@ -1,4 +1,4 @@
-"""The one loop. Every step is a function of (seed, step) and the weights, so a resumed run repeats a whole one."""
+"""The training loop. Every step depends on (seed, step) and the weights alone, so a resumed run equals an uninterrupted one."""
 
 import json
 import resource
@@ -32,7 +32,7 @@ from braid.records import Batch
 from braid.reports import read_log
 from braid.runtime.device import CPU
 from braid.runtime.torch import TorchRuntime, to_tensors
-from braid.skipped_rows import FILE as LEFT_OUT
+from braid.skipped_rows import FILE as SKIPPED
 from braid.skipped_rows import SkippedRows
 from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
@@ -55,19 +55,19 @@ from braid.training.watcher import Estimate, Outcome, Watcher
 
 @dataclass
 class Run:
-    """One training under way: what the loop's functions share."""
+    """The state of a run, which the functions of the loop share."""
 
     setup: Setup
     folder: Path
     watcher: Watcher
     optimizer: torch.optim.AdamW
     average: MovingAverage
-    objectives: tuple[Objective, ...]  # of each task, like the plans of the mixture
+    objectives: tuple[Objective, ...]  # one per task, in the order of the mixture's plans
     mixture: Mixture
     skipped_rows: SkippedRows
     collator: Collator  # without augmentation
-    loss: Loss  # of the model that is trained
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of the last steps
+    loss: Loss  # of the model that is trained (sharded, or the setup's own)
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=50))  # seconds of each of the last steps
     position: Position = field(default_factory=Position)
     interrupt: Interrupt = field(default_factory=Interrupt)
     clock: Clock = field(default_factory=Clock)
@@ -79,11 +79,11 @@ class Run:
 
     @property
     def model(self) -> Model:
-        """What is trained; the setup's own, which is evaluated and saved, unless it is shared out."""
+        """The model that is trained. It is the setup's model, which is evaluated and saved, unless the run is sharded."""
         return self.loss.model
 
     @property
-    def shared_out(self) -> bool:
+    def is_sharded(self) -> bool:
         return self.model is not self.setup.model
 
     @cached_property
@@ -91,26 +91,27 @@ class Run:
         return sum(-(-self.mixture.batches(k) // self.config.optimizer.accumulation) for k in range(self.config.epochs))
 
     def named(self, task: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """A task's figures among those of a run's epoch: the main task's plain, any other's with its kind in front."""
-        start = f"{self.setup.tasks[task].task.kind}." if task else ""
-        return {start + name: value for name, value in metrics.items()}
+        """The names of a task's metrics in a record: tasks beside the main one get their kind as a prefix."""
+        prefix = f"{self.setup.tasks[task].task.kind}." if task else ""
+        return {prefix + name: value for name, value in metrics.items()}
 
 
 def train(
     config: RunConfig, folder: Path, resume: bool = False, watcher: Watcher | None = None, profiled: bool = False
 ) -> Outcome:
-    """Train as ``config`` says into ``folder``: run.yaml, log.jsonl, checkpoint, the bundles best/ and last/, and
-    skipped_rows.jsonl, the rows that could not be read.
+    """Train a model as ``config`` describes. ``folder`` receives run.yaml, log.jsonl, the checkpoint, the bundles best/ and
+    last/, and skipped_rows.jsonl with the rows that could not be read.
 
     Args:
-        resume: go on from the folder's checkpoint; the end is bit-equal to that of a run never stopped.
-        profiled: count a step's arithmetic and measure the processor's peak, for the outcome's profile.
+        resume: continue from the folder's checkpoint; the result is bit-equal to that of an uninterrupted run.
+        watcher: callbacks for the records of steps and epochs, and for notes.
+        profiled: count the FLOP of a step and measure the processor's peak, for the outcome's profile.
     Raises:
         UserError: for bad settings or data, a folder already in use, or a loss that is not a number.
         Stopped: after Ctrl-C or SIGTERM, once the step is done and the checkpoint saved.
     """
     if (folder / FILE).exists() and not resume:
-        raise UserError(f"{folder} holds a run already; add --resume to go on with it, or choose another --output")
+        raise UserError(f"{folder} already holds a run; add --resume to continue it, or choose another --output")
     group = Group()
     watcher = (watcher or Watcher()) if group.leads else Watcher()
     setup = set_up(config)
@@ -125,7 +126,7 @@ def train(
             settle(folder)
         if resume and (folder / FILE).exists():
             run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
-            run.skipped_rows.load(folder / LEFT_OUT)
+            run.skipped_rows.load(folder / SKIPPED)
         elif group.leads:
             write_run(config, folder / "run.yaml")
             (folder / SINKS).unlink(missing_ok=True)
@@ -139,16 +140,16 @@ def train(
                 _epoch(run, followers)
                 _end_epoch(run, followers)
     position = run.position
-    message = profile(run.clock, position.step - before, estimate.flops, config.precision, setup.device) if profiled else None
-    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.skipped_rows), message)
+    breakdown = profile(run.clock, position.step - before, estimate.flops, config.precision, setup.device) if profiled else None
+    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.skipped_rows), breakdown)
 
 
 def _collator(setup: Setup, watcher: Watcher) -> Collator:
     config = setup.config
     if not config.cache_features:
         return setup.collator
-    seen = chain.from_iterable((*data.train, *prepared(data.task, _judging(config, data))) for data in setup.tasks)
-    return with_features(setup.model, setup.collator, seen, Path(config.cache_features), watcher.on_note)
+    samples = chain.from_iterable((*data.train, *prepared(data.task, _evaluation_rows(config, data))) for data in setup.tasks)
+    return with_features(setup.model, setup.collator, samples, Path(config.cache_features), watcher.on_note)
 
 
 def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, group: Group) -> Run:
@@ -164,14 +165,14 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
 
 
 def _warn_of_leaks(run: Run) -> None:
-    """Note the columns of training rows that give the label away."""
+    """Warn of columns that give the label away."""
     for data in run.setup.tasks if run.group.leads and not run.position.step else ():
         for leak in leaking_columns(data.train.examples):
-            run.watcher.on_note(f"warning: {leak}; leave it out, unless you know it before the label when you use the model")
+            run.watcher.on_note(f"warning: {leak}; remove it, unless you know it before the label when you use the model")
 
 
 def _epoch(run: Run, followers: Followers | None) -> None:
-    """The rest of one epoch, from the batch where the run stands."""
+    """Train the rest of one epoch, from the run's position on."""
     config, position = run.config, run.position
     collator = run.setup.augmenting(run.collator)
     samples = [data.train for data in run.setup.tasks]
@@ -198,9 +199,9 @@ def _epoch(run: Run, followers: Followers | None) -> None:
 
 
 def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
-    """One optimizer step over the gradients of the parts, each a batch of the task that its number says."""
+    """Take one optimizer step over the gradients of ``parts``: (task number, batch)."""
     config, position = run.config, run.position
-    torch.manual_seed(int(np.random.SeedSequence(_chance(run)).generate_state(1, np.uint64)[0] >> 1))
+    torch.manual_seed(int(np.random.SeedSequence(_seed(run)).generate_state(1, np.uint64)[0] >> 1))
     rate = learning_rate(config.optimizer, position.step, run.steps)
     set_learning_rate(run.optimizer, rate)
     run.optimizer.zero_grad(set_to_none=True)
@@ -220,7 +221,7 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
     return {
         "step": position.step,
         "epoch": position.epoch,
-        **_told(run, metrics),
+        **_mean_metrics(run, metrics),
         "learning_rate": rate,
         "gradient_norm": round(float(norm), 4),
     }
@@ -229,12 +230,11 @@ def _step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
 def _check_readable(run: Run, task: int, part: Collated) -> None:
     samples = run.setup.tasks[task].train
     if part.skipped and all(sample.source in run.skipped_rows for sample in samples):
-        raise UserError(f"none of {len(samples)} rows to train on could be read; the first: {part.skipped[0][1]}")
+        raise UserError(f"none of the {len(samples)} training rows could be read; the first: {part.skipped[0][1]}")
 
 
-def _told(run: Run, metrics: list[tuple[int, dict[str, float]]]) -> dict[str, Any]:
-    """The mean of each figure over a step's batches; of several tasks, which they were and each one's own figures, too. A step
-    of which no row could be read has a loss of 0."""
+def _mean_metrics(run: Run, metrics: list[tuple[int, dict[str, float]]]) -> dict[str, Any]:
+    """The mean of each metric over a step's batches, with several tasks also per task; a loss of 0 if no row is readable."""
     result: dict[str, list[float]] = {"loss": [one["loss"] for _, one in metrics] or [0.0]}
     kinds: dict[str, None] = {}
     for task, one in metrics:
@@ -247,15 +247,15 @@ def _told(run: Run, metrics: list[tuple[int, dict[str, float]]]) -> dict[str, An
     return {**tasks, **{name: round(statistics.fmean(values), 5) for name, values in result.items()}}
 
 
-def _chance(run: Run) -> tuple[int, ...]:
-    """What a step's random numbers hang on: each process of several draws its own."""
+def _seed(run: Run) -> tuple[int, ...]:
+    """The seed of a step; each process has its own."""
     return (run.config.seed, run.position.step, *([run.group.rank] if run.group.rank else []))
 
 
 def _shared_backward(run: Run, task: int, part: Collated) -> dict[str, float]:
-    """``_backward`` over a batch that all processes share; figures weighed as their losses are, none where no row is readable."""
+    """``_backward`` over a batch that processes share, and the weighted mean of their metrics; {} if no row is readable."""
     share = run.group.share(weight(part.batch.targets.values(), len(part.samples)))
-    part = aligned(part, run.group) if run.shared_out else part
+    part = aligned(part, run.group) if run.is_sharded else part
     own = _backward(run, task, part, share) if part.samples else {}
     result: dict[str, float] = {}
     for name, value in run.group.joined([(name, value * share) for name, value in own.items()]):
@@ -264,10 +264,10 @@ def _shared_backward(run: Run, task: int, part: Collated) -> dict[str, float]:
 
 
 def _backward(run: Run, task: int, part: Collated, share: float = 1.0) -> dict[str, float]:
-    """Add one batch's gradients, times ``share``; the loss, and what else the objective tells."""
+    """Add one batch's gradients, scaled by ``share``, and return the loss and the objective's other metrics."""
     config = run.config
     run.model.train()
-    tensors = to_tensors(_dropped(part.batch, config, _chance(run)), run.setup.device)
+    tensors = to_tensors(_dropped(part.batch, config, _seed(run)), run.setup.device)
     with (
         run.clock.measured("forward"),
         torch.autocast(run.setup.device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext(),
@@ -280,21 +280,21 @@ def _backward(run: Run, task: int, part: Collated, share: float = 1.0) -> dict[s
 
 
 def _dropped(batch: Batch, config: RunConfig, seed: tuple[int, ...]) -> Batch:
-    """Rows lose whole inputs by chance, so that the model learns to do without."""
+    """Remove whole inputs of rows at random, so that the model learns to do without them."""
     rng = np.random.default_rng(seed)
     inputs = dict(batch.inputs)
-    for name, chance in config.input_dropout.items():
+    for name, probability in config.input_dropout.items():
         if name in inputs:
-            lost = rng.random(batch.size) < chance
+            lost = rng.random(batch.size) < probability
             inputs[name] = replace(inputs[name], index=np.where(lost, -1, inputs[name].index))
     return replace(batch, inputs=inputs)
 
 
 def _end_epoch(run: Run, followers: Followers | None) -> None:
-    """The first process judges; all checkpoint."""
+    """Evaluate in the first process, and save a checkpoint in all."""
     with averaged(run.setup.model, run.model, run.average, run.group):
-        record = _judge(run) if run.group.leads else {}
-    run.position = run.group.message(run.position)
+        record = _evaluate_and_save(run) if run.group.leads else {}
+    run.position = run.group.broadcast(run.position)
     _save(run)
     if run.group.leads:
         run.watcher.on_epoch(record)
@@ -302,10 +302,10 @@ def _end_epoch(run: Run, followers: Followers | None) -> None:
         followers.end_epoch()
 
 
-def _judge(run: Run) -> dict[str, Any]:
-    """Evaluate, save best and last, and decide whether to go on."""
+def _evaluate_and_save(run: Run) -> dict[str, Any]:
+    """Evaluate the model, save best and last, and decide whether to continue."""
     config, position = run.config, run.position
-    record, message = _evaluated(run)
+    record, diagnosis = _evaluate_tasks(run)
     metric = record[config.best]
     better = position.best is None or (metric > position.best if config.better == "higher" else metric < position.best)
     if better:
@@ -318,71 +318,63 @@ def _judge(run: Run) -> dict[str, Any]:
         shutil.rmtree(run.folder / f"epoch-{position.epoch - config.keep}", ignore_errors=True)
     waited = position.epoch - 1 - position.best_epoch
     position.done = position.epoch >= config.epochs or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
-    _write_log(run, {**record, **message})  # before the checkpoint: a run killed in between evaluates again
+    _write_log(run, {**record, **diagnosis})  # before the checkpoint: a run killed in between evaluates again
     return {**record, "best": better}
 
 
 def _save(run: Run) -> None:
     if run.group.leads:
-        run.skipped_rows.save(run.folder / LEFT_OUT)
+        run.skipped_rows.save(run.folder / SKIPPED)
     save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position, run.group)
 
 
-def _evaluated(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Each task's loss and figures on its val; and what a report tells beside them. Where there are several tasks, the mean of
-    the figure that would choose each one's best epoch chooses this run's (``braid.tasks.MEAN``)."""
+def _evaluate_tasks(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The loss and the metrics of each task on its val rows, and a diagnosis for reports. With several tasks, the mean of their
+    main metrics chooses the best epoch (``braid.tasks.MEAN``)."""
     started = time.perf_counter()
     run.setup.model.eval()
     record: dict[str, Any] = {"step": run.position.step, "epoch": run.position.epoch}
-    message: dict[str, Any] = {}
-    chosen = []
+    diagnosis: dict[str, Any] = {}
+    main_metrics = []
     for place, data in enumerate(run.setup.tasks):
-        metrics, more = _judged(run, place, data)
-        chosen.append(metrics[data.task.main_metric] * (1 if data.task.better == "higher" else -1))
+        metrics, more = _evaluate_task(run, place, data)
+        main_metrics.append(metrics[data.task.main_metric] * (1 if data.task.better == "higher" else -1))
         record |= run.named(place, metrics)
-        message |= run.named(place, more)
+        diagnosis |= run.named(place, more)
     if run.config.tasks:
-        record[MEAN] = statistics.fmean(chosen)
-    return record, {**message, "seconds": round(time.perf_counter() - started, 3)}
+        record[MEAN] = statistics.fmean(main_metrics)
+    return record, {**diagnosis, "seconds": round(time.perf_counter() - started, 3)}
 
 
-def _judged(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One task: loss and figures on val, greedy; and what is to be told: does the model look at its inputs at all?"""
+def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The loss and the metrics of one task on val, decoded greedily, and a diagnosis: does the model use its inputs at all?"""
     config, setup, task = run.config, run.setup, data.task
     if task.generation:
         task = task.searching(1)
-    examples = _judging(config, data)
+    examples = _evaluation_rows(config, data)
     runtime, size = TorchRuntime(setup.model, setup.tokenizer, setup.device), config.evaluation.batch_size
     metrics, answers = evaluate(runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=_watch(run))
     run.skipped_rows.add((sample.source, reason) for sample, reason in answers.skipped)
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
     parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, samples, size) if c.samples]
     with torch.no_grad():
-        judge = partial(run.objectives[place].judge, setup.model)
-        loss = statistics.fmean(float(judge(batch)) for batch in parts)
-    result = [reliance(judge, parts, name) for name in setup.interface.inputs]
-    message = diagnosed(answers, [one for one in result if one])
-    for warning in warnings(message):
+        val_loss = partial(run.objectives[place].validation_loss, setup.model)
+        loss = statistics.fmean(float(val_loss(batch)) for batch in parts)
+    diagnosis = diagnosed(answers, [one for name in setup.interface.inputs if (one := reliance(val_loss, parts, name))])
+    for warning in warnings(diagnosis):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
-    write_samples(
-        run.folder,
-        run.position.step,
-        run.position.epoch,
-        answers,
-        setup.collator.inputs,
-        task.decoder,
-        task.kind if place else "",
-    )
-    return {"val_loss": round(loss, 5), **metrics}, message
+    kind, position, inputs = task.kind if place else "", run.position, setup.collator.inputs
+    write_samples(run.folder, position.step, position.epoch, answers, inputs, task.decoder, kind)
+    return {"val_loss": round(loss, 5), **metrics}, diagnosis
 
 
 def _watch(run: Run) -> Watch:
-    """Several processes stop after a step, together."""
+    """Check for signals during an evaluation; several processes check only after a step, together."""
     return run.interrupt.watch if run.group.alone else lambda parts, total: parts
 
 
-def _judging(config: RunConfig, data: TaskData) -> Rows:
-    """The rows of val that a run looks at."""
+def _evaluation_rows(config: RunConfig, data: TaskData) -> Rows:
+    """The val rows that each evaluation reads."""
     return data.val[: config.evaluation.limit or None]
 
 
@@ -401,8 +393,8 @@ def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
 
 
 def _estimate(run: Run, counted: bool) -> Estimate:
-    """Time and memory of the whole run, from three forward and backward passes of each task that leave no trace; ``counted``:
-    and the arithmetic of a step."""
+    """Estimate time and memory of the whole run from three forward and backward passes of each task, which change nothing. With
+    ``counted``, count the FLOP of a step, too."""
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
     collator = run.setup.augmenting(run.collator)
     total = 0.0
@@ -413,7 +405,7 @@ def _estimate(run: Run, counted: bool) -> Estimate:
         for _, part in batches([run.setup.tasks[task].train], collator, Mixture((plan,), ((min(number, 3),),)), 0):
             started = time.perf_counter()
             with FlopCounterMode(display=False) if counted else nullcontext() as counter:
-                part = aligned(part, run.group) if run.shared_out else part
+                part = aligned(part, run.group) if run.is_sharded else part
                 if part.samples:
                     _backward(run, task, part)
             seconds.append(time.perf_counter() - started)
@@ -425,15 +417,15 @@ def _estimate(run: Run, counted: bool) -> Estimate:
         value.copy_(buffers[name])
     parameters = list(run.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
-    own = trained // run.group.size if run.shared_out else trained
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * own  # AdamW's two moments come on top
+    own = trained // run.group.size if run.is_sharded else trained
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * own  # plus AdamW's two moments
     run.clock = Clock(run.setup.device if counted else CPU)
     step = mean_flops(flops, numbers) * run.config.optimizer.accumulation
     return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained, step)
 
 
 def _left(run: Run, seconds: float) -> float:
-    """Seconds to the run's end, by the mean of its last steps: those of different tasks take differently long."""
+    """The seconds until the run ends, from the mean of the last steps, because the tasks take different times."""
     run.recent.append(seconds)
     return round((run.steps - run.position.step) * statistics.fmean(run.recent), 1)
 
@@ -450,7 +442,7 @@ def _write_log(run: Run, record: dict[str, Any]) -> None:
 
 
 def _cut_logs(folder: Path, position: Position) -> None:
-    """Drop what was logged after the checkpoint: those steps will be taken, and those epochs judged, again."""
+    """Drop records that were logged after the checkpoint, because the run repeats those steps and epochs."""
     for name in ("log.jsonl", SAMPLES):
         path = folder / name
         done = [r for r in read_log(path) if r["step"] > 0]

@@ -12,13 +12,17 @@ from braid.training.sections import OptimizerConfig
 
 
 def scale_of(name: str, scales: dict[str, float]) -> float:
-    """The factor on a parameter's learning rate: that of the longest matching start, else 1."""
+    """The factor on a parameter's learning rate: that of the longest matching prefix, or 1."""
     matching = [start for start in scales if name == start or name.startswith(start.rstrip(".") + ".")]
     return scales[max(matching, key=len)] if matching else 1.0
 
 
 def freeze(model: nn.Module, scales: dict[str, float]) -> None:
-    """Parameters with scale 0 take no gradient, like those a part froze itself; a scale that matches nothing is a mistake."""
+    """Freeze parameters with scale 0; those that a part froze itself stay frozen.
+
+    Raises:
+        UserError: when a scale matches no parameter.
+    """
     names = [name for name, _ in model.named_parameters()]
     for start in scales:
         if not any(scale_of(name, {start: 0.0}) == 0.0 for name in names):
@@ -29,7 +33,7 @@ def freeze(model: nn.Module, scales: dict[str, float]) -> None:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """What takes a gradient, grouped by learning rate and decay."""
+    """AdamW over the trainable parameters, grouped by learning rate and weight decay."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -47,7 +51,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The rate of optimizer step ``step`` (from 0) of ``steps``; a short run warms up for a tenth of it at most."""
+    """The learning rate of step ``step`` (from 0) of ``steps``. Warm-up takes at most a tenth of the steps."""
     warmup = min(config.warmup_steps, steps // 10)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -62,7 +66,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 class MovingAverage:
-    """Exponential moving average of the trained weights; early on it follows faster: decay = min(d, (1+n)/(10+n))."""
+    """Exponential moving average of the trainable weights. It follows faster early on: decay = min(d, (1+n)/(10+n))."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -77,7 +81,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """The averaged weights in the model, for evaluation and saving; the trained ones come back afterwards."""
+        """Put the averaged weights into the model, for evaluation and saving, and restore the trained ones afterwards."""
         trained: dict[str, Tensor] = {}
         parameters = dict(model.named_parameters())
         for name, value in self.values.items():

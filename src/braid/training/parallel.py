@@ -1,7 +1,7 @@
 """Processes that train one model together (``torchrun --standalone --nproc-per-node 2 -m braid train run.yaml``).
 
-Each takes its rows of every batch; their gradients are added up, so that all take the step that one process would have taken.
-The first process alone evaluates, writes and speaks.
+Each process takes its rows of every batch. Gradients are summed, so that all processes take the step that a single process
+would take. Only the first process evaluates, writes files and prints.
 """
 
 import atexit
@@ -26,7 +26,7 @@ PATIENCE = timedelta(hours=24)  # the others wait while the first evaluates
 
 
 class Group:
-    """This process among those that torchrun started; alone where there is no torchrun."""
+    """The processes that torchrun started, seen from this one; a group of one without torchrun."""
 
     def __init__(self) -> None:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -44,15 +44,15 @@ class Group:
         return self.rank == 0
 
     def joined(self, items: Sequence[T]) -> list[T]:
-        """The items of all processes, in the order of these."""
+        """The items of all processes, in the order of the processes."""
         if self.alone:
             return list(items)
         result: list[Any] = [None] * self.size
         distributed.all_gather_object(result, list(items))
         return [item for part in result for item in part]
 
-    def message(self, value: T) -> T:
-        """What the first process has for ``value``."""
+    def broadcast(self, value: T) -> T:
+        """The first process's ``value``, in every process."""
         if self.alone:
             return value
         box = [value]
@@ -60,18 +60,18 @@ class Group:
         return box[0]
 
     def share(self, count: int) -> float:
-        """This process's part of what all of them count; 0 where none counts anything."""
+        """This process's share of the sum of ``count`` over all processes; 0 if the sum is 0."""
         whole = sum(self.joined([count]))
         return count / whole if whole else 0.0
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Every gradient becomes the sum over all processes; one that no process has stays away."""
+        """Sum every gradient over all processes; a gradient that no process has stays None."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if self.alone or not trained:
             return
-        there = torch.tensor([float(parameter.grad is not None) for parameter in trained], device=trained[0].device)
+        present = torch.tensor([float(parameter.grad is not None) for parameter in trained], device=trained[0].device)
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-        flat = torch.cat([there, *(part.flatten() for part in parts)])
+        flat = torch.cat([present, *(part.flatten() for part in parts)])
         distributed.all_reduce(flat)
         result = flat[len(trained) :].split([parameter.numel() for parameter in trained])
         for parameter, gradient, times in zip(trained, result, flat[: len(trained)].tolist(), strict=True):
@@ -79,7 +79,7 @@ class Group:
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """The block in the first process, then in the others, which find what it left on disk."""
+        """Run the block in the first process, then in the others, which can read the files that it wrote."""
         if not self.leads:
             distributed.barrier()
         yield
@@ -88,35 +88,36 @@ class Group:
 
     @contextmanager
     def parting(self) -> Iterator[None]:
-        """Once all have done the block, or were stopped in it, they hang up on each other at their ends: torch's threads may not
-        outlive the interpreter (pytorch/pytorch issue 190489). After an error others may still wait, and hanging up would, too.
+        """Run the block, and destroy the process group at exit, because torch's threads must not outlive the interpreter
+        (pytorch/pytorch issue 190489). After an error other processes may still wait, so the group is left alone.
         """
         try:
             yield
         except Stopped:
-            self._hang_up_at_exit()
+            self._destroy_at_exit()
             raise
-        self._hang_up_at_exit()
+        self._destroy_at_exit()
 
-    def _hang_up_at_exit(self) -> None:
+    def _destroy_at_exit(self) -> None:
         if not self.alone:
-            atexit.unregister(_hang_up)  # a process may train more than once
-            atexit.register(_hang_up)
+            atexit.unregister(_destroy)  # a process may train more than once
+            atexit.register(_destroy)
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
-        """This process's rows of a batch: neighbours, because these share pictures and are of one length."""
+        """This process's rows of a batch. They are neighbours, because neighbours share images and have similar lengths."""
         return np.array_split(rows, self.size)[self.rank]
 
 
-def _hang_up() -> None:
+def _destroy() -> None:
     distributed.destroy_process_group()
 
 
 def check_parallel(config: RunConfig, group: Group) -> None:
-    """Refuse what several processes cannot do.
+    """Check that several processes can train this run.
 
     Raises:
-        UserError: for a task that needs all rows of a batch in one place, or an objective that does not keep step.
+        UserError: for a task that needs all rows of a batch in one process, or an objective whose processes would run different
+            numbers of steps.
     """
     if group.alone:
         return
@@ -124,10 +125,12 @@ def check_parallel(config: RunConfig, group: Group) -> None:
         if mixed.objective.kind == "contrastive":
             raise UserError(f"{mixed.task.kind} compares all rows of a batch with each other; train it in one process")
         if config.sharded and mixed.objective.kind == "self_critical":
-            raise UserError("sharded is set, and with self_critical each process draws texts of its own length; leave one out")
+            raise UserError(
+                "sharded is set, but with self_critical each process samples texts of other lengths; remove one of the two"
+            )
 
 
 def weight(targets: Iterable[Padded], rows: int) -> int:
-    """What a batch's mean loss is over: the words to predict; where there are none, its rows."""
+    """The number of items that a batch's loss is the mean of: the target tokens, or the rows if there are none."""
     words = sum(int(target.mask[..., 1:].sum()) for target in targets if target.mask.ndim == 3)
     return words or rows

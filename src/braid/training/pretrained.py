@@ -1,4 +1,4 @@
-"""Pretrained parts of a run: found, described, and what they bring with them taken over."""
+"""Pretrained parts of a run: find them, and take over their architecture, tokenizer and preprocessing."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ from braid.training.config import RunConfig
 
 @dataclass(frozen=True)
 class TakenOver:
-    """A run in which every pretrained part has its architecture and every modality is as its part wants it.
+    """A run in which the settings of pretrained parts are filled in, and modalities have the preprocessing that these parts need.
 
-    ``tokenizers`` are those that the parts bring; ``folders`` says where each part's weights are, by its name in the model.
+    ``tokenizers`` come with the pretrained parts; ``folders`` maps a part's name in the model to the folder of its weights.
     """
 
     config: RunConfig
@@ -31,10 +31,10 @@ class TakenOver:
 
 
 def take_over(config: RunConfig, *samples: Iterable[Sample]) -> TakenOver:
-    """Read what the sources of a run's pretrained parts say of themselves.
+    """Read the settings of a run's pretrained parts from their sources.
 
     Args:
-        samples: the training samples of each task, gone through by each part that has to know the texts it will read.
+        samples: the training samples of each task, for parts that must know the texts that they will read.
     Raises:
         UserError: naming the source that cannot be found, read, or used for this part.
     """
@@ -66,6 +66,6 @@ def take_over(config: RunConfig, *samples: Iterable[Sample]) -> TakenOver:
 
 
 def _texts(samples: Iterable[Iterable[Sample]], name: str) -> Iterator[str]:
-    """What an input has of text, found when it is asked for."""
+    """The texts of one input, read lazily."""
     values = (sample.inputs.get(name) for sample in chain.from_iterable(samples))
     return (value for value in values if isinstance(value, str))

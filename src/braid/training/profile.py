@@ -1,4 +1,4 @@
-"""Where a training step goes: seconds by part, and the share of the processor's matrix peak that the products reach."""
+"""A breakdown of the time per training step, and the share of the processor's peak that matrix products reach."""
 
 import statistics
 import time
@@ -18,12 +18,12 @@ PEAK_SIZE, PEAK_TIMES = 1024, 10
 
 
 class Clock:
-    """Seconds by part of a step, summed up; a ``device`` that computes on its own is waited for at the end of each part."""
+    """The total seconds of each part of a step. At the end of a part it waits for a ``device`` that computes asynchronously."""
 
     def __init__(self, device: torch.device = CPU) -> None:
         self.device = device
         self.seconds = dict.fromkeys(PARTS, 0.0)
-        self.whole = 0.0  # from step to step, evaluation left out
+        self.whole = 0.0  # from step to step, without evaluation
 
     @contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -33,7 +33,7 @@ class Clock:
         self.seconds[part] += time.perf_counter() - started
 
     def waiting(self, items: Iterable[T]) -> Iterator[T]:
-        """The items; the time until each is there is that of ``data``."""
+        """Yield the items, and count the time that each takes to arrive as ``data``."""
         source = iter(items)
         while True:
             with self.measured("data"):
@@ -45,9 +45,9 @@ class Clock:
 
 @dataclass(frozen=True)
 class Profile:
-    """Milliseconds a step by part (``other``: the log, the checkpoints), and arithmetic: of one step, and what the processor can.
+    """Milliseconds per step by part (``other``: log and checkpoints), FLOP per step, and the processor's peak in FLOP/s.
 
-    ``flops`` are those of products and convolutions, forward and backward; attention's two inner products are not counted.
+    ``flops`` counts matrix products and convolutions, forward and backward, without the two inner products of attention.
     """
 
     steps: int
@@ -57,20 +57,20 @@ class Profile:
 
     @property
     def share_of_peak(self) -> float:
-        """Of forward and backward, the parts that compute."""
+        """The share of the peak that the forward and backward passes reach, 0 to 1."""
         seconds = (self.milliseconds["forward"] + self.milliseconds["backward"]) / 1000
         return self.flops / seconds / self.peak if seconds else 0.0
 
 
 def profile(clock: Clock, steps: int, flops: float, precision: str, device: torch.device) -> Profile:
-    """What the clock saw in ``steps`` steps of ``flops`` each."""
+    """The profile of ``steps`` steps of ``flops`` FLOP each."""
     parts = {**clock.seconds, "other": max(0.0, clock.whole - sum(clock.seconds.values()))}
     milliseconds = {name: round(1000 * seconds / max(steps, 1), 3) for name, seconds in parts.items()}
     return Profile(steps, milliseconds, flops, matrix_peak(getattr(torch, precision), device))
 
 
 def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
-    """FLOP/s of a large matrix product on the run's device, with as many threads as the run has: the best of several."""
+    """FLOP/s of a large matrix product on the run's device, with the run's number of threads; the best of several tries."""
     size = PEAK_SIZE if device.type == "cpu" else 8 * PEAK_SIZE
     one, other = torch.randn(2, size, size).to(device, dtype)
     seconds = []
@@ -83,6 +83,6 @@ def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def mean_flops(counts: Sequence[Sequence[int]], batches: Sequence[int]) -> float:
-    """FLOP of one batch, on average over a run: ``counts`` of a few batches of each task, and how many it has."""
-    means = [statistics.fmean(result) if result else 0.0 for result in counts]
+    """The mean FLOP of a batch over a run: ``counts`` of a few batches of each task, and each task's number of batches."""
+    means = [statistics.fmean(values) if values else 0.0 for values in counts]
     return sum(mean * number for mean, number in zip(means, batches, strict=True)) / max(sum(batches), 1)

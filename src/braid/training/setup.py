@@ -1,4 +1,4 @@
-"""From a RunConfig to everything the loop needs: samples, tokenizer, model."""
+"""Build everything that the training loop needs from a RunConfig: samples, tokenizers, model."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TaskData:
-    """One of a run's tasks and its rows. ``val`` stays examples: the evaluation prepares them itself."""
+    """One task of a run and its rows. ``val`` holds examples, because the evaluation prepares samples itself."""
 
     mixed: MixedTask
     train: Samples
@@ -47,7 +47,7 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Setup:
-    """A run before its first step; its pretrained parts have their architectures. The main task stands first."""
+    """A run before its first step; the settings of pretrained parts are filled in. The main task comes first."""
 
     config: RunConfig
     tokenizers: dict[str, Tokenizer]
@@ -59,26 +59,26 @@ class Setup:
 
     @property
     def collator(self) -> Collator:
-        """Without augmentation, as in use."""
+        """The collator without augmentation, as used for evaluation and prediction."""
         return Collator(
             build_modalities(self.interface.inputs, self.tokenizers), build_modalities(self.interface.outputs, self.tokenizers)
         )
 
     def augmenting(self, collator: Collator) -> Collator:
-        """A collator that augments as the run's inputs and outputs say; features that were computed before stay as they are."""
+        """The same collator with the run's augmentation; cached features stay as they are."""
         inputs, outputs = (build_modalities(part, self.tokenizers) for part in (self.config.inputs, self.config.outputs))
         own = {name: one if isinstance(one, EncodedModality) else inputs[name] for name, one in collator.inputs.items()}
         return Collator(own, {name: outputs[name] for name in collator.outputs})
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """That of the texts which the model writes; None where it writes none."""
+        """The tokenizer of the texts that the model writes; None if it writes none."""
         names = tokenizer_names(self.interface.outputs)
         return self.tokenizers[names[0]] if names else None
 
 
 def set_up(config: RunConfig) -> Setup:
-    """Open the data, train or take the tokenizers, build the model from the seed, fill in and freeze weights."""
+    """Open the data, train or load the tokenizers, build the model with the run's seed, and load and freeze weights."""
     torch.set_num_threads(config.threads)
     device = find_device(config.device)
     datasets = [open_dataset(mixed.data.path, mixed.data.columns) for mixed in config.mixture]
@@ -101,7 +101,7 @@ def set_up(config: RunConfig) -> Setup:
 
 
 def mixture_of(setup: Setup) -> Mixture:
-    """Each task's rows in an order of its own; the main task's is drawn from the run's seed itself."""
+    """Plan the batches of each task; the main task uses the run's seed itself."""
     config = setup.config
     plans = []
     for place, data in enumerate(setup.tasks):
@@ -125,10 +125,10 @@ def _rows(mixed: MixedTask, dataset: Dataset) -> TaskData:
 
 
 def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:
-    """The run with what its modalities have to know of the training rows: labels, means, categories.
+    """The run with its modalities fitted on the training rows: labels, means, categories.
 
     Raises:
-        UserError: naming the data set whose rows do not allow for it.
+        UserError: naming the data set, when its rows do not allow it.
     """
     outputs, inputs = dict(config.outputs), dict(config.inputs)
     for data in tasks:
@@ -146,10 +146,10 @@ def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:
 
 
 def initialize(model: Model, part: str, path: str) -> None:
-    """Fill one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or from a saved model.
+    """Initialize one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or a saved model.
 
-    From a model the part is copied parameter by parameter; those that are not in it, or have another shape because
-    they read another fusion, keep their first values as long as most of the part is there.
+    Parameters that the saved model lacks, or that have another shape there, keep their random values. At least half of the
+    part's parameters must fit.
     """
     if part not in _parts(model):
         raise UserError(f"initialize names {part!r}; {did_you_mean(part, _parts(model))}")
@@ -158,14 +158,14 @@ def initialize(model: Model, part: str, path: str) -> None:
     if folder is None:
         load_weights(module, Path(path))
         return
-    given = load_model(read_bundle(folder))
-    if part not in _parts(given):
+    source = load_model(read_bundle(folder))
+    if part not in _parts(source):
         raise UserError(f"initialize: the model {path} has no {part}")
-    own, other = module.state_dict(), given.get_submodule(part).state_dict()
+    own, other = module.state_dict(), source.get_submodule(part).state_dict()
     fitting = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}
     if len(fitting) < 0.5 * len(own):
         raise UserError(
-            f"initialize: only {len(fitting)} of {len(own)} parameters of {part} fit those of {path}; give both the same sizes"
+            f"initialize: only {len(fitting)} of {len(own)} parameters of {part} fit those of {path}; use the same sizes in both"
         )
     module.load_state_dict({**own, **fitting})
 
@@ -182,8 +182,8 @@ def _limited(examples: Rows, limit: int) -> Rows:
 def _tokenizers(
     config: RunConfig, tasks: Sequence[TaskData], names: Sequence[str], brought: Mapping[str, Tokenizer]
 ) -> dict[str, Tokenizer]:
-    """Those that the modalities name: brought by pretrained parts, taken from another model, or trained on the run's text, that
-    of every task."""
+    """The tokenizers that the modalities name: from pretrained parts, from another model, or trained on the texts of all
+    tasks."""
     result = dict(brought)
     if config.tokenizer.bundle:
         result = {**read_bundle(find_bundle(config.tokenizer.bundle)).tokenizers, **result}
@@ -191,14 +191,12 @@ def _tokenizers(
         result["tokenizer"] = Tokenizer.train(_texts(config, tasks), config.tokenizer.vocab_size, config.tokenizer.lowercase)
     missing = [name for name in names if name not in result]
     if missing:
-        raise UserError(
-            f"a text is read with {missing[0]!r}, which this run does not have; {did_you_mean(missing[0], list(result))}"
-        )
+        raise UserError(f"there is no tokenizer {missing[0]!r} in this run; {did_you_mean(missing[0], list(result))}")
     return {name: result[name] for name in names}
 
 
 def _texts(config: RunConfig, tasks: Iterable[TaskData]) -> Iterator[str]:
-    """What the model is to write, then what it reads, as far as the run's own tokenizer is for it."""
+    """The texts that the run's own tokenizer is trained on: first the targets, then the inputs."""
     sides = (config.outputs, config.inputs)
     written, read = ([name for name, one in side.items() if getattr(one, "tokenizer", "")] for side in sides)
     for data in tasks:
@@ -221,7 +219,7 @@ def _interface(config: RunConfig, tasks: Sequence[TaskData]) -> Interface:
 
 
 def _seen(data: TaskData, inputs: Sequence[str], dropped: Sequence[str]) -> set[tuple[str, ...]]:
-    """The subsets of a model's inputs that its rows of a task show it together; in retrieval each side is seen alone."""
+    """The subsets of inputs that occur together in a task's training rows; in retrieval each side occurs alone."""
     if data.task.sides:
         return {(name,) for name in data.task.sides if name in inputs}
     whole = {tuple(name for name in inputs if name in sample.inputs) for sample in data.train}

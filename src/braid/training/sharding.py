@@ -1,8 +1,8 @@
-"""A model whose parameters, gradients and optimizer state are shared out over processes: FSDP2 (arXiv:2304.11277).
+"""Sharding of parameters, gradients and optimizer state over processes: FSDP2 (arXiv:2304.11277).
 
-Every block of a stack is a unit, gathered when it is needed and given back after it; what is in no stack is one more unit, there
-from a step's beginning to its end. To gather is to meet: all processes must run the same modules in the same order, which
-``aligned`` sees to.
+Every block of a stack is a unit: its parameters are gathered before it runs and freed after. All other parameters form one more
+unit, which stays gathered for the whole step. Gathering needs all processes, so all must run the same modules in the same order;
+``aligned`` takes care of that.
 """
 
 import warnings
@@ -33,7 +33,7 @@ STACKS = (nn.ModuleList, nn.Sequential)
 
 
 class Loss(nn.Module):
-    """What is differentiated, as one module: an objective enters a model by more methods than ``forward``."""
+    """An objective and its model as one module, because objectives call more methods of a model than ``forward``."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -46,23 +46,25 @@ class Loss(nn.Module):
 
 
 def sharded(model: Model, device: torch.device, group: Group) -> Loss:
-    """The loss of a copy of ``model``, of whose parameters each process has its part; ``model`` itself is left without any."""
-    loss = Loss(_taken(model))
+    """The loss of a sharded copy of ``model``; the parameters of ``model`` itself are emptied."""
+    loss = Loss(_moved(model))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")  # no block is written into by the next
+    warnings.filterwarnings(
+        "ignore", "FSDP2-wrapped module .* returned a view tensor"
+    )  # no block modifies the output of another in place
     mesh = init_device_mesh(device.type, (group.size,))
-    scalars = {parameter for parameter in loss.parameters() if parameter.ndim == 0}  # cannot be cut
+    scalars = {parameter for parameter in loss.parameters() if parameter.ndim == 0}  # cannot be sharded
     for unit in (*_units(loss.model), loss):
         fully_shard(unit, mesh=mesh, ignored_params=scalars)
         assert isinstance(unit, FSDPModule)
-        unit.set_gradient_divide_factor(1.0)  # the sum: a process's loss is weighed by its share of the rows already
+        unit.set_gradient_divide_factor(1.0)  # sum gradients: each loss is already weighted by its share of the rows
         unit.set_force_sum_reduction_for_comms(True)
     return loss
 
 
-def _taken(model: Model) -> Model:
-    """A copy with the parameters themselves."""
+def _moved(model: Model) -> Model:
+    """A copy of the model that owns the original parameters."""
     values = [parameter.data for parameter in model.parameters()]
     hollow(model)
     copy = deepcopy(model)
@@ -72,15 +74,17 @@ def _taken(model: Model) -> Model:
 
 
 def hollow(model: nn.Module) -> None:
-    """Leave the parameters without memory."""
+    """Free the memory of the parameters."""
     for parameter in model.parameters():
         parameter.data = parameter.data.new_empty(0)
 
 
 def _units(module: nn.Module) -> Iterator[nn.Module]:
-    """The outermost blocks of stacks: modules made of modules, one after another. What is used outside of its block's ``forward``
-    is a unit of its own, before it."""
-    if isinstance(module, PretrainedTextDecoder):  # its blocks hand keys on by a cache, and nobody hears when those go backward
+    """The outermost blocks of stacks. A module that is used outside its block's ``forward`` is a unit of its own, before the
+    block."""
+    if isinstance(
+        module, PretrainedTextDecoder
+    ):  # its blocks pass keys on in a cache, which FSDP cannot see in the backward pass
         return
     for child in module.children():
         if isinstance(module, STACKS) and _is_block(child):
@@ -97,8 +101,8 @@ def _is_block(module: nn.Module) -> bool:
 
 
 def aligned(part: Collated, group: Group) -> Collated:
-    """The part with every input that any process has, so that all run the same encoders: one that its rows lack comes with values
-    that no row uses. Without rows, another's part, to be counted as none; a part without rows where nobody has any."""
+    """Add the inputs that other processes have, so that all run the same encoders; no row uses the added values. A process
+    without rows gets the batch of another process, whose loss then counts with weight 0."""
     if len(set(group.joined([(bool(part.samples), *sorted(part.batch.inputs))]))) == 1:
         return part
     others = [other for other in group.joined([part]) if other.samples]
@@ -110,18 +114,18 @@ def aligned(part: Collated, group: Group) -> Collated:
 
 
 def unshared(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that every process has whole: all of a model that is not shared out, else the scalars."""
+    """The parameters that are not sharded: all of an unsharded model, or the scalars of a sharded one."""
     return [parameter for parameter in model.parameters() if not isinstance(parameter, DTensor)]
 
 
 def clip(parameters: Iterable[nn.Parameter], most: float) -> Float[Tensor, ""]:
-    """Bound the norm of all gradients together; what it was."""
+    """Clip the global norm of the gradients to ``most`` (0: no limit), and return the norm before clipping."""
     norm = nn.utils.clip_grad_norm_(parameters, most or float("inf"))
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def gathered(tensors: Mapping[str, Tensor], group: Group, device: torch.device = CPU) -> dict[str, Tensor]:
-    """The whole tensors, for the first process alone; every process must ask."""
+    """Whole tensors, in the first process only; all processes must call this."""
     result = {}
     for name, value in tensors.items():
         whole = value.full_tensor() if isinstance(value, DTensor) else value
@@ -131,14 +135,15 @@ def gathered(tensors: Mapping[str, Tensor], group: Group, device: torch.device =
 
 
 def placed(whole: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor where ``like`` is: on its device, and of one that is shared out this process's part."""
+    """Move a whole tensor to the device of ``like``; if ``like`` is sharded, this process gets its shard."""
     whole = whole.to(like.device)
     return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else whole
 
 
 @contextmanager
 def averaged(model: Model, trained: Model, average: MovingAverage, group: Group) -> Iterator[None]:
-    """The averaged weights in ``model``, whole, while the first process evaluates and saves it; every process must ask."""
+    """Put the averaged weights, whole, into ``model`` while the first process evaluates and saves it; all processes must call
+    this."""
     if model is trained:
         with average.applied(model):
             yield

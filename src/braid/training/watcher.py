@@ -1,4 +1,4 @@
-"""What a run tells: before its first step, on the way, and at its end."""
+"""Callbacks of a run, and the records that they receive: before the first step, during the run, and at its end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ def _silent(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Measured on a few batches before the first step."""
+    """The size of a run, measured on a few batches before the first step: seconds, bytes, numbers of parameters."""
 
     steps: int
     seconds: float
     memory_bytes: int
     parameters: int
     trained: int
-    flops: float = 0.0  # of a step's products, where they are counted
+    flops: float = 0.0  # of one step's matrix products, if they are counted
 
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told of a run: every step's record, every epoch's, and notes in words."""
+    """Callbacks of a run: the estimate, the record of every step and of every epoch, and notes as text."""
 
     on_start: Callable[[Estimate], None] = _silent
     on_step: Callable[[dict[str, Any]], None] = _silent
@@ -36,7 +36,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the best and the last model are, the best figure, how many rows the run did without, and where its time went."""
+    """The result of a run: the folder of the models, the best value of the main metric, and the number of skipped rows."""
 
     folder: Path
     best: float | None

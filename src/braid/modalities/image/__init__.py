@@ -1,4 +1,4 @@
-"""Images: decoding, preparation, augmentation, files."""
+"""The image modality: decoding, preparation, augmentation, files."""
 
 from braid.modalities.image.augmentation import Augmentation
 from braid.modalities.image.decoding import thumbnail

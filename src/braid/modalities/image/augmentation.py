@@ -12,12 +12,12 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Chance changes to a training picture that leave its caption true.
+    """Random changes to a training image that leave its caption true.
 
     Args:
-        horizontal_flip: the chance of mirroring.
-        crop_scale: least and greatest share of the picture's area that a random crop keeps.
-        brightness, contrast, colour: each is scaled by a factor in 1 - x .. 1 + x.
+        horizontal_flip: probability of mirroring.
+        crop_scale: minimum and maximum share of the image's area that a random crop keeps.
+        brightness, contrast, colour: x scales by a random factor in 1 - x .. 1 + x; 0 turns the change off.
     """
 
     horizontal_flip: float = 0.5
@@ -30,7 +30,7 @@ class Augmentation:
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
             raise UserError(
-                f"crop_scale is {list(self.crop_scale)}; give the least and greatest share of the area, such as [0.7, 1.0]"
+                f"crop_scale is {list(self.crop_scale)}; give the minimum and maximum share of the area, such as [0.7, 1.0]"
             )
         for name in ("horizontal_flip", "brightness", "contrast", "colour"):
             if not 0 <= getattr(self, name) <= 1:
@@ -38,7 +38,7 @@ class Augmentation:
 
 
 def random_crop(image: Image.Image, augmentation: Augmentation, rng: np.random.Generator) -> Box:
-    """A crop of the picture's own proportions, somewhere in it."""
+    """A random crop with the proportions of the image."""
     share = float(np.sqrt(rng.uniform(*augmentation.crop_scale)))
     width, height = share * image.width, share * image.height
     left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)

@@ -1,4 +1,4 @@
-"""Safe decoding of whatever images people have: paths, bytes, tar members, PIL images, arrays."""
+"""Safe decoding of images: paths, bytes, tar members, PIL images, arrays."""
 
 import errno
 import io
@@ -13,17 +13,17 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from braid.errors import UserError
 from braid.files.tar_members import read_part
 
-MAX_PIXELS = 100_000_000  # 100 megapixels: more than any camera gives, and 300 MB once decoded
-ROOM = 1.5  # a JPEG is decoded at least so much larger than the square: at 1.25, half of 640 pixels for 256 cost 0.7 CIDEr-2015
+MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
+ROOM = 1.5  # minimum scale of a decoded JPEG to the target size; at 1.25 (640 pixels halved for 256) captions lost 0.7 CIDEr-2015
 
 
 def thumbnail(value: Any, size: int, source: str = "") -> bytes:
-    """A picture upright in its own proportions, at most ``size`` pixels a side, as JPEG.
+    """An upright JPEG thumbnail with the image's proportions, at most ``size`` pixels a side.
 
     Raises:
         UserError: naming the file, when it cannot be read.
     """
-    image = decoded(value, source, size).copy()  # a picture in memory stays as it is
+    image = decoded(value, source, size).copy()  # do not change an image in memory
     image.thumbnail((size, size))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=84)
@@ -31,32 +31,33 @@ def thumbnail(value: Any, size: int, source: str = "") -> bytes:
 
 
 def decoded(value: Any, source: str, size: int) -> Image.Image:
-    """The image upright and in RGB, in its own size; a large JPEG at a fraction of it, at least ``size`` pixels.
+    """Decode an image: upright, RGB, in its own size. A large JPEG is decoded at a fraction of its size, at least ``size``
+    pixels.
 
     Raises:
-        UserError: naming the file, when it is missing, no image, cut short, or too large.
+        UserError: naming the file, when it is missing, not an image, cut short, or too large.
     """
     return _decoded(value, _where(value, source), size)
 
 
 def _where(value: Any, source: str) -> str:
-    """The file, and the row that names it, once each."""
+    """The file and its row, for messages, without repetition."""
     if not isinstance(value, str | os.PathLike):
         return source or "image"
     return source if source and str(value) in source else ": ".join(part for part in (source, str(value)) if part)
 
 
 def _decoded(value: Any, where: str, size: int) -> Image.Image:
-    """The picture upright, in RGB, on white where it was transparent."""
+    """The image upright, in RGB, with transparent parts on white."""
     if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
         return _from_array(np.asarray(value), where)
     if isinstance(value, str) and value.startswith(("http://", "https://")):
-        raise UserError(f"{where} is a web address; download the picture and give its path")
+        raise UserError(f"{where} is a web address; download the image and give its path")
     if not isinstance(value, str | os.PathLike | bytes | bytearray | Image.Image):
-        raise UserError(f"{where}: expected a picture (path, bytes, PIL image or array), found {type(value).__name__}")
+        raise UserError(f"{where}: expected an image (path, bytes, PIL image or array), found {type(value).__name__}")
     try:
         if isinstance(value, Image.Image):
-            return _rgb(_limited(value, where))  # Pillow reads the file only now
+            return _rgb(_limited(value, where))  # Pillow reads the file here
         inside = read_part(value) if isinstance(value, str) else None
         value = value if inside is None else inside
         with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else _regular(os.fspath(value), where)) as image:
@@ -67,21 +68,21 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"{where} does not exist; check the path") from None
     except IsADirectoryError:
-        raise UserError(f"{where} is a folder; give a picture file") from None
+        raise UserError(f"{where} is a folder; give an image file") from None
     except UnidentifiedImageError:
-        raise UserError(f"{where} is not a picture that can be read; save it as PNG or JPEG") from None
+        raise UserError(f"{where} is not a readable image; save it as PNG or JPEG") from None
     except Image.DecompressionBombError:
         raise UserError(f"{where} has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller") from None
     except PermissionError:
-        raise UserError(f"{where} may not be read; change its permissions") from None
+        raise UserError(f"{where} cannot be read: permission denied; change its permissions") from None
     except UserError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # what decoders raise on damaged files
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # raised by decoders on damaged files
         raise UserError(f"{where} is damaged or cut short ({error}); copy it again") from None
 
 
 def _regular(path: str, where: str) -> str:
-    """A pipe or a device would be waited for, maybe for ever."""
+    """Reject pipes and devices, for which reading could wait forever."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -89,13 +90,13 @@ def _regular(path: str, where: str) -> str:
             raise UserError(f"{where} is a link that leads back to itself; give the file itself") from None
         raise
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise UserError(f"{where} is a pipe or a device; save the picture to a file")
+        raise UserError(f"{where} is a pipe or a device; save the image to a file")
     return path
 
 
 def _opened(file: str | io.BytesIO) -> Image.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked next, with a message
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked next, with a clear message
         return Image.open(file)
 
 
@@ -110,8 +111,8 @@ def _limited(image: Image.Image, where: str) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Copies only where something changes: two copies of a photo of 500 x 375 took as long as decoding it."""
-    image.load()  # a damaged file is found out here
+    """Convert to upright RGB, and copy only if needed: two copies of a photo of 500 x 375 take as long as its decoding."""
+    image.load()  # damaged files raise here
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # 16 bits a pixel: 0..65535

@@ -1,4 +1,4 @@
-"""Images -> square arrays, in three ways."""
+"""The image modality: images -> square arrays."""
 
 import hashlib
 import io
@@ -22,13 +22,13 @@ from braid.modalities.protocol import Does
 from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, UInt8
 
-MAX_SIZE = 4096  # pixels, of the square that a model sees
-COARSE = 12  # pixels a side that are left of a corrupted image
-QUALITY = 92  # of a JPEG that is made smaller
+MAX_SIZE = 4096  # pixels a side
+COARSE = 12  # pixels a side of a corrupted image
+QUALITY = 92  # JPEG quality of resized images
 
 
 class PreparedImage(NamedTuple):
-    """One prepared image. ``mask`` is False where it was letterboxed."""
+    """One prepared image. ``mask`` is False in the letterbox border."""
 
     pixels: UInt8[np.ndarray, "height width 3"]
     mask: Bool[np.ndarray, "height width"]
@@ -36,11 +36,11 @@ class PreparedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageModalityConfig:
-    """How an image becomes an array: channels are scaled to (value / 255 - mean) / std.
+    """The preprocessing of images: channels are scaled to (value / 255 - mean) / std.
 
     Args:
-        size: pixels a side of the square that the model sees.
-        resize: squash changes the proportions, crop keeps the middle square, pad letterboxes and masks the border.
+        size: pixels a side of the square input.
+        resize: squash changes the proportions, crop takes the middle square, pad letterboxes and masks the border.
         mean: of each channel, 0..1.
         std: of each channel, above 0.
         augmentation: random changes to training images; not saved with a model.
@@ -92,7 +92,7 @@ class ImageModalityConfig:
 
     @staticmethod
     def key(value: Any) -> Hashable:
-        """A path or encoded bytes as they are; an array by its content; a PIL image in memory is equal to itself alone."""
+        """A path or bytes are their own key; an array is compared by content, a PIL image by identity."""
         if isinstance(value, str | bytes):
             return value
         if hasattr(value, "__fspath__"):
@@ -104,8 +104,7 @@ class ImageModalityConfig:
 
     @staticmethod
     def from_cells(cells: Mapping[str, Any]) -> str | bytes:
-        """A path as the table has it, or the encoded image itself. Hugging Face's data sets have {bytes, path}, either of which
-        may be null."""
+        """A path, or the bytes of an image. Hugging Face data sets have {bytes, path}, of which one may be null."""
         ((column, value),) = cells.items()
         if isinstance(value, dict) and "path" in value and isinstance(value.get("bytes"), bytes | None):
             value = value["path"] if value.get("bytes") is None else value["bytes"]
@@ -146,7 +145,7 @@ class ImageModalityConfig:
 
     @staticmethod
     def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> Image.Image:
-        """The image without its detail."""
+        """The image at a coarse resolution."""
         image = decoded(value, source, 224)
         return image.resize((COARSE, COARSE), Image.Resampling.BILINEAR).resize(image.size, Image.Resampling.NEAREST)
 
@@ -169,15 +168,15 @@ class ImageModality:
         return self.config.augmentation is not None
 
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> PreparedImage:
-        """Decode and resize one image; one that is prepared already stays as it is.
+        """Decode and resize one image; a ``PreparedImage`` is returned unchanged.
 
         Args:
             value: path, encoded bytes, PIL image, or array: uint8 or uint16, or float in 0..1; [height, width, 3]
                 (or 1 or 4 channels, or none).
-            source: where the value stands, for messages.
-            rng: with an ``augmentation``, change the image at random.
+            source: the origin of the value, for messages.
+            rng: applies the ``augmentation``, if there is one.
         Raises:
-            UserError: naming the file, when it is missing, no image, cut short, or too large.
+            UserError: naming the file, when it is missing, not an image, cut short, or too large.
         """
         if isinstance(value, PreparedImage):
             return value
@@ -185,13 +184,13 @@ class ImageModality:
         box = (0.0, 0.0, float(image.width), float(image.height))
         if augmentation is None or rng is None:
             return self._squared(image, box)
-        made = self._squared(jittered(image, augmentation, rng), random_crop(image, augmentation, rng))
+        result = self._squared(jittered(image, augmentation, rng), random_crop(image, augmentation, rng))
         if rng.random() < augmentation.horizontal_flip:
-            made = PreparedImage(np.ascontiguousarray(made.pixels[:, ::-1]), np.ascontiguousarray(made.mask[:, ::-1]))
-        return made
+            result = PreparedImage(np.ascontiguousarray(result.pixels[:, ::-1]), np.ascontiguousarray(result.mask[:, ::-1]))
+        return result
 
     def decoded(self, value: Any, source: str = "") -> Image.Image:
-        """The image in its own size (a large JPEG at a fraction of it), upright and in RGB; raises as ``prepare`` does."""
+        """The image in its own size (a large JPEG at a fraction of it), upright and in RGB; raises like ``prepare``."""
         return decoded(value, source, self.size)
 
     def pad(self, values: Sequence[PreparedImage]) -> Padded:
@@ -204,7 +203,7 @@ class ImageModality:
         return Padded(normalised * masks[:, None], masks)
 
     def images(self, values: Float[np.ndarray, "n 3 height width"]) -> UInt8[np.ndarray, "n height width 3"]:
-        """``pad`` backwards: numbers as a model takes and gives them -> pixels."""
+        """The inverse of ``pad``: normalised values -> pixels."""
         scale, shift = (np.array(given, np.float32).reshape(3, 1, 1) for given in (self.config.std, self.config.mean))
         return np.rint(np.clip(values * scale + shift, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
@@ -226,27 +225,27 @@ class ImageModality:
         return 0
 
     def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
-        """Patches, by the boxes that every image encoder gives."""
+        """Patches, from the boxes that every image encoder gives."""
         assert extent is not None
         places = np.flatnonzero(real)
         names = tuple(f"patch {place + 1}" for place in range(len(places)))
         return Units(names, np.eye(len(real), dtype=bool)[places], extent.astype(np.float64)[places], kind="patches")
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
-        """Lost patches take the image's mean colour."""
+        """Removed patches get the mean colour of the image."""
         assert units.boxes is not None
         pixels, real = given.values[:1], given.mask[:1]
         mean = (pixels * real[:, None]).sum((2, 3), keepdims=True) / max(int(real.sum()), 1)
         size = np.array([pixels.shape[3], pixels.shape[2]] * 2)
-        lost = np.zeros((len(kept), pixels.shape[2], pixels.shape[3]), dtype=bool)
+        removed = np.zeros((len(kept), pixels.shape[2], pixels.shape[3]), dtype=bool)
         for unit in np.flatnonzero(units.removable):
             left, top, right, bottom = np.rint(units.boxes[unit] * size).astype(int)
-            lost[:, top:bottom, left:right] |= ~kept[:, unit, None, None]
-        painted = np.where((lost & real)[:, None], mean.astype(pixels.dtype), pixels)
-        return Padded(painted, np.broadcast_to(real, lost.shape).copy())
+            removed[:, top:bottom, left:right] |= ~kept[:, unit, None, None]
+        painted = np.where((removed & real)[:, None], mean.astype(pixels.dtype), pixels)
+        return Padded(painted, np.broadcast_to(real, removed.shape).copy())
 
     def canvas(self, value: Any, source: str, size: int) -> UInt8[np.ndarray, "height width 3"]:
-        """A squashed image in its own proportions, any other as the model saw it."""
+        """A squashed image in its own proportions; otherwise the image as the model reads it."""
         squashed = self.config.resize == "squash"
         image = self.decoded(value, source) if squashed else Image.fromarray(self.prepare(value, source).pixels)
         image = image.copy()

@@ -1,4 +1,4 @@
-"""The numbers and categories of a table's row."""
+"""The tabular modality: the numbers and categories of a table row."""
 
 from braid.modalities.tabular.columns import CategoryColumn, NumberColumn
 from braid.modalities.tabular.modality import PreparedRow, TabularModality, TabularModalityConfig

@@ -1,4 +1,4 @@
-"""The columns of a table as a model knows them: recognised as numbers or categories, and fitted on training rows."""
+"""The columns of a table: recognised as numbers or categories, and fitted on training rows."""
 
 import math
 from collections import Counter
@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from braid.errors import UserError
 
-NUMERIC_SHARE = 0.95  # of a column's values that are numbers, from which it is one of numbers
-MOST_DISTINCT = 100_000  # distinct values of a column that are counted
-FEW = 20  # distinct values below which each is a category, even one that occurs once
+NUMERIC_SHARE = 0.95  # a column with at least this share of numbers is numeric
+MOST_DISTINCT = 100_000  # the most distinct values of a column that are counted
+FEW = 20  # up to this many distinct values, each is a category, even if it occurs once
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class NumberColumn:
 
     Args:
         name: the column's name.
-        mean: of the training rows.
-        std: of the training rows; 1 for a column that never varies.
+        mean: mean of the training rows.
+        std: standard deviation of the training rows; 1 for a constant column.
     """
 
     name: str
@@ -35,7 +35,7 @@ class CategoryColumn:
 
     Args:
         name: the column's name.
-        categories: the values that training showed, the commonest first; any other value has one id of its own.
+        categories: the values of the training rows, the most frequent first; all other values share one id.
     """
 
     name: str
@@ -48,7 +48,7 @@ Column = NumberColumn | CategoryColumn
 
 @dataclass
 class _Seen:
-    """What one pass over a column adds up."""
+    """Statistics of one column, collected in one pass."""
 
     values: Counter[str] = field(default_factory=Counter)
     filled: int = 0
@@ -71,7 +71,7 @@ class _Seen:
             mean = self.total / max(self.numeric, 1)
             variance = max(self.squares / max(self.numeric, 1) - mean * mean, 0.0)
             return NumberColumn(name, mean=mean, std=math.sqrt(variance) or 1.0)
-        rare = 1 if len(self.values) > FEW else 0  # what occurs once teaches what an unseen category means
+        rare = 1 if len(self.values) > FEW else 0  # rare values train the embedding of unseen categories
         common = [value for value, times in self.values.most_common(most) if times > rare]
         return CategoryColumn(name, categories=tuple(common))
 
@@ -79,13 +79,13 @@ class _Seen:
 def fit_columns(
     rows: Iterable[Mapping[str, Any]], numbers: tuple[str, ...], categories: tuple[str, ...], most: int
 ) -> tuple[Column, ...]:
-    """The columns of rows, in the order in which they first appear.
+    """Fit the columns of training rows, in order of appearance.
 
     Args:
-        numbers, categories: columns whose kind is given; the kind of any other is recognised.
-        most: categories of a column that are kept, the commonest.
+        numbers, categories: columns of a given kind; the kind of other columns is recognised.
+        most: maximum number of categories per column; the most frequent are kept.
     Raises:
-        UserError: when there is no value at all, or a column is given that no row has.
+        UserError: when there are no values, or a given column does not exist or has no numbers.
     """
     seen: dict[str, _Seen] = {}
     for row in rows:
@@ -100,7 +100,9 @@ def fit_columns(
         raise UserError(f"inputs.tabular names the column {absent[0]!r}, which the rows do not have; they have {', '.join(seen)}")
     for name in numbers:
         if not seen[name].numeric:
-            raise UserError(f"column {name!r} is said to hold numbers, and none of its values is one; list it under categories")
+            raise UserError(
+                f"column {name!r} is listed under numbers, but none of its values is a number; list it under categories"
+            )
     return tuple(one.column(name, given.get(name, ""), most) for name, one in seen.items() if one.filled)
 
 
@@ -114,7 +116,7 @@ def to_number(value: Any) -> float | None:
 
 
 def to_category(value: Any) -> str:
-    """One spelling for 3, 3.0 and "3": tables of one data set write them in all three ways."""
+    """The name of a category; 3, 3.0 and "3" are the same, because tables of one data set mix them."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()

@@ -1,4 +1,4 @@
-"""The numbers and categories of a row -> arrays, one place a column."""
+"""The tabular modality: the numbers and categories of a row -> arrays, one position per column."""
 
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -14,13 +14,13 @@ from braid.modalities.tabular.columns import Column, NumberColumn, fit_columns, 
 from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, Float32
 
-LIMIT = 10.0  # standard deviations: a larger number counts as that
-UNSEEN = 0  # the id of a category that training did not show
-KEPT = 0.5  # of the cells of a corrupted row
+LIMIT = 10.0  # standard deviations; larger numbers are clipped
+UNSEEN = 0  # the id of categories that training did not have
+KEPT = 0.5  # share of the cells that a corrupted row keeps
 
 
 class PreparedRow(NamedTuple):
-    """One row: standardised numbers and ids of categories, by column. ``mask`` is False where a cell is missing."""
+    """One row: a standardised number or a category id per column. ``mask`` is False where a cell is missing."""
 
     values: Float32[np.ndarray, " columns"]
     mask: Bool[np.ndarray, " columns"]
@@ -28,14 +28,15 @@ class PreparedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class TabularModalityConfig:
-    """The columns of a row: numbers are standardised, categories get ids; missing cells and unseen categories are normal.
+    """The columns of a row: numbers are standardised, categories get ids. Missing cells and unseen categories are allowed.
 
     Args:
-        numbers: columns that hold numbers; the kind of a column that is in neither list is recognised on the training rows.
-        categories: columns that hold categories, such as codes that look like numbers.
-        max_categories: categories of a column that are told apart, the commonest; the others share an id.
-        column_dropout: probability that a training row loses a cell, so that missing cells are learned; not saved with a model.
-        table: the columns as training saw them; a run fills them in.
+        numbers: columns of numbers; the kind of a column in neither list is recognised on the training rows.
+        categories: columns of categories, such as codes that look like numbers.
+        max_categories: maximum number of categories per column; rarer ones share an id.
+        column_dropout: probability that a training row loses a cell, so that the model learns missing cells; not saved with a
+            model.
+        table: the fitted columns; a run fills them in.
     """
 
     kind: Literal["tabular"] = "tabular"
@@ -88,10 +89,10 @@ class TabularModalityConfig:
 
     @staticmethod
     def from_cells(cells: Mapping[str, Any]) -> dict[str, float | str | None]:
-        """The cells by column, None where one is empty.
+        """The cells by column; an empty cell is None.
 
         Raises:
-            Missing: when all are empty.
+            Missing: when all cells are empty.
         """
         row = {name: None if is_empty(cell) else _cell(cell, name) for name, cell in cells.items()}
         if all(cell is None for cell in row.values()):
@@ -132,7 +133,7 @@ class TabularModalityConfig:
 
     @staticmethod
     def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> dict[str, Any]:
-        """The row without half of its cells."""
+        """The row with half of its cells missing."""
         return {name: cell if rng.random() < KEPT else None for name, cell in value.items()}
 
 
@@ -154,9 +155,10 @@ class TabularModality:
         return self.config.column_dropout > 0
 
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> PreparedRow:
-        """
+        """Standardise the numbers and look up the categories of one row.
+
         Raises:
-            UserError: for what is no row, or a column that the model does not read.
+            UserError: when the value is not a row, or has a column that the model does not read.
         """
         if not isinstance(value, Mapping):
             raise UserError(f"{source or 'input'}: expected the columns of a row, found {type(value).__name__} {value!r}")
@@ -172,7 +174,7 @@ class TabularModality:
         return PreparedRow(values, mask)
 
     def _number(self, column: Column, cell: Any) -> float | None:
-        """A standardised number or the id of a category; None for a cell that is missing, or no number where one is meant."""
+        """A standardised number or a category id; None for a missing cell, or text in a column of numbers."""
         if is_empty(cell):
             return None
         if not isinstance(column, NumberColumn):
@@ -195,13 +197,13 @@ class TabularModality:
         return 0
 
     def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
-        """Columns. A position's extent is the number of its column, or -1 where it stands for the whole row."""
+        """Columns. The extent of a position is the number of its column, or -1 if it represents the whole row."""
         assert extent is not None
         columns, places = np.arange(len(self.config.table))[:, None], extent[:, 0]
         return Units(self.config.names, ((places == columns) | (places < 0)) & real, kind="columns")
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
-        """Lost cells are missing."""
+        """Removed cells are missing."""
         return Padded(np.repeat(given.values[:1], len(kept), 0), given.mask[:1] & kept)
 
     def canvas(self, value: Any, source: str, size: int) -> None:

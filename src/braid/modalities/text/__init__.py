@@ -1,4 +1,4 @@
-"""Texts: the tokenizer, and preparation."""
+"""The text modality: tokenizer and preparation."""
 
 from braid.modalities.text.modality import TextModality, TextModalityConfig
 from braid.modalities.text.tokenizer import SpecialTokens, Tokenizer

@@ -1,4 +1,4 @@
-"""Text <-> tokens."""
+"""The text modality: text <-> tokens."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,16 +16,16 @@ from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, Int
 
 MAX_LENGTH = 100_000  # tokens
-KEPT = 0.5  # of the words of a corrupted text
+KEPT = 0.5  # share of the words that a corrupted text keeps
 
 
 @dataclass(frozen=True)
 class TextModalityConfig:
-    """How a text becomes tokens.
+    """The tokenization of texts.
 
     Args:
-        max_length: tokens, <bos> and <eos> included; a longer text is cut.
-        tokenizer: the tokenizer's file in the bundle, without ``.json``; a pretrained part brings one of its own.
+        max_length: maximum number of tokens, <bos> and <eos> included; longer texts are cut.
+        tokenizer: name of the tokenizer's file in the bundle, without ``.json``; a pretrained part has its own.
     """
 
     kind: Literal["text"] = "text"
@@ -40,10 +40,12 @@ class TextModalityConfig:
     def __post_init__(self) -> None:
         within(self, 3, MAX_LENGTH, "max_length")
         if not re.fullmatch(r"[\w.-]*tokenizer", self.tokenizer):
-            raise UserError(f"tokenizer is {self.tokenizer!r}; it must be the name of a file beside it that ends in 'tokenizer'")
+            raise UserError(
+                f"tokenizer is {self.tokenizer!r}; it must be the name of a file in the bundle that ends in 'tokenizer'"
+            )
 
     def build(self, tokenizer: Tokenizer | None = None) -> "TextModality":
-        assert tokenizer is not None  # a bundle has the tokenizers that its texts name
+        assert tokenizer is not None  # bundles contain the tokenizers of their texts
         return TextModality(self, tokenizer)
 
     def fitted(self, values: Iterable[Any], several: bool = False) -> "TextModalityConfig":
@@ -87,7 +89,7 @@ class TextModalityConfig:
 
     @staticmethod
     def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> str:
-        """The text without half of its words."""
+        """The text with half of its words removed."""
         words = str(value).split()
         kept = [word for word in words if rng.random() < KEPT]
         return " ".join(kept or words[:1])
@@ -116,7 +118,7 @@ class TextModality:
         """Turn one text into tokens.
 
         Raises:
-            UserError: for a value that is not text; ``source`` says which row.
+            UserError: for a value that is not text; ``source`` names the row.
         """
         if not isinstance(value, str):
             raise UserError(f"{source or 'input'}: expected text, found {type(value).__name__} {value!r}")
@@ -125,11 +127,11 @@ class TextModality:
     def prepare_target(
         self, value: Sequence[str], source: str, rng: np.random.Generator | None = None
     ) -> list[Int[np.ndarray, " _"]]:
-        """A group of texts."""
+        """Turn a group of texts into tokens."""
         return [self.prepare(text, source) for text in value]
 
     def pad_targets(self, values: Sequence[Sequence[Int[np.ndarray, " _"]]]) -> Padded:
-        """Groups of texts: tokens [n, group, length]; a row with fewer texts than the largest group is masked out there."""
+        """Stack groups of texts: tokens [n, group, length]; the mask is False for the missing texts of smaller groups."""
         largest = max(len(group) for group in values)
         flat = [group[i] if i < len(group) else np.zeros(0, np.int64) for group in values for i in range(largest)]
         padded = self.pad(flat)
@@ -156,7 +158,7 @@ class TextModality:
         return len(value)
 
     def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
-        """Words; tokens that spell none belong to none."""
+        """Words; special tokens belong to no word."""
         tokens = given.values[0].tolist()
         spans = [(first, last) for first, last in self.tokenizer.words(tokens) if last < len(real) and real[last]]
         positions = np.zeros((len(spans), len(real)), dtype=bool)
@@ -166,7 +168,7 @@ class TextModality:
         return Units(names, positions, spans=tuple(spans), kind="words")
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
-        """Lost words are left out of the text."""
+        """Removed words are deleted from the text."""
         tokens = given.values[0][given.mask[0]]
         stays = np.ones((len(kept), len(tokens)), dtype=bool)
         for unit, (first, last) in enumerate(units.spans):

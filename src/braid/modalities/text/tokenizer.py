@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer trained on a run's own words, or that of a pretrained model."""
+"""The tokenizer: byte-level BPE trained on a run's texts, or the tokenizer of a pretrained model."""
 
 import json
 import unicodedata
@@ -16,7 +16,7 @@ SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
 class SpecialTokens(NamedTuple):
-    """The ids that mean no word: they fill up a batch, begin a text (None: nothing does) and end it.
+    """The ids of special tokens: padding, start of text (None: there is none) and end of text.
 
     A pretrained model may use one token for several of them, as GPT-2 does for all three.
     """
@@ -27,10 +27,10 @@ class SpecialTokens(NamedTuple):
 
 
 class Tokenizer:
-    """Braid's own is byte-level BPE (arXiv:1508.07909 on bytes): any text has tokens, and no token is unknown.
+    """Braid's own tokenizer is byte-level BPE (arXiv:1508.07909 on bytes), so it can encode any text without unknown tokens.
 
-    That of a pretrained model comes with the names of its special tokens (pad, bos, eos; an empty bos begins no text), which
-    stand beside it in its file: ``{"special": {"pad": ..., "bos": ..., "eos": ...}, "tokenizer": {...}}``.
+    The tokenizer of a pretrained model has special tokens with other names, which are saved in its file:
+    ``{"special": {"pad": ..., "bos": ..., "eos": ...}, "tokenizer": {...}}``. An empty bos means that texts have no start token.
     """
 
     def __init__(self, bpe: BPE, names: Sequence[str] = SPECIAL) -> None:
@@ -39,12 +39,12 @@ class Tokenizer:
         pad, bos, eos = (bpe.token_to_id(name) if name else None for name in self._names)
         if pad is None or eos is None or (bos is None and self._names[1]):
             missing = next(name for name, result in zip(names, (pad, bos, eos), strict=True) if result is None)
-            raise UserError(f"the tokenizer has no token {missing!r}, which it is said to fill up, begin or end a text with")
+            raise UserError(f"the tokenizer has no token {missing!r}, which its special tokens name")
         self.special = SpecialTokens(pad, bos, eos)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int = 6000, lowercase: bool = True) -> "Tokenizer":
-        """Learn merges from ``texts``; ``vocab_size`` is an upper bound (small data gives fewer tokens)."""
+        """Train on ``texts``. ``vocab_size`` is an upper bound; small data gives fewer tokens."""
         bpe = BPE(models.BPE())
         steps: list[normalizers.Normalizer] = [normalizers.NFC()]
         if lowercase:
@@ -65,7 +65,7 @@ class Tokenizer:
 
     @classmethod
     def of_bytes(cls) -> "Tokenizer":
-        """One token a byte, nothing changed: for text that a model's own processor will read."""
+        """A tokenizer with one token per byte, for text that a model's own processor will read."""
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         bpe = BPE(models.BPE({token: number for number, token in enumerate([*SPECIAL, *alphabet])}, []))
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -82,7 +82,7 @@ class Tokenizer:
             bpe = BPE.from_str(whole)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a panic of the Rust library is no Exception
+        except BaseException as error:  # a panic of the Rust library is not an Exception
             raise UserError(f"{where} cannot be read ({error}); copy the model again") from None
         if names == list(SPECIAL) and [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
             raise UserError(f"{where}: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
@@ -97,45 +97,45 @@ class Tokenizer:
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
-        """Every token and its id."""
+        """All tokens with their ids."""
         return dict(self._bpe.get_vocab())
 
     @cached_property
     def vocab_size(self) -> int:
-        """One more than the largest id: a pretrained vocabulary may have holes."""
+        """The largest id plus one, because the ids of a pretrained vocabulary may have gaps."""
         return 1 + max(self.vocabulary.values())
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of ``text``, without those that begin and end it."""
-        # A special token spelled out in a user's text must stay text.
+        """The tokens of ``text``, without special tokens."""
+        # The name of a special token in a user's text must not become a special token.
         return [token for token in self._bpe.encode(text, add_special_tokens=False).ids if token not in self.special]
 
     def framed(self, text: str, max_length: int) -> list[int]:
-        """Tokens of ``text`` between that which begins a text and that which ends it, at most ``max_length`` in all."""
+        """The tokens of ``text`` with start and end token, at most ``max_length`` in total."""
         first = [] if self.special.bos is None else [self.special.bos]
         return [*first, *self.encode(text)[: max_length - len(first) - 1], self.special.eos]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text of ``tokens``; special tokens are left out."""
+        """The text of ``tokens``, without special tokens."""
         words = [int(token) for token in tokens if token not in self.special]
         return str(self._bpe.decode(words, skip_special_tokens=True)).strip()
 
     def words(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
-        """First and last token of each word that ``tokens`` spell, split at spaces and before wide characters (Chinese, Japanese,
-        Korean); special tokens belong to none."""
+        """The first and the last token of each word in ``tokens``. Words are split at spaces and before wide characters (Chinese,
+        Japanese, Korean); special tokens belong to no word."""
         spans: list[tuple[int, int]] = []
-        message, waiting = "", -1  # a token that spells nothing yet, or half a character, waits for the next one
+        before, waiting = "", -1  # a token without text of its own, or with half a character, waits for the next one
         read: list[int] = []
         for place, token in enumerate(tokens):
             if token in self.special:
                 continue
             read.append(token)
-            spelled = self.decode(read)
-            if spelled == message or spelled.endswith("\ufffd"):
+            text = self.decode(read)
+            if text == before or text.endswith("\ufffd"):
                 waiting = place if waiting < 0 else waiting
                 continue
-            fresh, message = spelled[len(message) :][:1], spelled
-            if not spans or fresh == " " or (fresh and unicodedata.east_asian_width(fresh) in "WF"):
+            first, before = text[len(before) :][:1], text
+            if not spans or first == " " or (first and unicodedata.east_asian_width(first) in "WF"):
                 spans.append((place if waiting < 0 else waiting, place))
             else:
                 spans[-1] = (spans[-1][0], place)
@@ -143,4 +143,4 @@ class Tokenizer:
         return spans
 
 
-_FOREIGN = '{\n "special"'  # how the file of a pretrained model's tokenizer begins
+_FOREIGN = '{\n "special"'  # the start of the file of a pretrained model's tokenizer
