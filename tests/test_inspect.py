@@ -133,3 +133,22 @@ def test_a_run_before_the_end_of_its_first_epoch_is_shown_by_its_checkpoint(
     ran = braid("inspect", run)
     message = f"error: {run} has no checkpoint.safetensors yet; wait for the run's first checkpoint, or start it again\n"
     assert (ran.code, ran.err) == (1, message)
+
+
+def test_an_old_file_says_what_its_names_are_now() -> None:
+    from braid.bundle import DataCard
+    from braid.config import from_dict
+    from braid.errors import UserError
+    from braid.training import run_from
+
+    with pytest.raises(UserError) as caught:
+        from_dict(DataCard, {"scores": {"cider": 73.2, "cider-d": 61.5}}, "interface.json: card")
+    assert str(caught.value) == (
+        "interface.json: card was written for an earlier version of Braid; "
+        "rename scores.cider to cider-2015, scores.cider-d to cider"
+    )
+    run = {"task": "captioning", "data": {"path": "scenes:captioning"}, "model": "tiny", "augmentation": {}}
+    with pytest.raises(UserError, match=r"earlier version of Braid; rename augmentation to inputs\.image\.augmentation"):
+        run_from(run)
+    with pytest.raises(UserError, match=r"no setting 'nmae'"):
+        from_dict(DataCard, {"nmae": "x", "scores": {"cider": 61.5}}, "card")

@@ -17,10 +17,10 @@ from braid.bundle import read_bundle
 from braid.errors import UserError
 from braid.records import Prediction
 from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train
-from braid.training.config import OptimizerConfig
 from braid.training.data import Plan
 from braid.training.diagnosis import same_answer
 from braid.training.optimizer import learning_rate
+from braid.training.sections import OptimizerConfig
 
 TINY: dict[str, Any] = {
     "task": {"kind": "captioning", "generation": {"max_length": 12}},

@@ -75,6 +75,10 @@ class DataCard:
     scores: dict[str, float] = field(default_factory=dict)
     scored_on: str = ""
 
+    def __post_init__(self) -> None:
+        if "cider-d" in self.scores:
+            raise UserError("scores has 'cider-d', which is called cider now; what was cider is cider-2015")
+
 
 @dataclass(frozen=True)
 class Interface:

@@ -5,6 +5,7 @@ from typing import Any
 
 # by the kind of the section that they stand in, or by the section's own name
 NAMES: Mapping[str, Mapping[str, str]] = {
+    "": {"augmentation": "inputs.image.augmentation"},  # of a run
     "classes": {"hidden": "hidden_width"},
     "concat": {"over": "mode"},
     "drawing": {"spread": "choice_temperature"},
@@ -20,22 +21,25 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     "likelihood": {"balance": "class_balance", "weights": "output_weights"},
     "masked": {"patch": "patch_size"},
     "raster": {"over": "edits", "unaided": "source_forcing_probability"},
+    "scores": {"cider": "cider-2015", "cider-d": "cider"},
     "self_critical": {"bleu_4": "bleu_4_weight", "samples": "num_samples"},
     "tokens": {"around": "conv_depth", "of": "codec", "patch": "patch_size", "redrawn": "reconstruction_probability"},
     "transformer": {"words_of": "share_embedding_with"},
 }
+ONLY_WITH = {"scores": "cider-d"}  # names of a section that are old only beside this one
 VALUES: Mapping[tuple[str, str, Any], str] = {("classes", "reads", "highest"): "max"}
 
 
 def renamed(data: Any, where: str = "", section: str = "") -> Iterator[str]:
     """What to change in nested settings: ``encoders.image.patch to patch_size``."""
     if isinstance(data, list | tuple):
-        for place, item in enumerate(data):
-            yield from renamed(item, f"{where}{place}.")
+        for number, item in enumerate(data):
+            yield from renamed(item, f"{where}{number}.")
     if not isinstance(data, Mapping):
         return
     kind = data.get("kind")
-    names = NAMES.get(kind if isinstance(kind, str) else section, {})
+    place = kind if isinstance(kind, str) else section
+    names = NAMES.get(place, {}) if ONLY_WITH.get(place) in (None, *data) else {}
     for key, value in data.items():
         if key in names:
             yield f"{where}{key} to {names[key]}"

@@ -68,7 +68,8 @@ def groups() -> tuple[Group, ...]:
     from braid.server.config import Access, Limits
     from braid.sinks import SinkConfig
     from braid.tasks import Task
-    from braid.training.config import DataConfig, EvaluationConfig, MixedTask, OptimizerConfig, RunConfig, TokenizerConfig
+    from braid.training.config import MixedTask, RunConfig
+    from braid.training.sections import DataConfig, EvaluationConfig, OptimizerConfig, TokenizerConfig
 
     columns = {"number": NumberColumn, "category": CategoryColumn}
     return (

@@ -15,8 +15,7 @@ from braid.errors import UserError
 from braid.index import Index
 from braid.modalities import thumbnail_uri
 from braid.records import Example, Prediction
-from braid.search import PHRASE, choose_by_embedding, embed
-from braid.server.requests import input_of
+from braid.search import PHRASE, choose_by_embedding, embed, input_named
 from braid.tasks import Retrieval
 
 DIGITS = 4  # of confidences and probabilities
@@ -214,7 +213,7 @@ def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[
         chosen = copy.task(task)
         sample = chosen.prepare(Example("0", fields, source="the item"))
         result = explain(copy.runtime, copy.collator, chosen, sample, graded=False)  # type: ignore[arg-type]
-    names = {input_of(field): field for field in fields}
+    names = {input_named(model.bundle.inputs, field): field for field in fields}
     image = next((one for one in result.inputs if one.boxes is not None), None)
     others = {names[one.name]: one for one in result.inputs if one.boxes is None and one.name in names}
     words = [
@@ -244,7 +243,7 @@ def _units(inputs: Mapping[str, Any], output: int) -> dict[str, list[dict[str, A
 
 def _vectors(model: LoadedModel, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """A unit vector a row, which has one value."""
-    named = [(input_of(field), value) for row in rows for field, value in row.items()]
+    named = [(input_named(model.bundle.inputs, field), value) for row in rows for field, value in row.items()]
     vectors: list[Any] = [None] * len(named)
     for name in dict.fromkeys(name for name, _ in named):
         places = [place for place, (other, _) in enumerate(named) if other == name]

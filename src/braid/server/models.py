@@ -15,9 +15,10 @@ from braid.api import LoadedModel, load
 from braid.bundle import DataCard
 from braid.errors import UserError
 from braid.index import Index, open_index
+from braid.search import input_named
 from braid.server.config import Limits
 from braid.server.monitoring import Metrics
-from braid.server.requests import ApiError, input_of
+from braid.server.requests import ApiError
 
 PAUSE = 0.004  # seconds without a newcomer after which a batch that is not full begins
 RECENT = 0.9  # how much of the known time an item takes is kept when a new batch is measured
@@ -199,14 +200,14 @@ class Served:
         Raises:
             UserError: when the model does not read it.
         """
-        modality = self.model.bundle.inputs.get(input_of(field))
+        modality = self.model.bundle.inputs.get(input_named(self.inputs, field))
         if modality is None:
             raise UserError(f"this model does not read {field}; it reads {', '.join(self.inputs)}")
         return modality
 
     def reads_file(self, field: str) -> bool:
         """Whether the field is a file to this model."""
-        config = self.inputs.get(input_of(field))
+        config = self.inputs.get(input_named(self.inputs, field))
         return config is not None and bool(config.suffixes)
 
     @property

@@ -78,12 +78,6 @@ class Form:
         return (field, column) if field in self.inputs and self.inputs[field][0].parts else (name, "")
 
 
-def input_of(field: str) -> str:
-    """The input of a model that reads a field; a question is a text, which is read as the prompt."""
-    config = modality_of(field)
-    return config.input_name if config else field
-
-
 def fields_of(inputs: Mapping[str, Any], text: str) -> dict[str, Any]:
     """A model's inputs by the field that they are sent in; the prompt is sent as ``text`` ("": not at all)."""
     named = {name if modality_of(name) else text: config for name, config in inputs.items()}

@@ -1,7 +1,6 @@
 """Training: one loop, its configuration, its exact resume."""
 
 from braid.training.config import (
-    DataConfig,
     MixedTask,
     RunConfig,
     inputs_of_data,
@@ -15,6 +14,7 @@ from braid.training.config import (
 from braid.training.guard import Stopped
 from braid.training.loop import train
 from braid.training.profile import Profile
+from braid.training.sections import DataConfig
 from braid.training.watcher import Estimate, Outcome, Watcher
 
 __all__ = [

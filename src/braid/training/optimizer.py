@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from braid.errors import UserError
-from braid.training.config import OptimizerConfig
+from braid.training.sections import OptimizerConfig
 
 
 def scale_of(name: str, scales: dict[str, float]) -> float:
