@@ -99,8 +99,8 @@ def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, 
     [
         (
             (*FROZEN, "model.encoders.image={kind: tokens, reconstruction_probability: 0.5}"),
-            "run: cache_features is set, and encoders.image.reconstruction_probability changes images at random; leave one "
-            "of them out",
+            "run: cache_features is set, and encoders.image.reconstruction_probability changes images at random; remove one "
+            "of the two",
         ),
         (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
         (
