@@ -340,7 +340,7 @@ def made(name: str = "runs/<mine>", labels: int = 3) -> Evaluated:
     rng = np.random.default_rng(0)
     scores = score_labels(softmax(rng.normal(size=(200, labels))), rng.integers(0, labels, 200))
     names = [f"<b>{k}" for k in range(labels)]
-    known = {"figures": scores.metrics, "decisions": scores.decisions, "labels": names, "scores": scores}
+    known = {"metrics": scores.metrics, "decisions": scores.decisions, "labels": names, "scores": scores}
     return Evaluated(name, "classification", "a&b.csv", "val", 200, 0.0, "macro-f1", **known)  # type: ignore[arg-type]
 
 

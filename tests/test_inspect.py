@@ -57,12 +57,7 @@ def test_every_variant_can_be_drawn(name: str, tmp_path: Path) -> None:
         assert part.parameters == sum(v.numel() for v in model.get_submodule(part.name).state_dict().values())
     nodes, arrows = generated(flowchart(result))
     assert set(nodes) == {
-        "input0",
-        "encoder0",
-        "projection0",
-        "input1",
-        "encoder1",
-        "projection1",
+        *(f"{part}{place}" for place in range(len(config.encoders)) for part in ("input", "encoder", "projection")),
         "fusion",
         "decoder0",
         "output0",

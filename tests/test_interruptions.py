@@ -118,7 +118,7 @@ def test_a_killed_worker_is_one_clear_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
 def test_a_worker_killed_while_it_hands_a_batch_over_is_the_same_error(error: Exception, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a process that prepares batches was lost"), guarded(tmp_path, Interrupt(), lambda: None):
+    with pytest.raises(UserError, match="a data worker was lost"), guarded(tmp_path, Interrupt(), lambda: None):
         raise error
 
 

@@ -209,7 +209,7 @@ def test_it_is_explained_and_audited(model: Path) -> None:
     assert explanation.answer == "up"
     (signal,) = [one for one in explanation.inputs if one.name == "signal"]
     assert signal.units == ("number 1", "number 2", "number 3")
-    assert explanation.shares["signal"] > 0.9
+    assert max(explanation.shares, key=lambda name: explanation.shares[name]) == "signal"
     assert "number 2" in explanation._repr_html_()
     result = audit(
         loaded.runtime, loaded.collator, loaded.task("classification"), open_dataset(model / "rows.jsonl").split("val")

@@ -265,6 +265,8 @@ class LoadedModel:
 
     def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
         """Continue a text: the decoder alone, as a language model."""
+        if not self.bundle.outputs:
+            self.runtime.decoder("text")  # a whole Hugging Face model says what it can do instead
         name, modality = self._output("writes")
         settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
         tokens, limit = modality.tokenizer.encode(text), modality.max_length

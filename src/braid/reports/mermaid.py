@@ -34,7 +34,7 @@ def flowchart(description: Description) -> str:
     start = ["fusion"] if description.inputs else []  # a codec alone reads nothing
     if start:
         nodes.append(f"    fusion{{{{{_box(by_name['fusion'])}}}}}:::fusion")
-    lent = [by_name[f"encoders.{name}"].settings.get("of") for name in description.inputs]  # codecs whose tokens are read
+    lent = [by_name[f"encoders.{name}"].settings.get("codec") for name in description.inputs]  # codecs whose tokens are read
     for k, (name, modality) in enumerate(description.outputs.items()):
         way = [f"{group}{k}" for group in ("decoder", "codec") if f"{group}s.{name}" in by_name]
         arrows += [f"    codec{k} --> encoder{reader}" for reader, read in enumerate(lent) if read == name]

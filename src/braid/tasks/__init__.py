@@ -63,7 +63,8 @@ def confident(task: Task, feature: str) -> Task:
         UserError: when the task gives no confidence.
     """
     if not task.confident:
-        sure = ", ".join(kind for kind, known in kinds(Task).items() if known.confident)
+        *others, last = (kind for kind, known in kinds(Task).items() if known.confident)
+        sure = f"{', '.join(others)} and {last}"
         raise UserError(f"{task.kind} gives no confidence; {feature} is for {sure}")
     return task
 

@@ -66,9 +66,10 @@ class Setup:
 
     def augmenting(self, collator: Collator) -> Collator:
         """The same collator with the run's augmentation; cached features stay as they are."""
-        inputs, outputs = (build_modalities(part, self.tokenizers) for part in (self.config.inputs, self.config.outputs))
-        own = {name: one if isinstance(one, EncodedModality) else inputs[name] for name, one in collator.inputs.items()}
-        return Collator(own, {name: outputs[name] for name in collator.outputs})
+        inputs = build_modalities({name: self.config.inputs[name] for name in collator.inputs}, self.tokenizers)
+        kept = {name: one for name, one in collator.inputs.items() if isinstance(one, EncodedModality)}
+        outputs = build_modalities({name: self.config.outputs[name] for name in collator.outputs}, self.tokenizers)
+        return Collator(inputs | kept, outputs)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
