@@ -208,7 +208,7 @@ def test_data_check_and_fix(braid: Braid, tmp_path: Path) -> None:
     ran = braid("data", "check", tmp_path / "data.parquet", "--fix", fixed)
     assert ran.code == 0
     assert " bytes in the table" in ran.out
-    assert "data.parquet, row 1: the picture is in train and val" in ran.out
+    assert "data.parquet, row 1: the image is in train and val" in ran.out
     after = pq.read_table(fixed)
     assert after.schema.metadata == NOTE
     assert [cell["path"] for cell in after["image"].to_pylist()] == ["b.png", "c.png", "d.png", "f.png"]

@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,11 @@ DOCS = ROOT / "docs"
 WITH_COMMANDS = [DOCS / f"{name}.md" for name in ("training", "use", "data", "evaluation", "explain", "generation")]
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SHORTER = ["--set", "epochs=1", "--set", "workers=0", "--set", "threads=1"]  # the same work, less of it
-MADE = {"settings.md"}  # by another branch: remove this with TABULAR when both are merged
-TABULAR = find_spec("braid.modalities.tabular") is not None
 
 
 def blocks(page: Path, language: str) -> list[str]:
     found = re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    return [block for block in found if TABULAR or not re.search(r"\btabular\b|runs/products", block)]
+    return found
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -142,7 +139,7 @@ def anchors(page: Path) -> set[str]:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
     places = [((page.parent / target).resolve() if target else page, anchor) for target, anchor in links]
-    assert [str(place) for place, _ in places if not place.exists() and place.name not in MADE] == []
+    assert [str(place) for place, _ in places if not place.exists()] == []
     assert [f"{place}#{anchor}" for place, anchor in places if anchor and anchor not in anchors(place)] == []
 
 
