@@ -72,7 +72,7 @@ def test_several_labels_are_learned_scored_and_given(braid: Braid, tmp_path: Pat
         rows.append({"text": " and ".join(named) or "nothing", "tags": "|".join(named) or "[]", "split": split})
     path = posts(tmp_path, "posts.csv", rows)
     given = ["--task", "classification", "--data", path, "--columns", "labels=tags"]
-    settings = ["epochs=10", "workers=0", "threads=1", "tokenizer.vocab_size=300", "optimizer.learning_rate=4e-3"]
+    settings = ["epochs=20", "workers=0", "threads=1", "tokenizer.vocab_size=300", "optimizer.learning_rate=4e-3"]
     sets = [part for setting in [*settings, "optimizer.warmup_steps=4"] for part in ("--set", setting)]
     ran = braid("train", *given, "--model", "tiny", *sets, "--output", tmp_path / "run")
     assert ran.code == 0, ran.err
