@@ -302,15 +302,15 @@ def test_a_comparison_leaves_runs_a_table_and_a_page(braid: Braid, compared: Pat
     assert (result["metric"], result["num_rows"], result["seeds"], result["failed"]) == ("accuracy", 16, [0, 1], {})
     for cell in result["cells"]:
         scores = [json.loads((compared / cell["name"] / f"seed-{seed}" / "scores.json").read_text()) for seed in (0, 1)]
-        assert cell["figures"]["accuracy"]["values"] == [np.mean(one["items"]) for one in scores]
-        assert {"accuracy", "macro-f1"} <= set(cell["figures"])
+        assert cell["metrics"]["accuracy"]["values"] == [np.mean(one["items"]) for one in scores]
+        assert {"accuracy", "macro-f1"} <= set(cell["metrics"])
         assert cell["latency_ms"] > 0
         assert cell["memory_bytes"] > 50e6
         assert 0 < cell["training_seconds"] < 60
         assert set(cell["over"]) == (set() if cell["control"] else {"image-only", "prompt-only"})
         logged = braid("report", compared / cell["name"] / "seed-1", "--json")
         assert json.loads(logged.out)["runs"][0]["parameters"] == cell["parameters"]
-    means = [cell["figures"]["accuracy"]["mean"] for cell in result["cells"]]
+    means = [cell["metrics"]["accuracy"]["mean"] for cell in result["cells"]]
     assert means == sorted(means, reverse=True)
     text = (compared / "comparison.html").read_text()
     page = Page(text)
@@ -363,7 +363,7 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_figures(compared: Pa
     assert json.loads(ran.stdout) == json.loads((output / "comparison.json").read_text())
     for cell in ("concat", "gated"):
         whole, killed = (json.loads((one / cell / "seed-0" / "scores.json").read_text()) for one in (compared, output))
-        for name in ("ids", "items", "figures", "parameters", "split"):
+        for name in ("ids", "items", "metrics", "parameters", "split"):
             assert killed[name] == whole[name]
 
 
@@ -378,7 +378,7 @@ def test_a_cell_that_fails_is_told_and_does_not_end_the_others(braid: Braid, com
     result = json.loads(ran.out)
     assert [cell["name"] for cell in result["cells"]] == ["concat", "gated"] or result["cells"][0]["name"] == "gated"
     (reason,) = result["failed"].values()
-    assert reason == "fusion: by is 'sound', which is no input of the model; choose from image, prompt"
+    assert reason == "fusion: condition is 'sound', which is not an input of the model; choose from image, prompt"
     assert f"broken, seed 0, failed: {reason}" in ran.err
     assert result["verdict"][-1] == {
         "title": "Every cell was trained",

@@ -381,7 +381,7 @@ def test_a_decoder_of_pictures_without_a_codec_says_what_is_missing() -> None:
     with pytest.raises(UserError) as error:
         built(replace(config_of(IMAGE_DECODERS["raster"]), codecs={}))
     assert str(error.value) == (
-        "decoders.image: a decoder of pictures writes the tokens of a codec, and the model has none; name a run of the task "
+        "decoders.image: a decoder of images writes the tokens of a codec, and the model has none; name a run of the task "
         "reconstruction in initialize: {codecs.image: RUN}"
     )
 

@@ -131,7 +131,7 @@ def test_a_page_shows_every_task(three: Path) -> None:
     assert "<h2>retrieval: answers</h2>" not in text  # it says nothing
     result = {finding.title for finding in diagnose(read_run_folder(three))}
     assert {"captioning: answers differ", "vqa: answers differ", "vqa: reads its prompt", "Every row was read"} <= result
-    assert (three / "samples" / "vqa-0.jpg").is_file()
+    assert (three / "samples" / "vqa-0-image.jpg").is_file()
 
 
 def test_steps_tell_whose_loss_they_are(three: Path, notes: list[str]) -> None:
