@@ -83,7 +83,7 @@ def test_work_under_way_is_no_leftover(tmp_path: Path) -> None:
     with whole(tmp_path / "a.txt") as fresh:
         settle(tmp_path)
         code = f"from pathlib import Path; from braid.files import settle; settle(Path({str(tmp_path)!r}))"
-    subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-c", code], check=True)
         fresh.write_text("new")
     assert (tmp_path / "a.txt").read_text() == "new"
 
