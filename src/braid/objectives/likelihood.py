@@ -56,7 +56,7 @@ class Likelihood:
             raise UserError(f"objective.output_weights names {unknown[0]!r}; {did_you_mean(unknown[0], self.outputs)}")
         self._of_labels: dict[tuple[str, ...], float] = {}
         if config.class_balance:
-            if task.kind != "classification":
+            if not task.labels_rows:
                 raise UserError(
                     f"objective.class_balance is {config.class_balance:g}, and {task.kind} has no labels; leave it out"
                 )

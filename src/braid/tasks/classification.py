@@ -31,6 +31,7 @@ class Classification(TaskProtocol):
     per_sample_metric: ClassVar[str] = "accuracy"
     target_fields: ClassVar[tuple[str, ...]] = ("label", "labels")
     confident: ClassVar[bool] = True
+    labels_rows: ClassVar[bool] = True
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         return inputs_of(fields, "text", "instruction")

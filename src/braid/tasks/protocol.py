@@ -44,6 +44,7 @@ class TaskProtocol(Protocol):
     unit: ClassVar[str] = "x100"
     objectives: ClassVar[tuple[str, ...]] = ("likelihood",)
     target_fields: ClassVar[tuple[str, ...]] = ()
+    labels_rows: ClassVar[bool] = False  # targets are labels, which an objective may weigh by how rare they are
     parity_metric: ClassVar[str] = ""  # also compared between float32 and 8 bit weights
     confident: ClassVar[bool] = False
 
