@@ -401,7 +401,7 @@ def _index() -> Target:
 
 
 def _scores() -> Target:
-    from braid.cli.score import read_predictions, read_references
+    from braid.cli.evaluate import read_predictions, read_references
     from braid.metrics import score_captions
 
     files = _folder() / "predictions.json", _folder() / "references.json"

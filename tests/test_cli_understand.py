@@ -11,7 +11,7 @@ from PIL import Image
 import braid as library
 from braid.datasets import open_dataset
 from braid.errors import UserError
-from braid.explain.contribution import shapley
+from braid.explain.attributions import shapley
 from braid.training import run_from, train
 from conftest import Ran
 from test_training import TINY

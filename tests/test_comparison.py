@@ -18,15 +18,15 @@ import yaml
 
 from braid.comparison import ComparisonConfig, read_comparison
 from braid.comparison.config import cells
+from braid.comparison.loop import evaluated, rank
 from braid.comparison.runs import Scores
-from braid.comparison.verdict import evaluated, rank
 from braid.config import from_dict
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FilmFusionConfig, GatedFusionConfig
 from braid.metrics import over_seeds
 from braid.records import Prediction, Sample
-from braid.reports.compared import compared_page
-from braid.reports.dots import Figure, against_cost, front
+from braid.reports.charts import Figure, against_cost, front
+from braid.reports.comparison import compared_page
 from braid.tasks import Captioning, Classification, LanguageModelling, Regression, Retrieval, VisualQuestionAnswering
 from conftest import Ran
 from kill_resume import last

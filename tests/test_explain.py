@@ -12,15 +12,13 @@ import torch
 from braid.collate import Collator
 from braid.config import kinds
 from braid.decoders import ClassesDecoderConfig, DecoderConfig
-from braid.explain.answers import Labelled
-from braid.explain.attributions import InputAttribution, painted
-from braid.explain.contribution import subsets
+from braid.explain.attention_maps import record_attention
+from braid.explain.attributions import InputAttribution, painted, subsets
 from braid.explain.explaining import input_contributions
 from braid.explain.grades import Chance, faithfulness, sensitivity, with_shuffled_weights
 from braid.explain.methods import IntegratedGradients, Method, Occlusion, ShapleyValues
 from braid.explain.methods.integrated_gradients import integrate
-from braid.explain.recording import record_attention
-from braid.explain.subject import NothingToExplain, Subject, subject_of
+from braid.explain.subject import Labelled, NothingToExplain, Subject, subject_of
 from braid.fusions import FusionConfig
 from braid.modalities import ImageModalityConfig, LabelsModalityConfig, OutputModality
 from braid.model import Model
@@ -156,7 +154,7 @@ def test_sampled_shapley_values_are_efficient_and_near_the_exact_ones() -> None:
     for some in subsets(players):
         kept = np.array([[player in some for player in players]])
         worth[some] = subject.scored(subject.masked({"prompt": kept}))[0]
-    from braid.explain.contribution import shapley
+    from braid.explain.attributions import shapley
 
     exact = np.stack(list(shapley(worth, players).values()), 1)
     assert np.abs(result.values["prompt"] - exact).max() < 5 * result.checks["standard_error"] * np.abs(exact).mean() + 1e-3

@@ -10,7 +10,7 @@ from braid.generation import GenerationConfig
 from braid.layers.attention import StepwiseTransformer
 from braid.model import Model
 from braid.records import Batch
-from braid.runtime.cuda_graphs import AFTER, GraphedSteps
+from braid.runtime.device import AFTER, GraphedSteps
 from braid.runtime.torch import TorchRuntime, to_tensors
 from test_pictures_out import batch_of, built, config_of, rows
 from variants import DECODERS, IMAGE_DECODERS, build, collator, samples, tokenizer, variants

@@ -12,15 +12,15 @@ from PIL import Image
 from braid.errors import UserError
 from braid.index import (
     ExactIndexConfig,
+    Hit,
     HnswIndexConfig,
     IndexConfig,
     LanceDBIndexConfig,
     Origin,
-    Tile,
-    contact_sheet,
     create_index,
     open_index,
 )
+from braid.search import results_page
 from variants import INDEXES
 
 MODEL = Origin("toy", "0123456789abcdef")
@@ -217,30 +217,29 @@ def test_a_server_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (tmp_path / "index" / "index.json").exists()
 
 
-def test_a_contact_sheet_shows_the_query_and_every_hit(photos: Path) -> None:
+def test_a_results_page_shows_the_query_and_every_hit(photos: Path) -> None:
+    (photos / "a <b>red cube.png").write_bytes((photos / "0.png").read_bytes())
     (photos / "broken.png").write_bytes(b"\x89PNG")
-    tiles = [
-        Tile("0.png", 0.91234, "a <b>red</b> cube & a ball", photos / "0.png"),
-        Tile("broken.png", -0.5, "cannot be read", photos / "broken.png"),
-        Tile("row 7", 0.25, "a text alone"),
-    ]
-    page = contact_sheet("photos.index", tiles, 'two "dogs" <script>', photos / "1.png")
+    found = {"a <b>red cube.png": 0.91234, "broken.png": -0.5, "2.png": 0.25}
+    page = results_page(
+        "photos.index", [Hit(str(photos / n), s, None) for n, s in found.items()], 'two "dogs" <script>', photos / "1.png"
+    )
     assert page.count("<figure>") == 3
-    assert page.count('src="data:image/jpeg;base64,') == 2
+    assert page.count('src="data:image/jpeg;base64,') == 3
     assert "<h1>two &quot;dogs&quot; &lt;script&gt;</h1>" in page
-    assert "a &lt;b&gt;red&lt;/b&gt; cube &amp; a ball" in page
+    assert "a &lt;b&gt;red cube.png" in page
     assert "photos.index: the 3 nearest." in page
     assert [page.index(score) for score in ("0.912", "-0.500", "0.250")] == sorted(map(page.index, ("0.912", "-0.500", "0.250")))
-    assert page.count('<div class="missing">no picture</div>') == 1
+    assert page.count('<div class="missing">no image</div>') == 1
     assert "<script" not in page
     assert "://" not in page
 
 
-def test_a_contact_sheet_is_small_and_of_text(tmp_path: Path) -> None:
+def test_a_results_page_is_small_and_of_text(tmp_path: Path) -> None:
     """Large photos become small ones; a name that is no text does not break the page."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)).save(tmp_path / "large.jpg")
     (tmp_path / "large.jpg").rename(tmp_path / "caf\udce9.jpg")
-    page = contact_sheet("photos.index", [], image=tmp_path / "caf\udce9.jpg")
+    page = results_page("photos.index", [], image=tmp_path / "caf\udce9.jpg")
     assert len(page.encode()) < 300_000 < (tmp_path / "caf\udce9.jpg").stat().st_size
     assert "<h1>caf?.jpg</h1>" in page
     assert "photos.index: nothing was found." in page

@@ -27,8 +27,8 @@ from braid.runtime.export import export
 from braid.server import Access, Limits
 from braid.server.app import application
 from braid.server.endpoints import Service
+from braid.server.guard import Metrics
 from braid.server.models import open_catalogue
-from braid.server.monitoring import Metrics
 from braid.server.uploads import Uploads
 from braid.training import run_from, train
 from conftest import shapes_unchecked

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from braid.codecs.two_tone import two_tone
+from braid.codecs.fsq import two_tone
 from braid.datasets.scenes import Scenes
-from braid.datasets.scenes.drawing import drawing
-from braid.datasets.scenes.render import INK, render
+from braid.datasets.scenes.examples import drawing
+from braid.datasets.scenes.objects import INK, render
 from braid.decoders import RasterDecoderConfig
 from braid.encoders import ImageTokenEncoderConfig
 from braid.errors import UserError
@@ -25,7 +25,7 @@ from braid.model import Model
 from braid.presets import tiny
 from braid.records import Batch, BatchInput, Fused, Padded
 from braid.runtime.torch import TorchCodec
-from braid.training.features import _fingerprint
+from braid.training.data import _fingerprint
 from variants import CODECS, SIZE, inputs, outputs
 
 GRID = TokenGrid(2, 3, (4, 3, 2))

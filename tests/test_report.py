@@ -13,10 +13,9 @@ import yaml
 
 from braid.errors import UserError
 from braid.reports import diagnose, differences, read_log, write_report
-from braid.reports.comparison import judged_alike
+from braid.reports.charts import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
 from braid.reports.page import comparison
-from braid.reports.run import LoggedRun, read_run_folder
-from braid.reports.svg import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
+from braid.reports.run import LoggedRun, judged_alike, read_run_folder
 from braid.training import Watcher, read_run, train
 from conftest import Ran
 

@@ -5,7 +5,7 @@ import pytest
 
 from braid.datasets import open_dataset
 from braid.datasets.scenes import Scenes, judge, read_sentence
-from braid.datasets.scenes.drawing import drawing, edit
+from braid.datasets.scenes.examples import drawing, edit
 from braid.datasets.scenes.objects import ALL_COLOURS, ALL_SHAPES, HELD_OUT
 from braid.datasets.scenes.oracle import find_objects
 from braid.errors import UserError

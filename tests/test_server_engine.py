@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from braid.errors import UserError
+from braid.server.guard import Metrics
 from braid.server.models import Engine
-from braid.server.monitoring import Metrics
 from braid.server.requests import ApiError
 
 Run = Callable[[Any, Sequence[Any]], Sequence[Any]]

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from braid.errors import UserError
-from braid.server.serve import listening_on
+from braid.server.app import listening_on
 from braid.server.uploads import fetch, is_public
 from hostile import hostile_uploads
 from served import PATIENCE, Server, data_uri, scene
@@ -261,9 +261,9 @@ def test_what_keeps_a_server_from_starting_is_told(served_models: dict[str, Path
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, braid: Any) -> None:
-    monkeypatch.setitem(sys.modules, "braid.server.serve", None)
+    monkeypatch.setitem(sys.modules, "braid.server.app", None)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "braid.server.serve")
+    monkeypatch.delitem(sys.modules, "braid.server.app")
     ran = braid("serve")
     assert ran.code == 1
     assert ran.err == 'error: this needs uvicorn, which is not installed; run: pip install "braidlm[serve]"\n'

@@ -23,8 +23,8 @@ from braid.records import Example, Features, Padded, Units, View
 from braid.server import Access, Limits
 from braid.server.app import application
 from braid.server.endpoints import Service
+from braid.server.guard import Metrics
 from braid.server.models import open_catalogue
-from braid.server.monitoring import Metrics
 from braid.server.uploads import Uploads
 from braid.tasks import Classification
 from served import TABLE, Server, data_uri, scene, write_model

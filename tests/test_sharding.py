@@ -16,8 +16,7 @@ from braid.records import Batch
 from braid.runtime.device import CPU
 from braid.runtime.torch import to_tensors
 from braid.tasks import ImageGeneration, Reconstruction, Task, VisualQuestionAnswering
-from braid.training.parallel import Group
-from braid.training.sharding import Loss, gathered, sharded
+from braid.training.parallel import Group, Loss, gathered, sharded
 
 
 @pytest.fixture(scope="module", autouse=True)

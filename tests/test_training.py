@@ -18,8 +18,8 @@ from braid.errors import UserError
 from braid.records import Prediction
 from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train
 from braid.training.data import Plan
-from braid.training.diagnosis import same_answer
 from braid.training.optimizer import learning_rate
+from braid.training.samples import same_answer
 from braid.training.sections import OptimizerConfig
 
 TINY: dict[str, Any] = {

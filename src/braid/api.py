@@ -15,7 +15,7 @@ from braid.collate import Collator, Watch, over_batches
 from braid.config import from_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
-from braid.files.finding import find_files, has_suffix
+from braid.files.reading import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index

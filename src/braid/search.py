@@ -12,17 +12,19 @@ from braid.bundle import Bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.evaluation import Answers
+from braid.files.gallery import Card, gallery
 from braid.generation import Runtime
-from braid.index import Index, IndexConfig, Origin, create_index, open_index
-from braid.index.header import FILE
+from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
+from braid.index.local import FILE
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
-from braid.modalities import EmbeddingModalityConfig, modality_of
+from braid.modalities import EmbeddingModalityConfig, modality_of, thumbnail_uri
 from braid.records import Prediction, Sample
 from braid.shapes import Float
 from braid.tasks import Task
 
 PHRASE = "a photo of a {}"  # a label as a caption would say it
 EMBEDDING = EmbeddingModalityConfig.kind
+THUMBNAIL = 480  # pixels, the longer side
 AT_ONCE = 1024  # vectors handed to an index together
 
 IndexWatch = Callable[[Sequence[Sequence[str]]], Iterable[Sequence[str]]]  # wraps portions of files in a progress bar
@@ -185,3 +187,28 @@ def choose_by_embedding(
 def source_of(value: Any) -> str:
     """Where a value stands, for messages: its file, or the text itself."""
     return str(value) if isinstance(value, str) or hasattr(value, "__fspath__") else ""
+
+
+def results_page(index: str, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
+    """The hits of a search in an index of files, as HTML that needs no other file. A file that is no image has no thumbnail.
+
+    Args:
+        index: the name of what was searched.
+        hits: best first; an id is the path of a file.
+        text, image: the query, one or both.
+    """
+    query = text or (Path(image).name if image is not None else "")
+    cards = [
+        Card(
+            image=thumbnail_uri(hit.id, THUMBNAIL),
+            text="",
+            share=min(max(hit.score, 0.0), 1.0),
+            measure=f"{hit.score:.3f}",
+            credit=hit.id,
+        )
+        for hit in hits
+    ]
+    result = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
+    footer = ["The figure is the cosine of the query with the row, in the space of the model that made the index; 1 is the same."]
+    beside = "" if image is None else thumbnail_uri(image, THUMBNAIL)
+    return gallery(query, query, f"{index}: {result}.", cards, footer, beside)

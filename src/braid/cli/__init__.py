@@ -13,20 +13,12 @@ import typer
 
 import braid
 from braid.cli import (
-    ask,
-    audit,
-    average,
-    calibrate,
-    compare,
     data,
     demo,
     evaluate,
     explain,
     export,
-    imagine,
     inspect,
-    report,
-    score,
     search,
     serve,
     settings,
@@ -38,10 +30,10 @@ from braid.errors import UserError
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Use a model": (
         use.caption,
-        ask.ask,
-        ask.classify,
+        use.ask,
+        use.classify,
         use.complete,
-        imagine.imagine,
+        use.imagine,
         use.predict,
         search.embed,
         search.index,
@@ -49,15 +41,15 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         demo.demo,
         serve.serve,
     ),
-    "Train a model": (train.train, calibrate.calibrate, average.average, export.export),
+    "Train a model": (train.train, evaluate.calibrate, train.average, export.export),
     "Evaluate and inspect": (
         evaluate.evaluate,
         explain.explain,
         explain.grade_explanations,
-        compare.compare,
-        audit.audit,
+        train.compare,
+        evaluate.audit,
         inspect.inspect,
-        report.report,
+        inspect.report,
         settings.settings,
     ),
 }
@@ -90,7 +82,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before tra
 for panel, verbs in VERBS.items():
     for verb in verbs:
         app.command(rich_help_panel=panel)(verb)
-score_app.command()(score.captions)
+score_app.command()(evaluate.captions)
 data_app.command()(data.check)
 data_app.command()(data.shard)
 app.add_typer(score_app, name="score", rich_help_panel="Evaluate and inspect")

@@ -1,14 +1,14 @@
-"""braid evaluate: predict a split and score it."""
+"""braid evaluate, score, calibrate, audit: how good a model is, how sure, and whether it uses each input."""
 
 import json as json_files
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from braid.cli.console import note, print_json, print_table, report_skipped, said, unread, watched
-from braid.cli.given import open_rows
 from braid.cli.options import (
     BatchOption,
     BeamOption,
@@ -17,12 +17,18 @@ from braid.cli.options import (
     JsonOption,
     LimitOption,
     MinConfidenceOption,
+    ModelArgument,
     ModelOption,
+    SeedOption,
     SkippedRowsOption,
     SplitOption,
     StrictOption,
+    TaskOption,
     TokenizerOption,
+    choose_task,
+    open_rows,
 )
+from braid.config import NotStandard, named, parse_json
 from braid.errors import UserError
 from braid.files import ready, write_whole
 
@@ -137,3 +143,211 @@ def _check_distinct(examples: Sequence["Example"]) -> None:
                 "writes one text an id; give each row its own, or name another column with --columns id=NAME"
             )
         first[example.id] = example.source
+
+
+def captions(
+    predictions: Annotated[Path, typer.Option(help="JSON: {id: text}.")],
+    references: Annotated[Path, typer.Option(help="JSON: {id: [texts]}.")],
+    tokenizer: TokenizerOption = "ptb",
+    per_item: Annotated[Path | None, typer.Option(help="Write {id: {metric: value}} here.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Score captions (x100) with BLEU, ROUGE-L, CIDEr and METEOR (exact and stem), without Java.
+
+    cider is what coco-caption prints; cider-2015 has neither clipping nor length penalty.
+
+    Examples:
+
+        braid score captions --predictions mine.json --references truth.json
+
+        braid score captions --predictions mine.json --references truth.json --tokenizer characters --json
+    """
+    from braid.metrics import caption_diversity, score_captions
+
+    if per_item is not None:
+        ready(per_item)
+    guesses, truths = read_predictions(predictions), read_references(references)
+    unscored = [key for key in truths if key not in guesses]
+    if unscored and len(unscored) < len(truths):
+        note(f"{len(unscored)} ids of {references} have no prediction and are skipped, first {unscored[0]!r}")
+        truths = {key: texts for key, texts in truths.items() if key in guesses}
+    with named(f"{predictions} against {references}"):
+        scores = score_captions(guesses, truths, tokenizer)
+    if per_item is not None:
+        write_whole(per_item, json_files.dumps(scores.per_sample, ensure_ascii=False, indent=1) + "\n")
+    diversity = caption_diversity(list(guesses.values()), tokenizer=tokenizer)
+    if json:
+        print_json({**scores.metrics, **diversity, "num_samples": int(scores.metrics["num_samples"])})
+        return
+    rows = [[name, f"{scores.metrics[name]:.2f}", f"{low:.2f} to {high:.2f}"] for name, (low, high) in scores.intervals.items()]
+    rows += [[name, f"{value:.2f}", ""] for name, value in diversity.items()]
+    title = f"{predictions}: {len(guesses)} captions, tokenizer {tokenizer}"
+    print_table(title, ["metric", "x100", "95% interval"], rows, ["x100", "95% interval"])
+
+
+def read_predictions(path: Path) -> dict[str, str]:
+    """{id: text}; a list of COCO results ({image_id, caption}) too."""
+    result = _read(path, "{id: text}")
+    if isinstance(result, list):
+        result = _coco_results(path, result)
+    if not isinstance(result, dict):
+        raise UserError(f"{path} holds no JSON object; write {{id: text}}")
+    for key, text in result.items():
+        if not isinstance(text, str):
+            raise UserError(f"{path}: the prediction of {key!r} is {_short(text)}, not one text; write {{id: text}}")
+    return result
+
+
+def read_references(path: Path) -> dict[str, list[str]]:
+    """{id: [texts]}; a single text stands for a list of one."""
+    result = _read(path, "{id: [texts]}")
+    if not isinstance(result, dict):
+        raise UserError(f"{path} holds no JSON object; write {{id: [texts]}}")
+    references = {key: [texts] if isinstance(texts, str) else texts for key, texts in result.items()}
+    for key, texts in references.items():
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{path}: the references of {key!r} are {_short(texts)}, not a list of texts; write {{id: [texts]}}")
+    return references
+
+
+def _coco_results(path: Path, rows: list[Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or "image_id" not in row:
+            raise UserError(f"{path}, row {number}, is {_short(row)}; write {{image_id, caption}}, or {{id: text}} for all")
+        key = str(row["image_id"])
+        if key in result:
+            raise UserError(f"{path}, row {number}, is the second one of image {key!r}; give one caption an image")
+        result[key] = row.get("caption")
+    return result
+
+
+def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """JSON allows a name twice in one object; the first would be lost."""
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{path} holds {twice!r} twice; give every id once")
+        return result
+
+    return object_of
+
+
+def _read(path: Path, shape: str) -> Any:
+    try:
+        return parse_json(path.read_text(encoding="utf-8"), nan=True, object_pairs_hook=_once(path))
+    except NotStandard as error:
+        raise UserError(f"{path} {error.msg}; write {shape}") from None
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; check the path") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except json_files.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); write {shape}") from None
+
+
+def _short(value: Any) -> str:
+    text = json_files.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A model's folder or a run's folder; its interface.json is rewritten.")],
+    data: DataOption,
+    task: Annotated[str, typer.Option(help="captioning, classification or vqa.")] = "captioning",
+    split: Annotated[str, typer.Option(help="The split to fit and measure on; never the one that was trained on.")] = "val",
+    tokenizer: TokenizerOption = "ptb",
+    columns: ColumnsOption = "",
+    batch_size: BatchOption = 32,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Fit confidence on one half of a split and measure it on the other, both ways; then write a fit on all of it into the model.
+
+    From then on, the confidence of a label or an answer is the probability that it is right; that of a caption is the probability
+    that its own cider-2015 is above the median. No answer changes. ECE is the mean gap between confidence and truth, in ten bins.
+
+    Examples:
+
+        braid calibrate runs/photos --data photos.csv --split val
+
+        braid calibrate runs/sentiment --task classification --data posts.csv
+
+        braid calibrate runs/vqa --task vqa --data questions.jsonl --json
+    """
+    from braid.api import load
+    from braid.bundle import write_task
+    from braid.evaluation import calibrate as fit
+    from braid.evaluation import predict, prepared
+    from braid.tasks import confident
+
+    loaded = load(model)
+    raw = confident(loaded.task(task), "braid calibrate").unfitted
+    samples = [sample for sample in prepared(raw, open_rows(loaded, data, columns).split(split)) if sample.targets]
+    if not samples:
+        message = f"{data}: no row of split {split!r} says what is right in {task}"
+        raise UserError(f"{message}; map the column of captions, answers or label with --columns")
+    answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=watched("answering"))
+    report = fit(raw, answers, tokenizer, seed)
+    write_task(loaded.bundle, report.task)
+    if json:
+        metrics = {"ece-before": 100 * report.error_before, "ece": 100 * report.error, "num_samples": report.num_samples}
+        measured = {"ece-halves": [100 * error for error in report.errors], "bins": [asdict(one) for one in report.bins]}
+        print_json({**metrics, **report.settings, **measured})
+        return
+    rows = [[f"{b.low:.1f} to {b.high:.1f}", b.count, f"{b.confidence:.2f}", f"{b.accuracy:.2f}"] for b in report.bins]
+    title = f"Confidence on {report.num_samples} rows of {split}, each by a fit on the half that it is not in"
+    print_table(title, ["confidence", "decisions", "mean", "right"], rows, ["decisions", "mean", "right"])
+    halves = " and ".join(f"{100 * error:.1f}" for error in report.errors)
+    settings = ", ".join(f"{name} {value:.3g}" for name, value in report.settings.items())
+    note(f"\nECE {100 * report.error:.1f} ({halves} of the halves; {100 * report.error_before:.1f} before); {settings}")
+    if report.error >= report.error_before:
+        note("the fit is no better than none on rows that it has not seen; give more rows")
+
+
+def audit(
+    model: ModelArgument,
+    data: DataOption,
+    task: TaskOption = "",
+    split: SplitOption = "val",
+    columns: ColumnsOption = "",
+    limit: LimitOption = 500,
+    batch_size: BatchOption = 32,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Evaluate a model with each input removed, shuffled and corrupted, and report what each input contributes.
+
+    Examples:
+
+        braid audit sentiment --data posts.csv
+
+        braid audit runs/vqa --data questions.jsonl --split test --json
+    """
+    from braid.api import load
+    from braid.explain import audit as examine
+
+    loaded = load(model)
+    chosen = loaded.task(choose_task(loaded, task))
+    examples = open_rows(loaded, data, columns).split(split)[: limit or None]
+    result = examine(loaded.runtime, loaded.collator, chosen, examples, batch_size, seed, watched("auditing"))
+    if json:
+        print_json({**asdict(result), "ignored": result.ignored, "verdict": result.verdict})
+        return
+    rows = [
+        [
+            one.input,
+            *(f"{value:.1f}" for value in (one.metric_removed, one.metric_shuffled, one.metric_corrupted)),
+            f"{one.shapley:+.1f}",
+            f"{100 * one.share:.0f}%",
+        ]
+        for one in result.inputs
+    ]
+    metrics = f"{result.metric_all_inputs:.1f}, and {result.metric_no_inputs:.1f} without inputs"
+    title = f"{result.metric} on {result.num_samples} rows of {split}: {metrics}"
+    names = ["input", "removed", "shuffled", "corrupted", "Shapley value", "share of effect"]
+    print_table(title, names, rows, names[1:])
+    note(f"\n{model} {result.verdict}")

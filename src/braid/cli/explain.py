@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from braid.cli.console import note, print_json, print_table, watched
-from braid.cli.given import choose_task, open_rows, parsed
 from braid.cli.options import (
     ColumnsOption,
     DataOption,
@@ -17,6 +16,9 @@ from braid.cli.options import (
     ModelArgument,
     ModelOption,
     SplitOption,
+    choose_task,
+    open_rows,
+    parsed,
 )
 from braid.errors import UserError
 from braid.files import ready
@@ -103,7 +105,7 @@ def grade_explanations(
     wanted = choose_task(loaded, task or _scenes_task(data))
     result = loaded.rank_explanations(examples, wanted, chosen, watched("grading"))
     if output is not None:
-        from braid.explain.ranking_page import ranking_page
+        from braid.explain.ranking import ranking_page
         from braid.files import write_whole
 
         write_whole(output, ranking_page(result, model, data))

@@ -1,9 +1,17 @@
-"""Options that several verbs share, each said once."""
+"""Options that several verbs share, and how they are read: inputs of a model, one of its tasks, rows of a data set."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from braid.errors import UserError
+
+if TYPE_CHECKING:
+    from braid.api import LoadedModel
+    from braid.datasets import Dataset
+
 
 MODELS = "A built-in name, a model's folder, a run's folder, or hf:NAME_OR_FOLDER."
 DATA = "A file or folder of any supported format, or scenes:TASK."
@@ -38,3 +46,68 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first 
 SkippedRowsOption = Annotated[Path | None, typer.Option("--skipped-rows", help="List unreadable rows in this file (jsonl).")]
 LinesOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+
+
+def parsed(loaded: "LoadedModel", inputs: Sequence[str] | None) -> dict[str, Any]:
+    """``--input NAME=VALUE``, each value read by the input of that name.
+
+    Raises:
+        UserError: for a name that is no input of the model, or a value that cannot be read.
+    """
+    from braid.config import did_you_mean, named
+
+    known, result = loaded.bundle.interface.inputs, {}
+    for one in inputs or ():
+        name, equals, value = one.partition("=")
+        if not equals or not value:
+            raise UserError(f'--input {one}: write it as NAME=VALUE, for example --input tabular="price=12,brand=Acme"')
+        if name not in known:
+            raise UserError(f"--input {one}: this model has no input {name!r}; {did_you_mean(name, list(known))}")
+        with named(f"--input {name}"):
+            result[name] = known[name].parse(value)
+    return result
+
+
+def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each file, with what is given for all; without files, one row of what is given. Files of several inputs are the
+    parts of one row.
+
+    Raises:
+        UserError: when there is nothing, or several files of several inputs.
+    """
+    files = loaded.files(paths)
+    readers = list(files.values())
+    if len(set(readers)) > 1:
+        if len(set(readers)) < len(readers):
+            raise UserError("there are several files of several inputs; give one of each, or a table to braid predict")
+        return [{**{name: file for file, name in files.items()}, **given}]
+    rows = [{name: file, **given} for file, name in files.items()]
+    if twice := [name for name in set(readers) if name in given]:
+        raise UserError(f"--input {twice[0]} and files are both given for the input {twice[0]!r}; give one of them")
+    return rows or ([dict(given)] if given else [])
+
+
+def choose_task(loaded: "LoadedModel", task: str) -> str:
+    """The task that is named, or the model's only one.
+
+    Raises:
+        UserError: when the model does several, and none is named.
+    """
+    kinds = sorted(loaded.bundle.interface.tasks)
+    if not task and len(kinds) > 1:
+        raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
+    return task or kinds[0]
+
+
+def columns_of(loaded: "LoadedModel", columns: str, path: str | Path) -> dict[str, str]:
+    """``--columns``, and the columns that the model itself names, such as those of a tabular input."""
+    from braid.datasets.table import parse_columns, with_model_columns
+
+    return with_model_columns(path=Path(path), columns=parse_columns(columns), inputs=loaded.bundle.interface.inputs)
+
+
+def open_rows(loaded: "LoadedModel", data: str, columns: str) -> "Dataset":
+    """A data set, with the columns that the model reads."""
+    from braid.datasets import open_dataset
+
+    return open_dataset(data, columns_of(loaded, columns, data))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_rows, progress, report_skipped
-from braid.cli.given import parsed
 from braid.cli.options import (
     BatchOption,
     FilesArgument,
@@ -18,6 +17,7 @@ from braid.cli.options import (
     ModelOption,
     SkippedRowsOption,
     StrictOption,
+    parsed,
 )
 from braid.errors import UserError
 from braid.files import ready, whole, write_whole
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from braid.index import IndexConfig
+
 
 KINDS = ("exact", "hnsw", "lancedb")
 
@@ -142,7 +143,8 @@ def search(
         braid search photos.index --image query.jpg --top 20 --html found.html
     """
     from braid.api import load
-    from braid.index import Tile, contact_sheet, open_index
+    from braid.index import open_index
+    from braid.search import results_page
 
     if not text and image is None and not inputs:
         raise UserError("give a text to search for, or an image with --image")
@@ -154,8 +156,7 @@ def search(
     if not len(opened):
         note(f"{place} is empty; add files with: braid index FOLDER -o {place}")
     if html is not None:
-        tiles = [Tile(hit.id, hit.score, image=hit.id) for hit in hits]
-        write_whole(html, contact_sheet(place.name, tiles, text, image))
+        write_whole(html, results_page(place.name, hits, text, image))
     records = ({"id": hit.id, "score": round(hit.score, 4)} for hit in hits)
     print_rows(json, records, "Nearest", ["file", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
     if html is not None and not json:

@@ -51,7 +51,7 @@ def serve(
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
     from braid.server import Access, Limits
-    from braid.server.serve import serve as run
+    from braid.server.app import serve as run
 
     names = model or list(DEFAULT)
     keys = _keys(api_key_file) if api_key_file is not None else ()

@@ -1,4 +1,4 @@
-"""braid train: from a table or a YAML file to a model folder."""
+"""braid train, compare, average: from a table or a YAML file to a model folder, or to many side by side."""
 
 import json as json_files
 from dataclasses import asdict
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, print_json, print_table, stderr
+from braid.cli.console import note, print_json, print_table, stderr, watched
 from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
 from braid.errors import UserError
 
 if TYPE_CHECKING:
     from braid.training import Estimate, Profile, RunConfig, Watcher
+if TYPE_CHECKING:
+    from braid.reports import Compared
+
 
 BUILT_IN = "small"
 
@@ -195,3 +198,89 @@ def _time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def average(
+    models: Annotated[list[str], typer.Argument(help="Two or more models of one architecture and tokenizer.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the new model.")],
+    half: Annotated[bool, typer.Option("--half", help="Save in float16, at half the size.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Average the weights of models with a common start: the last epochs of a run, or runs from the same model.
+
+    The mean is often better than each, at the cost of one (arXiv:1803.05407, arXiv:2203.05482). Models with different starts give
+    nonsense, so measure the result. Scores and calibration are not copied: they belong to other weights.
+
+    Examples:
+
+        braid train photos.yaml --output runs/photos --set keep=4
+
+        braid average runs/photos/epoch-* --output runs/photos-mean
+    """
+    from braid.bundle import average as average_of
+    from braid.bundle import find_bundle, read_bundle
+
+    bundles = [read_bundle(find_bundle(model)) for model in models]
+    average_of(bundles, output, half)
+    if json:
+        print_json({"folder": str(output), "models": len(bundles)})
+        return
+    note(f"{output}: the mean of {len(bundles)} models; braid evaluate --model {output} --data ... measures it")
+
+
+def compare(
+    comparison: Annotated[Path, typer.Argument(help="A comparison's YAML file.", show_default=False)],
+    settings: SettingsOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder. Default: runs/NAME")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train fusions, encoders or any other settings side by side, with several seeds, and report which one is really better.
+
+    Every cell gets the same data, budget, seeds and stopping rule. Controls that see one input alone are trained beside them. The
+    folder has a run for each, comparison.html and comparison.json. Run the command again to continue after an interruption.
+
+    Examples:
+
+        braid compare recipes/compare-scenes.yaml
+
+        braid compare compare.yaml --set run.epochs=3 --set "seeds=[0, 1]" --output runs/quick --json
+    """
+    from braid.comparison import compare as run_comparison
+    from braid.comparison import read_comparison
+    from braid.config import to_dict
+
+    folder = output or Path("runs") / comparison.stem
+    config = read_comparison(comparison, settings or [])
+    try:
+        result = run_comparison(config, folder, watched("comparing"), note)
+    except KeyboardInterrupt:
+        note("stopped; run the same command again to continue")
+        raise
+    if json:
+        print_json(to_dict(result))
+    else:
+        _print(result)
+        note(f"\nthe page: {(folder / 'comparison.html').resolve()}")
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def _print(result: "Compared") -> None:
+    """The metric that decides; the page has the others."""
+    from braid.reports import told_costs, told_difference, told_spread
+
+    rows = [
+        [
+            cell.name,
+            told_spread(cell.metrics[result.metric]),
+            told_difference(cell.behind) if cell.behind else "",
+            *told_costs(cell),
+        ]
+        for cell in result.cells
+    ]
+    columns = ["cell", result.metric, "behind the best", "parameters", "training", "ms a row", "memory"]
+    print_table(f"{result.task} on {result.data}, {result.num_rows} rows of {result.split}", columns, rows, columns[1:])
+    marks = {True: "ok", False: "look", None: ""}
+    print_table("\nVerdict", ["", "", ""], [[marks[one.good], one.title, one.text] for one in result.verdict])
+    for message in result.notes:
+        note(message)

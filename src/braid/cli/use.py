@@ -1,13 +1,13 @@
-"""braid caption, complete, predict: a finished model at work."""
+"""braid caption, ask, classify, complete, predict, imagine: a finished model at work."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import note, print_json, print_rows, report_each, report_skipped, said, unread, watched
-from braid.cli.given import choose_task, columns_of, parsed, rows_of
+from braid.cli.console import NOT_SURE, note, print_json, print_rows, report_each, report_skipped, said, unread, watched
 from braid.cli.options import (
     BatchOption,
     BeamOption,
@@ -19,17 +19,26 @@ from braid.cli.options import (
     MinConfidenceOption,
     ModelArgument,
     ModelOption,
+    OptionalFilesArgument,
     SeedOption,
     SkippedRowsOption,
     StrictOption,
     TaskOption,
     TemperatureHelp,
+    TextOption,
+    choose_task,
+    columns_of,
+    parsed,
+    rows_of,
 )
 from braid.errors import UserError
 from braid.files import ready, whole
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table
+    from braid.records import Prediction
+if TYPE_CHECKING:
+    from braid.api import LoadedModel
     from braid.records import Prediction
 
 
@@ -188,3 +197,178 @@ def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], lea
         cells = row if isinstance(row, dict) else {}
         rows.append({**cells, **{named[name]: values[name] for name in added}})
     return Table((*table.columns, *named.values()), tuple(rows), table.path)
+
+
+def ask(
+    words: Annotated[list[str], typer.Argument(help="Files, then questions, each in quotes.", show_default=False)],
+    inputs: InputOption = None,
+    model: ModelOption = "small",
+    min_confidence: MinConfidenceOption = 0.0,
+    batch_size: BatchOption = 16,
+    skipped_rows: SkippedRowsOption = None,
+    strict: StrictOption = False,
+    json: LinesOption = False,
+) -> None:
+    """Ask questions about images: every question about every image.
+
+    Examples:
+
+        braid ask photo.jpg "what colour is the dog?"
+
+        braid ask *.jpg "how many people are there?" "is it raining?" --json
+
+        braid ask holiday/ "where is this?" --min-confidence 0.5
+    """
+    from braid.api import load
+
+    if skipped_rows is not None:
+        ready(skipped_rows)
+    loaded = load(model)
+    given = parsed(loaded, inputs)
+    paths, questions = _files_and_questions(loaded, words, bool(given))
+    asked = [{**row, "question": question} for row in rows_of(loaded, paths, given) for question in questions]
+    answers = loaded.answer_rows("vqa", asked, None, batch_size, strict, watched("answering"))
+    result = [
+        (sample.source, asked[int(sample.id)]["question"], one)
+        for one, sample in zip(answers.predictions, answers.samples, strict=True)
+    ]
+    records = ({"id": source, "question": question, **_as_json(one, min_confidence)} for source, question, one in result)
+    rows = [[source, question, _shown(one, min_confidence), f"{one.confidence:.2f}"] for source, question, one in result]
+    print_rows(json, records, "Answers", ["file", "question", "answer", "confidence"], rows, ["confidence"])
+    report_skipped(skipped_rows, unread(answers))
+
+
+def classify(
+    paths: OptionalFilesArgument = None,
+    text: TextOption = "",
+    inputs: InputOption = None,
+    labels: Annotated[str, typer.Option(help="Labels of your own, split by commas: the nearest by embedding (zero-shot).")] = "",
+    model: ModelOption = "small",
+    top: Annotated[int, typer.Option(min=1, help="Show so many labels a row.")] = 3,
+    min_confidence: MinConfidenceOption = 0.0,
+    batch_size: BatchOption = 16,
+    skipped_rows: SkippedRowsOption = None,
+    strict: StrictOption = False,
+    json: LinesOption = False,
+) -> None:
+    """Label files, texts or both: with a trained classifier, or with any labels of your own.
+
+    Examples:
+
+        braid classify photo.jpg --labels dog,beach,city
+
+        braid classify post.jpg --text "best day ever" --model sentiment
+
+        braid classify photo.jpg --input tabular="price=12,brand=Acme" --model runs/products
+
+        braid classify --text "best day ever" --model sentiment --json
+    """
+    from braid.api import load
+    from braid.evaluation import unseen
+
+    if not paths and not text and not inputs:
+        raise UserError("give a file, a text with --text, or another input with --input")
+    if skipped_rows is not None:
+        ready(skipped_rows)
+    chosen = [label.strip() for label in labels.split(",") if label.strip()]
+    loaded = load(model)
+    given = parsed(loaded, inputs) | ({"text": text} if text else {})
+    answers = loaded.classify_rows(rows_of(loaded, paths or [], given), chosen, batch_size, strict, watched("classifying"))
+    pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
+    records = ({"id": source, **_labelled(one, min_confidence)} for source, one in pairs)
+    rows = [[source, _shown(one, min_confidence), _probabilities(one, top)] for source, one in pairs]
+    print_rows(json, records, "Labels", ["input", "label", "probabilities"], rows)
+    if not chosen:
+        for message in unseen(loaded.bundle.interface, loaded.task("classification"), answers.samples):
+            note(message)
+    report_skipped(skipped_rows, unread(answers))
+
+
+def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
+    """A file, a folder, a pattern, or a word with the suffix of a file that the model reads; the rest are questions.
+
+    Raises:
+        UserError: when there are no files (and nothing else is ``given``), or no questions.
+    """
+    paths = [word for word in words if Path(word).expanduser().exists() or loaded.is_file(word)]
+    questions = [word for word in words if word not in paths]
+    if not questions or not (paths or given):
+        what = "a question in quotes" if paths else "a file"
+        raise UserError(f'{what} is missing; for example: braid ask photo.jpg "what colour is the dog?"')
+    return paths, questions
+
+
+def _as_json(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
+    """An answer in JSON; null if the model abstains."""
+    return {name: said(prediction, least), "confidence": round(prediction.confidence, 4)}
+
+
+def _labelled(prediction: "Prediction", least: float) -> dict[str, object]:
+    answer = _as_json(prediction, least, "label")
+    several = {"labels": prediction.labels if answer["label"] is not None else None} if prediction.labels is not None else {}
+    scores = {label: round(score, 4) for label, score in _best(prediction, len(prediction.scores))}
+    return {**answer, **several, "scores": scores}
+
+
+def _shown(prediction: "Prediction", least: float) -> str:
+    """An answer in a table. A confident one may be empty: no label of several, no word."""
+    text = said(prediction, least)
+    if text is None:
+        return NOT_SURE
+    return "(none)" if prediction.labels == () else text
+
+
+def _probabilities(prediction: "Prediction", top: int) -> str:
+    return "  ".join(f"{name} {score:.2f}" for name, score in _best(prediction, top))
+
+
+def _best(prediction: "Prediction", top: int) -> list[tuple[str, float]]:
+    return sorted(prediction.scores.items(), key=lambda score: -score[1])[:top]
+
+
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where to write the image; of several, name-1, name-2, ...")]
+
+
+def imagine(
+    prompt: Annotated[str, typer.Argument(help="What the image shows; with --image, what to change.", show_default=False)],
+    model: ModelOption = "imagine",
+    output: OutputOption = Path("imagined.png"),
+    image: Annotated[Path | None, typer.Option(help="An image to edit.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 1,
+    seed: SeedOption = 0,
+    guidance: Annotated[
+        float | None, typer.Option(help="How closely to follow the prompt; 1 is the model alone. Default: the model's own.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help=TemperatureHelp)] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of a model that predicts all tokens together.")] = None,
+    json: LinesOption = False,
+) -> None:
+    """Generate images from a sentence, or edit an image as the sentence says.
+
+    Examples:
+
+        braid imagine "a small red circle left of a large blue square" --count 4 --seed 7 -o shapes.png
+
+        braid imagine "make the circle green" --image shapes-1.png -o changed.png
+    """
+    from PIL import Image
+
+    from braid.api import load
+
+    ready(output)
+    loaded = load(model)
+    given = {"guidance": guidance, "temperature": temperature, "steps": steps}
+    sampling = {name: value for name, value in given.items() if value is not None}
+    result = loaded.generate_images(prompt, image, count, seed, watched("generating"), **sampling)
+    records = []
+    for number, one in enumerate(result, 1):
+        assert one.image is not None  # that is what the task gives
+        path = output if count == 1 else output.with_stem(f"{output.stem}-{number}")
+        with whole(path) as fresh:
+            Image.fromarray(one.image.pixels).save(fresh, format="PNG")
+        records.append({"path": str(path), "text": one.text})
+    described = any(one["text"] for one in records)
+    rows = [[one["path"], *([one["text"] or ""] if described else [])] for one in records]
+    print_rows(json, records, "Generated images", ["image", *(["it shows"] if described else [])], rows)
+    if output.suffix.lower() != ".png":
+        note(f"{output.name} is written as PNG, whatever its name says")

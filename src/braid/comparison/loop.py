@@ -1,20 +1,182 @@
-"""Train and score every cell with every seed, then say what may be said."""
+"""Train and score every cell with every seed, then say who leads, by how much, and whether other rows and seeds would agree."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from braid.comparison.config import Cell, ComparisonConfig, cells
 from braid.comparison.runs import Scores, begin, scored
-from braid.comparison.verdict import evaluated
 from braid.config import to_dict
 from braid.datasets import Rows, open_dataset
 from braid.errors import UserError
 from braid.files import held, write_whole
-from braid.reports import Compared, rounded, write_compared
+from braid.metrics import Difference, over_seeds, paired_difference
+from braid.reports import Compared, ComparedCell, Finding, rounded, write_compared
+from braid.reports import told_difference as message
+from braid.shapes import Float
+
+Scored = Float[np.ndarray, "rows seeds"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Cells, the best first, and by how much it leads each of the others."""
+
+    order: tuple[str, ...]
+    leads: dict[str, Difference]
+
+    @property
+    def equals(self) -> tuple[str, ...]:
+        """The cells that cannot be told apart from the best."""
+        return tuple(name for name, lead in self.leads.items() if lead.low <= 0)
+
+    @property
+    def winner(self) -> str | None:
+        """The best, if its lead over every other cell is real."""
+        return self.order[0] if self.leads and not self.equals else None
+
+
+def rank(rows: Mapping[str, Scored]) -> Ranking:
+    """Cells by their mean over rows and seeds; higher is better."""
+    order = sorted(rows, key=lambda name: -float(rows[name].mean()))
+    return Ranking(tuple(order), {name: lead(rows[order[0]], rows[name]) for name in order[1:]})
+
+
+def lead(first: Scored, second: Scored) -> Difference:
+    """By how much the first is better, with a paired bootstrap interval over rows and seeds (pigeonhole bootstrap: Owen 2007).
+
+    Rows alone would not do: of two equal cells, the one with the luckier seeds is better on most rows.
+    """
+    return paired_difference(first, second, _over_drawn_seeds)
+
+
+def _over_drawn_seeds(means: Float[np.ndarray, "resamples seeds"]) -> Float[np.ndarray, " resamples"]:
+    """The mean of seeds drawn again for each resample, the same for both cells; of a single row, that of all seeds."""
+    resamples, seeds = means.shape
+    if resamples == 1:
+        return means.mean(1)
+    generated = np.random.default_rng(1).multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    return np.asarray((means * generated).sum(1) / seeds)
+
+
+def evaluated(
+    name: str, config: ComparisonConfig, cells: Sequence[Cell], scores: Mapping[str, Sequence[Scores]], failed: Mapping[str, str]
+) -> Compared:
+    """The table and the verdict. ``scores``: of each cell that was trained with every seed, in their order; ``failed``: cell ->
+    reason."""
+    task, data = cells[0].run.task, cells[0].run.data
+    rows = _paired(scores, 1 if task.better == "higher" else -1)
+    ranking = rank(rows)
+    over = {
+        cell.name: {control: lead(rows[cell.name], rows[control]) for control in cell.controls if control in rows}
+        for cell in cells
+        if cell.name in rows
+    }
+    by_name = {cell.name: cell for cell in cells}
+    compared = [_cell(by_name[cell], scores[cell], ranking.leads.get(cell), over[cell]) for cell in ranking.order]
+    findings = [_winner(ranking, task.per_sample_metric, compared)] if len(compared) > 1 else []
+    findings += _against_controls([cell for cell in cells if cell.controls and cell.name in rows], over)
+    if failed:
+        text = "; ".join(f"{cell} is left out: {reason}" for cell, reason in failed.items())
+        findings.append(Finding("Every cell was trained", text, False))
+    return Compared(
+        name=name,
+        task=task.kind,
+        data=data.path,
+        split=config.split,
+        num_rows=len(next(iter(rows.values()), ())),
+        seeds=config.seeds,
+        metric=task.per_sample_metric,
+        better=task.better,
+        winner=ranking.winner,
+        equals=ranking.equals,
+        cells=tuple(compared),
+        failed=dict(failed),
+        verdict=tuple(findings),
+        notes=tuple(_notes(config, data.val)),
+    )
+
+
+def _paired(scores: Mapping[str, Sequence[Scores]], sign: int) -> dict[str, Scored]:
+    """The figures of the rows that every run could answer, cell by cell; higher is better."""
+    result = {cell: [dict(zip(_keys(one.ids), one.items, strict=True)) for one in runs] for cell, runs in scores.items()}
+    every = [run for runs in result.values() for run in runs]
+    shared = [key for key in every[0] if all(key in run for run in every)] if every else []
+    return {cell: sign * np.array([[run[key] for run in runs] for key in shared], np.float64) for cell, runs in result.items()}
+
+
+def _keys(ids: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Rows may share an id: the captions of one picture."""
+    seen: Counter[str] = Counter()
+    for identity in ids:
+        yield identity, seen[identity]
+        seen[identity] += 1
+
+
+def _cell(cell: Cell, scores: Sequence[Scores], behind: Difference | None, over: dict[str, Difference]) -> ComparedCell:
+    names = [name for name in scores[0].metrics if all(name in one.metrics for one in scores)]
+    return ComparedCell(
+        name=cell.name,
+        control=cell.control,
+        metrics={name: over_seeds([one.metrics[name] for one in scores]) for name in names},
+        parameters=scores[0].parameters,
+        training_seconds=float(np.mean([one.training_seconds for one in scores])),
+        latency_ms=float(np.median([one.latency_ms for one in scores])),
+        memory_bytes=max(one.memory_bytes for one in scores),
+        behind=behind,
+        over=over,
+    )
+
+
+def _winner(ranking: Ranking, metric: str, cells: Sequence[ComparedCell]) -> Finding:
+    best, second, *_ = ranking.order
+    best += ", which has one input alone," if cells[0].control else ""
+    figure = f"{metric} {rounded(cells[0].metrics[metric].mean)}"
+    if ranking.winner:
+        least = f"the next, {second}, by {message(ranking.leads[second])}"
+        return Finding("A clear winner", f"{best} has {figure} and leads every other cell, {least}", True)
+    equals = _and(ranking.equals)
+    return Finding("No clear winner", f"{best} has the best figure, {figure}, but cannot be told apart from {equals}", None)
+
+
+def _against_controls(cells: Sequence[Cell], over: Mapping[str, Mapping[str, Difference]]) -> list[Finding]:
+    """Whether more than one input is worth its while."""
+    if not cells:
+        return []
+    pairs = [(cell.name, control) for cell in cells for control in cell.controls]
+    title = f"Fused cells beat {'both controls' if len({control for _, control in pairs}) == 2 else 'their controls'}"
+    unknown = list(dict.fromkeys(control for cell, control in pairs if control not in over[cell]))
+    if unknown:
+        return [Finding(title, f"not known: {_and(unknown)} could not be trained", None)]
+    short: dict[tuple[str, ...], list[str]] = {}  # controls that are not clearly beaten -> by which cells
+    for cell in cells:
+        short.setdefault(tuple(name for name, gain in over[cell.name].items() if gain.low <= 0), []).append(cell.name)
+    beating = short.pop((), [])
+    if short:
+        failing = [f"{_and(names)} cannot be told to beat {_and(controls)}" for controls, names in short.items()]
+        return [Finding(title, "; ".join([f"clear for {_and(beating) if beating else 'none'}", *failing]), False)]
+    least = min((gain for cell in beating for gain in over[cell].values()), key=lambda gain: gain.low)
+    return [Finding(title, f"clear for every one of them, the least by {message(least)}", True)]
+
+
+def _notes(config: ComparisonConfig, val: str) -> Iterator[str]:
+    if len(config.seeds) > 1:
+        yield "Intervals (95%) between cells are bootstrapped over rows and seeds, both paired; ± is a t-interval over seeds."
+    else:
+        yield "One seed shows nothing of the luck in training: intervals are over rows alone. Give several seeds."
+    if config.split == val:
+        yield f"The rows of {val} also chose each run's best epoch, which flatters every cell; split: test would not."
+
+
+def _and(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
+
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 

@@ -16,7 +16,7 @@ from typing import Any
 from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_finder, skipped_row
 from braid.errors import Missing, UserError
 from braid.files import whole
-from braid.files.tar_members import archive_of, part_name
+from braid.files.reading import archive_of, part_name
 from braid.modalities import modality_of
 from braid.modalities.cells import check_length, is_text, parse
 from braid.records import Example

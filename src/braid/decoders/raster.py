@@ -13,8 +13,16 @@ from braid.config import did_you_mean, within
 from braid.errors import UserError
 from braid.layers.attention import Place, StepwiseTransformer
 from braid.layers.context import BuildContext
-from braid.layers.editing import SourceEmbedding, copied, positions, source_tokens
-from braid.layers.image_tokens import NO_CODEC, GridEmbedding, TokenCodec, read_tokens
+from braid.layers.image_tokens import (
+    NO_CODEC,
+    GridEmbedding,
+    SourceEmbedding,
+    TokenCodec,
+    copied,
+    positions,
+    read_tokens,
+    source_tokens,
+)
 from braid.records import Fused, Padded
 from braid.shapes import Float, Int
 

@@ -1,7 +1,9 @@
-"""What an explanation holds: a score for every unit of every input, for every output."""
+"""What an explanation holds: a score for every unit of every input and output, and the contribution of each input."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -115,3 +117,27 @@ def _covered(first: Float[np.ndarray, " units"], last: Float[np.ndarray, " units
     edges = np.arange(bins + 1) / bins
     inside = np.minimum(last[:, None], edges[1:]) - np.maximum(first[:, None], edges[:-1])
     return np.clip(inside, 0, None) * bins
+
+
+def shapley(
+    worth: Mapping[tuple[str, ...], Float[np.ndarray, "..."]], names: Sequence[str]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Shapley's value of each name: the mean of what it adds, over all orders in which names can join (Shapley 1953).
+
+    Args:
+        worth: of every subset, its names in the order of ``names``.
+    """
+    number, result = len(names), {}
+    for name in names:
+        total = np.zeros_like(worth[()])
+        for subset in subsets([other for other in names if other != name]):
+            weight = math.factorial(len(subset)) * math.factorial(number - len(subset) - 1) / math.factorial(number)
+            joined = tuple(other for other in names if other in subset or other == name)
+            total = total + weight * (worth[joined] - worth[subset])
+        result[name] = np.asarray(total)
+    return result
+
+
+def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every subset, the empty one first and all of them last."""
+    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]

@@ -10,7 +10,7 @@ import numpy as np
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.evaluation import predict, prepared
-from braid.explain.contribution import shapley, subsets
+from braid.explain.attributions import shapley, subsets
 from braid.generation import Runtime
 from braid.records import Example, Prediction, Sample
 from braid.shapes import Float

@@ -6,13 +6,11 @@ import numpy as np
 
 from braid.collate import Collator
 from braid.config import from_dict
-from braid.explain.answers import Measured
-from braid.explain.attributions import InputAttribution
-from braid.explain.contribution import shapley, subsets
+from braid.explain.attributions import InputAttribution, shapley, subsets
 from braid.explain.explanation import Explanation
 from braid.explain.grades import faithfulness, graded_input, sensitivity
 from braid.explain.methods import Method, check_methods
-from braid.explain.subject import Subject, subject_of
+from braid.explain.subject import Measured, Subject, subject_of
 from braid.records import Prediction, Sample, View
 from braid.runtime.torch import TorchRuntime
 from braid.shapes import Float

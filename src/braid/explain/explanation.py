@@ -1,14 +1,136 @@
-"""Why a model gave its answer, saved as a page or an image."""
+"""An explanation, saved as an image or as one HTML page without scripts."""
 
+import base64
+import io
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
+from string import Template
 
+import numpy as np
 from PIL import Image
 
 from braid.errors import UserError
-from braid.explain.attributions import Attributions
-from braid.explain.overlay import explanation_image
-from braid.explain.page import explanation_page
+from braid.explain.attributions import Attributions, InputAttribution
+from braid.explain.overlay import colours, explanation_image, overlay, shade
 from braid.files import whole, write_whole
+from braid.shapes import UInt8
+
+TEMPLATE = Path(__file__).with_name("explanation.html")
+WIDTH = 320  # pixels of an image on the page
+MOST_ROWS = 16  # rows of a table on a card
+MESSAGES = {
+    "completeness_gap": ("completeness", "the attributions miss the change of the score by {:.1%} of it"),
+    "efficiency_gap": ("efficiency", "the values miss the score of all units minus that of none by {:.1e}"),
+    "input_gap": ("efficiency of the inputs", "the inputs' contributions miss the change of the probabilities by {:.1e}"),
+    "standard_error": ("sampling error", "a value's standard error is {:.1%} of the values' mean size"),
+    "deletion": ("deletion", "{:.2f} of the probability is left on average as the strongest are removed (lower is better)"),
+    "insertion": ("insertion", "{:.2f} of it is there on average as the strongest are added (higher is better)"),
+    "sensitivity": ("sensitivity", "{:.2f} of the map changes when the model's weights are shuffled (0: it explains no model)"),
+}
+
+
+def explanation_page(explanation: Attributions) -> str:
+    """The whole page: the inputs, and a card for each output."""
+    cards = [_inputs(explanation), *(_output(explanation, k) for k in range(len(explanation.outputs)))]
+    known = {**explanation.checks, **explanation.grades}
+    facts = [("note", note) for note in explanation.notes]
+    facts += [(name, text.format(known[key])) for key, (name, text) in MESSAGES.items() if key in known]
+    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=escape(explanation.answer or "an answer"),
+        lead=escape(f"method {explanation.method}, confidence {explanation.confidence:.2f}"),
+        scale=_uri(_scale(), "PNG"),
+        cards="\n".join(cards),
+        facts="".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts),
+    )
+    return page.encode(errors="replace").decode()  # what was typed may be no text
+
+
+def _inputs(explanation: Attributions) -> str:
+    inside = "".join(_plain(one) for one in explanation.inputs)
+    head = "<figcaption><b>input</b><span>share of the effect</span></figcaption>"
+    return f'<figure class="input">{head}{inside}{_bars(explanation.shares, "{:.0%}")}</figure>'
+
+
+def _plain(one: InputAttribution) -> str:
+    if one.image is not None:
+        return f'<img src="{_uri(_small(one.image), "JPEG")}" alt="{escape(one.name)}">'
+    if one.view.cells:
+        rows = (f"<tr><th>{escape(one.units[unit])}</th><td>{_cell(one, unit)}</td></tr>" for unit in one.strongest(MOST_ROWS))
+        return f"<table>{''.join(rows)}</table>{_more(one)}"
+    words = f'<p class="words">{" ".join(map(escape, one.units))}</p>'
+    return one.view.html() + words if one.view.media else words
+
+
+def _output(explanation: Attributions, output: int) -> str:
+    text, probability = explanation.outputs[output], explanation.probabilities[output]
+    inside = "".join(_attributed(one, output, text) for one in explanation.inputs)
+    contributions = dict(zip((one.name for one in explanation.inputs), explanation.contributions[output].tolist(), strict=True))
+    head = f"<figcaption><b>{escape(text)}</b><span>{probability:.2f}</span></figcaption>"
+    return f"<figure>{head}{inside}{_bars(contributions, '{:+.2f}')}</figure>"
+
+
+def _attributed(one: InputAttribution, output: int, text: str) -> str:
+    if one.image is not None:
+        shown = overlay(_small(one.image), one.heat_map(output))
+        return f'<img src="{_uri(shown, "JPEG")}" alt="where the {escape(one.name)} speaks for {escape(text)}">'
+    strengths, values = one.strengths(output), one.values[output]
+    if one.view.cells:
+        rows = "".join(
+            f"<tr><th>{escape(one.units[unit])}</th><td>{_cell(one, unit)}</td>"
+            f'<td class="effect" title="{values[unit]:+.3g}">{_from_middle(strengths[unit])}</td></tr>'
+            for unit in one.strongest(MOST_ROWS)
+        )
+        return f"<table>{rows}</table>{_more(one)}"
+    marked = (
+        f'<span style="background:{shade(strengths[k])}" title="{values[k]:+.3g}">{escape(unit)}</span>'
+        for k, unit in enumerate(one.units)
+    )
+    return f'<p class="words">{" ".join(marked)}</p>'
+
+
+def _cell(one: InputAttribution, unit: int) -> str:
+    return escape(one.view.cells.get(one.units[unit], "")) or "<i>missing</i>"
+
+
+def _more(one: InputAttribution) -> str:
+    weaker = len(one.units) - MOST_ROWS
+    return f'<p class="more">and {weaker} weaker {escape(one.kind)}</p>' if weaker > 0 else ""
+
+
+def _bars(values: Mapping[str, float], form: str) -> str:
+    """A bar an input: its share of all, or what it adds to this output."""
+    rows = []
+    for name, value in values.items():
+        side = "against" if value < 0 else "for"
+        bar = f'<span class="bar"><span class="{side}" style="width:{min(abs(value), 1):.0%}"></span></span>'
+        rows.append(f'<div class="input-bar"><span>{escape(name)}</span>{bar}<span>{form.format(value)}</span></div>')
+    return f'<div class="bars">{"".join(rows)}</div>'
+
+
+def _from_middle(strength: float) -> str:
+    """A bar from the middle to the right (for) or to the left (against)."""
+    size = 50 * min(abs(strength), 1.0)
+    side, left = ("for", 50.0) if strength >= 0 else ("against", 50.0 - size)
+    return f'<span class="bar both"><span class="{side}" style="margin-left:{left:.0f}%;width:{size:.0f}%"></span></span>'
+
+
+def _small(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "rows columns 3"]:
+    image = Image.fromarray(picture)
+    size = (WIDTH, max(1, round(WIDTH * image.height / image.width)))
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def _scale() -> UInt8[np.ndarray, "12 240 3"]:
+    """The colours from most against to most for."""
+    return np.rint(colours(np.tile(np.linspace(-1, 1, 240), (12, 1)))).astype(np.uint8)
+
+
+def _uri(image: UInt8[np.ndarray, "height width 3"], kind: str) -> str:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind, quality=86)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
 
 SUFFIXES = (".html", ".png")
 

@@ -1,4 +1,4 @@
-"""A page of pictures with something said to each: one HTML file that opens anywhere, without a script or a network."""
+"""A page of images, each with a text: one HTML file that opens anywhere, without a script or a network."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ TEMPLATE = Path(__file__).with_name("gallery.html")
 
 @dataclass(frozen=True)
 class Card:
-    """One picture of the page.
+    """One image of the page.
 
     Args:
         image: its data URI; "" where it cannot be shown, None where there is none.
-        text: what is said to it.
+        text: shown below it.
         share: 0 to 1, drawn as a bar with ``measure`` beside it; None for no bar.
-        credit: the small print.
-        error: why nothing is said to it.
+        credit: the small print, such as its source.
+        error: shown instead of the text, in another colour.
     """
 
     image: str | None
@@ -34,7 +34,7 @@ def gallery(title: str, heading: str, lead: str, cards: Iterable[Card], footer: 
 
     Args:
         footer: paragraphs, HTML already; everything else is text.
-        beside: the data URI of a picture that belongs to the heading.
+        beside: the data URI of an image that belongs to the heading.
     """
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
@@ -44,14 +44,14 @@ def gallery(title: str, heading: str, lead: str, cards: Iterable[Card], footer: 
         cards="\n".join(map(_card, cards)),
         footer="\n".join(f"  <p>{paragraph}</p>" for paragraph in footer),
     )
-    return page.encode(errors="replace").decode()  # the name of a file may be no text
+    return page.encode(errors="replace").decode()  # a file's name may not be valid text
 
 
 def _card(card: Card) -> str:
     image = ""
     if card.image is not None:
         shown = f'<img src="{escape(card.image)}" alt="{escape(card.text)}">'
-        image = shown if card.image else '<div class="missing">no picture</div>'
+        image = shown if card.image else '<div class="missing">no image</div>'
     kind, text = ("error", card.error) if card.error else ("caption", card.text)
     message = f'<p class="{kind}">{escape(text)}</p>' if text else ""
     if card.share is not None:

@@ -8,12 +8,13 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from braid.errors import UserError
+from braid.huggingface import hub
 from braid.modalities import ImageModalityConfig, Tokenizer
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # what is fetched from the hub
@@ -353,3 +354,27 @@ def check_vocabulary(network: Any, vocab_size: int) -> None:
     if vocab_size > room:
         kind = network.config.model_type
         raise UserError(f"the tokenizer has {vocab_size} tokens and the {kind} model {room}; they are of different models")
+
+
+class PretrainedEncoder(nn.Module):
+    """A network of transformers that is filled from a folder, and does not change where it is frozen."""
+
+    role: ClassVar[hub.Role]
+    network: Any
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.network = hub.build(config.architecture, self.role)
+        hub.set_training(self.network, config.train, config.lora_rank)
+
+    def load(self, folder: Path) -> None:
+        """Fill in the weights of a model's folder."""
+        hub.fill(self.network, hub.weights(folder, self.config.architecture, self.role))
+
+    def train(self, mode: bool = True) -> "PretrainedEncoder":
+        """A frozen network stays in evaluation mode: no dropout, no new batch statistics."""
+        super().train(mode)
+        if self.config.train == "frozen":
+            self.network.eval()
+        return self

@@ -4,12 +4,11 @@ from pathlib import Path
 
 from braid.config import from_dict, to_dict
 from braid.errors import UserError
-from braid.index.contact_sheet import Tile, contact_sheet
 from braid.index.exact import ExactIndexConfig
-from braid.index.header import FILE, REVISION, Header, read_header
 from braid.index.hnsw import HnswIndexConfig
-from braid.index.index import Hit, Index, Origin
 from braid.index.lancedb import DATABASE, LanceDBIndexConfig
+from braid.index.local import FILE, REVISION, Header, read_header
+from braid.index.protocol import Hit, Index, Origin
 
 IndexConfig = ExactIndexConfig | HnswIndexConfig | LanceDBIndexConfig
 
@@ -23,9 +22,7 @@ __all__ = [
     "IndexConfig",
     "LanceDBIndexConfig",
     "Origin",
-    "Tile",
     "check_origin",
-    "contact_sheet",
     "create_index",
     "open_index",
 ]

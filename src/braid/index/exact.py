@@ -10,10 +10,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from braid.errors import UserError
-from braid.index.given import Storage, stored
-from braid.index.header import AGAIN, Header
-from braid.index.index import needed
-from braid.index.local import Found, LocalIndex
+from braid.index.local import AGAIN, Found, Header, LocalIndex
+from braid.index.protocol import Storage, needed, stored
 from braid.shapes import Float32, UInt64
 
 TYPES = {"float32": "<f4", "float16": "<f2", "int8": "i1"}

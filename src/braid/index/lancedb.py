@@ -10,9 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from braid.errors import UserError
-from braid.index.given import asked, checked
-from braid.index.header import FILE, Header, write_header
-from braid.index.index import Hit, Origin, needed
+from braid.index.local import FILE, Header, write_header
+from braid.index.protocol import Hit, Origin, asked, checked, needed
 from braid.shapes import Float
 
 DATABASE = "lancedb"  # its folder inside the index's

@@ -22,8 +22,16 @@ from braid.metrics.answers import (
     score_answers,
     vqa_accuracy,
 )
-from braid.metrics.captions import CaptionScores, bleu, bleu_statistics, caption_diversity, score_captions
-from braid.metrics.cider import Cider
+from braid.metrics.captions import (
+    CaptionScores,
+    Cider,
+    bleu,
+    bleu_statistics,
+    caption_diversity,
+    ngram_counts,
+    score_captions,
+    tokenizer_named,
+)
 from braid.metrics.confidence import (
     Calibration,
     Decisions,
@@ -42,11 +50,18 @@ from braid.metrics.confidence import (
     risk_coverage,
 )
 from braid.metrics.images import code_use, frechet_distance, kernel_distance, precision_recall, psnr, ssim
-from braid.metrics.labels import LabelScores, accuracy, auroc, confusion_matrix, macro_f1, score_label_sets, score_labels
-from braid.metrics.regression import score_values
+from braid.metrics.labels import (
+    LabelScores,
+    accuracy,
+    auroc,
+    confusion_matrix,
+    macro_f1,
+    score_label_sets,
+    score_labels,
+    score_values,
+)
 from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
 from braid.metrics.statistics import Difference, Spread, interval, over_seeds, paired_difference
-from braid.metrics.tokenizers import ngram_counts, tokenizer_named
 
 __all__ = [
     "ANSWER_TYPES",

@@ -3,8 +3,10 @@
 ``score_captions`` gives all of them with intervals; the metrics themselves follow below it. CIDEr stands in ``cider.py``.
 """
 
+import math
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import pairwise
@@ -12,11 +14,125 @@ from typing import Any
 
 import numpy as np
 
+from braid.config import did_you_mean
 from braid.errors import UserError
-from braid.metrics.cider import Cider
 from braid.metrics.statistics import interval
-from braid.metrics.tokenizers import Counts, ngram_counts, tokenizer_named
 from braid.shapes import Float
+
+Counts = Counter[tuple[str, ...]]
+
+# What coco-caption drops after the Penn Treebank tokenizer.
+DROPPED = frozenset({"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"})
+BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
+PAIRS = {"cannot": "can not", "gonna": "gon na", "gotta": "got ta", "wanna": "wan na", "lemme": "lem me", "gimme": "gim me"}
+_QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
+_CLITIC = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))\b")
+_WORD = re.compile(
+    r"n't\b|'(?:s|m|d|re|ve|ll)\b"  # what a contraction leaves
+    r"|(?:[a-z]\.){2,}|\b(?:mr|mrs|ms|dr|jr|sr|st|vs|prof|etc)\."  # abbreviations keep their period
+    r"|\w+(?:(?:[-'/@&]|(?<=\d)[.,:](?=\d))\w+)*"  # words, hyphenated ones, numbers such as 1,000 and 3.5
+    r"|\.\.\.|--|[^\s\w]"
+)
+
+
+def ptb(text: str) -> list[str]:
+    """Lower-case words as the Penn Treebank tokenizer splits them, without punctuation, as in coco-caption."""
+    text = _CLITIC.sub(r" \1", text.lower().translate(_QUOTES).replace('"', " '' "))
+    tokens = [BRACKETS.get(token, token) for token in _WORD.findall(text)]
+    return [part for token in tokens if token not in DROPPED for part in PAIRS.get(token, token).split()]
+
+
+def characters(text: str) -> list[str]:
+    """Every character except spaces, for Chinese captions."""
+    return [character for character in text if not character.isspace()]
+
+
+def none(text: str) -> list[str]:
+    """Split at white space only, for text that is already tokenized."""
+    return text.split()
+
+
+TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"ptb": ptb, "characters": characters, "none": none}
+
+
+def tokenizer_named(name: str) -> Callable[[str], list[str]]:
+    """The tokenizer of that name: ``ptb``, ``characters`` or ``none``.
+
+    Raises:
+        UserError: for another name.
+    """
+    if name not in TOKENIZERS:
+        raise UserError(f"there is no tokenizer {name!r}; {did_you_mean(name, list(TOKENIZERS))}")
+    return TOKENIZERS[name]
+
+
+def ngram_counts(words: Sequence[str], longest: int = 4) -> Counts:
+    """How often each n-gram of 1 to ``longest`` words occurs."""
+    return Counter(tuple(words[i : i + n]) for n in range(1, longest + 1) for i in range(len(words) - n + 1))
+
+
+ORDER = 4
+SIGMA = 6.0  # of the penalty on lengths that differ, in words
+
+
+@dataclass(frozen=True)
+class TfIdf:
+    """The tf-idf weights of one text's n-grams, their norm by order, and the text's length in bigrams (as coco-caption counts
+    it)."""
+
+    weights: dict[tuple[str, ...], float]
+    norms: tuple[float, ...]
+    length: int
+
+
+class Cider:
+    """CIDEr with document frequencies that are taken once from a corpus of references."""
+
+    def __init__(self, corpus: Iterable[Sequence[Counts]]) -> None:
+        """``corpus`` holds each item's references; an n-gram's document frequency is the number of items that have it."""
+        self._documents: Counter[tuple[str, ...]] = Counter()
+        items = 0
+        for references in corpus:
+            items += 1
+            self._documents.update({gram for reference in references for gram in reference})
+        self._log_items = math.log(max(items, 1))
+
+    def vector(self, counts: Counts) -> TfIdf:
+        """The tf-idf vector of a text: count x log(items / document frequency) for each n-gram."""
+        weights = {gram: count * (self._log_items - math.log(max(1, self._documents[gram]))) for gram, count in counts.items()}
+        squares = [0.0] * ORDER
+        for gram, weight in weights.items():
+            squares[len(gram) - 1] += weight * weight
+        length = sum(count for gram, count in counts.items() if len(gram) == 2)
+        return TfIdf(weights, tuple(math.sqrt(square) for square in squares), length)
+
+    def cider(self, candidate: TfIdf, references: Sequence[TfIdf]) -> float:
+        """CIDEr as coco-caption prints it (CIDEr-D), in 0..10, higher is better.
+
+        10 x the mean, over references and orders 1 to 4, of the cosine with clipped weights times
+        exp(-(difference of lengths)^2 / (2 x 6^2)). Repeated words and odd lengths do not raise it.
+        """
+        return 10 * sum(_cosine(candidate, r, clipped=True) * _length_penalty(candidate, r) for r in references) / len(references)
+
+    def cider_2015(self, candidate: TfIdf, references: Sequence[TfIdf]) -> float:
+        """The first CIDEr of the paper, in 0..10, higher is better: 10 x the mean cosine over references and orders 1 to 4."""
+        return 10 * sum(_cosine(candidate, reference, clipped=False) for reference in references) / len(references)
+
+
+def _cosine(candidate: TfIdf, reference: TfIdf, clipped: bool) -> float:
+    """The mean cosine over orders; ``clipped`` limits a candidate's weight to the reference's."""
+    products = [0.0] * ORDER
+    for gram, weight in candidate.weights.items():
+        other = reference.weights.get(gram)
+        if other is not None:
+            products[len(gram) - 1] += (min(weight, other) if clipped else weight) * other
+    norms = [own * other for own, other in zip(candidate.norms, reference.norms, strict=True)]
+    return sum(product / norm for product, norm in zip(products, norms, strict=True) if norm) / ORDER
+
+
+def _length_penalty(candidate: TfIdf, reference: TfIdf) -> float:
+    return math.exp(-((candidate.length - reference.length) ** 2) / (2 * SIGMA**2))
+
 
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")  # of the whole corpus
 AVERAGED = ("rouge-l", "cider", "cider-2015", "meteor-exact-stem")  # means over items

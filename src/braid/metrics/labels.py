@@ -145,3 +145,18 @@ def macro_auroc(scores: Float[np.ndarray, "rows classes"], truth: Bool[np.ndarra
     areas = [auroc(scores[:, k], truth[:, k]) for k in range(truth.shape[1])]
     known = [one for one in areas if one == one]
     return sum(known) / len(known) if known else float("nan")
+
+
+def score_values(predicted: Float[np.ndarray, " rows"], truth: Float[np.ndarray, " rows"]) -> dict[str, float]:
+    """Lower is better: ``mae`` and ``rmse``, in the data's own unit. Higher is better, x100: ``r2`` = 1 - squared error /
+    variance of the truth (at most 100, and negative where the mean would do better) and ``pearson`` correlation (-100..100). And
+    ``num_samples``.
+
+    ``r2`` is missing where the truth is constant, ``pearson`` where either is.
+    """
+    error, spread, own = predicted - truth, truth - truth.mean(), predicted - predicted.mean()
+    total, both = float(spread @ spread), float(np.sqrt((spread @ spread) * (own @ own)))
+    values = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt((error**2).mean()))}
+    values |= {"r2": 100 * (1 - float(error @ error) / total)} if total else {}
+    values |= {"pearson": 100 * float(spread @ own) / both} if both else {}
+    return values | {"num_samples": float(len(truth))}

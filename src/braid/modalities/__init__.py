@@ -10,7 +10,6 @@ from typing import Any
 from braid.config import kinds
 from braid.errors import UserError
 from braid.modalities.encoded import EncodedModality
-from braid.modalities.grid import TokenGrid
 from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, is_image, thumbnail
 from braid.modalities.labels import (
     EmbeddingModality,
@@ -20,7 +19,7 @@ from braid.modalities.labels import (
     NumberModality,
     NumberModalityConfig,
 )
-from braid.modalities.protocol import Does, InputConfig, InputModality, OutputModality
+from braid.modalities.protocol import Does, InputConfig, InputModality, OutputModality, TokenGrid
 from braid.modalities.tabular import TabularModality, TabularModalityConfig
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
 from braid.records import View

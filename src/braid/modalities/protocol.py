@@ -4,13 +4,40 @@ A modality has two sides. Its *config* (a frozen dataclass, saved in ``interface
 JSON, display. The modality that the config *builds* turns raw values into arrays: ``prepare`` one value, ``pad`` many.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, UInt8
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """``rows`` x ``columns`` tokens in row-major order, each in 0 .. ``codes`` - 1.
+
+    A token may combine several codes: it is then a number with mixed radix ``parts``, the lowest digit first.
+    """
+
+    rows: int
+    columns: int
+    parts: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def codes(self) -> int:
+        return math.prod(self.parts)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The place value of each part in a token."""
+        return tuple(math.prod(self.parts[:part]) for part in range(len(self.parts)))
 
 
 @runtime_checkable

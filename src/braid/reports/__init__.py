@@ -1,16 +1,12 @@
 """A model, a run, a comparison or an evaluation, for people to look at: descriptions, diagrams, and the pages that show them."""
 
-from braid.reports.compared import Compared, ComparedCell, told_costs, told_difference, told_spread, write_compared
-from braid.reports.comparison import differences
-from braid.reports.description import Description, Part, describe, read_settings
-from braid.reports.diagnosis import Finding, diagnose
+from braid.reports.charts import rounded
+from braid.reports.comparison import Compared, ComparedCell, told_costs, told_difference, told_spread, write_compared
+from braid.reports.description import Description, Part, count, describe, flowchart, read_settings
 from braid.reports.evaluation import Evaluated, write_evaluated
-from braid.reports.files import read_log
-from braid.reports.mermaid import count, flowchart
 from braid.reports.page import duration, write_report
 from braid.reports.rows import ShownRow, shown_rows
-from braid.reports.run import LoggedRun, read_run_folder
-from braid.reports.svg import rounded
+from braid.reports.run import Finding, LoggedRun, diagnose, differences, read_log, read_run_folder
 
 __all__ = [
     "Compared",

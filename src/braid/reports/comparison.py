@@ -1,44 +1,153 @@
-"""Runs side by side: which settings differ, and nothing else."""
+"""The page that shows a comparison: the verdict, the table, figures with their intervals, and what they cost."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Literal
 
-from braid.reports.run import LoggedRun
+from braid.files import write_whole
+from braid.metrics import Difference, Spread
+from braid.reports.charts import Figure, against_cost, intervals, rounded
+from braid.reports.description import count
+from braid.reports.page import charts, duration, marked, table, whole_page
+from braid.reports.run import Finding
 
-NO_MATTER = ("card", "sinks")  # settings that cannot change a figure
-JUDGED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
-
-
-def differences(runs: Sequence[LoggedRun]) -> dict[str, list[str]]:
-    """The path of every setting that differs -> its value in each run; a part of another kind is one setting."""
-    settings = [{key: value for key, value in run.settings.items() if key not in NO_MATTER} for run in runs]
-    return dict(_differing(settings, ""))
-
-
-def judged_alike(runs: Sequence[LoggedRun]) -> list[str]:
-    """The differing settings under which figures do not compare: other data, other rows, another task."""
-    return [name for name in differences(runs) if any(name == key or name.startswith(key + ".") for key in JUDGED_BY)]
-
-
-def _differing(values: Sequence[Any], path: str) -> list[tuple[str, list[str]]]:
-    if all(value == values[0] for value in values):
-        return []
-    sections = [value for value in values if isinstance(value, Mapping)]
-    if len(sections) < len(values) or len({section.get("kind") for section in sections}) > 1:
-        return [(path, [message(value) for value in values])]
-    keys = dict.fromkeys(key for section in sections for key in section)
-    inside = [_differing([section.get(key) for section in sections], f"{path}.{key}" if path else str(key)) for key in keys]
-    return [result for part in inside for result in part]
+FOOTER = (
+    "Behind the best, and against the controls: by how much the one is better than the other, and the interval of that. Controls "
+    "are in grey and italics. The line in a chart of costs joins the cells that nothing cheaper beats. Latency is that of a row "
+    "alone, from its prepared inputs to the answer; memory that of a training, at its peak."
+)
 
 
-def message(value: Any) -> str:
-    """A setting in a table's cell."""
-    if isinstance(value, Mapping):
-        rest = ", ".join(f"{key} {message(inner)}" for key, inner in value.items() if key != "kind")
-        kind = str(value.get("kind", ""))
-        return f"{kind} ({rest})" if kind and rest else kind or rest or "none"
-    if isinstance(value, list):
-        return ", ".join(map(message, value)) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None or value == "" else f"{value:g}" if isinstance(value, float) else str(value)
+@dataclass(frozen=True)
+class ComparedCell:
+    """``figures`` over seeds, the one that decides first; ``behind``: by how much the best cell is better; ``over``: by how much
+    this one is better than each of its controls. ``training_seconds`` is the mean over seeds, ``latency_ms`` (a row alone) the
+    median, ``memory_bytes`` the most."""
+
+    name: str
+    control: bool
+    metrics: dict[str, Spread]
+    parameters: int
+    training_seconds: float
+    latency_ms: float
+    memory_bytes: int
+    behind: Difference | None
+    over: dict[str, Difference]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found. ``cells``: the best first, without those that ``failed``; ``equals``: cells that cannot be told
+    apart from the best. There is a ``winner`` only where there are none."""
+
+    name: str
+    task: str
+    data: str
+    split: str
+    num_rows: int
+    seeds: tuple[int, ...]
+    metric: str
+    better: Literal["higher", "lower"]
+    winner: str | None
+    equals: tuple[str, ...]
+    cells: tuple[ComparedCell, ...]
+    failed: dict[str, str]
+    verdict: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def write_compared(result: Compared, output: Path) -> None:
+    """Write the page: one HTML file that opens anywhere, without a script or a network."""
+    write_whole(output, compared_page(result))
+
+
+def compared_page(result: Compared) -> str:
+    sections = [
+        ("Verdict", "".join(map(marked, result.verdict)), "findings"),
+        ("Figures", _drawn(result) if result.cells else "", ""),
+        ("Cells", _cells(result) if result.cells else "", "cells"),
+        ("Against the controls", _over(result), "cells"),
+    ]
+    facts = {
+        "task": result.task,
+        "data": result.data,
+        "scored on": f"{result.num_rows:,} rows of {result.split}" if result.cells else "",
+        "seeds": ", ".join(map(str, result.seeds)),
+        "cells": str(len(result.cells)),
+    }
+    return whole_page(result.name, _lead(result), facts, sections, " ".join([*map(escape, result.notes), FOOTER]))
+
+
+def told_difference(result: Difference) -> str:
+    """With its interval, all to the same place."""
+    size = max(abs(result.difference), abs(result.low), abs(result.high))
+    difference, low, high = (rounded(value, size) for value in (result.difference, result.low, result.high))
+    return f"{difference} [{low}, {high}]"
+
+
+def told_spread(result: Spread) -> str:
+    """The mean, and half of its interval."""
+    margin = "" if result.high is None else f" ± {rounded(result.high - result.mean, result.mean)}"
+    return f"{rounded(result.mean)}{margin}"
+
+
+def _lead(result: Compared) -> str:
+    if not result.cells:
+        return "<p>no cell could be trained</p>"
+    best = result.cells[0]
+    value = f'<strong class="figure">{rounded(best.metrics[result.metric].mean)}</strong> {escape(result.metric)}'
+    if result.winner:
+        return f"<p>{value}: {escape(best.name)} wins</p>"
+    return f"<p>{value}: {escape(best.name)}, the best of {len(result.cells)}, is no clear winner</p>"
+
+
+def _drawn(result: Compared) -> str:
+    higher, metric = result.better == "higher", result.metric
+    costs = [
+        ("latency", "ms a row", lambda cell: cell.latency_ms),
+        ("parameters", "million parameters", lambda cell: cell.parameters / 1e6),
+    ]
+    generated = [(f"{metric}, mean over seeds", intervals([_figure(cell, metric) for cell in result.cells], metric))]
+    for title, across, cost in costs:
+        metrics = [_figure(cell, metric, cost(cell)) for cell in result.cells]
+        generated.append((f"{metric} against {title}", against_cost(metrics, across, higher)))
+    return charts(generated)
+
+
+def _figure(cell: ComparedCell, metric: str, cost: float = 0.0) -> Figure:
+    spread = cell.metrics[metric]
+    return Figure(cell.name, spread.mean, spread.low, spread.high, spread.values, cost, cell.control)
+
+
+def _cells(result: Compared) -> str:
+    """Controls in italics; the winner stands out."""
+    names = list(dict.fromkeys(name for cell in result.cells for name in cell.metrics))
+    costs = ["parameters", "training", "ms a row", "memory"]
+    rows = [
+        [
+            f"<i>{escape(cell.name)}</i>" if cell.control else escape(cell.name),
+            *(told_spread(cell.metrics[name]) if name in cell.metrics else "" for name in names),
+            told_difference(cell.behind) if cell.behind else "",
+            *told_costs(cell),
+        ]
+        for cell in result.cells
+    ]
+    columns = ["cell", *names, "behind the best", *costs]
+    return table(columns, rows, columns[1:], strong=0 if result.winner else -1)
+
+
+def told_costs(cell: ComparedCell) -> Sequence[str]:
+    """Parameters, training time of a run, latency, memory."""
+    memory = f"{cell.memory_bytes / 1e6:,.0f} MB"
+    return count(cell.parameters), duration(cell.training_seconds), rounded(cell.latency_ms), memory
+
+
+def _over(result: Compared) -> str:
+    """By how much each fused cell is better than each control of its own."""
+    fused = [cell for cell in result.cells if cell.over]
+    controls = list(dict.fromkeys(name for cell in fused for name in cell.over))
+    message = [{name: told_difference(gain) for name, gain in cell.over.items()} for cell in fused]
+    rows = [[escape(cell.name), *(gains.get(name, "") for name in controls)] for cell, gains in zip(fused, message, strict=True)]
+    return table(["cell", *controls], rows, controls) if fused else ""

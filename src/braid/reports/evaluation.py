@@ -10,10 +10,9 @@ import numpy as np
 
 from braid.files import write_whole
 from braid.metrics import Decisions, LabelScores, RiskCoverage
-from braid.reports.confidence import reliability_chart, risk_chart
+from braid.reports.charts import reliability_chart, risk_chart, rounded
 from braid.reports.page import charts, table, whole_page
 from braid.reports.rows import ShownRow, cards
-from braid.reports.svg import rounded
 from braid.shapes import Int
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.1)  # told in the table of what is wrong among the surest

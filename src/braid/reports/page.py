@@ -9,13 +9,20 @@ from typing import Any
 
 from braid.config import flat
 from braid.files import write_whole
-from braid.reports.comparison import differences, judged_alike, message
-from braid.reports.description import Description
-from braid.reports.diagnosis import Finding, diagnose
-from braid.reports.mermaid import count
+from braid.reports.charts import COLOURS, Line, Mark, Point, chart, smooth
+from braid.reports.description import Description, count
 from braid.reports.rows import ShownRow, cards, read_view
-from braid.reports.run import CONFIDENCE, LoggedRun, LoggedTask, read_run_folder
-from braid.reports.svg import COLOURS, Line, Mark, Point, chart, smooth
+from braid.reports.run import (
+    CONFIDENCE,
+    Finding,
+    LoggedRun,
+    LoggedTask,
+    diagnose,
+    differences,
+    judged_alike,
+    message,
+    read_run_folder,
+)
 
 TEMPLATE = Path(__file__).with_name("report.html")
 FOOTER = (

@@ -24,8 +24,7 @@ from braid.layers.attention import StepwiseTransformer
 from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
 from braid.records import Batch, Padded, Prediction
-from braid.runtime.cuda_graphs import GraphedSteps
-from braid.runtime.device import CPU
+from braid.runtime.device import CPU, GraphedSteps
 from braid.shapes import Float, Int
 
 Once = Callable[[], AbstractContextManager[Any]]  # a context that sets the precision of what is computed once per row

@@ -20,8 +20,8 @@ from braid.modalities import default_inputs
 from braid.server import schemas
 from braid.server.answers import Caption, Embed, Imagine, Label, Nearest, Reply, Row, Search, Verb
 from braid.server.config import Limits
+from braid.server.guard import Metrics
 from braid.server.models import Catalogue, Served
-from braid.server.monitoring import Metrics
 from braid.server.requests import ApiError, Form, make_form, read_items
 from braid.server.uploads import Uploads
 

@@ -17,7 +17,7 @@ from braid.errors import UserError
 from braid.index import Index, open_index
 from braid.search import input_named
 from braid.server.config import Limits
-from braid.server.monitoring import Metrics
+from braid.server.guard import Metrics
 from braid.server.requests import ApiError
 
 PAUSE = 0.004  # seconds without a newcomer after which a batch that is not full begins

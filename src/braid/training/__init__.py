@@ -13,9 +13,8 @@ from braid.training.config import (
 )
 from braid.training.guard import Stopped
 from braid.training.loop import train
-from braid.training.profile import Profile
 from braid.training.sections import DataConfig
-from braid.training.watcher import Estimate, Outcome, Watcher
+from braid.training.watcher import Estimate, Outcome, Profile, Watcher
 
 __all__ = [
     "DataConfig",

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from braid.errors import UserError
 from braid.files import whole
 from braid.training.optimizer import MovingAverage
-from braid.training.parallel import Group
-from braid.training.sharding import gathered, placed
+from braid.training.parallel import Group, gathered, placed
 
 FILE = "checkpoint.safetensors"
 

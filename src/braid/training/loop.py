@@ -37,20 +37,16 @@ from braid.skipped_rows import SkippedRows
 from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
-from braid.training.data import Mixture, batches
-from braid.training.diagnosis import check_loss, reliance
-from braid.training.features import with_features
+from braid.training.data import Mixture, batches, with_features
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
 from braid.training.guard import Interrupt, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer, learning_rate, set_learning_rate
-from braid.training.parallel import Group, check_parallel, weight
-from braid.training.profile import Clock, mean_flops, profile
+from braid.training.parallel import Group, Loss, aligned, averaged, check_parallel, clip, sharded, unshared, weight
 from braid.training.samples import FILE as SAMPLES
-from braid.training.samples import diagnosed, warnings, write_samples
+from braid.training.samples import check_loss, diagnosed, reliance, warnings, write_samples
 from braid.training.setup import Setup, TaskData, mixture_of, set_up
-from braid.training.sharding import Loss, aligned, averaged, clip, sharded, unshared
-from braid.training.watcher import Estimate, Outcome, Watcher
+from braid.training.watcher import Clock, Estimate, Outcome, Watcher, mean_flops, profile
 
 
 @dataclass

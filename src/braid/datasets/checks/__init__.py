@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from braid.datasets.checks.columns import LeakingColumn, leaking_columns, of_columns
 from braid.datasets.checks.defects import ADVICE, Defect, Key, by_kind, unread
 from braid.datasets.checks.files import File, Looked, compared, in_two_splits, look
-from braid.datasets.checks.texts import of_texts, row_keys
+from braid.datasets.checks.rows import LeakingColumn, leaking_columns, of_columns, of_texts, row_keys
 from braid.datasets.dataset import Dataset, Rows, file_kinds
 
 __all__ = ["ADVICE", "Defect", "Key", "LeakingColumn", "by_kind", "check", "leaking_columns", "row_keys"]

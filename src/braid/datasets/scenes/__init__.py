@@ -1,11 +1,9 @@
 """A procedural world of coloured shapes, free of licences, for tests, tutorials and measurements: no download, no file."""
 
-from braid.datasets.scenes.drawing import read_sentence
-from braid.datasets.scenes.examples import ScenePicture, open_scenes, scene_examples
-from braid.datasets.scenes.grounding import grounded, is_scene
+from braid.datasets.scenes.examples import ScenePicture, open_scenes, read_sentence, scene_examples
 from braid.datasets.scenes.language import Question
 from braid.datasets.scenes.objects import COLOURS, HELD_OUT, SHAPES, TEXTURES, Background, SceneObject
-from braid.datasets.scenes.oracle import Verdict, judge
+from braid.datasets.scenes.oracle import Verdict, grounded, is_scene, judge
 from braid.datasets.scenes.world import SPLITS, Scene, Scenes
 
 __all__ = [

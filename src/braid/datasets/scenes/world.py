@@ -19,8 +19,10 @@ from braid.datasets.scenes.objects import (
     Background,
     Pair,
     SceneObject,
+    object_masks,
+    reach,
+    render,
 )
-from braid.datasets.scenes.render import object_masks, reach, render
 from braid.errors import UserError
 from braid.shapes import Bool, UInt8
 

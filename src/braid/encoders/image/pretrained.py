@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from braid.errors import UserError
 from braid.huggingface import hub
-from braid.huggingface.encoder import PretrainedEncoder
+from braid.huggingface.hub import PretrainedEncoder
 from braid.layers.attention import grid_boxes, grid_features
 from braid.layers.context import BuildContext
 from braid.modalities import ImageModality, ImageModalityConfig, Tokenizer

@@ -12,8 +12,7 @@ from braid.config import within
 from braid.errors import UserError
 from braid.layers.attention import EncoderBlock, grid_boxes
 from braid.layers.context import BuildContext
-from braid.layers.editing import ReconstructionAugmentation
-from braid.layers.image_tokens import TokenCodec, TokenContext, digits, read_tokens
+from braid.layers.image_tokens import ReconstructionAugmentation, TokenCodec, TokenContext, digits, read_tokens
 from braid.modalities import TokenGrid
 from braid.records import Features, Padded
 

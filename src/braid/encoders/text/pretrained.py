@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from braid.config import within
 from braid.errors import UserError
 from braid.huggingface import hub, wordpieces
-from braid.huggingface.encoder import PretrainedEncoder
+from braid.huggingface.hub import PretrainedEncoder
 from braid.layers.attention import token_extent
 from braid.layers.context import BuildContext
 from braid.modalities import TextModality, TextModalityConfig, Tokenizer

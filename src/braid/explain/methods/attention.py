@@ -9,8 +9,16 @@ from torch import Tensor
 
 from braid.decoders import PretrainedTextDecoder
 from braid.errors import UserError
-from braid.explain.attention_rollout import NamedMap, before_fusion, half, keeps_positions, split, through_decoder, through_fusion
-from braid.explain.recording import record_attention
+from braid.explain.attention_maps import (
+    NamedMap,
+    before_fusion,
+    half,
+    keeps_positions,
+    record_attention,
+    split,
+    through_decoder,
+    through_fusion,
+)
 from braid.explain.subject import Attributed, Subject
 from braid.records import Fused
 from braid.shapes import Bool, Float

@@ -7,17 +7,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from braid.explain.attention_rollout import (
+from braid.explain.attention_maps import (
+    AttentionMap,
     NamedMap,
     added,
     before_fusion,
     half,
     keeps_positions,
+    record_attention,
     split,
     through_decoder,
     through_fusion,
 )
-from braid.explain.recording import AttentionMap, record_attention
 from braid.explain.subject import Attributed, Subject
 from braid.records import Features
 from braid.shapes import Float

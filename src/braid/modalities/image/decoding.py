@@ -1,17 +1,36 @@
-"""Safe decoding of images: paths, bytes, tar members, PIL images, arrays."""
+"""Image files by path, pattern and folder, and safe decoding: paths, bytes, tar members, PIL images, arrays."""
 
 import errno
 import io
 import os
 import stat
 import warnings
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from braid.errors import UserError
-from braid.files.tar_members import read_part
+from braid.files.reading import find_files, has_suffix, read_part
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+
+def is_image(name: str) -> bool:
+    """Whether a name ends as an image's does."""
+    return has_suffix(name, SUFFIXES)
+
+
+def image_files(paths: Iterable[str | Path]) -> list[str]:
+    """``find_files`` of images.
+
+    Raises:
+        UserError: for a pattern or a folder in which there is no image.
+    """
+    return find_files(paths, SUFFIXES, "image")
+
 
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
 ROOM = 1.5  # minimum scale of a decoded JPEG to the target size; at 1.25 (640 pixels halved for 256) captions lost 0.7 CIDEr-2015

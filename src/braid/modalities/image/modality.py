@@ -13,11 +13,10 @@ from PIL import Image
 
 from braid.config import within
 from braid.errors import Missing, UserError
-from braid.files.tar_members import archive_of
+from braid.files.reading import archive_of
 from braid.modalities.cells import text_cell
 from braid.modalities.image.augmentation import Augmentation, jittered, random_crop
-from braid.modalities.image.decoding import decoded, thumbnail
-from braid.modalities.image.files import SUFFIXES
+from braid.modalities.image.decoding import SUFFIXES, decoded, thumbnail
 from braid.modalities.protocol import Does
 from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, UInt8

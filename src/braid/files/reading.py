@@ -1,7 +1,11 @@
-"""Files by path, pattern and folder."""
+"""Files by path, pattern and folder, and files inside a tar.
+
+``shards/00000.tar#1536+48210`` starts at byte 1,536 of the tar and is 48,210 bytes long.
+"""
 
 import glob
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -45,3 +49,26 @@ def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
             # a broken link is reported, too
             if has_suffix(name, suffixes) and (os.path.isfile(file) or os.path.islink(file)):
                 yield file
+
+
+_PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
+
+
+def part_name(archive: str, offset: int, size: int) -> str:
+    return f"{archive}#{offset}+{size}"
+
+
+def archive_of(name: str) -> str | None:
+    """The tar that contains ``name``, or None for a plain file name."""
+    result = _PART.fullmatch(name)
+    return result[1] if result else None
+
+
+def read_part(name: str) -> bytes | None:
+    """The bytes of a file inside a tar (fewer if the tar is cut short), or None for a plain file name."""
+    result = _PART.fullmatch(name)
+    if not result:
+        return None
+    with open(result[1], "rb", buffering=0) as file:
+        file.seek(int(result[2]))
+        return file.read(min(int(result[3]), os.fstat(file.fileno()).st_size))
