@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-import test_pictures_out
+import test_image_generation
 import test_vector_outputs
 from braid.model import Model
 from braid.records import Batch
@@ -95,8 +95,8 @@ def writers() -> dict[str, Made]:
 
 def image_decoders() -> dict[str, Made]:
     def made(name: str) -> tuple[Model, Batch, str]:
-        batch = test_pictures_out.batch_of(test_pictures_out.rows())
-        return test_pictures_out.built(test_pictures_out.config_of(IMAGE_DECODERS[name])), batch, "image"
+        batch = test_image_generation.batch_of(test_image_generation.rows())
+        return test_image_generation.built(test_image_generation.config_of(IMAGE_DECODERS[name])), batch, "image"
 
     return {name: lambda name=name: made(name) for name in IMAGE_DECODERS}  # type: ignore[misc]
 

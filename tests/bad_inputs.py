@@ -13,8 +13,8 @@ from pathlib import Path
 from bad import (  # noqa: F401 - each adds its cases
     configuration,
     data,
-    drawings,
     explanations,
+    image_generation,
     images,
     indexes,
     labels,
@@ -35,7 +35,7 @@ HEADINGS = {
     "model": "Saved models",
     "score": "Predictions and references",
     "index": "Indexes",
-    "drawing": "Generated images",
+    "image generation": "Generated images",
     "explanation": "Explanations",
     "server": "Server",
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import test_pictures_out
+import test_image_generation
 import test_vector_outputs
 from braid.api import load
 from braid.errors import UserError
@@ -47,8 +47,8 @@ def writes(name: str) -> torch.Tensor:
 
 
 def draws(name: str) -> torch.Tensor:
-    model = test_pictures_out.built(test_pictures_out.config_of(IMAGE_DECODERS[name])).to(ELSEWHERE)
-    return answer(model, to_tensors(test_pictures_out.batch_of(test_pictures_out.rows()), ELSEWHERE), "image")
+    model = test_image_generation.built(test_image_generation.config_of(IMAGE_DECODERS[name])).to(ELSEWHERE)
+    return answer(model, to_tensors(test_image_generation.batch_of(test_image_generation.rows()), ELSEWHERE), "image")
 
 
 def decides(name: str) -> torch.Tensor:
@@ -116,8 +116,8 @@ def test_in_bfloat16_an_answer_is_nearly_that_of_float32(name: str) -> None:
             OUT,
         )
     elif name in IMAGE_DECODERS:
-        model = test_pictures_out.built(test_pictures_out.config_of(IMAGE_DECODERS[name]))
-        batch, output = test_pictures_out.batch_of(test_pictures_out.rows()), "image"
+        model = test_image_generation.built(test_image_generation.config_of(IMAGE_DECODERS[name]))
+        batch, output = test_image_generation.batch_of(test_image_generation.rows()), "image"
     else:
         model, batch, output = build(variants()[name]).eval(), collator()(samples(), strict=True).batch, "text"
     exact, rough = (scores(TorchRuntime(model, tokenizer(), low_precision=low), batch, output) for low in (False, True))

@@ -12,7 +12,7 @@ from braid.model import Model
 from braid.records import Batch
 from braid.runtime.device import AFTER, GraphedSteps
 from braid.runtime.torch import TorchRuntime, to_tensors
-from test_pictures_out import batch_of, built, config_of, rows
+from test_image_generation import batch_of, built, config_of, rows
 from variants import DECODERS, IMAGE_DECODERS, build, collator, samples, tokenizer, variants
 
 DEVICES = [torch.device(name) for name in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))]

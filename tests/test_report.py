@@ -15,7 +15,7 @@ from braid.errors import UserError
 from braid.reports import diagnose, differences, read_log, write_report
 from braid.reports.charts import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
 from braid.reports.page import comparison
-from braid.reports.run import LoggedRun, judged_alike, read_run_folder
+from braid.reports.run import LoggedRun, incomparable_settings, read_run_folder
 from braid.training import Watcher, read_run, train
 from conftest import Ran
 
@@ -161,7 +161,7 @@ def test_runs_beside_each_other_show_what_differs_and_nothing_else(braid: Braid,
     (other / "run.yaml").write_text(yaml.safe_dump(settings))
     write_report([captioner, other], page)
     assert "These runs differ in data.limit_val: their metrics cannot be compared." in page.read_text()
-    assert judged_alike([read_run_folder(captioner)] * 2) == []
+    assert incomparable_settings([read_run_folder(captioner)] * 2) == []
 
 
 def logged(epochs: list[dict[str, Any]], losses: list[float], **more: Any) -> LoggedRun:

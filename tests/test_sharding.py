@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributed
 
-import test_pictures_out
+import test_image_generation
 import variants
 from braid.decoders import ImageDecoderConfig
 from braid.model import Model, ModelConfig
@@ -64,12 +64,12 @@ def test_every_kind_of_part_has_the_gradients_of_one_piece(config: ModelConfig) 
 
 @pytest.mark.parametrize("decoder", [config for name, config in variants.IMAGE_DECODERS.items() if " " in name])
 def test_so_has_what_draws(decoder: ImageDecoderConfig) -> None:
-    batch = to_tensors(test_pictures_out.batch_of(test_pictures_out.rows()[:2]), CPU)
-    models = [test_pictures_out.built(test_pictures_out.config_of(decoder)) for _ in range(2)]
+    batch = to_tensors(test_image_generation.batch_of(test_image_generation.rows()[:2]), CPU)
+    models = [test_image_generation.built(test_image_generation.config_of(decoder)) for _ in range(2)]
     check(models[0], models[1], ImageGeneration(), batch)
 
 
 def test_so_has_a_codec() -> None:
-    batch = to_tensors(test_pictures_out.batch_of(test_pictures_out.rows()[:2]), CPU)
-    config = ModelConfig(codecs={test_pictures_out.OUT: variants.CODECS["fsq of two tones"]})
-    check(test_pictures_out.built(config), test_pictures_out.built(config), Reconstruction(), batch)
+    batch = to_tensors(test_image_generation.batch_of(test_image_generation.rows()[:2]), CPU)
+    config = ModelConfig(codecs={test_image_generation.OUT: variants.CODECS["fsq of two tones"]})
+    check(test_image_generation.built(config), test_image_generation.built(config), Reconstruction(), batch)

@@ -206,7 +206,7 @@ class LoadedModel:
 
     def reconstruct(self, images: Sequence[Any]) -> list[tuple[Image.Image, Image.Image]]:
         """Images as this model's codec is given them, each with what is left of it after tokens and back."""
-        name, modality = self._output("draws")
+        name, modality = self._output("generates")
         codec = self.runtime.codec(name)
         padded = modality.pad([modality.prepare(image, source_of(image)) for image in images])
         before, after = modality.images(padded.values), modality.images(codec.pixels(codec.tokens(padded.values)))

@@ -85,7 +85,7 @@ def _(home: Path) -> Any:
     return read_run(table(home, "task: !!python/object/apply:os.system ['true']\n", "run.yaml"))
 
 
-@case("configuration", "a picture given as the run's YAML")
+@case("configuration", "an image given as the run's YAML")
 def _(home: Path) -> Any:
     return read_run(home / "photo.png")
 

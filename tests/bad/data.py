@@ -114,7 +114,7 @@ def _(home: Path) -> Any:
     return command("evaluate", "--data", path, "--split", "all", "-m", home / "model", "--save-predictions", home / "p.json")
 
 
-@case("data", "two pictures of the same name in two folders")
+@case("data", "two images of the same name in two folders")
 def _(home: Path) -> Any:
     for folder in ("a", "b"):
         (home / folder).mkdir()
@@ -123,7 +123,7 @@ def _(home: Path) -> Any:
     return f"works: their ids are {' and '.join(example.id for example in dataset.examples)}"
 
 
-@case("data", "one caption for all pictures")
+@case("data", "one caption for all images")
 def _(home: Path) -> Any:
     rows = []
     for k in range(9):
@@ -196,12 +196,12 @@ def _(home: Path) -> Any:
     return opened(table(home, "image,caption\n"))
 
 
-@case("data", "pictures that are not there")
+@case("data", "images that are not there")
 def _(home: Path) -> Any:
     return opened(table(home, GOOD + "gone.png,a cat\n"))
 
 
-@case("data", "COCO captions of a picture that is not listed")
+@case("data", "COCO captions of an image that is not listed")
 def _(home: Path) -> Any:
     whole = {
         "images": [{"id": 1, "file_name": "photo.png"}],
@@ -215,7 +215,7 @@ def _(home: Path) -> Any:
     return opened(table(home, '{"images": [{"id": 1, "file_name": "a"', "captions_val.json"))
 
 
-@case("data", "VQA questions of which one has no answers, and one no picture")
+@case("data", "VQA questions of which one has no answers, and one no image")
 def _(home: Path) -> Any:
     shutil.copy(home / "photo.jpg", home / "000000000001.jpg")
     asked = [{"question_id": 10 + k, "image_id": image, "question": "what?"} for k, image in enumerate((1, 1, 2))]
@@ -238,14 +238,14 @@ def _(home: Path) -> Any:
     return opened(table(home, packed[: len(packed) // 2], "text.txt.gz"))
 
 
-@case("data", "every picture unreadable, in training")
+@case("data", "every image unreadable, in training")
 def _(home: Path) -> Any:
     table(home, "", "broken.png")
     path = table(home, "image,caption,split\n" + "broken.png,a dog,train\n" * 3 + "photo.png,a dog,val\n")
     train(run(path), home / "run")
 
 
-@case("data", "one bad picture with --strict, prepared in another process")
+@case("data", "one bad image with --strict, prepared in another process")
 def _(home: Path) -> Any:
     table(home, "", "broken.png")
     path = table(home, "image,caption,split\nphoto.png,a dog,train\nbroken.png,a dog,train\nphoto.png,a dog,val\n")
@@ -290,7 +290,7 @@ def _(home: Path) -> Any:
     return opened(table(home, GOOD, "data.parquet"))
 
 
-@case("data", "a picture that is null, in a parquet file")
+@case("data", "an image that is null, in a parquet file")
 def _(home: Path) -> Any:
     images = [{"bytes": (home / "photo.png").read_bytes(), "path": None}, None]
     pq.write_table(pa.table({"image": images, "caption": ["a dog", "a cat"]}), home / "data.parquet")

@@ -193,7 +193,7 @@ def _(home: Path) -> Any:
         return look(image)
 
 
-@case("image", "a folder without pictures")
+@case("image", "a folder without images")
 def _(home: Path) -> Any:
     (home / "none").mkdir()
     return image_files([home / "none"])
@@ -204,7 +204,7 @@ def _(home: Path) -> Any:
     return image_files([home / "*.webp"])
 
 
-@case("image", "one bad picture among good ones, captioned")
+@case("image", "one bad image among good ones, captioned")
 def _(home: Path) -> Any:
     (home / "0.png").write_bytes(b"")
     return command("caption", home / "0.png", home / "photo.png", "-m", home / "model")

@@ -58,17 +58,17 @@ def _(home: Path) -> Any:
     return command("evaluate", "--task", "classification", "--data", path, "--split", "test", "-m", run)
 
 
-@case("label", "a picture without a text, for a model that was trained on both")
+@case("label", "an image without a text, for a model that was trained on both")
 def _(home: Path) -> Any:
     return command("classify", home / "photo.png", "-m", trained(home, POSTS))
 
 
-@case("label", "a text without a picture, for a model that was trained on both")
+@case("label", "a text without an image, for a model that was trained on both")
 def _(home: Path) -> Any:
     return command("classify", "--text", "a dog", "-m", trained(home, POSTS))
 
 
-@case("label", "rows with a picture alone, a text alone, and neither")
+@case("label", "rows with an image alone, a text alone, and neither")
 def _(home: Path) -> Any:
     return opened(table(home, "image,text,label\nphoto.png,,dog\n,a cat,cat\n,,cow\n"))
 

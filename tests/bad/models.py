@@ -139,7 +139,7 @@ def _(home: Path) -> Any:
     return changed(home, "model.json", lambda whole: whole["encoders"]["image"].update(depth=10**9))
 
 
-@case("model", "pictures a billion pixels wide")
+@case("model", "images a billion pixels wide")
 def _(home: Path) -> Any:
     return changed(home, "interface.json", lambda whole: whole["inputs"]["image"].update(size=10**9))
 

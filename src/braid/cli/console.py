@@ -57,7 +57,7 @@ def print_rows(
         print_table(title, columns, rows, numeric)
 
 
-def said(prediction: "Prediction", least: float) -> str | None:
+def answer_of(prediction: "Prediction", least: float) -> str | None:
     """What a model answers; None if it abstains, because it is less sure than ``least``."""
     return prediction.text if prediction.confidence >= least else None
 
@@ -90,12 +90,12 @@ def report_skipped(path: Path | None, rows: Iterable[tuple[str, str]], exits: bo
         raise typer.Exit(1)
 
 
-def unread(answers: "Answers") -> list[tuple[str, str]]:
+def skipped_of(answers: "Answers") -> list[tuple[str, str]]:
     """The rows that could not be read: source and reason."""
     return [(sample.source, reason) for sample, reason in answers.skipped]
 
 
-def watched(label: str) -> Callable[[Iterable[T], int], Iterator[T]]:
+def with_progress(label: str) -> Callable[[Iterable[T], int], Iterator[T]]:
     """``progress`` under a label, as loops over batches take it."""
     return lambda items, total: progress(items, label, total)
 

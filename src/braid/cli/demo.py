@@ -72,7 +72,7 @@ def demo(
     write_whole(output, _page(images, loaded.bundle.interface.card, model, calibrated, loading, seconds))
     if json:
         shown = [{"id": str(p.path), "text": p.text, "confidence": round(p.confidence, 4), "error": p.error} for p in images]
-        print_json({"page": str(output), "seconds_a_picture": round(seconds, 4), "pictures": shown})
+        print_json({"page": str(output), "seconds_per_image": round(seconds, 4), "images": shown})
         return
     rows = [[p.path.name, p.text or p.error, f"{p.confidence:.2f}" if p.text else ""] for p in images]
     print_table("Captions", ["photo", "caption", "confidence"], rows, ["confidence"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, report_skipped, said, unread, watched
+from braid.cli.console import answer_of, note, print_json, print_table, report_skipped, skipped_of, with_progress
 from braid.cli.options import (
     BatchOption,
     BeamOption,
@@ -92,15 +92,15 @@ def evaluate(
             ready(path)
     runtime, collator, interface = loaded.runtime, loaded.collator, loaded.bundle.interface
     metrics, answers = score(
-        runtime, collator, chosen, examples, tokenizer, batch_size, strict, watched("evaluating"), min_confidence
+        runtime, collator, chosen, examples, tokenizer, batch_size, strict, with_progress("evaluating"), min_confidence
     )
     if embedder:
-        metrics |= fidelity(embedder.runtime, embedder.collator, chosen, answers, watched("comparing"))
-    skipped = [(row.source, row.reason) for row in dataset.skipped] + unread(answers)
+        metrics |= fidelity(embedder.runtime, embedder.collator, chosen, answers, with_progress("comparing"))
+    skipped = [(row.source, row.reason) for row in dataset.skipped] + skipped_of(answers)
     report_skipped(skipped_rows, skipped, exits=False)
     for message in unseen(interface, chosen, answers.samples):
         note(message)
-    texts = [said(prediction, min_confidence) for prediction in answers.predictions]
+    texts = [answer_of(prediction, min_confidence) for prediction in answers.predictions]
     if save_predictions is not None:
         named = {prediction.id: text for prediction, text in zip(answers.predictions, texts, strict=True)}
         write_whole(save_predictions, json_files.dumps(named, ensure_ascii=False, indent=1) + "\n")
@@ -290,7 +290,7 @@ def calibrate(
     if not samples:
         message = f"{data}: no row of split {split!r} says what is right in {task}"
         raise UserError(f"{message}; map the column of captions, answers or label with --columns")
-    answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=watched("answering"))
+    answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=with_progress("answering"))
     report = fit(raw, answers, tokenizer, seed)
     write_task(loaded.bundle, report.task)
     if json:
@@ -333,7 +333,7 @@ def audit(
     loaded = load(model)
     chosen = loaded.task(choose_task(loaded, task))
     examples = open_rows(loaded, data, columns).split(split)[: limit or None]
-    result = examine(loaded.runtime, loaded.collator, chosen, examples, batch_size, seed, watched("auditing"))
+    result = examine(loaded.runtime, loaded.collator, chosen, examples, batch_size, seed, with_progress("auditing"))
     if json:
         print_json({**asdict(result), "ignored": result.ignored, "verdict": result.verdict})
         return

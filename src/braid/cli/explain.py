@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, watched
+from braid.cli.console import note, print_json, print_table, with_progress
 from braid.cli.options import (
     ColumnsOption,
     DataOption,
@@ -103,7 +103,7 @@ def grade_explanations(
     loaded = load(model)
     examples = open_rows(loaded, _scenes(data, task), columns).split(split)[: limit or None]
     wanted = choose_task(loaded, task or _scenes_task(data))
-    result = loaded.rank_explanations(examples, wanted, chosen, watched("grading"))
+    result = loaded.rank_explanations(examples, wanted, chosen, with_progress("grading"))
     if output is not None:
         from braid.explain.ranking import ranking_page
         from braid.files import write_whole

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, watched
+from braid.cli.console import note, print_json, print_table, with_progress
 from braid.cli.options import JsonOption, ModelArgument
 from braid.errors import UserError
 
@@ -47,7 +47,7 @@ def export(
         raise UserError("--photos is the data that int8 is compared on; add --int8, or leave it out")
     else:
         measured, folder = {}, output or bundle.folder
-        paths = write_graphs(bundle, folder, watched("exporting"))
+        paths = write_graphs(bundle, folder, with_progress("exporting"))
         if folder != bundle.folder:
             write_descriptions(folder, bundle.interface, bundle.tokenizers)
     if json:
@@ -69,7 +69,7 @@ def _export_int8(
     bounds, result = Bounds(), list["Parity"]()
 
     def check(exact: "Bundle", rough: "Bundle") -> None:
-        result.extend(compare(exact, rough, held_out, photos, limit, watched("comparing")))
+        result.extend(compare(exact, rough, held_out, photos, limit, with_progress("comparing")))
         if not quiet:
             _show(result)
         for one in result:
@@ -77,7 +77,7 @@ def _export_int8(
         write_parity(result, bounds, rough.folder)
 
     folder = output or bundle.folder
-    return result, export_int8(bundle, folder, check, watched("exporting"))
+    return result, export_int8(bundle, folder, check, with_progress("exporting"))
 
 
 def _show(result: list["Parity"]) -> None:

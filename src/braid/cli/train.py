@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, print_json, print_table, stderr, watched
+from braid.cli.console import note, print_json, print_table, stderr, with_progress
 from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
 from braid.errors import UserError
 
@@ -252,7 +252,7 @@ def compare(
     folder = output or Path("runs") / comparison.stem
     config = read_comparison(comparison, settings or [])
     try:
-        result = run_comparison(config, folder, watched("comparing"), note)
+        result = run_comparison(config, folder, with_progress("comparing"), note)
     except KeyboardInterrupt:
         note("stopped; run the same command again to continue")
         raise
@@ -267,14 +267,14 @@ def compare(
 
 def _print(result: "Compared") -> None:
     """The metric that decides; the page has the others."""
-    from braid.reports import told_costs, told_difference, told_spread
+    from braid.reports import format_costs, format_difference, format_spread
 
     rows = [
         [
             cell.name,
-            told_spread(cell.metrics[result.metric]),
-            told_difference(cell.behind) if cell.behind else "",
-            *told_costs(cell),
+            format_spread(cell.metrics[result.metric]),
+            format_difference(cell.behind) if cell.behind else "",
+            *format_costs(cell),
         ]
         for cell in result.cells
     ]

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import NOT_SURE, note, print_json, print_rows, report_each, report_skipped, said, unread, watched
+from braid.cli.console import (
+    NOT_SURE,
+    answer_of,
+    note,
+    print_json,
+    print_rows,
+    report_each,
+    report_skipped,
+    skipped_of,
+    with_progress,
+)
 from braid.cli.options import (
     BatchOption,
     BeamOption,
@@ -68,12 +78,12 @@ def caption(
         ready(skipped_rows)
     loaded = load(model)
     rows = rows_of(loaded, paths, parsed(loaded, inputs))
-    answers = loaded.answer_rows("captioning", rows, beam, batch_size, strict, watched("describing"))
+    answers = loaded.answer_rows("captioning", rows, beam, batch_size, strict, with_progress("describing"))
     pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
     records = ({"id": source, "text": one.text, "confidence": round(one.confidence, 4)} for source, one in pairs)
     cells = [[source, one.text, f"{one.confidence:.2f}"] for source, one in pairs]
     print_rows(json, records, "Captions", ["file", "caption", "confidence"], cells, ["confidence"])
-    report_skipped(skipped_rows, unread(answers))
+    report_skipped(skipped_rows, skipped_of(answers))
 
 
 def complete(
@@ -148,7 +158,7 @@ def predict(
     rows = table_examples(given, columns_of(loaded, columns, table), chosen.target_fields)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
-    answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, watched("predicting"))
+    answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"))
     reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}
     if strict and reasons:
         raise UserError(reasons[min(reasons)])
@@ -190,7 +200,7 @@ def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], lea
     for number, row in enumerate(table.rows):
         answer = result.get(number)
         values = {
-            "prediction": (said(answer, least) or "") if answer else "",
+            "prediction": (answer_of(answer, least) or "") if answer else "",
             "confidence": f"{answer.confidence:.4f}" if answer else "",
             "error": reasons.get(number, ""),
         }
@@ -227,7 +237,7 @@ def ask(
     given = parsed(loaded, inputs)
     paths, questions = _files_and_questions(loaded, words, bool(given))
     asked = [{**row, "question": question} for row in rows_of(loaded, paths, given) for question in questions]
-    answers = loaded.answer_rows("vqa", asked, None, batch_size, strict, watched("answering"))
+    answers = loaded.answer_rows("vqa", asked, None, batch_size, strict, with_progress("answering"))
     result = [
         (sample.source, asked[int(sample.id)]["question"], one)
         for one, sample in zip(answers.predictions, answers.samples, strict=True)
@@ -235,7 +245,7 @@ def ask(
     records = ({"id": source, "question": question, **_as_json(one, min_confidence)} for source, question, one in result)
     rows = [[source, question, _shown(one, min_confidence), f"{one.confidence:.2f}"] for source, question, one in result]
     print_rows(json, records, "Answers", ["file", "question", "answer", "confidence"], rows, ["confidence"])
-    report_skipped(skipped_rows, unread(answers))
+    report_skipped(skipped_rows, skipped_of(answers))
 
 
 def classify(
@@ -273,7 +283,7 @@ def classify(
     chosen = [label.strip() for label in labels.split(",") if label.strip()]
     loaded = load(model)
     given = parsed(loaded, inputs) | ({"text": text} if text else {})
-    answers = loaded.classify_rows(rows_of(loaded, paths or [], given), chosen, batch_size, strict, watched("classifying"))
+    answers = loaded.classify_rows(rows_of(loaded, paths or [], given), chosen, batch_size, strict, with_progress("classifying"))
     pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
     records = ({"id": source, **_labelled(one, min_confidence)} for source, one in pairs)
     rows = [[source, _shown(one, min_confidence), _probabilities(one, top)] for source, one in pairs]
@@ -281,7 +291,7 @@ def classify(
     if not chosen:
         for message in unseen(loaded.bundle.interface, loaded.task("classification"), answers.samples):
             note(message)
-    report_skipped(skipped_rows, unread(answers))
+    report_skipped(skipped_rows, skipped_of(answers))
 
 
 def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
@@ -300,7 +310,7 @@ def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: boo
 
 def _as_json(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
     """An answer in JSON; null if the model abstains."""
-    return {name: said(prediction, least), "confidence": round(prediction.confidence, 4)}
+    return {name: answer_of(prediction, least), "confidence": round(prediction.confidence, 4)}
 
 
 def _labelled(prediction: "Prediction", least: float) -> dict[str, object]:
@@ -312,7 +322,7 @@ def _labelled(prediction: "Prediction", least: float) -> dict[str, object]:
 
 def _shown(prediction: "Prediction", least: float) -> str:
     """An answer in a table. A confident one may be empty: no label of several, no word."""
-    text = said(prediction, least)
+    text = answer_of(prediction, least)
     if text is None:
         return NOT_SURE
     return "(none)" if prediction.labels == () else text
@@ -359,7 +369,7 @@ def imagine(
     loaded = load(model)
     given = {"guidance": guidance, "temperature": temperature, "steps": steps}
     sampling = {name: value for name, value in given.items() if value is not None}
-    result = loaded.generate_images(prompt, image, count, seed, watched("generating"), **sampling)
+    result = loaded.generate_images(prompt, image, count, seed, with_progress("generating"), **sampling)
     records = []
     for number, one in enumerate(result, 1):
         assert one.image is not None  # that is what the task gives

@@ -17,8 +17,7 @@ from braid.datasets import Rows, open_dataset
 from braid.errors import UserError
 from braid.files import held, write_whole
 from braid.metrics import Difference, over_seeds, paired_difference
-from braid.reports import Compared, ComparedCell, Finding, rounded, write_compared
-from braid.reports import told_difference as message
+from braid.reports import Compared, ComparedCell, Finding, format_difference, rounded, write_compared
 from braid.shapes import Float
 
 Scored = Float[np.ndarray, "rows seeds"]
@@ -112,7 +111,7 @@ def _paired(scores: Mapping[str, Sequence[Scores]], sign: int) -> dict[str, Scor
 
 
 def _keys(ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Rows may share an id: the captions of one picture."""
+    """Rows may share an id: the captions of one image."""
     seen: Counter[str] = Counter()
     for identity in ids:
         yield identity, seen[identity]
@@ -139,7 +138,7 @@ def _winner(ranking: Ranking, metric: str, cells: Sequence[ComparedCell]) -> Fin
     best += ", which has one input alone," if cells[0].control else ""
     figure = f"{metric} {rounded(cells[0].metrics[metric].mean)}"
     if ranking.winner:
-        least = f"the next, {second}, by {message(ranking.leads[second])}"
+        least = f"the next, {second}, by {format_difference(ranking.leads[second])}"
         return Finding("A clear winner", f"{best} has {figure} and leads every other cell, {least}", True)
     equals = _and(ranking.equals)
     return Finding("No clear winner", f"{best} has the best figure, {figure}, but cannot be told apart from {equals}", None)
@@ -162,7 +161,7 @@ def _against_controls(cells: Sequence[Cell], over: Mapping[str, Mapping[str, Dif
         failing = [f"{_and(names)} cannot be told to beat {_and(controls)}" for controls, names in short.items()]
         return [Finding(title, "; ".join([f"clear for {_and(beating) if beating else 'none'}", *failing]), False)]
     least = min((gain for cell in beating for gain in over[cell].values()), key=lambda gain: gain.low)
-    return [Finding(title, f"clear for every one of them, the least by {message(least)}", True)]
+    return [Finding(title, f"clear for every one of them, the least by {format_difference(least)}", True)]
 
 
 def _notes(config: ComparisonConfig, val: str) -> Iterator[str]:

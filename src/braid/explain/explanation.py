@@ -115,8 +115,8 @@ def _from_middle(strength: float) -> str:
     return f'<span class="bar both"><span class="{side}" style="margin-left:{left:.0f}%;width:{size:.0f}%"></span></span>'
 
 
-def _small(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "rows columns 3"]:
-    image = Image.fromarray(picture)
+def _small(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "rows columns 3"]:
+    image = Image.fromarray(pixels)
     size = (WIDTH, max(1, round(WIDTH * image.height / image.width)))
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 

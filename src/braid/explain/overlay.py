@@ -171,9 +171,9 @@ def _shade(strength: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _fitted(picture: UInt8[np.ndarray, "height width 3"]) -> Image.Image:
+def _fitted(pixels: UInt8[np.ndarray, "height width 3"]) -> Image.Image:
     """As wide as the inside of a card."""
-    image, width = Image.fromarray(picture), CARD - 2 * EDGE
+    image, width = Image.fromarray(pixels), CARD - 2 * EDGE
     return image.resize((width, max(1, round(width * image.height / image.width))), Image.Resampling.BICUBIC)
 
 

@@ -146,7 +146,7 @@ def _add(
 def points_at(subject: Subject, name: str, values: Float[np.ndarray, " units"], mask: Bool[np.ndarray, "height width"]) -> bool:
     """Whether the patch with the highest score touches the object."""
     boxes = subject.units[name].boxes
-    assert boxes is not None  # scenes are pictures
+    assert boxes is not None  # scenes are images
     cells = np.flatnonzero(subject.units[name].removable)
     left, top, right, bottom = boxes[cells[values[cells].argmax()]]
     height, width = mask.shape

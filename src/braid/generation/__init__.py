@@ -7,7 +7,7 @@ from braid.generation.protocol import (
     ImageCodec,
     Runtime,
     Stepper,
-    check_draws,
+    check_generates,
     check_output,
 )
 from braid.generation.text import Generated, generate, likeliest, log_softmax, score_text, write_text
@@ -20,7 +20,7 @@ __all__ = [
     "GenerationConfig",
     "Runtime",
     "Stepper",
-    "check_draws",
+    "check_generates",
     "check_output",
     "generate",
     "likeliest",

@@ -63,7 +63,7 @@ class ImageCodec(Protocol):
 @runtime_checkable
 class Runtime(Protocol):
     """One saved model, however it runs: the decode protocol of each output that writes, whole texts written with it, codec and
-    drawer of each output that is a picture, and the vector that any other gives a row (logits of labels, a number, an embedding).
+    generator of each output that is an image, and the vector that any other gives a row (logits of labels, a number, an embedding).
     """
 
     @property
@@ -92,7 +92,7 @@ def check_output(name: str, outputs: Mapping[str, OutputModality], wanted: Does)
         raise UserError(f"this model has no output {name!r} that {wanted}; {other}")
 
 
-def check_draws(name: str, decoders: Sequence[str]) -> None:
+def check_generates(name: str, decoders: Sequence[str]) -> None:
     """
     Raises:
         UserError: when an output has a codec and no decoder.

@@ -1,7 +1,7 @@
 """A model, a run, a comparison or an evaluation, for people to look at: descriptions, diagrams, and the pages that show them."""
 
 from braid.reports.charts import rounded
-from braid.reports.comparison import Compared, ComparedCell, told_costs, told_difference, told_spread, write_compared
+from braid.reports.comparison import Compared, ComparedCell, format_costs, format_difference, format_spread, write_compared
 from braid.reports.description import Description, Part, count, describe, flowchart, read_settings
 from braid.reports.evaluation import Evaluated, write_evaluated
 from braid.reports.page import duration, write_report
@@ -28,9 +28,9 @@ __all__ = [
     "read_settings",
     "rounded",
     "shown_rows",
-    "told_costs",
-    "told_difference",
-    "told_spread",
+    "format_costs",
+    "format_difference",
+    "format_spread",
     "write_compared",
     "write_evaluated",
     "write_report",

@@ -66,7 +66,7 @@ def write_compared(result: Compared, output: Path) -> None:
 def compared_page(result: Compared) -> str:
     sections = [
         ("Verdict", "".join(map(marked, result.verdict)), "findings"),
-        ("Figures", _drawn(result) if result.cells else "", ""),
+        ("Metrics", _plotted(result) if result.cells else "", ""),
         ("Cells", _cells(result) if result.cells else "", "cells"),
         ("Against the controls", _over(result), "cells"),
     ]
@@ -80,14 +80,14 @@ def compared_page(result: Compared) -> str:
     return whole_page(result.name, _lead(result), facts, sections, " ".join([*map(escape, result.notes), FOOTER]))
 
 
-def told_difference(result: Difference) -> str:
+def format_difference(result: Difference) -> str:
     """With its interval, all to the same place."""
     size = max(abs(result.difference), abs(result.low), abs(result.high))
     difference, low, high = (rounded(value, size) for value in (result.difference, result.low, result.high))
     return f"{difference} [{low}, {high}]"
 
 
-def told_spread(result: Spread) -> str:
+def format_spread(result: Spread) -> str:
     """The mean, and half of its interval."""
     margin = "" if result.high is None else f" ± {rounded(result.high - result.mean, result.mean)}"
     return f"{rounded(result.mean)}{margin}"
@@ -103,7 +103,7 @@ def _lead(result: Compared) -> str:
     return f"<p>{value}: {escape(best.name)}, the best of {len(result.cells)}, is no clear winner</p>"
 
 
-def _drawn(result: Compared) -> str:
+def _plotted(result: Compared) -> str:
     higher, metric = result.better == "higher", result.metric
     costs = [
         ("latency", "ms a row", lambda cell: cell.latency_ms),
@@ -128,9 +128,9 @@ def _cells(result: Compared) -> str:
     rows = [
         [
             f"<i>{escape(cell.name)}</i>" if cell.control else escape(cell.name),
-            *(told_spread(cell.metrics[name]) if name in cell.metrics else "" for name in names),
-            told_difference(cell.behind) if cell.behind else "",
-            *told_costs(cell),
+            *(format_spread(cell.metrics[name]) if name in cell.metrics else "" for name in names),
+            format_difference(cell.behind) if cell.behind else "",
+            *format_costs(cell),
         ]
         for cell in result.cells
     ]
@@ -138,7 +138,7 @@ def _cells(result: Compared) -> str:
     return table(columns, rows, columns[1:], strong=0 if result.winner else -1)
 
 
-def told_costs(cell: ComparedCell) -> Sequence[str]:
+def format_costs(cell: ComparedCell) -> Sequence[str]:
     """Parameters, training time of a run, latency, memory."""
     memory = f"{cell.memory_bytes / 1e6:,.0f} MB"
     return count(cell.parameters), duration(cell.training_seconds), rounded(cell.latency_ms), memory
@@ -148,6 +148,6 @@ def _over(result: Compared) -> str:
     """By how much each fused cell is better than each control of its own."""
     fused = [cell for cell in result.cells if cell.over]
     controls = list(dict.fromkeys(name for cell in fused for name in cell.over))
-    message = [{name: told_difference(gain) for name, gain in cell.over.items()} for cell in fused]
+    message = [{name: format_difference(gain) for name, gain in cell.over.items()} for cell in fused]
     rows = [[escape(cell.name), *(gains.get(name, "") for name in controls)] for cell, gains in zip(fused, message, strict=True)]
     return table(["cell", *controls], rows, controls) if fused else ""

@@ -19,7 +19,7 @@ from braid.reports.run import (
     LoggedTask,
     diagnose,
     differences,
-    judged_alike,
+    incomparable_settings,
     message,
     read_run_folder,
 )
@@ -67,9 +67,9 @@ def whole_page(title: str, lead: str, facts: Mapping[str, str], sections: Iterab
         for name, inside, kind in sections
         if inside
     ]
-    told_facts = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
+    fact_list = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=escape(title), lead=lead, facts=told_facts, sections="\n".join(body), footer=footer
+        title=escape(title), lead=lead, facts=fact_list, sections="\n".join(body), footer=footer
     )
 
 
@@ -258,7 +258,7 @@ def comparison(runs: Sequence[LoggedRun]) -> str:
     differing = differences(runs)
     generated = charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
     result = f'<div class="compared">{_runs_table(runs, differing)}{generated}</div>'
-    odd = judged_alike(runs)
+    odd = incomparable_settings(runs)
     if odd:
         result += f'<p class="caution">These runs differ in {escape(", ".join(odd))}: their metrics cannot be compared.</p>'
     elif not differing:

@@ -265,7 +265,7 @@ def _skipped(run: LoggedRun) -> Finding:
 
 
 NO_MATTER = ("card", "sinks")  # settings that cannot change a figure
-JUDGED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
+EVALUATED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
 
 
 def differences(runs: Sequence[LoggedRun]) -> dict[str, list[str]]:
@@ -274,9 +274,9 @@ def differences(runs: Sequence[LoggedRun]) -> dict[str, list[str]]:
     return dict(_differing(settings, ""))
 
 
-def judged_alike(runs: Sequence[LoggedRun]) -> list[str]:
+def incomparable_settings(runs: Sequence[LoggedRun]) -> list[str]:
     """The differing settings under which figures do not compare: other data, other rows, another task."""
-    return [name for name in differences(runs) if any(name == key or name.startswith(key + ".") for key in JUDGED_BY)]
+    return [name for name in differences(runs) if any(name == key or name.startswith(key + ".") for key in EVALUATED_BY)]
 
 
 def _differing(values: Sequence[Any], path: str) -> list[tuple[str, list[str]]]:

@@ -14,7 +14,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from braid.bundle import FORMAT, WEIGHTS, Bundle
 from braid.errors import UserError
-from braid.generation import GenerationConfig, check_draws, check_output, write_text
+from braid.generation import GenerationConfig, check_generates, check_output, write_text
 from braid.modalities import InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.records import Batch, BatchInput, Prediction
 from braid.shapes import Float, Int
@@ -114,13 +114,13 @@ class OnnxRuntime:
         return _run_whole(self._graphs.session(name, "vector"), _feeds(self.bundle, batch), self.bundle.folder)["vector"]
 
     def codec(self, name: str) -> "OnnxCodec":
-        check_output(name, self.outputs, "draws")
+        check_output(name, self.outputs, "generates")
         return OnnxCodec(self._graphs, name)
 
     def image_decoder(self, name: str) -> "OnnxStepper | OnnxFiller":
-        check_output(name, self.outputs, "draws")
+        check_output(name, self.outputs, "generates")
         decoders = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
-        check_draws(name, decoders)
+        check_generates(name, decoders)
         filling = graph_path(self.bundle.folder, name, "fill").is_file()
         return OnnxFiller(self._graphs, name) if filling else OnnxStepper(self._graphs, name)
 

@@ -99,7 +99,7 @@ def compare(exact: Bundle, quantized: Bundle, given: Sequence[Example], data: st
     runtimes = OnnxRuntime(exact), OnnxRuntime(quantized)
     result = []
     for task in (task_of(exact.interface, kind) for kind in exact.interface.tasks):
-        if exact.outputs[task.decoder].does == "draws":
+        if exact.outputs[task.decoder].does == "generates":
             continue
         own = [example for example in given if task.reads(example)]
         rows = list(task.expand(own or _scenes(limit)))[:limit]

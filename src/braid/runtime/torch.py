@@ -19,7 +19,7 @@ from braid.codecs import Codec
 from braid.config import from_dict
 from braid.decoders import MaskedDecoder
 from braid.errors import UserError
-from braid.generation import GenerationConfig, check_draws, check_output, write_text
+from braid.generation import GenerationConfig, check_generates, check_output, write_text
 from braid.layers.attention import StepwiseTransformer
 from braid.modalities import OutputModality, SpecialTokens, TokenGrid, Tokenizer
 from braid.model import Model, ModelConfig
@@ -130,12 +130,12 @@ class TorchRuntime:
             return self.model.vector(to_tensors(batch, self.device), name).float().cpu().numpy()
 
     def codec(self, name: str) -> "TorchCodec":
-        check_output(name, self.outputs, "draws")
+        check_output(name, self.outputs, "generates")
         return TorchCodec(self.model.eval().codec(name), self.device)
 
     def image_decoder(self, name: str) -> "TorchStepper | TorchFiller":
-        check_output(name, self.outputs, "draws")
-        check_draws(name, list(self.model.decoders))
+        check_output(name, self.outputs, "generates")
+        check_generates(name, list(self.model.decoders))
         decoder = self.model.image_decoder(name)
         if isinstance(decoder, MaskedDecoder):
             return TorchFiller(self.model, decoder, self.device, self._once)

@@ -16,7 +16,7 @@ from braid.shapes import Float
 from braid.tasks.protocol import TaskProtocol, inputs_of
 
 if TYPE_CHECKING:
-    from braid.datasets.scenes import Verdict
+    from braid.datasets.scenes import SceneCheck
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ImageGeneration(TaskProtocol):
         """For scenes, measured by their oracle, x100: ``objects`` (right in shape, colour and place), ``sized`` (also in size),
         ``whole`` (images with every object right and no other), ``sentences`` (sentences that are true of the generated
         image)."""
-        verdicts = _verdicts(predictions, samples)
+        verdicts = _scene_checks(predictions, samples)
         metrics = {"num_samples": float(len(predictions))}
         if verdicts:
             metrics["objects"] = 100 * float(np.mean([right for one in verdicts for right in one.right]))
@@ -120,21 +120,21 @@ class ImageGeneration(TaskProtocol):
         Raises:
             UserError: when rows do not say what their image must contain.
         """
-        verdicts = _verdicts(predictions, samples)
+        verdicts = _scene_checks(predictions, samples)
         if len(verdicts) < len(samples):
             raise UserError("these rows do not say what an image must contain, so models cannot be compared on them; use scenes")
         return 100 * np.array([np.mean(one.right) for one in verdicts], np.float64)
 
 
-def _verdicts(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> "list[Verdict]":
-    from braid.datasets.scenes import judge  # imported here, because the data sets take a tenth of the start-up time
+def _scene_checks(predictions: Sequence[Prediction], samples: Sequence[Sample]) -> "list[SceneCheck]":
+    from braid.datasets.scenes import check_scene  # imported here, because the data sets take a tenth of the start-up time
 
     pairs = zip(predictions, samples, strict=True)
-    return [judge(one.image.pixels, sample.references) for one, sample in pairs if one.image and sample.references]
+    return [check_scene(one.image.pixels, sample.references) for one, sample in pairs if one.image and sample.references]
 
 
 def _agree(prediction: Prediction) -> bool:
-    from braid.datasets.scenes import judge, read_sentence
+    from braid.datasets.scenes import check_scene, read_sentence
 
     objects = read_sentence(prediction.text or "")
-    return bool(objects) and prediction.image is not None and judge(prediction.image.pixels, objects).whole
+    return bool(objects) and prediction.image is not None and check_scene(prediction.image.pixels, objects).whole

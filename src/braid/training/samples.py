@@ -31,7 +31,7 @@ def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:
 
 
 def same_answer(predictions: Sequence[Prediction]) -> str | None:
-    """Warn when many different pictures get one and the same text."""
+    """Warn when many different images get one and the same text."""
     texts = {prediction.text for prediction in predictions}
     if len(predictions) >= 8 and len(texts) == 1:
         (text,) = texts
@@ -58,12 +58,12 @@ class Reliance:
 
 
 @torch.no_grad()
-def reliance(judge: Callable[[Batch], Tensor], batches: Sequence[Batch], name: str) -> Reliance | None:
-    """Compare the loss by ``judge`` with that under a rolled ``name``; None where no batch has two distinct values of it."""
+def reliance(loss_of: Callable[[Batch], Tensor], batches: Sequence[Batch], name: str) -> Reliance | None:
+    """Compare the loss by ``loss_of`` with that under a rolled ``name``; None where no batch has two distinct values of it."""
     usable = [batch for batch in batches if name in batch.inputs and batch.inputs[name].distinct.values.shape[0] > 1]
     if not usable:
         return None
-    losses = [[float(judge(b)) for b in (batch, _rolled(batch, name))] for batch in usable]
+    losses = [[float(loss_of(b)) for b in (batch, _rolled(batch, name))] for batch in usable]
     true, shuffled = torch.tensor(losses).mean(0).tolist()
     return Reliance(name, true, shuffled)
 

@@ -3,7 +3,7 @@
 from braid.datasets.scenes.examples import ScenePicture, open_scenes, read_sentence, scene_examples
 from braid.datasets.scenes.language import Question
 from braid.datasets.scenes.objects import COLOURS, HELD_OUT, SHAPES, TEXTURES, Background, SceneObject
-from braid.datasets.scenes.oracle import Verdict, grounded, is_scene, judge
+from braid.datasets.scenes.oracle import SceneCheck, check_scene, grounded, is_scene
 from braid.datasets.scenes.world import SPLITS, Scene, Scenes
 
 __all__ = [
@@ -18,10 +18,10 @@ __all__ = [
     "SceneObject",
     "ScenePicture",
     "Scenes",
-    "Verdict",
+    "SceneCheck",
     "grounded",
     "is_scene",
-    "judge",
+    "check_scene",
     "open_scenes",
     "read_sentence",
     "scene_examples",

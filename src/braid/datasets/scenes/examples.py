@@ -42,8 +42,8 @@ IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "r
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A scene, what asks for it, and what it must hold (``oracle.judge``)."""
+class GenerationRequest:
+    """A scene, what asks for it, and what it must hold (``oracle.check_scene``)."""
 
     scene: Scene
     prompt: str
@@ -62,16 +62,18 @@ class Edit:
     asked: tuple[str, ...]
 
 
-def drawing(world: Scenes, split: str, k: int) -> Drawing:
-    """Drawing ``k`` of a split: one to three plain objects with size and place, or two by how they stand to each other."""
+def generation_request(world: Scenes, split: str, k: int) -> GenerationRequest:
+    """Request ``k`` of a split: one to three plain objects with size and place, or two by how they stand to each other."""
     rng = world.rng(split, k, "drawing")
     scene = _scene(world, split, rng)
     side = scene.objects[0].direction_of(scene.objects[1]) if len(scene.objects) == 2 else None
     if side and rng.random() < 0.5:
         one, other = scene.objects
         prompt = f"{_named(one, rng)} {rng.choice(language.SIDES[side])} {_named(other, rng)}"
-        return Drawing(scene, prompt, (_look(one), _look(other), f"0 {side} 1"))
-    return Drawing(scene, _placed(scene.objects, rng), tuple(f"{_look(item)} in {item.place}" for item in scene.objects))
+        return GenerationRequest(scene, prompt, (_look(one), _look(other), f"0 {side} 1"))
+    return GenerationRequest(
+        scene, _placed(scene.objects, rng), tuple(f"{_look(item)} in {item.place}" for item in scene.objects)
+    )
 
 
 def edit(world: Scenes, split: str, k: int) -> Edit:
@@ -137,8 +139,8 @@ def _in(place: str, rng: random.Random) -> str:
 
 
 def read_sentence(text: str) -> tuple[str, ...]:
-    """What a sentence like those of ``drawing`` and ``edit`` says that a picture holds, for the oracle; nothing, where it says
-    something else."""
+    """The objects that a sentence of ``generation_request`` or ``edit`` asks for, as lines for ``check_scene``; empty for any other
+    sentence."""
     usual = {other: name for name, others in language.SYNONYMS.items() for other in others} | {"middle": "centre"}
     if related := RELATED.fullmatch(text):
         words = [usual.get(word, word) for word in related.groups()]
@@ -231,13 +233,13 @@ def _fits(item: SceneObject, scene: Scene, instead: SceneObject) -> bool:
 
 TASKS = ("captioning", "vqa", "classification", "image_generation", "editing")
 ROWS = {"train": 4000, "val": 500, "test": 500, "compositional": 500}
-CAPTIONS = 5  # a picture
-QUESTIONS = 4  # a picture, at most
+CAPTIONS = 5  # per image
+QUESTIONS = 4  # per image, at most
 
 
 @dataclass(frozen=True)
 class ScenePicture:
-    """A picture that is drawn anew whenever it is read as an array: uint8 [size, size, 3]."""
+    """An image that is rendered whenever it is read as an array: uint8 [size, size, 3]."""
 
     world: Scenes
     split: str
@@ -271,7 +273,7 @@ def scene_examples(
     richer: int = 0,
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
-    answers; several rows share a picture), ``classification`` (image, text, label: the shape of the largest object),
+    answers; several rows share an image), ``classification`` (image, text, label: the shape of the largest object),
     ``image_generation`` (image, one caption, colours and shapes as labels, what it ``holds`` for the oracle) or ``editing``
     (image, instruction, target, a caption of the target, as labels how the object that is meant looks and where it is, holds).
 
@@ -294,8 +296,8 @@ def scene_examples(
     return tuple(makers[k % len(makers)](world, split, k) for k in range(number))
 
 
-def _drawing(world: Scenes, split: str, k: int) -> Example:
-    result = drawing(world, split, k)
+def _generation_example(world: Scenes, split: str, k: int) -> Example:
+    result = generation_request(world, split, k)
     looks = tuple(dict.fromkeys(word for item in result.scene.objects for word in (item.colour, item.shape)))
     fields = {
         "image": DrawnPicture(result.scene, world.size),
@@ -326,7 +328,7 @@ def _classified(world: Scenes, split: str, k: int) -> Example:
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
 
 
-MAKERS = {"captioning": _captioned, "classification": _classified, "image_generation": _drawing, "editing": _edit}
+MAKERS = {"captioning": _captioned, "classification": _classified, "image_generation": _generation_example, "editing": _edit}
 
 
 def _questions(world: Scenes, split: str, number: int) -> tuple[Example, ...]:

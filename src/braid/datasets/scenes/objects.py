@@ -50,7 +50,7 @@ class SceneObject:
 
     @property
     def place(self) -> str | None:
-        """Where in the picture it clearly is, one of ``PLACES``; None when that could be disputed."""
+        """Its place in the image, one of ``PLACES``; None where that is ambiguous."""
         column, row = _third(self.x), _third(self.y)
         return None if column is None or row is None else PLACES[3 * row + column]
 
@@ -173,7 +173,7 @@ def reach(shape: str) -> float:
 
 
 def render(objects: Sequence[SceneObject], background: Background, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The picture."""
+    """The image, uint8."""
     image = paint_background(background, size)
     for item in objects:
         rows, columns, ink, accent, rim = _shares(item, size)

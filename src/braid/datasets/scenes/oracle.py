@@ -1,4 +1,4 @@
-"""A picture of a scene -> the objects in it, and whether they are those that were asked for; from its pixels alone.
+"""An image of a scene -> the objects in it, and whether they are the expected ones, from its pixels alone.
 
 An object is what differs in tint from the paper; its colour is the nearest ink, its shape the outline that covers it best.
 """
@@ -20,21 +20,21 @@ from braid.shapes import Bool, Float, UInt8
 TINT = 26.0  # least distance of an object's tint (R - G, G - B) from the paper's
 INKED = 0.75  # of an object's pixels have tints up to that of whole ink; the rest is noise
 MOST = 8  # objects, the largest, that those asked for are looked for among
-LEAST = 0.008  # of the picture's area: less is a speck
+LEAST = 0.008  # of the image's area: less is a speck
 SMALLEST_LARGE = 0.115  # radius between small objects and large ones
 NEAR = 0.06  # how far from its place an object may be that was not to move
 ANGLES = (-0.2, -0.1, 0.0, 0.1, 0.2)
 SIDE = 32  # pixels of a template
 BLURS = (1, 3, 5)  # cells
 SPAN = 1.9  # radii from a template's middle to its border
-ASKED = re.compile(r"(small|large) (\w+) (\w+)(?: in (.+)| at ([\d.]+) ([\d.]+))?")
+EXPECTED = re.compile(r"(small|large) (\w+) (\w+)(?: in (.+)| at ([\d.]+) ([\d.]+))?")
 Mask = Bool[np.ndarray, "side side"]
 RELATED = re.compile(r"(\d) (left|right|above|below) (\d)")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One object that a picture is to hold, written ``small red star in top left`` (a place), ``small red star at 0.31 0.64``
+class Expected:
+    """One expected object, written ``small red star in top left`` (a place), ``small red star at 0.31 0.64``
     (where it was and shall stay), or without either."""
 
     size: str
@@ -44,8 +44,8 @@ class Asked:
     at: tuple[float, float] | None = None
 
     @classmethod
-    def read(cls, text: str) -> "Asked":
-        result = ASKED.fullmatch(text)
+    def read(cls, text: str) -> "Expected":
+        result = EXPECTED.fullmatch(text)
         assert result is not None, text
         size, colour, shape, place, x, y = result.groups()
         return cls(size, colour, shape, place or "", (float(x), float(y)) if x else None)
@@ -57,36 +57,35 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Of the objects asked for, in order: which are right in colour, shape and place, and which in size, too. ``whole``: all are,
-    they stand to each other as asked, and there are no others."""
+class SceneCheck:
+    """Of the expected objects, in order: ``right`` in colour, shape and place, and ``sized`` if the size is right too. ``whole``: all
+    are, their relations are right, and there are no other objects."""
 
     right: tuple[bool, ...]
     sized: tuple[bool, ...]
     whole: bool
 
 
-def judge(image: UInt8[np.ndarray, "side side 3"], asked: Sequence[str]) -> Verdict:
-    """Whether a picture holds what was asked for, each line an object (see ``Asked``) or ``0 left 1``: how two of them stand.
+def check_scene(image: UInt8[np.ndarray, "side side 3"], expected: Sequence[str]) -> SceneCheck:
+    """Whether an image holds what is expected; each line is an object (see ``Expected``), or ``0 left 1``: how two of them stand.
 
-    Of all ways to take the found objects for those asked for, the one that gets most right counts.
+    Found objects are matched to expected ones in the way that gets most of them right.
     """
-    relations = [match.groups() for line in asked if (match := RELATED.fullmatch(line))]
-    wanted = [Asked.read(line) for line in asked if not RELATED.fullmatch(line)]
+    relations = [match.groups() for line in expected if (match := RELATED.fullmatch(line))]
+    wanted = [Expected.read(line) for line in expected if not RELATED.fullmatch(line)]
     result: list[SceneObject | None] = [*find_objects(image)]
     padded = result[:MOST] + [None] * max(0, len(wanted) - len(result))
-    verdicts = [_verdict(wanted, chosen, relations, len(result) == len(wanted)) for chosen in permutations(padded, len(wanted))]
-    return max(verdicts, key=lambda one: (one.whole, sum(one.right), sum(one.sized)))
+    checks = [_compared(wanted, chosen, relations, len(result) == len(wanted)) for chosen in permutations(padded, len(wanted))]
+    return max(checks, key=lambda one: (one.whole, sum(one.right), sum(one.sized)))
 
 
-def _verdict(
-    wanted: Sequence[Asked], chosen: Sequence[SceneObject | None], relations: Sequence[tuple[str, ...]], as_many: bool
-) -> Verdict:
-    # Where nothing else says where they are, how they stand does.
+def _compared(
+    wanted: Sequence[Expected], chosen: Sequence[SceneObject | None], relations: Sequence[tuple[str, ...]], as_many: bool
+) -> SceneCheck:
     stand = all(_stands(chosen[int(one)], chosen[int(other)], side) for one, side, other in relations)
     right = tuple(stand and item is not None and one.alike(item) for one, item in zip(wanted, chosen, strict=True))
     sized = tuple(ok and item is not None and one.size == item.size for ok, one, item in zip(right, wanted, chosen, strict=True))
-    return Verdict(right, sized, as_many and stand and all(sized))
+    return SceneCheck(right, sized, as_many and stand and all(sized))
 
 
 def _stands(one: SceneObject | None, other: SceneObject | None, side: str) -> bool:
@@ -98,7 +97,7 @@ def _stands(one: SceneObject | None, other: SceneObject | None, side: str) -> bo
 
 
 def _place(item: SceneObject) -> str:
-    """The third of the picture that its middle lies in, without gaps: a place that was asked for is not disputed."""
+    """The third of the image that its centre lies in, without gaps."""
     column, row = (0 if value < 0.395 else 1 if value < 0.605 else 2 for value in (item.x, item.y))
     names = (("top left", "top", "top right"), ("left", "centre", "right"), ("bottom left", "bottom", "bottom right"))
     return names[row][column]
@@ -233,7 +232,7 @@ def grounded(example: Example, word: str) -> Bool[np.ndarray, "size size"] | Non
 
 
 def is_scene(example: Example) -> bool:
-    """Whether it is known where things are in its picture."""
+    """Whether it is known where the objects are in its image."""
     return isinstance(example.fields.get("image"), ScenePicture)
 
 

@@ -52,7 +52,7 @@ class Scene:
         return max(self.objects, key=lambda item: item.radius).shape
 
     def render(self, size: int) -> UInt8[np.ndarray, "size size 3"]:
-        """The picture, ``size`` pixels a side."""
+        """The image, ``size`` pixels a side."""
         return render(self.objects, self.background, size)
 
     def masks(self, size: int) -> Bool[np.ndarray, "objects size size"]:

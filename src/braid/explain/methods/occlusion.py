@@ -10,7 +10,7 @@ from braid.explain.subject import Attributed, Subject
 
 @dataclass(frozen=True)
 class Occlusion:
-    """Zeiler and Fergus (arXiv:1311.2901), at the input: a patch takes the picture's mean colour, a word is left out; the score's
+    """Zeiler and Fergus (arXiv:1311.2901), at the input: a patch takes the image's mean colour, a word is left out; the score's
     loss is theirs."""
 
     kind: Literal["occlusion"] = "occlusion"

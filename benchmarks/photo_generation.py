@@ -1,6 +1,6 @@
 """Quality of images that are generated from captions: do they look like photos, and do they match the captions?
 
-    python benchmarks/photos_drawn.py runs/photos ../shared/data/flickr8k/captions.jsonl
+    python benchmarks/photo_generation.py runs/photos ../shared/data/flickr8k/captions.jsonl
 
 An image is generated from the first caption of each photo of a split. It is compared with other real photos, with the same photos
 after the codec (the upper bound of generation), and with the generated images assigned to wrong captions: a model that ignores
@@ -72,7 +72,7 @@ def main() -> None:
         f"the embeddings of `{chosen.extractor}`, which saw Flickr8k's train photos; match: mean cosine of image and caption, "
         "x100; caption cycle: cider-2015 of the caption that it writes for the image (beam 3, ptb), against the photo's captions."
     )
-    report("photos_drawn", "Images generated from captions", COLUMNS, rows, how)
+    report("photo_generation", "Images generated from captions", COLUMNS, rows, how)
 
 
 def _first_caption(example: Example) -> Example:

@@ -1,7 +1,7 @@
 """`imagine`, as it ships."""
 
 from braid.api import load
-from braid.datasets.scenes import judge, read_sentence
+from braid.datasets.scenes import check_scene, read_sentence
 
 
 def test_the_built_in_model_draws_edits_and_says_what_it_drew() -> None:
@@ -10,7 +10,7 @@ def test_the_built_in_model_draws_edits_and_says_what_it_drew() -> None:
     prompts = ["a large green star in the centre", "a small pink heart at the top left", "a small red circle on the right"]
     generated = [one for (one,) in model.generate_all([(prompt, None) for prompt in prompts], seed=1)]
     for prompt, one in zip(prompts, generated, strict=True):
-        assert one.image and judge(one.image.pixels, read_sentence(prompt)).whole
+        assert one.image and check_scene(one.image.pixels, read_sentence(prompt)).whole
         assert read_sentence(one.text or "") == read_sentence(prompt)
     edits = [
         (0, "make the star orange", "large orange star in centre"),
@@ -22,4 +22,4 @@ def test_the_built_in_model_draws_edits_and_says_what_it_drew() -> None:
         before = generated[given].image
         assert before
         (changed,) = model.generate_images(prompt, before.pixels)
-        assert changed.image and judge(changed.image.pixels, [asked]).whole
+        assert changed.image and check_scene(changed.image.pixels, [asked]).whole

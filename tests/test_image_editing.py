@@ -13,7 +13,7 @@ from braid.errors import UserError
 from braid.modalities import ImageModalityConfig
 from braid.records import Padded
 from braid.runtime.torch import to_tensors
-from test_pictures_out import CPU, OUT, batch_of, built, config_of, rows, tokens_of
+from test_image_generation import CPU, OUT, batch_of, built, config_of, rows, tokens_of
 from variants import IMAGE_DECODERS, SIZE, inputs
 
 OVER: Any = IMAGE_DECODERS["raster that edits"]

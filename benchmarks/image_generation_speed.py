@@ -1,6 +1,6 @@
 """Time and memory of image generation: both decoders of one size, one image and sixteen at once, with and without the cache.
 
-    python benchmarks/drawing_speed.py
+    python benchmarks/image_generation_speed.py
 
 Weights are random, because time does not depend on them. Times are given relative to the raster decoder with its cache and one
 image, as the median of seven runs in turn, because the speed of the machine changes; seconds are from one machine, for scale.
@@ -63,7 +63,7 @@ def main() -> None:
         "guidance 2 (so every step runs twice), two threads. Memory is that of a whole process, torch included."
     )
     columns = ["decoder", "images at once", "time per image, relative to the first", "seconds per image", "MB"]
-    report("drawing_speed", "Time of image generation", columns, rows, how)
+    report("image_generation_speed", "Time of image generation", columns, rows, how)
 
 
 def _memory(kind: str, rows: int) -> float:

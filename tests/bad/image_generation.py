@@ -48,52 +48,52 @@ def imagine(home: Path, model: object, prompt: str, *options: object) -> str:
     return command("imagine", prompt, "-m", model, "-o", home / "out.png", *options)
 
 
-@case("drawing", "an empty prompt")
+@case("image generation", "an empty prompt")
 def _(home: Path) -> Any:
     return imagine(home, image_decoder(home), " ")
 
 
-@case("drawing", "a prompt longer than the model reads")
+@case("image generation", "a prompt longer than the model reads")
 def _(home: Path) -> Any:
     return imagine(home, image_decoder(home), "a red circle and " * 20)
 
 
-@case("drawing", "guidance below 0")
+@case("image generation", "guidance below 0")
 def _(home: Path) -> Any:
     return imagine(home, image_decoder(home), "a red circle", "--guidance", -1)
 
 
-@case("drawing", "temperature 0")
+@case("image generation", "temperature 0")
 def _(home: Path) -> Any:
     return imagine(home, image_decoder(home), "a red circle", "--temperature", 0)
 
 
-@case("drawing", "a picture to change, for a model that reads text alone")
+@case("image generation", "an image to change, for a model that reads text alone")
 def _(home: Path) -> Any:
     return imagine(home, image_decoder(home), "make it green", "--image", home / "photo.png")
 
 
-@case("drawing", "a model without a decoder of pictures")
+@case("image generation", "a model without a decoder of images")
 def _(home: Path) -> Any:
     return imagine(home, home / "model", "a red circle")
 
 
-@case("drawing", "a codec alone, to draw with")
+@case("image generation", "a codec alone, to generate with")
 def _(home: Path) -> Any:
     return imagine(home, codec(home), "a red circle")
 
 
-@case("drawing", "a folder where the picture is to be written")
+@case("image generation", "a folder where the image is to be written")
 def _(home: Path) -> Any:
     return command("imagine", "a red circle", "-m", image_decoder(home), "-o", home)
 
 
-@case("drawing", "reconstructions of a model that has no codec")
+@case("image generation", "reconstructions of a model that has no codec")
 def _(home: Path) -> Any:
     return command("inspect", home / "model", "--reconstruct", home / "photo.png", "-o", home / "out.png")
 
 
-@case("drawing", "a picture of another size for a codec, and one that is cut short")
+@case("image generation", "an image of another size for a codec, and one that is cut short")
 def _(home: Path) -> Any:
     path = codec(home)
     assert command("inspect", path, "--reconstruct", home / "photo.png", "-o", home / "out.png").startswith("goes on")
@@ -106,36 +106,36 @@ def settings(**changes: Any) -> dict[str, Any]:
     return {**SETTINGS, **draws, "outputs": {"image": {"kind": "image", "size": 32}}, **changes}
 
 
-@case("drawing", "image generation without a codec, in training")
+@case("image generation", "image generation without a codec, in training")
 def _(home: Path) -> Any:
     return train(run_from(settings()), home / "run")
 
 
-@case("drawing", "a codec of a model that has none, in training")
+@case("image generation", "a codec of a model that has none, in training")
 def _(home: Path) -> Any:
     return train(run_from(settings(initialize={"codecs.image": str(home / "model")})), home / "run")
 
 
-@case("drawing", "patches of a picture decoder that its codec's tokens do not fill")
+@case("image generation", "patches of an image decoder that its codec's tokens do not fill")
 def _(home: Path) -> Any:
     base = tiny(inputs=["prompt"])
     decoder = MaskedDecoderConfig(patch_size=3, width=48, depth=1, heads=2)
     return saved(home, ModelConfig(32, base.encoders, base.fusion, {"image": decoder}, {"image": CODEC}), ImageGeneration())
 
 
-@case("drawing", "a width that the patches of a picture decoder do not divide")
+@case("image generation", "a width that the patches of an image decoder do not divide")
 def _(home: Path) -> Any:
     return MaskedDecoderConfig(patch_size=3, width=32)
 
 
-@case("drawing", "a codec with an odd downscale")
+@case("image generation", "a codec with an odd downscale")
 def _(home: Path) -> Any:
     return run_from(
         {"task": "reconstruction", "data": {"path": "x"}, "model": {"codecs": {"image": {"kind": "fsq", "downscale": 6}}}}
     )
 
 
-@case("drawing", "a picture's size that a codec cannot divide")
+@case("image generation", "an image's size that a codec cannot divide")
 def _(home: Path) -> Any:
     odd = settings(
         task="reconstruction", model={"codecs": {"image": to_dict(CODEC)}}, outputs={"image": {"kind": "image", "size": 36}}
@@ -143,12 +143,12 @@ def _(home: Path) -> Any:
     return train(run_from(odd), home / "run")
 
 
-@case("drawing", "captions without a word, as prompts")
+@case("image generation", "captions without a word, as prompts")
 def _(home: Path) -> Any:
     return opened(table(home, "image,caption\nphoto.png,\nphoto.jpg,a red circle\n"))
 
 
-@case("drawing", "an edit whose picture afterwards is not there")
+@case("image generation", "an edit whose image afterwards is not there")
 def _(home: Path) -> Any:
     rows = [{"image": "photo.png", "instruction": "make it red", "edited": name} for name in ("photo.jpg", "lost.jpg")]
     return opened(table(home, "".join(json.dumps(row) + "\n" for row in rows), "edits.jsonl"))

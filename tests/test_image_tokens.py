@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from braid.codecs.fsq import two_tone
 from braid.datasets.scenes import Scenes
-from braid.datasets.scenes.examples import drawing
+from braid.datasets.scenes.examples import generation_request
 from braid.datasets.scenes.objects import INK, render
 from braid.decoders import RasterDecoderConfig
 from braid.encoders import ImageTokenEncoderConfig
@@ -35,7 +35,7 @@ SIDE = 4
 def painted(colours: Sequence[str]) -> Tensor:
     """Twelve scenes of a single object, each in all of the colours: [12, colours, 3, 64, 64], in -1..1."""
     world = Scenes(max_objects=1)
-    scenes = [drawing(world, "val", k).scene for k in range(12)]
+    scenes = [generation_request(world, "val", k).scene for k in range(12)]
     images = [render([replace(one.objects[0], colour=colour)], one.background, 64) for one in scenes for colour in colours]
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
     return pixels.unflatten(0, (len(scenes), len(colours)))

@@ -1,7 +1,7 @@
 """The share of objects in generated scenes that are right, by the oracle, for generation and editing, with a contact sheet.
 
-    python benchmarks/drawings.py image_generation runs/imagine
-    python benchmarks/drawings.py editing runs/imagine
+    python benchmarks/scene_generation.py image_generation runs/imagine
+    python benchmarks/scene_generation.py editing runs/imagine
 
 ``val`` has the pairs of colour and shape of the training rows, ``compositional`` the pairs that training does not have. For
 comparison, the oracle also scores the true images, and the true images after the codec, which is the upper bound of generation.
@@ -58,14 +58,14 @@ def main() -> None:
                 generated, _ = evaluate(model.runtime, model.collator, task, through_codec(model, data), batch_size=50)
                 edited = [generated.get(metric, "") for metric in METRICS]
                 rows.append([split, f"{Path(name).name}, of images through the codec", *edited])
-            sheet(answers, Path("runs") / f"drawings-{chosen.task}-{Path(name).name}-{split}.png")
+            sheet(answers, Path("runs") / f"scenes-{chosen.task}-{Path(name).name}-{split}.png")
     how = (
         f"Scenes of {chosen.size} x {chosen.size} pixels, {chosen.number:,} of each split, x100. objects: right in shape, colour "
         "and place; sized: also in size; whole: images with every object right and no other; sentences: written sentences that "
         f"are true of the generated image. Guidance {task.sampling.guidance:g}, "
         f"temperature {task.sampling.temperature:g}, seed 0, scenes of seed {chosen.seed}."
     )
-    name = f"drawings_{chosen.task}" + f"_seed_{chosen.seed}" * bool(chosen.seed)
+    name = "scene_generation" + "_editing" * (chosen.task == "editing") + f"_seed_{chosen.seed}" * bool(chosen.seed)
     report(name, "Generated scenes", ["split", "image", *METRICS], rows, how)
 
 

@@ -1,6 +1,6 @@
 """The page as docs/ shows it, drawn from scenes: light, dark, and in a narrow window.
 
-PYTHONPATH=src:tests python tests/page_pictures.py [--model NAME=FOLDER ...]     writes docs/page*.png
+PYTHONPATH=src:tests python tests/page_screenshots.py [--model NAME=FOLDER ...]     writes docs/page*.png
 """
 
 import argparse
