@@ -206,7 +206,7 @@ class LoadedModel:
 
     def reconstruct(self, images: Sequence[Any]) -> list[tuple[Image.Image, Image.Image]]:
         """Images as this model's codec is given them, each with what is left of it after tokens and back."""
-        name, modality = self._output("generates")
+        name, modality = self._output("generates images")
         codec = self.runtime.codec(name)
         padded = modality.pad([modality.prepare(image, source_of(image)) for image in images])
         before, after = modality.images(padded.values), modality.images(codec.pixels(codec.tokens(padded.values)))
@@ -267,7 +267,7 @@ class LoadedModel:
         """Continue a text: the decoder alone, as a language model."""
         if not self.bundle.outputs:
             self.runtime.decoder("text")  # a whole Hugging Face model says what it can do instead
-        name, modality = self._output("writes")
+        name, modality = self._output("writes texts")
         settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
         tokens, limit = modality.tokenizer.encode(text), modality.max_length
         if len(tokens) >= limit - 2:

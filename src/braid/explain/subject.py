@@ -220,7 +220,7 @@ def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sa
     """
     output = task.decoder
     refusal = UserError(f"{task.kind} gives no words, label or number, so there is nothing to explain; {EXPLAINED}")
-    if output not in runtime.outputs or runtime.outputs[output].does == "generates":
+    if output not in runtime.outputs or runtime.outputs[output].does == "generates images":
         raise refusal
     model = runtime.model.eval()
     collated = collator([sample], strict=True)

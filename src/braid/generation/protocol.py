@@ -63,7 +63,7 @@ class ImageCodec(Protocol):
 @runtime_checkable
 class Runtime(Protocol):
     """One saved model, however it runs: the decode protocol of each output that writes, whole texts written with it, codec and
-    generator of each output that is an image, and the vector that any other gives a row (logits of labels, a number, an embedding).
+    generator of each output that is an image, and a vector per row of any other (logits of labels, a number, an embedding).
     """
 
     @property

@@ -192,7 +192,7 @@ class InputModality(Protocol):
         ...
 
 
-Does = Literal["writes", "generates", "gives labels, a number or an embedding"]
+Does = Literal["writes texts", "generates images", "gives labels, a number or an embedding"]
 
 
 @runtime_checkable

@@ -44,7 +44,7 @@ def export(bundle: Bundle, folder: Path, watch: Watch = every) -> list[Path]:
     model = load_model(bundle)
     paths = []
     for name, decoder in watch(model.decoders.items(), len(model.decoders)):
-        vector = bundle.outputs[name].does not in ("writes", "generates")
+        vector = bundle.outputs[name].does not in ("writes texts", "generates images")
         kind = export_vector if vector else export_filler if isinstance(decoder, MaskedDecoder) else export_decoder
         paths += kind(model, bundle.inputs, name, folder)
     for name in model.codecs:
@@ -67,7 +67,7 @@ def export_int8(bundle: Bundle, folder: Path, check: Check, watch: Watch = every
     Raises:
         UserError: when the folder is the bundle's own or has other files, or no output can be quantized.
     """
-    generated = tuple(f"{name}." for name, output in bundle.outputs.items() if output.does == "generates")
+    generated = tuple(f"{name}." for name, output in bundle.outputs.items() if output.does == "generates images")
     _check_int8(bundle, folder, len(generated))
     from braid.runtime.quantize import quantize  # needs onnx
 

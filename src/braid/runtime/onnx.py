@@ -100,7 +100,7 @@ class OnnxRuntime:
         return self.bundle.outputs
 
     def decoder(self, name: str) -> "OnnxDecoder":
-        check_output(name, self.outputs, "writes")
+        check_output(name, self.outputs, "writes texts")
         assert self.bundle.tokenizer is not None  # an output that writes has one
         return OnnxDecoder(self._graphs, name, self.bundle.tokenizer)
 
@@ -114,11 +114,11 @@ class OnnxRuntime:
         return _run_whole(self._graphs.session(name, "vector"), _feeds(self.bundle, batch), self.bundle.folder)["vector"]
 
     def codec(self, name: str) -> "OnnxCodec":
-        check_output(name, self.outputs, "generates")
+        check_output(name, self.outputs, "generates images")
         return OnnxCodec(self._graphs, name)
 
     def image_decoder(self, name: str) -> "OnnxStepper | OnnxFiller":
-        check_output(name, self.outputs, "generates")
+        check_output(name, self.outputs, "generates images")
         decoders = [name for graph in ("step", "fill") if graph_path(self.bundle.folder, name, graph).is_file()]
         check_generates(name, decoders)
         filling = graph_path(self.bundle.folder, name, "fill").is_file()

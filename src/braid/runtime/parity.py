@@ -99,7 +99,7 @@ def compare(exact: Bundle, quantized: Bundle, given: Sequence[Example], data: st
     runtimes = OnnxRuntime(exact), OnnxRuntime(quantized)
     result = []
     for task in (task_of(exact.interface, kind) for kind in exact.interface.tasks):
-        if exact.outputs[task.decoder].does == "generates":
+        if exact.outputs[task.decoder].does == "generates images":
             continue
         own = [example for example in given if task.reads(example)]
         rows = list(task.expand(own or _scenes(limit)))[:limit]
@@ -143,7 +143,7 @@ def _compared(task: Task, runtimes: Pair[OnnxRuntime], samples: Sequence[Sample]
 
 def _after(task: Task, output: OutputModality, part: Collated, predictions: Sequence[Prediction]) -> Batch:
     """The batch with the texts that fp32 wrote as targets."""
-    if output.does != "writes" or any(one.text is None for one in predictions):
+    if output.does != "writes texts" or any(one.text is None for one in predictions):
         return part.batch
     texts = output.pad_targets([output.prepare_target((one.text,), "") for one in predictions])
     return replace(part.batch, targets={task.decoder: texts})
@@ -155,7 +155,7 @@ def _values(
     """What both models compute before they decide: embeddings, logits of each next token, or one vector per row."""
     if predictions[0][0].embeddings:
         return [np.concatenate([np.stack(list(one.embeddings.values())) for one in side]) for side in predictions]
-    if task.decoder in batch.targets and runtimes[0].outputs[task.decoder].does == "writes":
+    if task.decoder in batch.targets and runtimes[0].outputs[task.decoder].does == "writes texts":
         return [_logits(runtime.decoder(task.decoder), batch, batch.targets[task.decoder]) for runtime in runtimes]
     return [runtime.vector(task.decoder, batch) for runtime in runtimes]
 

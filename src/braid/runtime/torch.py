@@ -112,7 +112,7 @@ class TorchRuntime:
         return self.model.outputs
 
     def decoder(self, name: str) -> "TorchDecoder":
-        check_output(name, self.outputs, "writes")
+        check_output(name, self.outputs, "writes texts")
         assert self.tokenizer is not None  # an output that writes has one
         decoder = self._stepwise(name, self.model.decoder(name))
         return TorchDecoder(self.model, decoder, self.tokenizer.special, self.device, self._once)
@@ -130,11 +130,11 @@ class TorchRuntime:
             return self.model.vector(to_tensors(batch, self.device), name).float().cpu().numpy()
 
     def codec(self, name: str) -> "TorchCodec":
-        check_output(name, self.outputs, "generates")
+        check_output(name, self.outputs, "generates images")
         return TorchCodec(self.model.eval().codec(name), self.device)
 
     def image_decoder(self, name: str) -> "TorchStepper | TorchFiller":
-        check_output(name, self.outputs, "generates")
+        check_output(name, self.outputs, "generates images")
         check_generates(name, list(self.model.decoders))
         decoder = self.model.image_decoder(name)
         if isinstance(decoder, MaskedDecoder):
@@ -146,7 +146,7 @@ class TorchRuntime:
         if self.device.type != "cuda" or not isinstance(decoder, StepwiseTransformer):
             return decoder
         modality: Any = self.outputs[name]
-        room = modality.max_length if modality.does == "writes" else self.model.codec(name).grid.length
+        room = modality.max_length if modality.does == "writes texts" else self.model.codec(name).grid.length
         return self._graphed.setdefault(name, GraphedSteps(decoder, room))
 
 

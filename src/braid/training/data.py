@@ -148,7 +148,7 @@ class Mixture:
 
 def lengths(samples: Sequence[Sample], collator: Collator) -> np.ndarray:
     """The length of each sample's longest target text, or of its longest input if it has none."""
-    writes = [name for name, modality in collator.outputs.items() if modality.does == "writes"]
+    writes = [name for name, modality in collator.outputs.items() if modality.does == "writes texts"]
 
     def length(sample: Sample) -> int:
         texts = [text for name in writes for text in sample.targets.get(name, ())]

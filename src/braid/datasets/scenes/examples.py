@@ -139,8 +139,8 @@ def _in(place: str, rng: random.Random) -> str:
 
 
 def read_sentence(text: str) -> tuple[str, ...]:
-    """The objects that a sentence of ``generation_request`` or ``edit`` asks for, as lines for ``check_scene``; empty for any other
-    sentence."""
+    """The objects that a sentence of ``generation_request`` or ``edit`` asks for, as lines for ``check_scene``; empty for
+    any other sentence."""
     usual = {other: name for name, others in language.SYNONYMS.items() for other in others} | {"middle": "centre"}
     if related := RELATED.fullmatch(text):
         words = [usual.get(word, word) for word in related.groups()]

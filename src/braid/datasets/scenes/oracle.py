@@ -58,8 +58,8 @@ class Expected:
 
 @dataclass(frozen=True)
 class SceneCheck:
-    """Of the expected objects, in order: ``right`` in colour, shape and place, and ``sized`` if the size is right too. ``whole``: all
-    are, their relations are right, and there are no other objects."""
+    """Of the expected objects, in order: ``right`` in colour, shape and place, and ``sized`` if the size is right too. ``whole``:
+    all are, their relations are right, and there are no other objects."""
 
     right: tuple[bool, ...]
     sized: tuple[bool, ...]

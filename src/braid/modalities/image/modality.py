@@ -153,7 +153,7 @@ class ImageModality:
     """A path, bytes, a PIL image or an array -> ``PreparedImage``; several of them -> ``values [n, 3, size, size]``."""
 
     shared: ClassVar[bool] = True
-    does: ClassVar[Does] = "generates"
+    does: ClassVar[Does] = "generates images"
 
     def __init__(self, config: ImageModalityConfig) -> None:
         self.config = config

@@ -100,7 +100,7 @@ class TextModality:
 
     shared: ClassVar[bool] = False
     augments: ClassVar[bool] = False
-    does: ClassVar[Does] = "writes"
+    does: ClassVar[Does] = "writes texts"
 
     def __init__(self, config: TextModalityConfig, tokenizer: Tokenizer) -> None:
         self.config = config
