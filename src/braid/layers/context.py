@@ -1,4 +1,4 @@
-"""What a part of a model is built from: it asks for modalities, sizes and other parts by name."""
+"""The context in which a part of a model is built: modalities, sizes and other parts, by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ Augment = Callable[[BatchInput], BatchInput]
 
 @dataclass
 class Hooks:
-    """What parts want to be called for later.
+    """Callbacks that parts register while they are built.
 
-    ``whole``: once, with the model's decoders, when all parts are there. ``augment``: by input, in every training step.
+    ``whole`` is called once with the decoders, when all parts exist. ``augment`` is called for its input in every training step.
     """
 
     whole: list[tuple[str, Callable[[Mapping[str, nn.Module]], None]]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class BuildContext:
         outputs: the model's output modalities, by name.
         encoders: names of the inputs that are fused, in order.
         width: the shared width of the features that are fused.
-        memory_width: the width of what the fusion gives; known to decoders.
+        memory_width: the width of the fusion's output; decoders know it.
         codecs: the model's codecs, by output.
         hooks: see ``Hooks``.
     """
@@ -66,7 +66,7 @@ class BuildContext:
         return self.outputs[self.name]
 
     def codec(self, name: str, missing: str) -> TokenCodec:
-        """The codec of an output. From here on it is not trained: its tokens must keep their meaning.
+        """The codec of an output. It is frozen, because its tokens must keep their meaning.
 
         Args:
             missing: the first half of the error where the model has no such codec.
@@ -79,7 +79,7 @@ class BuildContext:
     def check_alike(self, input: str, output: str, why: str) -> None:
         """
         Raises:
-            UserError: where an image of ``input`` is prepared in another way than those of ``output``, whose codec reads it.
+            UserError: if images of ``input`` are prepared differently from those of ``output``, whose codec reads them.
         """
         if self.inputs[input].config != self.outputs[output].config:
             raise UserError(
@@ -92,7 +92,7 @@ class BuildContext:
         self.hooks.augment[input] = change
 
     def with_decoder(self, name: str, setting: str, connect: Callable[[nn.Module], None]) -> None:
-        """Call ``connect`` with a decoder once the model has it; ``setting`` is where the config names it."""
+        """Call ``connect`` with a decoder once it is built; ``setting`` is the name of the setting that names it."""
 
         def find(decoders: Mapping[str, nn.Module]) -> None:
             if name not in decoders:
