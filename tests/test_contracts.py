@@ -17,7 +17,20 @@ from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.quantize import quantize
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
 from conftest import shapes_unchecked
-from variants import build, collator, inputs, interface, missing_kinds, samples_of, tokenizer, variants
+from variants import (
+    DECODERS,
+    ENCODERS,
+    FUSIONS,
+    build,
+    collator,
+    combined_variants,
+    inputs,
+    interface,
+    missing_kinds,
+    samples_of,
+    tokenizer,
+    variants,
+)
 
 CPU = torch.device("cpu")
 every_variant = pytest.mark.parametrize("config", variants().values(), ids=variants())
@@ -45,6 +58,12 @@ def padded_further(padded: Padded, axes: int, value: float) -> Padded:
 
 def test_every_kind_has_a_variant() -> None:
     assert missing_kinds() == set()
+
+
+def test_every_part_is_in_a_combined_variant() -> None:
+    combined = combined_variants().values()
+    parts = [part for config in combined for part in (*config.encoders.values(), config.fusion, *config.decoders.values())]
+    assert [one for one in (*ENCODERS.values(), *FUSIONS.values(), *DECODERS.values()) if one not in parts] == []
 
 
 @every_variant
@@ -170,7 +189,7 @@ def test_8_the_same_seed_gives_the_same_weights(config: ModelConfig) -> None:
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-@every_variant
+@pytest.mark.parametrize("config", combined_variants().values(), ids=combined_variants())
 def test_10_onnx_gives_torchs_tokens_and_int8_nearly(config: ModelConfig, tmp_path: Path) -> None:
     model = build(config)
     weights = {name: value.numpy() for name, value in model.state_dict().items()}

@@ -22,7 +22,10 @@ DOCS = ROOT / "docs"
 # In this order, because later pages use what earlier ones made.
 WITH_COMMANDS = [DOCS / f"{name}.md" for name in ("training", "use", "data", "evaluation", "explain", "generation")]
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
-SHORTER = ["--set", "epochs=1", "--set", "workers=0", "--set", "threads=1"]  # the same work, less of it
+SHORTER = {  # the same work, less of it
+    "train": ["--set", "epochs=1", "--set", "workers=0", "--set", "threads=1"],
+    "grade-explanations": ["--limit", "8"],
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -85,7 +88,7 @@ def run_pages(pages: Sequence[Path], braid: Callable[..., Ran], home: Path) -> i
                 continue
             done.append(arguments)
             expanded = [part for word in arguments for part in (sorted(map(str, home.glob(word))) if "*" in word else [word])]
-            extra = SHORTER if arguments[0] == "train" and "--resume" not in arguments else []
+            extra = SHORTER.get(arguments[0], []) if "--resume" not in arguments else []
             ran = braid(*expanded, *extra)
             assert ran.code == 0, f"{page.name}: braid {' '.join(arguments)}: {ran.err}"
         for example in blocks(page, "python"):  # uses models that commands trained

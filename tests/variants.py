@@ -221,6 +221,26 @@ def variants() -> dict[str, ModelConfig]:
     return result
 
 
+def combined_variants() -> dict[str, ModelConfig]:
+    """Fewer models, for what takes long: every encoder, fusion and decoder is in one of them at least."""
+    base = tiny()
+    groups = [[name for name, one in ENCODERS.items() if one.modality == kind] for kind in ("image", "text", "tabular")]
+    images, texts, tables = groups
+    result = {}
+    for k in range(max(map(len, (images, texts, FUSIONS, DECODERS)))):
+        image, text, fusion, decoder = (list(group)[k % len(group)] for group in (images, texts, FUSIONS, DECODERS))
+        encoders = {"image": ENCODERS[image], "prompt": ENCODERS[text]}
+        names = [image, text]
+        if k < len(tables):
+            encoders["tabular"] = ENCODERS[tables[k]]
+            names.append(tables[k])
+        if ENCODERS[text] == ENCODERS["transformer shared embedding"]:
+            decoder = "transformer"
+        config = replace(base, encoders=encoders, fusion=FUSIONS[fusion], decoders={"text": DECODERS[decoder]})
+        result[", ".join([*names, fusion, decoder])] = replace(config, codecs=codecs_read(encoders))
+    return result
+
+
 def codecs_read(encoders: Mapping[str, EncoderConfig]) -> dict[str, CodecConfig]:
     """Those whose tokens some encoder reads."""
     return {one.codec: CODECS["fsq of two tones"] for one in encoders.values() if isinstance(one, ImageTokenEncoderConfig)}

@@ -164,20 +164,24 @@ def parse_json(text: str, nan: bool = False, object_pairs_hook: Callable[[list[t
         JSONDecodeError: for invalid JSON.
         NotStandard: (a subclass) for NaN, infinity, too deep nesting and too long numbers.
     """
-
-    def not_a_number(name: str) -> float:
-        if nan:
-            return float(name)
-        raise NotStandard(f"holds {name}, which is not a number", text)
-
     try:
-        return json.loads(text, parse_constant=not_a_number, object_pairs_hook=object_pairs_hook)
+        return json.loads(text, parse_constant=float if nan else _not_a_number, object_pairs_hook=object_pairs_hook)
     except RecursionError:
         raise NotStandard("is nested too deeply", text) from None
+    except _NotANumber as error:
+        raise NotStandard(f"holds {error}, which is not a number", text) from None
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError | UserError):
             raise
         raise NotStandard("holds a number with too many digits", text) from None
+
+
+class _NotANumber(Exception):
+    """NaN or infinity in JSON."""
+
+
+def _not_a_number(name: str) -> float:
+    raise _NotANumber(name)
 
 
 def parse_yaml(text: str) -> Any:
