@@ -156,7 +156,8 @@ class InputModality(Protocol):
     shared: ClassVar[bool]
 
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> Any:
-        """Convert one raw value to arrays, with limits; with ``rng``, augment it.
+        """Convert one raw value to arrays, with limits; with ``rng``, augment it. A modality with files returns a value that is
+        already prepared unchanged, because the server prepares uploads early.
 
         Raises:
             UserError: naming the file or row, when it cannot be read.
