@@ -20,6 +20,8 @@ CONTRAST = 0.15  # tones closer than this, of a range of 2, count as one
 SATURATED = 0.55  # of the way from light to dark; a shape's darker rim and its middle are both beyond it
 NONE = -1e4  # below any pixel
 FLAT = 0.15  # a piece whose outline varies less has one tone
+STEM = 2  # pixels a side that the first convolution takes together
+WINDOW = 7  # pixels a side of an SSIM window
 
 
 def two_tone(
@@ -55,10 +57,6 @@ def _spread(values: Float[Tensor, "n channels rows columns"], side: int) -> Floa
 def _around(values: Float[Tensor, "n channels height width"], side: int) -> Float[Tensor, "n channels rows columns"]:
     """The highest in each piece and half a piece around it."""
     return F.max_pool2d(values, 2 * side, side, side // 2)
-
-
-STEM = 2  # pixels a side that the first convolution takes together
-WINDOW = 7  # pixels a side of an SSIM window
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ MESSAGES = {
     "insertion": ("insertion", "{:.2f} of it is there on average as the strongest are added (higher is better)"),
     "sensitivity": ("sensitivity", "{:.2f} of the map changes when the model's weights are shuffled (0: it explains no model)"),
 }
+SUFFIXES = (".html", ".png")
 
 
 def explanation_page(explanation: Attributions) -> str:
@@ -130,9 +131,6 @@ def _uri(image: UInt8[np.ndarray, "height width 3"], kind: str) -> str:
     file = io.BytesIO()
     Image.fromarray(image).save(file, kind, quality=86)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-
-
-SUFFIXES = (".html", ".png")
 
 
 class Explanation(Attributions):

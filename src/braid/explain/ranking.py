@@ -26,6 +26,17 @@ from braid.tasks import Task
 CHANCE = "chance"
 SHUFFLED = 20  # rows on which weights are shuffled: each takes a whole model
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+FOOTER = (
+    "Pointing: the share of words whose hottest patch touches the object that they are about (arXiv:1608.00507). Deletion "
+    "and insertion: the area under the probability while patches go or come, the strongest first (arXiv:1806.07421). "
+    "Sensitivity: how much of a map changes where the model&rsquo;s weights are shuffled (arXiv:1810.03292). Lines are two "
+    "standard errors."
+)
+CHARTS = {
+    "deletion": "deletion, lower is better",
+    "insertion": "insertion, higher is better",
+    "sensitivity": "sensitivity to the weights, higher is better",
+}
 
 
 @dataclass(frozen=True)
@@ -166,20 +177,6 @@ def _grade(kind: str, tally: _Tally, rows: int) -> MethodGrade:
         float(np.mean(tally.sensitivities)),
         tally.seconds / rows,
     )
-
-
-FOOTER = (
-    "Pointing: the share of words whose hottest patch touches the object that they are about (arXiv:1608.00507). Deletion "
-    "and insertion: the area under the probability while patches go or come, the strongest first (arXiv:1806.07421). "
-    "Sensitivity: how much of a map changes where the model&rsquo;s weights are shuffled (arXiv:1810.03292). Lines are two "
-    "standard errors."
-)
-
-CHARTS = {
-    "deletion": "deletion, lower is better",
-    "insertion": "insertion, higher is better",
-    "sensitivity": "sensitivity to the weights, higher is better",
-}
 
 
 def ranking_page(ranking: Ranking, model: str, data: str) -> str:

@@ -18,6 +18,9 @@ from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.shapes import Bool, Float, Int
 from braid.tasks import Task
 
+EXPLAINED = "choose a model that does captioning, vqa, classification or regression"
+ROWS = 64  # changed rows that go through a model at once
+
 
 @dataclass(frozen=True, eq=False)
 class Written:
@@ -102,10 +105,6 @@ def _log_odds(logits: Float[Tensor, "rows asked choices"], chosen: Int[Tensor, "
     place = chosen.expand(logits.shape[:-1]).unsqueeze(-1)
     others = logits.scatter(-1, place, -torch.inf)
     return logits.gather(-1, place).squeeze(-1) - others.logsumexp(-1)
-
-
-EXPLAINED = "choose a model that does captioning, vqa, classification or regression"
-ROWS = 64  # changed rows that go through a model at once
 
 
 class NothingToExplain(UserError):

@@ -25,6 +25,7 @@ FORMAT = 1
 FILE = "index.json"
 REVISION = "revision-"
 AGAIN = "copy the index again, or make it anew"
+ROWS = "rows.sqlite"
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,6 @@ def check(path: Path, header: Header) -> None:
     if measured(path) != known:
         raise UserError(f"{path} is damaged (its checksum differs); {AGAIN}")
 
-
-ROWS = "rows.sqlite"
 
 Found = list[tuple[UInt64[np.ndarray, " top"], Float[np.ndarray, " top"]]]  # a query: keys and cosines, best first
 

@@ -33,6 +33,12 @@ _WORD = re.compile(
     r"|\w+(?:(?:[-'/@&]|(?<=\d)[.,:](?=\d))\w+)*"  # words, hyphenated ones, numbers such as 1,000 and 3.5
     r"|\.\.\.|--|[^\s\w]"
 )
+ORDER = 4
+SIGMA = 6.0  # of the penalty on lengths that differ, in words
+BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")  # of the whole corpus
+AVERAGED = ("rouge-l", "cider", "cider-2015", "meteor-exact-stem")  # means over items
+BLEU_ORDER = 4
+ROUGE_BETA = 1.2  # recall counts beta times as much as precision
 
 
 def ptb(text: str) -> list[str]:
@@ -69,10 +75,6 @@ def tokenizer_named(name: str) -> Callable[[str], list[str]]:
 def ngram_counts(words: Sequence[str], longest: int = 4) -> Counts:
     """How often each n-gram of 1 to ``longest`` words occurs."""
     return Counter(tuple(words[i : i + n]) for n in range(1, longest + 1) for i in range(len(words) - n + 1))
-
-
-ORDER = 4
-SIGMA = 6.0  # of the penalty on lengths that differ, in words
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,7 @@ def _length_penalty(candidate: TfIdf, reference: TfIdf) -> float:
     return math.exp(-((candidate.length - reference.length) ** 2) / (2 * SIGMA**2))
 
 
-BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")  # of the whole corpus
-AVERAGED = ("rouge-l", "cider", "cider-2015", "meteor-exact-stem")  # means over items
-
-BLEU_ORDER = 4
 TINY, SMALL = 1e-15, 1e-9  # coco-caption's smoothing: an item without a match scores almost zero, not zero
-ROUGE_BETA = 1.2  # recall counts beta times as much as precision
 METEOR_ALPHA, METEOR_BETA, METEOR_GAMMA = 0.9, 3.0, 0.5  # of the original metric (Lavie & Agarwal 2007)
 
 

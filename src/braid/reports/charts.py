@@ -15,6 +15,9 @@ WIDTH, HEIGHT = 380, 230  # units, about a pixel each where a chart is shown
 LEFT, TOP, BOTTOM = 46, 12, 30
 LETTER = 6.6  # the mean width of a letter of the charts' font
 DRAWN = 240  # points of one line; more would not be seen
+ROW = 24  # units between two rows of figures
+QUIET = "#8a8378"  # what others are measured against
+STEPS = 100  # points of the curve that no model beats
 
 
 @dataclass(frozen=True)
@@ -189,9 +192,7 @@ def _mark(mark: Mark, frame: Frame) -> str:
     )
 
 
-ROW = 24  # units between two rows of figures
 NAME, DOT = 11, 4  # units: between two names that stand below each other, and half a dot
-QUIET = "#8a8378"  # what others are measured against
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,9 +306,6 @@ def _free(place: tuple[float, float, float], taken: Sequence[tuple[float, float,
 def _svg(generated: Sequence[str], height: int, message: Sequence[str]) -> str:
     label = escape(", ".join(message))
     return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(generated)}</svg>'
-
-
-STEPS = 100  # points of the curve that no model beats
 
 
 def risk_chart(curve: RiskCoverage) -> str:

@@ -17,6 +17,13 @@ from braid.errors import UserError
 RUN = "run.yaml"
 CHECKPOINT = "checkpoint.safetensors"
 GROUPS = ("encoders", "projections", "decoders", "codecs")
+STYLES = (
+    ("terminal", "#fffdf9", "#6b645a"),
+    ("encoder", "#e3edf7", "#0072b2"),
+    ("projection", "#f4f2ee", "#8a8378"),
+    ("fusion", "#fbeadd", "#d55e00"),
+    ("decoder", "#e2f2ec", "#009e73"),
+)
 
 
 @dataclass(frozen=True)
@@ -145,15 +152,6 @@ def _members(group: str, architecture: Mapping[str, Any], shapes: Mapping[str, t
     linears = {name: shapes.get(f"projections.{name}.linear.weight") for name in architecture.get("encoders", {})}
     # A weight's shape is [out, in].
     return {f"projections.{n}": {"kind": "linear", "reads": s[1], "width": s[0]} for n, s in linears.items() if s}
-
-
-STYLES = (
-    ("terminal", "#fffdf9", "#6b645a"),
-    ("encoder", "#e3edf7", "#0072b2"),
-    ("projection", "#f4f2ee", "#8a8378"),
-    ("fusion", "#fbeadd", "#d55e00"),
-    ("decoder", "#e2f2ec", "#009e73"),
-)
 
 
 def flowchart(description: Description) -> str:

@@ -16,6 +16,11 @@ from braid.skipped_rows import FILE as LEFT_OUT
 from braid.tasks import MEAN, Task
 
 RENAMED = "cider-d"  # what `cider` was called while `cider` meant the unclipped metric
+NOT_FIGURES = ("step", "epoch", "num_samples", "seconds")
+CONFIDENCE = ("ece", "aurc")  # errors of it: better the lower they are, whatever the task
+RISE = 1.01  # of val loss over its lowest, before it is called overfitting
+NO_MATTER = ("card", "sinks")  # settings that cannot change a figure
+EVALUATED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -29,10 +34,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if any(name.split(".")[-1] == RENAMED for record in records for name in record):
         raise UserError(f"{path} has old names of metrics; in this file rename cider to cider-2015, then cider-d to cider")
     return records
-
-
-NOT_FIGURES = ("step", "epoch", "num_samples", "seconds")
-CONFIDENCE = ("ece", "aurc")  # errors of it: better the lower they are, whatever the task
 
 
 @dataclass(frozen=True)
@@ -192,9 +193,6 @@ def read_run_folder(folder: Path) -> LoggedRun:
     )
 
 
-RISE = 1.01  # of val loss over its lowest, before it is called overfitting
-
-
 @dataclass(frozen=True)
 class Finding:
     """``good`` is None where a run is too young to tell, or did not measure it."""
@@ -262,10 +260,6 @@ def _skipped(run: LoggedRun) -> Finding:
         return Finding("Every row was read", "no row is skipped", True)
     rows = "1 row is" if len(run.skipped_rows) == 1 else f"{len(run.skipped_rows):,} rows are"
     return Finding("Every row was read", f"{rows} skipped", False, run.skipped_rows)
-
-
-NO_MATTER = ("card", "sinks")  # settings that cannot change a figure
-EVALUATED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
 
 
 def differences(runs: Sequence[LoggedRun]) -> dict[str, list[str]]:

@@ -15,6 +15,11 @@ from braid.shapes import Float, Int
 
 AUTO = "auto"
 CPU = torch.device("cpu")
+AFTER = 16  # steps of one size before a graph is recorded
+KEPT = 16  # graphs of a decoder; the least recently used one is dropped
+COUNTED = 1000  # sizes that are counted
+RECORDING = Lock()  # torch records one graph at a time
+AT = "position"  # in a state: the place of the next token, [1]
 
 
 def find_device(name: str = AUTO) -> torch.device:
@@ -50,12 +55,6 @@ def finish(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
-
-AFTER = 16  # steps of one size before a graph is recorded
-KEPT = 16  # graphs of a decoder; the least recently used one is dropped
-COUNTED = 1000  # sizes that are counted
-RECORDING = Lock()  # torch records one graph at a time
-AT = "position"  # in a state: the place of the next token, [1]
 
 State = dict[str, Tensor]
 Sizes = tuple[tuple[int, ...], ...]

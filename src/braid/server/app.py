@@ -50,6 +50,9 @@ ERRORS = {
     "500": "The server failed; its log says more.",
     "504": "The answer was not ready in time.",
 }
+CONNECTIONS = 1000
+BACKLOG = 512  # connections that wait to be accepted
+IDLE = 15  # seconds that a connection may wait for its next request
 
 
 def application(service: Service, access: Access) -> ASGIApp:
@@ -179,11 +182,6 @@ def _tell_errors(document: dict[str, Any]) -> None:
             if path.startswith("/v1/"):
                 own = {status: {"description": message, "content": content} for status, message in ERRORS.items()}
                 operation["responses"] = own | operation["responses"]
-
-
-CONNECTIONS = 1000
-BACKLOG = 512  # connections that wait to be accepted
-IDLE = 15  # seconds that a connection may wait for its next request
 
 
 def serve(

@@ -21,6 +21,19 @@ from braid.server.config import Access, Limits
 from braid.server.requests import ApiError
 
 LOGGER = logging.getLogger("braid.server")
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+ROWS = (1, 2, 4, 8, 16, 32, 64)
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+PROTECTED = ("/v1/", "/metrics", "/abilities")
+BODY = 0.5  # of the time that a request has, in which its body must arrive
+DRAIN = 2.0  # seconds in which a client that was refused may finish sending, so that it hears why
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+KINDS = {404: "not_found", 405: "method_not_allowed"}
 
 
 class JsonLines(logging.Formatter):
@@ -58,10 +71,6 @@ def start_logging() -> None:
         logger.setLevel(level)
 
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-ROWS = (1, 2, 4, 8, 16, 32, 64)
-
-
 class Metrics:
     """The metrics of one server, in a registry of their own."""
 
@@ -79,19 +88,6 @@ class Metrics:
         )
         self.received = Gauge("braid_received_bytes", "Bytes of the requests under way.", registry=own)
         ProcessCollector(registry=own)
-
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-PROTECTED = ("/v1/", "/metrics", "/abilities")
-BODY = 0.5  # of the time that a request has, in which its body must arrive
-DRAIN = 2.0  # seconds in which a client that was refused may finish sending, so that it hears why
-HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-KINDS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def answer_of(error: BaseException, scope: Scope) -> ApiError:

@@ -36,6 +36,7 @@ from braid.training.parallel import Group
 SHARED = "/dev/shm"
 ROOM = 1 << 30  # bytes of shared memory; a few batches fill the 64 MB that containers often have
 WINDOW = 32  # batches that are sorted by length together
+BATCH = 32  # images that are encoded at once
 
 
 @dataclass(frozen=True)
@@ -251,9 +252,6 @@ def batches(
             yield planned.task, _converted(part, np.asarray)
     finally:
         finished.value = 1
-
-
-BATCH = 32  # images that are encoded at once
 
 
 @dataclass(frozen=True)

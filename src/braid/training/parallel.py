@@ -37,6 +37,7 @@ from braid.training.optimizer import MovingAverage
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=24)  # the others wait while the first evaluates
+STACKS = (nn.ModuleList, nn.Sequential)
 
 
 class Group:
@@ -148,9 +149,6 @@ def weight(targets: Iterable[Padded], rows: int) -> int:
     """The number of items that a batch's loss is the mean of: the target tokens, or the rows if there are none."""
     words = sum(int(target.mask[..., 1:].sum()) for target in targets if target.mask.ndim == 3)
     return words or rows
-
-
-STACKS = (nn.ModuleList, nn.Sequential)
 
 
 class Loss(nn.Module):

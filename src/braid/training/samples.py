@@ -19,6 +19,9 @@ from braid.records import Batch, Prediction, View
 from braid.reports.rows import SIZE, input_views, places, references_of
 from braid.shapes import Float
 
+FILE = "samples.jsonl"
+MEDIA = "samples"
+
 
 def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:
     """A loss that is not a number ends the run before it reaches the weights."""
@@ -73,10 +76,6 @@ def _rolled(batch: Batch, name: str) -> Batch:
     given = batch.inputs[name]
     moved = (given.index + 1) % given.distinct.values.shape[0]
     return replace(batch, inputs={**batch.inputs, name: replace(given, index=torch.where(given.index < 0, given.index, moved))})
-
-
-FILE = "samples.jsonl"
-MEDIA = "samples"
 
 
 def write_samples(

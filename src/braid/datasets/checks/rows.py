@@ -23,6 +23,12 @@ LEAST_WORDS = 8  # of a text, below which the same words in two splits are chanc
 FAR = 6.0  # robust standard deviations (1.4826 x the median absolute deviation, of log words)
 FACTOR = 4.0  # by which a text of unusual length also differs from the median
 SPREAD = 0.15  # least deviation assumed
+PURE = 0.99  # share of one label among the rows of a value that gives it away
+CHANCE = 1e-4  # probability that so many rows of a value have one label by chance, below which it is not chance
+COVERED = 0.1  # share of rows with such a value, from which the column is a leak
+SAME = 0.95  # share of rows in which the column is the label itself
+FEWEST = 20  # rows below which a share means nothing
+MOST = 100_000  # pairs of value and label of a column that are counted
 
 
 def row_keys(example: Example, roles: Iterable[str]) -> list[Key]:
@@ -153,14 +159,6 @@ def _first(sources: Iterable[str]) -> tuple[str, ...]:
 def _short(text: str | Sequence[str]) -> str:
     text = text if isinstance(text, str) else " ".join(text)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-PURE = 0.99  # share of one label among the rows of a value that gives it away
-CHANCE = 1e-4  # probability that so many rows of a value have one label by chance, below which it is not chance
-COVERED = 0.1  # share of rows with such a value, from which the column is a leak
-SAME = 0.95  # share of rows in which the column is the label itself
-FEWEST = 20  # rows below which a share means nothing
-MOST = 100_000  # pairs of value and label of a column that are counted
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ RELATED = re.compile(rf"{LOOK} ({'|'.join(STANDS)}) {LOOK}")
 PAPER = Background("plain", "white")
 RADII = {"small": 0.084, "large": 0.15}
 IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "right": ("on the right",)}
+TASKS = ("captioning", "vqa", "classification", "image_generation", "editing")
+ROWS = {"train": 4000, "val": 500, "test": 500, "compositional": 500}
+CAPTIONS = 5  # per image
+QUESTIONS = 4  # per image, at most
 
 
 @dataclass(frozen=True)
@@ -229,12 +233,6 @@ def _somewhere_else(item: SceneObject, scene: Scene, world: Scenes, rng: random.
 
 def _fits(item: SceneObject, scene: Scene, instead: SceneObject) -> bool:
     return inside(item) and not any(touch(item, other) for other in scene.objects if other is not instead)
-
-
-TASKS = ("captioning", "vqa", "classification", "image_generation", "editing")
-ROWS = {"train": 4000, "val": 500, "test": 500, "compositional": 500}
-CAPTIONS = 5  # per image
-QUESTIONS = 4  # per image, at most
 
 
 @dataclass(frozen=True)

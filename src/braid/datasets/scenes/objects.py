@@ -25,6 +25,34 @@ PLACES = ("top left", "top", "top right", "left", "centre", "right", "bottom lef
 
 Pair = tuple[str, str]  # (colour, shape)
 Direction = Literal["left", "right", "above", "below"]
+INK = {
+    "red": (217, 48, 48),
+    "orange": (246, 138, 24),
+    "yellow": (250, 214, 44),
+    "green": (52, 160, 78),
+    "blue": (44, 104, 222),
+    "purple": (136, 62, 186),
+    "pink": (247, 134, 184),
+    "brown": (132, 84, 50),
+    "gold": (222, 160, 45),
+    "teal": (45, 138, 140),
+    "slate": (88, 92, 100),
+    "crimson": (195, 42, 96),
+    "maroon": (148, 42, 58),
+    "indigo": (70, 78, 160),
+    "lime": (173, 214, 65),
+    "magenta": (202, 89, 170),
+    "olive": (149, 147, 45),
+    "plum": (148, 38, 123),
+    "rust": (203, 88, 24),
+    "mint": (105, 177, 136),
+}
+PAPER = {"white": (245, 243, 238), "grey": (176, 180, 187), "black": (36, 38, 46), "beige": (228, 211, 182)}
+CONTRAST = {"gradient": 0.42, "noise": 0.30, "checks": 0.13}  # how far a background strays from its tone, as a share of the range
+SAMPLES = 3  # a side of each pixel
+DIRECTIONS = 1024  # entries of an outline
+RIM = 0.88  # of the radius; beyond it the ink is darker
+PERIOD = 0.066  # of stripes and dots
 
 # A quarter of all pairs, two colours of every shape: they occur in the split `compositional` and nowhere else.
 HELD_OUT: tuple[Pair, ...] = tuple((c, s) for i, c in enumerate(COLOURS) for j, s in enumerate(SHAPES) if (i + j) % 4 == 0)
@@ -78,36 +106,6 @@ class Background:
 def _third(value: float) -> int | None:
     return next((i for i, (low, high) in enumerate((LOW, MIDDLE, HIGH)) if low <= value <= high), None)
 
-
-INK = {
-    "red": (217, 48, 48),
-    "orange": (246, 138, 24),
-    "yellow": (250, 214, 44),
-    "green": (52, 160, 78),
-    "blue": (44, 104, 222),
-    "purple": (136, 62, 186),
-    "pink": (247, 134, 184),
-    "brown": (132, 84, 50),
-    "gold": (222, 160, 45),
-    "teal": (45, 138, 140),
-    "slate": (88, 92, 100),
-    "crimson": (195, 42, 96),
-    "maroon": (148, 42, 58),
-    "indigo": (70, 78, 160),
-    "lime": (173, 214, 65),
-    "magenta": (202, 89, 170),
-    "olive": (149, 147, 45),
-    "plum": (148, 38, 123),
-    "rust": (203, 88, 24),
-    "mint": (105, 177, 136),
-}
-PAPER = {"white": (245, 243, 238), "grey": (176, 180, 187), "black": (36, 38, 46), "beige": (228, 211, 182)}
-CONTRAST = {"gradient": 0.42, "noise": 0.30, "checks": 0.13}  # how far a background strays from its tone, as a share of the range
-
-SAMPLES = 3  # a side of each pixel
-DIRECTIONS = 1024  # entries of an outline
-RIM = 0.88  # of the radius; beyond it the ink is darker
-PERIOD = 0.066  # of stripes and dots
 
 _THETA = (np.arange(DIRECTIONS) + 0.5) * (2 * np.pi / DIRECTIONS) - np.pi
 

@@ -30,6 +30,10 @@ SPAN = 1.9  # radii from a template's middle to its border
 EXPECTED = re.compile(r"(small|large) (\w+) (\w+)(?: in (.+)| at ([\d.]+) ([\d.]+))?")
 Mask = Bool[np.ndarray, "side side"]
 RELATED = re.compile(r"(\d) (left|right|above|below) (\d)")
+NAMED = re.compile(
+    rf"the ((?:(?:{'|'.join((*SIZES, *TEXTURES, *COLOURS))}) )*(?:{'|'.join((*SHAPES, 'object'))}))"
+)  # the red star
+QUESTIONS = ("what colour is the", "which colour does", "what shape is the", "which shape does", "which texture does", "is the")
 
 
 @dataclass(frozen=True)
@@ -204,10 +208,6 @@ LOOKS = {
     **{word: (name, word) for word, name in ATTRIBUTES.items()},
     **{other: (ATTRIBUTES[word], word) for word, same in SYNONYMS.items() if word in ATTRIBUTES for other in same},
 }  # a word of a caption -> the attribute that it tells, and its value
-NAMED = re.compile(
-    rf"the ((?:(?:{'|'.join((*SIZES, *TEXTURES, *COLOURS))}) )*(?:{'|'.join((*SHAPES, 'object'))}))"
-)  # the red star
-QUESTIONS = ("what colour is the", "which colour does", "what shape is the", "which shape does", "which texture does", "is the")
 
 
 def grounded(example: Example, word: str) -> Bool[np.ndarray, "size size"] | None:

@@ -16,6 +16,8 @@ from braid.errors import UserError
 from braid.files.reading import find_files, has_suffix, read_part
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
+ROOM = 1.5  # minimum scale of a decoded JPEG to the target size; at 1.25 (640 pixels halved for 256) captions lost 0.7 CIDEr-2015
 
 
 def is_image(name: str) -> bool:
@@ -30,10 +32,6 @@ def image_files(paths: Iterable[str | Path]) -> list[str]:
         UserError: for a pattern or a folder in which there is no image.
     """
     return find_files(paths, SUFFIXES, "image")
-
-
-MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
-ROOM = 1.5  # minimum scale of a decoded JPEG to the target size; at 1.25 (640 pixels halved for 256) captions lost 0.7 CIDEr-2015
 
 
 def thumbnail(value: Any, size: int, source: str = "") -> bytes:
