@@ -1,9 +1,11 @@
-"""The page as docs/ shows it, drawn from scenes: light, dark, and in a narrow window.
+"""The screenshots of docs/: the server's page on a scene (light, dark, and in a narrow window), and the page of ``braid demo``.
 
-PYTHONPATH=src:tests python tests/page_screenshots.py [--model NAME=FOLDER ...]     writes docs/page*.png
+PYTHONPATH=src:tests python tests/page_screenshots.py [--model NAME=FOLDER ...]     writes docs/page*.png and docs/demo.png
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -55,6 +57,10 @@ def main() -> None:
             shot(page, "page-dark.png")
             page.look("light", 390, 800, 2)
             shot(page, "page-narrow.png")
+            subprocess.run([sys.executable, "-m", "braid", "demo", "--output", folder / "demo.html"], check=True)
+            page.look("light", 1280, 740)
+            page.open((folder / "demo.html").as_uri())
+            shot(page, "demo.png")
 
 
 if __name__ == "__main__":
