@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from braid.errors import UserError
 from braid.training.sections import OptimizerConfig
 
+BETAS = (0.9, 0.98)  # decay of the means of gradients and of their squares
+
 
 def scale_of(name: str, scales: dict[str, float]) -> float:
     """The factor on a parameter's learning rate: that of the longest matching prefix, or 1."""
@@ -45,7 +47,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
             for (scale, decayed), parameters in groups.items()
         ],
         lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
+        betas=BETAS,
         fused=True,
     )
 

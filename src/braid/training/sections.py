@@ -55,8 +55,6 @@ class OptimizerConfig:
     Args:
         learning_rate: the highest, reached after the warm-up.
         weight_decay: of the weights; norms, biases and embeddings are not decayed.
-        beta1: decay of the mean of gradients.
-        beta2: decay of the mean of squared gradients.
         warmup_steps: steps in which the learning rate rises from 0.
         final: share of the learning rate that is left at the last step.
         clip: the largest norm of the gradient; 0 does not bound it.
@@ -66,8 +64,6 @@ class OptimizerConfig:
 
     learning_rate: float = 5e-4
     weight_decay: float = 0.05
-    beta1: float = 0.9
-    beta2: float = 0.98
     warmup_steps: int = 200
     final: float = 0.02
     clip: float = 1.0
@@ -76,7 +72,6 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         within(self, 0, math.inf, "learning_rate", "weight_decay", "warmup_steps", "final", "clip")
-        within(self, 0, 0.999999, "beta1", "beta2")
         within(self, 1, math.inf, "accumulation")
 
 
