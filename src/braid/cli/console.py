@@ -1,6 +1,7 @@
 """What every verb prints with: JSON and tables on stdout, progress and notes on stderr."""
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOT_SURE = "(not sure)"
+FIRST_LINE, NEXT_LINE = 5.0, 10.0  # seconds until the first and until every other line of progress without a terminal
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -101,7 +103,22 @@ def with_progress(label: str) -> Callable[[Iterable[T], int], Iterator[T]]:
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Yield ``items`` while a bar on stderr shows how far it is and the time left; silent where stderr is no terminal."""
+    """Yield ``items`` while a bar on stderr shows how far it is and the time left; lines, now and then, without a terminal."""
+    if not stderr.is_terminal:
+        yield from _lines(items, label, total)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+    with Progress(*columns, console=stderr, transient=True) as bar:
         yield from bar.track(items, total=total, description=label)
+
+
+def _lines(items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
+    start = time.monotonic()
+    due = start + FIRST_LINE
+    for number, item in enumerate(items):
+        yield item
+        now = time.monotonic()
+        if now >= due:
+            left = f" of {total:,}, about {(now - start) / (number + 1) * (total - number - 1):.0f} s left" if total else ""
+            note(f"{label}: {number + 1:,}{left}")
+            due = now + NEXT_LINE

@@ -53,7 +53,12 @@ def check(
     dataset = open_dataset(data, roles)
     if fix is not None:
         _check_fix(dataset, fix)
-    defects = find(dataset, images, lambda files: progress(files, "opening", len(files)))
+    stopped: list[str] = []
+    defects = find(
+        dataset, images, lambda items, label: progress(items, label, len(items)), lambda: stopped.append("interrupted")
+    )
+    if stopped and fix is not None:
+        raise UserError(f"the check was interrupted, so {fix} was not written; run it again")
     fixed = _write_clean(dataset, roles, defects, fix) if fix is not None else {}
     splits = _splits(dataset)
     if json:
@@ -63,6 +68,9 @@ def check(
     if fixed and not json:
         skipped_rows = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["skipped_rows"].items())
         note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; removed: {skipped_rows or 'none'}")
+    if stopped:
+        note("interrupted: these are the defects found so far")
+        raise typer.Exit(130)
     if strict and defects:
         raise typer.Exit(1)
 

@@ -1,33 +1,51 @@
 """What is wrong with a data set, beyond the rows that cannot be read: copies, leaks, imbalance. Nothing here changes anything."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from braid.datasets.checks.defects import ADVICE, Defect, Key, by_kind, unread
-from braid.datasets.checks.files import File, Looked, compared, in_two_splits, look
+from braid.datasets.checks.files import File, Looked, Watch, compared, in_threads, in_two_splits, look
 from braid.datasets.checks.rows import LeakingColumn, leaking_columns, of_columns, of_texts, row_keys
 from braid.datasets.dataset import Dataset, Rows, file_kinds
 
 __all__ = ["ADVICE", "Defect", "Key", "LeakingColumn", "by_kind", "check", "leaking_columns", "row_keys"]
 
-Watch = Callable[[Sequence[File]], Iterable[File]]  # wraps the files in a progress bar
+Interrupted = Callable[[], None]
 
 
-def check(dataset: Dataset, files: bool = False, watch: Watch = iter) -> list[Defect]:
+def check(
+    dataset: Dataset, files: bool = False, watch: Watch = lambda items, label: items, interrupted: Interrupted | None = None
+) -> list[Defect]:
     """Every defect of a data set, each reported once.
 
     Args:
         files: also open every file, to report those that are damaged and those that are copies of each other.
-        watch: goes through the files while they are opened.
+        watch: shows progress while files are opened and compared.
+        interrupted: called after Ctrl-C; what was found so far is then the result. None: Ctrl-C raises.
     """
     distinct = _files(dataset.examples)
     result = [*unread(dataset), *of_texts(dataset), *of_columns(dataset.examples), *in_two_splits(distinct)]
     if files:
-        looked = [look(file) for file in watch(distinct)]
-        result += [one for one in looked if isinstance(one, Defect)]
-        result += compared([one for one in looked if isinstance(one, Looked)])
+        try:
+            for one in _of_files(distinct, watch):
+                result.append(one)
+        except KeyboardInterrupt:
+            if interrupted is None:
+                raise
+            interrupted()
     reported = {frozenset(one.sources) for one in result if one.kind == "leak: a file in two splits"}
     return [one for one in result if one.kind != "leak: a text in two splits" or frozenset(one.sources) not in reported]
+
+
+def _of_files(files: Sequence[File], watch: Watch) -> Iterator[Defect]:
+    """Files that cannot be read, then copies, each as soon as it is known."""
+    looked = []
+    for one in in_threads(look, files, watch, "opening"):
+        if isinstance(one, Looked):
+            looked.append(one)
+        else:
+            yield one
+    yield from compared(looked, watch)
 
 
 def _files(rows: Rows) -> list[File]:

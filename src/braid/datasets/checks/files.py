@@ -1,117 +1,27 @@
-"""What is wrong with the files of a data set: unreadable, there twice, nearly there twice, or in two splits.
-
-Near-copies are found among images alone, by their pixels.
-"""
+"""What is wrong with the files of a data set: unreadable, exact copies, near-copies (of images), or in two splits."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from itertools import chain, groupby
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from braid.datasets.checks.defects import Defect, Key, file_key
+from braid.datasets.checks.near_copies import ROWS, SIZE, are_copies, candidates, colour_descriptor, descriptor
 from braid.errors import UserError
 from braid.modalities import ImageModality, ImageModalityConfig, modality_of
-from braid.shapes import Float, Float16, UInt8
 
-SIZE = 64  # of the images that are compared, pixels a side
-GRID = 16  # of descriptors
-FINE = 32  # where images are laid over each other
-INSETS = (0.0, 0.04, 0.08)  # borders that a descriptor leaves out, as shares of a side
-FLAT = 4.0  # standard deviation of grey below which an image shows nothing, of 255
-ALIKE = 0.85  # correlation from which two images are looked at closely
-LEAST_SIDE = 0.8  # of an image that a crop may keep
-LEFT_OVER = 0.19  # root mean square of what is left over, as a share of the image's own contrast
-LOCAL = 1.2  # the same in the worst places
-STEPS = 8  # of the alignment
-ROWS = 512  # compared at once
+ALIGNED = 256  # pairs between two steps of the progress bar
+KEPT = 4096  # images that stay in memory while pairs are aligned: 50 MB
 
-Pixels = UInt8[np.ndarray, "size size 3"]
-Box = tuple[float, float, float, float]
-WHOLE: Box = (0.0, 0.0, float(SIZE), float(SIZE))
-
-
-def descriptor(pixels: Pixels) -> Float16[np.ndarray, "insets cells"]:
-    """One row for each of ``INSETS``; zeros for an image that shows nothing."""
-    grey = np.asarray(pixels, np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    image = Image.fromarray(grey)
-    result = np.zeros((len(INSETS), GRID * GRID), np.float16)
-    for row, inset in enumerate(INSETS):
-        edge = inset * SIZE
-        box = (edge, edge, SIZE - edge, SIZE - edge)
-        small = np.asarray(image.resize((GRID, GRID), Image.Resampling.BOX, box)).ravel()
-        if small.std() >= FLAT:
-            centred = small - small.mean()
-            result[row] = centred / np.linalg.norm(centred)
-    return result
-
-
-def candidates(descriptors: Float16[np.ndarray, "images insets cells"]) -> Iterator[tuple[int, int]]:
-    """Pairs (first, second) of images, first < second, that are worth a closer look."""
-    number = len(descriptors)
-    for first in range(0, number, ROWS):
-        whole = descriptors[first : first + ROWS, 0].astype(np.float32)
-        best = np.zeros((len(whole), number), np.float32)
-        for inset in range(len(INSETS)):  # the one as it is, the other cropped; then the other way round
-            np.maximum(best, whole @ descriptors[:, inset].astype(np.float32).T, out=best)
-            cropped = descriptors[first : first + ROWS, inset].astype(np.float32)
-            np.maximum(best, cropped @ descriptors[:, 0].astype(np.float32).T, out=best)
-        for row, column in np.argwhere(best >= ALIKE):
-            if first + row < column:
-                yield int(first + row), int(column)
-
-
-def is_copy(one: Pixels, other: Pixels) -> bool:
-    """Whether one of two images is the other, or a crop of it, up to brightness, contrast and encoding."""
-    return min(left_over(one, other), left_over(other, one)) < 1.0
-
-
-def left_over(source: Pixels, target: Pixels) -> float:
-    """How much of ``target`` the best box of ``source`` does not explain; below 1 is a copy."""
-    image = Image.fromarray(source)
-    wanted = _fine(Image.fromarray(target), WHOLE)
-    contrast = max(float(wanted.std()), FLAT)
-    box, least = WHOLE, np.inf
-    for _ in range(STEPS):
-        result = _fine(image, box)
-        error, move = _step(result, wanted)
-        local = np.sort(error.max(-1), axis=None)[-FINE:].mean()  # the worst 32 of 1,024 places
-        least = min(least, max(np.sqrt(np.mean(error**2)) / LEFT_OVER, local / LOCAL) / contrast)
-        box = _moved(box, move)
-    return float(least)
-
-
-def _fine(image: Image.Image, box: Box) -> Float[np.ndarray, "fine fine 3"]:
-    return np.asarray(image.resize((FINE, FINE), Image.Resampling.BILINEAR, box), np.float64)
-
-
-def _step(
-    result: Float[np.ndarray, "fine fine 3"], wanted: Float[np.ndarray, "fine fine 3"]
-) -> tuple[Float[np.ndarray, "fine fine 3"], Float[np.ndarray, "4"]]:
-    """What the best change of brightness leaves over, and how to stretch and shift the box: x, y, in FINE pixels."""
-    at = (np.arange(FINE) + 0.5 - FINE / 2) / (FINE / 2)
-    down, along = np.gradient(result, axis=(0, 1))
-    ones = np.ones_like(result)
-    columns = [result, ones, along * at[None, :, None], along, down * at[:, None, None], down]
-    system = np.stack([column.ravel() for column in columns])
-    products, sums = system @ system.T, system @ wanted.ravel()
-    gain, offset = np.linalg.lstsq(products[:2, :2], sums[:2], rcond=None)[0]
-    error = np.abs(np.clip(gain * result + offset, 0, 255) - wanted)
-    solved = np.linalg.lstsq(products, sums, rcond=None)[0]
-    return error, solved[2:] / max(float(solved[0]), 0.1)
-
-
-def _moved(box: Box, move: Sequence[float] | Float[np.ndarray, "4"]) -> Box:
-    """The box after a step: half its sides and its middle change, within the image and down to ``LEAST_SIDE``."""
-    sides = []
-    for (low, high), (stretch, shift) in zip(((box[0], box[2]), (box[1], box[3])), (move[:2], move[2:]), strict=True):
-        scale = (high - low) / FINE
-        half = np.clip((high - low) / 2 + stretch * scale, LEAST_SIDE * SIZE / 2, SIZE / 2)
-        middle = np.clip((low + high) / 2 + shift * scale, half, SIZE - half)
-        sides.append((max(float(middle - half), 0.0), min(float(middle + half), float(SIZE))))
-    return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Watch = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress through items, under a label
 
 
 @dataclass(frozen=True)
@@ -133,11 +43,21 @@ class File:
 
 @dataclass(frozen=True)
 class Looked:
-    """What is kept of a readable file for the comparison with all others: 1.5 kB of an image, a digest of any other."""
+    """What is kept of a readable file for the comparison with all others: 6 kB of an image, a digest of any other."""
 
     file: File
     digest: bytes
-    descriptor: np.ndarray | None = None
+    descriptors: tuple[np.ndarray, np.ndarray] | None = None  # grey, colour
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], watch: Watch, label: str) -> Iterator[Result]:
+    """``work`` on each item, by as many threads as there are processors: decoding and arithmetic run outside Python's lock."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for _, result in zip(watch(items, label), pool.map(work, items), strict=True):
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def look(file: File) -> Looked | Defect:
@@ -149,29 +69,23 @@ def look(file: File) -> Looked | Defect:
         pixels = _modality().prepare(file.value, file.source).pixels
     except UserError as error:
         return Defect("unreadable file", (file.source,), str(error), file.keys(file.rows))
-    return Looked(file, _digest(pixels.tobytes()), descriptor(pixels))
+    return Looked(file, _digest(pixels.tobytes()), (descriptor(pixels), colour_descriptor(pixels)))
 
 
 def _digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def compared(looked: list[Looked]) -> list[Defect]:
+def compared(looked: list[Looked], watch: Watch) -> Iterator[Defect]:
     """Copies among the files that could be read: each is reported once, beside the first of its like."""
-    first, near = list(range(len(looked))), dict[int, int]()  # near: copy -> the image that it resembles
     by_digest: dict[bytes, int] = {}
     for place, one in enumerate(looked):
-        first[place] = by_digest.setdefault(one.digest, place)
-    images = [place for place in by_digest.values() if looked[place].descriptor is not None]
-    for earlier, later in _near_pairs(images, looked):
-        near.setdefault(later, earlier)
-    result = []
-    for place in range(len(looked)):
-        if first[place] != place:
-            result.append(_copied(looked[place].file, looked[first[place]].file, exact=True))
-        elif place in near:
-            result.append(_copied(looked[place].file, looked[near[place]].file, exact=False))
-    return result
+        first = by_digest.setdefault(one.digest, place)
+        if first != place:
+            yield _copied(one.file, looked[first].file, exact=True)
+    images = [place for place in by_digest.values() if looked[place].descriptors is not None]
+    for later, pairs in groupby(_near_pairs(images, looked, watch), key=lambda pair: pair[1]):
+        yield _copied(looked[later].file, looked[min(pairs)[0]].file, exact=False)
 
 
 def in_two_splits(files: Iterable[File]) -> list[Defect]:
@@ -188,20 +102,21 @@ def in_two_splits(files: Iterable[File]) -> list[Defect]:
     ]
 
 
-def _near_pairs(places: list[int], looked: list[Looked]) -> Iterable[tuple[int, int]]:
+def _near_pairs(places: list[int], looked: list[Looked], watch: Watch) -> Iterator[tuple[int, int]]:
+    """Pairs (earlier, later) of near-copies, ordered by the later one."""
     if not places:
         return
-    pixels: dict[int, np.ndarray] = {}
+    pixels = lru_cache(KEPT)(lambda place: _modality().prepare(looked[place].file.value).pixels)
+    grey, colour = (np.stack(kind) for kind in zip(*(looked[place].descriptors or () for place in places), strict=True))
+    portions = [candidates(grey, colour, start) for start in watch(range(0, len(places), ROWS), "comparing")]
+    pairs = [(places[one], places[other]) for one, other in np.concatenate(portions)]
+    groups = [pairs[start : start + ALIGNED] for start in range(0, len(pairs), ALIGNED)]
 
-    def again(place: int) -> np.ndarray:
-        if place not in pixels:
-            pixels[place] = _modality().prepare(looked[place].file.value).pixels
-        return pixels[place]
+    def copies(group: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        found = are_copies([pixels(one) for one, _ in group], [pixels(other) for _, other in group])
+        return [pair for pair, copy in zip(group, found, strict=True) if copy]
 
-    descriptors = [known for place in places if (known := looked[place].descriptor) is not None]
-    for one, other in candidates(np.stack(descriptors)):
-        if is_copy(again(places[one]), again(places[other])):
-            yield places[one], places[other]
+    yield from chain.from_iterable(in_threads(copies, groups, watch, "aligning"))
 
 
 def _modality() -> ImageModality:
