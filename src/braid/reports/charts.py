@@ -214,7 +214,7 @@ class Figure:
 
 
 def intervals(metrics: Sequence[Figure], across: str) -> str:
-    """One row per metric: a dot for the mean, strokes for values, a line for the interval. ``across`` is the label of the axis."""
+    """One row per metric: a dot for the mean, strokes for values, a line for the interval. ``across`` is the axis label."""
     left = 14.0 + LETTER * max(len(metric.name) for metric in metrics)
     known = [end for metric in metrics for end in (metric.low, metric.high) if end is not None]
     low, high = limits([*known, *(value for metric in metrics for value in (metric.value, *metric.values))], from_zero=False)

@@ -254,7 +254,7 @@ def _settings(run: LoggedRun) -> str:
 
 
 def comparison(runs: Sequence[LoggedRun]) -> str:
-    """A table with one column per run (differing settings, best epoch's metrics with the best in bold, size, time), and charts."""
+    """A table with one column per run (differing settings, metrics of the best epoch, size, time), and charts."""
     differing = differences(runs)
     generated = charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
     result = f'<div class="compared">{_runs_table(runs, differing)}{generated}</div>'

@@ -104,7 +104,7 @@ class LoggedRun:
         return self.higher(self.metric)
 
     def higher(self, name: str) -> bool:
-        """Whether higher is better: a task's metrics, except loss and confidence errors, have the direction of its main metric."""
+        """Whether higher is better. Except for loss and confidence errors, this is the same as for the task's main metric."""
         start, _, metric = name.rpartition(".")
         task = next((task for task in self.tasks if start and task.kind == start), self.tasks[0])
         return name == MEAN or (metric not in ("val_loss", *CONFIDENCE) and task.higher_is_better)
