@@ -1,4 +1,4 @@
-"""What is wrong with a data set, beyond the rows that cannot be read: copies, leaks, imbalance. Nothing here changes anything."""
+"""Checks of a data set: rows that cannot be read, copies, leaks, imbalance. They never change the data."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ Watch = Callable[[Sequence[File]], Iterable[File]]  # wraps the files in a progr
 
 
 def check(dataset: Dataset, files: bool = False, watch: Watch = iter) -> list[Defect]:
-    """Every defect of a data set, each reported once.
+    """Find all defects of a data set; each is reported once.
 
     Args:
-        files: also open every file, to report those that are damaged and those that are copies of each other.
-        watch: goes through the files while they are opened.
+        files: also open every file, to find damaged files and copies.
+        watch: wraps the iteration over the files, for a progress bar.
     """
     distinct = _files(dataset.examples)
     result = [*unread(dataset), *of_texts(dataset), *of_columns(dataset.examples), *in_two_splits(distinct)]
@@ -31,7 +31,7 @@ def check(dataset: Dataset, files: bool = False, watch: Watch = iter) -> list[De
 
 
 def _files(rows: Rows) -> list[File]:
-    """The distinct files (and images in memory), in the order in which they appear."""
+    """The distinct files (and images in memory), in order of first appearance."""
     result: dict[Any, File] = {}
     modalities = file_kinds()
     for row in rows:

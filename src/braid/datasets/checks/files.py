@@ -1,6 +1,6 @@
-"""What is wrong with the files of a data set: unreadable, there twice, nearly there twice, or in two splits.
+"""Checks of a data set's files: unreadable files, copies, near-copies, and files in two splits.
 
-Near-copies are found among images alone, by their pixels.
+Near-copies are only found among images, by their pixels.
 """
 
 import hashlib
@@ -16,17 +16,17 @@ from braid.errors import UserError
 from braid.modalities import ImageModality, ImageModalityConfig, modality_of
 from braid.shapes import Float, Float16, UInt8
 
-SIZE = 64  # of the images that are compared, pixels a side
-GRID = 16  # of descriptors
-FINE = 32  # where images are laid over each other
-INSETS = (0.0, 0.04, 0.08)  # borders that a descriptor leaves out, as shares of a side
-FLAT = 4.0  # standard deviation of grey below which an image shows nothing, of 255
-ALIKE = 0.85  # correlation from which two images are looked at closely
-LEAST_SIDE = 0.8  # of an image that a crop may keep
-LEFT_OVER = 0.19  # root mean square of what is left over, as a share of the image's own contrast
-LOCAL = 1.2  # the same in the worst places
-STEPS = 8  # of the alignment
-ROWS = 512  # compared at once
+SIZE = 64  # pixels per side of the images that are compared
+GRID = 16  # cells per side of a descriptor
+FINE = 32  # pixels per side when two images are aligned
+INSETS = (0.0, 0.04, 0.08)  # widths of the border that a descriptor leaves out, as shares of a side
+FLAT = 4.0  # minimum standard deviation of grey (0..255); below it, an image counts as empty
+ALIKE = 0.85  # minimum correlation for a closer comparison
+LEAST_SIDE = 0.8  # minimum share of a side that a crop keeps
+LEFT_OVER = 0.19  # maximum root mean square of the residual, as a share of the image's own contrast
+LOCAL = 1.2  # the same, at the worst positions
+STEPS = 8  # steps of the alignment
+ROWS = 512  # rows compared at once
 
 Pixels = UInt8[np.ndarray, "size size 3"]
 Box = tuple[float, float, float, float]
@@ -34,7 +34,7 @@ WHOLE: Box = (0.0, 0.0, float(SIZE), float(SIZE))
 
 
 def descriptor(pixels: Pixels) -> Float16[np.ndarray, "insets cells"]:
-    """One row for each of ``INSETS``; zeros for an image that shows nothing."""
+    """The descriptors of an image: one row for each of ``INSETS``; zeros for an empty image."""
     grey = np.asarray(pixels, np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     image = Image.fromarray(grey)
     result = np.zeros((len(INSETS), GRID * GRID), np.float16)
@@ -49,12 +49,12 @@ def descriptor(pixels: Pixels) -> Float16[np.ndarray, "insets cells"]:
 
 
 def candidates(descriptors: Float16[np.ndarray, "images insets cells"]) -> Iterator[tuple[int, int]]:
-    """Pairs (first, second) of images, first < second, that are worth a closer look."""
+    """Pairs (first, second) of images, first < second, that need a closer comparison."""
     number = len(descriptors)
     for first in range(0, number, ROWS):
         whole = descriptors[first : first + ROWS, 0].astype(np.float32)
         best = np.zeros((len(whole), number), np.float32)
-        for inset in range(len(INSETS)):  # the one as it is, the other cropped; then the other way round
+        for inset in range(len(INSETS)):  # the first image whole, the second cropped; then vice versa
             np.maximum(best, whole @ descriptors[:, inset].astype(np.float32).T, out=best)
             cropped = descriptors[first : first + ROWS, inset].astype(np.float32)
             np.maximum(best, cropped @ descriptors[:, 0].astype(np.float32).T, out=best)
@@ -64,12 +64,12 @@ def candidates(descriptors: Float16[np.ndarray, "images insets cells"]) -> Itera
 
 
 def is_copy(one: Pixels, other: Pixels) -> bool:
-    """Whether one of two images is the other, or a crop of it, up to brightness, contrast and encoding."""
+    """Whether one image is a copy or a crop of the other; brightness, contrast and encoding may differ."""
     return min(left_over(one, other), left_over(other, one)) < 1.0
 
 
 def left_over(source: Pixels, target: Pixels) -> float:
-    """How much of ``target`` the best box of ``source`` does not explain; below 1 is a copy."""
+    """The residual of ``target`` after the best crop of ``source``; below 1 means a copy."""
     image = Image.fromarray(source)
     wanted = _fine(Image.fromarray(target), WHOLE)
     contrast = max(float(wanted.std()), FLAT)
@@ -77,7 +77,7 @@ def left_over(source: Pixels, target: Pixels) -> float:
     for _ in range(STEPS):
         result = _fine(image, box)
         error, move = _step(result, wanted)
-        local = np.sort(error.max(-1), axis=None)[-FINE:].mean()  # the worst 32 of 1,024 places
+        local = np.sort(error.max(-1), axis=None)[-FINE:].mean()  # the worst 32 of 1,024 positions
         least = min(least, max(np.sqrt(np.mean(error**2)) / LEFT_OVER, local / LOCAL) / contrast)
         box = _moved(box, move)
     return float(least)
@@ -90,7 +90,7 @@ def _fine(image: Image.Image, box: Box) -> Float[np.ndarray, "fine fine 3"]:
 def _step(
     result: Float[np.ndarray, "fine fine 3"], wanted: Float[np.ndarray, "fine fine 3"]
 ) -> tuple[Float[np.ndarray, "fine fine 3"], Float[np.ndarray, "4"]]:
-    """What the best change of brightness leaves over, and how to stretch and shift the box: x, y, in FINE pixels."""
+    """The residual after the best change of brightness, and how to stretch and shift the box: x, y, in FINE pixels."""
     at = (np.arange(FINE) + 0.5 - FINE / 2) / (FINE / 2)
     down, along = np.gradient(result, axis=(0, 1))
     ones = np.ones_like(result)
@@ -104,7 +104,7 @@ def _step(
 
 
 def _moved(box: Box, move: Sequence[float] | Float[np.ndarray, "4"]) -> Box:
-    """The box after a step: half its sides and its middle change, within the image and down to ``LEAST_SIDE``."""
+    """The box after a step, which changes its half sides and its centre; it stays within the image and above ``LEAST_SIDE``."""
     sides = []
     for (low, high), (stretch, shift) in zip(((box[0], box[2]), (box[1], box[3])), (move[:2], move[2:]), strict=True):
         scale = (high - low) / FINE
@@ -116,7 +116,7 @@ def _moved(box: Box, move: Sequence[float] | Float[np.ndarray, "4"]) -> Box:
 
 @dataclass(frozen=True)
 class File:
-    """A distinct file: its role, its value (a path, mostly), and the first row of each split that has it."""
+    """A distinct file: its role, its value (usually a path), and the first row with it in each split."""
 
     role: str
     value: Any
@@ -133,7 +133,7 @@ class File:
 
 @dataclass(frozen=True)
 class Looked:
-    """What is kept of a readable file for the comparison with all others: 1.5 kB of an image, a digest of any other."""
+    """What a readable file is compared by: 1.5 kB for an image, a digest for any other file."""
 
     file: File
     digest: bytes
@@ -141,7 +141,7 @@ class Looked:
 
 
 def look(file: File) -> Looked | Defect:
-    """Read one file; decode an image, small."""
+    """Read one file; an image is decoded at a small size."""
     try:
         if file.role != ImageModalityConfig.kind:
             content, _ = modality_of(file.role).encoded(file.value, file.source, 0)
@@ -157,7 +157,7 @@ def _digest(content: bytes) -> bytes:
 
 
 def compared(looked: list[Looked]) -> list[Defect]:
-    """Copies among the files that could be read: each is reported once, beside the first of its like."""
+    """Find copies among the readable files; each is reported once, with the first file that it equals or resembles."""
     first, near = list(range(len(looked))), dict[int, int]()  # near: copy -> the image that it resembles
     by_digest: dict[bytes, int] = {}
     for place, one in enumerate(looked):
@@ -175,7 +175,7 @@ def compared(looked: list[Looked]) -> list[Defect]:
 
 
 def in_two_splits(files: Iterable[File]) -> list[Defect]:
-    """The same file in two splits."""
+    """Find files that are in two splits."""
     return [
         Defect(
             "leak: a file in two splits",
@@ -209,7 +209,7 @@ def _modality() -> ImageModality:
 
 
 def _copied(copy: File, original: File, exact: bool) -> Defect:
-    """A copy in another split is a leak, whatever else it is."""
+    """The defect of a copy; a copy in another split is always a leak."""
     like = "the same as" if exact else "nearly the same as"
     what = f"{copy.source}: {_name(copy)} is {like} {_name(original)} ({original.source})"
     if len(_assigned(copy) | _assigned(original)) > 1:
@@ -223,7 +223,7 @@ def _assigned(file: File) -> set[str]:
 
 
 def _out(one: File, other: File) -> tuple[Key, ...]:
-    """The rows to remove so that nothing leaks: those in train; between val and test, those in val."""
+    """The rows to remove so that nothing leaks: the rows in train, or in val if none is in train."""
     splits = _assigned(one) | _assigned(other)
     lost = next(split for split in ("train", "val", *sorted(splits)) if split in splits)
     return tuple(dict.fromkeys((*one.keys([lost]), *other.keys([lost]))))
