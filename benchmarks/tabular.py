@@ -131,7 +131,13 @@ def boosted(dataset: Dataset, question: Question) -> np.ndarray:
     rows = {split: list(dataset.split(split)) for split in ("train", "val")}
     cells = {split: [[one.fields["tabular"][name] for name in names] for one in some] for split, some in rows.items()}
     labels = {split: [one.fields["label"] for one in some] for split, some in rows.items()}
-    tables = {split: np.array([[_cell(cell) for cell in row] for row in some], object) for split, some in cells.items()}
+    absent = ["missing" if name not in question.numbers else np.nan for name in names]
+    tables = {
+        split: np.array(
+            [[empty if cell is None else cell for cell, empty in zip(row, absent, strict=True)] for row in some], object
+        )
+        for split, some in cells.items()
+    }
     categories = [place for place, name in enumerate(names) if name not in question.numbers]
     encoder = make_column_transformer(
         (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), categories), remainder="passthrough"
@@ -142,10 +148,6 @@ def boosted(dataset: Dataset, question: Question) -> np.ndarray:
     return np.asarray(
         score_labels(model.predict_proba(tables["val"]), np.array([known.index(label) for label in labels["val"]])).counts
     )
-
-
-def _cell(cell: Any) -> Any:
-    return "missing" if cell is None else cell
 
 
 def write(name: str, question: Question, outcomes: dict[str, np.ndarray], chosen: argparse.Namespace) -> None:

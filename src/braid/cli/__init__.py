@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Annotated
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: a spinning barrier starves a busy machine
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported: spinning barriers slow down a busy machine
 
 import typer
 
@@ -53,7 +53,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         settings.settings,
     ),
 }
-# package -> the extra that brings it
+# package -> the extra that installs it
 EXTRAS = {
     "fastapi": "serve",
     "multipart": "serve",
@@ -115,7 +115,7 @@ def main() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file's name may hold what no terminal can print
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not be able to print a file name
     try:
         app(prog_name="braid")
     except UserError as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from braid.datasets.checks import Defect
     from braid.records import Example
 
-SHOWN = 4  # of each kind, in words; more are counted
+SHOWN = 4  # defects of each kind that are printed; others are only counted
 MEGABYTE = 1_000_000
 UNREAD = ("missing value", "broken row")
 
@@ -136,7 +136,7 @@ def _check_fix(dataset: "Dataset", output: Path) -> None:
 
 
 def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence[Defect]", output: Path) -> dict[str, Any]:
-    """Write the table without the rows to remove, with paths relative to where it is written; the numbers of rows."""
+    """Write the table without the rows to remove, with paths relative to its folder, and return the numbers of rows."""
     from braid.datasets import SkippedRow
     from braid.datasets.checks import row_keys
     from braid.datasets.dataset import file_kinds, files_of
@@ -197,7 +197,7 @@ def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Se
 
 
 def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
-    """Split -> rows, distinct files by kind, and texts."""
+    """Split -> numbers of rows, of distinct files by kind, and of texts."""
     from braid.datasets.dataset import file_kinds
 
     result: dict[str, Counter[str]] = {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from braid.bundle import DataCard
     from braid.files.gallery import Card
 
-# Free photos inside the scikit-image wheel: no download.
+# Free photos in the scikit-image wheel, so nothing is downloaded.
 SAMPLES = {
     "astronaut.png": "Eileen Collins, NASA, public domain",
     "chelsea.png": "Chelsea by Stéfan van der Walt, CC0",
@@ -81,7 +81,7 @@ def demo(
 
 
 def _paths(photos: list[str]) -> dict[Path, str]:
-    """Every photo and its credit: the user's first, then the samples, if their package is installed."""
+    """Photos and their credits: first the user's, then the samples, if their package is installed."""
     from braid.modalities import image_files
 
     result = {Path(path): "" for path in image_files(photos)} if photos else {}
@@ -95,7 +95,7 @@ def _paths(photos: list[str]) -> dict[Path, str]:
 
 
 def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Photo:
-    """One at a time: an unreadable photo is reported on the page and never stops the others."""
+    """Caption one photo at a time, so that an unreadable one is reported on the page and does not stop the others."""
     try:
         (prediction,) = loaded.captions([str(path)])
     except UserError as error:

@@ -134,7 +134,7 @@ def _record(loaded: "LoadedModel", metrics: dict[str, float], scored_on: str) ->
 
 
 def _check_distinct(examples: Sequence["Example"]) -> None:
-    """{id: text} has room for one text an id."""
+    """Check that ids are unique, because {id: text} has only one text per id."""
     first: dict[str, str] = {}
     for example in examples:
         if example.id in first:
@@ -223,7 +223,7 @@ def _coco_results(path: Path, rows: list[Any]) -> dict[str, Any]:
 
 
 def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    """JSON allows a name twice in one object; the first would be lost."""
+    """A JSON hook that rejects duplicate names in an object, because the first value would be lost."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)

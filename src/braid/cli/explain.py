@@ -116,12 +116,12 @@ def grade_explanations(
 
 
 def _scenes(data: str, task: str) -> str:
-    """``scenes`` alone means those for the task."""
+    """Complete ``scenes`` to the scenes for the task."""
     return f"scenes:{task or 'vqa'}" if data == "scenes" else data
 
 
 def _scenes_task(data: str) -> str:
-    """The task that scenes are for; "" for other data."""
+    """The task of a scenes data set; "" for other data."""
     return data.removeprefix("scenes:").partition(",")[0] if data.startswith("scenes:") else "vqa" if data == "scenes" else ""
 
 

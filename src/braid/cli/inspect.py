@@ -60,7 +60,7 @@ def inspect(
 
 
 def _beside(model: str, images: list[Path], output: Path) -> None:
-    """Write one image: originals above, as the codec is given them, and reconstructions below."""
+    """Write one image: the originals as the codec gets them in the first row, reconstructions below."""
     from PIL import Image
 
     from braid.api import load
@@ -78,7 +78,7 @@ def _beside(model: str, images: list[Path], output: Path) -> None:
 
 
 def _shapes(result: "Description") -> list[list[str]]:
-    """What goes in and out, as each modality sums it up; of a text, how many tokens there are to choose from."""
+    """A summary of each input and output by its modality; for a text, with the vocabulary size."""
     from braid.config import from_dict
     from braid.modalities import InputModalityConfig, OutputModalityConfig
 
@@ -168,7 +168,7 @@ def _run(number: int, run: "LoggedRun", differing: dict[str, list[str]]) -> dict
 
 
 def _print(runs: list["LoggedRun"]) -> None:
-    """One column a run, as on the page, of the metric that decides."""
+    """Print a table with one column per run, as on the page, with the main metric."""
     from braid.reports import count, diagnose, differences, duration
 
     metric = runs[0].metric

@@ -51,7 +51,7 @@ def embed(
 
     ready(output)
     loaded = load(model)
-    groups: list[tuple[str, list[Any]]] = []  # an input, and values for it
+    groups: list[tuple[str, list[Any]]] = []  # an input and its values
     for value in values:
         files = loaded.files(value) if Path(value).expanduser().exists() or loaded.is_file(value) else {}
         groups += [(name, [file]) for file, name in files.items()] if files else [("text", [value])]
@@ -76,7 +76,7 @@ def embed(
 
 
 def _write_rows(path: Path, parts: Iterable["np.ndarray"], rows: int) -> int:
-    """An .npy file of so many rows, written part by part, so that memory does not grow with them; its width."""
+    """Write an .npy file with this number of rows, part by part to save memory, and return its width."""
     from numpy.lib import format as npy
 
     width = 0

@@ -10,7 +10,7 @@ from braid.cli.console import note, print_json
 from braid.errors import UserError
 
 DEFAULT = ("small", "sentiment", "imagine")
-WORKERS = min(2, os.cpu_count() or 1)  # a second one halves the time of many clients where there is a core for it
+WORKERS = min(2, os.cpu_count() or 1)  # a second worker halves the time for many clients, if there is a second core
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -47,7 +47,7 @@ def serve(
 
         braid serve --host 0.0.0.0 --api-key-file keys.txt
     """
-    # Before any runtime is imported: workers that all take every core are in each other's way.
+    # Before any runtime is imported: workers that all use every core slow each other down.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
     from braid.server import Access, Limits

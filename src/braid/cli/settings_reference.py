@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from braid.config import did_you_mean, kinds, to_dict
 from braid.errors import UserError
 
-MOST = 40  # characters of a default that is shown
+MOST = 40  # maximum characters of a default
 NAMES = {int: "whole number", float: "number", str: "text", bool: "true or false", bytes: "bytes", Any: "any"}
 
 

@@ -132,9 +132,9 @@ def _config(
 
 
 def _beginning(task: str, data: dict[str, Any], model: str, start: str) -> tuple[dict[str, Any], list[str]]:
-    """The model that is named; else the built-in model is fine-tuned for captioning, or its image encoder for another task.
+    """The named model; otherwise the built-in model is fine-tuned for captioning, or its image encoder for another task.
 
-    The second part are settings: the encoder's architecture, and how it wants its images.
+    The second result has settings: the encoder's architecture and its image preprocessing.
     """
     from braid.bundle import bundle_folder, read_bundle
     from braid.config import to_dict
@@ -147,7 +147,7 @@ def _beginning(task: str, data: dict[str, Any], model: str, start: str) -> tuple
     if model or folder is None or "image" not in inputs_of_data(task_named(task), data):
         return {"model": model or "small"}, []
     bundle = read_bundle(folder)
-    assert bundle.architecture is not None  # the built-in model has one
+    assert bundle.architecture is not None  # the built-in model has an architecture
     encoder, image = bundle.architecture["encoders"]["image"], to_dict(bundle.interface.inputs["image"])
     lent = [f"model.encoders.image={json_files.dumps(encoder)}", f"inputs.image={json_files.dumps(image)}"]
     return {"model": "small", "initialize": {"encoders.image": BUILT_IN}}, lent
@@ -183,7 +183,7 @@ class _Bar:
             self.progress.update(self._task, completed=record["step"], line=line)
 
     def _epoch(self, record: dict[str, Any]) -> None:
-        """The metrics of the main task on one line, those of each other task on a line of its own."""
+        """Print the metrics of the main task on one line, and those of each other task on a separate line."""
         by_task: dict[str, list[str]] = {}
         for name, value in record.items():
             task, _, metric = name.rpartition(".")
@@ -266,7 +266,7 @@ def compare(
 
 
 def _print(result: "Compared") -> None:
-    """The metric that decides; the page has the others."""
+    """Print the main metric; the page has the others."""
     from braid.reports import format_costs, format_difference, format_spread
 
     rows = [

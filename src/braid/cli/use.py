@@ -176,7 +176,7 @@ def predict(
 
 
 def _with_images(result: dict[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
-    """Write generated images, one a row; its path, relative to the output's folder, stands for it."""
+    """Write generated images, one per row; a prediction then has the image's path, relative to the output's folder."""
     from PIL import Image
 
     named = {}
@@ -295,7 +295,7 @@ def classify(
 
 
 def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
-    """A file, a folder, a pattern, or a word with the suffix of a file that the model reads; the rest are questions.
+    """Split words into files and questions. A file is a path, folder or pattern, or has a suffix of a file that the model reads.
 
     Raises:
         UserError: when there are no files (and nothing else is ``given``), or no questions.
@@ -309,7 +309,7 @@ def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: boo
 
 
 def _as_json(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
-    """An answer in JSON; null if the model abstains."""
+    """An answer as JSON; null if the model abstains."""
     return {name: answer_of(prediction, least), "confidence": round(prediction.confidence, 4)}
 
 
@@ -321,7 +321,7 @@ def _labelled(prediction: "Prediction", least: float) -> dict[str, object]:
 
 
 def _shown(prediction: "Prediction", least: float) -> str:
-    """An answer in a table. A confident one may be empty: no label of several, no word."""
+    """An answer for a table. A confident answer may be empty: no label (if a row may have several), or no word."""
     text = answer_of(prediction, least)
     if text is None:
         return NOT_SURE
@@ -372,7 +372,7 @@ def imagine(
     result = loaded.generate_images(prompt, image, count, seed, with_progress("generating"), **sampling)
     records = []
     for number, one in enumerate(result, 1):
-        assert one.image is not None  # that is what the task gives
+        assert one.image is not None  # the task always returns an image
         path = output if count == 1 else output.with_stem(f"{output.stem}-{number}")
         with whole(path) as fresh:
             Image.fromarray(one.image.pixels).save(fresh, format="PNG")

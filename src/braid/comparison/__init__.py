@@ -1,4 +1,4 @@
-"""Many runs, one honest table: the same data, budget, seeds and stopping rule for every cell."""
+"""Fair comparisons of many runs: the same data, budget, seeds and stopping rule for every cell."""
 
 from braid.comparison.config import ComparisonConfig, read_comparison
 from braid.comparison.loop import compare

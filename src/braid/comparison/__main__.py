@@ -1,4 +1,4 @@
-"""What a comparison starts: the command ``braid``, which saves its run and ends when the comparison is gone."""
+"""The process that a comparison starts: the command ``braid``. If the comparison ends, it saves its run and ends, too."""
 
 import os
 import runpy

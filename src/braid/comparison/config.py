@@ -1,4 +1,4 @@
-"""What is compared: cells, each an ordinary run, all on the same data, budget, seeds and stopping rule."""
+"""The configuration of a comparison: its cells are normal runs with the same data, budget, seeds and stopping rule."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
 from braid.training import RunConfig, read_yaml, run_from
 
-SAME = ("data", "epochs", "batch_size", "evaluation", "seed")  # for every cell, else figures do not compare
+SAME = ("data", "epochs", "batch_size", "evaluation", "seed")  # equal in all cells, so that metrics are comparable
 EXAMPLE = "for example vary: {fusion: {concat: {model.fusion: {kind: concat}}, gated: {model.fusion: {kind: gated}}}}"
 
 
@@ -49,7 +49,7 @@ class ComparisonConfig:
 
 @dataclass(frozen=True)
 class Cell:
-    """A run that is trained with every seed. ``controls`` names the cells that have one of its inputs alone."""
+    """A run that is trained with every seed. ``controls`` names the cells with only one of its inputs."""
 
     name: str
     run: RunConfig
@@ -72,12 +72,12 @@ def read_comparison(path: Path, settings: Sequence[str] = ()) -> ComparisonConfi
 
 
 def cells(config: ComparisonConfig) -> tuple[Cell, ...]:
-    """Every choice of every axis, then the controls: what is left of these cells with one input, each different one once.
+    """All combinations of choices, then the controls: the same cells with only one input, without duplicates.
 
-    Retrieval has no controls: it needs both sides.
+    Retrieval has no controls, because it needs both sides.
 
     Raises:
-        UserError: naming the cell whose settings make no run.
+        UserError: naming the cell whose settings are not a valid run.
     """
     choices = list(product(*config.vary.values()))
     runs = [_run(config, choice) for choice in choices]
@@ -96,7 +96,7 @@ def cells(config: ComparisonConfig) -> tuple[Cell, ...]:
 
 
 def alone(run: RunConfig, name: str) -> RunConfig:
-    """The run with one of its inputs. Its sequence goes to the decoder as it is: no fusion could do more with it."""
+    """The run with only one of its inputs. Its sequence goes to the decoder without a fusion, which could add nothing."""
     lost = [f"{group}.{other}" for group in ("encoders", "projections") for other in run.model.encoders if other != name]
     fusion = ConcatFusionConfig(mode="sequences")
     return replace(
@@ -104,7 +104,7 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         model=replace(run.model, encoders={name: run.model.encoders[name]}, fusion=fusion),
         initialize=_without([*lost, "fusion"], run.initialize),
         optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
-        input_dropout={},  # of a row's only input
+        input_dropout={},  # a row's only input must not be dropped
         cache_features=run.cache_features if run.inputs[name].suffixes else "",
     )
 
@@ -114,7 +114,7 @@ def _without(parts: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any
 
 
 def _controls(choices: Sequence[tuple[str, ...]], runs: Sequence[RunConfig]) -> list[tuple[Cell, list[int]]]:
-    """Each control, and the places of the cells that it belongs to."""
+    """Each control, and the indices of the cells that it belongs to."""
     result: list[tuple[str, RunConfig, list[int]]] = []
     for place, run in enumerate(runs):
         if run.task.sides or len(run.model.encoders) < 2:
@@ -130,7 +130,7 @@ def _controls(choices: Sequence[tuple[str, ...]], runs: Sequence[RunConfig]) -> 
 
 
 def _name(name: str, whose: Sequence[int], choices: Sequence[tuple[str, ...]]) -> str:
-    """The input, and the choices that tell its cells from others: image-only, or image-only-vit where encoders vary."""
+    """The name of a control: its input, and the choices that identify its cells (image-only-vit if encoders vary)."""
     own = zip(*(choices[place] for place in whose), strict=True)
     shared = [some[0] for some, every in zip(own, zip(*choices, strict=True), strict=True) if len({*some}) == 1 < len({*every})]
     return "-".join([f"{name}-only", *shared])
@@ -147,7 +147,7 @@ def _run(config: ComparisonConfig, choice: Sequence[str]) -> RunConfig:
 
 
 def assignments(settings: Mapping[str, Any], start: str = "") -> Iterator[str]:
-    """Settings as ``path=value``. A section is taken apart, unless it has a kind of its own or names that hold a dot
+    """Settings as ``path=value``. A section becomes one item per setting, unless it has a ``kind``, or names with a dot
     (``initialize: {encoders.image: small}``)."""
     for name, value in settings.items():
         path = f"{start}{name}"

@@ -1,4 +1,4 @@
-"""Train and score every cell with every seed, then say who leads, by how much, and whether other rows and seeds would agree."""
+"""Trains and scores every cell with every seed, then ranks the cells and tests whether the differences are significant."""
 
 import json
 from collections import Counter
@@ -25,38 +25,38 @@ Scored = Float[np.ndarray, "rows seeds"]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Cells, the best first, and by how much it leads each of the others."""
+    """Cells, best first, and the lead of the best cell over each other cell."""
 
     order: tuple[str, ...]
     leads: dict[str, Difference]
 
     @property
     def equals(self) -> tuple[str, ...]:
-        """The cells that cannot be told apart from the best."""
+        """The cells that are not significantly worse than the best."""
         return tuple(name for name, lead in self.leads.items() if lead.low <= 0)
 
     @property
     def winner(self) -> str | None:
-        """The best, if its lead over every other cell is real."""
+        """The best cell, if its lead over every other cell is significant."""
         return self.order[0] if self.leads and not self.equals else None
 
 
 def rank(rows: Mapping[str, Scored]) -> Ranking:
-    """Cells by their mean over rows and seeds; higher is better."""
+    """Rank cells by their mean over rows and seeds; higher is better."""
     order = sorted(rows, key=lambda name: -float(rows[name].mean()))
     return Ranking(tuple(order), {name: lead(rows[order[0]], rows[name]) for name in order[1:]})
 
 
 def lead(first: Scored, second: Scored) -> Difference:
-    """By how much the first is better, with a paired bootstrap interval over rows and seeds (pigeonhole bootstrap: Owen 2007).
+    """The lead of the first cell, with a paired bootstrap interval over rows and seeds (pigeonhole bootstrap: Owen 2007).
 
-    Rows alone would not do: of two equal cells, the one with the luckier seeds is better on most rows.
+    Resampling rows alone is not enough: of two equal cells, the one with better seeds would be better on most rows.
     """
     return paired_difference(first, second, _over_drawn_seeds)
 
 
 def _over_drawn_seeds(means: Float[np.ndarray, "resamples seeds"]) -> Float[np.ndarray, " resamples"]:
-    """The mean of seeds drawn again for each resample, the same for both cells; of a single row, that of all seeds."""
+    """The mean over resampled seeds, the same for both cells; for a single row, the mean over all seeds."""
     resamples, seeds = means.shape
     if resamples == 1:
         return means.mean(1)
@@ -67,8 +67,8 @@ def _over_drawn_seeds(means: Float[np.ndarray, "resamples seeds"]) -> Float[np.n
 def evaluated(
     name: str, config: ComparisonConfig, cells: Sequence[Cell], scores: Mapping[str, Sequence[Scores]], failed: Mapping[str, str]
 ) -> Compared:
-    """The table and the verdict. ``scores``: of each cell that was trained with every seed, in their order; ``failed``: cell ->
-    reason."""
+    """The table and the verdict. ``scores`` has the scores of each cell that was trained with every seed, in the order of seeds;
+    ``failed`` maps a cell to the reason."""
     task, data = cells[0].run.task, cells[0].run.data
     rows = _paired(scores, 1 if task.better == "higher" else -1)
     ranking = rank(rows)
@@ -103,7 +103,7 @@ def evaluated(
 
 
 def _paired(scores: Mapping[str, Sequence[Scores]], sign: int) -> dict[str, Scored]:
-    """The figures of the rows that every run could answer, cell by cell; higher is better."""
+    """The metrics of the rows that every run could answer, by cell; higher is better."""
     result = {cell: [dict(zip(_keys(one.ids), one.items, strict=True)) for one in runs] for cell, runs in scores.items()}
     every = [run for runs in result.values() for run in runs]
     shared = [key for key in every[0] if all(key in run for run in every)] if every else []
@@ -111,7 +111,7 @@ def _paired(scores: Mapping[str, Sequence[Scores]], sign: int) -> dict[str, Scor
 
 
 def _keys(ids: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Rows may share an id: the captions of one image."""
+    """Unique keys of rows, because rows may share an id, such as the captions of one image."""
     seen: Counter[str] = Counter()
     for identity in ids:
         yield identity, seen[identity]
@@ -145,7 +145,7 @@ def _winner(ranking: Ranking, metric: str, cells: Sequence[ComparedCell]) -> Fin
 
 
 def _against_controls(cells: Sequence[Cell], over: Mapping[str, Mapping[str, Difference]]) -> list[Finding]:
-    """Whether more than one input is worth its while."""
+    """Whether fused cells are better than their single inputs."""
     if not cells:
         return []
     pairs = [(cell.name, control) for cell in cells for control in cell.controls]
@@ -153,7 +153,7 @@ def _against_controls(cells: Sequence[Cell], over: Mapping[str, Mapping[str, Dif
     unknown = list(dict.fromkeys(control for cell, control in pairs if control not in over[cell]))
     if unknown:
         return [Finding(title, f"not known: {_and(unknown)} could not be trained", None)]
-    short: dict[tuple[str, ...], list[str]] = {}  # controls that are not clearly beaten -> by which cells
+    short: dict[tuple[str, ...], list[str]] = {}  # controls that are not clearly beaten -> the cells that do not beat them
     for cell in cells:
         short.setdefault(tuple(name for name, gain in over[cell.name].items() if gain.low <= 0), []).append(cell.name)
     beating = short.pop((), [])
@@ -183,12 +183,12 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 def compare(
     config: ComparisonConfig, folder: Path, watch: Progress | None = None, on_note: Callable[[str], None] = print
 ) -> Compared:
-    """Fill ``folder``: a run in CELL/seed-N each, comparison.json, comparison.html, and compare.yaml, which repeats it.
+    """Run a comparison. ``folder`` gets the runs (CELL/seed-N), comparison.json, comparison.html, and compare.yaml to repeat it.
 
-    Called again, it goes on where it was stopped or killed. A cell that fails is told, left out, and listed in ``failed``.
+    If it was stopped or killed, call it again to continue. A cell that fails is reported, left out, and listed in ``failed``.
 
     Raises:
-        UserError: for settings that make no run, rows that are not there, or a folder with runs of other settings.
+        UserError: for settings that are not a valid run, missing rows, or a folder with runs of other settings.
     """
     every = cells(config)
     examples = _examples(every[0], config.split)

@@ -1,4 +1,4 @@
-"""One cell with one seed: an ordinary run folder, and ``scores.json`` in it once the run is scored."""
+"""One cell with one seed: a normal run folder, with ``scores.json`` after the run is scored."""
 
 import json
 import os
@@ -29,15 +29,15 @@ from braid.tasks import Task, task_of
 from braid.training import RunConfig, write_run
 
 FILE = "scores.json"
-WARM_UP, TIMED = 3, 30  # rows answered one by one
+WARM_UP, TIMED = 3, 30  # rows that are answered one by one
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A scored run. ``figures`` are the task's on ``split``, the one that is a mean over rows first; ``items`` are its rows.
+    """A scored run. ``metrics`` are the task's on ``split``, the one that is a mean over rows first; ``items`` are its rows.
 
-    ``latency_ms``: from a row that is read and prepared to its answer, at batch 1, median. ``training_seconds``: of all steps.
-    ``memory_bytes``: the most that the training's largest process held.
+    ``latency_ms``: median time from a prepared row to its answer, with batch size 1. ``training_seconds``: sum over all steps.
+    ``memory_bytes``: peak memory of the largest training process.
     """
 
     split: str
@@ -51,10 +51,10 @@ class Scores:
 
 
 def begin(run: RunConfig, folder: Path) -> None:
-    """Write the run's settings where they are not yet.
+    """Write the run's settings, if they are not there yet.
 
     Raises:
-        UserError: when the folder holds a run with others.
+        UserError: when the folder has a run with other settings.
     """
     if not (folder / "run.yaml").exists():
         write_run(run, folder / "run.yaml")
@@ -66,10 +66,10 @@ def begin(run: RunConfig, folder: Path) -> None:
 
 
 def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str, lock: int) -> Scores:
-    """Train the run, or go on with it, and score its best model; what is done already is not done again.
+    """Train the run, or continue it, and score its best model; finished work is not repeated.
 
     Raises:
-        UserError: when it cannot be trained or scored, with the reason that was told.
+        UserError: when it cannot be trained or scored, with the reason.
     """
     if (folder / FILE).is_file():
         result: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
@@ -82,17 +82,17 @@ def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str
 
 
 def train(folder: Path, lock: int) -> int:
-    """``braid train`` in a process of its own; gives the most memory that it held, in bytes.
+    """Run ``braid train`` in its own process, and return its peak memory in bytes.
 
-    Killed together with what called it or not, it keeps ``lock`` until it has ended, so nobody else works on its run.
+    The process keeps ``lock`` until it ends, even if its caller is killed, so no other process works on its run.
 
     Raises:
-        UserError: with the last line that it told, when it failed.
+        UserError: when the process fails, with the last line that it printed.
     """
     command = [sys.executable, "-m", "braid.comparison", str(os.getpid()), "train", str(folder / "run.yaml"), "--resume"]
     environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
     with tempfile.TemporaryFile() as message:
-        # A session of its own: a terminal's Ctrl-C reaches it once, from here.
+        # A separate session: a terminal's Ctrl-C reaches it only once, through this process.
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=message, env=environment, pass_fds=(lock,), start_new_session=True
         )
@@ -117,7 +117,7 @@ def _reason(code: int, message: str) -> str:
 
 
 def score(run: RunConfig, folder: Path, examples: Sequence[Example], split: str, memory: int) -> Scores:
-    """Answer ``examples`` with the run's best model, as it was trained to."""
+    """Score the run's best model on ``examples``, with the run's task settings."""
     torch.set_num_threads(run.threads)
     bundle = read_bundle(find_bundle(folder))
     runtime, collator = TorchRuntime(load_model(bundle), bundle.tokenizer), Collator(bundle.inputs, bundle.outputs)
@@ -140,7 +140,7 @@ def score(run: RunConfig, folder: Path, examples: Sequence[Example], split: str,
 
 
 def _latency(runtime: Runtime, collator: Collator, task: Task, samples: Sequence[Sample]) -> float:
-    """Milliseconds a row, one at a time, the median; rows are used again where there are few."""
+    """Median milliseconds per row, one at a time; if there are few rows, they are repeated."""
     seconds = []
     for sample in islice(cycle(samples), WARM_UP + TIMED):
         batch = collator([sample]).batch

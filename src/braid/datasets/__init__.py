@@ -1,4 +1,4 @@
-"""Files -> Examples, one file a format; a data set is recognised by what it holds."""
+"""Reads files as ``Example`` objects, one module per format; a data set's format is recognised by its content."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ from braid.errors import UserError
 
 
 class Format(NamedTuple):
-    """How one format is called, recognised and opened."""
+    """A data format: its name, and how it is recognised and opened."""
 
     name: str
     recognise: Callable[[Path], bool]
     open: Callable[[Path, Mapping[str, str]], Dataset]
 
 
-# The first that recognises a path reads it: the particular before the general.
+# The first format that recognises a path reads it, so special formats come before general ones.
 FORMATS = (
     Format("shards (shards.jsonl and tars)", shards.recognise, shards.open_shards),
     Format("a table (csv, tsv, jsonl, json, parquet)", table.recognise, table.open_table),
@@ -37,7 +37,7 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     """Open a file or folder of any supported format, or the procedural scenes (``scenes:captioning,train=500``).
 
     Raises:
-        UserError: when the path does not exist, or holds no known format.
+        UserError: when the path does not exist, or has no known format.
     """
     if str(path).partition(":")[0] == "scenes":
         return open_scenes(str(path))
@@ -56,10 +56,10 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
 
 
 def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> list[str] | None:
-    """The roles that a table's rows will have, by its header, in one order for all tables; None for any other data set.
+    """The roles of a table's rows, from its header, in a fixed order; None for any other data set.
 
     Raises:
-        UserError: when a mapped column is not there, or no column has a role.
+        UserError: when a mapped column does not exist, or no column has a role.
     """
     place = Path(path).expanduser()
     if not place.exists() or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
@@ -69,7 +69,7 @@ def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) ->
 
 
 def _tables(place: Path) -> list[Path]:
-    """The only table of a folder stands for the folder."""
+    """The table at a path; for a folder, the only table in it."""
     inside = [file for file in sorted(place.iterdir()) if table.recognise(file)] if place.is_dir() else []
     if len(inside) > 1:
         raise UserError(f"{place} holds {len(inside)} tables; give one of them: {', '.join(file.name for file in inside)}")

@@ -1,4 +1,4 @@
-"""COCO captions: {"images": [{id, file_name}], "annotations": [{image_id, caption}]}, one file a split."""
+"""COCO captions: {"images": [{id, file_name}], "annotations": [{image_id, caption}]}, one file per split."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def open_coco(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example an image, with all its captions; the split is in the file's name (captions_val2017.json)."""
+    """One example per image, with all its captions; the split comes from the file name (captions_val2017.json)."""
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
     for file in _files(path):

@@ -1,4 +1,4 @@
-"""What every data format becomes: examples by split, and the rows that could not be read, with reasons."""
+"""The result of reading any data format: examples by split, and the rows that could not be read, with reasons."""
 
 import copy
 import json
@@ -20,15 +20,15 @@ from braid.modalities.cells import NO_TEXT, check_length, is_text
 from braid.records import Example
 from braid.shapes import Int
 
-VAL_SHARE = 0.1  # of a data set that names no splits
+VAL_SHARE = 0.1  # share of val in a data set without splits
 BLOCK = 32  # rows that are compressed together
-PLACES = 10_000  # that rows without a split are hashed to
+PLACES = 10_000  # number of hash buckets for rows without a split
 
-# the names that splits have in data sets -> ours
+# split names in data sets -> Braid's names
 SPLITS = {
     "train": "train",
     "training": "train",
-    "restval": "train",  # COCO's validation images that everybody trains on
+    "restval": "train",  # COCO's validation images that are usually used for training
     "val": "val",
     "valid": "val",
     "validation": "val",
@@ -40,7 +40,7 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row that is skipped. ``reason`` says why and what to do about it; ``missing``: a value is not there at all."""
+    """A skipped row. ``reason`` says why, and what to do about it; ``missing`` is True if a value does not exist."""
 
     source: str
     reason: str
@@ -55,8 +55,8 @@ class Rows(Sequence[Example]):
     """Examples packed into a few arrays; an example is built each time it is read.
 
     As objects, a hundred thousand rows take hundreds of megabytes, and as much again in every worker process: reading an
-    object writes its reference count, which copies its page of memory. So texts, numbers and the cells of a table are kept as
-    compressed JSON, and only other values (an image in memory) stay objects. A list comes back as a tuple.
+    object changes its reference count, which copies its page of memory. So texts, numbers and table cells are stored as
+    compressed JSON, and only other values (an image in memory) stay objects. A list is returned as a tuple.
     """
 
     def __init__(self, examples: Iterable[Example] = ()) -> None:
@@ -69,7 +69,7 @@ class Rows(Sequence[Example]):
         places: dict[int | bytes, int] = {}
 
         def keep(value: Any) -> dict[str, int]:
-            key = value if isinstance(value, bytes) else id(value)  # an image that several rows share is kept once
+            key = value if isinstance(value, bytes) else id(value)  # an image that several rows share is stored once
             if key not in places:
                 places[key] = len(self._kept)
                 self._kept.append(value)
@@ -133,18 +133,18 @@ class Rows(Sequence[Example]):
         return {name: int(count) for name, count in zip(self._names, counts, strict=True) if count}
 
     def where(self, split: str) -> "Rows":
-        """The rows of one split; none, where there is no such split."""
+        """The rows of one split; empty if there is no such split."""
         code = self._names.index(split) if split in self._names else -1
         return self.take(np.flatnonzero(self._codes[self._index] == code))
 
     def take(self, places: Int[np.ndarray, " _"]) -> "Rows":
-        """The rows at these places, in this order; nothing but their numbers is copied."""
+        """The rows at these indices, in this order; only the indices are copied."""
         part = copy.copy(self)
         part._index = self._index[places]
         return part
 
     def assigned(self, splits: Iterable[str]) -> "Rows":
-        """The same rows in other splits, one name a row."""
+        """The same rows in other splits; ``splits`` has one name per row."""
         moved = copy.copy(self)
         known: dict[str, int] = {}
         moved._codes = self._codes.copy()
@@ -154,7 +154,7 @@ class Rows(Sequence[Example]):
 
 
 def _packable(value: Any, keep: Callable[[Any], Any]) -> Any:
-    """A value that JSON can say. A dict of plain values is marked, because a kept object is a dict in JSON, too."""
+    """A value that JSON can represent. A dict of plain values is marked, because a stored object is a dict in JSON, too."""
     if not isinstance(value, dict):
         return value
     plain = all(isinstance(key, str) and (cell is None or isinstance(cell, str | int | float)) for key, cell in value.items())
@@ -163,24 +163,24 @@ def _packable(value: Any, keep: Callable[[Any], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples as they are on disk. Files stay paths until a batch needs them, or encoded bytes if a table holds them."""
+    """Examples as they are on disk. Files stay paths until a batch needs them, or encoded bytes if a table contains them."""
 
     path: str
     format: str
     examples: Rows
     skipped: tuple[SkippedRow, ...] = ()
-    columns: Mapping[str, str] = field(default_factory=dict)  # role -> column, where the format has columns
+    columns: Mapping[str, str] = field(default_factory=dict)  # role -> column, if the format has columns
 
     @property
     def splits(self) -> dict[str, int]:
-        """Rows by split; "" holds those that the data set assigns to none."""
+        """Number of rows by split; "" is for rows without a split."""
         return self.examples.splits
 
     def split(self, name: str) -> Rows:
         """The rows of one split; ``all`` takes every row.
 
         Raises:
-            UserError: when there are none, with the splits there are.
+            UserError: when the split has no rows, naming the splits that exist.
         """
         result = self.examples if name == "all" else self.examples.where(name)
         if not result:
@@ -199,15 +199,16 @@ def file_kinds() -> dict[str, Any]:
 
 
 def files_of(example: Example, roles: Iterable[str]) -> dict[str, Any]:
-    """A row's files by role: paths and encoded bytes. An object in memory is no file."""
+    """A row's files by role: paths and encoded bytes. An object in memory is not a file."""
     fields = example.fields
     return {role: fields[role] for role in roles if isinstance(fields.get(role), str | bytes)}
 
 
 def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Rows:
-    """Examples as they are if any names a split; else train and val, by a hash of the row's file, or else its content or id.
+    """Split examples into train and val by a hash of each row's file (or its content or id); unchanged if any row has a split.
 
-    Rows that share a file land in the same split, whatever else the data set holds. A small data set gives up its first by hash.
+    Rows that share a file get the same split. Other rows do not matter, except that val always gets the lowest hash, even in a
+    small data set.
     """
     rows = examples if isinstance(examples, Rows) else Rows(examples)
     if any(rows.splits):
@@ -218,11 +219,11 @@ def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Ro
 
 
 def _places(rows: Rows) -> Int[np.ndarray, " rows"]:
-    """The place of each row among ``PLACES``; rows that share any of their files have one place."""
+    """The hash bucket of each row, below ``PLACES``; rows that share a file have the same bucket."""
     modalities = kinds(InputModalityConfig)
     roles = tuple(file_kinds())
     places, first_files = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    groups: dict[int, int] = {}  # of rows with several files: a file -> another of its group
+    groups: dict[int, int] = {}  # for rows with several files: a file -> another file of its group
 
     def group(file: int) -> int:
         top = file
@@ -246,7 +247,7 @@ def _places(rows: Rows) -> Int[np.ndarray, " rows"]:
 
 
 def _place(example: Example, files: Sequence[str], modalities: Mapping[str, Any]) -> int:
-    """A hash of what a row is about: the name of its first file, or else its text, its other values, or its id."""
+    """The hash bucket of one row, from the name of its first file, otherwise from its text, its other values, or its id."""
     fields = example.fields
     for value in files_of(example, files).values():
         if isinstance(value, bytes):
@@ -259,17 +260,17 @@ def _place(example: Example, files: Sequence[str], modalities: Mapping[str, Any]
 
 
 def _hashed(identity: str) -> int:
-    return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % PLACES  # a file's name may be no UTF-8
+    return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % PLACES  # a file name may not be valid UTF-8
 
 
 def split_named(name: str) -> str:
-    """The split that a file is named after (captions_val2017.json); "" where it names none."""
+    """The split in a file name (captions_val2017.json); "" if there is none."""
     match = re.search("train|val|test", name, re.IGNORECASE)
     return match[0].lower() if match else ""
 
 
 def file_finder() -> Callable[[str | Path], bool]:
-    """Whether a file exists, from one listing of each folder instead of one look-up a file."""
+    """A function that says whether a file exists. It lists each folder once, instead of looking up every file."""
     listed: dict[str, set[str]] = {}
 
     def exists(path: str | Path) -> bool:
@@ -277,7 +278,7 @@ def file_finder() -> Callable[[str | Path], bool]:
         if parent not in listed:
             try:
                 listed[parent] = set(os.listdir(parent or "."))
-            except (OSError, ValueError):  # a folder whose name no file system takes
+            except (OSError, ValueError):  # a folder name that no file system allows
                 listed[parent] = set()
         return name in listed[parent]
 
@@ -285,8 +286,8 @@ def file_finder() -> Callable[[str | Path], bool]:
 
 
 class ImageFinder:
-    """Finds images that a file names without their folder: beside it or one folder down; if none of them is there,
-    one folder up or one up and one down (``annotations/`` beside ``train2017/``)."""
+    """Finds images that a file names without their folder. It searches the file's folder and subfolders; if no image
+    is there, it searches the parent folder and its subfolders (``annotations/`` beside ``train2017/``)."""
 
     def __init__(self, home: Path, names: Iterable[str]) -> None:
         names = list(names)
@@ -299,7 +300,7 @@ class ImageFinder:
     def __call__(self, name: str) -> Path | None:
         for place in self._places:
             if self._exists(place / name):
-                if place is not self._places[0]:  # the next image is most likely there, too
+                if place is not self._places[0]:  # the next image is probably there, too
                     self._places.remove(place)
                     self._places.insert(0, place)
                 return place / name
@@ -307,10 +308,10 @@ class ImageFinder:
 
 
 def located(locate: ImageFinder, file: Path, *names: str) -> str:
-    """The path of an image that ``file`` names, by the first of its possible names that exists.
+    """The path of an image that ``file`` names: the first of the possible names that exists.
 
     Raises:
-        Missing: when none is.
+        Missing: when no name exists.
     """
     for name in names:
         place = locate(name)
@@ -327,7 +328,7 @@ def _folders(place: Path) -> list[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of a known format.
+    """Read a JSON file of a known format.
 
     Raises:
         UserError: when it is not UTF-8 text or not JSON.
@@ -343,7 +344,7 @@ def read_json(path: Path) -> Any:
 
 
 def head(path: Path, size: int = 65_536) -> str:
-    """The beginning of a text file, by which a format is recognised; "" where it cannot be read."""
+    """The beginning of a text file, to recognise its format; "" if the file cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(size).decode("utf-8", errors="ignore")
@@ -352,15 +353,15 @@ def head(path: Path, size: int = 65_536) -> str:
 
 
 def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
-    """The captions of an image; see ``clean_texts``."""
+    """Clean the captions of an image; see ``clean_texts``."""
     return clean_texts(texts, "caption", "image")
 
 
 def clean_texts(texts: Iterable[Any], what: str, row: str) -> tuple[str, ...]:
-    """The texts that are not empty, stripped. ``what`` they are and the ``row`` that they belong to are for messages.
+    """Strip the texts and remove empty ones. ``what`` (the kind of text) and ``row`` are for messages.
 
     Raises:
-        UserError: when all are empty, or one is not text.
+        UserError: when all texts are empty, or one is not text.
     """
     texts = tuple(texts)
     odd = [text for text in texts if not isinstance(text, str)]

@@ -1,4 +1,4 @@
-"""Flickr8k and Flickr30k as they were published: a token file (image#number, tab, caption) and lists of images by split."""
+"""Flickr8k and Flickr30k in their original format: a token file (image#number, tab, caption), and lists of images by split."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def recognise(path: Path) -> bool:
 
 
 def _file(path: Path) -> Path | None:
-    """The token file: the path itself, or the one that a folder (or a folder in it) holds; never the lemmatised copy."""
+    """The token file: the path itself, or the file in a folder or its subfolders; never the lemmatised copy."""
     if path.is_dir():
         inside = [file for pattern in ("*.token*", "*/*.token*") for file in sorted(path.glob(pattern))]
         return next((file for file in inside if "lemma" not in file.name and _file(file)), None)
@@ -26,7 +26,7 @@ def _file(path: Path) -> Path | None:
 
 
 def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example an image, with all its captions; splits from the lists beside the token file, where there are any."""
+    """One example per image, with all its captions; splits come from the lists beside the token file, if there are any."""
     file = _file(path)
     assert file is not None, "recognise() said so"
     captions: dict[str, list[str]] = {}
@@ -53,7 +53,7 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def _splits(token_file: Path) -> dict[str, str]:
-    """Image -> split, from files such as Flickr_8k.trainImages.txt (names) or train.txt (names without an ending)."""
+    """Image -> split, from files such as Flickr_8k.trainImages.txt (names) or train.txt (names without suffix)."""
     result: dict[str, str] = {}
     for file in sorted(token_file.parent.glob("*.txt")):
         match = SPLIT.search(file.stem)

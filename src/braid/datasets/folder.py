@@ -1,5 +1,5 @@
-"""A folder of files (images and any other modality that has files), alone or each with captions in a text file of the same
-name; folders named train, val and test are splits."""
+"""A folder of files (images, or any other modality with files), with or without captions in a text file of the same name.
+Folders named train, val and test are splits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ def recognise(path: Path) -> bool:
 
 
 def holds_files(path: Path) -> bool:
-    """Whether a folder holds files of any modality at all, with captions or without."""
+    """Whether a folder has files of any modality, with or without captions."""
     return path.is_dir() and bool(_files(path))
 
 
@@ -27,7 +27,7 @@ def _files(path: Path) -> dict[Path, str]:
 
 
 def _rows(files: Mapping[Path, str]) -> list[dict[str, Path]]:
-    """Files of one name and different kinds (dog.jpg, dog.wav) are one row; any other is a row of its own."""
+    """Files of the same name and different kinds (dog.jpg, dog.wav) form one row; any other file is its own row."""
     named: dict[Path, list[tuple[Path, str]]] = {}
     for file, kind in files.items():
         named.setdefault(file.with_suffix(""), []).append((file, kind))
@@ -39,7 +39,7 @@ def _rows(files: Mapping[Path, str]) -> list[dict[str, Path]]:
 
 
 def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example a file; each line of its text file is a caption. Without any text file, rows have no captions."""
+    """One example per file; each line of its text file is a caption. Without any text files, rows have no captions."""
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
     files = _files(path)

@@ -1,4 +1,4 @@
-"""Karpathy's split files (dataset_flickr8k.json, dataset_coco.json): images with sentences and a split each."""
+"""Karpathy's split files (dataset_flickr8k.json, dataset_coco.json): each image has sentences and a split."""
 
 import re
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ def _file(path: Path) -> Path | None:
 
 
 def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example an image, with the raw text of its sentences.
+    """One example per image, with the raw text of its sentences.
 
     Raises:
-        UserError: when the file is not complete.
+        UserError: when the file is incomplete.
     """
     file = _file(path)
     assert file is not None, "recognise() said so"
@@ -55,7 +55,7 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def _name(row: dict[str, Any]) -> str:
-    """COCO's file also names the folder of its images; Flickr's do not."""
+    """The name of an image; COCO's file also names its folder, Flickr's files do not."""
     name = str(row.get("filename", ""))
     return f"{row['filepath']}/{name}" if row.get("filepath") else name
 

@@ -1,4 +1,4 @@
-"""Plain text, one example a line; gzip too."""
+"""Plain text, one example per line; gzip, too."""
 
 import gzip
 import zlib
@@ -10,7 +10,7 @@ from braid.errors import UserError
 from braid.modalities.cells import check_length
 from braid.records import Example
 
-VAL_SHARE = 0.01  # text is plentiful
+VAL_SHARE = 0.01  # a small share, because text files are large
 
 
 def recognise(path: Path) -> bool:
@@ -18,7 +18,7 @@ def recognise(path: Path) -> bool:
 
 
 def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """Every line that is not empty, as ``text``."""
+    """One example per non-empty line, as ``text``."""
     skipped: list[SkippedRow] = []
     try:
         examples = with_splits(_examples(path, skipped), VAL_SHARE)
@@ -28,7 +28,7 @@ def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
-    """Lines that are too long go into ``broken``."""
+    """Yield the lines as examples; lines that are too long are appended to ``skipped``."""
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             text, source = line.strip(), f"{path.name}, line {number}"

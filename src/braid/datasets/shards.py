@@ -1,7 +1,7 @@
-"""A data set in a few large files: its rows in shards.jsonl, its images and other files in 00000.tar, 00001.tar, ... beside it.
+"""A data set in a few large files: rows in shards.jsonl, images and other files in 00000.tar, 00001.tar, ... beside it.
 
-Tar rather than Parquet: a file is read alone by its offset, without the group of rows around it and without pyarrow; the
-tars are written and copied from one end to the other; and ``tar -xf`` gives the files back.
+Tar has advantages over Parquet: one file can be read by its offset, without the group of rows around it and without pyarrow;
+tars are written and copied sequentially; and ``tar -xf`` unpacks the files.
 """
 
 import io
@@ -27,7 +27,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Sharded:
-    """What was written: rows, distinct files, tars, and bytes of these."""
+    """The result of writing: number of rows, distinct files and tars, and bytes of the tars."""
 
     num_rows: int
     num_files: int
@@ -40,7 +40,7 @@ def recognise(path: Path) -> bool:
 
 
 def open_shards(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """The rows of ``write_shards``, in their order; a row that is damaged, or whose tar is missing, is skipped."""
+    """Open the rows of ``write_shards``, in their order; a row that is damaged, or whose tar is missing, is skipped."""
     skipped: list[SkippedRow] = []
     return Dataset(str(path), "shards (tar)", Rows(_read(path, skipped)), tuple(skipped))
 
@@ -75,7 +75,7 @@ def _example(line: str, source: str, folder: Path, exists: Callable[[str | Path]
 
 
 def _value(role: str, value: Any, folder: Path, exists: Callable[[str | Path], bool]) -> Any:
-    """A file's place in its tar, a text or several texts, or what the role's modality reads in JSON."""
+    """Read a value: a file's position in its tar, one or several texts, or what the role's modality reads from JSON."""
     modality = modality_of(role)
     texts = value if isinstance(value, list) else [value]
     if modality and modality.suffixes:
@@ -103,14 +103,14 @@ def _file(role: str, value: Any, folder: Path, exists: Callable[[str | Path], bo
 def write_shards(
     examples: Iterable[Example], folder: Path, size: int, longest: int, on_skipped: Callable[[str, str], None]
 ) -> Sharded:
-    """Write rows and their files to ``folder``, in order; it appears whole or not at all.
+    """Write rows and their files to ``folder``, in order. The folder is complete or does not exist.
 
-    A file is copied byte for byte, an image in memory becomes a PNG; a file that several rows share is kept once.
+    Files are copied byte for byte, and images in memory become PNGs; a file that several rows share is stored once.
 
     Args:
-        size: bytes after which another tar is begun.
-        longest: pixels, of the longer side; a larger image becomes a JPEG of that size. 0 leaves all as they are.
-        on_skipped: called with the source and the reason of a row with a file that cannot be read; the row is skipped.
+        size: bytes after which a new tar begins.
+        longest: maximum pixels of the longer side; a larger image becomes a JPEG of that size. 0 keeps all images unchanged.
+        on_skipped: called with the source and the reason when a row is skipped, because a file cannot be read.
     """
     rows = 0
     with whole(folder) as fresh:
@@ -129,7 +129,7 @@ def write_shards(
 
 
 def _written(role: str, value: Any, example: Example, tars: "_Tars", longest: int) -> Any:
-    """A file's place in a tar; any other value as it is, if JSON can say it."""
+    """A file's position in a tar; any other value unchanged, if JSON can represent it."""
     modality = modality_of(role)
     if modality and modality.suffixes:
         key = (modality.kind, modality.key(value))
@@ -143,7 +143,7 @@ def _written(role: str, value: Any, example: Example, tars: "_Tars", longest: in
 
 
 class _Tars:
-    """Tars that are filled one after another, and where each file went."""
+    """Tars that are filled one after another, and the position of each file."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._size = folder, size

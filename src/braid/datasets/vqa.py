@@ -1,4 +1,4 @@
-"""VQA v1 and v2 (arXiv:1505.00468, arXiv:1612.00837): a file of questions and one of annotations a split.
+"""VQA v1 and v2 (arXiv:1505.00468, arXiv:1612.00837): per split, one file of questions and one of annotations.
 
 {"questions": [{question_id, image_id, question}], "data_type": "mscoco", "data_subtype": "val2014"}
 {"annotations": [{question_id, answers: [{answer}], answer_type, question_type}]}
@@ -39,43 +39,43 @@ def recognise(path: Path) -> bool:
 
 
 def _holds(file: Path, what: str) -> bool:
-    """Whether it is a file of ``questions`` or of ``annotations``, seen by its beginning."""
+    """Whether a file contains ``what`` (``questions`` or ``annotations``), judging by its beginning."""
     start = head(file) if file.suffix == ".json" and file.is_file() else ""
     return bool(re.search(rf'"{what}"\s*:\s*\[', start) and re.search(r'"question_id"\s*:', start))
 
 
 def _pairs(path: Path) -> dict[Path, Path | None]:
-    """The files of questions of a folder and of those in it, or the one that is named or whose annotations are; and the
-    annotations of each, where they are there."""
+    """Question files with their annotations, if these exist: all files of a folder and its subfolders, or one file, given by its
+    own path or by that of its annotations."""
     if path.is_dir():
         files = sorted({*path.glob("*questions*.json"), *path.glob("*/*questions*.json")})
     elif _holds(path, "annotations"):
         files = [file for file in _beside(path, "*questions*.json") if _annotations(file) == path]
     else:
         files = [path]
-    # v1 asks the same questions with a choice of answers and without: once is enough.
+    # v1 has the same questions with and without multiple choice; one version is enough.
     again = {file.name.replace("OpenEnded", "MultipleChoice") for file in files if "OpenEnded" in file.name}
     return {file: _annotations(file) for file in files if file.name not in again and _holds(file, "questions")}
 
 
 def _annotations(questions: Path) -> Path | None:
-    """v2_OpenEnded_mscoco_val2014_questions.json has its answers in v2_mscoco_val2014_annotations.json."""
+    """The annotations of v2_OpenEnded_mscoco_val2014_questions.json are in v2_mscoco_val2014_annotations.json."""
     name = re.sub("OpenEnded_|MultipleChoice_", "", questions.name).replace("questions", "annotations")
     return next((file for file in _beside(questions, escape(name)) if _holds(file, "annotations")), None)
 
 
 def _beside(file: Path, pattern: str) -> list[Path]:
-    """In the same folder, or in one beside it (Questions/ and Annotations/)."""
+    """Files in the same folder, or in a sibling folder (Questions/ and Annotations/)."""
     return [*sorted(file.parent.glob(pattern)), *sorted(file.parent.parent.glob(f"*/{pattern}"))]
 
 
 def open_vqa(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example a question: ``answers`` are those of all people, the one that most of them gave first.
+    """One example per question. ``answers`` has the answers of all people, the most frequent one first.
 
-    Where a file of questions has no annotations, its questions have no answers.
+    If a question file has no annotations, its questions have no answers.
 
     Raises:
-        UserError: when a file is not complete, or annotations have no questions.
+        UserError: when a file is incomplete, or annotations have no questions.
     """
     pairs = _pairs(path)
     if not pairs:
@@ -128,7 +128,7 @@ def _answered(notes: Path) -> dict[str, Any]:
 
 
 def _answers(note: Any, notes: Path) -> dict[str, Any]:
-    """What its annotation says of a question."""
+    """The fields that a question gets from its annotation."""
     if note is None:
         raise Missing(f"has no answers in {notes.name}; add them or remove the question")
     try:
@@ -141,13 +141,13 @@ def _answers(note: Any, notes: Path) -> dict[str, Any]:
 
 
 class _Images:
-    """From the number of an image to its file: COCO_val2014_000000000042.jpg, or 000000000042.jpg as in COCO 2017."""
+    """Finds the file of an image number: COCO_val2014_000000000042.jpg, or 000000000042.jpg as in COCO 2017."""
 
     def __init__(self, file: Path, whole: Mapping[str, Any], rows: list[Any]) -> None:
         kind, part = (value if isinstance(value := whole.get(key), str) else "" for key in ("data_type", "data_subtype"))
         self.split = split_named(file.stem) or split_named(part)
         self._file = file
-        self._part = part.replace("test-dev", "test")  # some of the test images, which are named after test
+        self._part = part.replace("test-dev", "test")  # a subset of the test images, whose names have "test"
         self._kind = "COCO" if kind in ("mscoco", "") else kind
         numbers = {row["image_id"] for row in rows if isinstance(row, dict) and type(row.get("image_id")) is int}
         self._locate = ImageFinder(file.parent, (name for number in sorted(numbers) for name in self._names(number)))
@@ -157,7 +157,10 @@ class _Images:
         return tuple(dict.fromkeys(f"{start}{number:012d}{end}" for end in (".jpg", ".png") for start in (beginning, "")))
 
     def __call__(self, number: Any) -> str:
-        """Raises: UserError where it is not a number or there is no such image."""
+        """
+        Raises:
+            UserError: when it is not a number, or there is no such image.
+        """
         if type(number) is not int:
             raise UserError(f"has the image_id {number!r}, which is not a whole number; write that of an image")
         return located(self._locate, self._file, *self._names(number))

@@ -1,4 +1,4 @@
-"""What a model makes of its inputs: over many rows (``audit``), and in one row (``explaining``, ``ranking``; both on torch)."""
+"""How a model uses its inputs: over many rows (``audit``), and in one row (``explaining``, ``ranking``; both need torch)."""
 
 from braid.explain.attributions import InputAttribution
 from braid.explain.audit import Audit, InputReport, audit

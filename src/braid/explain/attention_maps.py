@@ -1,4 +1,4 @@
-"""Attention weights while a block of code runs; outside of it a model computes as fast as ever and keeps none."""
+"""Records attention weights while a block of code runs; outside of the block, a model runs at full speed and keeps none."""
 
 import math
 import re
@@ -19,10 +19,10 @@ from braid.shapes import Float
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """What the queries of one attention module gave to each key; a query's weights sum to 1 over the keys that it may read.
+    """The attention weights of one module; the weights of a query sum to 1 over the keys that it may read.
 
-    ``name`` is the module's path in the model, such as ``decoders.text.blocks.0.cross_attention``. A module that is run several
-    times, such as once a word, gives a map each time.
+    ``name`` is the module's path in the model, such as ``decoders.text.blocks.0.cross_attention``. A module that runs several
+    times, such as once per word, adds a map each time.
     """
 
     name: str
@@ -31,9 +31,9 @@ class AttentionMap:
 
 @contextmanager
 def record_attention(model: nn.Module) -> Iterator[list[AttentionMap]]:
-    """Every attention of the model that runs inside the block, in the order of running, within autograd's graph.
+    """Record all attention maps while the block runs, in the order of execution, with gradients.
 
-    The answers are those of the fast path, to rounding. A network of transformers keeps its own attention to itself.
+    Results equal those of the fast path, up to rounding. The attention of networks from transformers is not recorded.
     """
     result: list[AttentionMap] = []
     with ExitStack() as stack:
@@ -47,7 +47,7 @@ def record_attention(model: nn.Module) -> Iterator[list[AttentionMap]]:
 
 @contextmanager
 def _replaced(module: nn.Module, method: str, other: Callable[..., Tensor]) -> Iterator[None]:
-    """An attribute of the object hides its class's method until the block ends; one block may stand in another."""
+    """Replace a method of one object until the block ends; blocks may be nested."""
     outer = vars(module).get(method)
     object.__setattr__(module, method, other)
     try:
@@ -60,7 +60,7 @@ def _replaced(module: nn.Module, method: str, other: Callable[..., Tensor]) -> I
 
 
 def _openly(name: str, module: Attention, result: list[AttentionMap]) -> Callable[..., Tensor]:
-    """``Attention.forward`` with the weights written out."""
+    """``Attention.forward`` with explicit weights, which are recorded."""
 
     def forward(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         split = module._split(module.query(queries))
@@ -81,21 +81,21 @@ def _openly(name: str, module: Attention, result: list[AttentionMap]) -> Callabl
 
 
 def _kept(name: str, weights: Callable[..., Tensor], result: list[AttentionMap]) -> Callable[..., Tensor]:
-    """The same weights, listed as those of one head: [rows, keys] of one query, or [rows, queries, keys]."""
+    """The same weights, recorded as one head: [rows, keys] of one query, or [rows, queries, keys]."""
 
     def listed(*given: Any) -> Tensor:
         own = weights(*given)
         shown = own.unsqueeze(1) if own.ndim == 3 else own[:, None, None]
         result.append(AttentionMap(name, shown))
-        # what is used must be what was listed, or autograd could not reach it
+        # use the recorded tensor itself, so that autograd reaches it
         return shown.squeeze(1) if own.ndim == 3 else shown[:, 0, 0]
 
     return listed
 
 
-Relevance = Float[Tensor, "_rows _positions _sources"]  # how much of each source there is in a position
-Rule = Callable[[Relevance, Float[Tensor, "_rows _queries _keys"], Relevance], Relevance]  # own, weights, what is read
-NamedMap = tuple[str, Float[Tensor, "_rows _queries _keys"]]  # a module's path, and its heads in one map
+Relevance = Float[Tensor, "_rows _positions _sources"]  # the share of each source in a position
+Rule = Callable[[Relevance, Float[Tensor, "_rows _queries _keys"], Relevance], Relevance]  # own, weights, relevance that is read
+NamedMap = tuple[str, Float[Tensor, "_rows _queries _keys"]]  # a module's path, and one map for all heads
 
 
 def half(own: Relevance, weights: Float[Tensor, "_rows _queries _keys"], read: Relevance) -> Relevance:
@@ -107,7 +107,7 @@ def added(own: Relevance, weights: Float[Tensor, "_rows _queries _keys"], read: 
 
 
 def keeps_positions(features: Mapping[str, Features], fused: Fused) -> bool:
-    """Whether each fused position is one of an input's, and all that are real can be read."""
+    """Whether the fusion keeps the positions of all inputs, and their masks."""
     lengths = {name: one.mask.shape[1] for name, one in features.items()}
     if {name: last - first for name, (first, last) in fused.spans.items()} != lengths:
         return False
@@ -115,7 +115,7 @@ def keeps_positions(features: Mapping[str, Features], fused: Fused) -> bool:
 
 
 def before_fusion(subject: Subject, maps: Sequence[NamedMap], rule: Rule) -> dict[str, Float[Tensor, "_length _sources"]]:
-    """What there is of each source in an input's positions after its encoder, where that reads by attention."""
+    """The relevance of each source for each position of an input, after its encoder's attention."""
     result = {}
     for name, one in subject.features.items():
         length = one.mask.shape[1]
@@ -130,10 +130,10 @@ def before_fusion(subject: Subject, maps: Sequence[NamedMap], rule: Rule) -> dic
 def through_fusion(
     before: Mapping[str, Float[Tensor, "_length _sources"]], fused: Fused, maps: Sequence[NamedMap], rule: Rule
 ) -> Float[Tensor, "_rows fused sources"]:
-    """What there is of each source (all inputs' end to end, in the order of the fusion) in the fused positions.
+    """The relevance of each source (all inputs, concatenated in the order of the fusion) for each fused position.
 
-    A map is understood by its shape and by the input that its module's path names: all positions read all, an input's read the
-    others', or an input's and a few shared ones read each other.
+    The shape of a map and the input in its module's path show its meaning: all positions read all positions, an input reads the
+    other inputs, or an input and a few shared positions read each other.
     """
     rows = max([1, *(weights.shape[0] for _, weights in maps)])
     relevance = torch.block_diag(*(before[name] for name in fused.spans)).expand(rows, -1, -1)
@@ -164,7 +164,7 @@ def through_fusion(
 def through_decoder(
     subject: Subject, memory: Float[Tensor, "_rows fused sources"], maps: Sequence[NamedMap], rule: Rule
 ) -> Float[Tensor, "outputs sources"]:
-    """What there is of each source in what the decoder reads for each output; it has maps of attention to what was fused."""
+    """The relevance of each source for each output, through the decoder's attention to the fused positions."""
     answer, positions = subject.answer, memory.shape[1]
     if not isinstance(answer, Written) or not any("self_attention" in path for path, _ in maps):
         steps = [weights for _, weights in maps if weights.shape[2] == positions]
@@ -183,12 +183,12 @@ def _read_at(
 
 
 def split(fused: Fused, result: Float[Tensor, "outputs sources"]) -> dict[str, Float[Tensor, "outputs _length"]]:
-    """The sources of each input."""
+    """Split the sources by input."""
     return {name: result[:, first:last] for name, (first, last) in fused.spans.items()}
 
 
 def _layers(maps: Sequence[NamedMap]) -> list[list[NamedMap]]:
-    """Maps of one numbered layer together: its parts read what the layer before it gave."""
+    """Group maps by the number of their layer; all maps of a layer read the output of the layer before."""
     result: dict[str, list[NamedMap]] = {}
     for path, weights in maps:
         number = re.search(r"\.(\d+)\.", path)
@@ -197,7 +197,7 @@ def _layers(maps: Sequence[NamedMap]) -> list[list[NamedMap]]:
 
 
 def _with(relevance: Relevance, first: int, part: Relevance) -> Relevance:
-    """The relevance with some of its positions replaced."""
+    """The relevance with ``part`` in place of the positions from ``first``."""
     rows = max(relevance.shape[0], part.shape[0])
     whole, own = relevance.expand(rows, -1, -1), part.expand(rows, -1, -1)
     return torch.cat([whole[:, :first], own, whole[:, first + part.shape[1] :]], 1)

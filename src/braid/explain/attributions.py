@@ -1,4 +1,4 @@
-"""What an explanation holds: a score for every unit of every input and output, and the contribution of each input."""
+"""The content of an explanation: a score for every unit of every input and output, and the contribution of each input."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,15 @@ import numpy as np
 from braid.records import View
 from braid.shapes import Float, UInt8
 
-FINEST = 64  # rows and columns of a heat map
+FINEST = 64  # maximum rows and columns of a heat map
 
 
 @dataclass(frozen=True, eq=False)
 class InputAttribution:
-    """One input. ``kind`` says what its ``units`` are: words, patches, columns, or what its modality calls them.
+    """The attributions of one input. ``kind`` names its ``units``: words, patches, columns, or another name of its modality.
 
-    ``values`` of one output are comparable with each other; above 0 speaks for the output, below against it. An input with an
-    ``image`` has ``boxes`` (left, top, right, bottom in 0..1) of its units in it. ``view`` is what a page shows of any other.
+    ``values`` of one output are comparable; a positive value supports the output, a negative one opposes it. An input with an
+    ``image`` has a box (left, top, right, bottom in 0..1) for each unit in ``boxes``. Other inputs are shown by their ``view``.
     """
 
     name: str
@@ -31,30 +31,30 @@ class InputAttribution:
     view: View = field(default_factory=View)
 
     def heat_map(self, output: int) -> Float[np.ndarray, "rows columns"]:
-        """The scores of an image's patches on a grid as fine as the finest of them."""
+        """The scores of an image's patches on a grid of the finest patch size."""
         assert self.boxes is not None
         return painted(self.boxes, self.values[output])
 
     def strengths(self, output: int) -> list[float]:
-        """The scores of one output as shares of its strongest, in -1..1."""
+        """The scores of one output, divided by the strongest, in -1..1."""
         values = self.values[output]
         return (values / max(float(np.abs(values).max(initial=0.0)), 1e-12)).tolist()
 
     def strongest(self, most: int) -> list[int]:
-        """At most so many units, those with the strongest scores over all outputs, in their order."""
+        """The ``most`` units with the strongest scores over all outputs, in their original order."""
         order = np.argsort(-np.abs(self.values).max(0, initial=0.0), kind="stable")
         return sorted(order[:most].tolist())
 
 
 @dataclass(frozen=True, eq=False)
 class Attributions:
-    """One answer, explained.
+    """The explanation of one answer.
 
-    ``outputs`` are the words of a text, the labels that were given, or one number; ``probabilities`` theirs in 0..1 (of a number,
-    its distance from the mean in standard deviations). ``contributions``: the exact Shapley value of each input in those.
-    ``checks`` are what the method measured of itself, ``grades`` how far to trust it: ``deletion`` (lower is better) and
-    ``insertion`` (higher is better) in 0..1, ``sensitivity`` to shuffled weights in 0..1, where 0 would explain the input and not
-    the model. ``notes``: what the method cannot tell.
+    ``outputs`` are the words of a text, the predicted labels, or one number. ``probabilities`` are in 0..1 (for a number: its
+    distance from the mean in standard deviations), and ``contributions`` are the exact Shapley values of the inputs for them.
+    ``checks`` are the method's own measurements. ``grades`` measure trust: ``deletion`` (lower is better) and ``insertion``
+    (higher is better) in 0..1, and ``sensitivity`` to shuffled weights in 0..1, where 0 means that the map explains the input,
+    not the model. ``notes`` are limits of the method.
     """
 
     method: str
@@ -70,13 +70,13 @@ class Attributions:
 
     @property
     def shares(self) -> dict[str, float]:
-        """How much of what moved the answer is each input's, in 0..1 (after MM-SHAP, arXiv:2212.08158); 0 where nothing did."""
+        """Each input's share of the effect on the answer, in 0..1 (after MM-SHAP, arXiv:2212.08158); 0 if there is no effect."""
         moved = np.abs(self.contributions).sum(0)
         total = max(float(moved.sum()), 1e-9)
         return {one.name: float(moved[k]) / total for k, one in enumerate(self.inputs)}
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it but the media, as plain numbers, lists and texts."""
+        """Everything except the media, as plain numbers, lists and texts."""
         return {
             "answer": self.answer,
             "confidence": round(self.confidence, 4),
@@ -102,7 +102,7 @@ class Attributions:
 
 
 def painted(boxes: Float[np.ndarray, "units 4"], values: Float[np.ndarray, " units"]) -> Float[np.ndarray, "rows columns"]:
-    """Each box's value spread over its area, on a grid as fine as the smallest box; boxes may overlap."""
+    """Spread each box's value over its area, on a grid as fine as the smallest box; boxes may overlap."""
     if not len(boxes):
         return np.zeros((1, 1))
     sizes = (boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0])
@@ -122,10 +122,10 @@ def _covered(first: Float[np.ndarray, " units"], last: Float[np.ndarray, " units
 def shapley(
     worth: Mapping[tuple[str, ...], Float[np.ndarray, "..."]], names: Sequence[str]
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """Shapley's value of each name: the mean of what it adds, over all orders in which names can join (Shapley 1953).
+    """The Shapley value of each name: its mean contribution over all orders in which names can be added (Shapley 1953).
 
     Args:
-        worth: of every subset, its names in the order of ``names``.
+        worth: the value of every subset; a subset has its names in the order of ``names``.
     """
     number, result = len(names), {}
     for name in names:
@@ -139,5 +139,5 @@ def shapley(
 
 
 def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Every subset, the empty one first and all of them last."""
+    """All subsets, from the empty one to the full one."""
     return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]

@@ -1,4 +1,4 @@
-"""Does a model use each of its inputs? Its metric with an input removed, shuffled among the rows, and corrupted."""
+"""Does a model use each of its inputs? Measures its metric with an input removed, shuffled among rows, and corrupted."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +17,8 @@ from braid.shapes import Float
 from braid.tasks import Task
 
 LOST = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of rows that lose an input
-IGNORED = 0.05  # of what the inputs move an answer: an input below that share is ignored,
-UNMOVED = 0.005  # and one whose shuffling changes the probability of an answer by less
+IGNORED = 0.05  # an input with a smaller share of the effect of all inputs on the answer is ignored,
+UNMOVED = 0.005  # and so is one whose shuffling changes the probability of an answer by less
 FOLDS = 10
 MOST_INPUTS = 4  # 2 ** inputs evaluations
 
@@ -27,13 +27,13 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 @dataclass(frozen=True)
 class InputReport:
-    """What one input contributes.
+    """The contribution of one input.
 
-    ``metric_*``: the task's main metric with the input removed, shuffled among the rows, and corrupted. ``shapley``: its Shapley
-    value in that metric. ``share``: how much of the movement of the model's own answers it causes, in 0..1. ``robustness``: the
-    metric when a share of the rows (``LOST``) lack the input. ``helps``: the metric is significantly better (two standard errors
-    over ten folds) than with other rows' values. ``moved``: the mean change in the probability of the model's answer, 0..1, when
-    the input is another row's: a model may miss an input that is absent, and yet ignore what is in it.
+    ``metric_*``: the task's main metric with the input removed, shuffled among rows, and corrupted. ``shapley``: its Shapley
+    value for that metric. ``share``: its share of the inputs' effect on the model's own answers, 0..1. ``robustness``: the metric
+    when a share of the rows (``LOST``) has no such input. ``helps``: the metric is significantly better (two standard errors over
+    ten folds) than with other rows' values. ``moved``: the mean change of the answer's probability, 0..1, with another row's
+    value: a model may need an input to be present, but ignore its content.
     """
 
     input: str
@@ -49,7 +49,7 @@ class InputReport:
 
 @dataclass(frozen=True)
 class Audit:
-    """The main metric with all inputs and with none, what each input contributes, and a verdict in words."""
+    """The main metric with all inputs and with none, the contribution of each input, and a verdict in words."""
 
     metric: str
     metric_all_inputs: float
@@ -59,12 +59,12 @@ class Audit:
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Inputs that hardly move an answer."""
+        """Inputs that hardly change an answer."""
         return tuple(one.input for one in self.inputs if one.share < IGNORED or one.moved < UNMOVED)
 
     @property
     def verdict(self) -> str:
-        """One line."""
+        """The result in one line."""
         if len(self.inputs) == len(self.ignored):
             return "gives the same answers whatever its inputs are"
         if self.ignored:
@@ -86,8 +86,8 @@ def audit(
 ) -> Audit:
     """Evaluate with every subset of the inputs, and with each input shuffled and corrupted.
 
-    ``share`` is after MM-SHAP (arXiv:2212.08158), with whole inputs for players: v(S) is the probability that the model, given
-    the inputs S, gives to the answer that it gives to all of them; an input's share is its |phi| over that of all.
+    ``share`` follows MM-SHAP (arXiv:2212.08158), with whole inputs as players: v(S) is the probability of the model's answer to
+    all inputs when it only gets the inputs S. An input's share is its |phi|, divided by the sum over all inputs.
 
     Raises:
         UserError: when no row has a reference, or the rows have no input that the model reads.
@@ -109,12 +109,12 @@ def audit(
 
 
 def only(sample: Sample, names: Sequence[str]) -> Sample:
-    """The sample with these of its inputs."""
+    """The sample with only these inputs."""
     return replace(sample, inputs={name: value for name, value in sample.inputs.items() if name in names})
 
 
 def corrupted(sample: Sample, name: str, collator: Collator, rng: np.random.Generator) -> Sample:
-    """The sample with one of its inputs corrupted; a sample that lacks the input is unchanged."""
+    """The sample with one input corrupted; a sample without that input is unchanged."""
     if name not in sample.inputs:
         return sample
     changed = collator.inputs[name].config.corrupt(sample.inputs[name], rng, sample.source)
@@ -122,7 +122,7 @@ def corrupted(sample: Sample, name: str, collator: Collator, rng: np.random.Gene
 
 
 def _shuffled(samples: Sequence[Sample], name: str, rng: np.random.Generator) -> list[Sample]:
-    """Every row gets the value of another row, none its own."""
+    """Give every row the value of another row."""
     order = rng.permutation(len(samples))
     giver = np.empty(len(samples), np.int64)
     giver[order] = np.roll(order, 1)
@@ -167,7 +167,7 @@ def _report(
 
 
 def _agreement(predictions: Sequence[Prediction], whole: Sequence[Prediction]) -> Float[np.ndarray, " rows"]:
-    """The probability of the answer that all inputs give: a label's own; of a text, that of the same text again, else 0."""
+    """The probability of the answer to all inputs. For a text, it is 0 unless the same text is generated again."""
     return np.array([_probability(one, full) for one, full in zip(predictions, whole, strict=True)])
 
 
@@ -180,7 +180,7 @@ def _probability(one: Prediction, full: Prediction) -> float:
 def _significantly_better(
     task: Task, ours: Sequence[Prediction], theirs: Sequence[Prediction], samples: Sequence[Sample]
 ) -> bool:
-    """Whether ``ours`` has the better metric by two standard errors, over folds of the same rows."""
+    """Whether the metric of ``ours`` is better by two standard errors, over folds of the same rows."""
     folds = min(FOLDS, len(samples))
     gains = []
     for fold in range(folds):
@@ -203,7 +203,7 @@ def _with_lost(
     share: float,
     rng: np.random.Generator,
 ) -> float:
-    """Rows are answered one by one, so losing an input in some of them mixes two lists of answers."""
+    """The metric when a share of the rows has no such input: answers do not depend on other rows, so two lists can be mixed."""
     lost = rng.permutation(len(samples)) < round(share * len(samples))
     mixed = [b if gone else a for a, b, gone in zip(whole, without, lost, strict=True)]
     return float(task.score(mixed, samples)[task.main_metric])

@@ -1,4 +1,4 @@
-"""One row -> its ``Explanation``: the answer, a method's attributions, what each input contributed, and grades."""
+"""Explains one row: the answer, a method's attributions, each input's contribution, and grades."""
 
 from collections.abc import Mapping
 
@@ -16,22 +16,22 @@ from braid.runtime.torch import TorchRuntime
 from braid.shapes import Float
 from braid.tasks import Task
 
-DEFAULT = "gradients"  # with rollout the best on scenes (benchmarks/results/explanations.md), and for every decoder
-AT_INPUT = "occlusion"  # the default where an encoder gives one vector for all units of a value
-SHOWN = 480  # pixels, the longer side of an image that is shown
+DEFAULT = "gradients"  # the best on scenes, with rollout (benchmarks/results/explanations.md); works with every decoder
+AT_INPUT = "occlusion"  # the default if an encoder returns one vector for all units of a value
+SHOWN = 480  # pixels of the longer side of shown images
 
 
 def explain(
     runtime: TorchRuntime, collator: Collator, task: Task, sample: Sample, method: str = "", graded: bool = True
 ) -> Explanation:
-    """Answer a row and say why.
+    """Predict the answer for a sample, and explain it.
 
     Args:
-        method: the ``kind`` of one of ``braid.explain.methods``; "" is gradients, or occlusion where an encoder gives one vector
-            for all units of a value, such as all columns of a row.
-        graded: grade it too, which takes about as long again.
+        method: the ``kind`` of a class in ``braid.explain.methods``; "" means gradients, or occlusion if an encoder returns one
+            vector for all units of a value, such as all columns of a row.
+        graded: also grade the explanation, which about doubles the time.
     Raises:
-        UserError: for an unknown method, a row that cannot be read, or an answer in which there is nothing to explain.
+        UserError: for an unknown method, a row that cannot be read, or an answer without anything to explain.
     """
     check_methods([method or DEFAULT])
     subject, prediction = subject_of(runtime, collator, task, sample)
@@ -54,7 +54,7 @@ def explain(
 
 
 def input_contributions(subject: Subject) -> tuple[dict[str, Float[np.ndarray, " outputs"]], float]:
-    """The exact Shapley value of each input in the probabilities of the outputs, and by how much their sum misses the change."""
+    """The exact Shapley value of each input for the outputs' probabilities, and the error of their sum."""
     names = list(subject.units)
     worth = {}
     for some in subsets(names):
@@ -78,7 +78,7 @@ def _grades(subject: Subject, method: Method, values: Mapping[str, Float[np.ndar
 
 
 def _notes(subject: Subject, method: str, values: Mapping[str, Float[np.ndarray, "outputs units"]]) -> tuple[str, ...]:
-    """The inputs to whose units the method had to give one score."""
+    """A note for each input whose units all got the same score."""
     alike = [name for name, units in subject.units.items() if not units.separate and not np.ptp(values[name], axis=1).any()]
     return tuple(
         f"{method} gives all {subject.units[name].kind} of {name} one score, because the encoder of {name} gives one vector for "

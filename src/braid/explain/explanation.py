@@ -1,4 +1,4 @@
-"""An explanation, saved as an image or as one HTML page without scripts."""
+"""Saves an explanation as an image, or as one HTML page without scripts."""
 
 import base64
 import io
@@ -32,7 +32,7 @@ SUFFIXES = (".html", ".png")
 
 
 def explanation_page(explanation: Attributions) -> str:
-    """The whole page: the inputs, and a card for each output."""
+    """The explanation as an HTML page: the inputs, and a card for each output."""
     cards = [_inputs(explanation), *(_output(explanation, k) for k in range(len(explanation.outputs)))]
     known = {**explanation.checks, **explanation.grades}
     facts = [("note", note) for note in explanation.notes]
@@ -44,7 +44,7 @@ def explanation_page(explanation: Attributions) -> str:
         cards="\n".join(cards),
         facts="".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts),
     )
-    return page.encode(errors="replace").decode()  # what was typed may be no text
+    return page.encode(errors="replace").decode()  # the user's input may not be valid text
 
 
 def _inputs(explanation: Attributions) -> str:
@@ -100,7 +100,7 @@ def _more(one: InputAttribution) -> str:
 
 
 def _bars(values: Mapping[str, float], form: str) -> str:
-    """A bar an input: its share of all, or what it adds to this output."""
+    """One bar per input: its share of the total, or its contribution to this output."""
     rows = []
     for name, value in values.items():
         side = "against" if value < 0 else "for"
@@ -123,7 +123,7 @@ def _small(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "ro
 
 
 def _scale() -> UInt8[np.ndarray, "12 240 3"]:
-    """The colours from most against to most for."""
+    """The colour scale, from most negative to most positive."""
     return np.rint(colours(np.tile(np.linspace(-1, 1, 240), (12, 1)))).astype(np.uint8)
 
 
@@ -134,14 +134,14 @@ def _uri(image: UInt8[np.ndarray, "height width 3"], kind: str) -> str:
 
 
 class Explanation(Attributions):
-    """One answer, explained, which shows itself: in a notebook, as a page, as an image."""
+    """The explanation of one answer. It renders in a notebook, and can be saved as a page or an image."""
 
     def save(self, path: str | Path) -> None:
-        """Write a page (``.html``, one file that needs no other and no network) or an image (``.png``).
+        """Write a page (``.html``, a single file that needs no network) or an image (``.png``).
 
         Raises:
             UserError: for another suffix.
-            OSError: when it cannot be written.
+            OSError: when the file cannot be written.
         """
         place = check_suffix(path)
         if place.suffix.lower() == ".html":
@@ -157,7 +157,7 @@ class Explanation(Attributions):
 def check_suffix(path: str | Path) -> Path:
     """
     Raises:
-        UserError: when an explanation cannot be saved under this name.
+        UserError: when an explanation cannot be saved under this file name.
     """
     place = Path(path)
     if place.suffix.lower() not in SUFFIXES:

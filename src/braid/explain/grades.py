@@ -1,4 +1,4 @@
-"""How far to trust an explanation: does the answer depend on what it points at, and the map on the model's weights?"""
+"""Grades of explanations: does the answer depend on the highlighted units, and the map on the model's weights?"""
 
 import copy
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from braid.explain.methods import Method
 from braid.explain.subject import Attributed, Subject
 from braid.shapes import Float
 
-LEVELS = 11  # shares of the units, none to all, at which a curve is measured
+LEVELS = 11  # points of a curve, from no units to all units
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Chance:
-    """Random scores: the baseline that a method has to beat."""
+    """Random scores, the baseline for methods."""
 
     seed: int = SEED
 
@@ -28,7 +28,7 @@ class Chance:
 
 
 def graded_input(subject: Subject) -> str:
-    """An input with places in an image, else the one with the most units; "" where no input has anything to remove."""
+    """The input to grade: one with boxes in an image, otherwise the one with the most units; "" if no unit can be removed."""
     mapped = [name for name, units in subject.units.items() if units.boxes is not None]
     result = mapped or sorted(subject.units, key=lambda name: -subject.units[name].number)
     return result[0] if result and subject.units[result[0]].removable.any() else ""
@@ -37,11 +37,12 @@ def graded_input(subject: Subject) -> str:
 def faithfulness(
     subject: Subject, name: str, values: Float[np.ndarray, "maps units"], outputs: Sequence[Sequence[int]]
 ) -> tuple[Float[np.ndarray, " maps"], Float[np.ndarray, " maps"]]:
-    """Deletion and insertion (RISE, arXiv:1806.07421): the area under the probability, as a share of the whole row's and 1 at
-    most, as the units of one input are removed (deletion) or added (insertion), the highest scores first; ties in random order.
+    """Deletion and insertion (RISE, arXiv:1806.07421): the area under the probability curve while the units of one input are
+    removed (deletion) or added (insertion), highest scores first, ties in random order. Probabilities are divided by that of the
+    complete row, and clipped to 1.
 
     Args:
-        outputs: of each map, the outputs whose probabilities are followed; their mean is taken.
+        outputs: for each map, the outputs whose mean probability is measured.
     """
     cells = np.flatnonzero(subject.units[name].removable)
     rng = np.random.default_rng(SEED)
@@ -64,15 +65,15 @@ def faithfulness(
 def sensitivity(
     subject: Subject, method: Method | Chance, values: Float[np.ndarray, "outputs units"], name: str, seed: int = SEED
 ) -> float:
-    """1 - the mean |rank correlation| of each output's map with the one that a model of shuffled weights gives, in 0..1 (Adebayo
-    et al., arXiv:1810.03292): a map that stays the same explains the input and not the model."""
+    """1 - mean |rank correlation| between each output's map and the map of a model with shuffled weights, in 0..1 (Adebayo et
+    al., arXiv:1810.03292). A map that does not change explains the input, not the model."""
     other = method.attribute(with_shuffled_weights(subject, seed)).values[name]
     pairs = [abs(_rank_correlation(a, b)) for a, b in zip(values, other, strict=True)]
     return 1 - float(np.mean(pairs))
 
 
 def with_shuffled_weights(subject: Subject, seed: int = SEED) -> Subject:
-    """The same row and answer, read by a model in which every parameter's numbers have changed places."""
+    """The same row and answer with a model in which the values of each parameter are shuffled."""
     model = copy.deepcopy(subject.model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -86,7 +87,7 @@ def with_shuffled_weights(subject: Subject, seed: int = SEED) -> Subject:
 
 
 def _rank_correlation(a: Float[np.ndarray, " units"], b: Float[np.ndarray, " units"]) -> float:
-    """Spearman's; 1 where one of them is constant: such a map says nothing of the model."""
+    """Spearman's rank correlation; 1 if a map is constant, because such a map does not depend on the model."""
     first, second = _ranks(a), _ranks(b)
     if first.std() == 0 or second.std() == 0:
         return 1.0
@@ -94,7 +95,7 @@ def _rank_correlation(a: Float[np.ndarray, " units"], b: Float[np.ndarray, " uni
 
 
 def _ranks(values: Float[np.ndarray, " units"]) -> Float[np.ndarray, " units"]:
-    """From 0; equal values share their mean rank."""
+    """Ranks from 0; equal values get their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts + 1) / 2)[place])

@@ -1,7 +1,7 @@
-"""An explanation as an image: heat maps, shaded words, and tables with bars.
+"""Renders an explanation as an image: heat maps, shaded words, and tables with bars.
 
-Orange to yellow speaks for an answer, blue against it: people who see fewer colours can tell them apart (after Okabe and Ito).
-The stronger, the lighter.
+Orange to yellow supports an answer, blue opposes it. Colour-blind people can distinguish these colours (after Okabe and Ito).
+Stronger scores are lighter.
 """
 
 import textwrap
@@ -24,7 +24,7 @@ PAPER, SHEET, INK, SOFT, RULE = (247, 244, 238), (255, 253, 249), (36, 33, 29), 
 def overlay(
     image: UInt8[np.ndarray, "height width 3"], heat: Float[np.ndarray, "rows columns"]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image, faded to grey where its heat is low; the strongest of the map has the full colour."""
+    """The image with its heat map: grey if the heat is low, full colour for the strongest heat."""
     height, width = image.shape[:2]
     smooth = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     strength = np.asarray(smooth) / max(float(np.abs(heat).max()), 1e-12)
@@ -35,7 +35,7 @@ def overlay(
 
 
 def colours(strength: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 3"]:
-    """The colours of -1..1."""
+    """The colours of values in -1..1."""
     stops = np.linspace(0, 1, 3)
     size = np.clip(np.abs(strength), 0, 1)
     ramps = [np.stack([np.interp(size, stops, [stop[c] for stop in ramp]) for c in range(3)], -1) for ramp in (FOR, AGAINST)]
@@ -43,12 +43,12 @@ def colours(strength: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 
 
 
 def shade(strength: float) -> str:
-    """The paper behind a word as CSS: the stronger, the deeper its colour, so that dark letters stay readable."""
+    """The background of a word as CSS: stronger values have deeper colours, and dark letters stay readable."""
     return "#{:02x}{:02x}{:02x}".format(*_shade(strength))
 
 
 def explanation_image(explanation: Attributions) -> UInt8[np.ndarray, "height width 3"]:
-    """The inputs, then a card for each output: its text and probability, heat maps, shaded words, bars of columns."""
+    """The explanation as an image: the inputs, then a card per output with text, probability, heat maps, words and bars."""
     cards = [_inputs_card(explanation)]
     cards += [_output_card(explanation, k) for k in range(len(explanation.outputs))]
     columns = min(len(cards), 5)
@@ -109,7 +109,7 @@ def _card(title: str, beside: str, blocks: Sequence[Image.Image]) -> Image.Image
 
 
 def _words(words: Sequence[str], strengths: Sequence[float], ink: tuple[int, int, int] = INK) -> Image.Image:
-    """Words in lines of a card's width, each on paper of its strength."""
+    """Words in lines of a card's width, each on a background of its strength."""
     lines = _lines(words, strengths)
     block = Image.new("RGB", (CARD - 2 * EDGE, LINE * len(lines)), SHEET)
     draw = ImageDraw.Draw(block)
@@ -122,7 +122,7 @@ def _words(words: Sequence[str], strengths: Sequence[float], ink: tuple[int, int
 
 
 def _table(one: InputAttribution, scores: Sequence[str], strengths: Sequence[float] | None) -> Image.Image:
-    """A row a unit: name, cell, and under them a bar from the middle to the right (for) or to the left (against)."""
+    """One row per unit: name, cell, and below them a bar from the middle to the right (for) or to the left (against)."""
     shown = one.strongest(MOST_ROWS)
     height = LINE + (8 if strengths else 2)
     width, middle = CARD - 2 * EDGE, (CARD - 2 * EDGE) / 2
@@ -141,7 +141,7 @@ def _table(one: InputAttribution, scores: Sequence[str], strengths: Sequence[flo
 
 
 def _lines(words: Sequence[str], strengths: Sequence[float]) -> list[list[tuple[float, str, float]]]:
-    """Words in lines of a card's width: (where, word, strength)."""
+    """Break words into lines of a card's width: (position, word, strength)."""
     font, x = _font(14), 2.0
     result: list[list[tuple[float, str, float]]] = [[]]
     for word, strength in zip(words, strengths, strict=True):
@@ -155,7 +155,7 @@ def _lines(words: Sequence[str], strengths: Sequence[float]) -> list[list[tuple[
 
 
 def _cut(text: str, width: int, size: int) -> str:
-    """The beginning of a text that fits."""
+    """Cut a text to a width."""
     font = _font(size)
     if font.getlength(text) <= width:
         return text
@@ -172,7 +172,7 @@ def _shade(strength: float) -> tuple[int, int, int]:
 
 
 def _fitted(pixels: UInt8[np.ndarray, "height width 3"]) -> Image.Image:
-    """As wide as the inside of a card."""
+    """The image at the inner width of a card."""
     image, width = Image.fromarray(pixels), CARD - 2 * EDGE
     return image.resize((width, max(1, round(width * image.height / image.width))), Image.Resampling.BICUBIC)
 

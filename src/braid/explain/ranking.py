@@ -1,4 +1,4 @@
-"""Which method to trust for a model, measured on a data set; on scenes also whether a map points at what a word is about."""
+"""Ranks attribution methods for a model on a data set; on scenes, also by whether a map points at a word's object."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ from braid.shapes import Bool, Float
 from braid.tasks import Task
 
 CHANCE = "chance"
-SHUFFLED = 20  # rows on which weights are shuffled: each takes a whole model
+SHUFFLED = 20  # rows with shuffled weights; each needs a copy of the model
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 FOOTER = (
     "Pointing: the share of words whose hottest patch touches the object that they are about (arXiv:1608.00507). Deletion "
@@ -41,11 +41,11 @@ CHARTS = {
 
 @dataclass(frozen=True)
 class MethodGrade:
-    """One method over all rows.
+    """The grades of one method over all rows.
 
-    ``pointing``: of the words whose object is known, the share (x100) whose hottest patch touches it (arXiv:1608.00507), with its
-    standard error; None where nothing is known. ``deletion`` (lower is better), ``insertion`` (higher), ``sensitivity``: means,
-    0..1. ``seconds``: of one row.
+    ``pointing``: the share (x100) of words with a known object whose highest-scoring patch touches it (arXiv:1608.00507), with
+    its standard error; None if no object is known. ``deletion`` (lower is better), ``insertion`` (higher) and ``sensitivity`` are
+    means, 0..1. ``seconds``: time per row.
     """
 
     method: str
@@ -58,13 +58,13 @@ class MethodGrade:
 
     @property
     def rank(self) -> float:
-        """What methods are ordered by: pointing where it is known, else how much insertion is above deletion."""
+        """The sort key of methods: pointing if known, otherwise insertion minus deletion."""
         return self.insertion - self.deletion if self.pointing is None else self.pointing
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods, the best first, and the baseline among them."""
+    """Methods and the baseline, the best first."""
 
     grades: tuple[MethodGrade, ...]
     num_rows: int
@@ -77,7 +77,7 @@ class Ranking:
 
 @dataclass
 class _Tally:
-    """What is added up for one method."""
+    """The measurements of one method so far."""
 
     hits: list[bool] = field(default_factory=list)
     deletions: list[float] = field(default_factory=list)
@@ -94,13 +94,13 @@ def rank_methods(
     methods: Sequence[str] = (),
     watch: Progress | None = None,
 ) -> Ranking:
-    """Explain every row by every method (none: all of them) and grade what comes of it, beside scores by chance.
+    """Explain every row with every method (``methods`` empty: all of them), and grade the results, together with random scores.
 
-    On scenes the words that are graded are those whose object is known: of a caption the colours, shapes and textures that it
-    gives rightly, of a right answer all. Elsewhere every word is.
+    On scenes, only words with a known object are graded: correct colours, shapes and textures in captions, and all words of
+    correct answers. On other data, every word is graded.
 
     Raises:
-        UserError: when in no row there is anything to grade.
+        UserError: when no row has anything to grade.
     """
     known: dict[str, Any] = {kind: config() for kind, config in kinds(Method).items() if not methods or kind in methods}
     graders = {**known, CHANCE: Chance()}
@@ -127,7 +127,7 @@ def rank_methods(
 
 
 def _masks(subject: Subject, example: Example, prediction: Prediction) -> dict[int, Bool[np.ndarray, "size size"]]:
-    """Where the thing is that each output is about, where that is known and the output is right."""
+    """The mask of the object that each output is about, for correct outputs whose object is known."""
     if "question" in example.fields and not exact_match(prediction.text or "", example.fields["answers"]):
         return {}
     result = {k: grounded(example, word) for k, word in enumerate(subject.answer.words)}
@@ -157,7 +157,7 @@ def _add(
 def points_at(subject: Subject, name: str, values: Float[np.ndarray, " units"], mask: Bool[np.ndarray, "height width"]) -> bool:
     """Whether the patch with the highest score touches the object."""
     boxes = subject.units[name].boxes
-    assert boxes is not None  # scenes are images
+    assert boxes is not None  # a scene is an image
     cells = np.flatnonzero(subject.units[name].removable)
     left, top, right, bottom = boxes[cells[values[cells].argmax()]]
     height, width = mask.shape
@@ -180,7 +180,7 @@ def _grade(kind: str, tally: _Tally, rows: int) -> MethodGrade:
 
 
 def ranking_page(ranking: Ranking, model: str, data: str) -> str:
-    """The page as HTML: a chart a grade, and the table."""
+    """The page as HTML: one chart per grade, and the table."""
     generated = [_pointing(ranking)] if ranking.grades[0].pointing is not None else []
     for name, message in CHARTS.items():
         generated.append(_chart(message, [Figure(one.method, getattr(one, name), quiet=_quiet(one)) for one in ranking.grades]))

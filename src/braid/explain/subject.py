@@ -1,4 +1,4 @@
-"""What is explained: a model, a row, and an answer (words, labels or a number) as scores that can be differentiated."""
+"""The subject of an explanation: a model, a row, and its answer (words, labels or a number) as differentiable scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,12 +19,13 @@ from braid.shapes import Bool, Float, Int
 from braid.tasks import Task
 
 EXPLAINED = "choose a model that does captioning, vqa, classification or regression"
-ROWS = 64  # changed rows that go through a model at once
+ROWS = 64  # perturbed rows per forward pass
 
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """A text, word by word, each given those before it. ``spans``: first and last of a word's ``tokens``, <bos> among them."""
+    """A generated text; each word is conditioned on the words before it. ``spans`` are the first and last index of each word's
+    ``tokens``, which include <bos>."""
 
     decoder: TextDecoder
     tokens: Int[Tensor, " length"]
@@ -32,7 +33,7 @@ class Written:
     spans: tuple[tuple[int, int], ...]
 
     def scores(self, fused: Fused) -> Float[Tensor, "rows words"]:
-        """Log-odds of each word: they still move where a probability is near 1 already."""
+        """Log-odds of each word, which still change when a probability is close to 1."""
         return self._by_word(_log_odds(self._logits(fused), self.tokens[1:]))
 
     def probabilities(self, fused: Fused) -> Float[Tensor, "rows words"]:
@@ -46,18 +47,18 @@ class Written:
         return self.decoder.logits(fused, tokens)[:, 0, :-1].float()
 
     def _by_word(self, values: Float[Tensor, "rows written"]) -> Float[Tensor, "rows words"]:
-        """A word's tokens summed; token ``t`` is predicted at position ``t - 1``."""
+        """Sum the values of each word's tokens; token ``t`` is predicted at position ``t - 1``."""
         return torch.stack([values[:, first - 1 : last].sum(1) for first, last in self.spans], 1)
 
     def reading(self, weights: Float[Tensor, "_rows queries keys"]) -> Float[Tensor, "words keys"]:
-        """The rows of weights (one for all words, or one a word) at the positions that predict each word, averaged."""
+        """The mean weights at the positions that predict each word; ``weights`` has one row for all words, or one per word."""
         rows = weights.expand(len(self.words), -1, -1)
         return torch.stack([rows[k, first - 1 : last].mean(0) for k, (first, last) in enumerate(self.spans)])
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """The labels that a row was given, each by itself; ``multiple``: a row may have several."""
+    """The predicted labels of a row. ``multiple``: a row may have several labels."""
 
     decoder: VectorDecoder
     words: tuple[str, ...]
@@ -82,7 +83,7 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A number; both its score and what stands for its chance are its distance from the mean, in standard deviations."""
+    """A predicted number. Its score and its probability are both its distance from the mean, in standard deviations."""
 
     decoder: VectorDecoder
     words: tuple[str, ...]
@@ -101,19 +102,19 @@ Answer = Labelled | Measured | Written
 
 
 def _log_odds(logits: Float[Tensor, "rows asked choices"], chosen: Int[Tensor, " asked"]) -> Float[Tensor, "rows asked"]:
-    """log p / (1 - p) of the chosen one of each row of choices."""
+    """log(p / (1 - p)) of the chosen entry in each row of logits."""
     place = chosen.expand(logits.shape[:-1]).unsqueeze(-1)
     others = logits.scatter(-1, place, -torch.inf)
     return logits.gather(-1, place).squeeze(-1) - others.logsumexp(-1)
 
 
 class NothingToExplain(UserError):
-    """The model answered without a word or a label."""
+    """Raised when the model's answer has no word and no label."""
 
 
 @dataclass(frozen=True, eq=False)
 class Attributed:
-    """Scores by input, and what a method measured of itself."""
+    """Scores by input, and a method's own checks."""
 
     values: dict[str, Float[np.ndarray, "outputs _units"]]
     checks: dict[str, float] = field(default_factory=dict)
@@ -121,7 +122,7 @@ class Attributed:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One row and its answer. ``batch`` holds tensors; ``features`` are those of ``units``' inputs and of any that is missing."""
+    """One row and its answer. ``batch`` has tensors; ``features`` has the inputs in ``units``, and missing inputs."""
 
     model: Model
     batch: Batch
@@ -136,7 +137,7 @@ class Subject:
         return len(self.answer.words)
 
     def scores(self, features: Mapping[str, Features]) -> Float[Tensor, "rows outputs"]:
-        """The answer's scores (log-odds of words and labels), within autograd's graph."""
+        """The answer's scores (log-odds of words and labels), with gradients."""
         return self.answer.scores(self.model.fuse(features))
 
     @torch.no_grad()
@@ -147,17 +148,17 @@ class Subject:
 
     @torch.no_grad()
     def scored(self, features: Mapping[str, Features]) -> Float[np.ndarray, "rows outputs"]:
-        """``scores`` of many rows, outside of any graph."""
+        """``scores`` of many rows, without gradients."""
         return torch.cat([self.scores(part) for part in _parts(features)]).double().cpu().numpy()
 
     def leaves(self, rows: int) -> dict[str, Features]:
-        """The features, ``rows`` times over, to differentiate at."""
+        """The features, repeated ``rows`` times, as leaves that take gradients."""
         return {name: repeated(one, rows, leaf=True) for name, one in self.features.items()}
 
     def gathered(
         self, positions: Mapping[str, Float[Tensor, "outputs _length"]]
     ) -> dict[str, Float[np.ndarray, "outputs _units"]]:
-        """Scores of positions as scores of units, shared equally by the units at a position."""
+        """Convert scores of positions to scores of units; units at the same position share its score equally."""
         result = {}
         for name, units in self.units.items():
             owned = units.positions / units.positions.sum(0).clip(min=1)
@@ -165,8 +166,8 @@ class Subject:
         return result
 
     def masked(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
-        """Features without the positions of the units that are not kept; other inputs stay whole. Units that share
-        their positions are removed from the input instead."""
+        """Features without the positions of removed units; other inputs are unchanged. Units that share positions are removed
+        from the input instead."""
         rows = len(next(iter(kept.values())))
         result = {}
         for name, one in self.features.items():
@@ -181,7 +182,7 @@ class Subject:
         return result
 
     def without(self, lost: Sequence[str]) -> dict[str, Features]:
-        """The features of one row that lacks some inputs."""
+        """The features of one row without some inputs."""
         return {
             name: replace(one, mask=torch.zeros_like(one.mask), values=torch.zeros_like(one.values)) if name in lost else one
             for name, one in self.features.items()
@@ -189,7 +190,7 @@ class Subject:
 
     @torch.no_grad()
     def perturbed(self, kept: Mapping[str, Bool[np.ndarray, "rows _units"]]) -> dict[str, Features]:
-        """Features of the inputs without the units that are not kept, removed as their modality does; other inputs stay whole."""
+        """Features of inputs from which the modality removed the units that are not kept; other inputs are unchanged."""
         rows = len(next(iter(kept.values())))
         return {
             name: self._encoded(name, kept[name]) if name in kept else repeated(one, rows) for name, one in self.features.items()
@@ -211,11 +212,11 @@ class Subject:
 
 
 def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sample) -> tuple[Subject, Prediction]:
-    """Let the model answer, and make its answer a subject.
+    """Get the model's answer for a sample, as the subject of explanations.
 
     Raises:
         UserError: when the row cannot be read, or the answer is not a text, a label or a number.
-        NothingToExplain: when the model writes nothing or gives no label.
+        NothingToExplain: when the model generates no text or no label.
     """
     output = task.decoder
     refusal = UserError(f"{task.kind} gives no words, label or number, so there is nothing to explain; {EXPLAINED}")
@@ -230,7 +231,7 @@ def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sa
     batch = to_tensors(collated.batch, runtime.device)
     with torch.no_grad():
         features = model.encode(batch)
-    modalities = cast(Mapping[str, InputModality], collator.inputs)  # features on disk are for training alone
+    modalities = cast(Mapping[str, InputModality], collator.inputs)  # cached features are only used in training
     units = {
         name: _units(modalities[name], features[name], batch.inputs[name].distinct) for name in features if name in batch.inputs
     }
@@ -238,13 +239,13 @@ def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sa
 
 
 def repeated(features: Features, rows: int, leaf: bool = False) -> Features:
-    """One row's features, ``rows`` times; as a ``leaf`` they are a copy that takes gradients."""
+    """One row's features, repeated ``rows`` times; with ``leaf``, a copy that takes gradients."""
     values = features.values.expand(rows, -1, -1)
     return Features(values.detach().clone().requires_grad_() if leaf else values, features.mask.expand(rows, -1), features.extent)
 
 
 def _answer(runtime: TorchRuntime, output: str, prediction: Prediction) -> Answer:
-    """What kind of answer a prediction holds: a number, labels, or a text."""
+    """The answer in a prediction: a number, labels, or a text."""
     modality: Any = runtime.outputs[output]
     decoder: Any = runtime.model.decoders[output]
     if prediction.value is not None:
@@ -277,14 +278,14 @@ def _arrays(given: Padded) -> Padded:
 
 
 def _longer(features: Features, length: int) -> Features:
-    """Padded to a length with positions that are not real."""
+    """Pad the features to a length with masked positions."""
     lacking = length - features.mask.shape[1]
     values = torch.nn.functional.pad(features.values, (0, 0, 0, lacking))
     return Features(values, torch.nn.functional.pad(features.mask, (0, lacking)), None)
 
 
 def _parts(features: Mapping[str, Features]) -> Iterator[dict[str, Features]]:
-    """At most ``ROWS`` rows at once."""
+    """Split the features into parts of at most ``ROWS`` rows."""
     rows = next(iter(features.values())).mask.shape[0]
     for first in range(0, rows, ROWS):
         some = slice(first, first + ROWS)

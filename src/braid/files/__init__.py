@@ -1,4 +1,4 @@
-"""Files that are whole or absent, even after ``kill -9`` or on a full disk; members of tars; a gallery page."""
+"""Files: atomic writes, which survive ``kill -9`` and a full disk; files inside a tar; a gallery page."""
 
 from braid.files.writing import alone, held, ready, settle, whole, write_whole
 

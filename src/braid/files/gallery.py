@@ -1,4 +1,4 @@
-"""A page of images, each with a text: one HTML file that opens anywhere, without a script or a network."""
+"""A page of images with texts: one HTML file without scripts, which needs no network."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Card:
     """One image of the page.
 
     Args:
-        image: its data URI; "" where it cannot be shown, None where there is none.
-        text: shown below it.
-        share: 0 to 1, drawn as a bar with ``measure`` beside it; None for no bar.
-        credit: the small print, such as its source.
-        error: shown instead of the text, in another colour.
+        image: its data URI; "" if it cannot be shown, None if there is no image.
+        text: the text below the image.
+        share: the length of a bar, 0 to 1, with the text ``measure`` beside it; None for no bar.
+        credit: a note in small letters, such as the source.
+        error: a message in another colour, shown instead of the text.
     """
 
     image: str | None
@@ -30,11 +30,11 @@ class Card:
 
 
 def gallery(title: str, heading: str, lead: str, cards: Iterable[Card], footer: Iterable[str], beside: str = "") -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
-        footer: paragraphs, HTML already; everything else is text.
-        beside: the data URI of an image that belongs to the heading.
+        footer: paragraphs of HTML; all other arguments are plain text.
+        beside: the data URI of an image beside the heading.
     """
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
@@ -44,7 +44,7 @@ def gallery(title: str, heading: str, lead: str, cards: Iterable[Card], footer: 
         cards="\n".join(map(_card, cards)),
         footer="\n".join(f"  <p>{paragraph}</p>" for paragraph in footer),
     )
-    return page.encode(errors="replace").decode()  # a file's name may not be valid text
+    return page.encode(errors="replace").decode()  # a file name may not be valid text
 
 
 def _card(card: Card) -> str:

@@ -13,17 +13,17 @@ from braid.errors import UserError
 
 
 def has_suffix(name: str | Path, suffixes: Collection[str]) -> bool:
-    """Whether a name ends as the files do that are looked for."""
+    """Whether the suffix of a file name is one of ``suffixes``."""
     return Path(name).suffix.lower() in suffixes
 
 
 def find_files(paths: Iterable[str | Path], suffixes: Collection[str], what: str = "file") -> list[str]:
-    """The files that paths, patterns (``*.png``) and folders (searched through) mean, each once, folders sorted.
+    """Find the files of paths, patterns (``*.png``) and folders (with subfolders), each once; a folder's files are sorted.
 
-    Texts, because a hundred thousand Path objects take four times their memory.
+    Returns strings, because a hundred thousand Path objects take four times as much memory.
 
     Raises:
-        UserError: for a pattern or a folder in which there is no such file.
+        UserError: for a pattern or a folder without such a file.
     """
     result: dict[str, None] = {}
     for given in paths:
@@ -35,7 +35,7 @@ def find_files(paths: Iterable[str | Path], suffixes: Collection[str], what: str
         elif glob.has_magic(str(path)) and not path.exists():
             inside = sorted(glob.glob(str(path), recursive=True))
         else:
-            inside = [str(path)]  # a missing file is reported with the other unreadable ones
+            inside = [str(path)]  # a missing file is reported later, with other unreadable files
         if not inside:
             raise UserError(f"{path}: no {what} there; looked for {', '.join(sorted(suffixes))}")
         result.update(dict.fromkeys(inside))
@@ -46,7 +46,7 @@ def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
     for home, _, names in os.walk(folder):
         for name in names:
             file = os.path.join(home, name)
-            # a broken link is reported, too
+            # keep broken links, so that they are reported
             if has_suffix(name, suffixes) and (os.path.isfile(file) or os.path.islink(file)):
                 yield file
 

@@ -18,10 +18,10 @@ if sys.platform != "win32":
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path of the same name to write a file or a folder to; it replaces ``path`` when the block ends without error.
+    """Yield a temporary path of the same name for a file or a folder; it replaces ``path`` when the block ends without error.
 
-    If the process is killed or the disk is full, the old or the new file is there, never a part of it; the next ``whole`` in that
-    folder removes temporary files. A device, such as /dev/stdout, is written to directly.
+    If the process is killed or the disk is full, ``path`` is the old or the new file, never a part of it. The next ``whole`` in
+    that folder removes temporary files. A device, such as /dev/stdout, is written directly.
 
     Raises:
         OSError: naming ``path``, when it cannot be written.
@@ -52,7 +52,7 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Run the block while no other process runs such a block for this folder; a file system without locks does not wait."""
+    """Run the block while no other process runs such a block for this folder. A file system without locks does not wait."""
     if sys.platform == "win32":
         yield
         return
@@ -66,11 +66,11 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def ready(path: Path) -> None:
-    """Check before long work that its result can be written to ``path``; no file is left behind.
+    """Check that ``path`` can be written, before long work starts; no file is left behind.
 
     Raises:
-        UserError: when it is a folder.
-        OSError: when it cannot be written.
+        UserError: when ``path`` is a folder.
+        OSError: when ``path`` cannot be written.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the name of a file to write")
@@ -81,8 +81,8 @@ def ready(path: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Restore what a killed process was replacing in ``folder``, and remove its temporary files; running processes keep
-    theirs."""
+    """Clean up after killed processes in ``folder``: restore what they were replacing, and remove their temporary files. Files of
+    running processes are kept."""
     for aside in folder.glob(".braid-*.part"):
         try:
             with open(aside / "lock", "r+b") as lock:
@@ -97,8 +97,8 @@ def settle(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, on_wait: Callable[[], None]) -> Iterator[int]:
-    """Lock a file for this process and for those that inherit its descriptor, which is yielded. If others hold the lock, call
-    ``on_wait`` and wait until the last of them ends."""
+    """Lock a file and yield its descriptor; processes that inherit the descriptor hold the lock, too. If other processes hold the
+    lock, call ``on_wait`` and wait until all of them end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as lock:
         if not _locked(lock, wait=False):
@@ -108,11 +108,11 @@ def held(path: Path, on_wait: Callable[[], None]) -> Iterator[int]:
 
 
 def _aside(folder: Path) -> tuple[Path, IO[bytes]]:
-    """A new temporary folder, locked while this process lives."""
+    """A new temporary folder, which is locked until this process ends."""
     while True:
         aside = Path(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=folder))
         try:
-            lock = open(aside / "lock", "wb")  # noqa: SIM115 - it stays open
+            lock = open(aside / "lock", "wb")  # noqa: SIM115 - stays open
         except FileNotFoundError:
             continue  # another process removed it before it was locked
         _locked(lock, wait=True)
@@ -123,7 +123,7 @@ def _aside(folder: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _locked(lock: IO[bytes], wait: bool) -> bool:
-    """Lock a file, and say whether it worked. Without locks, leftovers look like running work, so they are kept."""
+    """Lock a file, and return whether that worked. Without locks, leftovers look like files in use, and are kept."""
     if sys.platform == "win32":
         return False
     try:
@@ -139,7 +139,7 @@ def _swap(aside: Path, path: Path) -> None:
         _sync(written)
     if fresh.is_dir() and path.exists():
         (aside / "old").mkdir()
-        os.rename(path, aside / "old" / path.name)  # killed after this, ``settle`` puts it back
+        os.rename(path, aside / "old" / path.name)  # if the process is killed here, ``settle`` restores it
         os.rename(fresh, path)
     else:
         os.replace(fresh, path)
@@ -150,7 +150,7 @@ def _clear(aside: Path) -> None:
     for old in (aside / "old").glob("*"):
         if not (aside.parent / old.name).exists():
             os.rename(old, aside.parent / old.name)
-    for part in ("new", "old", "."):  # the lock last: if killed in between, the rest is still recognised as a leftover
+    for part in ("new", "old", "."):  # the lock comes last: if killed before that, the rest is still a known leftover
         shutil.rmtree(aside / part, ignore_errors=True)
 
 
@@ -165,7 +165,7 @@ def _sync(path: Path) -> None:
 
 
 def _naming(error: Exception, path: Path) -> Exception:
-    """The error with the real file name; Rust libraries give the system's error only as text."""
+    """The error with the real file name; Rust libraries report the system's error only as text."""
     if isinstance(error, OSError):
         if error.errno is not None and (error.filename is None or ".braid-" in str(error.filename)):
             return OSError(error.errno, os.strerror(error.errno), str(path))

@@ -1,4 +1,4 @@
-"""Image tokens over one of two protocols: one after another, or all together. Knows logits, and no runtime."""
+"""Generates image tokens through one of two protocols: one after another, or all in parallel. Independent of the runtime."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ from braid.records import Batch
 from braid.shapes import Bool, Float, Int
 
 Rngs = Sequence[np.random.Generator]
-StepWatch = Callable[[Iterable[int], int], Iterable[int]]  # wraps the steps of generating images in a progress bar
+StepWatch = Callable[[Iterable[int], int], Iterable[int]]  # wraps the steps of image generation in a progress bar
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ImageSamplingConfig:
 def sample_tokens(
     image_decoder: Stepper | Filler, grid: TokenGrid, batch: Batch, config: ImageSamplingConfig, watch: StepWatch | None = None
 ) -> Int[np.ndarray, "batch length"]:
-    """The tokens of one image a row; no row's image depends on the other rows of its batch."""
+    """Generate the tokens of one image per row; a row's image does not depend on the other rows of its batch."""
     rngs = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
     watched = watch or (lambda steps, total: steps)
     if isinstance(image_decoder, Filler):
@@ -71,7 +71,7 @@ def _one_by_one(
     rngs: Rngs,
     watch: StepWatch,
 ) -> Int[np.ndarray, "batch length"]:
-    """One token a step, row by row; the code after the last begins."""
+    """One token per step, in raster order; the first input is the code after the last."""
     states = [image_decoder.start(one) for one in _guides(batch, config)]
     tokens = np.full((batch.size, grid.length), grid.codes, dtype=np.int64)
     read = tokens[:, :1].copy()
@@ -88,7 +88,7 @@ def _one_by_one(
 def _filled(
     image_decoder: Filler, grid: TokenGrid, batch: Batch, config: ImageSamplingConfig, rngs: Rngs, watch: StepWatch
 ) -> Int[np.ndarray, "batch length"]:
-    """Every step samples all masked tokens and keeps the most confident; a share cos(pi/2 share of steps) is masked again."""
+    """Each step samples all masked tokens and keeps the most confident; the share cos(pi/2 * share of steps) is masked again."""
     states = [image_decoder.start(one) for one in _guides(batch, config)]
     tokens = np.full((batch.size, grid.length), grid.codes, dtype=np.int64)
     steps = min(config.steps, grid.length)
@@ -120,7 +120,7 @@ def _keep_most_confident(
 
 
 def _guides(batch: Batch, config: ImageSamplingConfig) -> list[Batch]:
-    """The batch, and with guidance the same without its prompt."""
+    """The batch, and with guidance also the batch without its prompt."""
     without = replace(batch, inputs={name: given for name, given in batch.inputs.items() if name != "prompt"})
     return [batch] if config.guidance == 1 or "prompt" not in batch.inputs else [batch, without]
 
@@ -137,7 +137,7 @@ def _guided(logits: Sequence[Any], config: ImageSamplingConfig) -> Float[np.ndar
 def _sampled(
     logs: Float[np.ndarray, "places codes"], config: ImageSamplingConfig, rng: np.random.Generator
 ) -> Int[np.ndarray, " places"]:
-    """One token a place, by top-k and top-p."""
+    """Sample one token per position, with top-k and top-p."""
     if not config.top_k and config.top_p == 1:
         return _chosen(np.exp(logs), rng)
     order = np.argsort(-logs, axis=1, kind="stable")[:, : config.top_k or None]
@@ -147,7 +147,7 @@ def _sampled(
 
 
 def _chosen(shares: Float[np.ndarray, "places codes"], rng: np.random.Generator) -> Int[np.ndarray, " places"]:
-    """By inverse transform: one random number a place, far fewer than one a code."""
+    """Sample by inverse transform, with one random number per position instead of one per code."""
     sums = shares.cumsum(1)
     fallen = (sums <= rng.random((len(sums), 1)) * sums[:, -1:]).sum(1)
     return np.minimum(fallen, shares.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""What generation needs of a model, on torch or on ONNX Runtime: protocols over numpy arrays; and the settings of a text."""
+"""The protocols that generation needs from a model, on torch or ONNX Runtime, with numpy arrays; and the settings of texts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ MAX_BEAM = 1000
 
 @runtime_checkable
 class Stepper(Protocol):
-    """The decode protocol: what generation needs of a model, on torch or on ONNX. The state is opaque.
+    """The decode protocol: the methods that generation needs from a model, on torch or ONNX. The state is opaque.
 
-    ``start`` encodes a batch; the state it gives has group 1. ``step`` reads one token a beam (the first is what begins) and
-    gives the logits of the next. ``reorder`` gives each row's beams the states of their parents, and may change the group.
+    ``start`` encodes a batch and returns a state with group 1. ``step`` reads one token per beam (first the begin token) and
+    returns the logits of the next. ``reorder`` gives each row's beams the states of their parents, and may change the group.
     """
 
     def start(self, batch: Batch) -> Any: ...
@@ -33,7 +33,7 @@ class Stepper(Protocol):
 
 @runtime_checkable
 class Decoder(Stepper, Protocol):
-    """The decode protocol of a text."""
+    """The decode protocol for texts."""
 
     @property
     def special(self) -> SpecialTokens: ...
@@ -41,7 +41,7 @@ class Decoder(Stepper, Protocol):
 
 @runtime_checkable
 class Filler(Protocol):
-    """The fill protocol: ``fill`` gives the logits of all tokens of an image from those that are known already."""
+    """The fill protocol: ``fill`` returns the logits of all tokens of an image, given the known tokens."""
 
     def start(self, batch: Batch) -> Any: ...
 
@@ -50,7 +50,7 @@ class Filler(Protocol):
 
 @runtime_checkable
 class ImageCodec(Protocol):
-    """Image <-> discrete tokens. Pixels are scaled as the output's modality says."""
+    """Converts images to discrete tokens and back. Pixels are scaled as in the output's modality."""
 
     @property
     def grid(self) -> TokenGrid: ...
@@ -62,8 +62,8 @@ class ImageCodec(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """One saved model, however it runs: the decode protocol of each output that writes, whole texts written with it, codec and
-    generator of each output that is an image, and a vector per row of any other (logits of labels, a number, an embedding).
+    """One saved model on any runtime: the decode protocol of each text output, complete texts from it, codec and generator of
+    each image output, and one vector per row for any other output (logits of labels, a number, an embedding).
     """
 
     @property
@@ -81,10 +81,10 @@ class Runtime(Protocol):
 
 
 def check_output(name: str, outputs: Mapping[str, OutputModality], wanted: Does) -> None:
-    """Hold a name to the outputs that do what is ``wanted``.
+    """Check that a model has an output of this name that does what is ``wanted``.
 
     Raises:
-        UserError: naming the outputs that there are.
+        UserError: when it has not, naming the outputs that it has.
     """
     there = [output for output, modality in outputs.items() if modality.does == wanted]
     if name not in there:

@@ -1,4 +1,4 @@
-"""Greedy, beam and sampled text over one decode protocol; knows tokens and logits, and no runtime."""
+"""Greedy decoding, beam search and sampling of texts, through the decode protocol. Independent of the runtime."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,16 @@ from braid.records import Batch, Prediction
 from braid.shapes import Float, Int
 
 NEVER = -np.inf
-BLOCK = 128  # scores
+BLOCK = 128  # scores per block
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One text. ``token_probabilities`` are the model's own, one a token and one for <eos> if it was reached."""
+    """One generated text. ``token_probabilities`` has the model's probability of each token, and of <eos> if it was reached."""
 
     tokens: tuple[int, ...]
     token_probabilities: tuple[float, ...]
-    score: float  # what beams are ranked by: log-probability / length ** length_penalty
+    score: float  # the score that ranks beams: log-probability / length ** length_penalty
 
     @property
     def confidence(self) -> float:
@@ -32,10 +32,10 @@ class Generated:
 def generate(
     decoder: Decoder, batch: Batch, config: GenerationConfig, prefixes: Sequence[Sequence[int]] | None = None
 ) -> list[Generated]:
-    """Write one text a row; no row's text depends on the other rows of its batch.
+    """Generate one text per row; a row's text does not depend on the other rows of its batch.
 
     Args:
-        prefixes: tokens that a row's text begins with; they are read, and left out of the result.
+        prefixes: the first tokens of each row's text; the result does not include them.
     """
     starts = [list(prefix) for prefix in prefixes] if prefixes is not None else [[] for _ in batch.ids]
     assert len(starts) == batch.size
@@ -45,7 +45,7 @@ def generate(
 
 
 def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list[list[int]]) -> list[Generated]:
-    """Greedy and sampling: one text a row, one token a step."""
+    """Greedy decoding and sampling: one text per row, one token per step."""
     rngs = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
     state = decoder.start(batch)
     texts = [_Text(decoder.special.eos) for _ in batch.ids]
@@ -53,7 +53,7 @@ def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts
     for position in range(config.max_length + max(map(len, starts), default=0)):
         logits, state = decoder.step(tokens, state)
         logs = _allowed(logits[:, 0], [position - len(start) for start in starts], config, decoder.special)
-        tokens = tokens.copy()  # a state may hold on to what it was given
+        tokens = tokens.copy()  # a state may keep a reference to the array
         for row, text in enumerate(texts):
             if position < len(starts[row]):
                 tokens[row, 0] = starts[row][position]
@@ -68,7 +68,7 @@ def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts
 
 def _first(decoder: Decoder, batch: Batch) -> Int[np.ndarray, "batch 1"]:
     bos = decoder.special.bos
-    assert bos is not None  # a tokenizer that texts are written with has a token to begin them
+    assert bos is not None  # a tokenizer for generated texts has a begin token
     return np.full((batch.size, 1), bos, dtype=np.int64)
 
 
@@ -105,7 +105,7 @@ class _Text:
 
 @dataclass
 class _Row:
-    """One row of a beam search: unfinished texts, the best finished one, and the given start."""
+    """One row of a beam search: unfinished texts, the best finished text, and the given prefix."""
 
     start: list[int]
     live: list[_Text]
@@ -117,7 +117,7 @@ class _Row:
             self.best = text
 
     def settle(self, config: GenerationConfig) -> None:
-        """Done once no live text can still beat the best: more tokens only lower its log-probability."""
+        """Finish the row when no unfinished text can beat the best one: more tokens only lower a log-probability."""
         if self.best is None:
             return
         hope = max((text.log_probability for text in self.live), default=NEVER)
@@ -152,11 +152,11 @@ def _advance(
     tokens: Int[np.ndarray, " beam"],
     config: GenerationConfig,
 ) -> None:
-    """Extend one row's texts by a token: finished ones are set aside, and the ``beam`` most probable others go on."""
+    """Extend one row's texts by a token: finished texts are removed, and the ``beam`` most probable others continue."""
     beam, vocab = config.beam, logs.shape[1]
     sums = np.array([text.log_probability for text in search.live])
     ranked = (logs[: len(search.live)] + sums[:, None]).ravel()
-    # Every live text can end only once, so twice the beam always holds enough that do not.
+    # Each unfinished text can only end in one way, so twice the beam size always has enough texts that do not end.
     top = likeliest(ranked, 2 * beam)
     old, search.live = search.live, []
     for rank, candidate in enumerate(top):
@@ -181,7 +181,7 @@ def _advance(
 def _allowed(
     logits: Float[np.ndarray, "batch ... vocab"], written: Sequence[int], config: GenerationConfig, special: SpecialTokens
 ) -> Float[np.ndarray, "batch ... vocab"]:
-    """Log-probabilities with <pad> and <bos> never chosen, and <eos> not before ``min_length`` tokens."""
+    """Log-probabilities without <pad> and <bos>, and without <eos> before ``min_length`` tokens."""
     logits = logits.astype(np.float32)
     for token in {special.pad, special.bos} - {special.eos}:
         logits[..., token] = NEVER
@@ -192,17 +192,17 @@ def _allowed(
 
 
 def log_softmax(logits: Float[np.ndarray, "... vocab"]) -> Float[np.ndarray, "... vocab"]:
-    """In the precision of the logits; their sum in double."""
+    """Log-softmax in the precision of the logits, with the sum in double precision."""
     shifted = logits - logits.max(-1, keepdims=True)
     total = np.exp(shifted).sum(-1, keepdims=True, dtype=np.float64)
     return np.asarray(shifted - np.log(total).astype(shifted.dtype))
 
 
 def likeliest(scores: Float[np.ndarray, " n"], number: int) -> Int[np.ndarray, " found"]:
-    """Indices of the ``number`` highest scores, the best first; of equal ones the first.
+    """Indices of the ``number`` highest scores, the best first; equal scores in order of index.
 
-    Only scores that reach the ``number``-th highest maximum of a block can be among them: this filter is ten times as fast as
-    a partition of all scores.
+    Only scores that reach the ``number``-th highest maximum of a block can be among them. This filter is ten times as fast as a
+    partition of all scores.
     """
     blocks = scores[: len(scores) // BLOCK * BLOCK].reshape(-1, BLOCK).max(1)
     floor = np.partition(blocks, -number)[-number] if len(blocks) >= number else NEVER
@@ -211,7 +211,7 @@ def likeliest(scores: Float[np.ndarray, " n"], number: int) -> Int[np.ndarray, "
 
 
 def _drawn(logs: Float[np.ndarray, " vocab"], config: GenerationConfig, rng: np.random.Generator) -> int:
-    """One token by temperature, top-k and top-p (nucleus sampling, arXiv:1904.09751)."""
+    """Sample one token with temperature, top-k and top-p (nucleus sampling, arXiv:1904.09751)."""
     order = np.argsort(-logs, kind="stable")[: config.top_k or None]
     probabilities = np.exp(log_softmax(logs[order] / config.temperature))
     before = np.cumsum(probabilities) - probabilities
@@ -220,7 +220,7 @@ def _drawn(logs: Float[np.ndarray, " vocab"], config: GenerationConfig, rng: np.
 
 
 def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: GenerationConfig) -> list[Prediction]:
-    """Generate one text a row; confidence is the mean probability of its tokens, <eos> included."""
+    """Generate one text per row; its confidence is the mean probability of its tokens, including <eos>."""
     return [
         Prediction(
             identity,

@@ -1,4 +1,4 @@
-"""Vectors with metadata, kept on disk and searched by cosine: one protocol, one file a kind."""
+"""Indexes on disk: vectors with metadata, searched by cosine. One protocol, one file per kind."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from braid.index.protocol import Hit, Index, Origin
 
 IndexConfig = ExactIndexConfig | HnswIndexConfig | LanceDBIndexConfig
 
-BEGUN = (REVISION, DATABASE, ".braid-")  # what is left of an index whose making was killed before it had an index.json
+BEGUN = (REVISION, DATABASE, ".braid-")  # left behind when the creation of an index was killed before index.json was written
 
 __all__ = [
     "ExactIndexConfig",
@@ -29,10 +29,10 @@ __all__ = [
 
 
 def create_index(folder: Path, config: IndexConfig, width: int, model: Origin) -> Index:
-    """Make an empty index of vectors of ``width`` that ``model`` makes.
+    """Create an empty index for vectors of size ``width`` from ``model``.
 
     Raises:
-        UserError: when there is something at ``folder`` already, or the kind's package is not installed.
+        UserError: when ``folder`` already exists, or the package for this kind is not installed.
     """
     if folder.exists() and not (folder.is_dir() and all(file.name.startswith(BEGUN) for file in folder.iterdir())):
         what = "an index" if (folder / FILE).exists() else "something"
@@ -41,10 +41,10 @@ def create_index(folder: Path, config: IndexConfig, width: int, model: Origin) -
 
 
 def check_origin(folder: Path, maker: Origin, model: Origin) -> None:
-    """Only vectors of one model can be compared.
+    """Check that a model may use an index: only vectors of the same model can be compared.
 
     Raises:
-        UserError: when ``model`` is not the ``maker`` of the index at ``folder``.
+        UserError: when ``model`` is not the ``maker`` of the vectors in the index at ``folder``.
     """
     if maker != model:
         raise UserError(
@@ -53,10 +53,10 @@ def check_origin(folder: Path, maker: Origin, model: Origin) -> None:
 
 
 def open_index(folder: Path, model: Origin | None = None) -> Index:
-    """Open an index; ``model`` is the one that is going to search or add to it.
+    """Open an index. ``model`` is the model that will search it or add to it.
 
     Raises:
-        UserError: when it is missing, cut, damaged, of another format, or made by another model.
+        UserError: when the index is missing, cut, damaged, of another format, or made by another model.
     """
     while True:
         header = read_header(folder)
@@ -66,5 +66,5 @@ def open_index(folder: Path, model: Origin | None = None) -> Index:
         try:
             return config.build(folder, header)
         except FileNotFoundError as error:
-            if read_header(folder) == header:  # else another process has saved the next revision meanwhile
+            if read_header(folder) == header:  # otherwise another process has saved the next revision
                 raise UserError(f"{error.filename or error} is missing; copy the index again, or make it anew") from None

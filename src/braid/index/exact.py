@@ -1,4 +1,4 @@
-"""Every vector compared: one after another in a file that is mapped, in the precision that is asked for."""
+"""Exact search: compares a query with every vector in a memory-mapped file, in the chosen precision."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from braid.index.protocol import Storage, needed, stored
 from braid.shapes import Float32, UInt64
 
 TYPES = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
-ROWS = 16_384  # compared together
+ROWS = 16_384  # compared at once
 QUERIES = 64
 
 
@@ -44,7 +44,7 @@ class ExactIndexConfig:
 
 
 class ExactVectors:
-    """Rows of a key and a vector, keys rising."""
+    """Rows of a key and a vector, in ascending order of keys."""
 
     def __init__(self, path: Path, storage: Storage, width: int) -> None:
         self._path, self._storage = path, storage
@@ -60,7 +60,7 @@ class ExactVectors:
         return [result for first in range(0, len(kept), QUERIES) for result in self._nearest(kept[first : first + QUERIES], top)]
 
     def _nearest(self, queries: np.ndarray, top: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The rows in pieces; after each, the best so far."""
+        """Compare the rows in blocks, and keep the best rows after each block."""
         distances: np.ndarray = np.empty((len(queries), 0))
         keys: np.ndarray = np.empty((len(queries), 0), dtype=np.uint64)
         for first in range(0, len(self), ROWS):
@@ -82,7 +82,7 @@ class ExactVectors:
         self._map()
 
     def remove(self, keys: UInt64[np.ndarray, " n"]) -> None:
-        """Move what is left together, piece by piece."""
+        """Close the gaps block by block, then cut the file."""
         if not len(keys):
             return
         rows, kept = np.memmap(self._path, self._type, "r+"), 0
@@ -97,7 +97,7 @@ class ExactVectors:
         self._map()
 
     def write(self) -> None:
-        """All is in the file already."""
+        """Do nothing: the file already has every change."""
 
     def _map(self) -> None:
         size = self._path.stat().st_size

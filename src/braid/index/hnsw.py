@@ -1,4 +1,4 @@
-"""A graph of near neighbours, walked instead of compared in full: HNSW (arXiv:1603.09320), by usearch."""
+"""Approximate search in a graph of near neighbours: HNSW (arXiv:1603.09320), by usearch."""
 
 import errno
 import os
@@ -72,7 +72,7 @@ class HnswIndexConfig:
 
 
 class HnswVectors:
-    """usearch's graph: mapped for reading, in memory while it is changed."""
+    """usearch's graph: memory-mapped for reading, loaded into memory for changes."""
 
     def __init__(self, graph: Any, storage: Storage, path: Path) -> None:
         self.graph = graph
@@ -94,11 +94,11 @@ class HnswVectors:
     def write(self) -> None:
         try:
             self.graph.save(self._path)
-        except RuntimeError:  # its words do not tell why
+        except RuntimeError:  # its message does not say why
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None
 
 
 def threads() -> int:
-    """As many as torch and numpy are given; 0 is every core."""
+    """The number of threads that torch and numpy get; 0 means every core."""
     message = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(message) if message.isdecimal() else 0

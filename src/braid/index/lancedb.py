@@ -1,4 +1,4 @@
-"""LanceDB: a database in the index's folder, or one that is there already, in a cloud's storage or on a server."""
+"""LanceDB: a database in the index's folder, or an existing one, in cloud storage or on a server."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ from braid.index.local import FILE, Header, write_header
 from braid.index.protocol import Hit, Origin, asked, checked, needed
 from braid.shapes import Float
 
-DATABASE = "lancedb"  # its folder inside the index's
-TOGETHER = 500  # ids in one query
-QUERIES = 64  # in one scan
+DATABASE = "lancedb"  # the folder of the database, inside the index's folder
+TOGETHER = 500  # ids per query
+QUERIES = 64  # queries per scan
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class LanceDBIndexConfig:
 
 
 class LanceDBIndex:
-    """Every change is kept at once, whole, as the next version of the table."""
+    """Saves every change at once, atomically, as the next version of the table."""
 
     def __init__(self, folder: Path, header: Header, config: LanceDBIndexConfig) -> None:
-        """Open the table; where index.json is not written yet, make it.
+        """Open the table, or create it if index.json does not exist yet.
 
         Raises:
-            UserError: when the database is out of reach, or its table missing, there already, or of another width.
+            UserError: when the database cannot be reached, or its table is missing, exists already, or has another width.
         """
         database = needed("lancedb", "lancedb")
         self._arrow = needed("pyarrow", "lancedb")
@@ -66,7 +66,7 @@ class LanceDBIndex:
             if (folder / FILE).exists():
                 self._table = opened.open_table(config.table)
             else:
-                own = not config.uri  # what is there was left by a process that was killed before it wrote index.json
+                own = not config.uri  # an existing table is left over from a process that was killed before it wrote index.json
                 mode = "overwrite" if own else "create"
                 self._table = opened.create_table(config.table, schema=self._schema, mode=mode)
                 write_header(folder, header)
@@ -110,7 +110,7 @@ class LanceDBIndex:
         return [hits for part in parts for hits in self._nearest(part, top)]
 
     def _nearest(self, queries: np.ndarray, top: int) -> list[list[Hit]]:
-        """Several queries are one scan of the table; a column tells them apart, where there are several."""
+        """Run all queries in one scan of the table. With several queries, a column of the result has the number of the query."""
         with self._told():
             nearest = self._table.search(list(queries), vector_column_name="vector").distance_type("cosine").limit(top)
             result = nearest.select(["id", "metadata", "_distance"]).to_arrow().sort_by("_distance").to_pydict()
@@ -121,13 +121,13 @@ class LanceDBIndex:
         return hits
 
     def save(self) -> None:
-        """All is kept already; in a database of files, small pieces are put together."""
+        """Merge small files of a local database; every change is already saved."""
         if not self._remote:
             with self._told():
                 self._table.optimize()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
     def known(self, ids: Sequence[str]) -> set[str]:
         there: set[str] = set()
@@ -140,7 +140,7 @@ class LanceDBIndex:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """What LanceDB raises has many types, and is about the database or the way there."""
+        """Turn LanceDB's errors, which have many types, into a ``UserError``."""
         try:
             yield
         except (ValueError, RuntimeError, OSError) as error:
@@ -149,7 +149,7 @@ class LanceDBIndex:
 
 
 def _one_of(ids: Sequence[str]) -> str:
-    """As SQL says it."""
+    """The SQL condition for these ids."""
     return f"id IN ({', '.join(_quoted(name) for name in ids)})"
 
 

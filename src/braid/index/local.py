@@ -1,4 +1,4 @@
-"""An index in a folder of its own: index.json (its kind, model and files), and one folder with vectors and rows per revision."""
+"""An index in a local folder: index.json (kind, model, files), and one folder with vectors and rows per revision."""
 
 import json
 import os
@@ -30,7 +30,7 @@ ROWS = "rows.sqlite"
 
 @dataclass(frozen=True)
 class Stored:
-    """A file as it was written."""
+    """Size and checksum of a file when it was written."""
 
     bytes: int
     crc32: int
@@ -38,8 +38,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class Header:
-    """``index`` holds the settings of the kind. Where the files are Braid's own, ``revision`` names their folder, and ``rows``
-    says how many they hold."""
+    """The content of index.json. ``index`` has the settings of the kind. If Braid itself writes the files, ``revision`` is their
+    folder and ``rows`` the number of rows in them."""
 
     width: int
     model: Origin
@@ -59,7 +59,7 @@ def read_header(folder: Path) -> Header:
     """Read index.json.
 
     Raises:
-        UserError: when there is none, or it is cut, of another format, or nonsense.
+        UserError: when the file is missing, cut, of another format, or has wrong values.
     """
     path = folder / FILE
     try:
@@ -78,7 +78,7 @@ def write_header(folder: Path, header: Header) -> None:
 
 
 def measured(path: Path) -> Stored:
-    """A file's size and checksum, read in pieces: about a second for a few gigabytes."""
+    """A file's size and checksum, read in blocks: about a second for a few gigabytes."""
     crc, piece = 0, bytearray(1 << 20)
     with open(path, "rb", buffering=0) as file:
         while read := file.readinto(piece):
@@ -87,11 +87,11 @@ def measured(path: Path) -> Stored:
 
 
 def check(path: Path, header: Header) -> None:
-    """Hold a file to what was written: a damaged graph would lead the library out of its memory.
+    """Check a file's size and checksum: with a damaged graph, the library would read outside of its memory.
 
     Raises:
-        FileNotFoundError: when it is not there.
-        UserError: when it is cut or damaged.
+        FileNotFoundError: when the file does not exist.
+        UserError: when the file is cut or damaged.
     """
     known = header.files.get(path.name)
     if known is None:
@@ -103,24 +103,24 @@ def check(path: Path, header: Header) -> None:
         raise UserError(f"{path} is damaged (its checksum differs); {AGAIN}")
 
 
-Found = list[tuple[UInt64[np.ndarray, " top"], Float[np.ndarray, " top"]]]  # a query: keys and cosines, best first
+Found = list[tuple[UInt64[np.ndarray, " top"], Float[np.ndarray, " top"]]]  # for each query: keys and cosines, best first
 
 
 @runtime_checkable
 class Vectors(Protocol):
-    """The vectors of one revision under their keys: mapped from its file, or being changed."""
+    """The vectors of one revision by key: memory-mapped from its file, or being changed."""
 
     def __len__(self) -> int: ...
 
     def search(self, queries: Float32[np.ndarray, "n width"], top: int) -> Found: ...
 
     def add(self, keys: UInt64[np.ndarray, " n"], vectors: Float32[np.ndarray, "n width"]) -> None:
-        """Add vectors of length 1 under keys that are higher than all before."""
+        """Add unit vectors; their keys must be higher than all existing ones."""
 
     def remove(self, keys: UInt64[np.ndarray, " n"]) -> None: ...
 
     def write(self) -> None:
-        """Bring all changes into the file."""
+        """Write all changes to the file."""
 
 
 @runtime_checkable
@@ -129,32 +129,33 @@ class LocalKind(Protocol):
 
     @property
     def file(self) -> str:
-        """The name of the file of vectors."""
+        """The name of the file with the vectors."""
 
     def mapped(self, path: Path, width: int) -> Vectors:
-        """The vectors in a file, for reading.
+        """Open the vectors in a file for reading.
 
         Raises:
             UserError: when the file does not hold vectors of these settings.
         """
 
     def changing(self, old: Path | None, path: Path, width: int) -> Vectors:
-        """The vectors of the file ``old``, or none, to be changed and written to ``path``."""
+        """Open a copy of the vectors in ``old`` (None: no vectors) for changes; it is written to ``path``."""
 
 
 class LocalIndex:
-    """Readers keep the revision that they opened. A writer makes the next one aside; index.json, replaced last, names it."""
+    """Readers keep the revision that they opened. A writer prepares the next revision in a temporary folder, then replaces
+    index.json, which names the current revision."""
 
     def __init__(self, folder: Path, header: Header, kind: LocalKind) -> None:
-        """Open the revision that the header names; where index.json is not written yet, make an empty one.
+        """Open the revision that the header names, or create an empty one if index.json does not exist yet.
 
         Raises:
-            FileNotFoundError: when the revision is gone, because another process saved the next one meanwhile.
+            FileNotFoundError: when the revision is gone, because another process has saved the next one.
             UserError: when a file is cut or damaged.
         """
         self.folder = folder
         self._header, self._kind = header, kind
-        self._work = ExitStack()  # holds what is being changed; empty while nothing is
+        self._work = ExitStack()  # the temporary files of unsaved changes; empty if there are none
         self._aside: Path | None = None
         if (folder / FILE).exists():
             self._open()
@@ -233,7 +234,7 @@ class LocalIndex:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """A change to the next revision: what is refused changes nothing; what fails half way takes all unsaved changes along."""
+        """Run a change of the next revision. A ``UserError`` keeps earlier changes; other errors discard all unsaved changes."""
         if self._aside is None:
             self._begin()
         try:
@@ -245,7 +246,7 @@ class LocalIndex:
             raise
 
     def _begin(self) -> None:
-        """Begin the next revision aside, from the newest that there is."""
+        """Begin the next revision in a temporary folder, as a copy of the newest revision."""
         if self._header.revision and read_header(self.folder) != self._header:
             self._forget(_Dropped())
         old = self.folder / self._header.revision
@@ -263,7 +264,11 @@ class LocalIndex:
         self._rows, self.vectors, self._aside = rows, vectors, aside
 
     def _replace(self, header: Header) -> None:
-        """Put the next revision in the place of the one that it was made from."""
+        """Replace the revision that the next one was copied from.
+
+        Raises:
+            UserError: when another process has saved a revision since then.
+        """
         if self._header.revision and read_header(self.folder).revision != self._header.revision:
             raise UserError(f"another process has changed {self.folder} meanwhile; nothing was saved, repeat the change")
         self._work.close()
@@ -271,10 +276,10 @@ class LocalIndex:
         self._header = header
         for old in self.folder.glob(f"{REVISION}*"):
             if old.name != header.revision:
-                shutil.rmtree(old, ignore_errors=True)  # where an opened file cannot be removed, the next writer tries again
+                shutil.rmtree(old, ignore_errors=True)  # if an open file cannot be removed, the next writer tries again
 
     def _forget(self, error: BaseException) -> None:
-        """Back to what was saved last, by whomever."""
+        """Discard unsaved changes, and open the revision that was saved last, by any process."""
         self._rows.close()
         try:
             self._drop(error)
@@ -284,10 +289,10 @@ class LocalIndex:
                 self._open()
 
     def _drop(self, error: BaseException) -> None:
-        """Clear away what is being changed. An error of the disk goes on from here, with the name of the folder."""
+        """Remove the temporary files of unsaved changes. A disk error is raised again, with the name of the folder."""
         self._aside = None
         self._work.__exit__(type(error), error, error.__traceback__)
 
 
 class _Dropped(Exception):
-    """Nothing went wrong: what was made aside is not wanted."""
+    """Signals that unsaved changes are discarded on purpose, not because of an error."""

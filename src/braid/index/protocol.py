@@ -1,4 +1,4 @@
-"""What every index is (vectors under ids, with metadata, found by cosine), and checks of what it is given."""
+"""The protocol of every index (vectors with ids and metadata, searched by cosine), and checks of its arguments."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from braid.shapes import Float, Float32, Num
 
 @dataclass(frozen=True)
 class Origin:
-    """The model that made the vectors: its name, and a hash of all that they depend on (weights, tokenizer)."""
+    """The model of the vectors: its name, and a hash of everything that the vectors depend on (weights, tokenizer)."""
 
     name: str
     hash: str
@@ -26,7 +26,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Hit:
-    """One row found: ``score`` is the cosine, -1 to 1; ``metadata`` is what was given with it, as JSON gives it back."""
+    """One row that a search found: ``score`` is the cosine, -1 to 1; ``metadata`` is the row's metadata, read from JSON."""
 
     id: str
     score: float
@@ -35,7 +35,7 @@ class Hit:
 
 @runtime_checkable
 class Index(Protocol):
-    """One opened index. One process may change it while others read what it saved last; they see more when they open it anew."""
+    """One open index. One process may change it while others read it; readers see saved changes when they open it again."""
 
     folder: Path
 
@@ -48,10 +48,10 @@ class Index(Protocol):
     def __len__(self) -> int: ...
 
     def add(self, ids: Sequence[str], vectors: Float[np.ndarray, "n width"], metadata: Sequence[Any] | None = None) -> None:
-        """Add rows, all or none; vectors are brought to length 1.
+        """Add rows, all or none; vectors are scaled to length 1.
 
         Raises:
-            UserError: naming the row, for a vector of another width, of zeros or NaN, an id that is there already, metadata
+            UserError: naming the row, for a vector of another width, of zeros or NaN, an id that exists already, or metadata
                 that is not JSON.
         """
 
@@ -59,35 +59,35 @@ class Index(Protocol):
         """Delete rows, all or none.
 
         Raises:
-            UserError: naming an id that is not there.
+            UserError: naming an id that does not exist.
         """
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Those of ``ids`` that are in the index."""
+        """The subset of ``ids`` that the index has."""
         ...
 
     def search(self, vectors: Float[np.ndarray, "n width"], top: int = 10) -> list[list[Hit]]:
-        """The ``top`` nearest rows of each query, best first; fewer where the index holds fewer.
+        """The ``top`` nearest rows of each query, best first; fewer if the index has fewer rows.
 
         Raises:
-            UserError: as ``add`` does for vectors.
+            UserError: for the same vectors as ``add``.
         """
 
     def save(self) -> None:
-        """Keep all changes since the last ``save``: whole, or not at all when the process is killed.
+        """Save all changes since the last ``save``: all of them, or none if the process is killed.
 
-        A database keeps each change when it is made; there this only tidies up.
+        A database saves each change at once; for a database, this only cleans up.
         """
 
     def close(self) -> None:
-        """Let go of the files; what was not saved is lost."""
+        """Close the files; unsaved changes are lost."""
 
 
 def needed(package: str, extra: str) -> Any:
-    """Import a package that an extra brings.
+    """Import a package that an extra installs.
 
     Raises:
-        UserError: with the command that installs it.
+        UserError: when it is not installed, with the command that installs it.
     """
     try:
         return import_module(package)
@@ -96,7 +96,7 @@ def needed(package: str, extra: str) -> Any:
         raise UserError(f'this index needs {name}, which is not installed; run: pip install "braidlm[{extra}]"') from None
 
 
-Storage = Literal["float32", "float16", "int8"]  # how a vector's values are kept
+Storage = Literal["float32", "float16", "int8"]  # the type in which a vector's values are stored
 
 
 class Given(NamedTuple):
@@ -108,10 +108,10 @@ class Given(NamedTuple):
 
 
 def checked(ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Sequence[Any] | None, width: int) -> Given:
-    """Rows that can be added; no ``metadata`` is null for each.
+    """Check rows before they are added. Without ``metadata``, each row gets null.
 
     Raises:
-        UserError: naming the first row that cannot be.
+        UserError: naming the first row that cannot be added.
     """
     data = [None] * len(ids) if metadata is None else metadata
     if not len(ids) == len(vectors) == len(data):
@@ -128,17 +128,21 @@ def checked(ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Seq
 
 
 def asked(vectors: Float[np.ndarray, "..."], width: int, top: int) -> Float32[np.ndarray, "n {width}"]:
-    """Queries at length 1; raises as ``unit`` does, and for a ``top`` below 1."""
+    """Scale queries to length 1.
+
+    Raises:
+        UserError: like ``unit``, and for a ``top`` below 1.
+    """
     if top < 1:
         raise UserError(f"top is {top}; it must be at least 1")
     return unit(vectors, width)
 
 
 def unit(vectors: Float[np.ndarray, "..."], width: int, ids: Sequence[str] | None = None) -> Float32[np.ndarray, "n {width}"]:
-    """Vectors at length 1.
+    """Scale vectors to length 1.
 
     Raises:
-        UserError: for another width, and for a vector without a direction (zeros, NaN), by its row and id.
+        UserError: for another width, or for a vector of zeros or with NaN, naming its row and id.
     """
     if vectors.ndim != 2 or vectors.shape[1] != width:
         raise UserError(f"the index holds vectors of width {width}; those given are {list(vectors.shape)}, not [n, {width}]")
@@ -153,7 +157,7 @@ def unit(vectors: Float[np.ndarray, "..."], width: int, ids: Sequence[str] | Non
 
 
 def stored(vectors: Float32[np.ndarray, "n width"], storage: Storage) -> Num[np.ndarray, "n width"]:
-    """Vectors as they are kept. The cosine does not see a vector's length, so int8 gives each its full range, -127 to 127."""
+    """Convert unit vectors to the stored type. Cosine ignores length, so each int8 vector gets the full range, -127 to 127."""
     if storage == "int8":
         return np.rint(vectors * (127 / np.abs(vectors).max(axis=1, keepdims=True))).astype(np.int8)
     return vectors.astype(storage)
@@ -169,7 +173,7 @@ def _json(value: Any, named: str) -> str:
 
 
 def _utf8(what: str, text: str) -> str:
-    """Files and databases hold nothing else; the name of a file may be something else."""
+    """Check that a text is valid UTF-8, which files and databases need; a file name may not be valid."""
     try:
         text.encode()
     except UnicodeEncodeError:

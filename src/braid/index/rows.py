@@ -1,4 +1,4 @@
-"""The ids and metadata of an index: a SQLite file, read page by page, so that a million rows take no memory."""
+"""The ids and metadata of an index in a SQLite file. It is read page by page, so a million rows take little memory."""
 
 import errno
 import os
@@ -14,14 +14,14 @@ import numpy as np
 from braid.errors import UserError
 from braid.shapes import UInt64
 
-TOGETHER = 500  # values in one query
+TOGETHER = 500  # values per query
 
 
 class Rows:
-    """key -> id and metadata. Keys rise from row to row and name a vector; an id is there once."""
+    """Maps a key to an id and metadata. Keys increase from row to row, and each key belongs to a vector. Ids are unique."""
 
     def __init__(self, path: Path) -> None:
-        """Open for reading. A file that is never written to needs no locks, and may be replaced while it is open."""
+        """Open a file for reading. It is never changed, so it needs no locks, and may be replaced while it is open."""
         self._path = path
         self._connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
@@ -29,14 +29,14 @@ class Rows:
 
     @classmethod
     def changing(cls, old: Path | None, path: Path) -> "Rows":
-        """A copy of ``old`` at ``path``, or an empty one, to be changed and committed."""
+        """A copy of ``old`` at ``path`` (empty if ``old`` is None) to change and commit."""
         if old is not None:
             shutil.copyfile(old, path)
         rows = cls.__new__(cls)
         rows._path = path
         rows._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         with rows._disk():
-            # Nobody else sees this file before it is whole, so it needs no journal on the disk.
+            # No other process sees this file before it is complete, so it needs no journal on disk.
             rows._connection.execute("PRAGMA journal_mode = MEMORY")
             rows._connection.execute("PRAGMA synchronous = OFF")
             rows._connection.execute("PRAGMA cache_size = -16384")  # 16 MB
@@ -47,10 +47,10 @@ class Rows:
         return rows
 
     def add(self, ids: Sequence[str], metadata: Sequence[str]) -> UInt64[np.ndarray, " n"]:
-        """Add rows, all or none, and give back their keys.
+        """Add rows, all or none, and return their keys.
 
         Raises:
-            UserError: naming an id that is there already.
+            UserError: naming an id that exists already.
         """
         (last,) = self._connection.execute("SELECT max(key) FROM rows").fetchone()
         first = 0 if last is None else last + 1
@@ -67,10 +67,10 @@ class Rows:
         return np.arange(first, first + len(ids), dtype=np.uint64)
 
     def remove(self, ids: Sequence[str]) -> UInt64[np.ndarray, " n"]:
-        """Remove rows, all or none, and give back what their keys were.
+        """Remove rows, all or none, and return their keys.
 
         Raises:
-            UserError: naming an id that is not there.
+            UserError: naming an id that does not exist.
         """
         known = self.keys(ids)
         for name in ids:
@@ -81,7 +81,7 @@ class Rows:
         return np.array(sorted(known.values()), dtype=np.uint64)
 
     def keys(self, ids: Sequence[str]) -> dict[str, int]:
-        """The keys of those ids that are there."""
+        """The keys of the ids that exist."""
         return dict(self._found("SELECT id, key FROM rows WHERE id IN", ids))
 
     def find(self, keys: Sequence[int]) -> dict[int, tuple[str, str]]:
@@ -104,7 +104,7 @@ class Rows:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        """SQLite tells of a full disk in words."""
+        """Raise ``OSError`` for a full disk, which SQLite reports with an error of its own."""
         try:
             yield
         except sqlite3.OperationalError as error:

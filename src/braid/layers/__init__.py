@@ -1,1 +1,1 @@
-"""What parts share: attention, convolutions, image tokens."""
+"""Layers that model parts share: attention, convolutions, image tokens."""

@@ -1,4 +1,4 @@
-"""What encoders, fusions and decoders share: attention, transformer blocks with a cache, masked mean."""
+"""Layers of encoders, fusions and decoders: attention, transformer blocks with a cache, masked mean."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, cast
@@ -11,24 +11,24 @@ from braid.errors import UserError
 from braid.records import Features, Fused, Padded
 from braid.shapes import Bool, Float, Int
 
-Place = int | Int[Tensor, " 1"]  # of the first of several positions; a tensor in a CUDA graph, which must take any
+Place = int | Int[Tensor, " 1"]  # index of the first position; in a CUDA graph a tensor, so that it may vary
 
 
 def masked_mean(values: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]) -> Float[Tensor, "batch width"]:
-    """Mean over the real positions; zero where a row has none."""
+    """Mean over the real positions; zero for a row without any."""
     real = mask.unsqueeze(-1).to(values.dtype)
     return (values * real).sum(1) / real.sum(1).clamp(min=1)
 
 
 def grid_features(cells: Float[Tensor, "n channels rows columns"], mask: Bool[Tensor, "n height width"]) -> Features:
-    """A feature map as a sequence, row by row; a cell is real where any of its pixels is; its extent is its box in 0..1."""
+    """A feature map as a sequence, row by row. A cell is real if any of its pixels is; its extent is its box in 0..1."""
     rows, columns = cells.shape[2], cells.shape[3]
     real = F.adaptive_max_pool2d(mask.unsqueeze(1).float(), (rows, columns)).flatten(1) > 0
     return Features(cells.flatten(2).transpose(1, 2), real, grid_boxes(rows, columns, cells.device))
 
 
 def end_to_end_grids(grids: Sequence[Features]) -> Features:
-    """Several grids over the same images as one sequence."""
+    """Concatenate several grids over the same images to one sequence."""
     extents = [grid.extent for grid in grids if grid.extent is not None]
     return Features(torch.cat([g.values for g in grids], 1), torch.cat([g.mask for g in grids], 1), torch.cat(extents))
 
@@ -41,13 +41,13 @@ def grid_boxes(rows: int, columns: int, device: torch.device) -> Float[Tensor, "
 
 
 def token_extent(tokens: Int[Tensor, "n length"]) -> Float[Tensor, "length 2"]:
-    """First and last token of every position of a text: itself."""
+    """First and last token of every position of a text: the token itself."""
     positions = torch.arange(tokens.shape[1], device=tokens.device)
     return torch.stack([positions, positions], 1).float()
 
 
 def end_to_end(features: Mapping[str, Features], inputs: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Where each input begins and ends in the concatenated sequence."""
+    """Start and end of each input in the concatenated sequence."""
     spans: dict[str, tuple[int, int]] = {}
     first = 0
     for name in inputs:
@@ -60,8 +60,8 @@ def end_to_end(features: Mapping[str, Features], inputs: Sequence[str]) -> dict[
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (arXiv:1706.03762).
 
-    Keys and values come from ``keys_values`` so that a caller can compute them once and keep them. A row without
-    any real key gives zeros, never NaN.
+    Keys and values come from ``keys_values``, so that a caller can compute them once and cache them. The result for a row
+    without any real key is zero, never NaN.
     """
 
     def __init__(self, width: int, heads: int, memory_width: int | None = None, dropout: float = 0.0) -> None:
@@ -88,13 +88,13 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "#batch #queries keys"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch queries width"]:
-        """``mask`` is True where a query may read a key; ``causal`` (without a mask) lets it read no later key."""
+        """``mask`` is True where a query may read a key; ``causal`` (without a mask) hides later keys."""
         dropout = self.dropout if self.training else 0.0
         split = self._split(self.query(queries))
         if mask is None:
             read = F.scaled_dot_product_attention(split, keys, values, dropout_p=dropout, is_causal=causal)
             return self.output(self._join(read))
-        # A finite bias keeps a row without keys finite; such a row is then zeroed.
+        # The finite bias avoids NaN in a row without keys; such a row is then set to zero.
         bias = torch.where(mask, 0.0, -1e9).to(split.dtype).unsqueeze(1)
         read = F.scaled_dot_product_attention(split, keys, values, attn_mask=bias, dropout_p=dropout)
         return self.output(self._join(read)) * mask.any(-1, keepdim=True).to(split.dtype)
@@ -108,7 +108,7 @@ class Attention(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """One vector a row: the mean of its positions, weighed by one learned query (arXiv:1703.03130, one hop)."""
+    """One vector per row: the mean of its positions, weighted by one learned query (arXiv:1703.03130, one hop)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class AttentionPooling(nn.Module):
     def weights(
         self, normed: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length"]:
-        # A finite floor keeps the softmax of a row without inputs finite.
+        # A finite minimum keeps the softmax of a row without inputs finite.
         return self.score(normed).squeeze(-1).masked_fill(~mask, -1e4).softmax(-1)
 
 
@@ -157,7 +157,7 @@ class EncoderBlock(nn.Module):
 
 
 def begin_as_identity(block: EncoderBlock) -> EncoderBlock:
-    """The same block, with its two residual branches starting at zero (arXiv:2003.04887)."""
+    """Initialize both residual branches of a block to zero, and return it (arXiv:2003.04887)."""
     for last in (block.attention.output, block.feed_forward[-1]):
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def begin_as_identity(block: EncoderBlock) -> EncoderBlock:
 class DecoderBlock(nn.Module):
     """Pre-norm transformer block: causal self-attention, then cross-attention to a memory shared by a row's group.
 
-    Queries of one group are laid end to end, so cross-attention reads a row's keys without copying them.
+    Queries of one group are concatenated, so cross-attention reads a row's keys without copying them.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
@@ -190,9 +190,9 @@ class DecoderBlock(nn.Module):
         causal: bool = True,
         at: Int[Tensor, " 1"] | None = None,
     ) -> tuple[Float[Tensor, "batch group length width"], tuple[Tensor, Tensor]]:
-        """With ``past`` the length is 1 and the returned keys and values have grown by it; rows = batch * group. With ``at`` too,
-        ``past`` has room: they are written there in place, and nothing after them is read. Without ``past`` a position reads no
-        later one, unless ``causal`` is False."""
+        """With ``past``, the length is 1, and the returned keys and values include the new ones; rows = batch * group. If ``at``
+        is also given, ``past`` has free positions: new keys and values are written at ``at`` in place, and later positions are
+        not read. Without ``past``, a position does not read later ones, unless ``causal`` is False."""
         batch, group, length, width = values.shape
         flat = values.reshape(batch * group, length, width)
         normed = self.self_norm(flat)
@@ -212,7 +212,7 @@ class DecoderBlock(nn.Module):
 
 
 class CrossTransformer(nn.Module):
-    """Blocks over a sequence that read ``Fused`` by cross-attention; a row without any memory is decoded without."""
+    """Blocks over a sequence that read ``Fused`` by cross-attention; a row without any memory is decoded without it."""
 
     reads: Literal["cross"] = "cross"
 
@@ -235,7 +235,7 @@ class CrossTransformer(nn.Module):
     def read(
         self, hidden: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], causal: bool = True
     ) -> Float[Tensor, "batch group length width"]:
-        """The whole sequence at once."""
+        """Compute the whole sequence at once."""
         for layer, block in enumerate(self.blocks):
             keys, values = state["memory.keys"][:, layer], state["memory.values"][:, layer]
             hidden, _ = block(hidden, keys, values, state["memory.mask"], causal=causal)
@@ -243,7 +243,7 @@ class CrossTransformer(nn.Module):
 
 
 class StepwiseTransformer(CrossTransformer):
-    """One token after another, with a cache. ``embedding`` turns tokens into vectors by their place, and vectors into logits."""
+    """Decodes token by token, with a cache. ``embedding`` maps tokens and positions to vectors, and vectors to logits."""
 
     def __init__(self, embedding: nn.Module, memory_width: int, width: int, depth: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__(memory_width, width, depth, heads, dropout)
@@ -257,17 +257,17 @@ class StepwiseTransformer(CrossTransformer):
     def score(
         self, vectors: Float[Tensor, "batch group length width"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length codes"]:
-        """Logits of the tokens that follow those at ``first`` and after it."""
+        """Logits of the tokens after each position, from position ``first`` on."""
         return self.embedding.logits(vectors)  # type: ignore[operator]
 
     def embed(
         self, tokens: Int[Tensor, "batch group length"], state: Mapping[str, Tensor], first: Place = 0
     ) -> Float[Tensor, "batch group length width"]:
-        """Vectors of the tokens at ``first`` and after it."""
+        """Vectors of the tokens from position ``first`` on."""
         return self.embedding(tokens, first=first)
 
     def start(self, fused: Fused) -> dict[str, Tensor]:
-        """Keys and values of the memory, once a row, and an empty cache of one beam."""
+        """Keys and values of the memory, once per row, and an empty cache with one beam."""
         memory = self.remember(fused)
         batch, depth, heads, _, head_width = memory["memory.keys"].shape
         empty = memory["memory.keys"].new_zeros(batch, 1, depth, heads, 0, head_width)
@@ -276,8 +276,8 @@ class StepwiseTransformer(CrossTransformer):
     def step(
         self, tokens: Int[Tensor, "batch group"], state: dict[str, Tensor], at: Int[Tensor, " 1"] | None = None
     ) -> tuple[Float[Tensor, "batch group codes"], dict[str, Tensor]]:
-        """Read one more token a beam; the cache's group must equal that of ``tokens``. With ``at`` the cache has room, the token
-        stands there, and the cache is written in place: a step is then of the same sizes as any other."""
+        """Read one more token per beam; the cache's group must equal that of ``tokens``. With ``at``, the cache has free
+        positions, the token is at ``at``, and the cache is written in place, so all steps have the same sizes."""
         batch, group = tokens.shape
         past_keys, past_values = state["cache.keys"].flatten(0, 1), state["cache.values"].flatten(0, 1)
         first = past_keys.shape[3] if at is None else at
@@ -301,7 +301,7 @@ class StepwiseTransformer(CrossTransformer):
 
 
 class TokenEmbedding(nn.Module):
-    """Token plus learned position embedding; ``logits`` reads the same table backwards (tied, arXiv:1608.05859)."""
+    """Token plus learned position embedding; ``logits`` uses the same table (tied weights, arXiv:1608.05859)."""
 
     def __init__(self, vocab_size: int, max_length: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -314,7 +314,7 @@ class TokenEmbedding(nn.Module):
     def forward(
         self, tokens: Int[Tensor, "*rows length"], first: Place = 0, dropped: Bool[Tensor, "*rows length"] | None = None
     ) -> Float[Tensor, "*rows length width"]:
-        """Of a token that is ``dropped``, the position alone."""
+        """Embed tokens; a token that is ``dropped`` gets only its position embedding."""
         words = self.tokens(tokens) if dropped is None else self.tokens(tokens).masked_fill(dropped.unsqueeze(-1), 0)
         return self.dropout(words + self.positions(first + torch.arange(tokens.shape[-1], device=tokens.device)))
 
@@ -323,14 +323,14 @@ class TokenEmbedding(nn.Module):
 
 
 class SharedTokenEmbedding(nn.Module):
-    """Another part's token embedding, normed and projected to this width, plus positions of its own.
+    """Another part's token embedding, normalized and projected to this width, plus its own position embedding.
 
-    The embedding stays the other part's parameter: it is stored, counted and trained there.
+    The token embedding stays a parameter of the other part: it is stored, counted and trained there.
     """
 
     def __init__(self, tokens: nn.Embedding, max_length: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self._tokens = [tokens]  # in a list, which torch does not look into for parameters
+        self._tokens = [tokens]  # in a list, where torch does not search for parameters
         self.norm = nn.LayerNorm(tokens.embedding_dim)
         self.projection = nn.Linear(tokens.embedding_dim, width)
         self.positions = nn.Embedding(max_length, width)
@@ -351,9 +351,9 @@ def sequence_loss(
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy over the real tokens after <bos>; ``values[..., t, :]`` predicts token ``t + 1``.
 
-    ``weights`` multiply each text's part, negative ones too: with advantages for weights it is a policy gradient.
+    ``weights`` multiply the loss of each text, and may be negative: with advantages as weights, it is a policy gradient.
 
-    ``head`` sees real positions only: the vocabulary is the largest product of a small decoder, and a third of a
+    ``head`` only gets real positions: the product with the vocabulary is the largest of a small decoder, and a third of a
     padded batch is padding.
     """
     real = target.mask[..., 1:]
@@ -367,12 +367,12 @@ def sequence_loss(
 def weighted_mean(
     losses: Float[Tensor, " batch"], counted: Bool[Tensor, " batch"], weights: Float[Tensor, " batch"] | None = None
 ) -> Float[Tensor, ""]:
-    """Mean of the rows that count, each with its weight; 0 where none counts."""
+    """Weighted mean of the ``counted`` rows; 0 if there are none."""
     share = counted.to(losses.dtype) if weights is None else counted * weights
     return (losses * share).sum() / share.sum().clamp(min=1e-6)
 
 
 def reorder_cache(state: Mapping[str, Tensor], parents: Int[Tensor, "batch group"]) -> dict[str, Tensor]:
-    """Give every ``cache.*`` [batch, old group, ...] the group that ``parents`` names; ``memory.*`` stays."""
+    """Reorder the group of every ``cache.*`` [batch, old group, ...] by ``parents``; ``memory.*`` does not change."""
     rows = torch.arange(parents.shape[0], device=parents.device).unsqueeze(1)
     return {name: value[rows, parents] if name.startswith("cache.") else value for name, value in state.items()}

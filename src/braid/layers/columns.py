@@ -1,4 +1,4 @@
-"""The cells of a row as numbers and category ids."""
+"""Converts the cells of a row to numbers and category ids."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from braid.shapes import Float, Int
 
 
 class CellReader(nn.Module):
-    """Values [n, columns] -> numbers and ids of one table for all categories; both are 0 where a cell is missing or of the other
+    """Values [n, columns] -> numbers, and ids in one table of all categories. Both are 0 for a missing cell, or one of the other
     kind.
 
-    Each column of categories has an id for what training never showed, followed by one a category.
+    Each category column has an id for unseen categories, followed by one id per category.
     """
 
     first: Tensor
@@ -34,11 +34,11 @@ class CellReader(nn.Module):
 
     @property
     def unseen(self) -> Int[Tensor, " columns"]:
-        """The ids of categories that training never showed."""
+        """The ids of unseen categories, one per category column."""
         return self.first[self.first > 0]
 
     def embedding(self, width: int) -> nn.Embedding:
-        """A table of all ids; what it adds for a category that training never showed begins at zero."""
+        """An embedding of all ids; the vectors of unseen categories are initialized to zero."""
         table = nn.Embedding(self.num_ids, width, padding_idx=0)
         nn.init.uniform_(table.weight, -(width**-0.5), width**-0.5)
         with torch.no_grad():

@@ -19,8 +19,8 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Style:
-    """``padding``: torch pads both sides alike, tensorflow (SAME) the right and bottom first. ``folded``: batch norm is part
-    of the convolutions' weights and biases. ``epsilon``: batch norm's."""
+    """The variant of a network. ``padding``: torch pads both sides equally, tensorflow (SAME) right and bottom first. ``folded``:
+    batch norm is part of the convolutions' weights and biases. ``epsilon`` belongs to batch norm."""
 
     padding: Padding = "torch"
     folded: bool = False
@@ -29,7 +29,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Stage:
-    """``blocks`` inverted residuals of one size; the first has the stride."""
+    """A stage of ``blocks`` inverted residuals of the same size; the first one has the stride."""
 
     expansion: int
     channels: int
@@ -39,10 +39,10 @@ class Stage:
 
 
 class ChannelNorm(nn.Module):
-    """Divides each place by the root mean square of its channels (RMSNorm, arXiv:1910.07467).
+    """Divides each position by the root mean square of its channels (RMSNorm, arXiv:1910.07467).
 
-    The rest of the image does not count, as it would with GroupNorm: the same piece of an image gets the same values, and in a
-    codec the same tokens, wherever it is.
+    In contrast to GroupNorm, the rest of the image has no influence: the same part of an image gets the same values, and in a
+    codec the same tokens, at every position.
     """
 
     def __init__(self, width: int) -> None:
@@ -55,7 +55,7 @@ class ChannelNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, ``kernel`` (odd) places a side, and a skip connection."""
+    """Two convolutions with kernels of size ``kernel`` (odd), and a skip connection."""
 
     def __init__(self, width: int, kernel: int = 3) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class ResidualBlock(nn.Module):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that keeps size / stride, padded as torch or as TensorFlow does."""
+    """A convolution with output size / stride, padded like torch or TensorFlow."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, groups: int, style: Style) -> None:
         self.same = style.padding == "tensorflow" and kernel > 1
@@ -84,13 +84,13 @@ class Convolution(nn.Conv2d):
         if self.same:
             input = F.pad(input, (*self._sides(input.shape[3]), *self._sides(input.shape[2])))
         if self.groups > 1 and self.kernel_size[0] > 3 and torch.is_autocast_enabled(input.device.type):
-            # In bfloat16 a CPU takes 4 to 90 times as long over the gradient of a large depthwise kernel.
+            # In bfloat16, the gradient of a large depthwise kernel takes 4 to 90 times as long on a CPU.
             with torch.autocast(input.device.type, enabled=False):
                 return super().forward(input.float())
         return super().forward(input)
 
     def _sides(self, size: int) -> tuple[int, int]:
-        """Pixels before and after, so that the output has ceil(size / stride): the odd one comes after."""
+        """Padding before and after, for an output of ceil(size / stride); an odd pixel is added after."""
         stride, kernel = self.stride[0], self.kernel_size[0]
         total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
         return total // 2, total - total // 2
@@ -108,7 +108,7 @@ class ConvolutionBlock(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Widen by 1x1, filter each channel, narrow by 1x1; added to the input where the shape stays (arXiv:1801.04381)."""
+    """1x1 expansion, depthwise convolution, 1x1 projection; added to the input if the shape is the same (arXiv:1801.04381)."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int, style: Style) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class InvertedResidual(nn.Module):
 
 
 class InvertedResidualEncoder(nn.Module):
-    """Pixels [n, 3, size, size] -> one feature vector a cell of 32 x 32 pixels, at each scale."""
+    """Pixels [n, 3, size, size] -> one feature vector per cell of 32 x 32 pixels, at each scale."""
 
     def __init__(self, stem: int, stages: Sequence[Stage], head: int, style: Style, scales: Sequence[float]) -> None:
         super().__init__()
@@ -162,13 +162,13 @@ def check_scales(scales: Sequence[float]) -> None:
 
 
 def rounded(channels: float) -> int:
-    """To a multiple of 8, never down by more than a tenth."""
+    """Round to a multiple of 8, but never down by more than a tenth."""
     whole = max(8, int(channels + 4) // 8 * 8)
     return whole + 8 if whole < 0.9 * channels else whole
 
 
 def fold(state: Mapping[str, Tensor], epsilon: float) -> dict[str, Tensor]:
-    """Batch norms worked into the convolutions before them: a.1 (norm) into a.0, in the names of ``InvertedResidualEncoder``."""
+    """Fold batch norms into the convolutions before them: a.1 (norm) into a.0, with the names of ``InvertedResidualEncoder``."""
     left = dict(state)
     for name in [name for name in state if name.endswith(".running_mean")]:
         norm = name.removesuffix(".running_mean")

@@ -1,7 +1,7 @@
-"""Image tokens as vectors, and vectors as probabilities of image tokens.
+"""Maps image tokens to vectors, and vectors to probabilities of image tokens.
 
-A token may have several parts, such as outline and colour. Each part then has a table and an output of its own, as MAGVIT-v2
-splits its codes (arXiv:2310.05737).
+A token may have several parts, such as outline and colour. Then each part has its own table and output, like the split codes of
+MAGVIT-v2 (arXiv:2310.05737).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ NO_CODEC = "a decoder of images writes the tokens of a codec, and the model has 
 
 @runtime_checkable
 class TokenCodec(Protocol):
-    """A codec, as the parts that read its tokens see it."""
+    """The protocol of a codec for parts that read its tokens."""
 
     grid: TokenGrid
 
@@ -34,7 +34,7 @@ class TokenCodec(Protocol):
 
 
 def read_tokens(codec: TokenCodec, pixels: Float[Tensor, "n 3 height width"]) -> Int[Tensor, "n length"]:
-    """Tokens of a frozen codec, in full precision: a rounded number would be another code."""
+    """Tokens of a frozen codec, computed in full precision, because rounding could change a code."""
     with torch.no_grad(), _exactly(pixels.device):
         return codec.encode(pixels)
 
@@ -42,7 +42,7 @@ def read_tokens(codec: TokenCodec, pixels: Float[Tensor, "n 3 height width"]) ->
 def reconstruct(
     codec: TokenCodec, pixels: Float[Tensor, "n 3 height width"], scale: ImageModalityConfig
 ) -> Float[Tensor, "n 3 height width"]:
-    """Images through the codec and back, in 255 steps as from a file. ``scale`` says what their numbers mean."""
+    """Encode and decode images with the codec; values are rounded to 255 steps, as in a file. ``scale`` defines their range."""
     with torch.no_grad(), _exactly(pixels.device):
         made = codec.decode(codec.encode(pixels))
         std, mean = (made.new_tensor(numbers).view(3, 1, 1) for numbers in (scale.std, scale.mean))
@@ -54,13 +54,13 @@ def _exactly(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def digits(tokens: Int[Tensor, "*rows"], grid: TokenGrid) -> list[Int[Tensor, "*rows"]]:
-    """The parts of each token. The code after the last has a last part of its own, and 0 for the others."""
+    """The parts of each token. The code after the last one has its own last part, and 0 for the other parts."""
     split = [tokens // place for place in grid.places]
     return [part % size for part, size in zip(split[:-1], grid.parts, strict=False)] + split[-1:]
 
 
 class TokenVectors(nn.Module):
-    """The sum of one vector a part. One more code begins an image, or hides a token."""
+    """The sum of one vector per part. An additional code begins an image, or masks a token."""
 
     def __init__(self, grid: TokenGrid, width: int) -> None:
         super().__init__()
@@ -75,9 +75,10 @@ class TokenVectors(nn.Module):
 
 
 class TokenContext(nn.Module):
-    """Image tokens in their grid, each with its neighbourhood.
+    """Vectors of image tokens with their neighbourhood in the grid.
 
-    A residual block sees two places further to every side: after four, a token at the rim of a shape can know the shape.
+    Each residual block adds two cells on every side to the receptive field. After four blocks, a token at the edge of a shape can
+    recognise the shape.
     """
 
     def __init__(self, grid: TokenGrid, width: int, depth: int = 4) -> None:
@@ -101,7 +102,7 @@ class TokenHead(nn.Module):
         self.later = nn.ModuleList(_LaterPart(grid.parts[:part], width, size) for part, size in enumerate(grid.parts) if part)
 
     def forward(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows codes"]:
-        """Logits of every code."""
+        """Logits of all codes."""
         logits: Tensor = self.first(values)
         for part, later in enumerate(self.later, 1):
             before = torch.arange(logits.shape[-1], device=values.device)
@@ -139,7 +140,7 @@ class _LaterPart(nn.Module):
 
 
 class GridEmbedding(nn.Module):
-    """An image token plus its place in the grid, or the place of the token that follows it."""
+    """Embeds an image token plus its position in the grid, or the position of the next token."""
 
     def __init__(self, grid: TokenGrid, width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -162,19 +163,19 @@ class GridEmbedding(nn.Module):
 
 
 def source_tokens(codec: TokenCodec, given: BatchInput) -> Padded:
-    """The tokens [batch, length] of each row's source; the mask [batch] is False in a row without one."""
+    """The tokens [batch, length] of each row's source; the mask [batch] is False for a row without a source."""
     tokens = read_tokens(codec, given.distinct.values)
     return Padded(tokens[given.index.clamp(min=0)], given.index >= 0)
 
 
 @dataclass(frozen=True)
 class ReconstructionAugmentation:
-    """Shows some images of a training batch as the codec reconstructs them: a generated image has been through it once.
+    """Replaces some images of a training batch by the codec's reconstructions, because generated images are its output, too.
 
     Args:
-        codec: whose reconstructions they are.
-        scale: what the images' numbers mean.
-        probability: that an image is shown so.
+        codec: the codec that reconstructs the images.
+        scale: the range of the images' values.
+        probability: the probability of replacing an image.
     """
 
     codec: TokenCodec
@@ -191,18 +192,18 @@ class ReconstructionAugmentation:
 
 
 class SourceEmbedding(TokenContext):
-    """A source's tokens, each with its neighbourhood, at half the decoder's width."""
+    """Vectors of a source's tokens with their neighbourhood, at half the decoder's width."""
 
     def __init__(self, grid: TokenGrid, width: int) -> None:
         super().__init__(grid, max(width // 2, 1))
         self.widen = nn.Linear(max(width // 2, 1), width)
         nn.init.zeros_(
             self.widen.weight
-        )  # begins as without a source, so that a model may learn to generate first and to edit then
+        )  # initially has no effect, so that a model can first learn to generate, and then to edit
         nn.init.zeros_(self.widen.bias)
 
     def vectors(self, source: Padded) -> Float[Tensor, "batch length width"]:
-        """Zero in a row without a source."""
+        """The vectors of a source; zero for a row without one."""
         vectors: Float[Tensor, "batch length width"] = self.widen(self(source.values).flatten(2).transpose(1, 2))
         return vectors * source.mask.view(-1, 1, 1).to(vectors.dtype)
 
@@ -210,13 +211,13 @@ class SourceEmbedding(TokenContext):
 def copied(
     logs: Float[Tensor, "*rows codes"], source: Int[Tensor, "*rows"], copy: Float[Tensor, "*rows"]
 ) -> Float[Tensor, "*rows codes"]:
-    """Log-probabilities to which those of copying the source's token are added (a pointer, arXiv:1704.04368)."""
+    """Add the probability of copying the source's token to the log-probabilities (a pointer, arXiv:1704.04368)."""
     place = source.clamp(max=logs.shape[-1] - 1).unsqueeze(-1)
     return logs.scatter(-1, place, torch.logaddexp(logs.gather(-1, place), copy.unsqueeze(-1)))
 
 
 def positions(state: Mapping[str, Tensor], name: str, first: Place, length: int) -> Tensor:
-    """``length`` positions of an entry [batch, length, ...] of a decoder's state, from ``first`` on."""
+    """Slice an entry [batch, length, ...] of a decoder's state: ``length`` positions from ``first`` on."""
     values = state[name]
     if isinstance(first, Tensor):
         return values.index_select(1, first + torch.arange(length, device=values.device))

@@ -1,4 +1,4 @@
-"""A model, a run, a comparison or an evaluation, for people to look at: descriptions, diagrams, and the pages that show them."""
+"""HTML pages, descriptions and diagrams of models, runs, comparisons and evaluations."""
 
 from braid.reports.charts import rounded
 from braid.reports.comparison import Compared, ComparedCell, format_costs, format_difference, format_spread, write_compared

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, without a library or a script: lines, intervals, figures against cost, and confidence."""
+"""Charts as inline SVG, without a library or scripts: lines, intervals, metrics against cost, and confidence."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,20 +9,20 @@ from braid.metrics import ReliabilityBin, RiskCoverage
 
 Point = tuple[float, float]
 
-# Okabe & Ito's colours, told apart by people who see fewer of them; the yellow is too light for a line on paper.
+# The colours of Okabe & Ito, which colour-blind people can distinguish, without yellow, which is too light for lines.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a3568a", "#b87d00", "#3f9fd0", "#24211d")
-WIDTH, HEIGHT = 380, 230  # units, about a pixel each where a chart is shown
+WIDTH, HEIGHT = 380, 230  # units of about one pixel
 LEFT, TOP, BOTTOM = 46, 12, 30
-LETTER = 6.6  # the mean width of a letter of the charts' font
-DRAWN = 240  # points of one line; more would not be seen
-ROW = 24  # units between two rows of figures
-QUIET = "#8a8378"  # what others are measured against
-STEPS = 100  # points of the curve that no model beats
+LETTER = 6.6  # mean width of a letter in the charts' font
+DRAWN = 240  # maximum points of one line; more would not be visible
+ROW = 24  # units between two rows of metrics
+QUIET = "#8a8378"  # colour of baselines and controls
+STEPS = 100  # points of the curve of a perfect model
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart. ``faint`` is the raw course behind a smooth one: it sets no limits and has no name."""
+    """One line of a chart. ``faint`` is for raw values behind a smoothed line: it has no name and does not change the limits."""
 
     name: str
     points: Sequence[Point]
@@ -33,16 +33,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point that is named in the chart."""
+    """A point with a label in the chart."""
 
     point: Point
     text: str
 
 
 def chart(lines: Sequence[Line], across: str, from_zero: bool = False, mark: Mark | None = None) -> str:
-    """One chart; lines are named at their ends where there are several. ``across`` names the axis.
+    """A line chart; if there are several lines, their names are at their ends. ``across`` is the label of the x axis.
 
-    A line that is not a number anywhere, or has no point, is left out; without any there is no chart: "".
+    A line without points (such as one with only NaN) is left out; without any lines, the result is "".
     """
     lines = [line for line in lines if line.points]
     clear = [line for line in lines if not line.faint]
@@ -65,7 +65,7 @@ def chart(lines: Sequence[Line], across: str, from_zero: bool = False, mark: Mar
 
 
 def smooth(points: Sequence[Point], share: float = 0.03) -> list[Point]:
-    """An exponential mean over about ``share`` of the points, free of the pull of its start."""
+    """An exponential moving average over about ``share`` of the points, with bias correction for the first points."""
     keep = 1 - 1 / max(1.0, share * len(points))
     total = weight = 0.0
     result = []
@@ -76,7 +76,7 @@ def smooth(points: Sequence[Point], share: float = 0.03) -> list[Point]:
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most ``DRAWN`` points that keep every peak: the lowest and the highest of each stretch, in order."""
+    """At most ``DRAWN`` points that keep all peaks: the lowest and the highest point of each segment, in order."""
     if len(points) <= DRAWN:
         return list(points)
     size = 2 * len(points) / DRAWN
@@ -88,7 +88,7 @@ def thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def number(value: float) -> str:
-    """Three digits or so, as people write them."""
+    """A number with about three digits."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
@@ -99,7 +99,7 @@ def number(value: float) -> str:
 
 
 def rounded(value: float, like: float | None = None) -> str:
-    """As many places as figures of the size of ``like``, or its own, are told with: 71.3, 7.13, 0.713."""
+    """A number with decimals that fit the size of ``like``, or its own: 71.3, 7.13, 0.713."""
     size = abs(value if like is None else like)
     places = 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{places}f}"
@@ -107,12 +107,12 @@ def rounded(value: float, like: float | None = None) -> str:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where values stand in a chart: the limits of both axes, and the right edge."""
+    """Maps values to positions in a chart: the limits of both axes, and the right edge."""
 
     across: tuple[float, float]
     up: tuple[float, float]
     right: float
-    single: bool  # one place across: a dot, named by a whole number
+    single: bool  # only one x value: a dot, with an integer label
 
     def x(self, value: float) -> float:
         low, high = self.across
@@ -120,12 +120,12 @@ class Frame:
 
     def y(self, value: float) -> float:
         low, high = self.up
-        share = min(max((value - low) / (high - low), -0.02), 1.02)  # a faint peak may leave the frame by a hair
+        share = min(max((value - low) / (high - low), -0.02), 1.02)  # a faint peak may leave the frame slightly
         return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
 
 
 def limits(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
-    """What the axis up spans: a little more than the values."""
+    """The limits of the y axis, with a small margin around the values."""
     low, high = min(values), max(values)
     if from_zero:
         low = min(low, 0.0)
@@ -134,7 +134,7 @@ def limits(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, number: int = 5) -> list[float]:
-    """Round numbers, 1, 2 or 5 times a power of ten apart, within the limits."""
+    """Round numbers within the limits; their distance is 1, 2 or 5 times a power of ten."""
     rough = (high - low) / number
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough)
@@ -142,7 +142,7 @@ def ticks(low: float, high: float, number: int = 5) -> list[float]:
 
 
 def axes(frame: Frame, across: str) -> list[str]:
-    """Lines at round numbers up, round numbers across, and the name of the axis."""
+    """Grid lines and labels of the y axis, labels of the x axis, and its name."""
     result = []
     for value in ticks(*frame.up, number=4):
         y = frame.y(value)
@@ -170,7 +170,7 @@ def _line(line: Line, frame: Frame) -> str:
 
 
 def _names(lines: Sequence[Line], frame: Frame) -> list[str]:
-    """Names at the lines' ends, pushed apart where they would cover each other."""
+    """Names at the ends of lines, moved apart if they would overlap."""
     ends = sorted(((frame.y(line.points[-1][1]) + 3.5, k) for k, line in enumerate(lines)))
     places: list[float] = []
     for y, _ in ends:
@@ -192,13 +192,13 @@ def _mark(mark: Mark, frame: Frame) -> str:
     )
 
 
-NAME, DOT = 11, 4  # units: between two names that stand below each other, and half a dot
+NAME, DOT = 11, 4  # units: minimum vertical distance of two names, and radius of a dot
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A named figure: its interval (None: not known), the values that it is the mean of, and where it is drawn against a cost,
-    how much. ``quiet``: something to compare with."""
+    """A named metric: its mean and interval (None: not known), the values behind the mean, and its cost for charts against cost.
+    ``quiet`` marks a baseline."""
 
     name: str
     value: float
@@ -214,7 +214,7 @@ class Figure:
 
 
 def intervals(metrics: Sequence[Figure], across: str) -> str:
-    """A row each: the mean as a dot, its values as strokes, its interval as a line. ``across`` names the axis."""
+    """One row per metric: a dot for the mean, strokes for values, a line for the interval. ``across`` is the axis label."""
     left = 14.0 + LETTER * max(len(metric.name) for metric in metrics)
     known = [end for metric in metrics for end in (metric.low, metric.high) if end is not None]
     low, high = limits([*known, *(value for metric in metrics for value in (metric.value, *metric.values))], from_zero=False)
@@ -245,7 +245,7 @@ def intervals(metrics: Sequence[Figure], across: str) -> str:
 
 
 def against_cost(metrics: Sequence[Figure], across: str, higher: bool) -> str:
-    """Figures over what they cost; a line joins those that no other beats at the same cost or less (Pareto)."""
+    """Metrics over their costs, as dots; a line connects those that no other beats at the same or lower cost (Pareto)."""
     costs, values = [metric.cost for metric in metrics], [metric.value for metric in metrics]
     frame = Frame(limits(costs, from_zero=False), limits(values, from_zero=False), WIDTH - 14.0, False)
     best = front(metrics, higher)
@@ -260,7 +260,7 @@ def against_cost(metrics: Sequence[Figure], across: str, higher: bool) -> str:
 
 
 def front(metrics: Sequence[Figure], higher: bool) -> list[Figure]:
-    """Those with a better value than every cheaper one, from the cheapest on."""
+    """The metrics that are better than all cheaper ones, sorted by cost."""
     sign = -1 if higher else 1
     result: list[Figure] = []
     for metric in sorted(metrics, key=lambda one: (one.cost, sign * one.value)):
@@ -270,7 +270,7 @@ def front(metrics: Sequence[Figure], higher: bool) -> list[Figure]:
 
 
 def _figure_names(metrics: Sequence[Figure], frame: Frame) -> list[str]:
-    """A name beside each dot, where it covers no other name and no dot; joined to its dot where that is further off."""
+    """A name beside each dot, without overlaps; a line connects the name to a dot that is further away."""
     dots = {metric: (frame.x(metric.cost), frame.y(metric.value)) for metric in metrics}
     taken = [(x - DOT, x + DOT, y) for x, y in dots.values()]
     generated = []
@@ -288,7 +288,7 @@ def _figure_names(metrics: Sequence[Figure], frame: Frame) -> list[str]:
 
 
 def _places(x: float, y: float, length: float) -> Iterator[tuple[float, float, float]]:
-    """Where a name of this length may stand by its dot (left, right, middle): the nearer the earlier."""
+    """Possible positions (left, right, middle) of a name of this length near its dot, the nearest first."""
     for away in range(HEIGHT // NAME):
         for level in dict.fromkeys((y + away * NAME, y - away * NAME)):
             if away and not TOP < level < HEIGHT - BOTTOM - DOT:
@@ -309,8 +309,8 @@ def _svg(generated: Sequence[str], height: int, message: Sequence[str]) -> str:
 
 
 def risk_chart(curve: RiskCoverage) -> str:
-    """Wrong decisions in percent of those that are made, over the percentage that is made, the surest first; between the curve of
-    a model whose mistakes are its least sure decisions, and that of one whose confidence knows nothing."""
+    """Risk-coverage chart: the percentage of wrong decisions over the percentage of decisions that are made, most confident
+    first. Two other curves show the best order and a random one."""
     whole = float(curve.risk[-1])
     made = [step / STEPS for step in range(1, STEPS + 1)]
     best = [(100 * share, 100 * max(0.0, 1 - (1 - whole) / share)) for share in made]
@@ -324,8 +324,8 @@ def risk_chart(curve: RiskCoverage) -> str:
 
 
 def reliability_chart(bins: Sequence[ReliabilityBin]) -> str:
-    """A bar for each tenth of confidence, as high as its decisions are right and the darker the more they are. A dot on it stands
-    at their mean confidence: on the diagonal, where that is the chance of being right."""
+    """Reliability diagram: one bar per tenth of confidence. Its height is the accuracy, and darker bars have more decisions. A
+    dot is at the mean confidence; for calibrated confidence it is on the diagonal."""
     frame = Frame((0.0, 100.0), (0.0, 100.0), WIDTH - 14.0, False)
     most = max(one.count for one in bins)
     generated = axes(frame, "confidence, %")

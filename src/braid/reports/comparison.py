@@ -1,4 +1,4 @@
-"""The page that shows a comparison: the verdict, the table, figures with their intervals, and what they cost."""
+"""The page of a comparison: the verdict, the table, metrics with intervals, and costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ FOOTER = (
 
 @dataclass(frozen=True)
 class ComparedCell:
-    """``figures`` over seeds, the one that decides first; ``behind``: by how much the best cell is better; ``over``: by how much
-    this one is better than each of its controls. ``training_seconds`` is the mean over seeds, ``latency_ms`` (a row alone) the
-    median, ``memory_bytes`` the most."""
+    """One cell of a comparison: ``metrics`` over seeds, the main one first; ``behind``: the lead of the best cell; ``over``: this
+    cell's lead over each of its controls. ``training_seconds`` is the mean over seeds, ``latency_ms`` the median (batch size 1),
+    ``memory_bytes`` the maximum."""
 
     name: str
     control: bool
@@ -39,8 +39,8 @@ class ComparedCell:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison found. ``cells``: the best first, without those that ``failed``; ``equals``: cells that cannot be told
-    apart from the best. There is a ``winner`` only where there are none."""
+    """The result of a comparison. ``cells``: best first, without ``failed`` ones; ``equals``: cells that are not significantly
+    worse than the best. There is a ``winner`` only if ``equals`` is empty."""
 
     name: str
     task: str
@@ -59,7 +59,7 @@ class Compared:
 
 
 def write_compared(result: Compared, output: Path) -> None:
-    """Write the page: one HTML file that opens anywhere, without a script or a network."""
+    """Write the page: one HTML file without scripts, which needs no network."""
     write_whole(output, compared_page(result))
 
 
@@ -81,14 +81,14 @@ def compared_page(result: Compared) -> str:
 
 
 def format_difference(result: Difference) -> str:
-    """With its interval, all to the same place."""
+    """A difference with its interval, all with the same number of decimals."""
     size = max(abs(result.difference), abs(result.low), abs(result.high))
     difference, low, high = (rounded(value, size) for value in (result.difference, result.low, result.high))
     return f"{difference} [{low}, {high}]"
 
 
 def format_spread(result: Spread) -> str:
-    """The mean, and half of its interval."""
+    """The mean, and half the width of its interval."""
     margin = "" if result.high is None else f" ± {rounded(result.high - result.mean, result.mean)}"
     return f"{rounded(result.mean)}{margin}"
 
@@ -122,7 +122,7 @@ def _figure(cell: ComparedCell, metric: str, cost: float = 0.0) -> Figure:
 
 
 def _cells(result: Compared) -> str:
-    """Controls in italics; the winner stands out."""
+    """The table of cells, with controls in italics and the winner highlighted."""
     names = list(dict.fromkeys(name for cell in result.cells for name in cell.metrics))
     costs = ["parameters", "training", "ms a row", "memory"]
     rows = [
@@ -139,13 +139,13 @@ def _cells(result: Compared) -> str:
 
 
 def format_costs(cell: ComparedCell) -> Sequence[str]:
-    """Parameters, training time of a run, latency, memory."""
+    """Parameters, training time per run, latency, memory."""
     memory = f"{cell.memory_bytes / 1e6:,.0f} MB"
     return count(cell.parameters), duration(cell.training_seconds), rounded(cell.latency_ms), memory
 
 
 def _over(result: Compared) -> str:
-    """By how much each fused cell is better than each control of its own."""
+    """The table of each fused cell's lead over each of its controls."""
     fused = [cell for cell in result.cells if cell.over]
     controls = list(dict.fromkeys(name for cell in fused for name in cell.over))
     message = [{name: format_difference(gain) for name, gain in cell.over.items()} for cell in fused]

@@ -1,4 +1,4 @@
-"""The parts of a saved model, read from its files alone, as a table and as a Mermaid flowchart; no weight is loaded."""
+"""Describes the parts of a saved model, as a table and as a Mermaid flowchart, from its files alone; no weights are loaded."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ STYLES = (
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a model: ``name`` is its place (``encoders.image``), ``parameters`` are counted in the weights."""
+    """One part of a model: ``name`` is its path (``encoders.image``); ``parameters`` is counted in the weights."""
 
     name: str
     kind: str
@@ -37,14 +37,14 @@ class Part:
 
     @property
     def message(self) -> str:
-        """The settings on one line; of a pretrained part, its family stands for the whole of its architecture."""
+        """The settings on one line; for a pretrained part, only the family of its architecture."""
         family = {"architecture": self.settings["architecture"]["model_type"]} if "architecture" in self.settings else {}
         return ", ".join(f"{key} {value}" for key, value in {**self.settings, **family}.items() if value != "")
 
 
 @dataclass(frozen=True)
 class Description:
-    """A bundle, or a run that has none yet. ``inputs`` and ``outputs`` are the modalities' settings by name."""
+    """A bundle, or a run without a bundle. ``inputs`` and ``outputs`` are the modalities' settings by name."""
 
     folder: Path
     parts: tuple[Part, ...]
@@ -53,7 +53,7 @@ class Description:
     tasks: dict[str, Any]
     trained_on: tuple[tuple[str, ...], ...] = ()
     card: DataCard = field(default_factory=DataCard)
-    vocab_sizes: dict[str, int] = field(default_factory=dict)  # by tokenizer; unknown of a run without a bundle
+    vocab_sizes: dict[str, int] = field(default_factory=dict)  # by tokenizer; empty for a run without a bundle
 
     @property
     def parameters(self) -> int:
@@ -65,10 +65,10 @@ class Description:
 
 
 def describe(model: str | Path) -> Description:
-    """Describe a built-in model, a bundle, or a run: its best bundle, or the checkpoint of one that has no bundle yet.
+    """Describe a built-in model, a bundle, or a run (its best bundle, or its checkpoint if it has no bundle yet).
 
     Raises:
-        UserError: when there is none of these, or its files cannot be read.
+        UserError: when ``model`` is none of these, or its files cannot be read.
     """
     folder = Path(model).expanduser()
     if bundle_folder(model) is None and (folder / RUN).is_file():
@@ -89,7 +89,7 @@ def describe(model: str | Path) -> Description:
 
 
 def describe_checkpoint(folder: Path) -> Description:
-    """A run before the end of its first epoch: run.yaml and the checkpoint's weights."""
+    """Describe a run before the end of its first epoch, from run.yaml and the checkpoint's weights."""
     settings = read_settings(folder)
     if not (folder / CHECKPOINT).is_file():
         raise UserError(f"{folder} has no {CHECKPOINT} yet; wait for the run's first checkpoint, or start it again")
@@ -102,10 +102,10 @@ def describe_checkpoint(folder: Path) -> Description:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """A run's settings as nested dicts, whether or not this version of Braid still knows every one of them.
+    """A run's settings as nested dicts; settings that this version of Braid does not know are kept.
 
     Raises:
-        UserError: when there is no run in ``folder``.
+        UserError: when ``folder`` has no run.
     """
     path = folder / RUN
     try:
@@ -120,7 +120,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
-    """Shapes by name of a safetensors file's tensors that begin with ``prefix`` (left out), from its header alone."""
+    """Shapes by name of a safetensors file's tensors whose names begin with ``prefix`` (removed), from its header alone."""
     try:
         with safe_open(path, framework="np") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
@@ -132,7 +132,7 @@ def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
 
 
 def model_parts(architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
-    """Encoders, projections, fusion, decoders, codecs: what model.json says of each, and its parameters."""
+    """Encoders, projections, fusion, decoders and codecs, with their settings in model.json and numbers of parameters."""
     counts: dict[str, int] = {}
     for name, shape in shapes.items():
         part = "fusion" if name.startswith("fusion.") else ".".join(name.split(".")[:2])
@@ -155,10 +155,10 @@ def _members(group: str, architecture: Mapping[str, Any], shapes: Mapping[str, t
 
 
 def flowchart(description: Description) -> str:
-    """Mermaid source. A label shows kind, main sizes and parameters; node ids are numbered, so no name can break one.
+    """A Mermaid flowchart. Labels show kind, main sizes and parameters; nodes have numbers as ids, so any name is allowed.
 
     Raises:
-        UserError: for a bundle that runs on ONNX only and does not tell its parts.
+        UserError: for an ONNX bundle without information about its parts.
     """
     if len(description.parts) == 1:
         raise UserError(f"{description.folder} has no model.json; it runs on ONNX only, and there are no parts to draw")
@@ -170,14 +170,14 @@ def flowchart(description: Description) -> str:
         nodes.append(f"    encoder{k}[{_box(by_name[f'encoders.{name}'])}]:::encoder")
         nodes.append(f"    projection{k}[{_box(by_name[f'projections.{name}'])}]:::projection")
         arrows.append(f"    input{k} --> encoder{k} --> projection{k} --> fusion")
-    start = ["fusion"] if description.inputs else []  # a codec alone reads nothing
+    start = ["fusion"] if description.inputs else []  # a lone codec has no inputs
     if start:
         nodes.append(f"    fusion{{{{{_box(by_name['fusion'])}}}}}:::fusion")
-    lent = [by_name[f"encoders.{name}"].settings.get("codec") for name in description.inputs]  # codecs whose tokens are read
+    lent = [by_name[f"encoders.{name}"].settings.get("codec") for name in description.inputs]  # codecs that encoders read
     for k, (name, modality) in enumerate(description.outputs.items()):
         way = [f"{group}{k}" for group in ("decoder", "codec") if f"{group}s.{name}" in by_name]
         arrows += [f"    codec{k} --> encoder{reader}" for reader, read in enumerate(lent) if read == name]
-        if start and way[0].startswith("codec"):  # nothing is drawn with it
+        if start and way[0].startswith("codec"):  # this codec generates no images
             nodes.append(f"    codec{k}[{_box(by_name[f'codecs.{name}'])}]:::encoder")
             continue
         nodes += [f"    {node}[{_box(by_name[f'{node.removesuffix(str(k))}s.{name}'])}]:::decoder" for node in way]
@@ -188,14 +188,14 @@ def flowchart(description: Description) -> str:
 
 
 def _box(part: Part) -> str:
-    """Kind in bold, the settings that are sizes or choices, parameters; dropout and switches are left to the table."""
+    """The label of a part: kind in bold, sizes and choices, parameters. Dropout and switches are only in the table."""
     role = part.name.partition(".")[0].removesuffix("s")
     title = f"{part.kind} {role}" if part.kind else role
     return _label(title, *_sizes(part.settings), f"{count(part.parameters)} parameters")
 
 
 def _end(name: str, modality: dict[str, Any]) -> str:
-    """What goes in or comes out: its name in bold, its modality where that is another word, its sizes."""
+    """The label of an input or output: name in bold, modality (if its name differs), sizes."""
     kind = [modality["kind"]] if modality["kind"] != name else []
     return _label(name, *kind, *_sizes({key: value for key, value in modality.items() if type(value) is int}))
 
@@ -206,15 +206,15 @@ def _sizes(settings: dict[str, Any]) -> list[str]:
 
 
 def count(number: int) -> str:
-    """12345 -> 12,345; from a million on 12.35 M."""
+    """Format a number: 12,345, or 12.35 M from a million on."""
     return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number:,}"
 
 
 def _label(first: str, *others: str) -> str:
-    """A quoted label of several lines, the first in bold; whatever Mermaid or HTML could read as its own is an entity."""
+    """A quoted label of several lines, the first in bold; characters with a meaning in Mermaid or HTML become entities."""
     return '"' + "<br/>".join([f"<b>{_plain(first)}</b>", *map(_plain, others)]) + '"'
 
 
 def _plain(text: str) -> str:
-    """Letters, digits, spaces, commas and the point of a number stay; the rest becomes #code; as Mermaid writes it."""
+    """Escape a text for Mermaid: letters, digits, spaces, commas and decimal points are kept, everything else becomes #code;."""
     return re.sub(r"(?<!\d)\.|\.(?!\d)|[^\w .,]|_", lambda result: f"#{ord(result[0])};", text)

@@ -1,4 +1,4 @@
-"""The page of an evaluation: metrics, the quality of confidence, metrics by type of answer, a confusion matrix, and some rows."""
+"""The page of an evaluation: metrics, quality of confidence, metrics by answer type, a confusion matrix, and some rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from braid.reports.page import charts, table, whole_page
 from braid.reports.rows import ShownRow, cards
 from braid.shapes import Int
 
-COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.1)  # told in the table of what is wrong among the surest
-MOST = 20  # labels in a table; the rarer ones are merged
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25, 0.1)  # rows of the risk-coverage table
+MOST = 20  # maximum labels in a table; rarer ones are merged
 GREEN, ORANGE = "0,112,79", "213,94,0"
 FOOTER = (
     "A label is right if it is the row&rsquo;s, an answer if it matches one of the row&rsquo;s exactly, and a caption if its "
@@ -29,9 +29,9 @@ FOOTER = (
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """The result of an evaluation. ``metrics``: of the rows that are answered; ``metric`` is the main one. The rest is of all
-    rows: ``decisions``, metrics ``by_type`` of answer, and the ``scores`` of ``labels``, in their order. ``method``: how texts
-    are searched for. ``rows``: some of them, to look at."""
+    """The result of an evaluation. ``metrics`` are measured on the answered rows, ``metric`` is the main one. Everything else
+    covers all rows: ``decisions``, metrics ``by_type`` of answer, and the ``scores`` of ``labels``, in their order. ``method`` is
+    the decoding method of texts, ``rows`` are examples to show."""
 
     model: str
     task: str
@@ -50,7 +50,7 @@ class Evaluated:
 
 
 def write_evaluated(result: Evaluated, output: Path) -> None:
-    """Write the page: one HTML file that opens anywhere, without a script or a network."""
+    """Write the page: one HTML file without scripts, which needs no network."""
     write_whole(output, evaluated_page(result))
 
 
@@ -79,7 +79,7 @@ def evaluated_page(result: Evaluated) -> str:
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:
-    """All but those by type, which have a table of their own."""
+    """The table of metrics, without those by type, which have their own table."""
     rows = [[escape(name), rounded(value)] for name, value in metrics.items() if name != "num_samples" and "/" not in name]
     return table(["metric", "value"], rows, ["value"])
 
@@ -105,7 +105,7 @@ def _confidence(decisions: Decisions) -> str:
 
 
 def _surest(curve: RiskCoverage) -> list[list[str]]:
-    """Coverage, what is right of it, and the confidence to ask for, told so that it lets every one of these rows through."""
+    """Rows of coverage, accuracy, and the confidence threshold, rounded down so that it includes all of these rows."""
     places = dict.fromkeys(int(np.searchsorted(curve.coverage, share - 1e-9)) for share in COVERAGES)
     return [
         [
@@ -118,7 +118,7 @@ def _surest(curve: RiskCoverage) -> list[list[str]]:
 
 
 def _confused(labels: Sequence[str], matrix: Int[np.ndarray, "labels labels"] | None) -> str:
-    """True labels down, predicted ones across; the more of its row a cell holds, the darker it is."""
+    """The confusion matrix: true labels in rows, predicted ones in columns; a darker cell has a larger share of its row."""
     if matrix is None:
         return ""
     names, cells = commonest(labels, matrix)
@@ -138,7 +138,7 @@ def _confused(labels: Sequence[str], matrix: Int[np.ndarray, "labels labels"] | 
 def commonest(
     labels: Sequence[str], matrix: Int[np.ndarray, "labels labels"]
 ) -> tuple[list[str], Int[np.ndarray, "shown shown"]]:
-    """All labels in their order, or, where they are many, the commonest of them and all others taken together."""
+    """The confusion matrix of all labels, or, if there are many, of the most common labels and one group of all others."""
     if len(labels) <= MOST:
         return list(labels), matrix
     order = np.argsort(-matrix.sum(1), kind="stable")
@@ -150,7 +150,7 @@ def commonest(
 
 
 def _cell(row: Sequence[int], across: int, down: int, rest: int) -> str:
-    """Among the others taken together, right and wrong cannot be told apart."""
+    """One cell; in the cell of merged labels, right and wrong are unknown, so it has no colour."""
     count = row[across]
     if not count:
         return '<td class="none">·</td>'

@@ -1,4 +1,4 @@
-"""The page that shows a run: one HTML file that opens anywhere, without a script or a network."""
+"""The page of a run: one HTML file without scripts, which needs no network."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,15 +29,15 @@ FOOTER = (
     "The rows under &ldquo;Answers&rdquo; stand at even distances in the val split; nobody chose them. The confidence of a text "
     "is the mean probability of its words. Train loss includes label smoothing and dropout, val loss neither."
 )
-REASONS = 20  # of skipped rows, in full
-TOGETHER = 6  # lines in one chart, at most
+REASONS = 20  # skipped rows that are listed with their reasons
+TOGETHER = 6  # maximum lines per chart
 
 
 def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
-    """Show the run in the first folder, beside those in the others, and give back what was read.
+    """Write a page of the run in the first folder, compared with the runs in the others, and return all runs.
 
     Raises:
-        UserError: when a folder is no run's.
+        UserError: when a folder has no run.
     """
     runs = [read_run_folder(folder) for folder in folders]
     write_whole(output, page(runs))
@@ -59,7 +59,7 @@ def page(runs: Sequence[LoggedRun]) -> str:
 
 
 def whole_page(title: str, lead: str, facts: Mapping[str, str], sections: Iterable[tuple[str, str, str]], footer: str) -> str:
-    """A page of sections (title, HTML, class); empty ones and empty facts are left out. ``lead`` and ``footer`` are HTML."""
+    """A page of sections (title, HTML, class); empty sections and facts are left out. ``lead`` and ``footer`` are HTML."""
     body = [
         f'<section><h2>{name}</h2><div class="{kind}">{inside}</div></section>'
         if kind
@@ -74,7 +74,7 @@ def whole_page(title: str, lead: str, facts: Mapping[str, str], sections: Iterab
 
 
 def duration(seconds: float | None) -> str:
-    """As people say it; "" where it is not known."""
+    """A duration in words; "" if unknown."""
     if seconds is None:
         return ""
     if seconds < 90:
@@ -83,14 +83,14 @@ def duration(seconds: float | None) -> str:
 
 
 def metric(name: str, value: Any) -> str:
-    """A figure of a record: losses to three places, the rest to one."""
+    """Format a metric of a record: losses with three decimals, other metrics with one."""
     if not isinstance(value, int | float):
         return ""
     return f"{value:.3f}" if name.endswith("val_loss") else f"{value:,.1f}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[str] = (), strong: int = -1) -> str:
-    """Cells are HTML already; ``numeric`` columns are right-aligned, row ``strong`` stands out."""
+    """A table whose cells are HTML; ``numeric`` columns are right-aligned, and row ``strong`` is highlighted."""
     kinds = [' class="number"' if column in numeric else "" for column in columns]
     head = "".join(f"<th{kind}>{escape(column)}</th>" for column, kind in zip(columns, kinds, strict=True))
     body = "".join(
@@ -126,7 +126,7 @@ def _facts(run: LoggedRun) -> dict[str, str]:
 
 
 def marked(finding: Finding) -> str:
-    """A finding with its mark; what is not good is asked, not stated."""
+    """A finding with its mark; the title of a bad one ends with a question mark."""
     mark, kind = {True: ("✓", "good"), False: ("!", "bad"), None: ("·", "open")}[finding.good]
     title = escape(finding.title) + ("?" if finding.good is False else "")
     more = "".join(f"<li>{escape(reason)}</li>" for reason in finding.details[:REASONS])
@@ -157,7 +157,7 @@ def _curves(run: LoggedRun) -> str:
 
 
 def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str, str]]:
-    """A task's losses; the figure that decides, with its like; and its other figures."""
+    """The charts of a task: its losses; its main metric, with variants; and its other metrics."""
     blue, red, *_ = COLOURS
     loss, val = of_steps(run, task.loss), of_epochs(run, f"{task.start}val_loss")
     lines = [Line("raw", loss, blue, faint=True), Line("train", smooth(loss), blue), Line("val", val, red, dots=True)]
@@ -177,7 +177,7 @@ def _curves_of(run: LoggedRun, task: LoggedTask, across: str) -> list[tuple[str,
 
 
 def _more_of_steps(run: LoggedRun) -> list[tuple[str, str]]:
-    """What an objective tells of a step besides the loss, under its own name."""
+    """The metrics, other than the loss, that an objective reports for a step."""
     known = {"step", "epoch", "loss", "learning_rate", "gradient_norm", "samples_per_second", "seconds", "seconds_left"}
     known |= {task.loss for task in run.tasks}
     names = dict.fromkeys(name for record in run.steps for name, value in record.items() if isinstance(value, int | float))
@@ -209,7 +209,7 @@ def best_mark(run: LoggedRun) -> Mark | None:
 
 
 def _samples(run: LoggedRun, task: LoggedTask) -> str:
-    """The best epoch's answers to some val rows of a task; the answers of all epochs stand folded away."""
+    """The best epoch's answers to some val rows of a task; a collapsed section has the answers of all epochs."""
     samples = run.samples.get(task.start, {})
     if run.best is None or run.best["epoch"] not in samples:
         return ""
@@ -247,14 +247,14 @@ def _model(description: Description | None) -> str:
 
 
 def _settings(run: LoggedRun) -> str:
-    """Everything but the model, which has its own table, and empty sections."""
+    """All settings, except empty sections and the model, which has its own table."""
     settings = flat({key: value for key, value in run.settings.items() if key not in ("model", "card")})
     rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(message(value))}</dd></div>" for name, value in settings.items())
     return f'<details><summary>all {len(settings)} settings of run.yaml</summary><dl class="settings">{rows}</dl></details>'
 
 
 def comparison(runs: Sequence[LoggedRun]) -> str:
-    """One column a run: what differs, the figures of its best epoch (the best in bold), size and time; and the curves."""
+    """A table with one column per run (differing settings, metrics of the best epoch, size, time), and charts."""
     differing = differences(runs)
     generated = charts([(title, _overlaid(runs, title)) for title in (runs[0].metric, "val_loss")])
     result = f'<div class="compared">{_runs_table(runs, differing)}{generated}</div>'
@@ -276,13 +276,13 @@ def _runs_table(runs: Sequence[LoggedRun], differing: Mapping[str, Sequence[str]
     rows.append(("parameters", [count(run.description.parameters) if run.description else "" for run in runs]))
     rows.append(("time", [duration(run.seconds) for run in runs]))
     lines = [f"<th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) for name, cells in rows]
-    set_, measured = lines[: len(differing)], lines[len(differing) :]  # a heavier rule parts them
+    set_, measured = lines[: len(differing)], lines[len(differing) :]  # with a thick line between them
     body = "".join(f"<tbody>{''.join(f'<tr>{line}</tr>' for line in part)}</tbody>" for part in (set_, measured) if part)
     return f'<div class="wide"><table class="runs"><thead><tr><th></th>{head}</tr></thead>{body}</table></div>'
 
 
 def _figures_of(runs: Sequence[LoggedRun], name: str) -> list[str]:
-    """A figure of each run's best epoch, the best of them in bold."""
+    """One metric of each run's best epoch, the best in bold."""
     values = [(run.best or {}).get(name) for run in runs]
     known = [value for value in values if isinstance(value, int | float)]
     best = (max if runs[0].higher(name) else min)(known, default=None)

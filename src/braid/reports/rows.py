@@ -1,4 +1,4 @@
-"""Some rows of a data set as cards: what goes in, what the model answers, and the references."""
+"""Shows rows of a data set as cards: the inputs, the model's answer, and the references."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from braid.modalities import modality_of
 from braid.records import Prediction, Sample, View
 
 SHOWN = 12  # rows
-SIZE = 320  # pixels, the longer side of an image
+SIZE = 320  # pixels of an image's longer side
 MOST_REFERENCES = 5
 
 
 @dataclass(frozen=True)
 class ShownRow:
-    """``inputs`` by name; ``media`` are generated images and their targets. ``earlier``: what earlier epochs answered, by epoch.
+    """One row to show: ``inputs`` by name; ``media`` are generated images and their targets; ``earlier`` has answers by epoch.
 
-    ``answer`` is None where the model gives no text, label or number.
+    ``answer`` is None if the model gives no text, label or number.
     """
 
     inputs: Mapping[str, View]
@@ -31,12 +31,12 @@ class ShownRow:
 
 
 def places(total: int) -> list[int]:
-    """The rows that are shown: at even distances, the same every time, never chosen."""
+    """Indices of the rows to show: evenly spaced, always the same, and not selected by hand."""
     return [k * total // min(SHOWN, total) for k in range(min(SHOWN, total))]
 
 
 def input_views(sample: Sample, modalities: Mapping[str, Any]) -> dict[str, View]:
-    """What a page shows of a sample's inputs; ``modalities`` are those of the model. An input that cannot be read is skipped."""
+    """Views of a sample's inputs; ``modalities`` are the model's inputs. An input that cannot be read is skipped."""
     views = {}
     for name, value in sample.inputs.items():
         config = modalities[name].config if name in modalities else modality_of(name)
@@ -62,7 +62,7 @@ def shown_rows(samples: Sequence[Sample], predictions: Sequence[Prediction], mod
 
 
 def references_of(sample: Sample) -> tuple[str, ...]:
-    """A row's references; of a task without any its target, where that is a label or a number."""
+    """A row's references; without any, its target, if that is a label or a number."""
     if sample.references or len(sample.targets) != 1:
         return sample.references
     (target,) = sample.targets.values()
@@ -71,7 +71,7 @@ def references_of(sample: Sample) -> tuple[str, ...]:
 
 
 def read_view(folder: Path, kept: Mapping[str, Any]) -> View:
-    """A view as ``samples.jsonl`` holds it; media that are gone are not shown."""
+    """Read a view as stored in ``samples.jsonl``; missing media are not shown."""
     file = folder / str(kept.get("media", ""))
     media = file.read_bytes() if file.is_file() else b""
     return View(str(kept.get("text", "")), dict(kept.get("cells", {})), media, str(kept.get("media_type", "")) if media else "")

@@ -1,4 +1,4 @@
-"""A run read from its folder alone: settings, records, samples, its problems, and its differences from other runs."""
+"""Reads a run from its folder: settings, records, samples, problems, and differences from other runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,19 +15,19 @@ from braid.reports.description import Description, describe, read_settings
 from braid.skipped_rows import FILE as LEFT_OUT
 from braid.tasks import MEAN, Task
 
-RENAMED = "cider-d"  # what `cider` was called while `cider` meant the unclipped metric
+RENAMED = "cider-d"  # the old name of `cider`, when `cider` was the unclipped metric
 NOT_FIGURES = ("step", "epoch", "num_samples", "seconds")
-CONFIDENCE = ("ece", "aurc")  # errors of it: better the lower they are, whatever the task
-RISE = 1.01  # of val loss over its lowest, before it is called overfitting
-NO_MATTER = ("card", "sinks")  # settings that cannot change a figure
+CONFIDENCE = ("ece", "aurc")  # errors of confidence: lower is better for every task
+RISE = 1.01  # ratio of val loss to its minimum above which a run overfits
+NO_MATTER = ("card", "sinks")  # settings that cannot change a metric
 EVALUATED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.limit_val", "evaluation.limit")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines log in order; a last line that a killed run left half written is no record.
+    """The records of a JSON-lines log, in order, without an incomplete last line of a killed run.
 
     Raises:
-        UserError: for a log whose caption metrics have their old names, where ``cider`` was another metric.
+        UserError: for a log with old names of caption metrics, where ``cider`` was another metric.
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     records = [json.loads(line) for line in lines if line.endswith("}")]
@@ -38,8 +38,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class LoggedTask:
-    """One of a run's tasks. ``start`` is what its figures begin with in an epoch's record: nothing for the main task; ``loss``
-    names its loss in a step's record. ``alone``: the run has no other."""
+    """One of a run's tasks. ``start`` is the prefix of its metrics in an epoch's record, empty for the main task; ``loss`` is the
+    name of its loss in a step's record. ``alone``: the run has no other task."""
 
     kind: str
     objective: str
@@ -49,7 +49,7 @@ class LoggedTask:
 
     @property
     def metric(self) -> str:
-        """The figure that would choose the best epoch for this task."""
+        """The metric that would choose the best epoch for this task alone."""
         task = kinds(Task).get(self.kind)
         return task.main_metric if task else "val_loss"
 
@@ -59,14 +59,14 @@ class LoggedTask:
         return bool(task and task.better == "higher")
 
     def titled(self, title: str) -> str:
-        """A title of what is about this task: which one it is, where there are others."""
+        """A title for a section about this task; if the run has other tasks, it starts with the task's name."""
         return title if self.alone else f"{self.kind}: {title[0].lower()}{title[1:]}"
 
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """``steps`` and ``epochs`` are records of log.jsonl; ``samples`` those of samples.jsonl, by the start of a task's figures
-    and by epoch."""
+    """A run's folder. ``steps`` and ``epochs`` are the records of log.jsonl, ``samples`` those of samples.jsonl, by the prefix of
+    a task's metrics and by epoch."""
 
     folder: Path
     settings: dict[str, Any]
@@ -85,7 +85,7 @@ class LoggedRun:
 
     @cached_property
     def tasks(self) -> tuple[LoggedTask, ...]:
-        """The main one first."""
+        """All tasks, the main one first."""
         sections = [self.settings, *self.settings.get("tasks", [])]
         alone = len(sections) == 1
         result = []
@@ -96,7 +96,7 @@ class LoggedRun:
 
     @property
     def metric(self) -> str:
-        """The figure that chooses the best epoch."""
+        """The metric that chooses the best epoch."""
         return self.tasks[0].metric if len(self.tasks) == 1 else MEAN
 
     @property
@@ -104,14 +104,14 @@ class LoggedRun:
         return self.higher(self.metric)
 
     def higher(self, name: str) -> bool:
-        """Whether more is better: all of a task's figures but loss and confidence point the way of the one that would decide."""
+        """Whether higher is better. Except for loss and confidence errors, this is the same as for the task's main metric."""
         start, _, metric = name.rpartition(".")
         task = next((task for task in self.tasks if start and task.kind == start), self.tasks[0])
         return name == MEAN or (metric not in ("val_loss", *CONFIDENCE) and task.higher_is_better)
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The tasks' own figures, the one that decides first."""
+        """The tasks' metrics, the one that chooses the best epoch first."""
         last = self.epochs[-1] if self.epochs else {}
         names = [
             name
@@ -121,30 +121,30 @@ class LoggedRun:
         return tuple(sorted(names, key=lambda name: name != self.metric))
 
     def figures_of(self, task: LoggedTask) -> tuple[str, ...]:
-        """Those of one task, the one that would decide first."""
+        """The metrics of one task, the main one first."""
         start, metric = task.start, task.start + task.metric
         own = [name for name in self.metrics if name != MEAN and (name.startswith(start) if start else "." not in name)]
         return tuple(sorted(own, key=lambda name: name != metric))
 
     @cached_property
     def best(self) -> dict[str, Any] | None:
-        """The record of the best epoch; the first of equals, as training chooses."""
+        """The record of the best epoch; among equal ones the first, as in training."""
         sign = -1 if self.higher_is_better else 1
         return min(self.epochs, key=lambda record: sign * float(record[self.metric]), default=None)
 
     @property
     def seconds(self) -> float | None:
-        """Training and evaluation, stops left out; None where the log does not say."""
+        """Seconds of training and evaluation, without interruptions; None if the log has no times."""
         result = [record["seconds"] for record in (*self.steps, *self.epochs) if "seconds" in record]
         return sum(result) if result else None
 
     @cached_property
     def steps_per_epoch(self) -> float | None:
-        """Known from the end of the first epoch on."""
+        """Steps per epoch; None before the end of the first epoch."""
         return self.epochs[0]["step"] / (self.epochs[0]["epoch"] + 1) if self.epochs else None
 
     def place(self, step: int) -> float:
-        """A step on the axis of epochs; on that of steps before the first epoch has ended."""
+        """The position of a step on the x axis: in epochs, or in steps before the end of the first epoch."""
         return step / (self.steps_per_epoch or 1)
 
     @property
@@ -161,7 +161,7 @@ class LoggedRun:
 
     @cached_property
     def description(self) -> Description | None:
-        """The model's parts; None for a run that has saved nothing yet."""
+        """The model's parts; None if the run has not saved anything yet."""
         last = self.folder / "last"
         try:
             return describe(last if bundle_folder(last) else self.folder)
@@ -170,10 +170,10 @@ class LoggedRun:
 
 
 def read_run_folder(folder: Path) -> LoggedRun:
-    """Read a run's folder; what a killed run wrote twice or by half counts once or not at all.
+    """Read a run's folder; records that a killed run wrote twice count once, and incomplete ones are ignored.
 
     Raises:
-        UserError: when it is no run's folder.
+        UserError: when ``folder`` has no run.
     """
     settings = read_settings(folder)
     records = read_log(folder / "log.jsonl")
@@ -195,7 +195,7 @@ def read_run_folder(folder: Path) -> LoggedRun:
 
 @dataclass(frozen=True)
 class Finding:
-    """``good`` is None where a run is too young to tell, or did not measure it."""
+    """The result of a check. ``good`` is None if it is too early to say, or was not measured."""
 
     title: str
     text: str
@@ -204,7 +204,7 @@ class Finding:
 
 
 def diagnose(run: LoggedRun) -> list[Finding]:
-    """The last epoch's answers, reliance on each input, and overfitting of each task; and skipped rows."""
+    """Check the last epoch's answers, reliance on each input, and overfitting, for each task; and skipped rows."""
     result = [one for task in run.tasks for one in (*_answers(run, task), *_reliance(run, task), _overfitting(run, task))]
     return [*result, _skipped(run)]
 
@@ -231,7 +231,8 @@ def _reliance(run: LoggedRun, task: LoggedTask) -> list[Finding]:
 
 
 def _overfitting(run: LoggedRun, task: LoggedTask) -> Finding:
-    """Val loss rises while train loss falls; their levels do not compare (dropout, smoothing, augmentation), their courses do."""
+    """Overfitting: val loss rises while train loss falls. Only trends are compared, because levels differ (dropout, smoothing,
+    augmentation)."""
     title, name = task.titled("Does not overfit"), f"{task.start}val_loss"
     if task.objective != "likelihood":
         return Finding(title, "the loss of a reward does not show it; compare the task's metrics on val", None)
@@ -263,13 +264,13 @@ def _skipped(run: LoggedRun) -> Finding:
 
 
 def differences(runs: Sequence[LoggedRun]) -> dict[str, list[str]]:
-    """The path of every setting that differs -> its value in each run; a part of another kind is one setting."""
+    """Path of every differing setting -> its value in each run; a part of another kind counts as one setting."""
     settings = [{key: value for key, value in run.settings.items() if key not in NO_MATTER} for run in runs]
     return dict(_differing(settings, ""))
 
 
 def incomparable_settings(runs: Sequence[LoggedRun]) -> list[str]:
-    """The differing settings under which figures do not compare: other data, other rows, another task."""
+    """The differing settings that make metrics incomparable: other data, other rows, another task."""
     return [name for name in differences(runs) if any(name == key or name.startswith(key + ".") for key in EVALUATED_BY)]
 
 
@@ -285,7 +286,7 @@ def _differing(values: Sequence[Any], path: str) -> list[tuple[str, list[str]]]:
 
 
 def message(value: Any) -> str:
-    """A setting in a table's cell."""
+    """A setting as text for a table."""
     if isinstance(value, Mapping):
         rest = ", ".join(f"{key} {message(inner)}" for key, inner in value.items() if key != "kind")
         kind = str(value.get("kind", ""))

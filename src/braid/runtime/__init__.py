@@ -1,1 +1,1 @@
-"""One saved model, run two ways behind one small protocol: ``torch.py``, and ``onnx.py``, which needs no torch."""
+"""Two runtimes for a saved model with the same small protocol: ``torch.py``, and ``onnx.py``, which does not need torch."""

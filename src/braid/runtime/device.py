@@ -19,7 +19,7 @@ AFTER = 16  # steps of one size before a graph is recorded
 KEPT = 16  # graphs of a decoder; the least recently used one is dropped
 COUNTED = 1000  # sizes that are counted
 RECORDING = Lock()  # torch records one graph at a time
-AT = "position"  # in a state: the place of the next token, [1]
+AT = "position"  # in a state: the position of the next token, [1]
 
 
 def find_device(name: str = AUTO) -> torch.device:

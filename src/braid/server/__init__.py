@@ -1,4 +1,4 @@
-"""Models behind an HTTP API that existing clients speak, and a page: ``braid serve``."""
+"""Serves models with an HTTP API for existing clients, and a web page: ``braid serve``."""
 
 from braid.server.config import Access, Limits
 

@@ -1,4 +1,4 @@
-"""What a model does with a batch of rows: one small frozen object a verb. Rows of equal verbs may be answered together."""
+"""The operations of a model on a batch of rows, one frozen dataclass per verb. Rows with equal verbs may share a batch."""
 
 import base64
 import io
@@ -18,19 +18,19 @@ from braid.records import Example, Prediction
 from braid.search import PHRASE, choose_by_embedding, embed, input_named
 from braid.tasks import Retrieval
 
-DIGITS = 4  # of confidences and probabilities
-SEARCHING = Lock()  # an index is one connection to its file
+DIGITS = 4  # decimals of confidences and probabilities
+SEARCHING = Lock()  # an index has only one connection to its file
 THUMBNAIL = 320  # pixels of the longer side
 HEAT_DIGITS = 3
 
-# An explanation listens inside its model, which must not hear the answers that other threads are giving meanwhile.
+# An explanation records inside its model, so it uses a copy: other threads run the model at the same time.
 _LISTENING = Lock()
 _COPIES: dict[int, LoadedModel] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One item: its values by field, those of files prepared; and the bytes of its files, where they are to be shown."""
+    """One item: its values by field (files are preprocessed), and the bytes of its files, if they will be shown."""
 
     fields: Mapping[str, Any]
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Label:
-    """Labels that the model was trained on, for any of its inputs."""
+    """Classify any of the model's inputs with the labels that it was trained on."""
 
     explain: bool = False
 
@@ -80,7 +80,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Labels of the client's own, compared with one value by embedding."""
+    """Zero-shot classification: compare the client's own labels with a value by embedding."""
 
     labels: tuple[str, ...]
 
@@ -97,7 +97,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Embed:
-    """Values of any input as vectors of one space."""
+    """Embed values of any input in one vector space."""
 
     task: ClassVar[str] = "retrieval"
 
@@ -107,7 +107,7 @@ class Embed:
 
 @dataclass(frozen=True)
 class Search:
-    """The rows of an index that are nearest to the mean of an item's values."""
+    """Search an index for the rows that are nearest to the mean of an item's values."""
 
     index: Index = field(compare=False, repr=False)
     top: int = 10
@@ -130,7 +130,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Imagine:
-    """Generate images of what a text says, or an image with what it says changed."""
+    """Generate images from a text, or edit an image as the text says."""
 
     count: int = 1
     seed: int = 0
@@ -139,7 +139,7 @@ class Imagine:
     task: ClassVar[str] = "image_generation"
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
-        """Together; if one cannot be generated, each is tried alone."""
+        """Run all rows together; if one fails, run each row alone."""
         try:
             return self._generated(model, rows)
         except UserError as error:
@@ -161,7 +161,7 @@ Verb = Predicting | Nearest | Embed | Search | Imagine
 
 
 def to_json(prediction: Prediction, shown: int | None = None) -> dict[str, Any]:
-    """One answer as JSON; ``shown``: so many of the likeliest labels, None for all."""
+    """One answer as JSON. ``shown``: the number of most probable labels to include; None for all."""
     result: dict[str, Any] = {"text": prediction.text, "confidence": round(prediction.confidence, DIGITS)}
     if prediction.label is not None:
         result["label"] = prediction.label
@@ -192,19 +192,19 @@ def _with_reason(model: LoadedModel, row: Row, answer: Answer, verb: Predicting)
 
 
 def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Why a model gave an answer, as the page shows it.
+    """Explain an answer of a model, for the web page.
 
-    Each word of the answer has ``heat``, a grid over the image (row by row from its upper left corner): how much each place
-    speaks for the word, as a share of the most, in 0..1. And it has ``units``: by field, how much each column of a table or word
-    of a text speaks for it (above 0) or against it, as a share of the strongest. ``shares`` say how much of the answer is due to
-    each field.
+    Each word of the answer has ``heat``, a grid over the image (row by row from the upper left corner): how much each cell
+    supports the word, divided by the maximum, in 0..1. It also has ``units`` by field: how much each column of a table or word of
+    a text supports it (above 0) or opposes it (below 0), divided by the strongest. ``shares`` are the fields' shares of the
+    effect on the answer.
 
     Raises:
         UserError: for a model that cannot be explained.
     """
     if not model.explains:
         raise UserError("this model does not explain its answers; leave explain out")
-    from braid.explain.explaining import explain  # needs torch, which a server of ONNX models does without
+    from braid.explain.explaining import explain  # needs torch, which a server of ONNX models does not have
 
     with _LISTENING:
         if id(model) not in _COPIES:
@@ -242,7 +242,7 @@ def _units(inputs: Mapping[str, Any], output: int) -> dict[str, list[dict[str, A
 
 
 def _vectors(model: LoadedModel, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """A unit vector a row, which has one value."""
+    """One unit vector per row; each row has one value."""
     named = [(input_named(model.bundle.inputs, field), value) for row in rows for field, value in row.items()]
     vectors: list[Any] = [None] * len(named)
     for name in dict.fromkeys(name for name, _ in named):

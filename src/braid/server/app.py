@@ -1,4 +1,4 @@
-"""The application (routes, page, health, metrics, OpenAPI document), and the process that serves it until it must stop."""
+"""The application (routes, page, health, metrics, OpenAPI document), and the process that serves it."""
 
 import asyncio
 import signal
@@ -32,8 +32,8 @@ from braid.server.schemas import ErrorBody
 from braid.server.uploads import Uploads, fetch
 
 STATIC = Path(__file__).with_name("static")
-TOOLS = ("caption", "answer", "classify", "search", "imagine")  # endpoints that the page has a form for
-# The page may load its own files, show images that it holds, and talk to its own server; nothing else.
+TOOLS = ("caption", "answer", "classify", "search", "imagine")  # endpoints with a form on the page
+# The page may only load its own files, show embedded images, and connect to its own server.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -51,12 +51,12 @@ ERRORS = {
     "504": "The answer was not ready in time.",
 }
 CONNECTIONS = 1000
-BACKLOG = 512  # connections that wait to be accepted
+BACKLOG = 512  # connections waiting to be accepted
 IDLE = 15  # seconds that a connection may wait for its next request
 
 
 def application(service: Service, access: Access) -> ASGIApp:
-    """Everything that answers, for any ASGI server."""
+    """The complete application for any ASGI server."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -99,7 +99,7 @@ def _own_routes(app: FastAPI, service: Service) -> None:
         return PlainTextResponse(generate_latest(service.metrics.registry), media_type="text/plain; version=0.0.4")
 
     def abilities() -> JSONResponse:
-        """What the page offers."""
+        """The features of the page."""
         return JSONResponse(_abilities(service.catalogue))
 
     app.add_api_route("/healthz", health, summary="Whether the process lives", tags=["operation"])
@@ -118,7 +118,7 @@ def _own_routes(app: FastAPI, service: Service) -> None:
 
 
 def _abilities(catalogue: Catalogue) -> dict[str, Any]:
-    """By tool, the inputs of the model that answers it; of the whole server, what else the page shows."""
+    """For each tool, the inputs of its model; and other features of the server for the page."""
     tools = {one.path: one for one in ENDPOINTS if one.path in TOOLS and (one.path != "search" or catalogue.index is not None)}
     answering = {name: able[0] for name, one in tools.items() if (able := one.served(catalogue))}
     served = list(catalogue.served.values())
@@ -132,7 +132,7 @@ def _abilities(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _inputs(endpoint: Endpoint, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The fields of a form: of one value each, or, with ``columns``, of one cell each."""
+    """The fields of a form: one per value, or one per cell if ``columns`` is True."""
     fields = fields_of(inputs, endpoint.text)
     return [{"name": name, "columns": config.parts, "fields": config.fields()} for name, config in fields.items()]
 
@@ -147,7 +147,7 @@ def _file(path: Path) -> Callable[[], FileResponse]:
 
 
 def _document(app: FastAPI, forms: Mapping[str, Form], keys: bool) -> dict[str, Any]:
-    """The OpenAPI document: bodies are read by Braid itself, so their schemas are put in here."""
+    """The OpenAPI document. Braid itself parses request bodies, so their schemas are added here."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     bodies: list[type[BaseModel]] = [model for form in forms.values() for model in (form.one, form.many)]
     bodies += [ChatRequest, EmbeddingsRequest, ErrorBody]
@@ -196,11 +196,11 @@ def serve(
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
-        models: built-in names, folders, or NAME=FOLDER; where a request names none, the first that does the task answers.
-        host: the address to listen on; ``port`` 0 takes a free one.
-        started: gets the address once the server answers.
+        models: built-in names, folders, or NAME=FOLDER. If a request names no model, the first model with the task answers.
+        host: the address to listen on; ``port`` 0 chooses a free one.
+        started: called with the address when the server is ready.
     Raises:
-        UserError: for a model or an index that cannot be read, or an address that cannot be had.
+        UserError: for a model or an index that cannot be read, or an address that is not available.
     """
     listening = listening_on(host, port)
     metrics = Metrics()
@@ -220,12 +220,12 @@ def serve(
         backlog=BACKLOG,
         timeout_graceful_shutdown=round(limits.timeout) + 5,
     )
-    signal.signal(signal.SIGTERM, lambda *_: None)  # to stop on request is no failure; uvicorn sends it on to this
+    signal.signal(signal.SIGTERM, lambda *_: None)  # a requested stop is not a failure; uvicorn passes the signal on to this
     asyncio.run(_serve(_Announcing(config, partial(started, _address(listening, host))), listening))
 
 
 class _Announcing(uvicorn.Server):
-    """Calls back when it answers."""
+    """Calls a function when the server is ready."""
 
     def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
         super().__init__(config)
@@ -241,10 +241,10 @@ async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
 
 
 def listening_on(host: str, port: int) -> socket.socket:
-    """Before models are loaded: a taken port is reported at once, and whoever connects meanwhile waits for an answer."""
+    """Listen before models are loaded: a port in use is reported at once, and early clients wait for an answer."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        # Only of a socket that says it is TCP does asyncio send small packets at once; else an answer waits 40 ms for the client.
+        # Pass the protocol: asyncio only disables Nagle's algorithm for explicit TCP sockets; otherwise answers are 40 ms late.
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -260,8 +260,8 @@ def _address(listening: socket.socket, host: str) -> str:
 
 
 def patient(seconds: float) -> type[H11Protocol]:
-    """A protocol that closes a connection on which a request's first line and headers take longer than ``seconds``: a client that
-    sends a byte at a time would otherwise hold it for ever."""
+    """A protocol that closes a connection if a request's first line and headers take longer than ``seconds``. Otherwise a client
+    that sends one byte at a time could keep a connection forever."""
 
     class Patient(H11Protocol):
         _impatience: asyncio.TimerHandle | None = None
@@ -279,7 +279,7 @@ def patient(seconds: float) -> type[H11Protocol]:
             self._stop()
 
         def _watch(self) -> None:
-            """Time runs while no request is under way; data that does not begin one does not stop it."""
+            """Run the timer while no request is being answered; data that does not complete the headers does not stop it."""
             if self.cycle is not None and not self.cycle.response_complete:
                 self._stop()
             elif self._impatience is None and not self.transport.is_closing():

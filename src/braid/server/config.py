@@ -1,4 +1,4 @@
-"""What one request, and all of them together, may ask of the server."""
+"""Limits of one request and of all requests together, and access control."""
 
 import math
 from dataclasses import dataclass

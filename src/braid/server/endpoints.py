@@ -1,6 +1,6 @@
-"""The task endpoints (/v1/caption, answer, classify, embed, search and imagine), and what every endpoint does with a request.
+"""The task endpoints (/v1/caption, answer, classify, embed, search and imagine), and the handling of every request.
 
-It prepares the files, waits for the answers, and stops when nobody waits any more.
+An endpoint prepares the files, waits for the answers, and stops if the client disconnects.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from braid.server.models import Catalogue, Served
 from braid.server.requests import ApiError, Form, make_form, read_items
 from braid.server.uploads import Uploads
 
-DECODERS = 2  # files that are decoded side by side: the memory they take is bounded by the limit of pixels
+DECODERS = 2  # files decoded in parallel; the pixel limit bounds their memory
 
 T = TypeVar("T")
 Items = Sequence[Mapping[str, Any]]
 
 
 class Service:
-    """Where requests meet models: the catalogue, the decoders of files, the limits and the metrics."""
+    """The state that endpoints share: the catalogue of models, the decoders of files, the limits and the metrics."""
 
     def __init__(self, catalogue: Catalogue, uploads: Uploads, limits: Limits, metrics: Metrics) -> None:
         self.catalogue, self.uploads, self.limits, self.metrics = catalogue, uploads, limits, metrics
@@ -47,10 +47,10 @@ class Service:
             raise ApiError(400, "too_many_items", f"{number} items; a request may hold {self.limits.items}", "items")
 
     async def rows(self, served: Served, items: Items, keep: bool) -> list[Row | UserError]:
-        """Items with their files prepared, each distinct one once; a ``UserError`` in place of an item that cannot be read.
+        """Prepare the files of items, each distinct file once; a ``UserError`` replaces an item that cannot be read.
 
         Args:
-            keep: keep the bytes of the files, too.
+            keep: also keep the bytes of the files.
         """
         begun = time.monotonic()
         distinct = dict.fromkeys((name, value) for item in items for name, value in item.items() if served.reads_file(name))
@@ -61,7 +61,7 @@ class Service:
         return [_row(served, item, files, keep) for item in items]
 
     async def ask(self, served: Served, verb: Verb, rows: Sequence[Row | UserError]) -> list[Any]:
-        """An answer a row, or the ``UserError`` that is in its place.
+        """Answer the rows; a ``UserError`` among them is returned unchanged.
 
         Raises:
             ApiError: 429 when the queue has no room for the rows.
@@ -100,12 +100,12 @@ class Endpoint:
     """One task over HTTP.
 
     Args:
-        tasks: what a model must do one of.
-        verb: makes a verb of the settings and the items.
-        text: the field of the text that a model reads as its prompt; "": none is sent.
-        needed: fields that no item may lack.
-        nothing: what an error says of an item that holds no other field: "there is nothing to ..."; "": it may.
-        example: of the text; ``extra`` are settings of the example.
+        tasks: a model must support one of these tasks.
+        verb: creates a verb from the settings and the items.
+        text: the field with the text that a model reads as its prompt; "" if there is none.
+        needed: fields that every item must have.
+        nothing: the end of the error for an item without other fields: "there is nothing to ..."; "" allows such items.
+        example: an example of the text; ``extra`` are settings of the example.
     """
 
     path: str
@@ -121,11 +121,11 @@ class Endpoint:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def served(self, catalogue: Catalogue) -> list[Served]:
-        """The models that answer it."""
+        """The models that can answer this endpoint."""
         return [one for task in self.tasks for one in catalogue.served.values() if task in one.tasks]
 
     def form(self, models: Sequence[Mapping[str, Any]]) -> Form:
-        """What its items hold: the inputs of all models that answer it. Where only one field is left to send, it is needed."""
+        """The fields of its items: the inputs of all models that can answer. If there is only one other field, it is required."""
         models = models or [default_inputs()]
         form = make_form(self.path.capitalize(), self.settings, models, self.text, self.needed)
         others = [name for name in form.inputs if name not in self.needed]
@@ -136,7 +136,7 @@ class Endpoint:
     def check(self, items: Items, form: Form) -> None:
         """
         Raises:
-            ApiError: 400 for an item that holds nothing.
+            ApiError: 400 for an empty item.
         """
         others = [name for name in form.inputs if name not in self.needed]
         if self.nothing and any(not any(name in item for name in others) for item in items):
@@ -286,7 +286,7 @@ def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Requ
 
 
 def _served(service: Service, verb: Verb, settings: Any) -> Served:
-    """The model that is named or does it; an index is searched by the model that made it."""
+    """The named model, or the first one with the task; an index is searched with the model that made it."""
     result = service.catalogue.doing(verb.task, settings.model)
     if not isinstance(verb, Search) or result.name == service.catalogue.searching:
         return result
@@ -303,7 +303,7 @@ def _result(answer: Any) -> dict[str, Any]:
 
 
 async def _all(given: Iterable[Any]) -> list[Any]:
-    """Every answer; whoever stops waiting gives up those that are not there yet."""
+    """Wait for all answers; if the wait is cancelled, so are the missing answers."""
     rows = list(given)
     futures = [row for row in rows if isinstance(row, asyncio.Future)]
     try:
@@ -320,10 +320,10 @@ async def _all(given: Iterable[Any]) -> list[Any]:
 
 @asynccontextmanager
 async def deadline(request: Request, limits: Limits) -> AsyncIterator[None]:
-    """The time that is left to a request since its first byte.
+    """Run the block within the time limit of the request, which starts at its first byte.
 
     Raises:
-        ApiError: 504 when it is over.
+        ApiError: 504 when the time is over.
     """
     try:
         async with asyncio.timeout(request.scope["braid.begun"] + limits.timeout - time.monotonic()):
@@ -338,10 +338,10 @@ def late(limits: Limits) -> ApiError:
 
 
 async def unless_gone(request: Request, work: Callable[[], Awaitable[T]]) -> T:
-    """Do the work, and give it up when the client goes away. The body must have been read.
+    """Do the work, and cancel it if the client disconnects. The body must have been read before.
 
     Raises:
-        ApiError: 499, which nobody reads but the log.
+        ApiError: 499 when the client disconnects; only the log shows it.
     """
     doing = asyncio.ensure_future(work())
     watching = asyncio.ensure_future(_gone(request))

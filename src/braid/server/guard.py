@@ -1,4 +1,4 @@
-"""What surrounds every request: who may ask, how much may come in, logs (JSON lines on stderr) and Prometheus metrics."""
+"""The outer layer of every request: access control, size limits, logs (JSON lines on stderr) and Prometheus metrics."""
 
 import asyncio
 import hmac
@@ -25,8 +25,8 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PROTECTED = ("/v1/", "/metrics", "/abilities")
-BODY = 0.5  # of the time that a request has, in which its body must arrive
-DRAIN = 2.0  # seconds in which a client that was refused may finish sending, so that it hears why
+BODY = 0.5  # share of a request's time limit in which its body must arrive
+DRAIN = 2.0  # seconds in which a refused client may finish sending, so that it receives the reason
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -37,7 +37,8 @@ KINDS = {404: "not_found", 405: "method_not_allowed"}
 
 
 class JsonLines(logging.Formatter):
-    """``extra={"fields": {...}}`` are the fields. An exception is logged without its text, which may quote a request."""
+    """JSON log lines with the fields of ``extra={"fields": {...}}``. An exception is logged without its text, which may quote
+    a request."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -52,7 +53,7 @@ class JsonLines(logging.Formatter):
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """An exception without its text."""
+    """The log fields of an exception, without its text."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     return {"error": type(error).__name__, "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]}
 
@@ -62,7 +63,7 @@ def log(level: int, event: str, **message: Any) -> None:
 
 
 def start_logging() -> None:
-    """Braid's own lines, and what the HTTP server warns of, in the same form."""
+    """Start the log of Braid's own lines and of the HTTP server's warnings, in the same format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name, level in (("braid.server", logging.INFO), ("uvicorn.error", logging.WARNING), ("asyncio", logging.WARNING)):
@@ -72,7 +73,7 @@ def start_logging() -> None:
 
 
 class Metrics:
-    """The metrics of one server, in a registry of their own."""
+    """The metrics of one server, in their own registry."""
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
@@ -91,7 +92,7 @@ class Metrics:
 
 
 def answer_of(error: BaseException, scope: Scope) -> ApiError:
-    """The error that a client gets; the details of a defect go to the log alone."""
+    """The error for the client; only the log has the details of a defect."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, UserError):
@@ -140,7 +141,7 @@ class Guard:
                 raise ApiError(403, "cross_site", "pages of other sites may not use this server")
         if self._access.keys and scope["path"].startswith(PROTECTED):
             given = headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
-            # Every key is compared, so that the time taken says nothing about which of them is near.
+            # All keys are compared, so that the time does not reveal which one is similar.
             if not sum(hmac.compare_digest(given, key) for key in self._access.keys):
                 raise ApiError(401, "invalid_api_key", "give a valid API key, with the header Authorization: Bearer KEY")
         length = headers.get(b"content-length", b"0")
@@ -151,7 +152,7 @@ class Guard:
         return ApiError(413, "body_too_large", f"a request may have {self._limits.body:,} bytes; send less at once")
 
     async def _receive(self, visit: "_Visit") -> Message:
-        """The next piece of the body, within the limits of size and time."""
+        """Receive the next part of the body, within the limits of size and time."""
         if visit.complete:
             return await visit.receive()
         most = self._limits.timeout * BODY
@@ -177,7 +178,7 @@ class Guard:
         self._metrics.received.set(self._received)
 
     def _tell(self, scope: Scope, visit: "_Visit") -> None:
-        """The route, not the path: a path may hold what a client wrote."""
+        """Log and count the request. The route is logged instead of the path, because a path may contain a client's text."""
         took = time.monotonic() - visit.begun
         route = getattr(scope.get("route"), "path", "other")
         status = visit.status or 499
@@ -192,7 +193,7 @@ class Guard:
 
 
 class _Visit:
-    """One request under way: its headers, how far it is, and what is sent back."""
+    """One request in progress: its headers, its state, and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
@@ -212,7 +213,7 @@ class _Visit:
         await self._send(message)
 
     async def refuse(self, answer: ApiError, most: int) -> None:
-        """Send an error and close the connection, after what the client is still sending, up to a bound."""
+        """Send an error and close the connection, after reading up to ``most`` bytes that the client is still sending."""
         try:
             async with asyncio.timeout(DRAIN):
                 while not self.complete and most > 0:

@@ -1,4 +1,4 @@
-"""The models that are served, by name and by what they do; and the queue that answers requests of many clients together."""
+"""The served models, by name and by task; and the queue that batches requests of many clients."""
 
 import asyncio
 import time
@@ -20,15 +20,15 @@ from braid.server.config import Limits
 from braid.server.guard import Metrics
 from braid.server.requests import ApiError
 
-PAUSE = 0.004  # seconds without a newcomer after which a batch that is not full begins
-RECENT = 0.9  # how much of the known time an item takes is kept when a new batch is measured
+PAUSE = 0.004  # seconds without a new row after which an incomplete batch starts
+RECENT = 0.9  # weight of the old time per item when a new batch is measured
 
-Run = Callable[[Any, Sequence[Any]], Sequence[Any]]  # one verb, its rows -> an answer a row
+Run = Callable[[Any, Sequence[Any]], Sequence[Any]]  # a verb and its rows -> one answer per row
 
 
 @dataclass(eq=False)
 class _Row:
-    """One item that waits. Whoever gives it up cancels ``answer``."""
+    """One waiting item; cancel ``answer`` to give it up."""
 
     verb: Hashable
     value: Any
@@ -37,13 +37,13 @@ class _Row:
 
 
 class Engine:
-    """Rows of equal verbs, whoever sent them, are answered in one batch, first come first served.
+    """Answers rows with equal verbs in one batch, also from different clients, in the order of arrival.
 
     Args:
-        name: of the model, for metrics.
-        run: answers a batch; a ``UserError`` is the answer of a row that cannot be read.
-        capacity: rows that wait or are being answered; ``most`` of them at once.
-        threads: how many batches are answered side by side.
+        name: the model's name, for metrics.
+        run: answers a batch; the answer of a row that cannot be read is a ``UserError``.
+        capacity: maximum rows that wait or are being answered; ``most`` is the maximum per batch.
+        threads: how many batches are answered in parallel.
     """
 
     def __init__(self, name: str, run: Run, capacity: int, most: int, threads: int, metrics: Metrics) -> None:
@@ -51,8 +51,8 @@ class Engine:
         self._rows: deque[_Row] = deque()
         self._change = Condition()
         self._open = True
-        self._taken = 0  # rows that wait or are being answered; only the event loop counts
-        self._each = 0.1  # seconds an item takes, as lately measured
+        self._taken = 0  # rows that wait or are being answered; only changed in the event loop
+        self._each = 0.1  # seconds per item, a recent average
         self._threads = [Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -68,7 +68,7 @@ class Engine:
     def check_room(self, number: int) -> None:
         """
         Raises:
-            ApiError: 429 when so many rows more are too many; ``Retry-After`` is when about half of the rest will be done.
+            ApiError: 429 when there is no room for so many rows; ``Retry-After`` is the time for about half of the queue.
         """
         if self._taken + number > self._capacity:
             seconds = max(1, ceil(self._each * self._taken / 2))
@@ -76,7 +76,7 @@ class Engine:
             raise ApiError(429, "queue_full", message, retry_after=seconds)
 
     def submit(self, verb: Hashable, values: Sequence[Any]) -> "list[asyncio.Future[Any]]":
-        """Queue rows, all or none; an answer each. Called in the event loop.
+        """Queue rows, all or none, and return one answer per row. Must be called in the event loop.
 
         Raises:
             ApiError: 429 when the queue has no room for them.
@@ -93,7 +93,7 @@ class Engine:
         return [row.answer for row in rows]
 
     def close(self) -> None:
-        """Answer what was taken, then stop."""
+        """Answer all queued rows, then stop."""
         with self._change:
             self._open = False
             self._change.notify_all()
@@ -117,7 +117,7 @@ class Engine:
             _deliver(batch, answers)
 
     def _next(self) -> list[_Row]:
-        """The oldest row and others of its verb; none once the engine is closed and everything is answered."""
+        """The next batch: the oldest row and others with its verb; empty if the engine is closed and everything is answered."""
         with self._change:
             while True:
                 self._drop_given_up()
@@ -137,7 +137,7 @@ class Engine:
             return batch
 
     def _gather(self) -> None:
-        """Clients that were answered together ask again together, within a few milliseconds."""
+        """Wait for more rows: clients that got their answers together send the next requests within a few milliseconds."""
         before = 0
         while self._open and before < len(self._rows) < self._most:
             before = len(self._rows)
@@ -150,7 +150,7 @@ class Engine:
             self._rows = wanted
 
     def _answers(self, batch: Sequence[_Row]) -> Sequence[Any]:
-        """A batch that fails is answered row by row, so that only the row that fails does."""
+        """Answer a batch; if it fails, answer row by row, so that only the faulty row gets an error."""
         try:
             answers = self._run(batch[0].verb, [row.value for row in batch])
             assert len(answers) == len(batch)
@@ -178,7 +178,7 @@ def _deliver(batch: Sequence[_Row], answers: Sequence[Any]) -> None:
 
 @dataclass(frozen=True)
 class Served:
-    """One model and the engine that runs it; ``created`` is the second its weights were written."""
+    """One model and its engine; ``created`` is the time (in seconds) at which its weights were written."""
 
     name: str
     model: LoadedModel
@@ -195,10 +195,10 @@ class Served:
         return self.model.bundle.interface.inputs
 
     def modality(self, field: str) -> Any:
-        """What prepares a field of a request.
+        """The modality that prepares a field of a request.
 
         Raises:
-            UserError: when the model does not read it.
+            UserError: when the model has no such input.
         """
         modality = self.model.bundle.inputs.get(input_named(self.inputs, field))
         if modality is None:
@@ -206,13 +206,13 @@ class Served:
         return modality
 
     def reads_file(self, field: str) -> bool:
-        """Whether the field is a file to this model."""
+        """Whether this model reads the field as a file."""
         config = self.inputs.get(input_named(self.inputs, field))
         return config is not None and bool(config.suffixes)
 
     @property
     def labels(self) -> list[str]:
-        """Those that it was trained to tell apart."""
+        """The labels that the model was trained on."""
         return list(getattr(self.model.bundle.interface.outputs.get("label"), "labels", ()))
 
     @property
@@ -226,7 +226,7 @@ class Served:
 
 
 class Catalogue:
-    """All that is served; where a request names no model, the first that does the task."""
+    """All served models; if a request names no model, the first one with the task answers."""
 
     def __init__(self, served: Sequence[Served], index: Index | None = None, searching: str = "") -> None:
         self.served = {one.name: one for one in served}
@@ -235,7 +235,7 @@ class Catalogue:
     def named(self, name: str) -> Served:
         """
         Raises:
-            ApiError: 404, naming those that are served.
+            ApiError: 404 for an unknown model, naming the served ones.
         """
         if name not in self.served:
             there = ", ".join(self.served)
@@ -245,7 +245,7 @@ class Catalogue:
     def doing(self, task: str, name: str | None) -> Served:
         """
         Raises:
-            ApiError: 404 when no model does the task, 400 when the one that is named does not.
+            ApiError: 404 when no model supports the task, 400 when the named one does not.
         """
         if name is not None:
             result = self.named(name)
@@ -273,7 +273,7 @@ def open_catalogue(names: Sequence[str], index: Path | None, limits: Limits, met
     """Load models, given as built-in names, folders, or NAME=FOLDER, and open the index of one of them.
 
     Raises:
-        UserError: when one cannot be read, two have one name, or the index is none of theirs.
+        UserError: when a model cannot be read, two have the same name, or no model made the index.
     """
     loaded: dict[str, LoadedModel] = {}
     for given in names:

@@ -1,4 +1,4 @@
-"""The part of OpenAI's API that a small multimodal model can honour: models, chat completions about images, embeddings."""
+"""The part of OpenAI's API that a small multimodal model supports: models, chat completions about images, embeddings."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ from braid.server.models import Served
 from braid.server.requests import ApiError, read_json
 from braid.server.schemas import PIXEL, ErrorDetail, Explanation, Probability
 
-# What people write who want an image described; anything else is a question about it.
+# Texts that ask for a description of an image; any other text is a question about it.
 DESCRIBE = re.compile(
     r"(please |can you |could you )*((describe|caption)\b.*|(what is|what's|whats) (in|on|shown in) (this|the) "
     r"(image|picture|photo)\W*|what do you see\b.*|(generate|write|give)( me)? (a|the) (short )?(caption|description)\b.*)",
@@ -139,7 +139,7 @@ class ModelEntry(BaseModel):
 
 @dataclass(frozen=True)
 class Turn:
-    """What a conversation asks: the image that was shown last, the words of its last message, and the verb that answers."""
+    """The request in a conversation: the latest image, the text of the last message, and the verb that answers."""
 
     verb: Caption | Reply | Label
     item: dict[str, Any]
@@ -149,7 +149,7 @@ class Turn:
 def turn(request: ChatRequest, served: Served) -> Turn:
     """
     Raises:
-        ApiError: 400 when there is nothing that this model could answer.
+        ApiError: 400 when this model cannot answer the conversation.
     """
     users = [message for message in request.messages if message.role == "user"]
     if not users:
@@ -179,7 +179,7 @@ def _images(message: Message) -> list[str]:
 
 
 class Completion:
-    """One answer in OpenAI's form, whole or in pieces."""
+    """One answer in OpenAI's format, complete or as a stream of chunks."""
 
     def __init__(self, request: ChatRequest, served: Served, turn: Turn) -> None:
         self._served, self._turn = served, turn
@@ -194,11 +194,11 @@ class Completion:
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage}
 
     def begin(self) -> str:
-        """The first piece, sent before the answer is known."""
+        """The first chunk, sent before the answer is known."""
         return self._piece({"role": "assistant", "content": ""}, None)
 
     def pieces(self, answer: Mapping[str, Any]) -> Iterator[str]:
-        """The rest, word by word: the best of several beams is known only at its end."""
+        """The other chunks, one per word, after the answer is complete: only then is the best beam known."""
         text, reason, usage = self._measured(answer)
         for word in re.findall(r"\s*\S+", text):
             yield self._piece({"content": word}, None)
@@ -212,7 +212,7 @@ class Completion:
         return event({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
 
     def _measured(self, answer: Mapping[str, Any]) -> tuple[str, str, dict[str, int]]:
-        """The text, cut where the client wants no more tokens of it; why it ends; what it cost."""
+        """The text, cut to the client's maximum number of tokens; the finish reason; and the token usage."""
         text = str(answer["text"] or "")
         tokenizer = self._served.model.bundle.tokenizer
         encode = tokenizer.encode if tokenizer is not None else str.split
@@ -310,7 +310,7 @@ async def _chat(service: Service, request: Request) -> Response:
             return JSONResponse(completion.whole(answer))
 
     async def pieces() -> AsyncIterator[str]:
-        """Once it has begun, an error is an event, too."""
+        """The stream; after it has begun, an error is sent as an event."""
         yield completion.begin()
         try:
             async with deadline(request, service.limits):
@@ -352,7 +352,7 @@ async def _embeddings(service: Service, request: Request) -> JSONResponse:
 
 
 def _field(given: str) -> str:
-    """``data:image/png;base64,...`` is an image."""
+    """The field of a value: image for ``data:image/png;base64,...``, otherwise text."""
     kind = re.match(r"data:(\w+)/", given)
     return kind[1] if kind and modality_of(kind[1]) else "text"
 

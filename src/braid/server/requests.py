@@ -1,6 +1,6 @@
-"""A request's body -> its settings and items: JSON, or a form with files.
+"""Parses a request's body, JSON or a form with files, to settings and items.
 
-What an item may hold follows from the inputs of the models that are served. Every mistake is one sentence.
+The allowed fields of an item follow from the inputs of the served models. Every error message is one sentence.
 """
 
 import base64
@@ -24,22 +24,22 @@ from braid.server.schemas import MOST_ITEMS, PIXEL, Encoded, Settings, Strict, T
 
 Body = TypeVar("Body", bound=BaseModel)
 
-MOST_FIELDS = 4000  # of a form
-FIELD = 1_000_000  # bytes of one that is no file
-SEVERAL = "labels"  # a setting that may come several times, or with commas
-FORM = "form"  # the context in which values are texts that a person typed
+MOST_FIELDS = 4000  # maximum fields of a form
+FIELD = 1_000_000  # maximum bytes of a field that is not a file
+SEVERAL = "labels"  # a setting that may be repeated, or separated by commas
+FORM = "form"  # validation context: values are texts from a form
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 class ApiError(Exception):
-    """An answer that is an error, as existing clients read it: ``{"error": {"message", "type", "param", "code"}}``.
+    """An error response in OpenAI's format: ``{"error": {"message", "type", "param", "code"}}``.
 
     Args:
-        status: of HTTP.
+        status: the HTTP status.
         code: one word for programs.
         message: one sentence for people.
-        param: the field that it is about.
-        retry_after: seconds after which the same request may be answered; 0 does not say.
+        param: the field with the error.
+        retry_after: seconds after which the client may retry; 0 if unknown.
     """
 
     def __init__(self, status: int, code: str, message: str, param: str | None = None, retry_after: int = 0) -> None:
@@ -58,9 +58,9 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Form:
-    """What one endpoint reads: the fields of one item beside the settings, or many items.
+    """The request format of an endpoint: settings, with the fields of one item or with a list of items.
 
-    ``inputs``: by field, the modality as each of the models has it.
+    ``inputs`` has, for each field, its modality in each of the models.
     """
 
     item: type[BaseModel]
@@ -73,24 +73,24 @@ class Form:
         return [name for name, configs in self.inputs.items() if configs[0].suffixes]
 
     def column_of(self, name: str) -> tuple[str, str]:
-        """A field and a column of it: ``tabular.price`` of a form is the column ``price`` of ``tabular``."""
+        """Split a form's name into field and column: ``tabular.price`` is the column ``price`` of ``tabular``."""
         field, _, column = name.partition(".")
         return (field, column) if field in self.inputs and self.inputs[field][0].parts else (name, "")
 
 
 def fields_of(inputs: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """A model's inputs by the field that they are sent in; the prompt is sent as ``text`` ("": not at all)."""
+    """A model's inputs by request field; ``text`` is the field of the prompt ("" leaves it out)."""
     named = {name if modality_of(name) else text: config for name, config in inputs.items()}
     return {field: config for field, config in named.items() if field}
 
 
 def make_form(name: str, settings: type[Settings], models: Iterable[Mapping[str, Any]], text: str, needed: Sequence[str]) -> Form:
-    """The form of an endpoint.
+    """Create the form of an endpoint.
 
     Args:
-        models: the inputs of each model that may answer.
-        text: the field of the text that they read as their prompt.
-        needed: fields that no item may lack.
+        models: the inputs of each model that can answer.
+        text: the field with the text that models read as their prompt.
+        needed: fields that every item must have.
     """
     inputs: dict[str, tuple[InputConfig, ...]] = {}
     for model in models:
@@ -107,7 +107,7 @@ def make_form(name: str, settings: type[Settings], models: Iterable[Mapping[str,
 
 
 def _value(configs: Sequence[InputConfig]) -> Any:
-    """Any JSON that the modality understands."""
+    """The type of a field: any JSON that its modality can read."""
     read = partial(_read, configs[0])
     return Annotated[Any, BeforeValidator(read), WithJsonSchema(_schema(configs))]
 
@@ -122,7 +122,7 @@ def _read(config: InputConfig, value: Any, info: Any) -> Any:
 
 
 def _schema(configs: Sequence[InputConfig]) -> dict[str, Any]:
-    """Columns are those of all models; what no model has as columns may be any JSON."""
+    """The JSON schema of a field. A field with columns has the columns of all models; any other field may be any JSON."""
     schema: dict[str, Any] = {"description": configs[0].summary()}
     if not configs[0].parts:
         return schema
@@ -138,7 +138,7 @@ def _schema(configs: Sequence[InputConfig]) -> dict[str, Any]:
 
 
 def multipart_schema(form: Form) -> dict[str, Any]:
-    """A form of files and fields; a field of items that comes several times makes as many items."""
+    """The schema of a multipart form; a repeated item field makes several items."""
     plain = form.one.model_json_schema()["properties"]
     fields: dict[str, Any] = {name: {"type": "string"} for name in plain}
     for name, configs in form.inputs.items():
@@ -154,7 +154,7 @@ def multipart_schema(form: Form) -> dict[str, Any]:
 
 
 def example_of(form: Form, text: str, example: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A request with an ``example`` of its text, or of the first field that has one, and with all that are needed."""
+    """An example request: all required fields, or otherwise the text, or the first field with an example."""
     values = {name: example if name == text else _sample(configs[0]) for name, configs in form.inputs.items()}
     known = {name: value for name, value in values.items() if value is not None}
     chosen = [name for name, field in form.item.model_fields.items() if field.is_required()]
@@ -172,7 +172,7 @@ def _sample(config: InputConfig) -> Any:
 async def read_json(request: Request, schema: type[Body]) -> Body:
     """
     Raises:
-        ApiError: 400 for what is no JSON or not of the schema, 415 for anything that says it is no JSON.
+        ApiError: 400 for invalid JSON or a body that does not match the schema, 415 for another content type.
     """
     kind = _kind(request)
     if kind and kind != "application/json":
@@ -181,10 +181,10 @@ async def read_json(request: Request, schema: type[Body]) -> Body:
 
 
 async def read_items(request: Request, form: Form) -> tuple[BaseModel, list[dict[str, Any]]]:
-    """The settings, and the items without the fields that they leave out.
+    """The settings, and the items with only the fields that were sent.
 
     Raises:
-        ApiError: 400 for what is not of the form, 415 for another kind of body.
+        ApiError: 400 for a body that does not match the form, 415 for another content type.
     """
     kind = _kind(request)
     if kind == "multipart/form-data":
@@ -202,7 +202,7 @@ async def read_items(request: Request, form: Form) -> tuple[BaseModel, list[dict
 def validated(schema: type[Body], data: Any, context: str = "") -> Body:
     """
     Raises:
-        ApiError: 400, naming the field that is wrong.
+        ApiError: 400 for invalid data, naming the field.
     """
     try:
         return schema.model_validate(data, context=context)
@@ -216,7 +216,7 @@ def validated(schema: type[Body], data: Any, context: str = "") -> Body:
 
 
 def _names(schema: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """The fields at the place of an unknown one: of the body, or of one of its items."""
+    """The valid fields at the place of an unknown one: of the body, or of an item."""
     inside = schema if len(place) == 1 else get_args(schema.model_fields[str(place[0])].annotation)[0]
     return list(inside.model_fields)
 
@@ -235,7 +235,7 @@ async def _json(request: Request) -> Any:
 
 
 async def _fields(request: Request, form: Form) -> dict[str, Any]:
-    """A form as the JSON that says the same; of its items' fields, one that comes once belongs to every item."""
+    """Convert a form to the equivalent JSON; an item field that is sent once belongs to every item."""
     try:
         given = await request.form(max_files=MOST_FIELDS, max_fields=MOST_FIELDS, max_part_size=FIELD)
     except HTTPException:

@@ -1,11 +1,11 @@
-"""The settings that endpoints read and the answers that they give, as the OpenAPI document shows them."""
+"""Schemas of the endpoints' settings and answers, as shown in the OpenAPI document."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
-MOST_ITEMS = 1024  # an operator may allow as many in one request
+MOST_ITEMS = 1024  # the highest limit of items per request that an operator can set
 
 Encoded = Annotated[
     str, Field(min_length=1, description="A file: a data URI, base64, or an address on a host that the server may fetch from.")

@@ -1,6 +1,6 @@
-"""A file that a client sends -> its bytes -> what a model reads, each alone, before it meets others in a batch.
+"""Converts a file from a client to bytes, and prepares it for a model; each file alone, before it is batched.
 
-Files of other hosts are fetched if the operator named these: nothing else is ever connected to.
+Files are only fetched from hosts that the operator allowed; no other connection is ever made.
 """
 
 import base64
@@ -23,30 +23,30 @@ from PIL import Image, UnidentifiedImageError
 from braid.errors import UserError
 from braid.modalities import InputModality
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # no format that runs another program or nests files
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # without formats that run other programs or contain other files
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
 
-# The size is held to a limit of our own, by a message; the filter is set once because threads share it.
+# Braid checks the size itself, with its own message. The filter is set once, because threads share it.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """Turns what clients send as files into what a model reads.
+    """Prepares clients' files for a model.
 
     Args:
-        pixels: the most that an image may have.
-        fetch: gives the bytes at a web address, or raises ``UserError``.
+        pixels: maximum pixels of an image.
+        fetch: returns the bytes at a web address, or raises ``UserError``.
     """
 
     pixels: int
     fetch: Callable[[str], bytes]
 
     def encoded(self, given: str | bytes, field: str = "image") -> bytes:
-        """The bytes of a file that is a data URI, plain base64, a web address, or bytes already.
+        """The bytes of a file, given as a data URI, plain base64, a web address, or bytes.
 
         Raises:
-            UserError: when it is none of them, or may not be fetched.
+            UserError: when it is none of these, or may not be fetched.
         """
         if isinstance(given, bytes):
             return given
@@ -65,17 +65,17 @@ class Uploads:
             raise UserError(f"{field} is not base64; send a data URI (data:image/png;base64,...) or base64 alone") from None
 
     def prepared(self, encoded: bytes, field: str, modality: InputModality) -> Any:
-        """A file as a model reads it.
+        """Prepare a file for a model.
 
         Raises:
-            UserError: when it is damaged, of another format, or too large.
+            UserError: when the file is damaged, of another format, or too large.
         """
         if any(str(one.get("accept", "")).startswith("image/") for one in modality.config.fields()):
             self._check_image(encoded, field)
         return modality.prepare(encoded, f"the {field}")
 
     def _check_image(self, encoded: bytes, field: str) -> None:
-        """By the file's own header, before anything is decoded."""
+        """Check format and size from the file's header, before anything is decoded."""
         try:
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 width, height = image.size
@@ -95,28 +95,28 @@ class Uploads:
 
 PORTS = {"http": 80, "https": 443}
 REDIRECTS = 3
-PATIENCE = 10.0  # seconds for the whole of it
+PATIENCE = 10.0  # seconds for the whole download
 AGENT = "braid"
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the Internet: no loopback, private, link-local or reserved one."""
+    """Whether an IP address is public: not a loopback, private, link-local or reserved address."""
     result = ipaddress.ip_address(address)
     mapped = getattr(result, "ipv4_mapped", None)
     return (mapped or result).is_global and not (mapped or result).is_multicast
 
 
 def fetch(url: str, hosts: Set[str], most: int, allowed: Callable[[str], bool] = is_public) -> bytes:
-    """The bytes at ``url``.
+    """Fetch the bytes at ``url``.
 
-    Every redirect is held to the same rules. A name is resolved once, all its addresses must be ``allowed``, and the
-    connection is made to the address that was looked at, so that a name that changes its mind gains nothing.
+    The same rules apply to every redirect. A name is resolved once, all its addresses must be ``allowed``, and the connection
+    is made to the checked address. This prevents DNS rebinding.
 
     Args:
-        hosts: names that may be contacted, each for its scheme's own port or as ``host:port``.
-        most: bytes.
+        hosts: allowed hosts: a name (for the scheme's default port), or ``host:port``.
+        most: maximum bytes.
     Raises:
-        UserError: for another host, an address that is not allowed, too many bytes, or a file that cannot be had.
+        UserError: for another host, an address that is not allowed, too many bytes, or a failed download.
     """
     end = time.monotonic() + PATIENCE
     for _ in range(REDIRECTS + 1):
@@ -146,7 +146,7 @@ def _checked(url: str, hosts: Set[str]) -> SplitResult:
 
 
 def _get(parts: SplitResult, most: int, allowed: Callable[[str], bool], end: float) -> bytes | str:
-    """The body, or where to look instead."""
+    """The body, or the location of a redirect."""
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
     connection = _Pinned(host, port, _address(host, port, allowed), parts.scheme == "https", end)
     try:
@@ -183,7 +183,7 @@ def _read(response: HTTPResponse, host: str, most: int, end: float) -> bytes:
 
 
 class _Pinned(HTTPConnection):
-    """A connection to one IP address under a host's name."""
+    """A connection to a fixed IP address, with the name of a host."""
 
     def __init__(self, host: str, port: int, address: str, encrypted: bool, end: float) -> None:
         super().__init__(host, port, timeout=max(0.1, end - time.monotonic()))

@@ -24,7 +24,7 @@ MEDIA = "samples"
 
 
 def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:
-    """A loss that is not a number ends the run before it reaches the weights."""
+    """Stop the run if the loss is not a number, before it changes the weights."""
     if not torch.isfinite(loss):
         rows = ", ".join(ids[:3])
         raise UserError(
@@ -34,7 +34,7 @@ def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:
 
 
 def same_answer(predictions: Sequence[Prediction]) -> str | None:
-    """Warn when many different images get one and the same text."""
+    """Warn when many different images get the same text."""
     texts = {prediction.text for prediction in predictions}
     if len(predictions) >= 8 and len(texts) == 1:
         (text,) = texts
@@ -62,7 +62,7 @@ class Reliance:
 
 @torch.no_grad()
 def reliance(loss_of: Callable[[Batch], Tensor], batches: Sequence[Batch], name: str) -> Reliance | None:
-    """Compare the loss by ``loss_of`` with that under a rolled ``name``; None where no batch has two distinct values of it."""
+    """Compare the loss with the loss when input ``name`` is rolled; None if no batch has two distinct values of the input."""
     usable = [batch for batch in batches if name in batch.inputs and batch.inputs[name].distinct.values.shape[0] > 1]
     if not usable:
         return None
@@ -72,7 +72,7 @@ def reliance(loss_of: Callable[[Batch], Tensor], batches: Sequence[Batch], name:
 
 
 def _rolled(batch: Batch, name: str) -> Batch:
-    """Every row gets the value that follows its own among the batch's distinct values."""
+    """Give every row the value that follows its own among the batch's distinct values."""
     given = batch.inputs[name]
     moved = (given.index + 1) % given.distinct.values.shape[0]
     return replace(batch, inputs={**batch.inputs, name: replace(given, index=torch.where(given.index < 0, given.index, moved))})
@@ -81,14 +81,14 @@ def _rolled(batch: Batch, name: str) -> Batch:
 def write_samples(
     folder: Path, step: int, epoch: int, answers: Answers, modalities: Mapping[str, Any], output: str, task: str = ""
 ) -> None:
-    """Append one record: the answers to rows at even distances, the same every epoch, never chosen.
+    """Append a record with the answers to some rows: evenly spaced, the same in every epoch, and not selected by hand.
 
-    Images and other media are written beside it as small files, so that a report needs no data set.
+    Images and other media are written beside it as small files, so that a report does not need the data set.
 
     Args:
         modalities: the inputs of the model, by name.
-        output: the output that answers.
-        task: the task's name, for any but the run's main one.
+        output: the output that gives the answers.
+        task: the task's name; "" for the run's main task.
     """
     shown = []
     for number, row in enumerate(places(len(answers.samples))):
@@ -110,7 +110,7 @@ def write_samples(
 
 
 def _kept(folder: Path, name: str, view: View) -> dict[str, Any]:
-    """A view as ``samples.jsonl`` holds it: its media in a file of their own."""
+    """A view as stored in ``samples.jsonl``; its media are in a separate file."""
     kept: dict[str, Any] = {"text": view.text}
     if view.cells:
         kept["cells"] = dict(view.cells)
@@ -123,7 +123,7 @@ def _kept(folder: Path, name: str, view: View) -> dict[str, Any]:
 
 
 def _generated(folder: Path, name: str, epoch: int, target: Any, answer: Prediction) -> dict[str, Any]:
-    """The image that was to be generated, and the one that the model generated, by epoch."""
+    """The files of the target image and of the generated image of this epoch."""
     if answer.image is None:
         return {}
     path = f"{MEDIA}/{name}-epoch-{epoch + 1}.png"
@@ -136,7 +136,7 @@ def _generated(folder: Path, name: str, epoch: int, target: Any, answer: Predict
 
 
 def diagnosed(answers: Answers, result: Sequence[Reliance]) -> dict[str, Any]:
-    """The metrics behind the warnings, and the warnings, as the epoch's record keeps them."""
+    """The metrics behind the warnings, and the warnings, as stored in the epoch's record."""
     texts = Counter(prediction.text for prediction in answers.predictions if prediction.text is not None)
     message: dict[str, Any] = {}
     if texts:

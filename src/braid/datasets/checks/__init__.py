@@ -1,4 +1,4 @@
-"""What is wrong with a data set, beyond the rows that cannot be read: copies, leaks, imbalance. Nothing here changes anything."""
+"""Checks of a data set: rows that cannot be read, copies, leaks, imbalance. They never change the data."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -49,7 +49,7 @@ def _of_files(files: Sequence[File], watch: Watch) -> Iterator[Defect]:
 
 
 def _files(rows: Rows) -> list[File]:
-    """The distinct files (and images in memory), in the order in which they appear."""
+    """The distinct files (and images in memory), in order of first appearance."""
     result: dict[Any, File] = {}
     modalities = file_kinds()
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a check reports."""
+"""The result of a check."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from braid.datasets.dataset import Dataset
 
-Key = tuple[str, str]  # a row: its file (or, without one, its source) and its split
+Key = tuple[str, str]  # identifies a row: its file (or its source, if it has none) and its split
 
 ADVICE = {
     "missing value": "fill it in or remove the row",
@@ -29,7 +29,7 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing that is wrong. ``sources`` are the first rows that have it, ``out`` the rows that a clean copy lacks."""
+    """One defect. ``sources`` are the first rows that have it, ``out`` the rows that a clean copy leaves out."""
 
     kind: str
     sources: tuple[str, ...]
@@ -41,7 +41,7 @@ class Defect:
 
 
 def file_key(value: Any) -> str:
-    """A file's path; a digest of one that the table holds."""
+    """A file's path, or a digest if the table contains the file."""
     return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else str(value)
 
 

@@ -26,7 +26,7 @@ Watch = Callable[[Sequence[Any], str], Iterable[Any]]  # shows progress through 
 
 @dataclass(frozen=True)
 class File:
-    """A distinct file: its role, its value (a path, mostly), and the first row of each split that has it."""
+    """A distinct file: its role, its value (usually a path), and the first row with it in each split."""
 
     role: str
     value: Any
@@ -61,7 +61,7 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], watch: Wat
 
 
 def look(file: File) -> Looked | Defect:
-    """Read one file; decode an image, small."""
+    """Read one file; an image is decoded at a small size."""
     try:
         if file.role != ImageModalityConfig.kind:
             content, _ = modality_of(file.role).encoded(file.value, file.source, 0)
@@ -89,7 +89,7 @@ def compared(looked: list[Looked], watch: Watch) -> Iterator[Defect]:
 
 
 def in_two_splits(files: Iterable[File]) -> list[Defect]:
-    """The same file in two splits."""
+    """Find files that are in two splits."""
     return [
         Defect(
             "leak: a file in two splits",
@@ -124,7 +124,7 @@ def _modality() -> ImageModality:
 
 
 def _copied(copy: File, original: File, exact: bool) -> Defect:
-    """A copy in another split is a leak, whatever else it is."""
+    """The defect of a copy; a copy in another split is always a leak."""
     like = "the same as" if exact else "nearly the same as"
     what = f"{copy.source}: {_name(copy)} is {like} {_name(original)} ({original.source})"
     if len(_assigned(copy) | _assigned(original)) > 1:
@@ -138,7 +138,7 @@ def _assigned(file: File) -> set[str]:
 
 
 def _out(one: File, other: File) -> tuple[Key, ...]:
-    """The rows to remove so that nothing leaks: those in train; between val and test, those in val."""
+    """The rows to remove so that nothing leaks: the rows in train, or in val if none is in train."""
     splits = _assigned(one) | _assigned(other)
     lost = next(split for split in ("train", "val", *sorted(splits)) if split in splits)
     return tuple(dict.fromkeys((*one.keys([lost]), *other.keys([lost]))))

@@ -1,4 +1,4 @@
-"""Checks of the rows of a data set: texts, ids, labels, splits, and columns that give the label away. Files stay closed."""
+"""Checks of a data set's rows: texts, ids, labels, splits, and columns that give the label away. No file is opened."""
 
 import math
 from collections import Counter
@@ -14,31 +14,31 @@ from braid.datasets.dataset import Dataset, Rows, file_kinds, files_of
 from braid.modalities import InputModalityConfig
 from braid.records import Example
 
-ORDER = {"train": 0, "val": 1}  # of two splits that share something, the one that loses it
-SHOWN = 5  # rows named where many share a defect
+ORDER = {"train": 0, "val": 1}  # when two splits share something, the first of these loses it
+SHOWN = 5  # rows that are named if many share a defect
 FEW = 20  # rows below which a share means nothing
-SAME_CAPTION = 0.5  # share of rows with one caption from which it is reported
-IMBALANCE = 0.9  # share of one label
-LEAST_WORDS = 8  # of a text, below which the same words in two splits are chance
+SAME_CAPTION = 0.5  # minimum share of rows with the same caption to report it
+IMBALANCE = 0.9  # minimum share of one label to report it
+LEAST_WORDS = 8  # shorter texts may be equal in two splits by chance
 FAR = 6.0  # robust standard deviations (1.4826 x the median absolute deviation, of log words)
-FACTOR = 4.0  # by which a text of unusual length also differs from the median
-SPREAD = 0.15  # least deviation assumed
-PURE = 0.99  # share of one label among the rows of a value that gives it away
-CHANCE = 1e-4  # probability that so many rows of a value have one label by chance, below which it is not chance
-COVERED = 0.1  # share of rows with such a value, from which the column is a leak
-SAME = 0.95  # share of rows in which the column is the label itself
+FACTOR = 4.0  # minimum ratio between an unusual length and the median
+SPREAD = 0.15  # minimum deviation
+PURE = 0.99  # minimum share of one label among the rows of a value that gives it away
+CHANCE = 1e-4  # maximum probability that all rows of a value have one label by chance
+COVERED = 0.1  # minimum share of rows with such values in a leaking column
+SAME = 0.95  # minimum share of rows in which the column equals the label
 FEWEST = 20  # rows below which a share means nothing
-MOST = 100_000  # pairs of value and label of a column that are counted
+MOST = 100_000  # maximum counted pairs of value and label per column
 
 
 def row_keys(example: Example, roles: Iterable[str]) -> list[Key]:
-    """How a row of a table is identified: by each of its files (those of ``roles``), or by its source; and its split."""
+    """The keys of a row: each of its files (of ``roles``), or its source if it has none, with its split."""
     files = files_of(example, roles).values()
     return [(file_key(file), example.split) for file in files] or [(example.source, example.split)]
 
 
 def of_texts(dataset: Dataset) -> list[Defect]:
-    """All that can be seen without opening a file."""
+    """Find all defects that need no file to be opened."""
     rows = dataset.examples
     result = [*_ids(dataset), *_empty_splits(rows)]
     for role in ("captions", "text"):
@@ -48,7 +48,7 @@ def of_texts(dataset: Dataset) -> list[Defect]:
 
 
 def _ids(dataset: Dataset) -> list[Defect]:
-    """Ids that a column gives, or file names that two folders share; a file in two splits is reported as that."""
+    """Find duplicate ids: ids from a column, or equal file names in two folders. A file in two splits is reported separately."""
     given, files = "id" in dataset.columns, tuple(file_kinds())
     seen: dict[str, tuple[str, str]] = {}
     result = []
@@ -67,7 +67,7 @@ def _empty_splits(rows: Rows) -> list[Defect]:
 
 
 def _leaks(rows: Rows, role: str) -> list[Defect]:
-    """The same words about another file in another split."""
+    """Find equal texts of different files in different splits."""
     files = tuple(file_kinds())
     seen: dict[int, tuple[Key, str]] = {}
     result = []
@@ -101,7 +101,7 @@ def _one_for_all(rows: Rows, role: str) -> list[Defect]:
 
 
 def _lengths(rows: Rows, role: str) -> list[Defect]:
-    """Texts that are much longer or shorter than the others, in words."""
+    """Find texts with many more or many fewer words than the others."""
     lengths = np.array([len(words) for row in rows for words in _words(row, role)])
     if len(lengths) < FEW:
         return []
@@ -163,9 +163,9 @@ def _short(text: str | Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class LeakingColumn:
-    """A column that gives the label away: ``share`` of the rows with a label have a value that determines it.
+    """A column that gives the label away: a ``share`` of the labelled rows has a value that determines the label.
 
-    ``value`` and ``label`` are the commonest such pair.
+    ``value`` and ``label`` are the most common such pair.
     """
 
     name: str
@@ -178,10 +178,11 @@ class LeakingColumn:
 
 
 def leaking_columns(rows: Rows) -> list[LeakingColumn]:
-    """The columns of a table's row (such as ``tabular``) that repeat the label, in part or whole.
+    """Find columns of tabular inputs (such as ``tabular``) that repeat the label, in part or whole.
 
-    A value gives the label away when nearly all of its rows have one label, and too many for chance. A column leaks when such
-    values cover a tenth of the rows, or when it is the label itself. An id, which is unique a row, has no such values.
+    A value gives the label away if nearly all of its rows have the same label, and there are too many of them for chance. A
+    column leaks if such values cover a tenth of the rows, or if the column equals the label. An id is unique, so it has no such
+    values.
     """
     roles = [kind for kind, config in kinds(InputModalityConfig).items() if config.parts]
     pairs: dict[str, Counter[tuple[str, str]]] = {}
@@ -200,13 +201,13 @@ def leaking_columns(rows: Rows) -> list[LeakingColumn]:
 
 
 def _label(row: Example) -> str:
-    """The label of a row, several in one text; "" where it has none."""
+    """The label of a row; several are joined to one text, and "" means none."""
     label = row.fields.get("label", "")
     return label if isinstance(label, str) else " | ".join(sorted(label))
 
 
 def _spelled(cell: object) -> str:
-    """One spelling for 3, 3.0 and "3"."""
+    """The same spelling for 3, 3.0 and "3"."""
     return str(cell).strip().removesuffix(".0")
 
 

@@ -1,4 +1,4 @@
-"""A procedural world of coloured shapes, free of licences, for tests, tutorials and measurements: no download, no file."""
+"""Procedural scenes of coloured shapes for tests, tutorials and measurements: no licence, no download, no files."""
 
 from braid.datasets.scenes.examples import ScenePicture, open_scenes, read_sentence, scene_examples
 from braid.datasets.scenes.language import Question

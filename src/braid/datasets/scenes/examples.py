@@ -1,4 +1,4 @@
-"""Scenes as data sets: captions, questions, and sentences to generate an image from or to edit one by."""
+"""Scenes as data sets: captions, questions, and prompts for generating and editing images."""
 
 import random
 import re
@@ -27,7 +27,7 @@ from braid.datasets.scenes.world import LATTICE, MOST_OBJECTS, SPLITS, Scene, Sc
 from braid.errors import UserError
 from braid.records import Example
 
-MOST = 3  # objects
+MOST = 3  # objects per request
 TRIES = 200
 WORDS = [
     [*names, *(word for name in names for word in language.SYNONYMS.get(name, ()))] for names in (SIZES, ALL_COLOURS, ALL_SHAPES)
@@ -47,7 +47,7 @@ QUESTIONS = 4  # per image, at most
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """A scene, what asks for it, and what it must hold (``oracle.check_scene``)."""
+    """A scene, the prompt for it, and the expected objects (for ``oracle.check_scene``)."""
 
     scene: Scene
     prompt: str
@@ -56,7 +56,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Edit:
-    """``before`` becomes ``after`` by the ``prompt``, which means one object; ``sentence`` describes what comes out."""
+    """The ``prompt`` changes one object, which turns ``before`` into ``after``; ``sentence`` describes the result."""
 
     before: Scene
     after: Scene
@@ -67,7 +67,7 @@ class Edit:
 
 
 def generation_request(world: Scenes, split: str, k: int) -> GenerationRequest:
-    """Request ``k`` of a split: one to three plain objects with size and place, or two by how they stand to each other."""
+    """Request ``k`` of a split: one to three plain objects with size and place, or two objects and their relation."""
     rng = world.rng(split, k, "drawing")
     scene = _scene(world, split, rng)
     side = scene.objects[0].direction_of(scene.objects[1]) if len(scene.objects) == 2 else None
@@ -81,7 +81,7 @@ def generation_request(world: Scenes, split: str, k: int) -> GenerationRequest:
 
 
 def edit(world: Scenes, split: str, k: int) -> Edit:
-    """Edit ``k`` of a split: an object gets another colour or shape, goes, comes, or moves to another place."""
+    """Edit ``k`` of a split: an object changes colour or shape, is removed, added, or moved to another place."""
     rng = world.rng(split, k, "edit")
     while True:
         before = _scene(world, split, rng)
@@ -95,7 +95,7 @@ def edit(world: Scenes, split: str, k: int) -> Edit:
 
 
 def _where(item: SceneObject, before: Scene) -> str:
-    """Its very spot, if something was there before, else the place that was asked for."""
+    """The exact position of an object if it (or the object that it replaces) was there before, otherwise the requested place."""
     stays = any((item.x, item.y) == (one.x, one.y) for one in before.objects)
     return f"at {item.x:.3f} {item.y:.3f}" if stays else f"in {item.place}"
 
@@ -107,7 +107,7 @@ def _pairs(world: Scenes, split: str) -> tuple[Pair, ...]:
 
 
 def _scene(world: Scenes, split: str, rng: random.Random) -> Scene:
-    """Objects that differ in colour or shape, each clearly in one of the nine places."""
+    """A scene of objects that differ in colour or shape; each is clearly in one of the nine places."""
     pairs = _pairs(world, split)
     while True:
         looks = rng.sample(pairs, rng.randint(1, min(MOST, world.max_objects)))
@@ -119,7 +119,7 @@ def _scene(world: Scenes, split: str, rng: random.Random) -> Scene:
 
 
 def _settled(item: SceneObject, world: Scenes) -> SceneObject:
-    """Upright, of the one radius of its size, on the world's lattice: what no sentence asks for is left less to chance."""
+    """The object upright, with the standard radius of its size, on the world's lattice, so that less varies unprompted."""
     x, y = (round(value * world.lattice) / world.lattice for value in (item.x, item.y))
     return replace(item, x=x, y=y, radius=RADII[item.size], angle=0.0)
 
@@ -143,8 +143,8 @@ def _in(place: str, rng: random.Random) -> str:
 
 
 def read_sentence(text: str) -> tuple[str, ...]:
-    """The objects that a sentence of ``generation_request`` or ``edit`` asks for, as lines for ``check_scene``; empty for
-    any other sentence."""
+    """The objects that a prompt of ``generation_request`` or ``edit`` asks for, as lines for ``check_scene``; empty for any other
+    text."""
     usual = {other: name for name, others in language.SYNONYMS.items() for other in others} | {"middle": "centre"}
     if related := RELATED.fullmatch(text):
         words = [usual.get(word, word) for word in related.groups()]
@@ -156,8 +156,8 @@ def read_sentence(text: str) -> tuple[str, ...]:
     return tuple(f"{size} {colour} {shape} in {place}" for size, colour, shape, place in said)
 
 
-# Changes: of a scene, the objects afterwards, the sentence that asks for them and the object it means, as it was or, added, as it
-# will be; None where there is nothing to ask for.
+# Changes of a scene. Each returns the objects after the change, the prompt, and the changed object (before the change; an added
+# object after it), or None if the scene does not allow the change.
 
 Change = tuple[tuple[SceneObject, ...], str, SceneObject] | None
 
@@ -213,7 +213,7 @@ CHANGES = (_recolour, _reshape, _remove, _move, _add)
 
 
 def _the(item: SceneObject, scene: Scene) -> str:
-    """By its shape, where no other has it, else by its colour, too."""
+    """A name for an object: its shape, and its colour if another object has the same shape."""
     alone = [one.shape for one in scene.objects].count(item.shape) == 1
     return f"the {item.shape}" if alone else f"the {item.colour} {item.shape}"
 
@@ -223,7 +223,7 @@ def _exchanged(scene: Scene, old: SceneObject, new: SceneObject) -> tuple[SceneO
 
 
 def _somewhere_else(item: SceneObject, scene: Scene, world: Scenes, rng: random.Random) -> SceneObject | None:
-    """The object where there is room for it, clearly in another place than now."""
+    """The object at a free position, clearly in another place than now; None if there is none."""
     for _ in range(TRIES):
         moved = _settled(replace(item, x=rng.uniform(0.1, 0.9), y=rng.uniform(0.1, 0.9)), world)
         if moved.place in PLACES and moved.place != item.place and _fits(moved, scene, item):
@@ -237,7 +237,7 @@ def _fits(item: SceneObject, scene: Scene, instead: SceneObject) -> bool:
 
 @dataclass(frozen=True)
 class ScenePicture:
-    """An image that is rendered whenever it is read as an array: uint8 [size, size, 3]."""
+    """An image that is rendered each time it is read as an array: uint8 [size, size, 3]."""
 
     world: Scenes
     split: str
@@ -250,7 +250,7 @@ class ScenePicture:
 
 @dataclass(frozen=True)
 class DrawnPicture:
-    """As ``ScenePicture``; of a scene that is kept, because it takes longer to make."""
+    """Like ``ScenePicture``, but it keeps the scene, because this scene takes longer to create."""
 
     scene: Scene
     size: int
@@ -272,14 +272,14 @@ def scene_examples(
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share an image), ``classification`` (image, text, label: the shape of the largest object),
-    ``image_generation`` (image, one caption, colours and shapes as labels, what it ``holds`` for the oracle) or ``editing``
-    (image, instruction, target, a caption of the target, as labels how the object that is meant looks and where it is, holds).
+    ``image_generation`` (image, one caption, colours and shapes as labels, the expected objects ``holds`` for the oracle) or
+    ``editing`` (image, instruction, target, a caption of the target, look and place of the changed object as labels, holds).
 
-    A scene has 1 to ``objects`` objects, one to be drawn at most 3, on a ``lattice``, in training of a ``richer`` world where
-    that is 1.
+    A scene has 1 to ``objects`` objects. Scenes for generation have at most 3, on a ``lattice``; if ``richer`` is 1, their
+    training split has more shapes and colours.
 
-    A row depends on the task, the split, the seed and its own place, never on ``number``. Of tasks joined by ``+``, such as
-    ``image_generation+editing``, rows come in turn.
+    A row depends on the task, the split, the seed and its own index, never on ``number``. If tasks are joined by ``+``, such as
+    ``image_generation+editing``, their rows alternate.
 
     Raises:
         UserError: for an unknown task or split.
@@ -333,7 +333,7 @@ def _questions(world: Scenes, split: str, number: int) -> tuple[Example, ...]:
     rows: list[Example] = []
     k = 0
     while len(rows) < number:
-        image = ScenePicture(world, split, k)  # one object for all its questions: it is drawn and encoded once a batch
+        image = ScenePicture(world, split, k)  # all its questions share it, so that it is rendered and encoded once per batch
         asked = world.scene(split, k).questions(world.rng(split, k, "questions"))[:QUESTIONS]
         for i, question in enumerate(asked):
             fields = {"image": image, "question": question.text, "answers": question.answers}
@@ -343,10 +343,10 @@ def _questions(world: Scenes, split: str, number: int) -> tuple[Example, ...]:
 
 
 def open_scenes(spec: str) -> Dataset:
-    """The data set that ``spec`` asks for: a task, then settings, such as ``vqa,train=2000,val=500,seed=1,size=64``.
+    """Open the data set of ``spec``: a task, then settings, such as ``vqa,train=2000,val=500,seed=1,size=64``.
 
     Raises:
-        UserError: for an unknown task or setting, or a value that is no whole number.
+        UserError: for an unknown task or setting, or a value that is not a whole number.
     """
     task, *settings = (part.strip() for part in spec.removeprefix("scenes").removeprefix(":").split(","))
     where = f"scenes:{spec.removeprefix('scenes').removeprefix(':')}"

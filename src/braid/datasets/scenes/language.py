@@ -1,4 +1,4 @@
-"""Scenes -> true sentences, and questions with one short answer whose words alone do not give it away."""
+"""True sentences about a scene, and questions with one short answer that the question alone does not give away."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -31,15 +31,15 @@ ANSWERS = {
     "centre": ("centre", "center", "middle"),
     "small": ("small", "little"),
     "large": ("large", "big"),
-}  # what else is right, where an answer has other words
-RARITY = (1.1, 0.6, 2, 5, 9)  # by how much a count is preferred where it can be asked for: large ones seldom can
+}  # all correct wordings of an answer that has several
+RARITY = (1.1, 0.6, 2, 5, 9)  # weights of the counts in questions; large counts occur rarely, so they get more weight
 
 Objects = Sequence[SceneObject]
 Look = Callable[[SceneObject], bool]
 
 
 class Question(NamedTuple):
-    """The first of ``answers`` is the usual one; ``kind`` names the skill it needs."""
+    """A question. The first of ``answers`` is the usual one; ``kind`` names the skill that the question needs."""
 
     kind: str
     text: str
@@ -63,7 +63,7 @@ def captions(objects: Objects, background: Background, rng: random.Random, num: 
 
 
 def _all(objects: Objects, background: Background, rng: random.Random) -> str:
-    """Every object, those of one colour and shape together."""
+    """A sentence about every object; objects of the same colour and shape are grouped."""
     start = rng.choice(("", "", "a picture of ", "an image with ", "there {is} "))
     verb = "is" if _groups(objects)[0][1:] == () else "are"
     return f"{start.format_map({'is': verb})}{_listed(objects, rng)}{_maybe_paper(background, rng)}"
@@ -103,7 +103,7 @@ SENTENCES = (_all, _all, _counted, _somewhere, _related, _one)
 
 
 def _groups(objects: Objects) -> list[tuple[SceneObject, ...]]:
-    """Objects of one colour and shape together, in the order in which they first occur."""
+    """Groups of objects of the same colour and shape, in order of first appearance."""
     groups: dict[Pair, tuple[SceneObject, ...]] = {}
     for item in objects:
         groups[item.colour, item.shape] = (*groups.get((item.colour, item.shape), ()), item)
@@ -116,7 +116,7 @@ def _listed(objects: Objects, rng: random.Random) -> str:
 
 
 def _group_name(group: Objects, rng: random.Random) -> str:
-    """``two large striped red circles``: an adjective only where it holds for all of them, and not always."""
+    """``two large striped red circles``: an adjective is used only if it is true for the whole group, and then at random."""
     first = group[0]
     size = {item.size for item in group} == {first.size} and rng.random() < 0.5
     texture = {item.texture for item in group} == {first.texture} and rng.random() < (0.3 if first.texture == "plain" else 0.7)
@@ -135,7 +135,7 @@ def _number(number: int, noun: str, rng: random.Random) -> str:
 
 
 def word(word: str, rng: random.Random) -> str:
-    """The word, or another for the same."""
+    """The word or a synonym, at random."""
     return rng.choice(SYNONYMS[word]) if word in SYNONYMS else word
 
 
@@ -160,7 +160,7 @@ def _maybe_paper(background: Background, rng: random.Random) -> str:
 
 
 def questions(objects: Objects, pairs: Sequence[Pair], rng: random.Random) -> tuple[Question, ...]:
-    """One question of every kind that has a single true answer; see ``Scene.questions``."""
+    """One question of each kind that has a single true answer; see ``Scene.questions``."""
     made = [kind(objects, pairs, rng) for kind in KINDS]
     asked = [Question(kind, text, ANSWERS.get(answer, (answer,))) for kind, text, answer in filter(None, made)]
     rng.shuffle(asked)
@@ -171,7 +171,7 @@ Draft = tuple[str, str, str] | None  # kind, question, usual answer
 
 
 def _ask_attribute(kind: str, *wordings: str) -> Callable[[Objects, Sequence[Pair], random.Random], Draft]:
-    """A question for one attribute of an object that the others tell apart."""
+    """A question about one attribute of an object that its other attributes identify."""
 
     def ask(objects: Objects, pairs: Sequence[Pair], rng: random.Random) -> Draft:
         item = rng.choice(objects)
@@ -182,9 +182,9 @@ def _ask_attribute(kind: str, *wordings: str) -> Callable[[Objects, Sequence[Pai
 
 
 def _ask_count(objects: Objects, pairs: Sequence[Pair], rng: random.Random) -> Draft:
-    """The number is drawn before what is counted, so that every number is asked for about equally often."""
+    """A counting question. The number is chosen before the counted objects, so that all numbers are about equally frequent."""
     by_count: dict[int, list[str]] = {len(objects): ["object"]}
-    colour, shape = rng.choice(pairs)  # most likely not there
+    colour, shape = rng.choice(pairs)  # most likely not in the scene
     for look_colour, look_shape in {**dict.fromkeys((item.colour, item.shape) for item in objects), (colour, shape): None}:
         for noun, matches in _nouns(look_colour, look_shape):
             by_count.setdefault(sum(map(matches, objects)), []).append(noun)
@@ -202,7 +202,7 @@ def _nouns(colour: str, shape: str) -> tuple[tuple[str, Look], ...]:
 
 
 def _ask_whether_there(objects: Objects, pairs: Sequence[Pair], rng: random.Random) -> Draft:
-    """Yes half the time; what is asked for and not there is drawn from what could have been."""
+    """Whether an object exists; the answer is yes half of the time. Absent objects are ones that the split can have."""
     aspect, yes = rng.randrange(3), rng.random() < 0.5
     there = {_nouns(item.colour, item.shape)[aspect][0] for item in objects}
     asked = [(item.colour, item.shape) for item in objects] if yes else pairs
@@ -212,7 +212,7 @@ def _ask_whether_there(objects: Objects, pairs: Sequence[Pair], rng: random.Rand
 
 
 def _ask_beside(objects: Objects, pairs: Sequence[Pair], rng: random.Random) -> Draft:
-    """Shape or colour of the only object on one side of another, and nothing else even slants that way."""
+    """A question about the shape or colour of an object beside another; no other object lies even partly on that side."""
     other = rng.choice(objects)
     side = rng.choice(tuple(OPPOSITE))
     that_way = [item for item in objects if _leans(item, other, side)]
@@ -230,7 +230,7 @@ def _leans(item: SceneObject, other: SceneObject, side: Direction) -> bool:
 
 
 def _ask_whether_beside(objects: Objects, pairs: Sequence[Pair], rng: random.Random) -> Draft:
-    """Yes half the time, else about the opposite side."""
+    """Whether an object is beside another; the answer is yes half of the time, otherwise the question names the opposite side."""
     if len(objects) < 2:
         return None
     one, other = rng.sample(objects, 2)
@@ -258,7 +258,7 @@ NAMES = (("shape",), ("colour", "shape"), ("colour",), ("size", "shape"), ("text
 
 
 def _the(item: SceneObject, objects: Objects, hidden: str, rng: random.Random) -> str:
-    """A name that only this object answers to and that keeps the ``hidden`` attribute to itself; "" where there is none."""
+    """A name that identifies this object and does not mention the ``hidden`` attribute; "" if there is none."""
     fitting = []
     for attributes in NAMES:
         words = [getattr(item, attribute) for attribute in attributes]

@@ -1,6 +1,6 @@
-"""What a scene is made of (words, objects, background), and its pixels.
+"""The elements of a scene (words, objects, background), and its pixels.
 
-Lengths are shares of the image's side, y grows downwards.
+Lengths are fractions of the image's side; y grows downwards.
 """
 
 import random
@@ -14,7 +14,7 @@ from braid.shapes import Bool, Float, UInt8
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
-# Of a richer world, that training may show beside these: with few pairs, what is learned is the pairs, not colour and shape.
+# Additional shapes and colours for the training of a richer world: with few pairs, a model learns pairs, not colour and shape.
 MORE_SHAPES = ("diamond", "pentagon", "oval", "flower", "sun", "arrow")
 MORE_COLOURS = ("gold", "teal", "slate", "crimson", "maroon", "indigo", "lime", "magenta", "olive", "plum", "rust", "mint")
 TEXTURES = ("plain", "striped", "dotted")
@@ -48,24 +48,24 @@ INK = {
     "mint": (105, 177, 136),
 }
 PAPER = {"white": (245, 243, 238), "grey": (176, 180, 187), "black": (36, 38, 46), "beige": (228, 211, 182)}
-CONTRAST = {"gradient": 0.42, "noise": 0.30, "checks": 0.13}  # how far a background strays from its tone, as a share of the range
-SAMPLES = 3  # a side of each pixel
-DIRECTIONS = 1024  # entries of an outline
-RIM = 0.88  # of the radius; beyond it the ink is darker
-PERIOD = 0.066  # of stripes and dots
+CONTRAST = {"gradient": 0.42, "noise": 0.30, "checks": 0.13}  # deviation of a background from its tone, as a share of the range
+SAMPLES = 3  # samples per side of a pixel
+DIRECTIONS = 1024  # length of an outline's table
+RIM = 0.88  # share of the radius; the ink is darker outside of it
+PERIOD = 0.066  # distance of stripes and dots
 
-# A quarter of all pairs, two colours of every shape: they occur in the split `compositional` and nowhere else.
+# A quarter of all pairs, two colours per shape. They occur only in the split `compositional`.
 HELD_OUT: tuple[Pair, ...] = tuple((c, s) for i, c in enumerate(COLOURS) for j, s in enumerate(SHAPES) if (i + j) % 4 == 0)
 SEEN: tuple[Pair, ...] = tuple((c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT)
 ALL_SHAPES, ALL_COLOURS = (*SHAPES, *MORE_SHAPES), (*COLOURS, *MORE_COLOURS)
 RICHER: tuple[Pair, ...] = tuple((c, s) for c in ALL_COLOURS for s in ALL_SHAPES if (c, s) not in HELD_OUT)
 
-LOW, MIDDLE, HIGH = (0.0, 0.37), (0.42, 0.58), (0.63, 1.0)  # thirds with gaps: what lies in a gap has no place with a name
+LOW, MIDDLE, HIGH = (0.0, 0.37), (0.42, 0.58), (0.63, 1.0)  # thirds with gaps; a position in a gap has no name
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One shape. ``radius`` is that of the disc of the same area; ``angle`` (radians) turns it clockwise."""
+    """One shape. ``radius`` is the radius of a disc with the same area; ``angle`` (radians) rotates it clockwise."""
 
     shape: str
     colour: str
@@ -78,12 +78,12 @@ class SceneObject:
 
     @property
     def place(self) -> str | None:
-        """Its place in the image, one of ``PLACES``; None where that is ambiguous."""
+        """Its place in the image, one of ``PLACES``; None if ambiguous."""
         column, row = _third(self.x), _third(self.y)
         return None if column is None or row is None else PLACES[3 * row + column]
 
     def direction_of(self, other: "SceneObject") -> Direction | None:
-        """On which side of ``other`` it clearly lies; None on a diagonal."""
+        """The side of ``other`` on which it clearly lies; None on a diagonal."""
         across, down = self.x - other.x, self.y - other.y
         if max(abs(across), abs(down)) < 1.3 * min(abs(across), abs(down)):
             return None
@@ -94,7 +94,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Background:
-    """``angle`` (radians) turns a gradient or the checks, ``cells`` checks stand in a row, ``seed`` fixes the noise."""
+    """``angle`` (radians) rotates a gradient or the checks, ``cells`` is the number of checks per row, ``seed`` is for noise."""
 
     kind: str = "plain"
     tone: str = "white"
@@ -111,7 +111,7 @@ _THETA = (np.arange(DIRECTIONS) + 0.5) * (2 * np.pi / DIRECTIONS) - np.pi
 
 
 def _outline(points: Sequence[tuple[float, float]]) -> Float[np.ndarray, " directions"]:
-    """Radius by direction of a polygon whose every corner is seen from the origin, scaled to the area of the unit disc."""
+    """Radius by direction of a polygon, scaled to the area of the unit disc; every corner must be visible from the origin."""
     corners = np.array(sorted(points, key=lambda point: np.arctan2(point[1], point[0])))
     edge = np.searchsorted(np.arctan2(corners[:, 1], corners[:, 0]), _THETA, side="right") - 1
     (px, py), (qx, qy) = corners[edge].T, corners[(edge + 1) % len(corners)].T
@@ -120,7 +120,7 @@ def _outline(points: Sequence[tuple[float, float]]) -> Float[np.ndarray, " direc
 
 
 def _regular(corners: int, inner: float = 0.0) -> list[tuple[float, float]]:
-    """A polygon with one corner on top; with ``inner``, a star whose notches reach in to that radius."""
+    """A polygon with one corner at the top; with ``inner``, a star with this inner radius."""
     radii = [1.0, inner] if inner else [1.0]
     turns = [2 * np.pi * i / (corners * len(radii)) - np.pi / 2 for i in range(corners * len(radii))]
     return [(radii[i % len(radii)] * np.cos(turn), radii[i % len(radii)] * np.sin(turn)) for i, turn in enumerate(turns)]
@@ -171,7 +171,7 @@ def reach(shape: str) -> float:
 
 
 def render(objects: Sequence[SceneObject], background: Background, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The image, uint8."""
+    """Render the image as uint8."""
     image = paint_background(background, size)
     for item in objects:
         rows, columns, ink, accent, rim = _shares(item, size)
@@ -185,7 +185,7 @@ def render(objects: Sequence[SceneObject], background: Background, size: int) ->
 
 
 def object_masks(objects: Sequence[SceneObject], size: int) -> Bool[np.ndarray, "objects size size"]:
-    """The pixels of which an object covers at least half."""
+    """The pixels that each object covers by at least half."""
     masks = np.zeros((len(objects), size, size), dtype=bool)
     for mask, item in zip(masks, objects, strict=True):
         rows, columns, ink, accent, rim = _shares(item, size)
@@ -197,7 +197,7 @@ Share = Float[np.ndarray, "rows columns"]
 
 
 def _shares(item: SceneObject, size: int) -> tuple[slice, slice, Share, Share, Share]:
-    """The window of pixels around an object, and how much of each is ink, accent (stripes, dots) and rim."""
+    """The window of pixels around an object, and the share of each pixel that is ink, accent (stripes, dots) and rim."""
     extent = item.radius * reach(item.shape)
     rows, columns = _window(item.y, extent, size), _window(item.x, extent, size)
     step = 1 / (SAMPLES * size)
@@ -221,7 +221,7 @@ def _pooled(samples: Bool[np.ndarray, "fine_rows fine_columns"]) -> Share:
 
 
 def _texture(item: SceneObject, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where the accent goes: slanting stripes, or dots in a hexagonal lattice; both turn with the object."""
+    """The mask of the accent: slanted stripes, or dots in a hexagonal lattice; both rotate with the object."""
     turn = item.angle + np.pi / 4
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     if item.texture == "striped":
@@ -232,11 +232,11 @@ def _texture(item: SceneObject, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def paint_background(background: Background, size: int) -> Float[np.ndarray, "size size 3"]:
-    """The tone, lightened or darkened from place to place by a pattern in -1..1."""
+    """The tone, made lighter or darker by a pattern in -1..1."""
     tone = np.array(PAPER[background.tone], dtype=np.float64)
     if background.kind == "plain":
         return np.broadcast_to(tone, (size, size, 3)).copy()
-    away = -1 if tone.mean() > 127 else 1  # light papers get darker, dark ones lighter
+    away = -1 if tone.mean() > 127 else 1  # a light background gets darker, a dark one lighter
     pattern = _pattern(background, (np.arange(size) + 0.5) / size - 0.5)
     shade = away * CONTRAST[background.kind] * 255 * (pattern + 1) / 2
     return np.asarray(tone + (shade * (0.5 if away > 0 else 0.75))[..., None])
@@ -255,7 +255,7 @@ def _pattern(background: Background, at: Float[np.ndarray, " size"]) -> Float[np
 
 
 def _clouds(rng: random.Random, knots: int, at: Float[np.ndarray, " size"]) -> Float[np.ndarray, "size size"]:
-    """Smooth noise: chance values on a grid of knots, blended between them."""
+    """Smooth noise: random values on a grid of knots, interpolated."""
     values = np.array([rng.uniform(-1, 1) for _ in range(knots * knots)]).reshape(knots, knots)
     position = (at + 0.5) * (knots - 1)
     nearness = np.clip(1 - abs(position[:, None] - np.arange(knots)), 0, 1)

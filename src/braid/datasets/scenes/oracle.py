@@ -1,6 +1,6 @@
-"""An image of a scene -> the objects in it, and whether they are the expected ones, from its pixels alone.
+"""Find the objects in an image of a scene, and check that they are the expected ones, from the pixels alone.
 
-An object is what differs in tint from the paper; its colour is the nearest ink, its shape the outline that covers it best.
+An object is an area that differs in tint from the paper. Its colour is the nearest ink, its shape the best matching outline.
 """
 
 import re
@@ -17,16 +17,16 @@ from braid.datasets.scenes.objects import COLOURS, INK, SHAPES, SIZES, TEXTURES,
 from braid.records import Example
 from braid.shapes import Bool, Float, UInt8
 
-TINT = 26.0  # least distance of an object's tint (R - G, G - B) from the paper's
-INKED = 0.75  # of an object's pixels have tints up to that of whole ink; the rest is noise
-MOST = 8  # objects, the largest, that those asked for are looked for among
-LEAST = 0.008  # of the image's area: less is a speck
-SMALLEST_LARGE = 0.115  # radius between small objects and large ones
-NEAR = 0.06  # how far from its place an object may be that was not to move
+TINT = 26.0  # minimum distance of an object's tint (R - G, G - B) from the paper's
+INKED = 0.75  # quantile of an object's tints that counts as full ink; higher ones are noise
+MOST = 8  # the largest objects, among which the expected ones are searched
+LEAST = 0.008  # share of the image's area; smaller areas are specks
+SMALLEST_LARGE = 0.115  # objects with at least this radius are large
+NEAR = 0.06  # maximum distance of an unmoved object from its old position
 ANGLES = (-0.2, -0.1, 0.0, 0.1, 0.2)
-SIDE = 32  # pixels of a template
+SIDE = 32  # pixels per side of a template
 BLURS = (1, 3, 5)  # cells
-SPAN = 1.9  # radii from a template's middle to its border
+SPAN = 1.9  # radii from a template's centre to its border
 EXPECTED = re.compile(r"(small|large) (\w+) (\w+)(?: in (.+)| at ([\d.]+) ([\d.]+))?")
 Mask = Bool[np.ndarray, "side side"]
 RELATED = re.compile(r"(\d) (left|right|above|below) (\d)")
@@ -38,8 +38,8 @@ QUESTIONS = ("what colour is the", "which colour does", "what shape is the", "wh
 
 @dataclass(frozen=True)
 class Expected:
-    """One expected object, written ``small red star in top left`` (a place), ``small red star at 0.31 0.64``
-    (where it was and shall stay), or without either."""
+    """One expected object, written as ``small red star in top left`` (a place), ``small red star at 0.31 0.64`` (a position that
+    must not change), or without either."""
 
     size: str
     colour: str
@@ -55,15 +55,15 @@ class Expected:
         return cls(size, colour, shape, place or "", (float(x), float(y)) if x else None)
 
     def alike(self, item: SceneObject) -> bool:
-        """Shape and colour are right, and so is where it is."""
+        """Whether shape, colour and position are right."""
         there = self.at is None or np.hypot(item.x - self.at[0], item.y - self.at[1]) < NEAR
         return (item.shape, item.colour) == (self.shape, self.colour) and self.place in ("", _place(item)) and bool(there)
 
 
 @dataclass(frozen=True)
 class SceneCheck:
-    """Of the expected objects, in order: ``right`` in colour, shape and place, and ``sized`` if the size is right too. ``whole``:
-    all are, their relations are right, and there are no other objects."""
+    """The result for the expected objects, in order: ``right`` if colour, shape and place are right, ``sized`` if size is, too.
+    ``whole``: all objects and their relations are right, and there are no other objects."""
 
     right: tuple[bool, ...]
     sized: tuple[bool, ...]
@@ -71,9 +71,9 @@ class SceneCheck:
 
 
 def check_scene(image: UInt8[np.ndarray, "side side 3"], expected: Sequence[str]) -> SceneCheck:
-    """Whether an image holds what is expected; each line is an object (see ``Expected``), or ``0 left 1``: how two of them stand.
+    """Check an image against the expected objects. Each line is an object (see ``Expected``) or a relation, ``0 left 1``.
 
-    Found objects are matched to expected ones in the way that gets most of them right.
+    Found objects are matched to expected ones so that as many as possible are right.
     """
     relations = [match.groups() for line in expected if (match := RELATED.fullmatch(line))]
     wanted = [Expected.read(line) for line in expected if not RELATED.fullmatch(line)]
@@ -101,14 +101,14 @@ def _stands(one: SceneObject | None, other: SceneObject | None, side: str) -> bo
 
 
 def _place(item: SceneObject) -> str:
-    """The third of the image that its centre lies in, without gaps."""
+    """The ninth of the image that contains the object's centre, without gaps."""
     column, row = (0 if value < 0.395 else 1 if value < 0.605 else 2 for value in (item.x, item.y))
     names = (("top left", "top", "top right"), ("left", "centre", "right"), ("bottom left", "bottom", "bottom right"))
     return names[row][column]
 
 
 def find_objects(image: UInt8[np.ndarray, "side side 3"]) -> list[SceneObject]:
-    """Every object, plain as it is taken to be, from the largest."""
+    """All objects, assumed to have no texture, the largest first."""
     side = len(image)
     tint = np.diff(image.astype(np.float64), axis=2)
     border = np.concatenate([tint[0], tint[-1], tint[:, 0], tint[:, -1]])
@@ -121,21 +121,21 @@ def find_objects(image: UInt8[np.ndarray, "side side 3"]) -> list[SceneObject]:
 def _covers(
     part: Bool[np.ndarray, "side side"], distance: Float[np.ndarray, "side side"]
 ) -> list[Float[np.ndarray, "side side"]]:
-    """How much of each pixel ink covers, 0..1: how far its tint is from the paper's, as a share of whole ink's. Where less than
-    half a pixel of ink joins two objects, they are two."""
+    """The share of each pixel that ink covers, 0..1: the distance of its tint from the paper's, divided by that of full ink. Two
+    objects that are joined by less than half a pixel of ink are separated."""
     cover = np.clip(part * distance / np.quantile(distance[part], INKED), 0, 1)
     return [cover * _grown(core) for core in _parts(cover >= 0.5)]
 
 
 def _grown(there: Bool[np.ndarray, "side side"]) -> Bool[np.ndarray, "side side"]:
-    """With the pixels around."""
+    """The mask with its neighbouring pixels."""
     padded = np.pad(there, 1)
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return np.asarray(rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:])
 
 
 def _parts(there: Bool[np.ndarray, "side side"]) -> list[Bool[np.ndarray, "side side"]]:
-    """The connected parts. Each gets a number, the least of its pixels', spread from neighbour to neighbour."""
+    """The connected parts. The number of a part is the smallest number of its pixels, spread from neighbour to neighbour."""
     labels = np.where(there, np.arange(there.size).reshape(there.shape), there.size)
     while True:
         spread = np.pad(labels, 1, constant_values=there.size)
@@ -158,7 +158,7 @@ def _object(image: UInt8[np.ndarray, "side side 3"], cover: Float[np.ndarray, "s
 
 
 def _shape(cover: Float[np.ndarray, "side side"], x: float, y: float, radius: float) -> str:
-    """The shape whose template, laid over the cover, correlates with it best."""
+    """The shape whose template has the highest correlation with the cover."""
     steps = ((np.arange(SIDE) + 0.5) / SIDE * 2 - 1) * SPAN * radius
     laid = _between(_between(cover, y + steps).T, x + steps).T
     names, templates = _templates()
@@ -166,7 +166,7 @@ def _shape(cover: Float[np.ndarray, "side side"], x: float, y: float, radius: fl
 
 
 def _between(values: Float[np.ndarray, "rows columns"], at: Float[np.ndarray, " cells"]) -> Float[np.ndarray, "cells columns"]:
-    """Rows at places between pixels' middles; nothing is beyond the border."""
+    """Rows interpolated at positions between pixel centres; zero outside of the border."""
     padded = np.pad(values, ((1, 1), (0, 0)))
     place = np.clip(at + 0.5, 0, len(padded) - 1.001)
     low = place.astype(int)
@@ -175,14 +175,14 @@ def _between(values: Float[np.ndarray, "rows columns"], at: Float[np.ndarray, " 
 
 
 def _standard(values: Float[np.ndarray, "side side"]) -> Float[np.ndarray, " cells"]:
-    """Mean 0 and length 1, so that a product is a correlation."""
+    """Values scaled to mean 0 and length 1, so that a product is a correlation."""
     centred = values.ravel() - values.mean()
     return np.asarray(centred / max(float(np.linalg.norm(centred)), 1e-9))
 
 
 @cache
 def _templates() -> tuple[tuple[str, ...], Float[np.ndarray, "templates cells"]]:
-    """Every shape at every angle, of radius 1 about the middle of its own area, sharp and blurred, as small objects are."""
+    """Templates of every shape at every angle, with radius 1 around the centroid, sharp and blurred (as small objects are)."""
     generated = [(shape, _template(shape, angle)) for shape in SHAPES for angle in ANGLES]
     names = tuple(shape for shape, _ in generated for _ in BLURS)
     return names, np.stack([_standard(_blurred(mask, width)) for _, mask in generated for width in BLURS])
@@ -197,7 +197,7 @@ def _template(shape: str, angle: float) -> Float[np.ndarray, "side side"]:
 
 
 def _blurred(values: Float[np.ndarray, "side side"], width: int) -> Float[np.ndarray, "side side"]:
-    """The mean over windows of ``width`` cells, twice."""
+    """Apply the mean over windows of ``width`` cells twice."""
     for axis in (0, 1, 0, 1):
         values = np.apply_along_axis(np.convolve, axis, values, np.full(width, 1 / width), mode="same")
     return values
@@ -207,15 +207,16 @@ ATTRIBUTES = {word: name for name, words in (("colour", COLOURS), ("shape", SHAP
 LOOKS = {
     **{word: (name, word) for word, name in ATTRIBUTES.items()},
     **{other: (ATTRIBUTES[word], word) for word, same in SYNONYMS.items() if word in ATTRIBUTES for other in same},
-}  # a word of a caption -> the attribute that it tells, and its value
+}  # a word of a caption -> its attribute and value
 
 
 def grounded(example: Example, word: str) -> Bool[np.ndarray, "size size"] | None:
-    """The pixels of what a written word is about: of a caption, all objects that look as it says; of the answer to a question
-    about one object's colour, shape, texture or size, that object. None where that is not known, or everything is meant.
+    """The pixels of the objects that a generated word is about. A word of a caption is about all objects with that attribute; the
+    answer to a question about an object's colour, shape, texture or size is about that object. None if that is not known, or
+    the word is about everything.
 
     Raises:
-        TypeError: for an example that is no scene's.
+        TypeError: for an example that is not from a scene.
     """
     image = example.fields["image"]
     if not isinstance(image, ScenePicture):
@@ -232,12 +233,12 @@ def grounded(example: Example, word: str) -> Bool[np.ndarray, "size size"] | Non
 
 
 def is_scene(example: Example) -> bool:
-    """Whether it is known where the objects are in its image."""
+    """Whether the positions of the objects in the image are known."""
     return isinstance(example.fields.get("image"), ScenePicture)
 
 
 def _asked(question: str, objects: tuple[SceneObject, ...]) -> list[bool]:
-    """The one object that a question asks something of; none where it is about several, or about a place."""
+    """The one object that a question is about; none if it is about several, or about a place."""
     names = NAMED.findall(question)
     if len(names) != 1 or not question.startswith(QUESTIONS):
         return [False] * len(objects)

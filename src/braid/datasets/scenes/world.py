@@ -1,4 +1,4 @@
-"""The world: scene k is a function of (seed, split, k) alone, so there are as many as anybody wants and none is stored."""
+"""The world: scene k depends on (seed, split, k) alone, so the number of scenes is unlimited, and none is stored."""
 
 import random
 from dataclasses import dataclass, field
@@ -28,19 +28,20 @@ from braid.shapes import Bool, UInt8
 
 SPLITS = ("train", "val", "test", "compositional")
 MOST_OBJECTS = 4
-LATTICE = 16  # as many as a codec of 4 pixels a token has tokens on a side of 64: a shape is made of the same ones anywhere
-GAP = 0.015  # least distance between objects and to the border
-TILT = pi / 14  # most that an object is turned
-TRIES = 40  # to place objects before a large one is made small
+LATTICE = 16  # tokens per side of a codec (64 pixels, 4 per token): a shape has the same tokens anywhere
+GAP = 0.015  # minimum distance between objects and to the border
+TILT = pi / 14  # maximum rotation of an object
+TRIES = 40  # attempts to place objects before a large one is made small
 
-# Radius of the first object of a size and of the others: one is always clearly the largest (its area is 1.26 times the next).
+# Ranges of the radius, for the first object of a size and for the others: one object is always clearly the largest (its area is
+# at least 1.26 times that of the next).
 RADII = {"large": ((0.163, 0.172), (0.136, 0.142)), "small": ((0.090, 0.094), (0.075, 0.080))}
 REACH = {shape: reach(shape) for shape in ALL_SHAPES}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects that do not overlap, on a background. ``pairs`` are the (colour, shape) that its split can hold."""
+    """Objects that do not overlap, on a background. ``pairs`` are all (colour, shape) pairs of its split."""
 
     objects: tuple[SceneObject, ...]
     background: Background
@@ -52,7 +53,7 @@ class Scene:
         return max(self.objects, key=lambda item: item.radius).shape
 
     def render(self, size: int) -> UInt8[np.ndarray, "size size 3"]:
-        """The image, ``size`` pixels a side."""
+        """Render the image with ``size`` pixels per side."""
         return render(self.objects, self.background, size)
 
     def masks(self, size: int) -> Bool[np.ndarray, "objects size size"]:
@@ -60,22 +61,22 @@ class Scene:
         return object_masks(self.objects, size)
 
     def captions(self, rng: random.Random, num: int = 5) -> tuple[str, ...]:
-        """``num`` true sentences, of which no two are the same while the scene gives enough to say."""
+        """``num`` true sentences, without duplicates if the scene allows it."""
         return language.captions(self.objects, self.background, rng, num)
 
     def questions(self, rng: random.Random) -> tuple[language.Question, ...]:
-        """One question of every kind that has a single true answer here, in chance order."""
+        """One question of each kind that has a single true answer in this scene, in random order."""
         return language.questions(self.objects, self.pairs, rng)
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """An endless world of coloured shapes: ``size`` pixels a side, 1 to ``max_objects`` (at most 4) objects a scene.
+    """An unlimited world of coloured shapes: ``size`` pixels per side, 1 to ``max_objects`` (at most 4) objects per scene.
 
-    Objects of scenes to be drawn stand on a ``lattice`` of so many steps a side; those of others stand anywhere. With ``richer``,
-    those to be drawn in training have twice as many shapes and more colours; val and compositional stay what they are.
+    In scenes for generation, objects are placed on a ``lattice`` of so many steps per side; in other scenes, anywhere. With
+    ``richer``, scenes for generation have twice as many shapes and more colours in training; other splits do not change.
 
-    The split ``compositional`` holds the colour-shape pairs (``HELD_OUT``) that the other three never show.
+    The split ``compositional`` has the colour-shape pairs (``HELD_OUT``) that the other three splits never show.
     """
 
     seed: int = 0
@@ -93,14 +94,14 @@ class Scenes:
             raise UserError(f"size is {self.size}; a scene needs at least 16 pixels a side")
 
     def rng(self, split: str, k: int, purpose: str = "scene") -> random.Random:
-        """Chance for one purpose in one scene, the same in every process.
+        """A random generator for one purpose in one scene, with the same seed in every process.
 
         Raises:
             UserError: for an unknown split.
         """
         if split not in SPLITS:
             raise UserError(f"scenes have no split {split!r}; {did_you_mean(split, SPLITS)}")
-        return random.Random(f"{self.seed}/{split}/{k}/{purpose}")  # a text seeds by its bytes, not by hash()
+        return random.Random(f"{self.seed}/{split}/{k}/{purpose}")  # a string is seeded by its bytes, not by hash()
 
     def scene(self, split: str, k: int) -> Scene:
         """Scene ``k`` of a split."""
@@ -110,18 +111,18 @@ class Scenes:
         return Scene(self.place(rng, looks), self.background(rng), pairs)
 
     def place(self, rng: random.Random, looks: list[tuple[str, str, str, str]]) -> tuple[SceneObject, ...]:
-        """An object for each (colour, shape, texture, size), somewhere; where they do not fit, large ones become small."""
+        """Place an object at random for each (colour, shape, texture, size). If they do not fit, large ones become small."""
         return _placed(rng, looks)
 
     def background(self, rng: random.Random) -> Background:
-        """Any tone with any pattern."""
+        """A random tone with a random pattern."""
         return Background(
             rng.choice(BACKGROUNDS), rng.choice(TONES), rng.uniform(-pi, pi), rng.randint(4, 8), rng.randrange(1_000_000)
         )
 
 
 def _chosen_pairs(rng: random.Random, pairs: tuple[Pair, ...], most: int) -> list[Pair]:
-    """Every number of objects is equally likely, and so is every number of them that have something in common."""
+    """Choose pairs. All numbers of objects are equally likely, and so are all numbers of objects with something in common."""
     number = rng.randint(1, most)
     common = rng.randint(1, number)
     first = rng.choice(pairs)
@@ -133,7 +134,7 @@ def _chosen_pairs(rng: random.Random, pairs: tuple[Pair, ...], most: int) -> lis
 
 
 def _placed(rng: random.Random, looks: list[tuple[str, str, str, str]]) -> tuple[SceneObject, ...]:
-    """Objects that do not touch; where they do not fit, large ones become small."""
+    """Place objects that do not touch. If they do not fit, large ones become small."""
     while True:
         for _ in range(TRIES):
             objects: list[SceneObject] = []
@@ -157,12 +158,12 @@ def _somewhere(rng: random.Random, shape: str, colour: str, texture: str, size: 
 
 
 def inside(item: SceneObject) -> bool:
-    """Whether it keeps its distance from the border."""
+    """Whether an object keeps its distance from the border."""
     margin = item.radius * REACH[item.shape] + GAP
     return margin <= item.x <= 1 - margin and margin <= item.y <= 1 - margin
 
 
 def touch(one: SceneObject, other: SceneObject) -> bool:
-    """Whether two objects come nearer to each other than they may."""
+    """Whether two objects are too close to each other."""
     near = one.radius * REACH[one.shape] + other.radius * REACH[other.shape] + GAP
     return hypot(one.x - other.x, one.y - other.y) < near

@@ -1,4 +1,4 @@
-"""Cells that a format has no word for, as text."""
+"""Converts cells that a format cannot represent to text."""
 
 import base64
 import json
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def plain(value: Any) -> str:
-    """What JSON cannot say: bytes in base64, dates and decimals as they print."""
+    """A value that JSON cannot represent, as text: bytes in base64, dates and decimals as printed."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def class_named(value: Any, names: Sequence[str]) -> Any:
-    """A label's name for its number, or each of several; -1 is Hugging Face's word for none. What has no name stays."""
+    """Replace a label's number by its name, also in a list. -1 means no label (as in Hugging Face); other values stay."""
     if isinstance(value, list):
         return [class_named(one, names) for one in value]
     if not isinstance(value, int) or isinstance(value, bool) or value >= len(names):
@@ -21,7 +21,7 @@ def class_named(value: Any, names: Sequence[str]) -> Any:
 
 
 def as_text(value: Any) -> Any:
-    """A cell for a format that knows text alone: lists and sections as JSON."""
+    """A cell for a format that has only text: lists and dicts become JSON."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False, default=plain)
     return plain(value) if isinstance(value, bytes) else value

@@ -29,7 +29,7 @@ from braid.modalities import InputModalityConfig, modality_of
 from braid.modalities.cells import is_empty, parse, text_cell
 from braid.records import Example
 
-# role -> the names that its column usually has, the likeliest first; a modality brings its own
+# role -> usual names of its column, the most likely first; modalities add their own
 ID = ("id", "image_id", "uid")
 NAMES: dict[str, tuple[str, ...]] = {
     "captions": ("captions", "caption", "sentences", "sentence", "description", "raw"),
@@ -42,17 +42,17 @@ NAMES: dict[str, tuple[str, ...]] = {
     "labels": ("labels",),
     "split": ("split", "subset", "set", "fold"),
 }
-MANY = ("captions", "answers")  # roles that hold several texts
-OUTPUTS = (*MANY, "answer", "target")  # roles of a modality that no model reads as they are
-LABEL = ("label", "labels")  # one of a row, or several
+MANY = ("captions", "answers")  # roles with several texts
+OUTPUTS = (*MANY, "answer", "target")  # roles that are not inputs of a model
+LABEL = ("label", "labels")  # one per row, or several
 UNREAD = ("id", "split")
 PART = ", "  # between the parts of one answer
-BETWEEN = "|"  # the labels of one cell
+BETWEEN = "|"  # between the labels of one cell
 JOIN = "+"  # between the columns of one role
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """The table as a data set: rows of captions that name the same image become one example."""
+    """Open a table as a data set; captioning rows with the same image become one example."""
     table = stream_table(path)
     roles = roles_of(table, columns)
     skipped: list[SkippedRow] = []
@@ -75,12 +75,12 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def usual_names() -> dict[str, tuple[str, ...]]:
-    """Every role and the names that its column usually has; the kind of an input modality is a role."""
+    """Every role and the usual names of its column; the kind of an input modality is a role."""
     return {"id": ID, **{kind: config.columns for kind, config in kinds(InputModalityConfig).items()}, **NAMES}
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """``image=photo,captions=title`` -> {role: column}; several columns of one role are joined: ``tabular=price+brand``."""
+    """Parse ``image=photo,captions=title`` to {role: column}. A role may have several columns: ``tabular=price+brand``."""
     result: dict[str, str] = {}
     known = list(usual_names())
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -94,7 +94,7 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, str]:
-    """``columns``, and those of the table at ``path`` that a model's inputs read by name, unless their role is mapped.
+    """Add to ``columns`` the columns of the table at ``path`` that a model's inputs read by name, unless their role is mapped.
 
     Args:
         inputs: the configs of a model's inputs, by name: ``interface.inputs``.
@@ -110,10 +110,10 @@ def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[s
 
 
 def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """role -> the columns that hold it: those mapped, then those with a usual name, numbered ones together.
+    """role -> its columns: mapped columns first, then columns with a usual name; numbered columns belong together.
 
     Raises:
-        UserError: when a mapped column is not in the table, or no column has a role at all.
+        UserError: when a mapped column is not in the table, or no column has a role.
     """
     if set(LABEL) <= set(columns):
         raise UserError(f"{table.path}: a row has one label or several; map label or labels, not both")
@@ -126,10 +126,10 @@ def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection
             if result:
                 roles[role] = result
                 taken.update(result)
-    if set(LABEL) <= set(roles):  # a column that is named by the user comes before one that is there
+    if set(LABEL) <= set(roles):  # a column that the user names has priority
         roles.pop("label" if "labels" in columns else "labels")
     if "text" in roles and file_kinds().keys() & roles.keys() and not {"captions", "question", *LABEL} & {*roles, *target_fields}:
-        roles["captions"] = roles.pop("text")  # a file and a text without a label: the text describes the file
+        roles["captions"] = roles.pop("text")  # with a file and no label, the text describes the file
     if not set(roles) - set(UNREAD):
         example = "image=COLUMN,captions=COLUMN"
         raise UserError(
@@ -139,17 +139,17 @@ def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection
 
 
 def fields_of(table: Table, columns: Mapping[str, str]) -> list[str]:
-    """The roles that the rows of a table will have, once they are read, in the order of ``usual_names``."""
+    """The roles of a table's rows, in the order of ``usual_names``."""
     whole = {"labels": "label", "answer": "answers"}
     roles = roles_of(table, columns)
     return list(dict.fromkeys(whole.get(role, role) for role in usual_names() if role in roles and role not in UNREAD))
 
 
 def _mapped(table: Table, role: str, text: str) -> tuple[str, ...]:
-    """The column that a user named, or the columns joined by ``+``; a name that holds a plus comes first.
+    """The column that the user named, or several, joined by ``+``; a column whose name contains a plus has priority.
 
     Raises:
-        UserError: naming a column that is not there.
+        UserError: naming a column that does not exist.
     """
     if text in table.columns:
         return (text,)
@@ -167,7 +167,7 @@ def _mapped(table: Table, role: str, text: str) -> tuple[str, ...]:
 
 
 def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple[str, ...]:
-    """caption_0, caption_1, ... or answer1, answer2, ..."""
+    """Numbered columns: caption_0, caption_1, ... or answer1, answer2, ..."""
     if role not in MANY:
         return ()
     pattern = re.compile(rf"({'|'.join(names)})[ _-]?(\d+)")
@@ -176,10 +176,10 @@ def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple
 
 
 def table_examples(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> list[Example | SkippedRow]:
-    """One example a row, in order; a row that lacks a file or a text is a ``SkippedRow``.
+    """One example per row, in order; a row without a required file or text becomes a ``SkippedRow``.
 
     Args:
-        target_fields: roles that a model is going to predict; they are not read, so a row may lack them.
+        target_fields: roles that a model will predict; they are not read, so a row may lack them.
     """
     return list(_examples(table, roles_of(table, columns, target_fields), target_fields))
 
@@ -208,7 +208,7 @@ def _examples(
 
 
 def _is_labelled(roles: Collection[str]) -> bool:
-    """Whether rows are for classification or regression, where a row may lack any of its inputs but the last."""
+    """Whether rows are for classification or regression, where each row needs only one of its inputs."""
     return bool(set(LABEL) & set(roles)) and not {"captions", "question", "target"} & set(roles)
 
 
@@ -220,7 +220,7 @@ def _example(
     folder: Path,
     exists: Callable[[str | Path], bool],
 ) -> Example:
-    """``row``: the cells of each role, by column."""
+    """The example of one row. ``row`` has the cells of each role, by column."""
     fields: dict[str, Any] = {}
     name = ""
     for role, cells in row.items():
@@ -247,7 +247,7 @@ def _example(
 
 
 def _several(role: str, cells: Mapping[str, Any]) -> str | tuple[str, ...]:
-    """The texts of all cells; an answer's are its parts."""
+    """The texts of all cells; for an answer, they are its parts."""
     texts = tuple(text for column, value in cells.items() for text in _texts(value, column))
     if not texts:
         raise Missing(f"column {', '.join(cells)!r} is empty; fill it in or remove the row")
@@ -258,24 +258,24 @@ def _located(value: Any, folder: Path, column: str, exists: Callable[[str | Path
     """The path of a file that a table in ``folder`` names; encoded bytes stay as they are.
 
     Raises:
-        Missing: when there is no such file.
+        Missing: when the file does not exist.
     """
     if not isinstance(value, str):
         return value
-    path = os.path.join(folder, value)  # a Path would leave every name in the interpreter's table
+    path = os.path.join(folder, value)  # a Path would intern every name forever
     if not exists(path):
         raise Missing(f"{path} does not exist; check column {column!r}")
     return path
 
 
 def _file_name(cell: Any) -> str:
-    """The name of a cell's file; Hugging Face's data sets have {bytes, path}."""
+    """The file name in a cell; Hugging Face's data sets have {bytes, path}."""
     value = cell.get("path") if isinstance(cell, dict) else cell
     return os.path.basename(value) if isinstance(value, str) else ""
 
 
 def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
-    """One label; or each of a list, or of a cell ``a | b`` where several are meant. An empty list is a row of no label."""
+    """One label, or several from a list or (with ``several``) a cell ``a | b``. An empty list means that the row has no label."""
     if several and isinstance(value, str):
         if value.startswith("["):
             value = _texts(value, column)
@@ -288,7 +288,7 @@ def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
 
 
 def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
-    """Each person's answer, the usual one first; one person's where ``answers`` are the parts of ``answer`` ("bed, lamp")."""
+    """All people's answers, the usual one first; a single answer if ``answers`` are the parts of ``answer`` ("bed, lamp")."""
     if PART.join(answers) == answer:
         return (answer,)
     others = list(answers)
@@ -298,7 +298,7 @@ def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _texts(value: Any, column: str) -> list[str]:
-    """One text or a JSON list of texts."""
+    """The texts of a cell: one text, or a JSON list of texts."""
     if isinstance(value, str) and value.startswith("["):
         try:
             value = parse(value)
@@ -310,7 +310,7 @@ def _texts(value: Any, column: str) -> list[str]:
 
 
 def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:
-    """Files of the same name in several folders are called by their paths, those in the table by their row."""
+    """Give rows with the same id unique ones: the path of the file, or the row number if the table contains the file."""
     pairs = np.fromiter(((hash(row.id), hash(_first_file(row, files))) for row in rows), np.dtype((np.int64, 2)), len(rows))
     result, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
     shared = set(result[times > 1].tolist())
@@ -329,7 +329,7 @@ def _first_file(row: Example, files: Sequence[str]) -> Any:
 
 
 def _grouped(rows: Rows, files: Sequence[str]) -> Rows:
-    """One example for each file and split, with the captions of all its rows, in the order in which files appear."""
+    """One example per file and split, with the captions of all its rows, in order of first appearance."""
     keys = np.fromiter((hash((tuple(files_of(row, files).values()) or row.id, row.split)) for row in rows), np.int64, len(rows))
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     if len(first) == len(rows):

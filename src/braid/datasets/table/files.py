@@ -1,4 +1,4 @@
-"""Files of rows and columns (csv, tsv, jsonl, json, parquet), read a row at a time and written whole."""
+"""Table files (csv, tsv, jsonl, json, parquet): read row by row, and written atomically."""
 
 import codecs
 import csv
@@ -23,9 +23,9 @@ Row = dict[str, Any] | SkippedRow
 
 @dataclass(frozen=True)
 class Table:
-    """Rows by column, as they were read; a row that could not be read is a ``SkippedRow`` in its place.
+    """Rows as dicts by column; a ``SkippedRow`` takes the place of a row that could not be read.
 
-    ``rows`` can be gone through more than once. ``classes``: of a column that holds a label's number, counted from 0, the names.
+    ``rows`` can be iterated more than once. ``classes`` has the label names of each column of label numbers (from 0).
     """
 
     columns: tuple[str, ...]
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True)
 class _OnDisk(Iterable[Row]):
-    """Rows that are read anew whenever they are gone through, so that a large table is never in memory whole."""
+    """Rows that are read from disk at every iteration, so that a large table never fills the memory."""
 
     path: Path
     read: Callable[[Path], Iterator[Row]]
@@ -53,14 +53,14 @@ def read_table(path: Path) -> Table:
     """Read a csv, tsv, jsonl, json or parquet file into memory.
 
     Raises:
-        UserError: when there is no such file, it is empty, damaged, not UTF-8, or of another format.
+        UserError: when the file does not exist, or is empty, damaged, not UTF-8, or of another format.
     """
     table = stream_table(path)
     return replace(table, rows=tuple(table.rows))
 
 
 def stream_table(path: Path) -> Table:
-    """``read_table``, but rows stay on disk and are read as they are needed."""
+    """Like ``read_table``, but rows stay on disk and are read when needed."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is not a table; give a file that ends in {', '.join(SUFFIXES)}")
     if path.suffix.lower() == ".parquet":
@@ -71,7 +71,7 @@ def stream_table(path: Path) -> Table:
 
 
 def _check_text(path: Path) -> None:
-    """Whether a file is UTF-8 and holds anything, a part of it at a time."""
+    """Check in blocks that a file is UTF-8 and not empty."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done, pending, empty = 0, 0, True
     try:
@@ -128,11 +128,11 @@ def _csv_table(path: Path) -> Table:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    """A row comes out when the next one begins: a quote left open shows at the end of the file only."""
+    """Yield each row when the next one begins, because an unclosed quote is only found at the end of the file."""
     columns: tuple[str, ...] = ()
     row: Row | None = None
-    number, lines, last = 0, [""], 0  # of the last row: its number, its lines, and the number of the last of these
-    for cells, lines, last in _records(path):  # noqa: B007 - they are of use after the loop
+    number, lines, last = 0, [""], 0  # the last row: its number, its lines, and the number of its last line
+    for cells, lines, last in _records(path):  # noqa: B007 - used after the loop
         if not columns:
             columns = _header(path, cells)
         elif cells:
@@ -156,8 +156,8 @@ def _csv_row(source: str, columns: Sequence[str], cells: Sequence[str]) -> Row:
 
 
 def _records(path: Path) -> Iterator[tuple[list[str], list[str], int]]:
-    """Cells, the lines they stand in, and the number of the last of these."""
-    csv.field_size_limit(2**31 - 1)  # a long cell breaks its own row, by ``check_length``
+    """Yield the cells of each record, its lines, and the number of its last line."""
+    csv.field_size_limit(2**31 - 1)  # ``check_length`` rejects a row with a cell that is too long
     lines: list[str] = []
 
     def watched(file: Iterable[str]) -> Iterator[str]:
@@ -187,7 +187,7 @@ def _quote_left_open(path: Path, lines: Sequence[str]) -> bool:
 
 
 def _header(path: Path, cells: Sequence[str]) -> tuple[str, ...]:
-    """Names of the columns; one without a name, as spreadsheets leave them, is called after its place."""
+    """Column names; a column without a name, as spreadsheets write them, is named after its position."""
     return _distinct(path, tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1)))
 
 
@@ -199,7 +199,7 @@ def _distinct(path: Path, columns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check_name(path: Path) -> None:
-    """Check that a table can be written to ``path``: its suffix names a format. Raises ``UserError`` if not."""
+    """Check that the suffix of ``path`` is a table format that can be written; raise ``UserError`` if not."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a table is written as {', '.join(SUFFIXES)}; choose one of these endings")
     if path.suffix.lower() == ".parquet":
@@ -207,9 +207,9 @@ def check_name(path: Path) -> None:
 
 
 def write_table(table: Table, path: Path) -> None:
-    """Write a table in the format its name says, whole or not at all; broken rows keep their place, empty.
+    """Write a table atomically, in the format of its suffix; rows that could not be read stay in place, empty.
 
-    From parquet to parquet, columns keep their types; in the other formats bytes are base64.
+    From parquet to parquet, columns keep their types; in other formats, bytes become base64.
     """
     check_name(path)
     rows = [row if isinstance(row, dict) else {} for row in table.rows]

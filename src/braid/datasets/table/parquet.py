@@ -1,4 +1,4 @@
-"""Parquet files: read a few rows at a time, written with the types that the columns had."""
+"""Parquet files: read in small batches, and written with the original column types."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ from braid.config import parse_json
 from braid.datasets.table.cells import as_text
 from braid.errors import UserError
 
-BATCH = 64  # rows that are in memory at once: of photos, a few megabytes
-GROUP = 1024  # rows of a group that is written: what a reader has to read at least
+BATCH = 64  # rows in memory at once; with photos, a few megabytes
+GROUP = 1024  # rows per written group, the least that a reader has to read
 
 
 def check_installed(path: Path) -> None:
-    """Find out before long work whether ``path`` can be read or written."""
+    """Check before long work that ``path`` can be read or written."""
     _parquet(path)
 
 
@@ -22,7 +22,7 @@ def read_columns(path: Path) -> tuple[str, ...]:
     """The names of a file's columns.
 
     Raises:
-        UserError: when pyarrow is not installed, the file is missing, no parquet file, or without rows.
+        UserError: when pyarrow is not installed, or the file is missing, not parquet, or has no rows.
     """
     with _opened(path) as file:
         columns, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
@@ -32,19 +32,19 @@ def read_columns(path: Path) -> tuple[str, ...]:
 
 
 def read_classes(path: Path) -> dict[str, tuple[str, ...]]:
-    """Column -> the names of its classes, where Hugging Face's note in the file has them, whether a row has one or a list."""
+    """Column -> names of its classes, from Hugging Face's metadata in the file, for one label per row or a list of labels."""
     with _opened(path) as file:
         note = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
     try:
         features = parse_json(note.decode())["info"]["features"]
         result = {column: _class_names(feature) for column, feature in features.items()}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # somebody else's note
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):  # metadata of another program
         return {}
     return {column: names for column, names in result.items() if names}
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:
-    """A list is written as [feature], or as {"feature": feature}."""
+    """The class names of a feature; a list is written as [feature], or as {"feature": feature}."""
     if isinstance(feature, list):
         return _class_names(feature[0])
     inner, names = feature.get("feature"), feature.get("names")
@@ -52,14 +52,14 @@ def _class_names(feature: Any) -> tuple[str, ...]:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows as Python values: bytes, lists and sections stay what they are; a null is None."""
+    """Rows as Python values: bytes, lists and dicts keep their types; null is None."""
     with _opened(path) as file:
         for batch in file.iter_batches(BATCH, use_threads=False):
             yield from _without_nanoseconds(batch).to_pylist()
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], like: Path | None = None) -> None:
-    """Write a file; columns that the file ``like`` has keep their types and what is noted about them."""
+    """Write a file; columns that exist in the file ``like`` keep their types and metadata."""
     import pyarrow as pa
 
     parquet = _parquet(path)
@@ -80,7 +80,7 @@ def _parquet(path: Path) -> Any:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """An open file; an error of pyarrow about a missing or damaged file names it."""
+    """Open a file; pyarrow's errors about a missing or damaged file become errors that name the file."""
     parquet = _parquet(path)
     import pyarrow as pa
 
@@ -89,7 +89,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
-    except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:  # the last of an unknown time zone
+    except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:  # LookupError: an unknown time zone
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
@@ -97,7 +97,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _without_nanoseconds(batch: Any) -> Any:
-    """Times finer than Python's as text, which tells them whole."""
+    """Convert nanosecond times, which Python's types cannot represent, to text."""
     import pyarrow as pa
 
     for place, field in enumerate(batch.schema):
@@ -107,7 +107,7 @@ def _without_nanoseconds(batch: Any) -> Any:
 
 
 def _column(values: list[Any], type: Any) -> Any:
-    """Values as an array: of this type, if they are, or of the type they have in common; as text, if they have none."""
+    """Values as an array of this type if possible, otherwise of their common type, otherwise of text."""
     import pyarrow as pa
 
     ways = (lambda: pa.array(values, type), lambda: pa.array(values).cast(type), lambda: pa.array(values))
@@ -116,11 +116,11 @@ def _column(values: list[Any], type: Any) -> Any:
             result = way()
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             continue
-        if "struct<>" not in str(result.type):  # a section without anything, which parquet cannot write
+        if "struct<>" not in str(result.type):  # parquet cannot write empty structs
             return result
     return pa.array([None if value is None else _utf8(str(as_text(value))) for value in values], pa.string())
 
 
 def _utf8(text: str) -> str:
-    """JSON can spell halves of characters, which no file takes."""
+    """Replace lone surrogates, which JSON allows but files do not."""
     return text.encode(errors="backslashreplace").decode()

@@ -1,6 +1,6 @@
-"""Ways to say which patches and words moved an answer, one file a kind; ``kind`` is the name that people choose it by.
+"""Attribution methods, one module per kind: which patches and words influence an answer? Users choose a method by its ``kind``.
 
-``attribute(subject)`` gives every unit of every input a score for each output, and what the method found about itself.
+``attribute(subject)`` returns a score for every unit of every input and each output, and the method's own checks.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ __all__ = [
 def check_methods(names: Sequence[str]) -> None:
     """
     Raises:
-        UserError: for a name that is no method's.
+        UserError: for an unknown method.
     """
     for name in names:
         if name not in kinds(Method):

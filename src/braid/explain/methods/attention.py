@@ -1,4 +1,4 @@
-"""Attention maps and their rollout: where a model looks, which is not yet what moves its answer (arXiv:1902.10186)."""
+"""Attention maps and rollout: where a model looks, which is not always what influences its answer (arXiv:1902.10186)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from braid.shapes import Bool, Float
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """The decoder's weights for each fused position, the mean of heads and layers; a mean looks at all its positions alike."""
+    """The decoder's attention to each fused position, averaged over heads and layers; a mean has equal weights."""
 
     kind: Literal["attention"] = "attention"
 
@@ -36,8 +36,8 @@ class AttentionMaps:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Attention rollout (arXiv:2005.00928) through encoders, fusion and decoder: each layer's weights mixed half and half with
-    what a position was before, and multiplied. A fusion or decoder without attention counts as a mean."""
+    """Attention rollout (arXiv:2005.00928) through encoders, fusion and decoder: the product of all layers' weights, each
+    averaged with the identity. A fusion or decoder without attention counts as a mean."""
 
     kind: Literal["rollout"] = "rollout"
 
@@ -55,7 +55,7 @@ class Rollout:
 
 @torch.no_grad()
 def _recorded(subject: Subject) -> tuple[list[NamedMap], Fused]:
-    """The mean of each module's heads, for one row; and what was fused."""
+    """The attention maps for one row, averaged over heads, and the fused features."""
     if isinstance(subject.model.decoders[subject.output], PretrainedTextDecoder):
         raise UserError("a pretrained decoder keeps its attention to itself; choose --method gradients, occlusion or shapley")
     with record_attention(subject.model) as maps:
@@ -65,10 +65,10 @@ def _recorded(subject: Subject) -> tuple[list[NamedMap], Fused]:
 
 
 def _looks(subject: Subject, maps: Sequence[NamedMap], fused: Fused) -> dict[str, Float[Tensor, "outputs _length"]]:
-    """The decoder's weights of the inputs' positions; what a fusion or a decoder averages is looked at evenly."""
+    """The decoder's weights of the inputs' positions; positions that a fusion or a decoder averages get equal weights."""
     decoder = [weights for path, weights in maps if path.startswith("decoders.") and "self_attention" not in path]
     if decoder:
-        # a recurrent decoder gives a map a word, a transformer one a layer
+        # a recurrent decoder has one map per word, a transformer one per layer
         steps = torch.cat(decoder, 1) if decoder[0].shape[1] == 1 else torch.stack(decoder).mean(0)
         looks = subject.answer.reading(steps)
     else:
@@ -87,7 +87,7 @@ def _even(mask: Bool[Tensor, " length"]) -> Float[Tensor, " length"]:
 def _shares(
     subject: Subject, fused: Fused, looks: Float[Tensor, "outputs fused"], names: Sequence[str]
 ) -> Float[Tensor, "outputs inputs"]:
-    """How much of each input a vector fusion's positions hold: a position an input, its weights, or even shares."""
+    """The share of each input in a vector fusion's positions: from one position per input, the fusion's weights, or equal."""
     if fused.spans:
         return torch.stack([looks[:, slice(*fused.spans[name])].sum(1) for name in names], 1)
     if fused.weights:

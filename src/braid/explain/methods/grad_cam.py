@@ -1,4 +1,4 @@
-"""Grad-CAM: the features that speak for the answer, where they stand out."""
+"""Grad-CAM: positions with strong features that support the answer."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,15 +10,15 @@ from braid.explain.subject import Attributed, Subject
 
 @dataclass(frozen=True)
 class GradCam:
-    """Selvaraju et al. (arXiv:1610.02391) at ``Features``: each channel weighed by its mean gradient over an input's
-    positions, their sum where it is positive."""
+    """Selvaraju et al. (arXiv:1610.02391) at ``Features``: the positive part of the sum of channels, each weighted by its mean
+    gradient over an input's positions."""
 
     kind: Literal["grad_cam"] = "grad_cam"
 
     def attribute(self, subject: Subject) -> Attributed:
         leaves = subject.leaves(subject.num_outputs)
         with torch.enable_grad():
-            score = subject.scores(leaves).diagonal().sum()  # a row for each output
+            score = subject.scores(leaves).diagonal().sum()  # one row per output
         values = [one.values for one in leaves.values()]
         gradients = torch.autograd.grad(score, values, allow_unused=True)
         result = {}

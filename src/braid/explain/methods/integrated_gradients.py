@@ -1,4 +1,4 @@
-"""Integrated gradients: the change of the score from a row without content to the row, dealt out to positions."""
+"""Integrated gradients: distributes the change of the score, from empty features to the row's features, over positions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from braid.explain.subject import ROWS, Attributed, Subject, repeated
 from braid.records import Features
 from braid.shapes import Float
 
-CLOSE = 0.02  # of the change, by which attributions may miss it in sum
+CLOSE = 0.02  # maximum error of the sum of attributions, as a share of the change
 MOST_STEPS = 256
 
 
 @dataclass(frozen=True)
 class IntegratedGradients:
-    """Sundararajan et al. (arXiv:1703.01365) at ``Features``, from zeros along a straight line, by Gauss and Legendre's rule.
+    """Sundararajan et al. (arXiv:1703.01365) at ``Features``, along a straight line from zeros, by Gauss-Legendre quadrature.
 
-    Completeness: attributions of all positions sum to the change of the score. Steps double from ``steps`` to 256 until they
-    miss it by less than 2%; by how much they do is reported.
+    Completeness: the attributions of all positions sum to the change of the score. The number of steps doubles from ``steps`` to
+    at most 256, until the error is below 2%; the error is reported.
     """
 
     kind: Literal["integrated_gradients"] = "integrated_gradients"
@@ -58,7 +58,7 @@ def integrate(subject: Subject, steps: int) -> dict[str, Float[Tensor, "outputs 
 def _gradients(
     subject: Subject, points: Float[np.ndarray, " steps"]
 ) -> Mapping[str, Float[Tensor, "steps outputs _length width"]]:
-    """The gradient of each output's score at ``points`` of the way from zeros to the features."""
+    """The gradient of each output's score at ``points`` (0..1) on the line from zeros to the features."""
     outputs = subject.num_outputs
     leaves = {}
     for name, one in subject.features.items():

@@ -1,4 +1,4 @@
-"""Occlusion: what the answer loses when a patch is painted over or a word left out."""
+"""Occlusion: the loss of score when a patch is painted over or a word is left out."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +10,8 @@ from braid.explain.subject import Attributed, Subject
 
 @dataclass(frozen=True)
 class Occlusion:
-    """Zeiler and Fergus (arXiv:1311.2901), at the input: a patch takes the image's mean colour, a word is left out; the score's
-    loss is theirs."""
+    """Zeiler and Fergus (arXiv:1311.2901), at the input: a patch gets the image's mean colour, or a word is left out. The loss of
+    score is the attribution."""
 
     kind: Literal["occlusion"] = "occlusion"
 

@@ -1,4 +1,4 @@
-"""Gradient x attention relevance: attention counts where it speaks for the answer."""
+"""Gradient x attention relevance: attention counts if it supports the answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from braid.shapes import Float
 
 @dataclass(frozen=True)
 class Relevance:
-    """Chefer et al. (arXiv:2103.15679): of every attention map after ``Features``, the mean over heads of (gradient x weight)
-    where that is positive; what is read is added to what a position is, layer by layer. Unlike theirs, encoders are not
-    differentiated: what their attention has moved between positions is undone by rollout.
+    """Chefer et al. (arXiv:2103.15679): for every attention map after ``Features``, the mean over heads of the positive part of
+    (gradient x weight). Layer by layer, the relevance that a position reads is added to its own. In contrast to the paper,
+    encoders are not differentiated; rollout accounts for what their attention moved between positions.
 
-    A mean is attention with even weights, so where the decoder or the fusion has no attention to positions the same product is
-    taken at the features: (gradient x feature) where positive.
+    A mean is attention with equal weights. So if the decoder or the fusion has no attention to positions, the same product is
+    computed at the features: the positive part of (gradient x feature).
     """
 
     kind: Literal["gradients"] = "gradients"
@@ -40,7 +40,7 @@ class Relevance:
         leaves, before = subject.leaves(subject.num_outputs), _encoders(subject)
         with torch.enable_grad(), record_attention(subject.model) as maps:
             fused = subject.model.fuse(leaves)
-            score = subject.answer.scores(fused).diagonal().sum()  # a row for each output
+            score = subject.answer.scores(fused).diagonal().sum()  # one row per output
             decoder = [one for one in maps if one.name.startswith("decoders.")]
             if not decoder or not keeps_positions(leaves, fused):
                 result = _at_features(score, leaves)
@@ -54,7 +54,7 @@ class Relevance:
 
 @torch.no_grad()
 def _encoders(subject: Subject) -> dict[str, Float[Tensor, "_length _sources"]]:
-    """What an encoder's attention has carried from each patch or word to the others, by rollout."""
+    """How the encoders' attention moved information between patches or words, by rollout."""
     with record_attention(subject.model) as maps:
         subject.model.encode(subject.batch)
     return before_fusion(subject, [(one.name, one.weights.mean(1)) for one in maps], half)

@@ -1,4 +1,4 @@
-"""Shapley values of patches and words, sampled: what each adds on average, in whatever order they join."""
+"""Sampled Shapley values of patches and words: the mean contribution of each, over random orders."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from braid.shapes import Float
 
 @dataclass(frozen=True)
 class ShapleyValues:
-    """Castro et al. (2009): players join at ``Features`` (who has not is masked) in random orders, each also backwards
-    (arXiv:2104.12199).
+    """Castro et al. (2009): players are added in random orders, each order also reversed (arXiv:2104.12199). Players that are not
+    added yet are masked in ``Features``.
 
-    As many pairs of orders as ``evaluations`` rows allow, two at least. The values of each order sum to the score of all players
-    less that of none, and so do their means; ``standard_error`` is the mean one of a value, over that of the values' own size.
+    The number of pairs of orders follows from ``evaluations`` (rows), at least two. The values of each order, and so their means,
+    sum to the score of all players minus the score of none. ``standard_error`` is the mean standard error of the values, divided
+    by their mean absolute value.
     """
 
     kind: Literal["shapley"] = "shapley"
@@ -44,7 +45,7 @@ class ShapleyValues:
         return Attributed({name: values[:, edges[k] : edges[k + 1]] for k, name in enumerate(names)}, checks)
 
     def _pairs(self, subject: Subject, players: int, pairs: int) -> Iterator[Float[np.ndarray, "outputs players"]]:
-        """What each player adds, the mean of an order and the same backwards."""
+        """Each player's contribution: the mean of a random order and its reverse."""
         rng = np.random.default_rng(self.seed)
         for _ in range(pairs):
             order = rng.permutation(players)
@@ -52,7 +53,7 @@ class ShapleyValues:
 
 
 def _added(subject: Subject, order: np.ndarray) -> Float[np.ndarray, "outputs players"]:
-    """What each player adds to those before it in an order."""
+    """Each player's contribution to the players before it in an order."""
     joined = np.zeros((len(order) + 1, len(order)), dtype=bool)
     for place, player in enumerate(order):
         joined[place + 1 :, player] = True
