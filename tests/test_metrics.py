@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from braid.errors import UserError
 from braid.metrics import (
     caption_diversity,
+    chosen_tokenizer,
     expected_calibration_error,
     fit_calibration,
     reliability,
@@ -125,8 +126,34 @@ def test_what_cannot_be_scored_is_told(predictions: dict[str, str], references: 
     with pytest.raises(UserError) as caught:
         score_captions(predictions, references)
     assert str(caught.value) == message
-    with pytest.raises(UserError, match="there is no tokenizer 'ptp'; choose from characters, none, ptb .did you mean 'ptb'"):
+    with pytest.raises(
+        UserError, match="there is no tokenizer 'ptp'; choose from auto, characters, none, ptb .did you mean 'ptb'"
+    ):
         score_captions({"1": "a"}, {"1": ["a"]}, "ptp")
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokenizer"),
+    [
+        (["a dog runs", "two dogs"], "ptb"),
+        (["一只狗在草地上奔跑", "两只狗 iPhone"], "characters"),
+        (["犬が走っている"], "characters"),
+        (["the sign says 北京", "a red car on a road"], "ptb"),
+        (["123", ""], "ptb"),
+    ],
+)
+def test_the_language_of_the_references_chooses_the_tokenizer(texts: list[str], tokenizer: str) -> None:
+    assert chosen_tokenizer("auto", texts) == tokenizer
+    assert chosen_tokenizer("none", texts) == "none"
+
+
+def test_chinese_captions_are_scored_by_characters() -> None:
+    """The tokenizer ptb finds no word in them, so that every metric was 0."""
+    truth = {"1": ["一只狗在草地上奔跑"], "2": ["两个人在海边散步"]}
+    guesses = {"1": "一只狗在草地上", "2": "两个人在散步"}
+    metrics = score_captions(guesses, truth).metrics
+    assert metrics == score_captions(guesses, truth, "characters").metrics and metrics["bleu-4"] > 30
+    assert caption_diversity(list(guesses.values()))["distinct-1"] > 50
 
 
 def test_a_fitted_confidence_is_the_chance_of_being_right() -> None:

@@ -70,7 +70,7 @@ def evaluate(
     collator: Collator,
     task: Task,
     examples: Sequence[Example],
-    tokenizer: str = "ptb",
+    tokenizer: str = "auto",
     batch_size: int = 32,
     strict: bool = False,
     watch: Watch | None = None,
@@ -118,7 +118,7 @@ class CalibrationReport:
     num_samples: int
 
 
-def calibrate(task: Task, answers: Answers, tokenizer: str = "ptb", seed: int = 0) -> CalibrationReport:
+def calibrate(task: Task, answers: Answers, tokenizer: str = "auto", seed: int = 0) -> CalibrationReport:
     """Fit the probability that an answer of ``task.unfitted`` is right: by a temperature for labels (arXiv:1706.04599), by a
     curve over the mean token probability for text (Platt 1999).
 

@@ -43,7 +43,7 @@ def evaluate(
     split: SplitOption = "val",
     model: ModelOption = "small",
     beam: BeamOption = None,
-    tokenizer: TokenizerOption = "ptb",
+    tokenizer: TokenizerOption = "auto",
     columns: ColumnsOption = "",
     limit: LimitOption = 0,
     min_confidence: MinConfidenceOption = 0.0,
@@ -73,6 +73,7 @@ def evaluate(
     from braid.api import load
     from braid.evaluation import evaluate as score
     from braid.evaluation import unseen
+    from braid.metrics import chosen_tokenizer
     from braid.reports import Evaluated, shown_rows, write_evaluated
     from braid.search import fidelity
 
@@ -100,6 +101,7 @@ def evaluate(
     report_skipped(skipped_rows, skipped, exits=False)
     for message in unseen(interface, chosen, answers.samples):
         note(message)
+    tokenizer = chosen_tokenizer(tokenizer, (text for sample in answers.samples for text in sample.references))
     texts = [answer_of(prediction, min_confidence) for prediction in answers.predictions]
     if save_predictions is not None:
         named = {prediction.id: text for prediction, text in zip(answers.predictions, texts, strict=True)}
@@ -148,7 +150,7 @@ def _check_distinct(examples: Sequence["Example"]) -> None:
 def captions(
     predictions: Annotated[Path, typer.Option(help="JSON: {id: text}.")],
     references: Annotated[Path, typer.Option(help="JSON: {id: [texts]}.")],
-    tokenizer: TokenizerOption = "ptb",
+    tokenizer: TokenizerOption = "auto",
     per_item: Annotated[Path | None, typer.Option(help="Write {id: {metric: value}} here.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -162,7 +164,7 @@ def captions(
 
         braid score captions --predictions mine.json --references truth.json --tokenizer characters --json
     """
-    from braid.metrics import caption_diversity, score_captions
+    from braid.metrics import caption_diversity, chosen_tokenizer, score_captions
 
     if per_item is not None:
         ready(per_item)
@@ -171,6 +173,7 @@ def captions(
     if unscored and len(unscored) < len(truths):
         note(f"{len(unscored)} ids of {references} have no prediction and are skipped, first {unscored[0]!r}")
         truths = {key: texts for key, texts in truths.items() if key in guesses}
+    tokenizer = chosen_tokenizer(tokenizer, (text for texts in truths.values() for text in texts))
     with named(f"{predictions} against {references}"):
         scores = score_captions(guesses, truths, tokenizer)
     if per_item is not None:
@@ -259,7 +262,7 @@ def calibrate(
     data: DataOption,
     task: Annotated[str, typer.Option(help="captioning, classification or vqa.")] = "captioning",
     split: Annotated[str, typer.Option(help="The split to fit and measure on; never the one that was trained on.")] = "val",
-    tokenizer: TokenizerOption = "ptb",
+    tokenizer: TokenizerOption = "auto",
     columns: ColumnsOption = "",
     batch_size: BatchOption = 32,
     seed: SeedOption = 0,

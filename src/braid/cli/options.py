@@ -40,7 +40,7 @@ BatchOption = Annotated[int, typer.Option(min=1, help="Rows processed together."
 BeamOption = Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 TemperatureHelp = "Sampling temperature; higher is more varied."
-TokenizerOption = Annotated[str, typer.Option(help="Tokenizer of the metrics: ptb, characters (Chinese) or none.")]
+TokenizerOption = Annotated[str, typer.Option(help="Tokenizer of caption metrics: auto (by language), ptb, characters or none.")]
 MinConfidenceOption = Annotated[float, typer.Option(min=0, max=1, help="Abstain below this confidence.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be read.")]
 SkippedRowsOption = Annotated[Path | None, typer.Option("--skipped-rows", help="List unreadable rows in this file (jsonl).")]

@@ -122,7 +122,7 @@ def score(run: RunConfig, folder: Path, examples: Sequence[Example], split: str,
     bundle = read_bundle(find_bundle(folder))
     runtime, collator = TorchRuntime(load_model(bundle), bundle.tokenizer), Collator(bundle.inputs, bundle.outputs)
     task = task_of(bundle.interface, run.task.kind)
-    metrics, answers = evaluate(runtime, collator, task, examples, batch_size=run.evaluation.batch_size)
+    metrics, answers = evaluate(runtime, collator, task, examples, run.evaluation.tokenizer, run.evaluation.batch_size)
     items = task.items(answers.predictions, answers.samples)
     return Scores(
         split,

@@ -28,6 +28,7 @@ from braid.metrics.captions import (
     bleu,
     bleu_statistics,
     caption_diversity,
+    chosen_tokenizer,
     ngram_counts,
     score_captions,
     tokenizer_named,
@@ -114,6 +115,7 @@ __all__ = [
     "score_similarities",
     "score_values",
     "ssim",
+    "chosen_tokenizer",
     "tokenizer_named",
     "vqa_accuracy",
 ]

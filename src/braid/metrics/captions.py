@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,9 @@ ORDER = 4
 SIGMA = 6.0  # of the penalty on lengths that differ, in words
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")  # of the whole corpus
 AVERAGED = ("rouge-l", "cider", "cider-2015", "meteor-exact-stem")  # means over items
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")  # kana and Chinese characters
 BLEU_ORDER = 4
+FIRST = 1000  # references from which the tokenizer is chosen
 ROUGE_BETA = 1.2  # recall counts beta times as much as precision
 
 
@@ -68,8 +70,17 @@ def tokenizer_named(name: str) -> Callable[[str], list[str]]:
         UserError: for another name.
     """
     if name not in TOKENIZERS:
-        raise UserError(f"there is no tokenizer {name!r}; {did_you_mean(name, list(TOKENIZERS))}")
+        raise UserError(f"there is no tokenizer {name!r}; {did_you_mean(name, ['auto', *TOKENIZERS])}")
     return TOKENIZERS[name]
+
+
+def chosen_tokenizer(name: str, references: Iterable[str]) -> str:
+    """``auto`` becomes ``characters`` for references in Chinese or Japanese, which have no spaces, else ``ptb``."""
+    if name != "auto":
+        return name
+    some = "".join(islice(references, FIRST))
+    letters = sum(character.isalpha() for character in some)
+    return "characters" if 2 * len(_UNSPACED.findall(some)) > letters else "ptb"
 
 
 def ngram_counts(words: Sequence[str], longest: int = 4) -> Counts:
@@ -173,7 +184,7 @@ class CaptionScores:
 
 
 def score_captions(
-    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], tokenizer: str = "ptb"
+    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]], tokenizer: str = "auto"
 ) -> CaptionScores:
     """Score one text for each id against the references of that id.
 
@@ -181,7 +192,7 @@ def score_captions(
         UserError: when the ids differ, an id has no reference, or there are no predictions.
     """
     _check(predictions, references)
-    split = tokenizer_named(tokenizer)
+    split = tokenizer_named(chosen_tokenizer(tokenizer, chain.from_iterable(references.values())))
     words = {key: [split(text) for text in texts] for key, texts in references.items()}
     counts = {key: [ngram_counts(reference) for reference in texts] for key, texts in words.items()}
     corpus = Cider(counts.values())
@@ -208,13 +219,13 @@ def _check(predictions: Mapping[str, str], references: Mapping[str, Sequence[str
             raise UserError(f"the references of {key!r} are {texts!r}; give a list of at least one text")
 
 
-def caption_diversity(texts: Sequence[str], known: Iterable[str] = (), tokenizer: str = "ptb") -> dict[str, float]:
+def caption_diversity(texts: Sequence[str], known: Iterable[str] = (), tokenizer: str = "auto") -> dict[str, float]:
     """How varied captions are, x100; higher is more varied.
 
     ``distinct-1`` and ``distinct-2`` (see ``distinct``), and ``different``: the share of captions that are different from each
     other. With ``known``, the captions of training, also ``novel``: the share that is none of these.
     """
-    split = tokenizer_named(tokenizer)
+    split = tokenizer_named(chosen_tokenizer(tokenizer, texts))
     words = [split(text) for text in texts]
     counts = [ngram_counts(one, longest=2) for one in words]
     result = {f"distinct-{order}": distinct(counts, order) for order in (1, 2)}

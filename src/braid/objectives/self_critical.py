@@ -10,7 +10,7 @@ from torch import Tensor
 
 from braid.decoders import TextDecoder
 from braid.errors import UserError
-from braid.metrics import Cider, bleu, bleu_statistics, ngram_counts, tokenizer_named
+from braid.metrics import Cider, bleu, bleu_statistics, chosen_tokenizer, ngram_counts, tokenizer_named
 from braid.modalities import SpecialTokens, Tokenizer
 from braid.model import Model
 from braid.records import Batch, Fused, Padded, Sample
@@ -53,7 +53,8 @@ class SelfCritical:
         self.output = task.decoder
         self.max_length = task.generation.max_length if task.generation else 0
         self.tokenizer = tokenizer
-        self._words = tokenizer_named("ptb")
+        references = (text for sample in samples for text in sample.references)
+        self._words = tokenizer_named(chosen_tokenizer("auto", references))
         self._cider = Cider([ngram_counts(words) for words in self._references(sample)] for sample in samples)
 
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:

@@ -58,14 +58,14 @@ class Captioning(TaskProtocol):
             return result
         return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in result]
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """Corpus metrics x100 and ``num_samples`` (see ``braid.metrics``); for confidence ``aurc``, and ``ece`` with a
         calibration, which makes it a probability."""
         scores = _scores(predictions, samples, tokenizer)
         decisions = self._decisions(predictions, scores)
         return scores.metrics | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
 
-    def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "auto") -> Mapping[str, float]:
         """How varied captions are, and how many of them training did not have."""
         known = (text for example in training for text in example.fields.get("captions", ()))
         return caption_diversity(texts, known, tokenizer)
@@ -74,11 +74,11 @@ class Captioning(TaskProtocol):
         """CIDEr of each row, x100, with the document frequencies of all rows."""
         return _scores(predictions, samples).column(self.per_sample_metric)
 
-    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Decisions:
         """A caption is correct if its ``cider-2015`` is above the calibration's threshold, or above the median without one."""
         return self._decisions(predictions, _scores(predictions, samples, tokenizer))
 
-    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> dict[str, Any]:
         return {"decisions": self.decisions(predictions, samples, tokenizer)}
 
     def _decisions(self, predictions: Sequence[Prediction], scores: CaptionScores) -> Decisions:
@@ -93,13 +93,13 @@ class Captioning(TaskProtocol):
     def fitted(self, calibration: Calibration) -> "Captioning":
         return replace(self, calibration=calibration)
 
-    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> TextOutcomes:
+    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> TextOutcomes:
         """The data for a calibration, from predictions of ``unfitted``, with the document frequencies of all rows."""
         sure = np.array([one.confidence for one in predictions], np.float64)
         return TextOutcomes(sure, _scores(predictions, samples, tokenizer).column(QUALITY))
 
 
-def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> CaptionScores:
+def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> CaptionScores:
     # Keyed by row number, because rows may share an id.
     texts = {str(row): prediction.text or "" for row, prediction in enumerate(predictions)}
     references = {str(row): sample.references for row, sample in enumerate(samples)}

@@ -55,7 +55,7 @@ class Classification(TaskProtocol):
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         return choose(runtime, self.decoder, batch, self.temperature)
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; a label that training did not have
         counts as an error."""
         return self.by_label(predictions, samples)[1].metrics
@@ -64,7 +64,7 @@ class Classification(TaskProtocol):
         """100 for a row with every label right, else 0."""
         return 100.0 * self.by_label(predictions, samples)[1].correct_rows
 
-    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Decisions:
         """One decision per row, or one per label of a row if rows may have several labels."""
         return self.by_label(predictions, samples)[1].decisions
 
@@ -81,7 +81,7 @@ class Classification(TaskProtocol):
             truth[row, [place[label] for label in sample.references]] = True
         return labels, score_label_sets(probabilities, truth)
 
-    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> dict[str, Any]:
         labels, scores = self.by_label(predictions, samples)
         return {"decisions": scores.decisions, "labels": labels, "scores": scores}
 
@@ -93,7 +93,7 @@ class Classification(TaskProtocol):
     def fitted(self, temperature: float) -> "Classification":
         return replace(self, temperature=temperature)
 
-    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> LabelOutcomes:
+    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> LabelOutcomes:
         """The data for fitting a temperature, from predictions of ``unfitted``."""
         right = self.items(predictions, samples) > 0
         return label_outcomes(predictions, [sample.references for sample in samples], right)

@@ -100,7 +100,7 @@ class ImageGeneration(TaskProtocol):
         texts = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]
         return [replace(one, image=image) for one, image in zip(texts, generated, strict=True)]
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """For scenes, measured by their oracle, x100: ``objects`` (right in shape, colour and place), ``sized`` (also in size),
         ``whole`` (images with every object right and no other), ``sentences`` (sentences that are true of the generated
         image)."""

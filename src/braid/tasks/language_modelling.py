@@ -44,7 +44,7 @@ class LanguageModelling(TaskProtocol):
         """The probability of every token of the batch's target texts."""
         return score_text(runtime.decoder(self.decoder), batch, self.decoder)
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """``perplexity`` per token, <eos> included: exp of the mean negative log-probability."""
         nats = [one for prediction in predictions for one in _nats(prediction)]
         return {"perplexity": math.exp(sum(nats) / max(len(nats), 1)), "num_samples": float(len(predictions))}

@@ -86,7 +86,7 @@ class TaskProtocol(Protocol):
         """
         return None
 
-    def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "auto") -> Mapping[str, float]:
         """Metrics of generated texts that need no references; ``training``: the rows that the model learned from."""
         return {}
 
@@ -127,7 +127,7 @@ class TaskProtocol(Protocol):
         """One prediction per row; ``watch`` follows the sampling steps of images."""
         ...
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """Metrics by name, and ``num_samples``."""
         ...
 
@@ -135,15 +135,15 @@ class TaskProtocol(Protocol):
         """``per_sample_metric`` of each row."""
         ...
 
-    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> dict[str, Any]:
         """Additional results for the page of an evaluation; see ``braid.reports.Evaluated``."""
         return {}
 
-    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Decisions:
         """The confidence of each answer, and whether it is right; for a ``confident`` task."""
         raise UserError(f"{self.kind} gives no confidence")
 
-    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Outcomes:
+    def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Outcomes:
         """The data for calibrating confidence, from predictions of ``unfitted``; for a ``confident`` task."""
         raise UserError(f"{self.kind} gives no confidence")
 

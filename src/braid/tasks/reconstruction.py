@@ -50,7 +50,7 @@ class Reconstruction(TaskProtocol):
             )
         return result
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """``psnr`` in dB and ``ssim`` x100, means over images; ``code-use`` x100 and ``code-perplexity`` over all tokens."""
         means = {name: float(np.mean([one.metrics[name] for one in predictions])) for name in ("psnr", "ssim")}
         generated = [one.image for one in predictions if one.image]

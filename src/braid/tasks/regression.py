@@ -53,7 +53,7 @@ class Regression(TaskProtocol):
         values = [modality.value(float(output)) for output in runtime.vector(self.decoder, batch)[:, 0]]
         return [Prediction(identity, text=f"{value:g}", value=value) for identity, value in zip(batch.ids, values, strict=True)]
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """``mae`` and ``rmse`` in the unit of the data; ``r2`` and ``pearson`` x100."""
         return score_values(*_values(predictions, samples))
 

@@ -65,7 +65,7 @@ class Retrieval(TaskProtocol):
             for row, identity in enumerate(batch.ids)
         ]
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """``text-recall@K`` (image to text, by the best-ranked of its texts) and ``image-recall@K``, x100, for K of 1, 5 and 10;
         and the median ranks, from 1."""
         return self._scores(predictions, samples).metrics

@@ -78,7 +78,7 @@ class VisualQuestionAnswering(TaskProtocol):
             return result
         return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in result]
 
-    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Mapping[str, float]:
+    def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """x100: ``accuracy`` (exact match of the whole answer), also by type of answer, and the official ``vqa-accuracy``. For
         confidence ``aurc``, and ``ece`` if it is a probability: for closed answers, or with a calibration."""
         scores, decisions = _scores(predictions, samples), self.decisions(predictions, samples)
@@ -99,11 +99,11 @@ class VisualQuestionAnswering(TaskProtocol):
         pairs = zip(predictions, samples, strict=True)
         return 100.0 * np.array([exact_match(one.text or "", sample.references) for one, sample in pairs], np.float64)
 
-    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> Decisions:
+    def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Decisions:
         """An answer is right if it matches one of the row's answers exactly."""
         return Decisions(_confidences(predictions), self.items(predictions, samples) > 0)
 
-    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb") -> dict[str, Any]:
+    def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> dict[str, Any]:
         decisions = self.decisions(predictions, samples, tokenizer)
         return {"decisions": decisions, "by_type": self.by_type(predictions, samples)}
 
@@ -116,7 +116,7 @@ class VisualQuestionAnswering(TaskProtocol):
         return replace(self, calibration=fit) if isinstance(fit, Calibration) else replace(self, temperature=fit)
 
     def outcomes(
-        self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "ptb"
+        self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto"
     ) -> LabelOutcomes | TextOutcomes:
         """The data for fitting a temperature or a calibration, from predictions of ``unfitted``."""
         scores = self.items(predictions, samples)

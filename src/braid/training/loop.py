@@ -349,7 +349,9 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
         task = task.searching(1)
     examples = _evaluation_rows(config, data)
     runtime, size = TorchRuntime(setup.model, setup.tokenizer, setup.device), config.evaluation.batch_size
-    metrics, answers = evaluate(runtime, run.collator, task, examples, batch_size=size, strict=config.strict, watch=_watch(run))
+    metrics, answers = evaluate(
+        runtime, run.collator, task, examples, config.evaluation.tokenizer, size, config.strict, _watch(run)
+    )
     run.skipped_rows.add((sample.source, reason) for sample, reason in answers.skipped)
     samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
     parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, samples, size) if c.samples]

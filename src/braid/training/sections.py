@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from braid.config import within
+from braid.metrics import tokenizer_named
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,16 @@ class EvaluationConfig:
         limit: evaluate the first rows only; 0 takes all.
         batch_size: rows answered together.
         patience: stop after so many epochs without a better metric; 0 never stops early.
+        tokenizer: of caption metrics: ptb, characters or none; auto is characters for Chinese and Japanese references, else ptb.
     """
 
     limit: int = 500
     batch_size: int = 32
     patience: int = 0
+    tokenizer: str = "auto"
 
     def __post_init__(self) -> None:
         within(self, 0, math.inf, "limit", "patience")
         within(self, 1, math.inf, "batch_size")
+        if self.tokenizer != "auto":
+            tokenizer_named(self.tokenizer)
