@@ -102,7 +102,7 @@ def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, 
             "run: cache_features is set, and encoders.image.reconstruction_probability changes images at random; remove one "
             "of the two",
         ),
-        (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}"),
+        (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set freeze: [encoders.image]"),
         (
             [*FROZEN, "inputs.image.augmentation={horizontal_flip: 0.5}"],
             "run: cache_features is set, and inputs.image.augmentation changes images at random; remove one of the two",

@@ -21,6 +21,7 @@ from braid.training.data import Plan
 from braid.training.optimizer import learning_rate
 from braid.training.samples import same_answer
 from braid.training.sections import OptimizerConfig
+from braid.training.setup import set_up
 
 TINY: dict[str, Any] = {
     "task": {"kind": "captioning", "generation": {"max_length": 12}},
@@ -224,7 +225,7 @@ def test_a_setting_that_cannot_be_is_told(setting: str, message: str) -> None:
         (["initialize.encoders.image=gone"], r"gone is no weight file; give a .safetensors, .pt or .pth file"),
         (
             ["optimizer.scales={encoder: 0}"],
-            r"optimizer.scales: no parameter starts with 'encoder'; parts are decoders.text, enc",
+            r"freeze and optimizer.scales: no parameter starts with 'encoder'; parts are decoders.text, enc",
         ),
         (["data.path=gone.csv"], r"gone.csv does not exist; check the path"),
         (["data.val=dev"], r"has no rows in split 'dev'; it has"),
@@ -235,6 +236,25 @@ def test_a_run_that_cannot_start_is_told_before_anything_is_written(settings: li
     with pytest.raises(UserError, match=message):
         train(tiny(*settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "setting", ["freeze=image", "freeze=[image]", "freeze=[encoders.image]", "optimizer.scales={encoders.image: 0}"]
+)
+def test_a_part_is_frozen_by_its_name(setting: str) -> None:
+    model = set_up(tiny(setting)).model
+    frozen = {name.split(".")[1] for name, one in model.named_parameters() if not one.requires_grad}
+    assert frozen == {"image"}
+    assert not any(one.requires_grad for one in model.encoders["image"].parameters())
+    assert all(one.requires_grad for one in model.projections["image"].parameters())
+
+
+@pytest.mark.parametrize(
+    "setting", ["model.encoders.image.frozen=true", "encoders.image.train=frozen", "model.encoders.image.freeze=1"]
+)
+def test_what_is_nearly_freeze_is_answered_with_it(setting: str) -> None:
+    with pytest.raises(UserError, match=r"has no setting .*freeze: \[encoders.image\]"):
+        tiny(setting)
 
 
 def test_a_damaged_checkpoint_is_told(plain: Plain, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         model=replace(run.model, encoders={name: run.model.encoders[name]}, fusion=fusion),
         initialize=_without([*lost, "fusion"], run.initialize),
         optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
+        freeze=tuple(_without([*lost, "fusion"], dict.fromkeys(run.freeze))),
         input_dropout={},  # a row's only input must not be dropped
         cache_features=run.cache_features if run.inputs[name].suffixes else "",
     )

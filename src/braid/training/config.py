@@ -1,6 +1,7 @@
 """RunConfig: one training run (task, data, model, optimizer), read from one YAML file, strictly."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,7 @@ class RunConfig:
         evaluation: what happens after each epoch.
         initialize: parts (``encoders.image``) to weight files or model folders; a folder alone initializes
             every part that both models have.
+        freeze: parts that are not trained: ``[encoders.image]``. ``image`` alone stands for the only part of that name.
         epochs: passes over the training rows of the main task.
         batch_size: rows of a batch.
         together: put rows that share an image into one batch, so that it is encoded once.
@@ -123,6 +125,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     initialize: dict[str, str] = field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
     epochs: int = 10
     batch_size: int = 32
     together: bool = True
@@ -186,6 +189,11 @@ class RunConfig:
         return (MixedTask(self.task, self.data, self.objective, self.batch_size, self.together), *self.tasks)
 
     @property
+    def scales(self) -> dict[str, float]:
+        """Starts of parameter names to factors on their learning rate, 0 for what ``freeze`` names."""
+        return {**self.optimizer.scales, **dict.fromkeys(self.freeze, 0.0)}
+
+    @property
     def best(self) -> str:
         """The metric that chooses the best epoch: the task's main metric, or the mean of several tasks (``braid.tasks.MEAN``)."""
         return MEAN if self.tasks else self.task.main_metric
@@ -244,10 +252,19 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     if isinstance(whole.get("initialize"), dict):
         whole["initialize"] = _flat_parts(whole["initialize"])
     _expand_initialize(whole)
+    _expand_freeze(whole)
     _add_codecs(whole)
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
-    return from_dict(RunConfig, whole, where)
+    try:
+        return from_dict(RunConfig, whole, where)
+    except UserError as error:
+        nearly = "train|trainable|frozen|freeze|fixed|requires_grad"
+        if re.search(rf"has no setting '({nearly})'", str(error)) or (
+            "has no setting" in str(error) and any(re.search(rf"\b({nearly})=|=frozen\b", one) for one in settings)
+        ):
+            raise UserError(f"{error}. To freeze a part, write freeze: [encoders.image]") from None
+        raise
 
 
 def preset(name: str, outputs: Sequence[str] = ("text",), inputs: Sequence[str] = BOTH) -> dict[str, Any]:
@@ -302,6 +319,20 @@ def _flat_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
         inner = _flat_parts(value) if isinstance(value, dict) else None
         result |= {name: value} if inner is None else {f"{name}.{part}": one for part, one in inner.items()}
     return result
+
+
+def _expand_freeze(whole: dict[str, Any]) -> None:
+    """Expand ``freeze: image`` to ``freeze: [encoders.image]``."""
+    named, model = whole.get("freeze"), whole.get("model")
+    if not isinstance(named, str | list) or not isinstance(model, dict):
+        return
+    names = re.split(r"[,\s]+", named.strip()) if isinstance(named, str) else named
+    parts = [part for part in _parts(model) if not part.startswith("projections.")]
+    result = []
+    for name in names:
+        matching = [part for part in parts if part.partition(".")[2] == name]
+        result.append(matching[0] if len(matching) == 1 else name)
+    whole["freeze"] = result
 
 
 def _expand_initialize(whole: dict[str, Any]) -> None:

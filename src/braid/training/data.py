@@ -284,7 +284,7 @@ def with_features(
         and not any(p.requires_grad for p in model.encoders[name].parameters())
     }
     if not frozen:
-        raise UserError("cache_features is set, but no image encoder is frozen; set optimizer.scales: {encoders.image: 0}")
+        raise UserError("cache_features is set, but no image encoder is frozen; set freeze: [encoders.image]")
     sources: dict[str, dict[str, str]] = {name: {} for name in frozen}
     for sample in samples:
         for name in frozen:

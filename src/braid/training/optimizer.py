@@ -29,7 +29,7 @@ def freeze(model: nn.Module, scales: dict[str, float]) -> None:
     for start in scales:
         if not any(scale_of(name, {start: 0.0}) == 0.0 for name in names):
             tops = sorted({".".join(name.split(".")[:2]) for name in names})
-            raise UserError(f"optimizer.scales: no parameter starts with {start!r}; parts are {', '.join(tops)}")
+            raise UserError(f"freeze and optimizer.scales: no parameter starts with {start!r}; parts are {', '.join(tops)}")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and scale_of(name, scales) != 0.0)
 

@@ -157,7 +157,7 @@ def set_up(config: RunConfig) -> Setup:
     taken.fill(model)
     for part, path in config.initialize.items():
         initialize(model, part, path)
-    freeze(model, config.optimizer.scales)
+    freeze(model, config.scales)
     return Setup(config, tokenizers, interface, model.to(device), tasks, skipped, device)
 
 
