@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import yaml
 
-from braid.comparison import ComparisonConfig, read_comparison
+from braid.comparison import ComparisonConfig, comparison_of, read_comparison
 from braid.comparison.config import cells
 from braid.comparison.loop import evaluated, rank
 from braid.comparison.runs import Scores
-from braid.config import from_dict
+from braid.config import from_dict, to_dict
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FilmFusionConfig, GatedFusionConfig
 from braid.metrics import over_seeds
@@ -28,6 +28,8 @@ from braid.records import Prediction, Sample
 from braid.reports.charts import Figure, against_cost, front
 from braid.reports.comparison import compared_page
 from braid.tasks import Captioning, Classification, LanguageModelling, Regression, Retrieval, VisualQuestionAnswering
+from braid.training import run_from
+from braid.training.config import write_run
 from conftest import Ran
 from kill_resume import last
 from test_interruptions import alive
@@ -94,6 +96,40 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
     assert prompt.run.optimizer.scales == {"decoders": 0.5}
     assert prompt.run.input_dropout == {}
     assert (image.run.cache_features, prompt.run.cache_features) == ("kept", "")
+
+
+def test_a_run_as_it_was_written_is_varied(tmp_path: Path) -> None:
+    """The whole run.yaml of a run, its seed included, is where a comparison starts."""
+    config = run_from({**RUN, "seed": 5, "freeze": ["encoders.image"]})
+    write_run(config, tmp_path / "run.yaml")
+    axes = ["fusion=concat,gated", "objective.label_smoothing=0,0.1"]
+    result = comparison_of(tmp_path, axes, num_seeds=2, settings=["run.epochs=2"])
+    assert result.seeds == (0, 1)
+    named = {cell.name: cell for cell in cells(result)}
+    assert list(named)[:4] == ["concat-0", "concat-0-1", "gated-0", "gated-0-1"]
+    gated = named["gated-0-1"].run
+    assert (gated.model.fusion, gated.objective.label_smoothing, gated.epochs) == (GatedFusionConfig(), 0.1, 2)  # type: ignore[union-attr]
+    assert gated.freeze == ("encoders.image",) and named["prompt-only-0"].run.freeze == ()
+    assert gated.data == config.data
+    assert comparison_of(tmp_path / "run.yaml", axes).run["data"] == to_dict(config.data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "RUN", "--vary", "fusion=concat"], "--vary fusion=concat: write a setting and two or more values"),
+        (["--from", "RUN", "--vary", "fusion"], "--vary fusion: write a setting and two or more values"),
+        (["--from", "RUN"], "give a comparison's YAML file, or a run with --from and what to vary with --vary"),
+        (["--vary", "fusion=concat,gated"], "give a comparison's YAML file, or a run with --from and what to vary with --vary"),
+        (["--from", "RUN", "--vary", "fusion=concat,gate"], "run.model.fusion.kind is 'gate'; choose from"),
+        (["--from", "RUN", "--vary", "epochs=1,2"], "every cell has the same data, budget and stopping rule"),
+    ],
+)
+def test_what_cannot_be_varied_is_told(braid: Braid, tmp_path: Path, arguments: list[str], message: str) -> None:
+    write_run(run_from(RUN), tmp_path / "run.yaml")
+    ran = braid("compare", *(tmp_path if one == "RUN" else one for one in arguments), "--output", tmp_path / "compared")
+    assert ran.code == 1 and message in ran.err
+    assert not (tmp_path / "compared").exists()
 
 
 @pytest.mark.parametrize(

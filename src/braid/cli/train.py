@@ -229,7 +229,10 @@ def average(
 
 
 def compare(
-    comparison: Annotated[Path, typer.Argument(help="A comparison's YAML file.", show_default=False)],
+    comparison: Annotated[Path | None, typer.Argument(help="A comparison's YAML file.", show_default=False)] = None,
+    run: Annotated[Path | None, typer.Option("--from", help="Instead: a run's folder or YAML file, varied by --vary.")] = None,
+    vary: Annotated[list[str] | None, typer.Option(help="A setting and its values: fusion=concat,gated. Repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="With --from: train every cell with so many seeds.")] = 3,
     settings: SettingsOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder. Default: runs/NAME")] = None,
     json: JsonOption = False,
@@ -241,16 +244,22 @@ def compare(
 
     Examples:
 
+        braid compare --from runs/mine --vary fusion=concat,gated,attention --seeds 3
+
         braid compare recipes/compare-scenes.yaml
 
         braid compare compare.yaml --set run.epochs=3 --set "seeds=[0, 1]" --output runs/quick --json
     """
     from braid.comparison import compare as run_comparison
-    from braid.comparison import read_comparison
+    from braid.comparison import comparison_of, read_comparison
     from braid.config import to_dict
 
-    folder = output or Path("runs") / comparison.stem
-    config = read_comparison(comparison, settings or [])
+    if comparison is not None and run is None and not vary:
+        folder, config = output or Path("runs") / comparison.stem, read_comparison(comparison, settings or [])
+    elif run is not None and vary and comparison is None:
+        folder, config = output or Path("runs") / f"{run.stem}-compared", comparison_of(run, vary, seeds, settings or [])
+    else:
+        raise UserError("give a comparison's YAML file, or a run with --from and what to vary with --vary")
     try:
         result = run_comparison(config, folder, with_progress("comparing"), note)
     except KeyboardInterrupt:

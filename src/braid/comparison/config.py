@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from braid.config import from_dict, named, with_overrides
+from braid.config import from_dict, named, parse_yaml, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
 from braid.training import RunConfig, read_yaml, run_from
@@ -69,6 +69,41 @@ def read_comparison(path: Path, settings: Sequence[str] = ()) -> ComparisonConfi
     """
     data = read_yaml(path, "comparison", "run and vary")
     return from_dict(ComparisonConfig, with_overrides(data, settings), str(path))
+
+
+def comparison_of(run: Path, axes: Sequence[str], num_seeds: int = 3, settings: Sequence[str] = ()) -> ComparisonConfig:
+    """A comparison that varies some settings of a run.
+
+    Args:
+        run: a run's folder or its YAML file.
+        axes: ``fusion=concat,gated`` each: a setting of the model or of the run, and its values. A kind alone stands for the
+            section with its default settings.
+    Raises:
+        UserError: naming the axis that cannot be varied.
+    """
+    path = run / "run.yaml" if run.is_dir() else run
+    base = {key: value for key, value in read_yaml(path, "run", "task, data and model").items() if key != "seed"}
+    vary = dict(_axis(base, axis) for axis in axes)
+    data = {"run": base, "vary": vary, "seeds": list(range(num_seeds))}
+    return from_dict(ComparisonConfig, with_overrides(data, settings), str(path))
+
+
+def _axis(run: Mapping[str, Any], axis: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """``fusion=concat,gated`` as an axis of ``vary``."""
+    setting, equals, values = axis.partition("=")
+    names = [name.strip() for name in values.split(",") if name.strip()]
+    if not equals or len(names) < 2:
+        raise UserError(f"--vary {axis}: write a setting and two or more values, for example --vary fusion=concat,gated")
+    path = setting if setting.partition(".")[0] in {one.name for one in fields(RunConfig)} else f"model.{setting}"
+    return setting.replace(".", "-"), {re.sub(r"[^\w-]+", "-", name): {path: _value(run, path, name)} for name in names}
+
+
+def _value(run: Mapping[str, Any], path: str, name: str) -> Any:
+    """A value of a setting: a section of that kind where the run has a section with a kind, else as in YAML."""
+    here: Any = run
+    for part in path.split("."):
+        here = here.get(part) if isinstance(here, Mapping) else None
+    return {"kind": name} if isinstance(here, Mapping) and "kind" in here else parse_yaml(name)
 
 
 def cells(config: ComparisonConfig) -> tuple[Cell, ...]:
