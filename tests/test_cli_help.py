@@ -87,11 +87,11 @@ def test_an_error_of_the_user_is_one_line_with_json_too() -> None:
         (UserError("photos.csv, row 3:\n  no picture"), "error: photos.csv, row 3: no picture\n"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
-            'error: this needs torch, which is not installed; run: pip install "braidlm[train]"\n',
+            f'error: this needs torch, which is not installed; run: {sys.executable} -m pip install "braidlm[train]"\n',
         ),
         (
             ModuleNotFoundError("No module named 'onnx.helper'", name="onnx.helper"),
-            'error: this needs onnx, which is not installed; run: pip install "braidlm[onnx]"\n',
+            f'error: this needs onnx, which is not installed; run: {sys.executable} -m pip install "braidlm[onnx]"\n',
         ),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x"),

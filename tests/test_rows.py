@@ -137,8 +137,8 @@ def test_a_row_may_lack_its_picture_or_its_text(braid: Braid, tmp_path: Path) ->
     assert both == f"{model.classify(tmp_path / 'photo.png', 'a dog').confidence:.4f}"  # its text is read, and is no caption
     assert image == f"{model.classify(tmp_path / 'photo.png').confidence:.4f}"
     assert text == f"{model.classify(text='a cat').confidence:.4f}"
-    alone = "rows have the {} alone, and training showed the image and the prompt; their answers may be poor"
-    assert [line for line in ran.err.splitlines() if "alone" in line] == [
+    alone = "rows have only {}; the model was trained with image and prompt, so their answers may be poor"
+    assert [line for line in ran.err.splitlines() if "trained with" in line] == [
         f"1 of 3 {alone.format(n)}" for n in ("image", "prompt")
     ]
 

@@ -266,7 +266,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, braid: Any)
     monkeypatch.delitem(sys.modules, "braid.server.app")
     ran = braid("serve")
     assert ran.code == 1
-    assert ran.err == 'error: this needs uvicorn, which is not installed; run: pip install "braidlm[serve]"\n'
+    install = f'{sys.executable} -m pip install "braidlm[serve]"'
+    assert ran.err == f"error: this needs uvicorn, which is not installed; run: {install}\n"
 
 
 def _shown() -> dict[str, Any]:

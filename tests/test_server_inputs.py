@@ -126,7 +126,7 @@ def test_a_form_refuses_a_table_that_comes_in_two_ways_and_files_that_are_none(p
         "tabular comes whole and as tabular.COLUMN; send it in one of these ways"
     )
     wrong = products.post("/v1/classify", files={"tabular": ("a.csv", b"1")})
-    assert message(wrong) == "tabular is a file; only image is one"
+    assert message(wrong) == "the field tabular is a file; files go in image"
 
 
 def test_an_explanation_says_which_column_counted(products: httpx.Client) -> None:

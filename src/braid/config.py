@@ -217,7 +217,8 @@ def _num_values(value: Any, known: dict[int, int]) -> int:
 
 def did_you_mean(name: str, choices: Sequence[str]) -> str:
     """The end of an error message about an unknown name: the valid choices, and the closest one."""
-    close = difflib.get_close_matches(str(name), choices, n=1)
+    initials = [choice for choice in choices if name == "".join(word[:1] for word in choice.split("_"))]  # lr: learning_rate
+    close = difflib.get_close_matches(str(name), choices, n=1) or (initials if len(str(name)) > 1 else [])
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"choose from {', '.join(sorted(choices))}{hint}"
 

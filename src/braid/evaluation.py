@@ -157,14 +157,17 @@ def _unseen_inputs(interface: Interface, samples: Sequence[Sample]) -> list[str]
     rows = Counter(tuple(name for name in interface.inputs if name in sample.inputs) for sample in samples)
     known = " or ".join(map(_together, interface.trained_on))
     return [
-        f"{count} of {len(samples)} rows have {_together(given)}, and training showed {known}; their answers may be poor"
+        f"{count} of {len(samples)} rows have {_together(given)}; the model was trained with {known}, "
+        "so their answers may be poor"
         for given, count in rows.items()
         if interface.trained_on and given not in interface.trained_on
     ]
 
 
 def _together(inputs: Sequence[str]) -> str:
-    return " and ".join(f"the {name}" for name in inputs) + (" alone" if len(inputs) == 1 else "") if inputs else "no input"
+    if len(inputs) < 2:
+        return f"only {inputs[0]}" if inputs else "no input"
+    return f"{', '.join(inputs[:-1])} and {inputs[-1]}"
 
 
 def _unseen_labels(known: Sequence[str], task: Task, samples: Sequence[Sample]) -> list[str]:

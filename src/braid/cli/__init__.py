@@ -76,7 +76,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-score_app = typer.Typer(no_args_is_help=True, help="Score anybody's predictions with the official metrics.")
+score_app = typer.Typer(no_args_is_help=True, help="Score the predictions of any program with the official metrics.")
 data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before training on it, or pack it.")
 
 for panel, verbs in VERBS.items():
@@ -104,7 +104,7 @@ def about(
 ) -> None:
     """Train, use and evaluate small multimodal models, on your own data and your own machine.
 
-    Every verb takes --json for machines, and --help shows examples.
+    Every command takes --json for machines, and --help shows examples.
     """
 
 
@@ -124,7 +124,7 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        _fail(f'this needs {package}, which is not installed; run: pip install "braidlm[{EXTRAS[package]}]"')
+        _fail(f'this needs {package}, which is not installed; run: {sys.executable} -m pip install "braidlm[{EXTRAS[package]}]"')
     except OSError as error:
         if error.errno not in _FIXABLE:
             raise

@@ -69,12 +69,16 @@ def note(text: str) -> None:
     stderr.print(escape(text), highlight=False, soft_wrap=True)
 
 
+def rows_were(number: int) -> str:
+    return "1 row was" if number == 1 else f"{number} rows were"
+
+
 def finish(skipped_rows: SkippedRows, path: Path | None) -> None:
     """Say how many rows were skipped, and list them in ``path``."""
     if path is not None:
         skipped_rows.save(path)
     if len(skipped_rows):
-        note(f"{len(skipped_rows)} rows were skipped; {f'{path} lists them' if path else '--skipped-rows FILE lists them'}")
+        note(f"{rows_were(len(skipped_rows))} skipped; {f'{path} lists them' if path else '--skipped-rows FILE lists them'}")
 
 
 def report_each(rows: Iterable[tuple[str, str]]) -> SkippedRows:

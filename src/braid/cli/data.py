@@ -179,6 +179,7 @@ def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Se
         "path": dataset.path,
         "format": dataset.format,
         "columns": dict(dataset.columns),
+        "unused": list(dataset.unused),
         "splits": splits,
         "num_examples": len(dataset.examples),
         "num_broken": len(skipped),
@@ -224,6 +225,9 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
     print_table(f"{dataset.path}: {dataset.format}", ["split", *names], rows, names)
     if dataset.columns:
         print_table("\nColumns", ["role", "column"], list(dataset.columns.items()))
+    if dataset.unused:
+        some = "+".join(dataset.unused[:2])
+        note(f"not used: {', '.join(dataset.unused)}; map them with --columns, for example tabular={some}")
     example = next(iter(dataset.examples), None)
     if example is not None:
         print_table(f"\nThe first row ({example.source})", ["role", "value"], _shown(example))
@@ -232,7 +236,7 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         return
     table = [[kind, f"{len(result):,}", _first(result), ADVICE[kind]] for kind, result in by_kind(defects).items()]
     title = f"\n{len(defects):,} defect{'s' if len(defects) > 1 else ''}"
-    print_table(title, ["defect", "count", "the first", "what to do"], table, ["count"])
+    print_table(title, ["defect", "count", "examples", "what to do"], table, ["count"])
     if any(len(result) > SHOWN for result in by_kind(defects).values()):
         note("--json lists them all")
 

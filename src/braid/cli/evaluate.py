@@ -268,7 +268,7 @@ def calibrate(
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Fit confidence on one half of a split and measure it on the other, both ways; then write a fit on all of it into the model.
+    """Make confidence the probability of being right: fit on half of a split, measured on the other half.
 
     From then on, the confidence of a label or an answer is the probability that it is right; that of a caption is the probability
     that its own cider-2015 is above the median. No answer changes. ECE is the mean gap between confidence and truth, in ten bins.

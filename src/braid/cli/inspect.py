@@ -25,7 +25,7 @@ def inspect(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, which GitHub renders.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show a model: parts, shapes, parameters, size, and its data card; a run under way by its checkpoint.
+    """Show a model: parts, shapes, parameters, size, and its data card. A run that is still training is shown by its checkpoint.
 
     Examples:
 

@@ -1,11 +1,12 @@
 """Options that several verbs share, and how they are read: inputs of a model, one of its tasks, rows of a data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from braid.cli.console import note
 from braid.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +66,19 @@ def parsed(loaded: "LoadedModel", inputs: Sequence[str] | None) -> dict[str, Any
             raise UserError(f"--input {one}: this model has no input {name!r}; {did_you_mean(name, list(known))}")
         with named(f"--input {name}"):
             result[name] = known[name].parse(value)
+        for message in _unknown_choices(known[name], result[name]):
+            note(f"--input {name}: {message}")
     return result
+
+
+def _unknown_choices(config: Any, value: Any) -> Iterator[str]:
+    """Values that training never showed: normal in a table, but more likely a typing error on the command line."""
+    from braid.config import did_you_mean
+
+    for field in config.fields():
+        given = value.get(field["name"]) if isinstance(value, Mapping) else None
+        if given is not None and field["type"] == "choice" and given not in field["choices"]:
+            yield f"{field['name']} {given!r} was not in the training data; {did_you_mean(str(given), field['choices'])}"
 
 
 def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:

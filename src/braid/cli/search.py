@@ -39,7 +39,7 @@ def embed(
     batch_size: BatchOption = 32,
     json: JsonOption = False,
 ) -> None:
-    """Turn files and texts into vectors of one space; the first that cannot be read is an error.
+    """Turn files and texts into vectors of one space. Stop at the first file that cannot be read.
 
     Examples:
 

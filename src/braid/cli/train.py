@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, print_json, print_table, stderr, with_progress
+from braid.cli.console import note, print_json, print_table, rows_were, stderr, with_progress
 from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
 from braid.errors import UserError
 
@@ -78,7 +78,7 @@ def train(
     if not Group().leads:
         return
     if outcome.skipped_rows:
-        note(f"{outcome.skipped_rows} rows were skipped; {folder / SKIPPED} lists them")
+        note(f"{rows_were(outcome.skipped_rows)} skipped; {folder / SKIPPED} lists them")
     if json:
         metrics = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
         profiled = (
@@ -128,7 +128,7 @@ def _config(
     beginning, lent = _beginning(task, where, model, start)
     whole = {"task": task, "data": where, **beginning}
     folder = output or Path("runs") / f"{Path(data).stem.replace(':', '-') or 'data'}-{task}"
-    return run_from(whole, [*lent, *settings], "the command line"), folder
+    return run_from(whole, [*lent, *settings]), folder
 
 
 def _beginning(task: str, data: dict[str, Any], model: str, start: str) -> tuple[dict[str, Any], list[str]]:

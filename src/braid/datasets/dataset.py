@@ -170,6 +170,7 @@ class Dataset:
     examples: Rows
     skipped: tuple[SkippedRow, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)  # role -> column, if the format has columns
+    unused: tuple[str, ...] = ()  # columns without a role
 
     @property
     def splits(self) -> dict[str, int]:

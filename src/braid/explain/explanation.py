@@ -20,13 +20,25 @@ TEMPLATE = Path(__file__).with_name("explanation.html")
 WIDTH = 320  # pixels of an image on the page
 MOST_ROWS = 16  # rows of a table on a card
 MESSAGES = {
-    "completeness_gap": ("completeness", "the attributions miss the change of the score by {:.1%} of it"),
-    "efficiency_gap": ("efficiency", "the values miss the score of all units minus that of none by {:.1e}"),
-    "input_gap": ("efficiency of the inputs", "the inputs' contributions miss the change of the probabilities by {:.1e}"),
+    "completeness_gap": ("completeness", "the attributions add up to the change of the score, with an error of {:.1%}"),
+    "efficiency_gap": ("efficiency", "the values add up to the score of all units minus that of none, with an error of {:.1e}"),
+    "input_gap": (
+        "efficiency of the inputs",
+        "the inputs' contributions add up to the change of the probabilities, with an error of {:.1e}",
+    ),
     "standard_error": ("sampling error", "a value's standard error is {:.1%} of the values' mean size"),
-    "deletion": ("deletion", "{:.2f} of the probability is left on average as the strongest are removed (lower is better)"),
-    "insertion": ("insertion", "{:.2f} of it is there on average as the strongest are added (higher is better)"),
-    "sensitivity": ("sensitivity", "{:.2f} of the map changes when the model's weights are shuffled (0: it explains no model)"),
+    "deletion": (
+        "deletion",
+        "on average {:.2f} of the probability is left while the strongest units are removed (lower is better)",
+    ),
+    "insertion": (
+        "insertion",
+        "on average {:.2f} of the probability is reached while the strongest units are added (higher is better)",
+    ),
+    "sensitivity": (
+        "sensitivity",
+        "{:.2f} of the map changes when the model's weights are shuffled (0: it does not depend on the model)",
+    ),
 }
 SUFFIXES = (".html", ".png")
 

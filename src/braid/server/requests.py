@@ -278,6 +278,6 @@ async def _text(name: str, value: UploadFile | str, files: Sequence[str]) -> str
     if isinstance(value, str):
         return value
     if name not in files:
-        known = f"only {' and '.join(files)} {'is one' if len(files) == 1 else 'are'}" if files else "no field is one"
-        raise ApiError(400, "invalid_form", f"{name[:80]} is a file; {known}", name[:80])
+        known = f"files go in {' and '.join(files)}" if files else "this endpoint takes no files"
+        raise ApiError(400, "invalid_form", f"the field {name[:80]} is a file; {known}", name[:80])
     return base64.b64encode(await value.read()).decode("ascii")

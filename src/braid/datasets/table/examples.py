@@ -71,7 +71,8 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
     if files and "id" not in roles:
         rows = _named_apart(rows, files, path.parent)
     shown = {role: ", ".join(names) for role, names in roles.items()}
-    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(skipped), shown)
+    unused = tuple(name for name in table.columns if not any(name in names for names in roles.values()))
+    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(skipped), shown, unused)
 
 
 def usual_names() -> dict[str, tuple[str, ...]]:
