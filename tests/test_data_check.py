@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,20 @@ def test_twelve_defects_are_planted_and_found_and_none_is_invented(tmp_path: Pat
     )
     assert defects[TEXT_LEAK][0].what == "data.jsonl, row 20 (test) says the same as data.jsonl, row 13 (train)"
     assert "200 words, where" in defects["unusual text length"][0].what
+
+
+def test_an_interrupted_check_keeps_what_it_found(tmp_path: Path) -> None:
+    def watch(items: Sequence[Any], label: str) -> Iterable[Any]:
+        if label == "comparing":
+            raise KeyboardInterrupt
+        return items
+
+    dataset, interrupted = open_dataset(write(tmp_path, planted(tmp_path))), []
+    found = by_kind(check(dataset, True, watch, lambda: interrupted.append(True)))
+    assert interrupted == [True]
+    assert {"unreadable file", "duplicate file", LEAK} <= set(found) and "near-duplicate image" not in found
+    with pytest.raises(KeyboardInterrupt):
+        check(dataset, True, watch)
 
 
 def test_a_clean_data_set_has_none(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from braid.modalities import InputModalityConfig, TabularModalityConfig
 from braid.modalities.cells import text_cell
 from braid.modalities.tabular import CategoryColumn, NumberColumn
 from braid.records import Example
+from braid.training import run_from, train
 from conftest import Ran
 
 Braid = Callable[..., Ran]
@@ -249,3 +250,28 @@ def test_data_check_reports_a_leaking_column(braid: Braid, tmp_path: Path) -> No
     what = "column 'confirmed_by' gives the label away in 100% of rows: 'follow up' is always 'well'"
     assert [row["what"] for row in defect["rows"]] == [what]
     assert "leak: a column" not in braid("data", "check", path, "--columns", "tabular=age").out
+
+
+def test_columns_without_a_role_are_named(braid: Braid, tmp_path: Path) -> None:
+    path = tmp_path / "products.csv"
+    path.write_text("text,label,season,gender\na shoe,shoe,Fall,Men\na sock,sock,Summer,Women\n")
+    assert (
+        "not used: season, gender; map them with --columns, for example tabular=season+gender" in braid("data", "check", path).err
+    )
+    ran = braid("data", "check", path, "--columns", "tabular=season+gender", "--json")
+    assert json.loads(ran.out)["unused"] == []
+
+
+def test_a_category_that_training_never_showed_is_noted_on_the_command_line(braid: Braid, tmp_path: Path) -> None:
+    rows = [f"{('shoe', 'sock')[k % 2]},{('Fall', 'Summer')[k % 2]},{('train', 'val')[k > 7]}" for k in range(12)]
+    (tmp_path / "products.csv").write_text("\n".join(["label,season,split", *rows]) + "\n")
+    columns = {"tabular": "season", "label": "label"}
+    run = {"task": "classification", "data": {"path": str(tmp_path / "products.csv"), "columns": columns}, "model": "tiny"}
+    train(run_from({**run, "epochs": 1, "workers": 0, "threads": 1}), tmp_path / "run")
+    known = braid("classify", "--model", tmp_path / "run", "--input", "tabular=season=Fall")
+    assert (known.code, known.err) == (0, "")
+    ran = braid("classify", "--model", tmp_path / "run", "--input", "tabular=season=Fal")
+    assert ran.code == 0
+    assert (
+        "--input tabular: season 'Fal' was not in the training data; choose from Fall, Summer (did you mean 'Fall'?)" in ran.err
+    )

@@ -205,6 +205,7 @@ def test_a_folder_in_use_is_not_overwritten(plain: Plain, tmp_path: Path) -> Non
         ("optimizer.learning_rat=1", r"run.optimizer has no setting 'learning_rat'; .*did you mean 'learning_rate'"),
         ("model.fusion.kind=atention", r"'atention'.*did you mean 'attention'"),
         ("epochs=ten", r"run.epochs is 'ten'; it takes a whole number"),
+        ("optimizer.lr=1e-3", r"run.optimizer has no setting 'lr'; .*did you mean 'learning_rate'"),
         ("epochs=0", r"epochs is 0; it must be at least 1"),
         ("input_dropout={picture: 0.1}", r"input_dropout names 'picture'; choose from image, prompt"),
         ("task.generation.max_length=99", r"task.generation.max_length is 99; the output has room for 39"),
