@@ -1,8 +1,8 @@
 """Which images are copies of each other: re-encoded, resized, brightened or slightly cropped.
 
-Three steps, each on what the step before lets through: a correlation of all pairs of small grey images, a correlation of small
-colour images for the most similar pairs of each image, and an alignment of the two images. The number of alignments per image is
-bounded, so time grows with the images and not with how alike they are (catalogue photos on white are all alike).
+Each step looks at fewer pairs than the one before. The first correlates small grey images: all pairs, by matrix products. The
+second correlates small colour images, for the most similar pairs of each image. The third aligns two images. An image takes part
+in a bounded number of alignments, because catalogue photos on white are all alike.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ FINE = 32  # of aligned images
 INSETS = (0.0, 0.04, 0.08)  # borders that a descriptor leaves out, as shares of a side
 FLAT = 4.0  # standard deviation of grey below which an image shows nothing, of 255
 ALIKE = 0.85  # grey correlation from which a pair is a candidate
-ALIKE_IN_COLOUR = 0.92  # colour correlation from which a pair is aligned
-MOST = 8  # candidates of one image that are aligned
+ALIKE_IN_COLOUR = 0.85  # colour correlation from which a pair is aligned
+MOST = 16  # candidates of one image that are aligned
 LEAST_SIDE = 0.8  # of an image that a crop may keep
 LEFT_OVER = 0.19  # root mean square of the residual, as a share of the image's own contrast
 LOCAL = 1.2  # the same in the worst places
 STEPS = 8  # of the alignment
-HOPELESS = (4.0, 2.5, 1.7, 1.3, 1.2, 1.1, 1.05)  # residuals after each step from which no later step makes a copy
+HOPELESS = (5.0, 3.2, 2.3, 1.8, 1.5, 1.3, 1.1)  # residuals after each step from which a pair is given up
 ROWS = 512  # compared at once
 PAIRS = 32  # aligned at once
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
