@@ -115,6 +115,18 @@ def test_an_interrupted_check_keeps_what_it_found(tmp_path: Path) -> None:
         check(dataset, True, watch)
 
 
+def test_ctrl_c_prints_what_was_found_and_writes_no_table(braid: Braid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> list[Any]:
+        raise KeyboardInterrupt
+
+    path = write(tmp_path, planted(tmp_path))
+    monkeypatch.setattr("braid.datasets.checks.files.are_copies", interrupted)
+    ran = braid("data", "check", path, "--images", "--fix", tmp_path / "clean.csv")
+    assert ran.code == 130 and "duplicate file" in ran.out
+    assert "clean.csv was not written; run the command again for all" in ran.err
+    assert not (tmp_path / "clean.csv").exists()
+
+
 def test_a_clean_data_set_has_none(tmp_path: Path) -> None:
     assert result(write(tmp_path, scenes(tmp_path))) == {}
 

@@ -57,9 +57,7 @@ def check(
     defects = find(
         dataset, images, lambda items, label: progress(items, label, len(items)), lambda: stopped.append("interrupted")
     )
-    if stopped and fix is not None:
-        raise UserError(f"the check was interrupted, so {fix} was not written; run it again")
-    fixed = _write_clean(dataset, roles, defects, fix) if fix is not None else {}
+    fixed = _write_clean(dataset, roles, defects, fix) if fix is not None and not stopped else {}
     splits = _splits(dataset)
     if json:
         print_json(_as_json(dataset, splits, defects) | fixed)
@@ -69,7 +67,8 @@ def check(
         skipped_rows = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["skipped_rows"].items())
         note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; removed: {skipped_rows or 'none'}")
     if stopped:
-        note("interrupted: these are the defects found so far")
+        unwritten = "" if fix is None else f", and {fix} was not written"
+        note(f"interrupted: these are the defects found so far{unwritten}; run the command again for all")
         raise typer.Exit(130)
     if strict and defects:
         raise typer.Exit(1)

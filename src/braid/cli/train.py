@@ -257,7 +257,8 @@ def compare(
     if comparison is not None and run is None and not vary:
         folder, config = output or Path("runs") / comparison.stem, read_comparison(comparison, settings or [])
     elif run is not None and vary and comparison is None:
-        folder, config = output or Path("runs") / f"{run.stem}-compared", comparison_of(run, vary, seeds, settings or [])
+        home = run.parent if run.name == "run.yaml" else run
+        folder, config = output or Path("runs") / f"{home.stem}-compared", comparison_of(run, vary, seeds, settings or [])
     else:
         raise UserError("give a comparison's YAML file, or a run with --from and what to vary with --vary")
     try:
