@@ -1,6 +1,8 @@
 """A frozen image encoder sees each picture once: the run learns the same, and nothing is lost on the way."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from PIL import Image
 from braid.errors import UserError
 from braid.training import Watcher, run_from, train
 from braid.training.data import Plan
+from braid.training.features import _bound
 from test_training import TINY, log, losses, same_weights
 
 FROZEN = ["optimizer.scales={encoders.image: 0}", "epochs=2"]
@@ -45,7 +48,8 @@ def test_the_run_learns_what_it_would_from_pixels(given: dict[str, Any], tmp_pat
     assert [*pixels.values()] == pytest.approx([*features.values()], rel=2e-3)  # features are kept in float16
     out = [(tmp_path / name / "skipped_rows.jsonl").read_text() for name in ("pixels", "kept")]
     assert out[0] == out[1] and "11.png" in out[0]
-    (values,) = (tmp_path / "features").glob("image-*.values")
+    (values,) = (tmp_path / "features").glob("*/values")
+    assert len((values.parent / "index").read_bytes()) == 41 * 11
     assert values.stat().st_size % (11 * 2) == 0
 
 
@@ -80,7 +84,8 @@ def test_features_of_another_encoder_or_picture_are_made_again(change: str, give
     for name, kept in (("shared", "features"), ("alone", "others")):
         changed = [*FROZEN, settings[change], f"cache_features={tmp_path / kept}"]
         train(run_from(given, changed), tmp_path / name, watcher=Watcher(on_note=notes.append))
-    assert sum("12 images are encoded now" in note for note in notes) == 2
+    encoded = [1, 12] if change == "picture" else [12, 12]  # what did not change is not encoded again
+    assert [int(note.split()[0]) for note in notes if "encoded now" in note] == encoded
     assert same_weights(tmp_path / "shared" / "last", tmp_path / "alone" / "last")
 
 
@@ -130,3 +135,38 @@ def test_rows_of_a_picture_may_come_apart() -> None:
     images = [np.mean([len(set(rows // 5)) for rows in plan.epoch(0)]) for plan in (together, apart)]
     assert images[0] == 4 and images[1] > 10
     assert sorted(np.concatenate(apart.epoch(0))) == list(range(100))
+
+
+def test_a_copy_under_another_name_and_a_subset_are_not_encoded_again(given: dict[str, Any], tmp_path: Path) -> None:
+    train(run_from(given, FROZEN), tmp_path / "whole")
+    data = tmp_path / "data"
+    shutil.copy(data / "1.png", data / "copy.png")
+    lines = [json.loads(line) for line in (data / "rows.jsonl").read_text().splitlines()]
+    few = [{**line, "image": "copy.png" if line["image"] == "1.png" else line["image"]} for line in lines[:10]]
+    (data / "few.jsonl").write_text("".join(json.dumps(line) + "\n" for line in few))
+    notes: list[str] = []
+    same = [f"data.path={data / 'few.jsonl'}", f"initialize={{encoders.image: {tmp_path / 'whole' / 'last'}}}"]
+    train(run_from(given, [*FROZEN, *same]), tmp_path / "few", watcher=Watcher(on_note=notes.append))
+    assert not any("encoded now" in note for note in notes)
+
+
+def test_what_a_killed_process_left_half_written_is_encoded_again(given: dict[str, Any], tmp_path: Path) -> None:
+    train(run_from(given, FROZEN), tmp_path / "before")
+    (index,) = (tmp_path / "features").glob("*/index")
+    index.write_bytes(index.read_bytes()[:-60])  # one line and a part of another
+    notes: list[str] = []
+    train(run_from(given, FROZEN), tmp_path / "after", watcher=Watcher(on_note=notes.append))
+    assert [int(note.split()[0]) for note in notes if "encoded now" in note] == [2]
+    assert same_weights(tmp_path / "before" / "last", tmp_path / "after" / "last")
+
+
+def test_the_encoders_used_least_recently_go_first(tmp_path: Path) -> None:
+    for age, name in enumerate(("new", "old", "oldest")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "values").write_bytes(bytes(100))
+        (tmp_path / name / "index").write_bytes(b"")
+        os.utime(tmp_path / name / "index", (1000 - age, 1000 - age))
+    _bound(tmp_path, 250)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+    _bound(tmp_path, 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

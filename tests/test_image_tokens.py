@@ -25,7 +25,7 @@ from braid.model import Model
 from braid.presets import tiny
 from braid.records import Batch, BatchInput, Fused, Padded
 from braid.runtime.torch import TorchCodec
-from braid.training.data import _fingerprint
+from braid.training.features import _fingerprint
 from variants import CODECS, SIZE, inputs, outputs
 
 GRID = TokenGrid(2, 3, (4, 3, 2))
@@ -159,11 +159,11 @@ def test_tokens_that_cannot_be_read(encoder: ImageTokenEncoderConfig, size: int,
 
 def test_features_that_are_kept_are_those_of_one_codec() -> None:
     model, modality = reading(), ImageModalityConfig(size=SIZE).build()
-    encoder, before = model.encoders["image"], _fingerprint(model.encoders["image"], modality, {})
-    assert _fingerprint(encoder, modality, {}) == before
+    encoder, before = model.encoders["image"], _fingerprint(model.encoders["image"], modality, "")
+    assert _fingerprint(encoder, modality, "") == before
     with torch.no_grad():
         next(model.codec("image").parameters()).add_(1)
-    assert _fingerprint(encoder, modality, {}) != before
+    assert _fingerprint(encoder, modality, "") != before
 
 
 def test_some_pictures_are_read_in_training_as_the_codec_draws_them() -> None:

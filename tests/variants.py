@@ -33,6 +33,7 @@ from braid.encoders import (
     ImageTokenEncoderConfig,
     MLPEncoderConfig,
     MobileNetEncoderConfig,
+    NgramTextEncoderConfig,
     PretrainedImageEncoderConfig,
     PretrainedTextEncoderConfig,
     RecurrentTextEncoderConfig,
@@ -55,6 +56,7 @@ from braid.fusions import (
     WeightedFusionConfig,
 )
 from braid.index import ExactIndexConfig, HnswIndexConfig, IndexConfig, LanceDBIndexConfig
+from braid.layers.levels import LevelsConfig
 from braid.modalities import (
     EmbeddingModalityConfig,
     ImageModalityConfig,
@@ -124,6 +126,10 @@ ENCODERS: dict[str, EncoderConfig] = {
     "mobilenet": MobileNetEncoderConfig(width_multiplier=0.25),
     "mobilenet folded": MobileNetEncoderConfig(width_multiplier=0.25, padding="tensorflow", folded=True),
     "mobilenet scales": MobileNetEncoderConfig(width_multiplier=0.25, scales=(1.0, 2.0)),
+    "mobilenet levels": MobileNetEncoderConfig(width_multiplier=0.25, levels=LevelsConfig(width=16, dropout=0.0)),
+    "mobilenet levels and cells": MobileNetEncoderConfig(
+        width_multiplier=0.25, levels=LevelsConfig(width=16, dropout=0.0, cells=True)
+    ),
     "resnet": ResNetEncoderConfig(depth=18),
     "vgg": VGGEncoderConfig(depth=11),
     "vgg norm": VGGEncoderConfig(depth=11, batch_norm=True),
@@ -138,6 +144,7 @@ ENCODERS: dict[str, EncoderConfig] = {
     ),
     "ft_transformer": FTTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     "mlp": MLPEncoderConfig(width=32, depth=1, category_width=8, dropout=0.0),
+    "ngrams": NgramTextEncoderConfig(longest=3, width=32, buckets=50, dropout=0.0),
     "pretrained bert": PretrainedTextEncoderConfig(architecture=BERT, train="full"),
     "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from braid.codecs import Codec, CodecConfig
 from braid.config import did_you_mean, named, plain_names, within
 from braid.decoders import DecoderConfig, ImageDecoder, TextDecoder, VectorDecoder
-from braid.encoders import EncoderConfig
+from braid.encoders import EncoderConfig, TwoPartEncoder
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FusionConfig
 from braid.layers.context import BuildContext
 from braid.modalities import InputModality, OutputModality
-from braid.records import Batch, Features, Fused
+from braid.records import Batch, Features, Fused, Padded
 from braid.shapes import Float, Int
 
 
@@ -105,8 +105,7 @@ class Model(nn.Module):
             if given is None:
                 features[name] = self._missing(batch.size)
             else:
-                distinct = given.distinct
-                encoded = Features(distinct.values, distinct.mask) if given.encoded else encoder(distinct)
+                encoded = _read(encoder, given.distinct) if given.encoded else encoder(given.distinct)
                 features[name] = deal(self.projections[name](encoded), given.index)
         return features
 
@@ -155,6 +154,12 @@ class Model(nn.Module):
         weight = next(self.projections.parameters())
         values = weight.new_zeros(rows, 1, self.config.width)
         return Features(values, torch.zeros(rows, 1, dtype=torch.bool, device=weight.device))
+
+
+def _read(encoder: nn.Module, cached: Padded) -> Features:
+    """The features of an encoder from what was cached of it: all of its work, or that of its first part."""
+    features = Features(cached.values, cached.mask)
+    return encoder.read(features) if isinstance(encoder, TwoPartEncoder) else features
 
 
 def deal(features: Features, index: Int[Tensor, " batch"]) -> Features:

@@ -17,6 +17,7 @@ from braid.encoders.image import (
     ViTEncoder,
     ViTEncoderConfig,
 )
+from braid.encoders.protocol import TwoPartEncoder
 from braid.encoders.tabular import (
     FTTransformerEncoder,
     FTTransformerEncoderConfig,
@@ -25,6 +26,8 @@ from braid.encoders.tabular import (
     TabularEncoderConfig,
 )
 from braid.encoders.text import (
+    NgramTextEncoder,
+    NgramTextEncoderConfig,
     PretrainedTextEncoder,
     PretrainedTextEncoderConfig,
     RecurrentTextEncoder,
@@ -50,6 +53,8 @@ __all__ = [
     "MLPEncoderConfig",
     "MobileNetEncoder",
     "MobileNetEncoderConfig",
+    "NgramTextEncoder",
+    "NgramTextEncoderConfig",
     "PretrainedImageEncoder",
     "PretrainedImageEncoderConfig",
     "PretrainedTextEncoder",
@@ -62,6 +67,7 @@ __all__ = [
     "TextEncoderConfig",
     "TransformerTextEncoder",
     "TransformerTextEncoderConfig",
+    "TwoPartEncoder",
     "VGGEncoder",
     "VGGEncoderConfig",
     "ViTEncoder",

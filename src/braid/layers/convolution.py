@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from braid.errors import UserError
 from braid.layers.attention import end_to_end_grids, grid_features
+from braid.layers.levels import Levels, LevelsConfig
+from braid.modalities import ImageModality
 from braid.records import Features, Padded
 from braid.shapes import Float
 
@@ -123,19 +125,36 @@ class InvertedResidual(nn.Module):
 
 
 class InvertedResidualEncoder(nn.Module):
-    """Pixels [n, 3, size, size] -> one feature vector per cell of 32 x 32 pixels, at each scale."""
+    """Pixels [n, 3, size, size] -> one feature vector per cell of 32 x 32 pixels, at each scale; with ``levels`` see there."""
 
-    def __init__(self, stem: int, stages: Sequence[Stage], head: int, style: Style, scales: Sequence[float]) -> None:
+    def __init__(
+        self,
+        stem: int,
+        stages: Sequence[Stage],
+        head: int,
+        style: Style,
+        scales: Sequence[float] = (1.0,),
+        levels: LevelsConfig | None = None,
+        image: ImageModality | None = None,
+    ) -> None:
         super().__init__()
         self.style, self.scales, self.width = style, scales, head
         blocks: list[nn.Module] = [ConvolutionBlock(3, stem, 3, 2, 1, style)]
-        channels = stem
+        channels, widths = stem, []
+        self.tapped: list[int] = []  # the last block of each stage, and the head
         for stage in stages:
             for number in range(stage.blocks):
                 stride = stage.stride if number == 0 else 1
                 blocks.append(InvertedResidual(channels, stage.channels, stage.kernel, stride, stage.expansion, style))
                 channels = stage.channels
+            self.tapped.append(len(blocks) - 1)
+            widths.append(channels)
         self.features = nn.Sequential(*blocks, ConvolutionBlock(channels, head, 1, 1, 1, style))
+        self.tapped.append(len(blocks))
+        self.levels: Levels | None = None
+        if levels is not None and image is not None:
+            self.levels = Levels(levels, [*widths, head], image.config.mean, image.config.std)
+            self.width = self.levels.width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -143,8 +162,30 @@ class InvertedResidualEncoder(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Padded) -> Features:
+        if self.levels is not None:
+            return self.read(self.describe(inputs))
         grids = [self._grid(inputs, scale) for scale in self.scales]
         return grids[0] if len(grids) == 1 else end_to_end_grids(grids)
+
+    @property
+    def described_by(self) -> list[nn.Module]:
+        """The modules that ``describe`` uses: if they are frozen, its result can be cached."""
+        return [self.features]
+
+    def describe(self, inputs: Padded) -> Features:
+        """The result of the convolutions."""
+        if self.levels is None:
+            return self(inputs)
+        values = inputs.values.contiguous(memory_format=torch.channels_last)
+        maps = []
+        for place, block in enumerate(self.features):
+            values = block(values)
+            if place in self.tapped:
+                maps.append(values)
+        return self.levels.describe(maps, inputs)
+
+    def read(self, described: Features) -> Features:
+        return described if self.levels is None else self.levels.read(described)
 
     def _grid(self, inputs: Padded, scale: float) -> Features:
         pixels, mask = inputs.values, inputs.mask
@@ -156,7 +197,9 @@ class InvertedResidualEncoder(nn.Module):
         return grid_features(self.features(pixels), mask)
 
 
-def check_scales(scales: Sequence[float]) -> None:
+def check_scales(scales: Sequence[float], levels: LevelsConfig | None) -> None:
+    if levels is not None and len(scales) > 1:
+        raise UserError(f"levels needs one scale, and scales is {list(scales)}; remove one of the two")
     if not scales or not 0 < min(scales) <= max(scales) <= 8:
         raise UserError(f"scales is {list(scales)}; give one or more numbers above 0 and at most 8, such as [1.0, 1.25]")
 

@@ -1,9 +1,10 @@
-"""Cached features: images that a frozen encoder has already encoded, read from a file."""
+"""Cached features: values that a frozen encoder has already encoded, read from a file."""
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from os.path import realpath
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,10 +19,10 @@ Encoded = tuple[Float16[np.ndarray, "positions width"], Bool[np.ndarray, " posit
 
 @dataclass(frozen=True)
 class EncodedModality:
-    """The path of an image -> its features.
+    """The path or the bytes of an image -> its features, which ``made`` identifies.
 
     ``values`` [images, positions, width] float16 and ``masks`` [images, positions] bool are plain arrays on disk. ``places`` maps
-    a real path to its row, ``skipped`` a path to the reason why it has no features. ``made`` is the fingerprint of the files.
+    the ``key_of`` a value to its row, ``skipped`` to the reason why it has no features.
     """
 
     config: Any
@@ -35,16 +36,29 @@ class EncodedModality:
     augments: ClassVar[bool] = False
     shared: ClassVar[bool] = True
 
+    @staticmethod
+    def key_of(value: Any, source: str = "") -> str:
+        """The real path of a file, or a hash of bytes.
+
+        Raises:
+            UserError: for a value that is neither.
+        """
+        if isinstance(value, str | os.PathLike):
+            return os.path.realpath(value)
+        if isinstance(value, bytes):
+            return hashlib.sha1(value, usedforsecurity=False).hexdigest()
+        raise UserError(f"{source}: cache_features needs images in files, and this one is in memory; remove cache_features")
+
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> Encoded:
         """Read the features of one image.
 
         Raises:
             UserError: with the reason why the image could not be read.
         """
-        path = realpath(value)
-        if path in self.skipped:
-            raise UserError(self.skipped[path])
-        place = self.places[path]
+        key = self.key_of(value, source)
+        if key in self.skipped:
+            raise UserError(self.skipped[key])
+        place = self.places[key]
         values = _mapped(self.values, self.shape, "float16", self.made)
         return values[place], _mapped(self.masks, self.shape[:2], "bool", self.made)[place]
 

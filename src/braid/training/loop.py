@@ -37,7 +37,8 @@ from braid.skipped_rows import SkippedRows
 from braid.tasks import MEAN
 from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
-from braid.training.data import Mixture, batches, with_features
+from braid.training.data import Mixture, batches
+from braid.training.features import cache_folder, with_features
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
 from braid.training.guard import Interrupt, guarded
@@ -145,7 +146,8 @@ def _collator(setup: Setup, watcher: Watcher) -> Collator:
     if not config.cache_features:
         return setup.collator
     samples = chain.from_iterable((*data.train, *prepared(data.task, _evaluation_rows(config, data))) for data in setup.tasks)
-    return with_features(setup.model, setup.collator, samples, Path(config.cache_features), watcher.on_note)
+    folder = cache_folder(config.cache_features)
+    return with_features(setup.model, setup.collator, samples, folder, watcher.on_note, config.precision)
 
 
 def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, group: Group) -> Run:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from braid.layers.context import BuildContext
 from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, fold, rounded
+from braid.layers.levels import LevelsConfig
+from braid.modalities import ImageModality
 
 # expansion, channels, blocks, stride of the first block, kernel (arXiv:1905.11946, table 1)
 STAGES = (
@@ -33,6 +35,7 @@ class EfficientNetEncoderConfig:
         padding: ``tensorflow`` (SAME), which the published weights need, or ``torch``.
         folded: whether batch norm is part of the convolutions' weights and biases; a file that keeps it apart is folded.
         scales: the image is read once at each scale, relative to its size; the grids of all scales are concatenated.
+        levels: give several depths of the network and the colours of the image; null gives the last feature map alone.
     """
 
     kind: Literal["efficientnet"] = "efficientnet"
@@ -40,22 +43,23 @@ class EfficientNetEncoderConfig:
     padding: Padding = "tensorflow"
     folded: bool = False
     scales: tuple[float, ...] = (1.0,)
+    levels: LevelsConfig | None = None
 
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
-        check_scales(self.scales)
+        check_scales(self.scales, self.levels)
 
     def build(self, context: BuildContext) -> "EfficientNetEncoder":
-        return EfficientNetEncoder(self)
+        return EfficientNetEncoder(self, context.input)
 
 
 class EfficientNetEncoder(InvertedResidualEncoder):
     """Pixels [n, 3, size, size] -> one feature vector a cell of 32 x 32 pixels, at each scale."""
 
-    def __init__(self, config: EfficientNetEncoderConfig) -> None:
+    def __init__(self, config: EfficientNetEncoderConfig, image: ImageModality) -> None:
         style = Style(config.padding, config.folded, epsilon=1e-3)
-        super().__init__(32, _stages(*VARIANTS[config.variant]), 1280, style, config.scales)
+        super().__init__(32, _stages(*VARIANTS[config.variant]), 1280, style, config.scales, config.levels, image)
 
     def standard_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Our names for those of the published torch files (_conv_stem, _blocks.N._expand_conv), folded if need be."""

@@ -9,6 +9,8 @@ from torch import Tensor
 from braid.config import within
 from braid.layers.context import BuildContext
 from braid.layers.convolution import InvertedResidualEncoder, Padding, Stage, Style, check_scales, rounded
+from braid.layers.levels import LevelsConfig
+from braid.modalities import ImageModality
 
 # expansion, channels, blocks, stride of the first block (arXiv:1801.04381, table 2)
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -23,6 +25,7 @@ class MobileNetEncoderConfig:
         padding: ``torch`` pads both sides alike, ``tensorflow`` (SAME) the right and bottom first.
         folded: whether batch norm is part of the convolutions' weights and biases.
         scales: the image is read once at each scale, relative to its size; the grids of all scales are concatenated.
+        levels: give several depths of the network and the colours of the image; null gives the last feature map alone.
     """
 
     kind: Literal["mobilenet"] = "mobilenet"
@@ -30,25 +33,27 @@ class MobileNetEncoderConfig:
     padding: Padding = "torch"
     folded: bool = False
     scales: tuple[float, ...] = (1.0,)
+    levels: LevelsConfig | None = None
 
     modality: ClassVar[str] = "image"
 
     def __post_init__(self) -> None:
         within(self, 0.01, 100, "width_multiplier")
-        check_scales(self.scales)
+        check_scales(self.scales, self.levels)
 
     def build(self, context: BuildContext) -> "MobileNetEncoder":
-        return MobileNetEncoder(self)
+        return MobileNetEncoder(self, context.input)
 
 
 class MobileNetEncoder(InvertedResidualEncoder):
     """Pixels [n, 3, size, size] -> one feature vector a cell of 32 x 32 pixels, at each scale."""
 
-    def __init__(self, config: MobileNetEncoderConfig) -> None:
+    def __init__(self, config: MobileNetEncoderConfig, image: ImageModality) -> None:
         multiplier = config.width_multiplier
         stages = [Stage(expansion, rounded(base * multiplier), *rest) for expansion, base, *rest in STAGES]
         head = rounded(1280 * max(1.0, multiplier))
-        super().__init__(rounded(32 * multiplier), stages, head, Style(config.padding, config.folded), config.scales)
+        style = Style(config.padding, config.folded)
+        super().__init__(rounded(32 * multiplier), stages, head, style, config.scales, config.levels, image)
 
     def standard_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's names for those of a folded file that says stem, blocks.N.expand/depthwise/project, head."""

@@ -22,6 +22,8 @@ from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, UInt8
 
 MAX_SIZE = 4096  # pixels a side
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a whole image
+PATCHES = 7  # a side, of an image whose encoder gives one vector
 COARSE = 12  # pixels a side of a corrupted image
 QUALITY = 92  # JPEG quality of resized images
 
@@ -224,9 +226,14 @@ class ImageModality:
         return 0
 
     def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
-        """Patches, from the boxes that every image encoder gives."""
+        """Patches, from the boxes that every image encoder gives; vectors of whole images share a grid of patches."""
         assert extent is not None
         places = np.flatnonzero(real)
+        if (extent == WHOLE).all():
+            left, top = (axis.ravel() / PATCHES for axis in np.meshgrid(np.arange(PATCHES), np.arange(PATCHES)))
+            boxes = np.stack([left, top, left + 1 / PATCHES, top + 1 / PATCHES], 1)
+            names = tuple(f"patch {place + 1}" for place in range(len(boxes)))
+            return Units(names, np.broadcast_to(real, (len(boxes), len(real))).copy(), boxes, kind="patches")
         names = tuple(f"patch {place + 1}" for place in range(len(places)))
         return Units(names, np.eye(len(real), dtype=bool)[places], extent.astype(np.float64)[places], kind="patches")
 

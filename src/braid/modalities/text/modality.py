@@ -160,9 +160,11 @@ class TextModality:
     def units(self, given: Padded, real: Bool[np.ndarray, " length"], extent: Float[np.ndarray, "length _"] | None) -> Units:
         """Words; special tokens belong to no word."""
         tokens = given.values[0].tolist()
-        spans = [(first, last) for first, last in self.tokenizer.words(tokens) if last < len(real) and real[last]]
-        positions = np.zeros((len(spans), len(real)), dtype=bool)
-        for unit, (first, last) in enumerate(spans):
+        single = extent is not None and len(extent) == 1  # one vector for the whole text
+        read = given.mask[0] if single else real
+        spans = [(first, last) for first, last in self.tokenizer.words(tokens) if last < len(read) and read[last]]
+        positions = np.full((len(spans), len(real)), single)
+        for unit, (first, last) in enumerate(() if single else spans):
             positions[unit, first : last + 1] = True
         names = tuple(self.tokenizer.decode(tokens[first : last + 1]) for first, last in spans)
         return Units(names, positions, spans=tuple(spans), kind="words")

@@ -1,0 +1,231 @@
+"""Features of frozen encoders, kept on disk by the content of what was encoded, so that every value is encoded once.
+
+Each encoder has a folder, named after a hash of its weights and preprocessing: ``values`` [n, positions, width] float16,
+``masks`` [n, positions] bool, and ``index``, whose n-th line is the hash of the n-th value. Values are only ever appended, so all
+runs, subsets, tasks and cells of a comparison share them.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from braid.collate import Collator
+from braid.encoders import TwoPartEncoder
+from braid.errors import UserError
+from braid.files import alone
+from braid.files.reading import read_part
+from braid.modalities import EncodedModality, InputModality
+from braid.model import Model
+from braid.records import Features, Padded, Sample
+
+AUTO = "auto"  # a folder of the user's own, which all runs share
+FOLDER = "BRAID_CACHE"  # environment variable with another folder for AUTO
+MOST = 10 << 30  # bytes that the folder keeps; the encoders that were used least recently go first
+BATCH = 32  # values that are encoded at once
+TELL = 10.0  # seconds between two notes
+LARGEST = 65504.0  # in float16
+LINE = 41  # bytes of a line of the index: a SHA-1 in hexadecimal and a line break
+
+OnNote = Callable[[str], None]
+
+
+def cache_folder(setting: str) -> Path:
+    """The folder that ``cache_features`` names."""
+    if setting != AUTO:
+        return Path(setting)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(FOLDER) or Path(home) / "braid" / "features")
+
+
+def frozen_inputs(model: Model, collator: Collator) -> dict[str, InputModality]:
+    """The inputs made of files whose encoder, or the first part of it, is frozen."""
+    return {
+        name: modality
+        for name, modality in collator.inputs.items()
+        if not isinstance(modality, EncodedModality)
+        and modality.config.suffixes
+        and not any(p.requires_grad for module in _described_by(model.encoders[name]) for p in module.parameters())
+    }
+
+
+def with_features(
+    model: Model, collator: Collator, samples: Iterable[Sample], folder: Path, on_note: OnNote, precision: str = "float32"
+) -> Collator:
+    """A collator that gives features instead of pixels to every frozen image encoder.
+
+    Values are encoded without dropout and augmentation.
+
+    Raises:
+        UserError: when no image encoder is frozen, or an image is neither a file nor bytes.
+    """
+    frozen = frozen_inputs(model, collator)
+    if not frozen:
+        raise UserError("cache_features is set, but no image encoder is frozen; set freeze: [encoders.image]")
+    given: dict[str, dict[str, _Given]] = {name: {} for name in frozen}
+    for sample in samples:
+        for name in frozen:
+            if name in sample.inputs:
+                value = sample.inputs[name]
+                given[name].setdefault(EncodedModality.key_of(value, sample.source), _Given(value, sample.source))
+    cached = {
+        name: _Store(model.encoders[name], modality, folder, precision).encoded(given[name], on_note)
+        for name, modality in frozen.items()
+    }
+    _bound(folder, MOST)
+    return replace(collator, inputs={**collator.inputs, **cached})
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value to encode, and the row that it came from first."""
+
+    value: Any
+    source: str
+
+    def content(self) -> str:
+        """A hash of the value's bytes; "" if its file cannot be read."""
+        with suppress(OSError, ValueError):
+            return self._hash()
+        return ""
+
+    def _hash(self) -> str:
+        value = self.value
+        if isinstance(value, str | os.PathLike):
+            name = os.fspath(value)
+            inside = read_part(name)
+            if inside is None:
+                with open(name, "rb") as file:
+                    return hashlib.file_digest(file, "sha1").hexdigest()
+            value = inside
+        return hashlib.sha1(value, usedforsecurity=False).hexdigest()
+
+
+class _Store:
+    """What is kept of one encoder."""
+
+    def __init__(self, encoder: nn.Module, modality: InputModality, folder: Path, precision: str) -> None:
+        self.encoder, self.modality, self.precision = encoder.eval(), modality, precision
+        example, _ = modality.example()
+        _, *shape = self._features(example).values.shape
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.made = _fingerprint(encoder, modality, f"{self.shape} {precision}")
+        self.folder = folder / self.made[:16]
+
+    def encoded(self, given: Mapping[str, _Given], on_note: OnNote) -> EncodedModality:
+        """Encode what is not kept yet.
+
+        Args:
+            given: by the key of ``EncodedModality``.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hashes = {key: one.content() for key, one in given.items()}
+        with alone(self.folder):
+            known, unreadable = self._known(), self._unreadable()
+            new = {content: given[key] for key, content in hashes.items() if content and content not in known}
+            new = {content: one for content, one in new.items() if content not in unreadable}
+            if new:
+                on_note(f"{len(new):,} images are encoded now, once for all runs with this encoder; {self.folder} keeps them")
+                self._append(list(new.items()), known, on_note)
+        places = {key: known[content] for key, content in hashes.items() if content in known}
+        skipped = {key: self._reason(one) for key, one in given.items() if key not in places}
+        os.utime(self.folder / "index")
+        values, masks = self.folder / "values", self.folder / "masks"
+        return EncodedModality(self.modality.config, values, masks, (len(known), *self.shape), places, skipped, self.made)
+
+    def _unreadable(self) -> set[str]:
+        """The hashes of what could not be decoded before."""
+        path = self.folder / "unreadable"
+        return set(path.read_text(encoding="ascii").split()) if path.exists() else set()
+
+    def _known(self) -> dict[str, int]:
+        """The place of every hash in the index; what a killed process left after the last whole line is cut off."""
+        index = self.folder / "index"
+        lines = index.read_bytes() if index.exists() else b""
+        sizes = {"values": 2 * self.shape[0] * self.shape[1], "masks": self.shape[0]}
+        number = len(lines) // LINE
+        for name, size in sizes.items():
+            path = self.folder / name
+            number = min(number, path.stat().st_size // size if path.exists() else 0)
+        for name, size in {**sizes, "index": LINE}.items():
+            with open(self.folder / name, "ab") as file:
+                file.truncate(number * size)
+        return {lines[LINE * k : LINE * k + LINE - 1].decode("ascii"): k for k in range(number)}
+
+    def _append(self, new: list[tuple[str, _Given]], known: dict[str, int], on_note: OnNote) -> None:
+        """Encode values, and add their places to ``known``."""
+        started = told = time.perf_counter()
+        with ExitStack() as stack:
+            names = ("values", "masks", "index", "unreadable")
+            values, masks, index, unreadable = (stack.enter_context(open(self.folder / name, "ab")) for name in names)
+            for first in range(0, len(new), BATCH):
+                prepared, kept = [], []
+                for content, one in new[first : first + BATCH]:
+                    try:
+                        prepared.append(self.modality.prepare(one.value, one.source))
+                        kept.append(content)
+                    except UserError:
+                        unreadable.write(f"{content}\n".encode("ascii"))
+                if prepared:
+                    features = self._features(self.modality.pad(prepared))
+                    values.write(features.values.float().clamp(-LARGEST, LARGEST).half().cpu().numpy().tobytes())
+                    masks.write(features.mask.cpu().numpy().tobytes())
+                    values.flush()
+                    masks.flush()
+                    index.write("".join(f"{content}\n" for content in kept).encode("ascii"))
+                    known |= {content: len(known) + k for k, content in enumerate(kept)}
+                done, now = min(first + BATCH, len(new)), time.perf_counter()
+                if now - told > TELL and done < len(new):
+                    told = now
+                    left = (now - started) / done * (len(new) - done)
+                    on_note(f"  {done:,} of {len(new):,} images, {left:.0f} s left")
+
+    def _reason(self, one: _Given) -> str:
+        """Why a value has no features."""
+        try:
+            self.modality.prepare(one.value, one.source)
+        except UserError as error:
+            return str(error)
+        return f"{one.source}: the image changed while the run started; start the run again"
+
+    @torch.no_grad()
+    def _features(self, given: Padded) -> Features:
+        device = next(self.encoder.parameters()).device
+        padded = Padded(torch.from_numpy(given.values).to(device), torch.from_numpy(given.mask).to(device))
+        fast = self.precision == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16) if fast else nullcontext():
+            result: Features = self.encoder.describe(padded) if isinstance(self.encoder, TwoPartEncoder) else self.encoder(padded)
+        return result
+
+
+def _described_by(encoder: nn.Module) -> Iterator[nn.Module]:
+    yield from encoder.described_by if isinstance(encoder, TwoPartEncoder) else (encoder,)
+
+
+def _fingerprint(encoder: nn.Module, modality: InputModality, more: str) -> str:
+    """A hash of all that features depend on besides the values: weights, preprocessing, and what the encoder gives."""
+    result = hashlib.sha256(f"{modality.config!r} {type(encoder).__name__} {more}".encode())
+    for part in (*_described_by(encoder), *getattr(encoder, "borrowed", ())):
+        for name, value in part.state_dict().items():
+            result.update(name.encode() + value.cpu().numpy().tobytes())
+    return result.hexdigest()
+
+
+def _bound(folder: Path, most: int) -> None:
+    """Remove the features of the encoders that were used least recently, until at most ``most`` bytes are left; the last one
+    used stays."""
+    kept = sorted(folder.glob("*/index"), key=lambda index: index.stat().st_mtime, reverse=True)
+    total = 0
+    for place, index in enumerate(kept):
+        with suppress(OSError):
+            total += sum(file.stat().st_size for file in index.parent.iterdir())
+        if place and total > most:
+            shutil.rmtree(index.parent, ignore_errors=True)
