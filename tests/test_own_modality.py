@@ -55,6 +55,12 @@ class SignalModalityConfig:
     def fitted(self, values: Iterable[Any], several: bool = False) -> "SignalModalityConfig":
         return self
 
+    def cheaper(self) -> "SignalModalityConfig":
+        return self
+
+    def augmenting(self) -> "SignalModalityConfig":
+        return self
+
     def in_use(self) -> "SignalModalityConfig":
         return self
 

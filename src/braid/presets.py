@@ -15,15 +15,18 @@ from braid.decoders import (
     TransformerTextDecoderConfig,
 )
 from braid.encoders import (
+    EfficientNetEncoderConfig,
     EncoderConfig,
     FTTransformerEncoderConfig,
     MobileNetEncoderConfig,
+    NgramTextEncoderConfig,
     ResNetEncoderConfig,
     TransformerTextEncoderConfig,
     ViTEncoderConfig,
 )
 from braid.errors import UserError
 from braid.fusions import AttentionFusionConfig, ConcatFusionConfig
+from braid.layers.levels import LevelsConfig
 from braid.modalities import InputModalityConfig
 from braid.model import ModelConfig
 
@@ -47,7 +50,7 @@ def classic(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
     )
 
 
-def small(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
+def compact(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = TEXT) -> ModelConfig:
     """A quick model under 20 M parameters: MobileNetV2 and a transformer on both sides of attention fusion.
 
     The built-in captioner has EfficientNet-Lite2 instead, which is more accurate at 1.6 times the cost (docs/log.md).
@@ -62,6 +65,25 @@ def small(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Se
         encoders=_encoders(inputs, by_modality),
         fusion=AttentionFusionConfig(depth=1, heads=6) if len(inputs) > 1 else ConcatFusionConfig(mode="sequences"),
         decoders=_decoders(outputs, TransformerTextDecoderConfig(width=384, depth=3, heads=6, dropout=0.2), hidden_width=384),
+    )
+
+
+def quick(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Sequence[str] = ("label",)) -> ModelConfig:
+    """For labels and numbers from a few thousand rows: frozen features of several depths, n-grams, and a small head.
+
+    Only the layers after the image encoder's convolutions are trained, which takes seconds where features are cached.
+    """
+    levels = LevelsConfig(dropout=0.4, cells="text" in outputs)
+    by_modality: dict[str, EncoderConfig] = {
+        "image": image or EfficientNetEncoderConfig(variant="lite2", folded=True, levels=levels),
+        "text": NgramTextEncoderConfig(),
+        "tabular": FTTransformerEncoderConfig(),
+    }
+    return ModelConfig(
+        width=384,
+        encoders=_encoders(inputs, by_modality),
+        fusion=ConcatFusionConfig(mode="sequences" if "text" in outputs else "vectors"),
+        decoders=_decoders(outputs, TransformerTextDecoderConfig(width=384, depth=2, heads=6, dropout=0.2), 256, dropout=0.5),
     )
 
 
@@ -95,12 +117,12 @@ def _first_encoder(name: str, modality: str) -> Any:
     raise UserError(f"there is no encoder for the input {name!r}; give it one under model.encoders.{name}")
 
 
-def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden_width: int) -> dict[str, DecoderConfig]:
+def _decoders(outputs: Sequence[str], text: DecoderConfig, hidden_width: int, dropout: float = 0.1) -> dict[str, DecoderConfig]:
     """The decoders of a preset for these outputs."""
     every: dict[str, DecoderConfig] = {
         "text": text,
-        "label": ClassesDecoderConfig(hidden_width=hidden_width),
-        "answer": ClassesDecoderConfig(hidden_width=hidden_width),
+        "label": ClassesDecoderConfig(hidden_width=hidden_width, dropout=dropout),
+        "answer": ClassesDecoderConfig(hidden_width=hidden_width, dropout=dropout),
         "number": NumberDecoderConfig(),
         "embedding": EmbeddingDecoderConfig(width=hidden_width),
         "image": MaskedDecoderConfig(width=hidden_width),
@@ -113,4 +135,9 @@ def codec() -> ModelConfig:
     return ModelConfig(codecs={"image": FSQCodecConfig()})
 
 
-PRESETS: dict[str, Callable[..., ModelConfig]] = {"classic": classic, "small": small, "tiny": tiny}
+PRESETS: dict[str, Callable[..., ModelConfig]] = {
+    "classic": classic,
+    "compact": compact,
+    "quick": quick,
+    "tiny": tiny,
+}

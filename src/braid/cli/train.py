@@ -1,6 +1,5 @@
 """braid train, compare, average: from a table or a YAML file to a model folder, or to many side by side."""
 
-import json as json_files
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from braid.reports import Compared
 
 
-BUILT_IN = "small"
-
-
 def train(
     run: Annotated[Path | None, typer.Argument(help="A run's YAML file.", show_default=False)] = None,
     task: Annotated[
@@ -29,8 +25,11 @@ def train(
     ] = "",
     data: Annotated[str, typer.Option(help=DATA)] = "",
     columns: ColumnsOption = "",
-    model: Annotated[str, typer.Option("--model", "-m", help="A preset (small, classic, tiny), trained from scratch.")] = "",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A preset (quick, compact, classic, tiny), trained from scratch.")
+    ] = "",
     start: Annotated[str, typer.Option(help="Fine-tune this model: a built-in name or a folder.")] = "",
+    time: Annotated[str, typer.Option(help="What training may take: 10m, 1h. The best model of that time is kept.")] = "",
     settings: SettingsOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the folder's checkpoint.")] = False,
@@ -38,13 +37,17 @@ def train(
     profile: Annotated[bool, typer.Option("--profile", help="At the end, print a breakdown of the time per step.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a model; first print how long it takes and how much memory it needs.
+    """Train a model. Without a YAML file, a first model is there within a minute, and a later one replaces it if it is better.
 
     Ctrl-C finishes the step and saves a checkpoint; a second one stops at once. `braid settings` lists every setting.
 
     Examples:
 
         braid train --task captioning --data photos.csv
+
+        braid train --task classification --data products.csv --time 10m --output runs/products
+
+        braid train --output runs/products --resume --time 1h
 
         braid train --task captioning --data photos.csv --model classic --set epochs=20
 
@@ -57,20 +60,29 @@ def train(
         braid train run.yaml --output runs/look --profile --set epochs=1 --set data.limit_train=1000
     """
     from braid.skipped_rows import FILE as SKIPPED
-    from braid.training import Stopped
+    from braid.training import Stopped, plan_of, train_in_stages
     from braid.training import train as run_training
     from braid.training.parallel import Group
 
     if resume and run is None and not task and output is not None:
         run = output / "run.yaml"
-        if not run.exists():
+        if not run.exists() and plan_of(output) is None:
             raise UserError(f"{output} holds no run to resume; start one without --resume, or give its YAML file")
     settings = [*(settings or []), *(["strict=true"] if strict else [])]
-    config, folder = _config(run, task, data, columns, model, start, settings, output)
+    plan = plan_of(output or run.parent) if resume and run is not None else None
+    staged = plan is not None or (run is None and not model and not profile and Group().alone)
+    if time and not staged:
+        settings.append(f"time={time}")
+    config, folder = _config(
+        plan or run, task, data, columns, model, start, settings, output or (run.parent if plan and run else None)
+    )
     bar = _Bar()
     try:
         with bar.progress:
-            outcome = run_training(config, folder, resume, bar.watcher(), profile)
+            if staged:
+                outcome = train_in_stages(config, folder, time, resume, bar.watcher())
+            else:
+                outcome = run_training(config, folder, resume, bar.watcher(), profile)
     except Stopped as stopped:
         if Group().leads:
             note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
@@ -111,7 +123,7 @@ def _config(
     run: Path | None, task: str, data: str, columns: str, model: str, start: str, settings: list[str], output: Path | None
 ) -> tuple["RunConfig", Path]:
     from braid.datasets.table import parse_columns
-    from braid.training import read_run, run_from
+    from braid.training import default_run, read_run, run_from
 
     if run is not None:
         if task or data:
@@ -125,32 +137,9 @@ def _config(
     if model and start:
         raise UserError(f"--model {model} trains from scratch and --start {start} fine-tunes a saved model; give one of them")
     where = {"path": data, "columns": parse_columns(columns)}
-    beginning, lent = _beginning(task, where, model, start)
-    whole = {"task": task, "data": where, **beginning}
+    whole = default_run(task, where, model, start, settings)
     folder = output or Path("runs") / f"{Path(data).stem.replace(':', '-') or 'data'}-{task}"
-    return run_from(whole, [*lent, *settings]), folder
-
-
-def _beginning(task: str, data: dict[str, Any], model: str, start: str) -> tuple[dict[str, Any], list[str]]:
-    """The named model; otherwise the built-in model is fine-tuned for captioning, or its image encoder for another task.
-
-    The second result has settings: the encoder's architecture and its image preprocessing.
-    """
-    from braid.bundle import bundle_folder, read_bundle
-    from braid.config import to_dict
-    from braid.tasks import task_named
-    from braid.training import inputs_of_data, starting_from
-
-    folder = bundle_folder(BUILT_IN) if task != "reconstruction" else None
-    if start or (not model and task == "captioning" and folder):
-        return starting_from(start or BUILT_IN, task), []
-    if model or folder is None or "image" not in inputs_of_data(task_named(task), data):
-        return {"model": model or "small"}, []
-    bundle = read_bundle(folder)
-    assert bundle.architecture is not None  # the built-in model has an architecture
-    encoder, image = bundle.architecture["encoders"]["image"], to_dict(bundle.interface.inputs["image"])
-    lent = [f"model.encoders.image={json_files.dumps(encoder)}", f"inputs.image={json_files.dumps(image)}"]
-    return {"model": "small", "initialize": {"encoders.image": BUILT_IN}}, lent
+    return run_from(whole, settings), folder
 
 
 class _Bar:

@@ -321,6 +321,10 @@ class TokenEmbedding(nn.Module):
     def logits(self, values: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows vocab"]:
         return F.linear(values, self.tokens.weight)
 
+    def table(self) -> Float[Tensor, "vocab width"]:
+        """The vector of every token."""
+        return self.tokens.weight
+
 
 class SharedTokenEmbedding(nn.Module):
     """Another part's token embedding, normalized and projected to this width, plus its own position embedding.
@@ -340,6 +344,10 @@ class SharedTokenEmbedding(nn.Module):
     def forward(self, tokens: Int[Tensor, "*rows length"]) -> Float[Tensor, "*rows length width"]:
         positions = torch.arange(tokens.shape[-1], device=tokens.device)
         return self.dropout(self.projection(self.norm(self._tokens[0](tokens))) + self.positions(positions))
+
+    def table(self) -> Float[Tensor, "vocab width"]:
+        """The vector of every token."""
+        return self.projection(self.norm(self._tokens[0].weight))
 
 
 def sequence_loss(

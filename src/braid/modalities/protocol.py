@@ -69,6 +69,14 @@ class InputConfig(Protocol):
         """
         ...
 
+    def cheaper(self) -> Any:
+        """The config of an input that costs less to encode, for a first model; the same config where there is none."""
+        ...
+
+    def augmenting(self) -> Any:
+        """The config with its usual augmentation; the same config where there is none."""
+        ...
+
     def in_use(self) -> Any:
         """The config without settings that only training uses, such as augmentation."""
         ...

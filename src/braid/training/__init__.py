@@ -1,5 +1,6 @@
 """Training: one loop, its configuration, its exact resume."""
 
+from braid.training.budget import plan_of, train_in_stages
 from braid.training.config import (
     MixedTask,
     RunConfig,
@@ -8,9 +9,9 @@ from braid.training.config import (
     read_run,
     read_yaml,
     run_from,
-    starting_from,
     write_run,
 )
+from braid.training.defaults import default_run, starting_from
 from braid.training.guard import Stopped
 from braid.training.loop import train
 from braid.training.sections import DataConfig
@@ -25,12 +26,15 @@ __all__ = [
     "RunConfig",
     "Stopped",
     "Watcher",
+    "default_run",
     "inputs_of_data",
+    "plan_of",
     "preset",
     "read_run",
     "read_yaml",
     "run_from",
     "starting_from",
     "train",
+    "train_in_stages",
     "write_run",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from braid.bundle import FITTED, DataCard, find_bundle, read_bundle
+from braid.bundle import DataCard, bundle_folder, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, kinds, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.datasets import roles_of_data
 from braid.errors import UserError
@@ -29,7 +29,7 @@ from braid.objectives import LikelihoodConfig, ObjectiveConfig
 from braid.presets import BOTH, PRESETS, codec
 from braid.sinks import SinkConfig
 from braid.tasks import MEAN, Task, task_named, too_long
-from braid.training.sections import DataConfig, EvaluationConfig, OptimizerConfig, TokenizerConfig
+from braid.training.sections import AUTO, DataConfig, EvaluationConfig, OptimizerConfig, TokenizerConfig, seconds_of
 
 
 def default_outputs() -> dict[str, OutputModalityConfig]:
@@ -83,7 +83,7 @@ class RunConfig:
     Args:
         task: the main task, by name or as a section with its settings; its batches make an epoch.
         data: what to train on.
-        model: the architecture: a preset's name (small, classic, tiny) or a section.
+        model: the architecture: a preset's name (quick, compact, classic, tiny) or a section.
         inputs: how each input of the model is read, by name.
         outputs: what each output of the model is, by name.
         tokenizer: how texts become tokens.
@@ -95,6 +95,7 @@ class RunConfig:
             every part that both models have.
         freeze: parts that are not trained: ``[encoders.image]``. ``image`` alone stands for the only part of that name.
         epochs: passes over the training rows of the main task.
+        time: what the run may take, such as ``10m`` or ``1h``: it makes fewer epochs if not all fit; "" sets no limit.
         batch_size: rows of a batch.
         together: put rows that share an image into one batch, so that it is encoded once.
         workers: processes that read and prepare rows; 0 prepares them in the training process.
@@ -103,7 +104,8 @@ class RunConfig:
         seed: of all random numbers; the same seed gives the same weights.
         precision: of the computation; weights stay float32.
         sharded: let several processes share parameters, gradients and optimizer state (FSDP2).
-        cache_features: a folder that keeps the features of a frozen encoder, so that each value is encoded once; "" keeps none.
+        cache_features: a folder that keeps the features of frozen image encoders, so that each image is encoded once; ``auto`` is
+            a folder that all your runs share; "" keeps none.
         input_dropout: inputs to the probability that a training row loses them, so that missing inputs are learned.
         ema: decay of a moving average of the weights; 0 keeps none.
         checkpoint_steps: steps between two checkpoints.
@@ -127,6 +129,7 @@ class RunConfig:
     initialize: dict[str, str] = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     epochs: int = 10
+    time: str = ""
     batch_size: int = 32
     together: bool = True
     workers: int = 1
@@ -149,12 +152,12 @@ class RunConfig:
         within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
         within(self, 0, math.inf, "workers", "seed", "keep")
         within(self, 0, 1, "ema")
-        augmented = [name for name in self.model.encoders if getattr(self.inputs.get(name), "augmentation", None)]
-        if self.cache_features and augmented:
-            message = f"cache_features is set, and inputs.{augmented[0]}.augmentation changes images at random"
+        seconds_of(self.time)
+        if self.cache_features not in ("", AUTO) and self.augmented:
+            message = f"cache_features is set, and inputs.{self.augmented[0]}.augmentation changes images at random"
             raise UserError(f"{message}; remove one of the two")
         varied = [name for name, encoder in self.model.encoders.items() if getattr(encoder, "reconstruction_probability", 0)]
-        if self.cache_features and varied:
+        if self.cache_features not in ("", AUTO) and varied:
             message = f"cache_features is set, and encoders.{varied[0]}.reconstruction_probability changes images at random"
             raise UserError(f"{message}; remove one of the two")
         plain_names("an input", self.inputs)
@@ -182,6 +185,11 @@ class RunConfig:
             raise UserError(f"{task.kind} needs a {group} {missing[0]!r}, which the model does not have; {names}")
         if message := too_long(task, self.outputs):
             raise UserError(f"{where}.generation.max_length is {message}")
+
+    @property
+    def augmented(self) -> list[str]:
+        """The inputs that are changed at random."""
+        return [name for name in self.model.encoders if getattr(self.inputs.get(name), "augmentation", None)]
 
     @property
     def mixture(self) -> tuple[MixedTask, ...]:
@@ -243,7 +251,7 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     for section in (whole, *_task_sections(whole)):
         _expand_task(section)
     if isinstance(whole.get("model"), str):
-        whole["model"] = preset(whole["model"], *_outputs_and_inputs(whole, settings))
+        whole["model"] = preset(whole["model"], *outputs_and_inputs(whole, settings))
     for name, modalities in (("inputs", default_inputs()), ("outputs", default_outputs())):
         whole.setdefault(name, to_dict(modalities))
     whole = with_overrides(whole, settings)
@@ -269,6 +277,9 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
 
 def preset(name: str, outputs: Sequence[str] = ("text",), inputs: Sequence[str] = BOTH) -> dict[str, Any]:
     """A preset as nested dicts, with one encoder per input and one decoder per output. Without outputs it is a codec alone."""
+    if name not in PRESETS and bundle_folder(name) is not None:
+        hint = "; its old preset is called compact" if name == "small" else ""
+        raise UserError(f"{name!r} is a saved model, not a preset; begin with it by --start {name}{hint}")
     if name not in PRESETS:
         raise UserError(f"there is no preset {name!r}; {did_you_mean(name, list(PRESETS))}")
     return dict(to_dict(PRESETS[name](inputs, outputs=outputs) if outputs else codec()))
@@ -290,7 +301,7 @@ def _expand_task(section: dict[str, Any]) -> None:
         section.setdefault("objective", {"kind": known.objectives[0] if known else "likelihood"})
 
 
-def _outputs_and_inputs(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
+def outputs_and_inputs(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
     """The outputs and the inputs that the tasks need, after ``settings`` are applied; no duplicates."""
     own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks=", "data."))]
     sections = {"task": whole.get("task"), "tasks": whole.get("tasks", []), "data": whole.get("data", {})}
@@ -380,23 +391,6 @@ def _add_codecs(whole: dict[str, Any]) -> None:
         own = whole["outputs"].get(name) or {}
         chosen = {} if own == to_dict(default_outputs()).get(name) else own
         whole["outputs"] = {**whole["outputs"], name: {**to_dict(bundle.interface.outputs[name]), **chosen}}
-
-
-def starting_from(model: str, task: str) -> dict[str, Any]:
-    """The settings that fine-tune a saved model: its architecture, interface, tokenizer, weights and task settings (without
-    calibration and temperature, which were fitted on the old weights), with a lower learning rate."""
-    parts = parts_of(model)
-    bundle = read_bundle(find_bundle(model))
-    task_settings = bundle.interface.tasks.get(task, {})
-    return {
-        "task": {name: value for name, value in task_settings.items() if name not in FITTED} or task,
-        "model": bundle.architecture,
-        "inputs": {name: to_dict(modality) for name, modality in bundle.interface.inputs.items()},
-        "outputs": {name: to_dict(modality) for name, modality in bundle.interface.outputs.items()},
-        "tokenizer": {"bundle": model},
-        "initialize": dict.fromkeys(parts, model),
-        "optimizer": {"learning_rate": 1e-4},
-    }
 
 
 def write_run(config: RunConfig, path: Path) -> None:

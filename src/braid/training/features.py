@@ -26,8 +26,8 @@ from braid.files.reading import read_part
 from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
 from braid.records import Features, Padded, Sample
+from braid.training.sections import AUTO
 
-AUTO = "auto"  # a folder of the user's own, which all runs share
 FOLDER = "BRAID_CACHE"  # environment variable with another folder for AUTO
 MOST = 10 << 30  # bytes that the folder keeps; the encoders that were used least recently go first
 BATCH = 32  # values that are encoded at once
@@ -58,30 +58,46 @@ def frozen_inputs(model: Model, collator: Collator) -> dict[str, InputModality]:
 
 
 def with_features(
-    model: Model, collator: Collator, samples: Iterable[Sample], folder: Path, on_note: OnNote, precision: str = "float32"
+    model: Model, collator: Collator, samples: Iterable[Sample], setting: str, on_note: OnNote, precision: str = "float32"
 ) -> Collator:
     """A collator that gives features instead of pixels to every frozen image encoder.
 
     Values are encoded without dropout and augmentation.
 
+    Args:
+        setting: a folder; or "auto": the user's own folder, and nothing is cached where that is not possible.
     Raises:
         UserError: when no image encoder is frozen, or an image is neither a file nor bytes.
     """
     frozen = frozen_inputs(model, collator)
     if not frozen:
+        if setting == AUTO:
+            return collator
         raise UserError("cache_features is set, but no image encoder is frozen; set freeze: [encoders.image]")
-    given: dict[str, dict[str, _Given]] = {name: {} for name in frozen}
-    for sample in samples:
-        for name in frozen:
-            if name in sample.inputs:
-                value = sample.inputs[name]
-                given[name].setdefault(EncodedModality.key_of(value, sample.source), _Given(value, sample.source))
+    try:
+        given = _given(frozen, samples)
+    except UserError:
+        if setting == AUTO:
+            return collator
+        raise
+    folder = cache_folder(setting)
     cached = {
         name: _Store(model.encoders[name], modality, folder, precision).encoded(given[name], on_note)
         for name, modality in frozen.items()
     }
     _bound(folder, MOST)
     return replace(collator, inputs={**collator.inputs, **cached})
+
+
+def _given(names: Iterable[str], samples: Iterable[Sample]) -> dict[str, dict[str, "_Given"]]:
+    """The different values of each input, by their keys."""
+    given: dict[str, dict[str, _Given]] = {name: {} for name in names}
+    for sample in samples:
+        for name in given:
+            if name in sample.inputs:
+                value = sample.inputs[name]
+                given[name].setdefault(EncodedModality.key_of(value, sample.source), _Given(value, sample.source))
+    return given
 
 
 @dataclass(frozen=True)

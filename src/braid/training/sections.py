@@ -1,10 +1,29 @@
 """The sections of a run that stand alone: data, tokenizer, optimizer, evaluation."""
 
 import math
+import re
 from dataclasses import dataclass, field
 
 from braid.config import within
+from braid.errors import UserError
 from braid.metrics import tokenizer_named
+
+AUTO = "auto"  # of cache_features: a folder of the user's own, which all runs share
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds_of(time: str) -> float:
+    """The seconds of a time such as ``10m``, ``1.5h`` or ``90s``; infinity for "".
+
+    Raises:
+        UserError: for anything else.
+    """
+    if not time:
+        return math.inf
+    parsed = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", time.strip())
+    if parsed is None or not float(parsed[1]):
+        raise UserError(f"time is {time!r}; write a number with s, m or h, such as 10m")
+    return float(parsed[1]) * UNITS[parsed[2]]
 
 
 @dataclass(frozen=True)
@@ -17,6 +36,7 @@ class DataConfig:
         train: the split to train on.
         val: the split to evaluate on after each epoch.
         limit_train: train on the first rows only; 0 takes all.
+        every: train on every n-th image and its rows only, or on every n-th row without images.
         limit_val: evaluate on the first rows only; 0 takes all.
     """
 
@@ -26,9 +46,11 @@ class DataConfig:
     val: str = "val"
     limit_train: int = 0
     limit_val: int = 0
+    every: int = 1
 
     def __post_init__(self) -> None:
         within(self, 0, math.inf, "limit_train", "limit_val")
+        within(self, 1, math.inf, "every")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from braid.datasets import Dataset, Rows, SkippedRow, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
 from braid.huggingface import hub
+from braid.layers.attention import SharedTokenEmbedding, TokenEmbedding
 from braid.modalities import (
     EncodedModality,
+    InputModalityConfig,
     Tokenizer,
     build_modalities,
     tokenizer_names,
@@ -146,7 +148,7 @@ def set_up(config: RunConfig) -> Setup:
     skipped = tuple(row for dataset in datasets for row in dataset.skipped)
     if config.strict and skipped:
         raise UserError(f"{skipped[0].source}: {skipped[0].reason}")
-    tasks = tuple(_rows(mixed, dataset) for mixed, dataset in zip(config.mixture, datasets, strict=True))
+    tasks = tuple(_rows(mixed, dataset, config.inputs) for mixed, dataset in zip(config.mixture, datasets, strict=True))
     taken = take_over(config, *(data.train for data in tasks))
     config = taken.config
     config = fitted(config, tasks)
@@ -156,7 +158,7 @@ def set_up(config: RunConfig) -> Setup:
     model = config.model.build(build_modalities(interface.inputs, tokenizers), build_modalities(interface.outputs, tokenizers))
     taken.fill(model)
     for part, path in config.initialize.items():
-        initialize(model, part, path)
+        initialize(model, part, path, _tokenizer_of(part, interface, tokenizers))
     freeze(model, config.scales)
     return Setup(config, tokenizers, interface, model.to(device), tasks, skipped, device)
 
@@ -174,11 +176,13 @@ def mixture_of(setup: Setup) -> Mixture:
     return Mixture(tuple(plans), counts)
 
 
-def _rows(mixed: MixedTask, dataset: Dataset) -> TaskData:
+def _rows(mixed: MixedTask, dataset: Dataset, inputs: Mapping[str, InputModalityConfig]) -> TaskData:
     data = mixed.data
     train_examples = _limited(dataset.split(data.train), data.limit_train)
     val = _limited(dataset.split(data.val), data.limit_val)
     train = with_targets(mixed.task, train_examples)
+    if data.every > 1 and len(train):
+        train = replace(train, examples=train.examples.take(np.flatnonzero(shared_numbers(train, inputs) % data.every == 0)))
     if not train:
         where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in mixed.task.target_fields[:1])
         raise UserError(f"{data.path}: no row of split {data.train!r} has a target for {mixed.task.kind}{where}")
@@ -206,11 +210,15 @@ def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:
     return replace(config, inputs=inputs, outputs=outputs)
 
 
-def initialize(model: Model, part: str, path: str) -> None:
+def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None = None) -> None:
     """Initialize one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or a saved model.
 
     Parameters that the saved model lacks, or that have another shape there, keep their random values. At least half of the
     part's parameters must fit.
+
+    Args:
+        tokenizer: of the texts that the part reads or writes. If the saved model has another one, each token begins with the mean
+            of the vectors that its text has there.
     """
     if part not in _parts(model):
         raise UserError(f"initialize names {part!r}; {did_you_mean(part, _parts(model))}")
@@ -219,16 +227,45 @@ def initialize(model: Model, part: str, path: str) -> None:
     if folder is None:
         load_weights(module, Path(path))
         return
-    source = load_model(read_bundle(folder))
+    bundle = read_bundle(folder)
+    source = load_model(bundle)
     if part not in _parts(source):
         raise UserError(f"initialize: the model {path} has no {part}")
     own, other = module.state_dict(), source.get_submodule(part).state_dict()
+    if tokenizer is not None and bundle.tokenizer is not None:
+        other = other | _token_vectors(module, source.get_submodule(part), tokenizer, bundle.tokenizer)
     fitting = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}
     if len(fitting) < 0.5 * len(own):
         raise UserError(
             f"initialize: only {len(fitting)} of {len(own)} parameters of {part} fit those of {path}; use the same sizes in both"
         )
     module.load_state_dict({**own, **fitting})
+
+
+def _tokenizer_of(part: str, interface: Interface, tokenizers: Mapping[str, Tokenizer]) -> Tokenizer | None:
+    group, _, name = part.partition(".")
+    sides: dict[str, Mapping[str, Any]] = {"encoders": interface.inputs, "decoders": interface.outputs}
+    modality = sides.get(group, {}).get(name)
+    return tokenizers.get(getattr(modality, "tokenizer", ""))
+
+
+@torch.no_grad()
+def _token_vectors(module: Any, source: Any, tokenizer: Tokenizer, other: Tokenizer) -> dict[str, torch.Tensor]:
+    """The token embedding of ``source`` for the tokens of another tokenizer; {} where a part has none of its own."""
+    own, given = getattr(module, "embedding", None), getattr(source, "embedding", None)
+    if not isinstance(own, TokenEmbedding) or not isinstance(given, TokenEmbedding | SharedTokenEmbedding):
+        return {}
+    vectors = given.table()
+    if tokenizer.vocabulary != other.vocabulary:
+        fresh = own.tokens.weight.clone()
+        for ours, theirs in zip(tokenizer.special, other.special, strict=True):
+            if ours is not None and theirs is not None:
+                fresh[ours] = vectors[theirs]
+        for token in range(min(tokenizer.vocab_size, len(fresh))):
+            if pieces := other.encode(tokenizer.decode([token])):
+                fresh[token] = vectors[pieces].mean(0)
+        vectors = fresh
+    return {"embedding.tokens.weight": vectors}
 
 
 def _parts(model: Model) -> list[str]:

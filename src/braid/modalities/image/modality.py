@@ -24,6 +24,7 @@ from braid.shapes import Bool, Float, UInt8
 MAX_SIZE = 4096  # pixels a side
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a whole image
 PATCHES = 7  # a side, of an image whose encoder gives one vector
+CHEAP = 128  # pixels a side of images for a first model
 COARSE = 12  # pixels a side of a corrupted image
 QUALITY = 92  # JPEG quality of resized images
 
@@ -81,6 +82,12 @@ class ImageModalityConfig:
 
     def fitted(self, values: Iterable[Any], several: bool = False) -> "ImageModalityConfig":
         return self
+
+    def cheaper(self) -> "ImageModalityConfig":
+        return replace(self, size=min(CHEAP, self.size))
+
+    def augmenting(self) -> "ImageModalityConfig":
+        return replace(self, augmentation=self.augmentation or Augmentation())
 
     def in_use(self) -> "ImageModalityConfig":
         return replace(self, augmentation=None)

@@ -65,6 +65,12 @@ class TabularModalityConfig:
             return self
         return replace(self, table=fit_columns(values, self.numbers, self.categories, self.max_categories))
 
+    def cheaper(self) -> "TabularModalityConfig":
+        return self
+
+    def augmenting(self) -> "TabularModalityConfig":
+        return self
+
     def in_use(self) -> "TabularModalityConfig":
         return replace(self, column_dropout=0.0)
 

@@ -51,6 +51,12 @@ class TextModalityConfig:
     def fitted(self, values: Iterable[Any], several: bool = False) -> "TextModalityConfig":
         return self
 
+    def cheaper(self) -> "TextModalityConfig":
+        return self
+
+    def augmenting(self) -> "TextModalityConfig":
+        return self
+
     def in_use(self) -> "TextModalityConfig":
         return self
 

@@ -1,0 +1,213 @@
+"""Training in stages: a first model within a minute, then better ones for as long as there is time.
+
+A stage is a run of its own under ``stages/`` of the run's folder. A stage whose model is better on val than all before it is
+copied to the run's folder, so ``best/`` is always the best model so far. ``stages.json`` says what was done.
+"""
+
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from braid.config import from_dict, parse_json, to_dict
+from braid.datasets import open_dataset
+from braid.errors import UserError
+from braid.files import whole, write_whole
+from braid.training.checkpoint import FILE as CHECKPOINT
+from braid.training.config import RunConfig, write_run
+from braid.training.defaults import WRITES_VALUES
+from braid.training.loop import train
+from braid.training.sections import seconds_of
+from braid.training.watcher import Outcome, Watcher
+
+STAGES, LIST, PLAN = "stages", "stages.json", "run.yaml"
+COPIED = ("best", "last", "run.yaml", "log.jsonl", "samples.jsonl", "report.html", "skipped_rows.jsonl", CHECKPOINT)
+FIRST_SECONDS = 50.0  # of the first stage
+IMAGES_A_SECOND = 40  # that are read, resized and encoded in the first stage on two slow cores
+MAIN = 0.7  # share of the time that is left, for the main stage
+LEAST = 60.0  # seconds that are worth another stage
+AGAIN = 2  # at most so many stages with another seed
+DEEPER = 240.0  # seconds that are worth training the encoder
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the sequence.
+
+    ``metric``: its best value of the main metric; None if it was not finished. ``seconds``: what it took.
+    """
+
+    name: str
+    why: str
+    metric: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The stages so far, the best of them, and the seconds after which the first model was there."""
+
+    stages: tuple[Stage, ...] = field(default_factory=tuple)
+    best: str = ""
+    first_model: float = 0.0
+
+
+def train_in_stages(
+    config: RunConfig, folder: Path, time_limit: str = "", resume: bool = False, watcher: Watcher | None = None
+) -> Outcome:
+    """Train for ``time_limit`` (``10m``, ``1h``), or until the quick stages are done if it is "".
+
+    Args:
+        config: the main stage; the others are derived from it.
+        resume: go on after the stages that the folder holds.
+    Raises:
+        UserError: like ``train``.
+    """
+    return _Sequence(config, folder, seconds_of(time_limit), watcher or Watcher()).run(resume)
+
+
+class _Sequence:
+    """A sequence of stages while it is trained."""
+
+    def __init__(self, config: RunConfig, folder: Path, seconds: float, watcher: Watcher) -> None:
+        self.config, self.folder, self.seconds, self.watcher = config, folder, seconds, watcher
+        self.started = time.monotonic()
+        self.progress = Progress()
+        self.outcome: Outcome | None = None
+
+    @property
+    def left(self) -> float:
+        return self.seconds - (time.monotonic() - self.started)
+
+    def run(self, resume: bool) -> Outcome:
+        path = self.folder / LIST
+        if (path.exists() or (self.folder / CHECKPOINT).exists()) and not resume:
+            raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --output")
+        if path.exists():
+            self.progress = from_dict(Progress, parse_json(path.read_text(encoding="utf-8")), str(path))
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_run(self.config, self.folder / STAGES / PLAN)
+        while (stage := self._next()) is not None:
+            self._train(*stage)
+        assert self.outcome is not None or self.progress.best  # there is always a main stage
+        best = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
+        if self.outcome is None:
+            return Outcome(self.folder, best, 0)
+        return replace(self.outcome, folder=self.folder, best=best)
+
+    def _next(self) -> tuple[Stage, RunConfig] | None:
+        """The next stage and its run; None if there is nothing more to do in the time that is left."""
+        done = {stage.name for stage in self.progress.stages if stage.metric is not None}
+        image = _image(self.config)
+        if "first" not in done and "main" not in done and image is not None and self.seconds >= 2 * FIRST_SECONDS:
+            return self._first(image)
+        if "main" not in done:
+            return Stage("main", "all rows"), self._within(self.config, MAIN if self.left > 2 * DEEPER else 1.0)
+        if self.seconds == math.inf:
+            return None
+        number = len([name for name in done if name.startswith("again")]) + 1
+        if self.left > LEAST and number <= AGAIN and self.config.model.decoders.keys() <= WRITES_VALUES:
+            return self._again(number)
+        if self.left > DEEPER and "deeper" not in done and image is not None and self.config.freeze:
+            return self._deeper(image)
+        return None
+
+    def _first(self, image: str) -> tuple[Stage, RunConfig]:
+        """Small images and few epochs, on as many images as can be encoded in half of the time."""
+        config, cheaper = self.config, self.config.inputs[image].cheaper()
+        first = replace(config, inputs={**config.inputs, image: cheaper}, epochs=min(5, config.epochs))
+        every = max(1, round(_count(config, image) / (FIRST_SECONDS / 2 * IMAGES_A_SECOND)))
+        first = replace(first, data=replace(first.data, every=every), time=f"{FIRST_SECONDS:.0f}s")
+        evaluation = replace(first.evaluation, limit=min(300, first.evaluation.limit or 300))
+        rows = "all rows" if every == 1 else f"every {every}th image"
+        return Stage("first", f"a model within a minute: {rows}, {cheaper.summary()}"), replace(first, evaluation=evaluation)
+
+    def _again(self, number: int) -> tuple[Stage, RunConfig]:
+        """The main stage with another seed and more regularisation, since it costs little where features are cached."""
+        slower = replace(self.config.optimizer, learning_rate=self.config.optimizer.learning_rate / (1 + number))
+        config = replace(self.config, seed=self.config.seed + number, optimizer=slower, epochs=round(1.5 * self.config.epochs))
+        why = f"another seed, {config.epochs} epochs at learning rate {slower.learning_rate:.2g}"
+        return Stage(f"again-{number}", why), self._within(config, 0.5)
+
+    def _deeper(self, image: str) -> tuple[Stage, RunConfig]:
+        """The last blocks of the image encoder are trained, too, from the best model so far."""
+        best = str(self.folder / "best")
+        start = dict.fromkeys(_all_parts(self.config), best)
+        optimizer = replace(
+            self.config.optimizer, learning_rate=2e-4, scales={**self.config.optimizer.scales, f"encoders.{image}.features": 0.2}
+        )
+        config = replace(
+            self.config,
+            initialize=start,
+            freeze=tuple(name for name in self.config.freeze if not name.startswith(f"encoders.{image}")),
+            cache_features="",
+            inputs={**self.config.inputs, image: self.config.inputs[image].augmenting()},
+            optimizer=optimizer,
+            batch_size=min(32, self.config.batch_size),
+            workers=1,
+        )
+        return Stage("deeper", "the image encoder is trained, too, on augmented images"), self._within(config, 1.0)
+
+    def _within(self, config: RunConfig, share: float) -> RunConfig:
+        return config if self.seconds == math.inf else replace(config, time=f"{max(10.0, share * self.left):.0f}s")
+
+    def _train(self, stage: Stage, config: RunConfig) -> None:
+        folder = self.folder / STAGES / stage.name
+        limit = f"; at most {seconds_of(config.time):.0f} s" if config.time else ""
+        self.watcher.on_note(f"stage {stage.name}: {stage.why}{limit}")
+        started = time.monotonic()
+        outcome = train(config, folder, resume=(folder / CHECKPOINT).exists(), watcher=self.watcher)
+        done = replace(stage, metric=outcome.best, seconds=round(time.monotonic() - started, 1))
+        before = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
+        better = before is None or (
+            outcome.best is not None and (outcome.best > before if config.better == "higher" else outcome.best < before)
+        )
+        first_model = self.progress.first_model or round(time.monotonic() - self.started, 1)
+        stages = (*self.progress.stages, done)
+        self.progress = Progress(stages, stage.name if better else self.progress.best, first_model)
+        if better:
+            self._keep(folder)
+            self.outcome = outcome
+        self.outcome = self.outcome or outcome
+        write_whole(self.folder / LIST, json.dumps(to_dict(self.progress), indent=1))
+        kept = "kept" if better else f"not better than {self.progress.best}"
+        self.watcher.on_note(f"stage {stage.name}: {config.best} {outcome.best:.2f} after {done.seconds:.0f} s, {kept}")
+
+    def _keep(self, stage: Path) -> None:
+        """Copy what the stage wrote to the run's folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in COPIED:
+            source, target = stage / name, self.folder / name
+            if source.is_dir():
+                with whole(target) as fresh:
+                    shutil.copytree(source, fresh)
+            elif source.exists():
+                shutil.copy2(source, target)
+
+
+def plan_of(folder: Path) -> Path | None:
+    """The settings of the main stage of a run in stages; None if the folder holds no such run."""
+    path = folder / STAGES / PLAN
+    return path if path.is_file() and (folder / LIST).is_file() else None
+
+
+def _image(config: RunConfig) -> str | None:
+    """The input whose frozen encoder's features are cached."""
+    files = (name for name in config.model.encoders if config.inputs[name].suffixes)
+    return next(files, None) if config.cache_features else None
+
+
+def _count(config: RunConfig, image: str) -> int:
+    """The number of different images in the training rows."""
+    examples = open_dataset(config.data.path, config.data.columns).split(config.data.train)
+    key = config.inputs[image].key
+    return len({key(example.fields[image]) for example in examples if image in example.fields})
+
+
+def _all_parts(config: RunConfig) -> list[str]:
+    encoders, decoders = config.model.encoders, config.model.decoders
+    inside = [*(f"encoders.{name}" for name in encoders), *(f"projections.{name}" for name in encoders)]
+    return [*inside, *(f"decoders.{name}" for name in decoders), "fusion"]

@@ -1,0 +1,114 @@
+"""The run of a task on your own data when no settings file says how: what is trained, and what it starts from."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from braid.bundle import FITTED, find_bundle, read_bundle
+from braid.config import to_dict, with_overrides
+from braid.modalities import default_inputs
+from braid.runtime.device import find_device
+from braid.training.config import outputs_and_inputs, parts_of, preset
+from braid.training.sections import AUTO
+from braid.training.watcher import matrix_peak
+
+BUILT_IN = "small"
+FINE_TUNED = ("captioning", "retrieval")  # tasks that the built-in model does itself
+WRITES_VALUES = {"label", "answer", "number"}
+CONVOLUTIONS = "encoders.image.features"
+FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
+
+
+def default_run(
+    task: str, data: Mapping[str, Any], model: str = "", start: str = "", settings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The settings of a run, as nested dicts.
+
+    With neither ``model`` nor ``start``, the quick way is taken: the convolutions of the built-in model's image encoder are
+    frozen and their features cached. Captioning and retrieval fine-tune the built-in model; labels, answers and numbers
+    train the preset ``quick``.
+
+    Args:
+        data: the section ``data`` of the run.
+        model: a preset to train from scratch.
+        start: a saved model to fine-tune.
+        settings: overrides, which may change what the task needs.
+    """
+    whole: dict[str, Any] = {"task": task, "data": dict(data)}
+    if model:
+        return {**whole, "model": model}
+    outputs, inputs = outputs_and_inputs(whole, settings)
+    if start:
+        return {**whole, **starting_from(start, task, outputs)}
+    machine = {"threads": threads(), "workers": 0, "precision": precision()}
+    if task in FINE_TUNED and "image" in inputs:
+        tuned = with_overrides(starting_from(BUILT_IN, task, outputs), ["model.encoders.image.levels={cells: true}"])
+        return {**whole, **tuned, **machine, "freeze": [CONVOLUTIONS], "cache_features": AUTO, "batch_size": 64}
+    if not WRITES_VALUES.issuperset(outputs):
+        return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if "image" in inputs else {})}
+    rest = {"objective": {"kind": "likelihood", "label_smoothing": 0.1}} if "number" not in outputs else {}
+    optimizer = {"learning_rate": 5e-4, "warmup_steps": 50}
+    quick = _with_image_encoder("quick", outputs, inputs)
+    return {**whole, **quick, **machine, **rest, "optimizer": optimizer, "batch_size": 64}
+
+
+def _with_image_encoder(name: str, outputs: Sequence[str], inputs: Sequence[str]) -> dict[str, Any]:
+    """A preset; its image encoder, if it has one, is the frozen one of the built-in model."""
+    architecture = preset(name, outputs, inputs)
+    if "image" not in architecture.get("encoders", {}):
+        return {"model": architecture}
+    bundle = read_bundle(find_bundle(BUILT_IN))
+    assert bundle.architecture is not None  # the built-in model has an architecture
+    levels = architecture["encoders"]["image"].get("levels") if name == "quick" else None
+    architecture["encoders"]["image"] = {**bundle.architecture["encoders"]["image"], "levels": levels}
+    return {
+        "model": architecture,
+        "inputs": {**to_dict(default_inputs()), "image": to_dict(bundle.interface.inputs["image"])},
+        "initialize": {"encoders.image": BUILT_IN},
+        "freeze": [CONVOLUTIONS],
+        "cache_features": AUTO,
+    }
+
+
+def starting_from(model: str, task: str, outputs: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings that fine-tune a saved model: its architecture, interface, tokenizer, weights and task settings (without
+    calibration and temperature, which were fitted on the old weights), with a lower learning rate.
+
+    Args:
+        outputs: the outputs of the task; others are left out. Without any, all are kept.
+    """
+    parts = parts_of(model)
+    bundle = read_bundle(find_bundle(model))
+    assert bundle.architecture is not None  # parts_of raises where there is none
+    architecture: dict[str, Any] = {**bundle.architecture}
+    kept = [name for name in architecture.get("decoders") or {} if not outputs or name in outputs]
+    architecture["decoders"] = {name: architecture["decoders"][name] for name in kept}
+    architecture["encoders"] = {
+        name: {**encoder, "share_embedding_with": ""} if encoder.get("share_embedding_with", "") not in ("", *kept) else encoder
+        for name, encoder in architecture["encoders"].items()
+    }
+    written = (*kept, *(architecture.get("codecs") or {}))
+    task_settings = bundle.interface.tasks.get(task, {})
+    return {
+        "task": {name: value for name, value in task_settings.items() if name not in FITTED} or task,
+        "model": architecture,
+        "inputs": {name: to_dict(modality) for name, modality in bundle.interface.inputs.items()},
+        "outputs": {name: to_dict(one) for name, one in bundle.interface.outputs.items() if name in written},
+        "tokenizer": {"bundle": model},
+        "initialize": {part: model for part in parts if not part.startswith("decoders.") or part.partition(".")[2] in kept},
+        "optimizer": {"learning_rate": 1e-4},
+    }
+
+
+def threads() -> int:
+    """The processor's cores that this process may use, at most 8."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def precision() -> str:
+    """bfloat16 where this machine computes it much faster than float32."""
+    device = find_device()
+    rough, full = (matrix_peak(dtype, device) for dtype in (torch.bfloat16, torch.float32))
+    return "bfloat16" if rough > FASTER * full else "float32"

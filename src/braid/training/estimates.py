@@ -1,0 +1,79 @@
+"""How long a run takes, measured before its first step, and how many epochs fit into its time."""
+
+import resource
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from braid.collate import over_batches
+from braid.evaluation import prepared
+from braid.runtime.device import CPU
+from braid.runtime.torch import TorchRuntime
+from braid.training.data import Mixture, batches
+from braid.training.parallel import aligned
+from braid.training.run import Run, evaluation_rows
+from braid.training.sections import seconds_of
+from braid.training.setup import TaskData, mixture_of
+from braid.training.steps import backward
+from braid.training.watcher import Clock, Estimate, mean_flops
+
+SAFETY = 0.85  # share of the time that epochs are planned for
+
+
+def estimated(run: Run, counted: bool) -> Estimate:
+    """Estimate time and memory of the whole run from three forward and backward passes of each task, which change nothing. With
+    ``counted``, count the FLOP of a step, too."""
+    buffers = {name: value.clone() for name, value in run.model.named_buffers()}
+    collator = run.setup.augmenting(run.collator)
+    total = 0.0
+    numbers = [sum(counts[task] for counts in run.mixture.counts) for task in range(len(run.mixture.plans))]
+    flops: list[list[int]] = [[] for _ in numbers]
+    for task, (plan, number) in enumerate(zip(run.mixture.plans, numbers, strict=True)):
+        seconds = []
+        for _, part in batches([run.setup.tasks[task].train], collator, Mixture((plan,), ((min(number, 3),),)), 0):
+            started = time.perf_counter()
+            with FlopCounterMode(display=False) if counted else nullcontext() as counter:
+                part = aligned(part, run.group) if run.is_sharded else part
+                if part.samples:
+                    backward(run, task, part)
+            seconds.append(time.perf_counter() - started)
+            if counter is not None:
+                flops[task].append(counter.get_total_flops())
+        total += number * min(seconds, default=0.0)
+    run.optimizer.zero_grad(set_to_none=True)
+    for name, value in run.model.named_buffers():
+        value.copy_(buffers[name])
+    parameters = list(run.model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    own = trained // run.group.size if run.is_sharded else trained
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 8 * own  # plus AdamW's two moments
+    run.clock = Clock(run.setup.device if counted else CPU)
+    step = mean_flops(flops, numbers) * run.config.optimizer.accumulation
+    return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained, step)
+
+
+def fitted_to_time(run: Run, estimate: Estimate, started: float, resumed: bool) -> tuple[Run, Estimate]:
+    """The run with a deadline, and with as many of its epochs as are likely to fit before it."""
+    config = run.config
+    left = seconds_of(config.time) - (time.monotonic() - started)
+    evaluation = sum(_evaluation_seconds(run, data) for data in run.setup.tasks)
+    run.deadline = time.monotonic() + left - evaluation
+    epoch = estimate.seconds / config.epochs + evaluation
+    epochs = config.epochs if resumed else max(1, min(config.epochs, int(SAFETY * left / max(epoch, 1e-6))))
+    setup = replace(run.setup, config=replace(config, epochs=epochs))
+    share = epochs / config.epochs
+    steps, seconds = max(1, round(estimate.steps * share)), epochs * epoch
+    return replace(run, setup=setup, mixture=mixture_of(setup)), replace(estimate, steps=steps, seconds=seconds)
+
+
+def _evaluation_seconds(run: Run, data: TaskData) -> float:
+    """The seconds that an evaluation of a task takes, from that of a few rows."""
+    rows = evaluation_rows(run.config, data)
+    some = rows[: run.config.evaluation.batch_size]
+    started = time.monotonic()
+    task = data.task.searching(1) if data.task.generation else data.task
+    runtime = TorchRuntime(run.setup.model.eval(), run.setup.tokenizer, run.setup.device)
+    over_batches(run.collator, prepared(task, some), lambda part: task.predict(runtime, part.batch), len(some))
+    return (time.monotonic() - started) * len(rows) / max(len(some), 1)
