@@ -69,13 +69,12 @@ def train(
         if not run.exists() and plan_of(output) is None:
             raise UserError(f"{output} holds no run to resume; start one without --resume, or give its YAML file")
     settings = [*(settings or []), *(["strict=true"] if strict else [])]
-    plan = plan_of(output or run.parent) if resume and run is not None else None
+    begun = output or (run.parent if run is not None else None)
+    plan = plan_of(begun) if resume and begun is not None else None
     staged = plan is not None or (run is None and not model and not profile and Group().alone)
     if time and not staged:
         settings.append(f"time={time}")
-    config, folder = _config(
-        plan or run, task, data, columns, model, start, settings, output or (run.parent if plan and run else None)
-    )
+    config, folder = _config(plan or run, task, data, columns, model, start, settings, begun if plan else output)
     bar = _Bar()
     try:
         with bar.progress:

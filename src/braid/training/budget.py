@@ -122,8 +122,8 @@ class _Sequence:
         every = max(1, round(_count(config, image) / (FIRST_SECONDS / 2 * IMAGES_A_SECOND)))
         first = replace(first, data=replace(first.data, every=every), time=f"{FIRST_SECONDS:.0f}s")
         evaluation = replace(first.evaluation, limit=min(300, first.evaluation.limit or 300))
-        rows = "all rows" if every == 1 else f"every {every}th image"
-        return Stage("first", f"a model within a minute: {rows}, {cheaper.summary()}"), replace(first, evaluation=evaluation)
+        rows = "all images" if every == 1 else f"1 of {every} images"
+        return Stage("first", f"a model within a minute, from {rows} in a small size"), replace(first, evaluation=evaluation)
 
     def _again(self, number: int) -> tuple[Stage, RunConfig]:
         """The main stage with another seed and more regularisation, since it costs little where features are cached."""
