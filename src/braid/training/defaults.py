@@ -45,7 +45,18 @@ def default_run(
     machine = {"threads": threads(), "workers": 0, "precision": precision()}
     if task in FINE_TUNED and "image" in inputs:
         tuned = with_overrides(starting_from(BUILT_IN, task, outputs), ["model.encoders.image.levels={cells: true}"])
-        return {**whole, **tuned, **machine, "freeze": [CONVOLUTIONS], "cache_features": AUTO, "batch_size": 64}
+        if task == "captioning":  # in the words, the script and the case of the data
+            tuned = {**tuned, "tokenizer": {}}
+        rate = {"learning_rate": 3e-4, "warmup_steps": 50}
+        return {
+            **whole,
+            **tuned,
+            **machine,
+            "freeze": [CONVOLUTIONS],
+            "cache_features": AUTO,
+            "batch_size": 64,
+            "optimizer": rate,
+        }
     if not WRITES_VALUES.issuperset(outputs):
         return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if "image" in inputs else {})}
     rest = {"objective": {"kind": "likelihood", "label_smoothing": 0.1}} if "number" not in outputs else {}

@@ -64,7 +64,7 @@ class TokenizerConfig:
     """
 
     vocab_size: int = 6000
-    lowercase: bool = True
+    lowercase: bool = False
     bundle: str = ""
 
     def __post_init__(self) -> None:
