@@ -60,7 +60,7 @@ def train(
         braid train run.yaml --output runs/look --profile --set epochs=1 --set data.limit_train=1000
     """
     from braid.skipped_rows import FILE as SKIPPED
-    from braid.training import Stopped, plan_of, train_in_stages
+    from braid.training import Stopped, next_commands, plan_of, train_in_stages
     from braid.training import train as run_training
     from braid.training.parallel import Group
 
@@ -95,7 +95,8 @@ def train(
         profiled = (
             {"profile": {**asdict(outcome.profile), "share_of_peak": outcome.profile.share_of_peak}} if outcome.profile else {}
         )
-        print_json({"folder": str(outcome.folder), **metrics, "num_skipped": outcome.skipped_rows, **profiled})
+        said = {"advice": list(outcome.advice)} if outcome.advice else {}
+        print_json({"folder": str(outcome.folder), **metrics, "num_skipped": outcome.skipped_rows, **said, **profiled})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(
@@ -103,6 +104,10 @@ def train(
         ["model", config.best, "epoch"],
         [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", outcome.best_epoch + 1]],
     )
+    for sentence in outcome.advice:
+        print(sentence)
+    if staged:
+        print("next:", *next_commands(config, folder, "1h"), sep="\n  ")
     if outcome.profile:
         _print_profile(outcome.profile, f"{config.precision}, {config.threads} threads")
 

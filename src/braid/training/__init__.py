@@ -1,5 +1,6 @@
 """Training: one loop, its configuration, its exact resume."""
 
+from braid.training.advice import next_commands
 from braid.training.budget import plan_of, train_in_stages
 from braid.training.config import (
     MixedTask,
@@ -28,6 +29,7 @@ __all__ = [
     "Watcher",
     "default_run",
     "inputs_of_data",
+    "next_commands",
     "plan_of",
     "preset",
     "read_run",

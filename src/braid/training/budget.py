@@ -15,6 +15,7 @@ from braid.config import from_dict, parse_json, to_dict
 from braid.datasets import open_dataset
 from braid.errors import UserError
 from braid.files import whole, write_whole
+from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
 from braid.training.config import RunConfig, write_run
 from braid.training.defaults import WRITES_VALUES
@@ -30,6 +31,7 @@ MAIN = 0.7  # share of the time that is left, for the main stage
 LEAST = 60.0  # seconds that are worth another stage
 AGAIN = 2  # at most so many stages with another seed
 DEEPER = 240.0  # seconds that are worth training the encoder
+DEEPER_RATE, ENCODER_RATE = 2e-4, 0.2  # learning rate then, and the share of it that the encoder has
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,9 @@ class _Sequence:
             self._train(*stage)
         assert self.outcome is not None or self.progress.best  # there is always a main stage
         best = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
-        if self.outcome is None:
-            return Outcome(self.folder, best, 0)
-        return replace(self.outcome, folder=self.folder, best=best)
+        outcome = self.outcome or Outcome(self.folder, best, 0)
+        said = advice(self.config, self.folder, self._halves())
+        return replace(outcome, folder=self.folder, best=best, advice=tuple(said))
 
     def _next(self) -> tuple[Stage, RunConfig] | None:
         """The next stage and its run; None if there is nothing more to do in the time that is left."""
@@ -136,13 +138,13 @@ class _Sequence:
         """The last blocks of the image encoder are trained, too, from the best model so far."""
         best = str(self.folder / "best")
         start = dict.fromkeys(_all_parts(self.config), best)
-        optimizer = replace(
-            self.config.optimizer, learning_rate=2e-4, scales={**self.config.optimizer.scales, f"encoders.{image}.features": 0.2}
-        )
+        thawed = [name for name in self.config.freeze if name.startswith(f"encoders.{image}")]
+        scales = {**self.config.optimizer.scales, **dict.fromkeys(thawed, ENCODER_RATE)}
+        optimizer = replace(self.config.optimizer, learning_rate=DEEPER_RATE, scales=scales)
         config = replace(
             self.config,
             initialize=start,
-            freeze=tuple(name for name in self.config.freeze if not name.startswith(f"encoders.{image}")),
+            freeze=tuple(name for name in self.config.freeze if name not in thawed),
             cache_features="",
             inputs={**self.config.inputs, image: self.config.inputs[image].augmenting()},
             optimizer=optimizer,
@@ -150,6 +152,18 @@ class _Sequence:
             workers=1,
         )
         return Stage("deeper", "the image encoder is trained, too, on augmented images"), self._within(config, 1.0)
+
+    def _halves(self) -> tuple[float, float] | None:
+        """The main metric of the main stage with half of the rows, and with all; None where that takes long."""
+        main = next((one.metric for one in self.progress.stages if one.name == "main"), None)
+        path = self.folder / STAGES / "half"
+        cheap = self.config.cache_features and self.config.model.decoders.keys() <= WRITES_VALUES
+        if not cheap or main is None or self.left < LEAST or (path / CHECKPOINT).exists():
+            return None
+        config = self._within(replace(self.config, data=replace(self.config.data, every=2)), 1.0)
+        self.watcher.on_note("half: the main stage with half of the rows, to see whether more would help")
+        half = train(config, path, watcher=Watcher(on_start=self.watcher.on_start, on_step=self.watcher.on_step)).best
+        return None if half is None else (half, main)
 
     def _within(self, config: RunConfig, share: float) -> RunConfig:
         return config if self.seconds == math.inf else replace(config, time=f"{max(10.0, share * self.left):.0f}s")

@@ -232,7 +232,8 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
         val_loss = partial(run.objectives[place].validation_loss, setup.model)
         loss = statistics.fmean(float(val_loss(batch)) for batch in parts)
     diagnosis = diagnosed(answers, [one for name in setup.interface.inputs if (one := reliance(val_loss, parts, name))])
-    for warning in warnings(diagnosis):
+    last = run.position.done or run.position.epoch + 1 >= config.epochs
+    for warning in warnings(diagnosis, last):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
     kind, position, inputs = task.kind if place else "", run.position, setup.collator.inputs
     write_samples(run.folder, position.step, position.epoch, answers, inputs, task.decoder, kind)

@@ -21,6 +21,7 @@ from braid.shapes import Float
 
 FILE = "samples.jsonl"
 MEDIA = "samples"
+CONFUSED = 3  # pairs of labels that a record names
 
 
 def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:
@@ -147,10 +148,24 @@ def diagnosed(answers: Answers, result: Sequence[Reliance]) -> dict[str, Any]:
             one.input: {"loss": round(one.loss, 5), "loss_shuffled": round(one.loss_shuffled, 5), "warning": one.warning}
             for one in result
         }
+    if confused := confusions(answers):
+        message["confusions"] = confused
     return message
 
 
-def warnings(message: dict[str, Any]) -> list[str]:
-    """The warnings in what ``diagnosed`` found."""
-    parts = [message["answers"], *message["reliance"].values()] if "answers" in message else []
+def confusions(answers: Answers) -> list[tuple[str, str, int, int]]:
+    """The labels that were taken for another one most often: the true label, the answer, how often, and of how many rows."""
+    pairs = [
+        (sample.references[0], one.label)
+        for one, sample in zip(answers.predictions, answers.samples, strict=True)
+        if one.label is not None and one.labels is None and sample.references
+    ]
+    rows = Counter(truth for truth, _ in pairs)
+    wrong = Counter((truth, answer) for truth, answer in pairs if truth != answer)
+    return [(truth, answer, count, rows[truth]) for (truth, answer), count in wrong.most_common(CONFUSED) if count > 1]
+
+
+def warnings(message: dict[str, Any], last: bool) -> list[str]:
+    """The warnings in what ``diagnosed`` found; whether an input is ignored can be said after the ``last`` epoch only."""
+    parts = [message["answers"], *(message["reliance"].values() if last else ())] if "answers" in message else []
     return [part["warning"] for part in parts if part["warning"]]

@@ -125,3 +125,4 @@ class Outcome:
     stopped_early: bool = False
     skipped_rows: int = 0
     profile: Profile | None = None
+    advice: tuple[str, ...] = ()  # sentences about the run

@@ -1,0 +1,66 @@
+"""What is worth knowing after a run: which inputs help, what is confused, whether more rows would help, and what to do next."""
+
+import shlex
+from pathlib import Path
+
+from braid.reports import read_log
+from braid.training.config import RunConfig
+
+HELPS = 1.05  # the loss grows at least so much where an input is that of another row
+GAIN = 1.0  # of the main metric, from half of the rows to all, that is worth more rows
+
+
+def advice(config: RunConfig, folder: Path, halves: tuple[float, float] | None = None) -> list[str]:
+    """Sentences about a finished run.
+
+    Args:
+        folder: of the run.
+        halves: the main metric after training on half of the rows, and on all, with the same settings.
+    """
+    epochs = [record for record in read_log(folder / "log.jsonl") if "loss" not in record]
+    if not epochs:
+        return []
+    better = max if config.better == "higher" else min
+    best = better(epochs, key=lambda record: record[config.best])
+    return [*_inputs(best.get("reliance", {})), *_confusions(best), *_rows(config, halves)]
+
+
+def next_commands(config: RunConfig, folder: Path, time: str) -> list[str]:
+    """The three commands that one wants next."""
+    model, data = shlex.quote(str(folder)), shlex.quote(config.data.path)
+    columns = ",".join(f"{role}={name}" for role, name in config.data.columns.items())
+    given = f" --data {data}" + (f" --columns {shlex.quote(columns)}" if columns else "")
+    return [
+        f"braid evaluate {model}{given} -o {model}/evaluation.html",
+        f"braid serve --model {model}",
+        f"braid train --output {model} --resume --time {time}",
+    ]
+
+
+def _inputs(reliance: dict[str, dict[str, float]]) -> list[str]:
+    """How much worse the loss is when an input is that of another row."""
+    if len(reliance) < 2:
+        return []
+    said = []
+    for name, one in reliance.items():
+        helps = one["loss_shuffled"] > HELPS * one["loss"]
+        verb = "matters" if helps else "hardly matters"
+        said.append(f"{name} {verb} (val loss {one['loss']:.2f}, with other rows' values {one['loss_shuffled']:.2f})")
+    return ["inputs: " + "; ".join(said)]
+
+
+def _confusions(record: dict[str, object]) -> list[str]:
+    found = record.get("confusions")
+    if not isinstance(found, list) or not found:
+        return []
+    pairs = [f"{truth} is taken for {answer} ({count} of {rows})" for truth, answer, count, rows in found]
+    return ["errors: " + "; ".join(pairs)]
+
+
+def _rows(config: RunConfig, halves: tuple[float, float] | None) -> list[str]:
+    if halves is None:
+        return []
+    half, whole = halves
+    gain = whole - half if config.better == "higher" else half - whole
+    verdict = "more rows would help" if gain >= GAIN else "more rows of this kind would hardly help"
+    return [f"rows: {config.best} {half:.1f} from half of the rows, {whole:.1f} from all of them; {verdict}"]

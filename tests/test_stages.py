@@ -1,0 +1,181 @@
+"""Training in stages and within a time, and what a run is when no settings file says how."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from braid.api import load
+from braid.bundle import find_bundle, read_bundle
+from braid.errors import UserError
+from braid.reports import read_log
+from braid.training import Watcher, default_run, read_run, run_from, train, train_in_stages
+from braid.training.advice import advice
+from braid.training.sections import seconds_of
+from braid.training.setup import set_up
+
+COLOURS = ("red", "green", "blue", "black")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAID_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """48 photos of coloured discs on white, with a title that does not name the colour, and their colour as the label."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(48):
+        colour = COLOURS[number % 4]
+        image = Image.new("RGB", (48, 48), "white")
+        x, y = rng.integers(4, 16, 2)
+        ImageDraw.Draw(image).ellipse((x, y, x + 28, y + 28), fill=colour)
+        image.save(tmp_path / f"{number}.png")
+        split = "val" if number % 6 == 5 else "train"
+        lines.append({"image": f"{number}.png", "title": f"Disc No {number}", "label": colour, "split": split})
+    path = tmp_path / "discs.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def tiny(table: Path, *settings: str) -> Any:
+    """A run of ``tiny`` whose image encoder is frozen."""
+    whole = {
+        "task": "classification",
+        "data": {"path": str(table), "columns": {"text": "title"}},
+        "model": "tiny",
+        "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text", "max_length": 16}},
+        "freeze": ["encoders.image"],
+        "cache_features": "auto",
+        "batch_size": 8,
+        "epochs": 2,
+        "workers": 0,
+        "threads": 1,
+    }
+    return run_from(whole, settings)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("1.5h", 5400), ("90s", 90), ("30", 30), ("2 min", 120)])
+def test_times_are_read(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "10 days", "-1m", "0m", "m"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(UserError) as error:
+        seconds_of(text)
+    assert str(error.value) == f"time is {text!r}; write a number with s, m or h, such as 10m"
+
+
+def test_a_run_makes_as_many_epochs_as_fit_and_goes_on_with_the_same_number(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    outcome = train(tiny(table, "epochs=100000", "time=4s"), folder)
+    planned = read_run(folder / "run.yaml")
+    assert 0 < planned.epochs < 100_000 and outcome.best is not None
+    assert (folder / "best" / "interface.json").exists()
+    notes: list[str] = []
+    again = train(tiny(table, "epochs=100000", "time=4s"), folder, resume=True, watcher=Watcher(on_note=notes.append))
+    assert again.best == outcome.best
+
+
+def test_stages_keep_the_best_model(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    outcome = train_in_stages(tiny(table), folder)
+    stages = json.loads((folder / "stages.json").read_text())
+    by_name = {stage["name"]: stage["metric"] for stage in stages["stages"]}
+    assert list(by_name) == ["first", "main"]
+    assert outcome.best == max(by_name.values()) == by_name[stages["best"]]
+    assert stages["first_model"] > 0
+    kept = read_bundle(find_bundle(folder)).interface
+    assert kept.card.scores["macro-f1"] == pytest.approx(outcome.best, abs=0.01)
+    with pytest.raises(UserError, match="already holds a run; add --resume"):
+        train_in_stages(tiny(table), folder)
+
+
+def test_a_run_in_stages_goes_on_with_more_time(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train_in_stages(tiny(table), folder)
+    before = json.loads((folder / "stages.json").read_text())
+    train_in_stages(tiny(table), folder, "10m", resume=True)
+    after = json.loads((folder / "stages.json").read_text())
+    names = [stage["name"] for stage in after["stages"]]
+    assert names == ["first", "main", "again-1", "again-2", "deeper"]
+    assert after["stages"][:2] == before["stages"]
+    deeper = read_run(folder / "stages" / "deeper" / "run.yaml")
+    assert not deeper.freeze and not deeper.cache_features and deeper.augmented == ["image"]
+
+
+def test_a_subset_takes_whole_images_from_everywhere(table: Path) -> None:
+    whole, part = (set_up(tiny(table, f"data.every={every}")).tasks[0].train for every in (1, 3))
+    images = [[sample.inputs["image"] for sample in some] for some in (whole, part)]
+    assert images[1] == images[0][::3]
+
+
+def test_labels_of_your_own_take_the_quick_way(table: Path, tmp_path: Path) -> None:
+    """The real encoder, from the command's defaults to a model that is used."""
+    data = {"path": str(table), "columns": {"text": "title"}}
+    config = run_from(default_run("classification", data), ["inputs.image.size=64", "epochs=8", "threads=1", "batch_size=8"])
+    assert config.freeze == ("encoders.image.features",) and config.initialize == {"encoders.image": "small"}
+    train(config, tmp_path / "run")
+    answer = load(tmp_path / "run").classify(str(table.parent / "5.png"), text="Disc No 5")
+    assert set(answer.scores) == set(COLOURS)
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["accuracy"] >= 75  # of eight rows
+
+
+def test_fine_tuning_takes_the_outputs_of_its_task_alone(table: Path) -> None:
+    captions = {"path": str(table), "columns": {"captions": "title"}}
+    writing = run_from(default_run("captioning", captions))
+    assert list(writing.model.decoders) == list(writing.outputs) == ["text"]
+    assert not writing.tokenizer.lowercase and not writing.tokenizer.bundle
+    finding = run_from(default_run("retrieval", captions))
+    assert list(finding.model.decoders) == ["embedding"] and finding.tokenizer.bundle == "small"
+    assert {part.partition(".")[0] for part in finding.initialize} == {"encoders", "projections", "decoders", "fusion"}
+
+
+def test_presets_and_saved_models_have_different_names() -> None:
+    with pytest.raises(UserError) as error:
+        run_from({"task": "captioning", "data": {"path": "scenes:captioning"}, "model": "small"})
+    assert str(error.value) == (
+        "'small' is a saved model, not a preset; begin with it by --start small; its old preset is called compact"
+    )
+
+
+def test_tokens_begin_with_the_vectors_of_their_text_in_another_tokenizer(table: Path, tmp_path: Path) -> None:
+    captions = {"path": str(table), "columns": {"captions": "title"}}
+    setup = set_up(run_from(default_run("captioning", captions), ["threads=1"]))
+    built_in = read_bundle(find_bundle("small"))
+    ours, theirs = setup.tokenizers["tokenizer"], built_in.tokenizer
+    assert theirs is not None and ours.vocabulary != theirs.vocabulary
+    vectors = torch.from_numpy(
+        built_in.weights(["decoders.text.embedding.tokens.weight"])["decoders.text.embedding.tokens.weight"]
+    )
+    own = setup.model.decoders["text"].embedding.table()  # type: ignore[operator, union-attr]
+    (token,) = [token for text, token in ours.vocabulary.items() if text == "Ġ4"]
+    assert torch.allclose(own[token], vectors[theirs.encode("4")].mean(0), atol=1e-3)
+    assert torch.allclose(own[ours.special.eos], vectors[theirs.special.eos], atol=1e-3)
+
+
+def test_after_training_it_says_what_helps_what_is_confused_and_whether_more_rows_would(table: Path, tmp_path: Path) -> None:
+    record = {
+        "epoch": 0,
+        "step": 1,
+        "macro-f1": 60.0,
+        "reliance": {
+            "image": {"loss": 1.0, "loss_shuffled": 2.0, "warning": None},
+            "prompt": {"loss": 1.0, "loss_shuffled": 1.01, "warning": None},
+        },
+        "confusions": [["red", "green", 3, 10]],
+    }
+    (tmp_path / "log.jsonl").write_text(json.dumps(record) + "\n")
+    assert advice(tiny(table), tmp_path, (55.0, 60.0)) == [
+        "inputs: image matters (val loss 1.00, with other rows' values 2.00); "
+        "prompt hardly matters (val loss 1.00, with other rows' values 1.01)",
+        "errors: red is taken for green (3 of 10)",
+        "rows: macro-f1 55.0 from half of the rows, 60.0 from all of them; more rows would help",
+    ]
