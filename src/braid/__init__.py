@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from braid.api import load
+    from braid.training.budget import train_on as train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Find ``load`` when it is first asked for, so that ``import braid`` is instant and imports no torch."""
+    """Find ``load`` and ``train`` when they are first asked for, so that ``import braid`` is instant and imports no torch."""
+    # by name: an import statement here would put the roof under every floor
     if name == "load":
-        return import_module("braid.api").load  # by name: an import statement here would put the roof under every floor
+        return import_module("braid.api").load
+    if name == "train":
+        return import_module("braid.training.budget").train_on
     raise AttributeError(f"module 'braid' has no attribute {name!r}")

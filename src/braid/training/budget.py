@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from braid.errors import UserError
 from braid.files import whole, write_whole
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
-from braid.training.config import RunConfig, write_run
-from braid.training.defaults import WRITES_VALUES
+from braid.training.config import RunConfig, read_run, run_from, write_run
+from braid.training.defaults import WRITES_VALUES, default_run
 from braid.training.loop import train
 from braid.training.sections import seconds_of
 from braid.training.watcher import Outcome, Watcher
@@ -68,6 +69,39 @@ def train_in_stages(
         UserError: like ``train``.
     """
     return _Sequence(config, folder, seconds_of(time_limit), watcher or Watcher()).run(resume)
+
+
+def train_on(
+    task: str,
+    data: str | Path,
+    output: str | Path,
+    time: str = "",
+    columns: Mapping[str, str] | None = None,
+    start: str = "",
+    settings: Sequence[str] = (),
+    resume: bool = False,
+) -> Outcome:
+    """Train a model on your own data, as ``braid train --task TASK --data DATA --time TIME`` does; ``braid.train`` in Python.
+
+    Args:
+        task: captioning, classification, vqa, retrieval, ...
+        data: a file or folder of any supported format.
+        output: the run's folder; ``braid.load(output)`` gives the best model.
+        time: what training may take, such as "10m"; "" takes the quick stages.
+        columns: roles to column names, such as ``{"label": "colour"}``.
+        start: a saved model to fine-tune.
+        settings: overrides, such as ``"seed=1"``.
+        resume: go on with the run that the folder holds.
+    Raises:
+        UserError: for bad settings or data, or a folder already in use.
+    """
+    folder = Path(output)
+    if resume and (plan := plan_of(folder)) is not None:
+        config = read_run(plan, settings)
+    else:
+        section = {"path": str(data), "columns": dict(columns or {})}
+        config = run_from(default_run(task, section, start=start, settings=settings), settings)
+    return train_in_stages(config, folder, time, resume)
 
 
 class _Sequence:
