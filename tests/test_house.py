@@ -113,6 +113,8 @@ def test_import_braid_is_lazy() -> None:
     assert result.stdout.split()[::2] == ["False", "False"]
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*/[0-9]-*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "recipe", sorted((ROOT / "src" / "braid" / "recipes").glob("*/[0-9]-*.yaml")), ids=lambda path: path.stem
+)
 def test_a_recipe_can_be_read(recipe: Path) -> None:
     assert read_run(recipe, ["initialize={}"]).task.kind  # the runs that one begins with are not here

@@ -1,6 +1,7 @@
 """Training in stages and within a time, and what a run is when no settings file says how."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ from PIL import Image, ImageDraw
 
 from braid.api import load
 from braid.bundle import find_bundle, read_bundle
+from braid.comparison import comparison_of, read_comparison, within_time
+from braid.comparison.config import cells
 from braid.errors import UserError
+from braid.files import shipped
 from braid.reports import read_log
 from braid.training import Watcher, default_run, read_run, run_from, train, train_in_stages
 from braid.training.advice import advice
 from braid.training.sections import seconds_of
 from braid.training.setup import set_up
+from conftest import Ran
 
 COLOURS = ("red", "green", "blue", "black")
 
@@ -179,3 +184,21 @@ def test_after_training_it_says_what_helps_what_is_confused_and_whether_more_row
         "errors: red is taken for green (3 of 10)",
         "rows: macro-f1 55.0 from half of the rows, 60.0 from all of them; more rows would help",
     ]
+
+
+def test_recipes_ship_with_braid(braid: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # no folder recipes/ here
+    listed = [json.loads(line) for line in braid("recipes", "--json").out.splitlines()]
+    assert {"sentiment", "compare-scenes", "small/2-captions"} <= {one["recipe"] for one in listed}
+    assert all(one["about"] for one in listed)
+    assert braid("recipes", "sentiment").out == Path(shipped(Path("recipes/sentiment.yaml"))).read_text(encoding="utf-8")
+    assert read_comparison(Path("recipes/compare-scenes.yaml")).vary
+    wrong = braid("recipes", "sentimen")
+    assert wrong.code == 1 and "did you mean 'sentiment'?" in wrong.err
+
+
+def test_a_comparison_within_a_time_gives_every_run_the_same_share(table: Path, tmp_path: Path) -> None:
+    train(tiny(table, "cache_features=''", "freeze=[]"), tmp_path / "run")
+    compared = comparison_of(tmp_path / "run", ["fusion=concat,gated"], 2)
+    assert len(cells(compared)) == 4  # and two controls
+    assert within_time(compared, "10m").run["time"] == "75s"

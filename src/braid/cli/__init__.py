@@ -19,6 +19,7 @@ from braid.cli import (
     explain,
     export,
     inspect,
+    recipes,
     search,
     serve,
     settings,
@@ -51,6 +52,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         inspect.inspect,
         inspect.report,
         settings.settings,
+        recipes.recipes,
     ),
 }
 # package -> the extra that installs it

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from braid.training import Estimate, Profile, RunConfig, Watcher
 if TYPE_CHECKING:
     from braid.reports import Compared
+
+TELL = 15.0  # seconds between two lines where output is no terminal
 
 
 def train(
@@ -147,12 +150,13 @@ def _config(
 
 
 class _Bar:
-    """A live line: epoch, loss, rate, samples a second, time left."""
+    """A live line: epoch, loss, rate, samples a second, time left; every few seconds a line of its own without a terminal."""
 
     def __init__(self) -> None:
         line = TextColumn("{task.fields[line]}")
         self.progress = Progress(line, BarColumn(), TimeElapsedColumn(), console=stderr, disable=not stderr.is_terminal)
         self._task: TaskID | None = None
+        self._told = perf_counter()
 
     def watcher(self) -> "Watcher":
         from braid.training import Watcher
@@ -174,6 +178,9 @@ class _Bar:
         )
         if self._task is not None:
             self.progress.update(self._task, completed=record["step"], line=line)
+        if self.progress.disable and perf_counter() - self._told > TELL:
+            self._told = perf_counter()
+            note(f"  step {record['step']} of {record['steps']}: {line}")
 
     def _epoch(self, record: dict[str, Any]) -> None:
         """Print the metrics of the main task on one line, and those of each other task on a separate line."""
@@ -226,6 +233,7 @@ def compare(
     run: Annotated[Path | None, typer.Option("--from", help="Instead: a run's folder or YAML file, varied by --vary.")] = None,
     vary: Annotated[list[str] | None, typer.Option(help="A setting and its values: fusion=concat,gated. Repeatable.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="With --from: train every cell with so many seeds.")] = 3,
+    time: Annotated[str, typer.Option(help="What all trainings together may take: 30m, 2h. Each run gets the same share.")] = "",
     settings: SettingsOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder. Default: runs/NAME")] = None,
     json: JsonOption = False,
@@ -237,14 +245,14 @@ def compare(
 
     Examples:
 
-        braid compare --from runs/mine --vary fusion=concat,gated,attention --seeds 3
+        braid compare --from runs/mine --vary fusion=concat,gated,attention --seeds 3 --time 30m
 
         braid compare recipes/compare-scenes.yaml
 
         braid compare compare.yaml --set run.epochs=3 --set "seeds=[0, 1]" --output runs/quick --json
     """
     from braid.comparison import compare as run_comparison
-    from braid.comparison import comparison_of, read_comparison
+    from braid.comparison import comparison_of, read_comparison, within_time
     from braid.config import to_dict
 
     if comparison is not None and run is None and not vary:
@@ -254,6 +262,8 @@ def compare(
         folder, config = output or Path("runs") / f"{home.stem}-compared", comparison_of(run, vary, seeds, settings or [])
     else:
         raise UserError("give a comparison's YAML file, or a run with --from and what to vary with --vary")
+    if time:
+        config = within_time(config, time)
     try:
         result = run_comparison(config, folder, with_progress("comparing"), note)
     except KeyboardInterrupt:

@@ -12,8 +12,9 @@ from braid.config import from_dict, named, parse_yaml, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
 from braid.training import RunConfig, read_yaml, run_from
+from braid.training.sections import seconds_of
 
-SAME = ("data", "epochs", "batch_size", "evaluation", "seed")  # equal in all cells, so that metrics are comparable
+SAME = ("data", "epochs", "time", "batch_size", "evaluation", "seed")  # equal in all cells, so that metrics are comparable
 EXAMPLE = "for example vary: {fusion: {concat: {model.fusion: {kind: concat}}, gated: {model.fusion: {kind: gated}}}}"
 
 
@@ -86,6 +87,16 @@ def comparison_of(run: Path, axes: Sequence[str], num_seeds: int = 3, settings: 
     vary = dict(_axis(base, axis) for axis in axes)
     data = {"run": base, "vary": vary, "seeds": list(range(num_seeds))}
     return from_dict(ComparisonConfig, with_overrides(data, settings), str(path))
+
+
+def within_time(config: ComparisonConfig, time: str) -> ComparisonConfig:
+    """The comparison whose trainings take ``time`` in all; every run gets the same share.
+
+    Raises:
+        UserError: when ``time`` is not a time.
+    """
+    share = seconds_of(time) / (len(cells(config)) * len(config.seeds))
+    return replace(config, run={**config.run, "time": f"{max(1.0, share):.0f}s"})
 
 
 def _axis(run: Mapping[str, Any], axis: str) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -11,6 +11,13 @@ from pathlib import Path
 
 from braid.errors import UserError
 
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+def shipped(path: Path) -> Path:
+    """``recipes/NAME.yaml`` is a file that ships with Braid, unless there is one of that name here."""
+    return RECIPES.parent / path if path.parts[:1] == (RECIPES.name,) and not path.exists() else path
+
 
 def has_suffix(name: str | Path, suffixes: Collection[str]) -> bool:
     """Whether the suffix of a file name is one of ``suffixes``."""
