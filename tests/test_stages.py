@@ -202,3 +202,12 @@ def test_a_comparison_within_a_time_gives_every_run_the_same_share(table: Path, 
     compared = comparison_of(tmp_path / "run", ["fusion=concat,gated"], 2)
     assert len(cells(compared)) == 4  # and two controls
     assert within_time(compared, "10m").run["time"] == "75s"
+
+
+def test_an_encoder_that_is_frozen_with_random_weights_is_warned_of(table: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    train(tiny(table), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    assert (
+        "warning: encoders.image is frozen with random weights; give it trained ones with initialize: {encoders.image: small}, "
+        "or do not freeze it"
+    ) in notes

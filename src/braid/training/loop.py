@@ -89,6 +89,7 @@ def train(
         before = run.position.step
         run.skipped_rows.add((row.source, row.reason) for row in setup.skipped)
         _warn_of_leaks(run)
+        _warn_of_random_parts(config, run)
         with Followers(folder, config.sinks, run.watcher.on_note) if group.leads else nullcontext() as followers:
             while not run.position.done:
                 _epoch(run, followers)
@@ -123,6 +124,19 @@ def _warn_of_leaks(run: Run) -> None:
     for data in run.setup.tasks if run.group.leads and not run.position.step else ():
         for leak in leaking_columns(data.train.examples):
             run.watcher.on_note(f"warning: {leak}; remove it, unless you know it before the label when you use the model")
+
+
+def _warn_of_random_parts(config: RunConfig, run: Run) -> None:
+    """Warn of frozen parts that have no trained weights."""
+    for start in config.freeze if not run.position.step else ():
+        group, _, rest = start.partition(".")
+        name = rest.partition(".")[0]
+        given = getattr(getattr(config.model, group, {}).get(name), "source", "")
+        if group in ("encoders", "decoders") and not given and f"{group}.{name}" not in config.initialize:
+            run.watcher.on_note(
+                f"warning: {start} is frozen with random weights; give it trained ones with "
+                f"initialize: {{{group}.{name}: small}}, or do not freeze it"
+            )
 
 
 def _epoch(run: Run, followers: Followers | None) -> None:
