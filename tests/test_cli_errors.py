@@ -184,8 +184,8 @@ def test_training_says_what_is_missing(braid: Braid, photos: Path, tmp_path: Pat
         assert message in one_line(braid("train", tmp_path / "bad.yaml"))
     (tmp_path / "bad.yaml").write_text("task: captioning\nmodle: tiny\n")
     assert "did you mean 'model'" in one_line(braid("train", tmp_path / "bad.yaml"))
-    assert "there is no preset 'smal'; choose from classic, small, tiny (did you mean 'small'?)" in one_line(
-        braid("train", "--task", "captioning", "--data", "scenes:captioning", "-m", "smal", "-o", tmp_path / "x")
+    assert "there is no preset 'compct'; choose from classic, compact, quick, tiny (did you mean 'compact'?)" in one_line(
+        braid("train", "--task", "captioning", "--data", "scenes:captioning", "-m", "compct", "-o", tmp_path / "x")
     )
     (photos / "data.csv").write_text("image,question\n0.png,what?\n")
     assert "data.csv" in one_line(

@@ -62,7 +62,7 @@ def _(home: Path) -> Any:
 
 @case("configuration", "an unknown preset")
 def _(home: Path) -> Any:
-    return run_from({**SETTINGS, "model": "smal"})
+    return run_from({**SETTINGS, "model": "compct"})
 
 
 @case("configuration", "a YAML file that is missing")
