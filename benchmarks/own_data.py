@@ -41,6 +41,7 @@ from braid.training import Watcher, default_run, run_from, train_in_stages
 from runs import report, say
 
 ROOT = Path("runs/own_data")
+QUERY_COLUMNS = ("baseColour", "subCategory")  # that tell what a photo shows; no role is recognised in them
 COLOURS = ("black", "blue", "white", "brown", "grey", "red", "green", "navy", "purple", "pink", "maroon", "beige")
 
 
@@ -95,10 +96,15 @@ def main() -> None:
     {"labels": labels, "titles": titles, "search": search}[chosen.what](chosen)
 
 
-def split_table(chosen: argparse.Namespace, data: str) -> Path:
-    """The table with its val rows as split ``held``, and a tenth of its train rows as val; DAQUAR has blocks of photos."""
-    source = chosen.data / data
-    target = ROOT / f"{source.parent.name}.jsonl"
+def split_table(chosen: argparse.Namespace, question: Question, name: str) -> Path:
+    """The columns of a question, with val rows as split ``held``, and a tenth of the train rows as val; DAQUAR has blocks of
+    photos. Other columns are left out, because Braid would recognise some of them."""
+    source = chosen.data / question.data
+    target = ROOT / f"{slug(name)}.jsonl"
+    kept = {"image", "split", "question", "answer", "answers", *QUERY_COLUMNS}
+    kept |= {column for columns in question.columns.values() for column in columns.split("+")}
+    if "image" not in question.columns:
+        kept -= {"image"}
     rows = read(source)
     for number, row in enumerate(rows):
         row["image"] = str((source.parent / row["image"]).resolve())
@@ -108,8 +114,13 @@ def split_table(chosen: argparse.Namespace, data: str) -> Path:
         else:
             row["split"] = "held" if row["split"] == "val" else "val" if number % 10 == 7 else row["split"]
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lines = [json.dumps({name: value for name, value in row.items() if name in kept}) for row in rows]
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return target
+
+
+def slug(name: str) -> str:
+    return re.sub(r"[^a-z]+", "-", name)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -139,10 +150,10 @@ def labels(chosen: argparse.Namespace) -> None:
     for name, question in LABELS.items():
         if not name.startswith(chosen.only):
             continue
-        table = split_table(chosen, question.data)
+        table = split_table(chosen, question, name)
         right, seconds = [], []
         for seed in range(chosen.seeds):
-            folder = ROOT / f"{re.sub(r'[^a-z]+', '-', name)}-{chosen.time or 'default'}-{seed}"
+            folder = ROOT / f"{slug(name)}-{chosen.time or 'default'}-{seed}"
             seconds.append(trained(question, table, folder, seed, chosen.time))
             right.append(correct(folder, question, table))
         mean = np.mean(right, axis=0)
@@ -234,7 +245,7 @@ def cells(rows: Sequence[Mapping[str, Any]], names: Sequence[str], train: Sequen
 def titles(chosen: argparse.Namespace) -> None:
     """CIDEr of titles, and the share of titles whose colour words are those of the row."""
     question = Question("products/products.csv", "captioning", {"image": "image", "captions": "title"})
-    table = split_table(chosen, question.data)
+    table = split_table(chosen, question, "titles")
     rows = []
     for seed in range(chosen.seeds):
         folder = ROOT / f"titles-{chosen.time or 'default'}-{seed}"
@@ -275,7 +286,7 @@ def colours(text: str) -> set[str]:
 def search(chosen: argparse.Namespace) -> None:
     """How many of the first ten photos are right for five queries, of the built-in model and of one trained on titles."""
     question = Question("products/products.csv", "retrieval", {"image": "image", "captions": "title"})
-    table = split_table(chosen, question.data)
+    table = split_table(chosen, question, "search")
     rows = read(table)
     photos = [row["image"] for row in rows]
     result = [["small, as it is", *hits(load("small"), rows, photos), ""]]
