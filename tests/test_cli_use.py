@@ -266,7 +266,7 @@ def test_another_task_borrows_the_built_in_image_encoder(braid: Braid, tmp_path:
     frozen = ["--set", "optimizer.scales={encoders.image: 0}", "--set", "epochs=1", "--set", "workers=0", "--set", "threads=1"]
     ran = braid("train", "--task", "vqa", "--data", data, "--output", tmp_path / "run", *frozen)
     assert ran.code == 0, ran.err
-    made, lent = read_bundle(tmp_path / "run" / "best"), read_bundle(find_bundle("small"))
+    made, lent = read_bundle(tmp_path / "run" / "stages" / "main" / "best"), read_bundle(find_bundle("small"))
     assert made.interface.inputs["image"] == lent.interface.inputs["image"]
     own, given = made.weights(), lent.weights()
     borrowed = [name for name in given if name.startswith("encoders.image.")]

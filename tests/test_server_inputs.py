@@ -176,6 +176,12 @@ class SeriesModalityConfig:
     def fitted(self, values: Any, several: bool = False) -> "SeriesModalityConfig":
         return self
 
+    def cheaper(self) -> "SeriesModalityConfig":
+        return self
+
+    def augmenting(self) -> "SeriesModalityConfig":
+        return self
+
     def in_use(self) -> "SeriesModalityConfig":
         return self
 

@@ -6,6 +6,7 @@ A new kind in a union without a tiny form here fails ``test_every_kind_has_a_var
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -234,15 +235,15 @@ def combined_variants() -> dict[str, ModelConfig]:
     groups = [[name for name, one in ENCODERS.items() if one.modality == kind] for kind in ("image", "text", "tabular")]
     images, texts, tables = groups
     result = {}
+    decoders = cycle(DECODERS)
     for k in range(max(map(len, (images, texts, FUSIONS, DECODERS)))):
-        image, text, fusion, decoder = (list(group)[k % len(group)] for group in (images, texts, FUSIONS, DECODERS))
+        image, text, fusion = (list(group)[k % len(group)] for group in (images, texts, FUSIONS))
+        decoder = "transformer" if ENCODERS[text] == ENCODERS["transformer shared embedding"] else next(decoders)
         encoders = {"image": ENCODERS[image], "prompt": ENCODERS[text]}
         names = [image, text]
         if k < len(tables):
             encoders["tabular"] = ENCODERS[tables[k]]
             names.append(tables[k])
-        if ENCODERS[text] == ENCODERS["transformer shared embedding"]:
-            decoder = "transformer"
         config = replace(base, encoders=encoders, fusion=FUSIONS[fusion], decoders={"text": DECODERS[decoder]})
         result[", ".join([*names, fusion, decoder])] = replace(config, codecs=codecs_read(encoders))
     return result

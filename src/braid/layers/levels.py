@@ -6,6 +6,7 @@ arXiv:2201.03529).
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,8 @@ class Levels(nn.Module):
         Args:
             maps: [n, channels, rows, columns] each, from the largest to the smallest.
         """
-        with torch.autocast(inputs.values.device.type, enabled=False):
+        device = inputs.values.device.type
+        with torch.autocast(device, enabled=False) if device != "meta" else nullcontext():
             colours, real = _halved(inputs.values.float() * self.std + self.mean, inputs.mask.unsqueeze(1).float())
             near = real * (_contrast(colours, real) + FLOOR)
             means = [_mean(one.float(), weight) for one in maps for weight in (real, near)]

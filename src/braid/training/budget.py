@@ -1,7 +1,7 @@
 """Training in stages: a first model within a minute, then better ones for as long as there is time.
 
-A stage is a run of its own under ``stages/`` of the run's folder. A stage whose model is better on val than all before it is
-copied to the run's folder, so ``best/`` is always the best model so far. ``stages.json`` says what was done.
+A stage is a run of its own under ``stages/`` of the run's folder. A stage whose model is at least as good on val as all before
+it is copied to the run's folder, so ``best/`` is always the best model so far. ``stages.json`` says what was done.
 """
 
 import json
@@ -211,7 +211,7 @@ class _Sequence:
         done = replace(stage, metric=outcome.best, seconds=round(time.monotonic() - started, 1))
         before = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
         better = before is None or (
-            outcome.best is not None and (outcome.best > before if config.better == "higher" else outcome.best < before)
+            outcome.best is not None and (outcome.best >= before if config.better == "higher" else outcome.best <= before)
         )
         first_model = self.progress.first_model or round(time.monotonic() - self.started, 1)
         stages = (*self.progress.stages, done)
