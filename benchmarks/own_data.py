@@ -5,7 +5,7 @@
     python benchmarks/own_data.py ../shared/data titles --time 10m      captions in the words of a shop
     python benchmarks/own_data.py ../shared/data search --time 10m      five queries in the photos of all products
 
-Scores are those of the data set's own val rows, which select no epoch and no stage: Braid chooses its best epoch and stage on a tenth of the
+Scores are those of the data set's own val rows, which select no epoch and no stage: for that Braid has a tenth of the
 train rows (those whose number ends in 7). scikit-learn learns from all train rows, with the features and the strength (C = 10) of
 the baseline that was published with the data. Features are cached for all seeds and sets, so the first run on each set of images
 pays for them; seconds are those of the slowest seed. Intervals (95%) are from a bootstrap over rows of the mean of all seeds.
@@ -171,7 +171,7 @@ def labels(chosen: argparse.Namespace) -> None:
     )
     columns = ["set: inputs", "Braid", "scikit-learn", "its seconds", "first model, s", "in all, s"]
     report(
-        f"own_data_labels_{chosen.time or 'default'}{'_' + chosen.only if chosen.only else ''}",
+        f"own_data_labels_{chosen.time or 'default'}{'_' + slug(chosen.only) if chosen.only else ''}",
         "Labels of your own",
         columns,
         rows,
