@@ -1,6 +1,7 @@
 """Training in stages and within a time, and what a run is when no settings file says how."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from braid.comparison.config import cells
 from braid.errors import UserError
 from braid.files import shipped
 from braid.reports import read_log
-from braid.training import Watcher, default_run, read_run, run_from, train, train_in_stages
+from braid.training import Watcher, default_run, next_commands, plan_of, read_run, run_from, train, train_in_stages
 from braid.training.advice import advice
 from braid.training.sections import seconds_of
 from braid.training.setup import set_up
@@ -211,3 +212,42 @@ def test_an_encoder_that_is_frozen_with_random_weights_is_warned_of(table: Path,
         "warning: encoders.image is frozen with random weights; give it trained ones with initialize: {encoders.image: small}, "
         "or do not freeze it"
     ) in notes
+
+
+def test_the_next_commands_are_commands(table: Path, tmp_path: Path, braid: Callable[..., Ran]) -> None:
+    config = tiny(table)
+    train_in_stages(config, tmp_path / "run")
+    first, serve, more = (shlex.split(line) for line in next_commands(config, tmp_path / "run", "5s"))
+    for command in (first, more):
+        ran = braid(*command[1:])
+        assert ran.code == 0, ran.err
+    assert braid(*serve[1:], "--help").code == 0
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(record: dict[str, Any]) -> None:
+    raise Killed
+
+
+def test_a_run_that_is_killed_in_its_first_stage_goes_on(table: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        train_in_stages(tiny(table), folder, watcher=Watcher(on_step=killed))
+    assert plan_of(folder) is not None
+    outcome = train_in_stages(tiny(table), folder, resume=True)
+    assert outcome.best is not None and (folder / "best" / "interface.json").is_file()
+    shown = json.loads((folder / "samples.jsonl").read_text().splitlines()[-1])["rows"][0]["inputs"]["image"]["media"]
+    assert (folder / shown).is_file()  # of the page that is made from the run's folder
+
+
+def test_an_image_that_could_not_be_read_before_is_tried_again(table: Path, tmp_path: Path) -> None:
+    train(tiny(table), tmp_path / "before")
+    (index,) = (tmp_path / "cache").glob("*/index")
+    hashes = index.read_text().split()
+    index.write_text("".join(f"{one}\n" for one in hashes[:-1]))
+    (index.parent / "unreadable").write_text(f"{hashes[-1]}\n")
+    train(tiny(table), tmp_path / "after")
+    assert sorted(index.read_text().split()) == sorted(hashes)

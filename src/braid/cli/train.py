@@ -87,7 +87,8 @@ def train(
                 outcome = run_training(config, folder, resume, bar.watcher(), profile)
     except Stopped as stopped:
         if Group().leads:
-            note(f"stopped, and saved; go on with: braid train {folder / 'run.yaml'} --resume")
+            again = f"--output {folder}" if staged else folder / "run.yaml"
+            note(f"stopped, and saved; go on with: braid train {again} --resume")
         raise typer.Exit(128 + stopped.number) from None
     if not Group().leads:
         return

@@ -29,9 +29,9 @@ def next_commands(config: RunConfig, folder: Path, time: str) -> list[str]:
     """The three commands that one wants next."""
     model, data = shlex.quote(str(folder)), shlex.quote(config.data.path)
     columns = ",".join(f"{role}={name}" for role, name in config.data.columns.items())
-    given = f" --data {data}" + (f" --columns {shlex.quote(columns)}" if columns else "")
+    given = f" --task {config.task.kind} --data {data}" + (f" --columns {shlex.quote(columns)}" if columns else "")
     return [
-        f"braid evaluate {model}{given} -o {model}/evaluation.html",
+        f"braid evaluate --model {model}{given}",
         f"braid serve --model {model}",
         f"braid train --output {model} --resume --time {time}",
     ]

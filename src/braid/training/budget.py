@@ -21,11 +21,12 @@ from braid.training.checkpoint import FILE as CHECKPOINT
 from braid.training.config import RunConfig, read_run, run_from, write_run
 from braid.training.defaults import WRITES_VALUES, default_run
 from braid.training.loop import train
+from braid.training.samples import MEDIA
 from braid.training.sections import seconds_of
 from braid.training.watcher import Outcome, Watcher
 
 STAGES, LIST, PLAN = "stages", "stages.json", "run.yaml"
-COPIED = ("best", "last", "run.yaml", "log.jsonl", "samples.jsonl", "report.html", "skipped_rows.jsonl", CHECKPOINT)
+COPIED = ("best", "last", "run.yaml", "log.jsonl", "samples.jsonl", MEDIA, "report.html", "skipped_rows.jsonl", CHECKPOINT)
 FIRST_SECONDS = 50.0  # of the first stage
 IMAGES_A_SECOND = 40  # that are read, resized and encoded in the first stage on two slow cores
 MAIN = 0.7  # share of the time that is left, for the main stage
@@ -126,6 +127,7 @@ class _Sequence:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_run(self.config, self.folder / STAGES / PLAN)
+            write_whole(path, json.dumps(to_dict(self.progress), indent=1))
         while (stage := self._next()) is not None:
             self._train(*stage)
         assert self.outcome is not None or self.progress.best  # there is always a main stage
@@ -169,7 +171,7 @@ class _Sequence:
         return Stage(f"again-{number}", why), self._within(config, 0.5)
 
     def _deeper(self, image: str) -> tuple[Stage, RunConfig]:
-        """The last blocks of the image encoder are trained, too, from the best model so far."""
+        """The image encoder is trained, too, from the best model so far."""
         best = str(self.folder / "best")
         start = dict.fromkeys(_all_parts(self.config), best)
         thawed = [name for name in self.config.freeze if name.startswith(f"encoders.{image}")]

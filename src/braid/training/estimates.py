@@ -58,10 +58,12 @@ def fitted_to_time(run: Run, estimate: Estimate, started: float, resumed: bool) 
     """The run with a deadline, and with as many of its epochs as are likely to fit before it."""
     config = run.config
     left = seconds_of(config.time) - (time.monotonic() - started)
-    evaluation = sum(_evaluation_seconds(run, data) for data in run.setup.tasks)
+    # the first process evaluates; the model of a sharded run is whole only then
+    evaluation = 0.0 if run.is_sharded else sum(_evaluation_seconds(run, data) for data in run.setup.tasks)
     run.deadline = time.monotonic() + left - evaluation
     epoch = estimate.seconds / config.epochs + evaluation
     epochs = config.epochs if resumed else max(1, min(config.epochs, int(SAFETY * left / max(epoch, 1e-6))))
+    epochs = min(run.group.joined([epochs]))  # the same in all processes
     setup = replace(run.setup, config=replace(config, epochs=epochs))
     share = epochs / config.epochs
     steps, seconds = max(1, round(estimate.steps * share)), epochs * epoch

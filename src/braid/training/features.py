@@ -147,12 +147,13 @@ class _Store:
         with alone(self.folder):
             known, unreadable = self._known(), self._unreadable()
             new = {content: given[key] for key, content in hashes.items() if content and content not in known}
-            new = {content: one for content, one in new.items() if content not in unreadable}
+            new = {content: one for content, one in new.items() if content not in unreadable or not self._reason(one)}
             if new:
                 on_note(f"{len(new):,} images are encoded now, once for all runs with this encoder; {self.folder} keeps them")
                 self._append(list(new.items()), known, on_note)
         places = {key: known[content] for key, content in hashes.items() if content in known}
-        skipped = {key: self._reason(one) for key, one in given.items() if key not in places}
+        changed = "the image changed while the run started; start the run again"
+        skipped = {key: self._reason(one) or f"{one.source}: {changed}" for key, one in given.items() if key not in places}
         os.utime(self.folder / "index")
         values, masks = self.folder / "values", self.folder / "masks"
         return EncodedModality(self.modality.config, values, masks, (len(known), *self.shape), places, skipped, self.made)
@@ -205,12 +206,12 @@ class _Store:
                     on_note(f"  {done:,} of {len(new):,} images, {left:.0f} s left")
 
     def _reason(self, one: _Given) -> str:
-        """Why a value has no features."""
+        """Why a value cannot be read; "" if it can be."""
         try:
             self.modality.prepare(one.value, one.source)
         except UserError as error:
             return str(error)
-        return f"{one.source}: the image changed while the run started; start the run again"
+        return ""
 
     @torch.no_grad()
     def _features(self, given: Padded) -> Features:
