@@ -239,7 +239,7 @@ def test_a_run_that_is_killed_in_its_first_stage_goes_on(table: Path, tmp_path: 
     assert plan_of(folder) is not None
     outcome = train_in_stages(tiny(table), folder, resume=True)
     assert outcome.best is not None and (folder / "best" / "interface.json").is_file()
-    shown = json.loads((folder / "samples.jsonl").read_text().splitlines()[-1])["rows"][0]["inputs"]["image"]["media"]
+    shown = json.loads((folder / "samples.jsonl").read_text().splitlines()[-1])["samples"][0]["inputs"]["image"]["media"]
     assert (folder / shown).is_file()  # of the page that is made from the run's folder
 
 

@@ -31,7 +31,7 @@ def next_commands(config: RunConfig, folder: Path, time: str) -> list[str]:
     columns = ",".join(f"{role}={name}" for role, name in config.data.columns.items())
     given = f" --task {config.task.kind} --data {data}" + (f" --columns {shlex.quote(columns)}" if columns else "")
     return [
-        f"braid evaluate --model {model}{given}",
+        f"braid evaluate --model {model}{given} --html {model}/evaluation.html",
         f"braid serve --model {model}",
         f"braid train --output {model} --resume --time {time}",
     ]
