@@ -116,6 +116,15 @@ def test_roles_are_known_from_a_header(tmp_path: Path) -> None:
     assert roles_of_data(tmp_path / "gone.csv") is None
 
 
+def test_an_empty_column_leaves_a_role_out(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + "a.png,a shoe,3.5,Acme,yes,shoe\n")
+    columns = parse_columns("text=,label=kind")
+    assert roles_of_data(path, columns) == ["image", "label"]
+    assert open_dataset(path, columns).columns == {"image": "photo", "label": "kind"}
+    with pytest.raises(UserError, match="no column has a usual name"):
+        roles_of_data(path, {"image": "", "text": ""})
+
+
 def test_columns_of_a_model_are_mapped_unless_the_user_maps_others(tmp_path: Path) -> None:
     path = table(tmp_path, HEADER + "a.png,a shoe,3.5,Acme,yes,shoe\n")
     trained = TabularModalityConfig(table=(NumberColumn("price"), NumberColumn("weight"), CategoryColumn("C++")))

@@ -114,7 +114,15 @@ def test_a_run_in_stages_goes_on_with_more_time(table: Path, tmp_path: Path) -> 
     assert names == ["first", "main", "again-1", "again-2", "deeper"]
     assert after["stages"][:2] == before["stages"]
     deeper = read_run(folder / "stages" / "deeper" / "run.yaml")
-    assert not deeper.freeze and not deeper.cache_features and deeper.augmented == ["image"]
+    assert not deeper.cache_features and deeper.augmented == ["image"]
+    assert deeper.scales == {"encoders.image.blocks.0": 0.2, "encoders.image": 0.0}  # its last block, which is its only one
+
+
+def test_it_says_once_which_columns_it_reads(table: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    train_in_stages(tiny(table, "epochs=1"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    said = [note for note in notes if "reads" in note]
+    assert said == [f"{table}: reads text=title, image=image, label=label (--columns ROLE=NAME changes a column)"]
 
 
 def test_a_subset_takes_whole_images_from_everywhere(table: Path) -> None:

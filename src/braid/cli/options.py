@@ -31,7 +31,9 @@ TextOption = Annotated[str, typer.Option(help="A text: alone, or together with e
 
 DataOption = Annotated[str, typer.Option(help=DATA)]
 DataArgument = Annotated[str, typer.Argument(help=DATA)]
-ColumnsOption = Annotated[str, typer.Option(help="Roles to column names: image=photo,captions=text,tabular=price+brand")]
+ColumnsOption = Annotated[
+    str, typer.Option(help="Roles to column names: image=photo,captions=title,tabular=price+brand; text= leaves the text out.")
+]
 SplitOption = Annotated[str, typer.Option(help="The split to use; all takes every row.")]
 LimitOption = Annotated[int, typer.Option(min=0, help="Use the first rows only; 0 takes all.")]
 TaskOption = Annotated[str, typer.Option(help="Default: the model's only task.")]

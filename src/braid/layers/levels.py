@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.layers.attention import grid_boxes
+from braid.layers.attention import grid_boxes, grid_features
 from braid.records import Features, Padded
-from braid.shapes import Bool, Float
+from braid.shapes import Float
 
 SIZE = 64  # cells a side, at most, on which colours are counted
 EDGE = 16  # the border is this part of a side
@@ -92,9 +92,8 @@ class Levels(nn.Module):
         values = F.pad(flat, (0, rows * self.cell_width - flat.shape[1])).view(-1, rows, self.cell_width)
         mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
         if self.config.cells:
-            cells = maps[-1].float().flatten(2).transpose(1, 2)
-            values = torch.cat([values, cells], 1)
-            mask = torch.cat([mask, _real_cells(inputs.mask, maps[-1])], 1)
+            cells = grid_features(maps[-1].float(), inputs.mask)
+            values, mask = torch.cat([values, cells.values], 1), torch.cat([mask, cells.mask], 1)
         return Features(values, mask)
 
     def read(self, described: Features) -> Features:
@@ -200,7 +199,3 @@ def _joint(
     pairs = (first.unsqueeze(2) * second.unsqueeze(1)).flatten(1, 2) * weights.unsqueeze(1)
     counts = (pairs @ third.transpose(1, 2)).flatten(1)
     return (counts / counts.sum(1, keepdim=True).clamp(min=1e-6) + 1e-9).sqrt()
-
-
-def _real_cells(mask: Bool[Tensor, "n height width"], cells: Tensor) -> Bool[Tensor, "n cells"]:
-    return F.adaptive_max_pool2d(mask.unsqueeze(1).float(), cells.shape[2:]).flatten(1) > 0

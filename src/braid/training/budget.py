@@ -6,12 +6,14 @@ it is copied to the run's folder, so ``best/`` is always the best model so far. 
 
 import json
 import math
+import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from braid.bundle import read_bundle
 from braid.config import from_dict, parse_json, to_dict
 from braid.datasets import open_dataset
 from braid.errors import UserError
@@ -32,7 +34,9 @@ IMAGES_A_SECOND = 40  # that are read, resized and encoded in the first stage on
 MAIN = 0.7  # share of the time that is left, for the main stage
 LEAST = 60.0  # seconds that are worth another stage
 AGAIN = 2  # at most so many stages with another seed
-DEEPER = 240.0  # seconds that are worth training the encoder
+DEEPER = 240.0  # seconds that are worth training the last blocks of the encoder
+DEEPEST = 900.0  # seconds that are worth training all of it
+LAST = 1 / 3  # share of the encoder's blocks that are its last ones: they cost little, because their maps are small
 DEEPER_RATE, ENCODER_RATE = 2e-4, 0.2  # learning rate then, and the share of it that the encoder has
 
 
@@ -109,7 +113,8 @@ class _Sequence:
     """A sequence of stages while it is trained."""
 
     def __init__(self, config: RunConfig, folder: Path, seconds: float, watcher: Watcher) -> None:
-        self.config, self.folder, self.seconds, self.watcher = config, folder, seconds, watcher
+        self.config, self.folder, self.seconds = config, folder, seconds
+        self.watcher = replace(watcher, on_note=_once(watcher.on_note))
         self.started = time.monotonic()
         self.progress = Progress()
         self.outcome: Outcome | None = None
@@ -149,8 +154,12 @@ class _Sequence:
         number = len([name for name in done if name.startswith("again")]) + 1
         if self.left > LEAST and number <= AGAIN and self.config.model.decoders.keys() <= WRITES_VALUES:
             return self._again(number)
-        if self.left > DEEPER and "deeper" not in done and image is not None and self.config.freeze:
-            return self._deeper(image)
+        if image is None or not self.config.freeze:
+            return None
+        if self.left > DEEPER and "deeper" not in done:
+            return self._deeper(image, "deeper", LAST, 0.4 if self.left > 2 * DEEPEST else 1.0)
+        if self.left > DEEPEST and "deepest" not in done:
+            return self._deeper(image, "deepest", 1.0, 1.0)
         return None
 
     def _first(self, image: str) -> tuple[Stage, RunConfig]:
@@ -170,24 +179,25 @@ class _Sequence:
         why = f"another seed, {config.epochs} epochs at learning rate {slower.learning_rate:.2g}"
         return Stage(f"again-{number}", why), self._within(config, 0.5)
 
-    def _deeper(self, image: str) -> tuple[Stage, RunConfig]:
-        """The image encoder is trained, too, from the best model so far."""
-        best = str(self.folder / "best")
-        start = dict.fromkeys(_all_parts(self.config), best)
-        thawed = [name for name in self.config.freeze if name.startswith(f"encoders.{image}")]
-        scales = {**self.config.optimizer.scales, **dict.fromkeys(thawed, ENCODER_RATE)}
+    def _deeper(self, image: str, name: str, blocks: float, share: float) -> tuple[Stage, RunConfig]:
+        """The image encoder is trained, too, from the best model so far: the last of its blocks, or all."""
+        best = self.folder / "best"
+        frozen = [part for part in self.config.freeze if part.startswith(f"encoders.{image}")]
+        trained = [block for part in frozen for block in _last_blocks(best, part, blocks)]
+        scales = {**self.config.optimizer.scales, **dict.fromkeys(trained, ENCODER_RATE)}
         optimizer = replace(self.config.optimizer, learning_rate=DEEPER_RATE, scales=scales)
         config = replace(
             self.config,
-            initialize=start,
-            freeze=tuple(name for name in self.config.freeze if name not in thawed),
+            initialize=dict.fromkeys(_all_parts(self.config), str(best)),
+            freeze=tuple(part for part in self.config.freeze if part not in trained),
             cache_features="",
             inputs={**self.config.inputs, image: self.config.inputs[image].augmenting()},
             optimizer=optimizer,
             batch_size=min(32, self.config.batch_size),
             workers=1,
         )
-        return Stage("deeper", "the image encoder is trained, too, on augmented images"), self._within(config, 1.0)
+        what = "the last blocks of the image encoder are" if blocks < 1 else "the whole image encoder is"
+        return Stage(name, f"{what} trained, too, on augmented images"), self._within(config, share)
 
     def _halves(self) -> tuple[float, float] | None:
         """The main metric of the main stage with half of the rows, and with all; None where that takes long."""
@@ -238,6 +248,18 @@ class _Sequence:
                 shutil.copy2(source, target)
 
 
+def _once(note: Callable[[str], None]) -> Callable[[str], None]:
+    """Pass on every note the first time only: most stages would repeat those of the first."""
+    said: set[str] = set()
+
+    def pass_on(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            note(text)
+
+    return pass_on
+
+
 def plan_of(folder: Path) -> Path | None:
     """The settings of the main stage of a run in stages; None if the folder holds no such run."""
     path = folder / STAGES / PLAN
@@ -255,6 +277,19 @@ def _count(config: RunConfig, image: str) -> int:
     examples = open_dataset(config.data.path, config.data.columns).split(config.data.train)
     key = config.inputs[image].key
     return len({key(example.fields[image]) for example in examples if image in example.fields})
+
+
+def _last_blocks(model: Path, part: str, share: float) -> list[str]:
+    """The last of a part's numbered blocks (``encoders.image.features.22``); the part itself if it has none, or for all."""
+    lists: dict[str, set[int]] = {}
+    for name in read_bundle(model).weights():
+        if found := re.match(rf"({re.escape(part)}[\w.]*?)\.(\d+)\.", name):
+            lists.setdefault(found[1], set()).add(int(found[2]))
+    if share == 1 or not lists:
+        return [part]
+    longest = max(lists, key=lambda name: len(lists[name]))
+    blocks = sorted(lists[longest])
+    return [f"{longest}.{block}" for block in blocks[-max(1, round(share * len(blocks))) :]]
 
 
 def _all_parts(config: RunConfig) -> list[str]:

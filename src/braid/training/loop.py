@@ -88,6 +88,7 @@ def train(
             _cut_logs(folder, run.position)
         before = run.position.step
         run.skipped_rows.add((row.source, row.reason) for row in setup.skipped)
+        _say_columns(run)
         _warn_of_leaks(run)
         _warn_of_random_parts(config, run)
         with Followers(folder, config.sinks, run.watcher.on_note) if group.leads else nullcontext() as followers:
@@ -117,6 +118,18 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
     return Run(
         setup, folder, watcher, optimizer, average, objectives, mixture_of(setup), skipped_rows, collator, loss, group=group
     )
+
+
+def _say_columns(run: Run) -> None:
+    """Say which columns of a table are read, and as what."""
+    for data in run.setup.tasks if run.group.leads and not run.position.step else ():
+        inputs, targets = run.setup.interface.inputs.keys(), data.task.target_fields
+        reads = [role for role in data.columns if role in targets or inputs & data.task.inputs_of({role: ""})]
+        read = [f"{role}={data.columns[role]}" for role in reads]
+        names = ", ".join(data.unused[:8]) + (", ..." if len(data.unused) > 8 else "")
+        rest = f"; not read: {names}" if names else ""
+        if read:
+            run.watcher.on_note(f"{data.mixed.data.path}: reads {', '.join(read)}{rest} (--columns ROLE=NAME changes a column)")
 
 
 def _warn_of_leaks(run: Run) -> None:

@@ -32,7 +32,8 @@ class DataConfig:
 
     Args:
         path: a file or folder of any supported format, or the procedural scenes (``scenes:captioning``).
-        columns: roles to column names, such as ``image: photo``; a usual name is recognised without.
+        columns: roles to column names, such as ``image: photo``; a usual name is recognised without, and
+            ``text: ""`` leaves a role out.
         train: the split to train on.
         val: the split to evaluate on after each epoch.
         limit_train: train on the first rows only; 0 takes all.

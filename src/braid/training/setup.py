@@ -1,7 +1,7 @@
 """Build everything that the training loop needs from a RunConfig: samples, tokenizers, model, pretrained parts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,11 +96,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TaskData:
-    """One task of a run and its rows. ``val`` holds examples, because the evaluation prepares samples itself."""
+    """One task of a run and its rows. ``val`` holds examples, because the evaluation prepares samples itself.
+
+    ``columns``: of the table, by role; ``unused``: columns without a role.
+    """
 
     mixed: MixedTask
     train: Samples
     val: Rows
+    columns: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -186,7 +191,7 @@ def _rows(mixed: MixedTask, dataset: Dataset, inputs: Mapping[str, InputModality
     if not train:
         where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in mixed.task.target_fields[:1])
         raise UserError(f"{data.path}: no row of split {data.train!r} has a target for {mixed.task.kind}{where}")
-    return TaskData(mixed, train, val)
+    return TaskData(mixed, train, val, dataset.columns, dataset.unused)
 
 
 def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:

@@ -81,12 +81,13 @@ def usual_names() -> dict[str, tuple[str, ...]]:
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Parse ``image=photo,captions=title`` to {role: column}. A role may have several columns: ``tabular=price+brand``."""
+    """Parse ``image=photo,captions=title`` to {role: column}. A role may have several columns: ``tabular=price+brand``; ``text=``
+    leaves a role out."""
     result: dict[str, str] = {}
     known = list(usual_names())
     for part in filter(None, (part.strip() for part in text.split(","))):
         role, equals, column = (side.strip() for side in part.partition("="))
-        if not equals or not role or not column:
+        if not equals or not role:
             raise UserError(f"--columns {text}: write role=column pairs, for example image=photo,captions=title")
         if role not in known:
             raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, known)}")
@@ -111,14 +112,15 @@ def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[s
 
 
 def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """role -> its columns: mapped columns first, then columns with a usual name; numbered columns belong together.
+    """role -> its columns: mapped columns first, then columns with a usual name; numbered columns belong together. A role that is
+    mapped to "" is left out.
 
     Raises:
         UserError: when a mapped column is not in the table, or no column has a role.
     """
     if set(LABEL) <= set(columns):
         raise UserError(f"{table.path}: a row has one label or several; map label or labels, not both")
-    roles = {role: _mapped(table, role, column) for role, column in columns.items()}
+    roles = {role: _mapped(table, role, column) if column else () for role, column in columns.items()}
     taken = {name for names in roles.values() for name in names}
     for role, names in usual_names().items():
         if role not in roles:
@@ -127,6 +129,7 @@ def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection
             if result:
                 roles[role] = result
                 taken.update(result)
+    roles = {role: names for role, names in roles.items() if names}
     if set(LABEL) <= set(roles):  # a column that the user names has priority
         roles.pop("label" if "labels" in columns else "labels")
     if "text" in roles and file_kinds().keys() & roles.keys() and not {"captions", "question", *LABEL} & {*roles, *target_fields}:
