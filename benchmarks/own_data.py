@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("what", choices=("labels", "titles", "search"))
     parser.add_argument("--time", default="")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="the questions whose names begin so")
+    parser.add_argument("--only", default="", help="this question, or those whose names begin so")
     chosen = parser.parse_args()
     {"labels": labels, "titles": titles, "search": search}[chosen.what](chosen)
 
@@ -148,7 +148,7 @@ def trained(question: Question, table: Path, folder: Path, seed: int, limit: str
 def labels(chosen: argparse.Namespace) -> None:
     rows = []
     for name, question in LABELS.items():
-        if not name.startswith(chosen.only):
+        if name != chosen.only if chosen.only in LABELS else not name.startswith(chosen.only):
             continue
         table = split_table(chosen, question, name)
         right, seconds = [], []

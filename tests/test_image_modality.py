@@ -68,6 +68,15 @@ def test_pad_normalises_and_masks() -> None:
     assert set(np.unique(padded.values)) == {0.0, 1.0}
 
 
+def test_images_are_smaller_in_training_alone() -> None:
+    array = np.zeros((20, 20, 3), np.uint8)
+    smaller = Augmentation(scale=0.75)
+    assert prepare(array, augmentation=smaller, rng=np.random.default_rng(0)).pixels.shape == (6, 6, 3)
+    assert prepare(array, augmentation=smaller).pixels.shape == (8, 8, 3)
+    with pytest.raises(UserError, match="scale is 0; it must be above 0 and at most 1"):
+        Augmentation(scale=0)
+
+
 def test_augmentation_is_a_function_of_its_seed() -> None:
     array = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     augmentation = Augmentation(brightness=0.2, contrast=0.2, colour=0.2)

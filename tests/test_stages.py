@@ -115,7 +115,9 @@ def test_a_run_in_stages_goes_on_with_more_time(table: Path, tmp_path: Path) -> 
     assert after["stages"][:2] == before["stages"]
     deeper = read_run(folder / "stages" / "deeper" / "run.yaml")
     assert not deeper.cache_features and deeper.augmented == ["image"]
-    assert deeper.scales == {"encoders.image.blocks.0": 0.2, "encoders.image": 0.0}  # its last block, which is its only one
+    assert read_run(folder / "run.yaml").time == ""
+    assert comparison_of(folder, ["fusion=concat,gated"]).run["cache_features"]  # of the main stage, though deeper may be best
+    assert deeper.scales == {"encoders.image.blocks.0": 1.0, "encoders.image": 0.0}  # its last block, which is its only one
 
 
 def test_it_says_once_which_columns_it_reads(table: Path, tmp_path: Path) -> None:

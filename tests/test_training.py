@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import kill_resume
 from braid.bundle import read_bundle
@@ -18,6 +20,7 @@ from braid.errors import UserError
 from braid.records import Prediction
 from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train
 from braid.training.data import Plan
+from braid.training.estimates import COUNTED
 from braid.training.optimizer import learning_rate
 from braid.training.samples import same_answer
 from braid.training.sections import OptimizerConfig
@@ -80,6 +83,15 @@ def test_a_run_killed_at_five_random_moments_ends_in_the_same_weights(tmp_path: 
     assert kill_resume.log(killed) == kill_resume.log(whole)
     assert kill_resume.weights_differ(whole, killed) == []
     assert sorted(file.name for file in killed.iterdir()) == sorted(file.name for file in whole.iterdir())
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_the_flop_of_convolutions_are_those_of_their_products(groups: int) -> None:
+    layer, pixels = nn.Conv2d(8, 8, 3, padding=1, groups=groups), torch.randn(2, 8, 4, 4, requires_grad=True)
+    with FlopCounterMode(display=False, custom_mapping=COUNTED) as counter:
+        layer(pixels).sum().backward()
+    products = 2 * 8 * 4 * 4 * (8 // groups) * 3 * 3
+    assert counter.get_total_flops() == 3 * 2 * products  # forward, and the gradients of weights and input
 
 
 def test_a_profile_says_where_the_time_went_and_changes_nothing(plain: Plain, tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def train(
     early = " (stopped early)" if outcome.stopped_early else ""
     print_table(
         f"Trained{early}",
-        ["model", config.best, "epoch"],
-        [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", outcome.best_epoch + 1]],
+        ["model", config.best, "val rows", "epoch"],
+        [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", bar.val_rows, outcome.best_epoch + 1]],
     )
     for sentence in outcome.advice:
         print(sentence)
@@ -157,6 +157,7 @@ class _Bar:
         line = TextColumn("{task.fields[line]}")
         self.progress = Progress(line, BarColumn(), TimeElapsedColumn(), console=stderr, disable=not stderr.is_terminal)
         self._task: TaskID | None = None
+        self.val_rows = ""  # of the last epoch
         self._told = perf_counter()
 
     def watcher(self) -> "Watcher":
@@ -190,7 +191,9 @@ class _Bar:
             task, _, metric = name.rpartition(".")
             if metric not in ("step", "epoch", "best", "num_samples"):
                 by_task.setdefault(task, []).append(f"{metric} {value:.2f}")
-        note(f"epoch {record['epoch'] + 1}: {'  '.join(by_task.pop(''))}{'  (best)' if record['best'] else ''}")
+        self.val_rows = f"{int(record['num_samples']):,}" if "num_samples" in record else ""
+        rows = f", {self.val_rows} val rows" if self.val_rows else ""
+        note(f"epoch {record['epoch'] + 1}{rows}: {'  '.join(by_task.pop(''))}{'  (best)' if record['best'] else ''}")
         for task, metrics in by_task.items():
             note(f"  {task}: {'  '.join(metrics)}")
 

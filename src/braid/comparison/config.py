@@ -11,7 +11,7 @@ from typing import Any
 from braid.config import from_dict, named, parse_yaml, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
-from braid.training import RunConfig, read_yaml, run_from
+from braid.training import RunConfig, plan_of, read_yaml, run_from
 from braid.training.sections import seconds_of
 
 SAME = ("data", "epochs", "time", "batch_size", "evaluation", "seed")  # equal in all cells, so that metrics are comparable
@@ -76,13 +76,13 @@ def comparison_of(run: Path, axes: Sequence[str], num_seeds: int = 3, settings: 
     """A comparison that varies some settings of a run.
 
     Args:
-        run: a run's folder or its YAML file.
+        run: a run's folder or its YAML file; of a run in stages, the main stage is varied.
         axes: ``fusion=concat,gated`` each: a setting of the model or of the run, and its values. A kind alone stands for the
             section with its default settings.
     Raises:
         UserError: naming the axis that cannot be varied.
     """
-    path = run / "run.yaml" if run.is_dir() else run
+    path = plan_of(run) or (run / "run.yaml" if run.is_dir() else run)
     base = {key: value for key, value in read_yaml(path, "run", "task, data and model").items() if key != "seed"}
     vary = dict(_axis(base, axis) for axis in axes)
     data = {"run": base, "vary": vary, "seeds": list(range(num_seeds))}

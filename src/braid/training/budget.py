@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from braid.bundle import read_bundle
 from braid.config import from_dict, parse_json, to_dict
@@ -37,7 +38,9 @@ AGAIN = 2  # at most so many stages with another seed
 DEEPER = 240.0  # seconds that are worth training the last blocks of the encoder
 DEEPEST = 900.0  # seconds that are worth training all of it
 LAST = 1 / 3  # share of the encoder's blocks that are its last ones: they cost little, because their maps are small
-DEEPER_RATE, ENCODER_RATE = 2e-4, 0.2  # learning rate then, and the share of it that the encoder has
+SMALLER = 0.75  # size of the images that train a convolutional network, relative to those in use
+DEEPER_RATE = 2e-4  # learning rate then
+WHOLE_RATE = 0.2  # the share of it that a whole encoder has
 
 
 @dataclass(frozen=True)
@@ -184,14 +187,14 @@ class _Sequence:
         best = self.folder / "best"
         frozen = [part for part in self.config.freeze if part.startswith(f"encoders.{image}")]
         trained = [block for part in frozen for block in _last_blocks(best, part, blocks)]
-        scales = {**self.config.optimizer.scales, **dict.fromkeys(trained, ENCODER_RATE)}
+        scales = {**self.config.optimizer.scales, **dict.fromkeys(trained, 1.0 if blocks < 1 else WHOLE_RATE)}
         optimizer = replace(self.config.optimizer, learning_rate=DEEPER_RATE, scales=scales)
         config = replace(
             self.config,
             initialize=dict.fromkeys(_all_parts(self.config), str(best)),
             freeze=tuple(part for part in self.config.freeze if part not in trained),
             cache_features="",
-            inputs={**self.config.inputs, image: self.config.inputs[image].augmenting()},
+            inputs={**self.config.inputs, image: _augmenting(self.config, image)},
             optimizer=optimizer,
             batch_size=min(32, self.config.batch_size),
             workers=1,
@@ -246,6 +249,8 @@ class _Sequence:
                     shutil.copytree(source, fresh)
             elif source.exists():
                 shutil.copy2(source, target)
+        settings = self.folder / "run.yaml"
+        write_run(replace(read_run(settings), time=""), settings)  # the time was that of the stage
 
 
 def _once(note: Callable[[str], None]) -> Callable[[str], None]:
@@ -277,6 +282,14 @@ def _count(config: RunConfig, image: str) -> int:
     examples = open_dataset(config.data.path, config.data.columns).split(config.data.train)
     key = config.inputs[image].key
     return len({key(example.fields[image]) for example in examples if image in example.fields})
+
+
+def _augmenting(config: RunConfig, image: str) -> Any:
+    """The modality with augmentation; the images of an encoder that takes any size are made smaller."""
+    modality: Any = config.inputs[image].augmenting()
+    if getattr(config.model.encoders[image], "levels", None) is None:
+        return modality
+    return replace(modality, augmentation=replace(modality.augmentation, scale=SMALLER))
 
 
 def _last_blocks(model: Path, part: str, share: float) -> list[str]:

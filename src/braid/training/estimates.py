@@ -1,10 +1,14 @@
 """How long a run takes, measured before its first step, and how many epochs fit into its time."""
 
+import math
 import resource
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from braid.collate import over_batches
@@ -13,7 +17,7 @@ from braid.runtime.device import CPU
 from braid.runtime.torch import TorchRuntime
 from braid.training.data import Mixture, batches
 from braid.training.parallel import aligned
-from braid.training.run import Run, evaluation_rows
+from braid.training.run import DIAGNOSED, RELIED, Run, evaluation_rows
 from braid.training.sections import seconds_of
 from braid.training.setup import TaskData, mixture_of
 from braid.training.steps import backward
@@ -34,7 +38,7 @@ def estimated(run: Run, counted: bool) -> Estimate:
         seconds = []
         for _, part in batches([run.setup.tasks[task].train], collator, Mixture((plan,), ((min(number, 3),),)), 0):
             started = time.perf_counter()
-            with FlopCounterMode(display=False) if counted else nullcontext() as counter:
+            with FlopCounterMode(display=False, custom_mapping=COUNTED) if counted else nullcontext() as counter:
                 part = aligned(part, run.group) if run.is_sharded else part
                 if part.samples:
                     backward(run, task, part)
@@ -70,12 +74,30 @@ def fitted_to_time(run: Run, estimate: Estimate, started: float, resumed: bool) 
     return replace(run, setup=setup, mixture=mixture_of(setup)), replace(estimate, steps=steps, seconds=seconds)
 
 
+def _convolution_backward(
+    grad: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *rest: Any, out_shape: Any = None, **named: Any
+) -> int:
+    """The FLOP of a convolution's gradients; torch's own formula counts a depthwise convolution as a full one.
+
+    Args:
+        grad: shape of the gradient of the output; ``weight`` that of the weights, [out, in / groups, rows, columns].
+        rest: its last value says which gradients are wanted: of the input, of the weights, of the bias.
+    """
+    wanted = sum(map(bool, rest[-1][:2]))
+    return wanted * 2 * math.prod(grad) * math.prod(weight[1:])
+
+
+COUNTED = {torch.ops.aten.convolution_backward: _convolution_backward}
+
+
 def _evaluation_seconds(run: Run, data: TaskData) -> float:
-    """The seconds that an evaluation of a task takes, from that of a few rows."""
+    """The seconds that an evaluation of a task takes, from that of a few rows: the answers to all rows, and the loss of some,
+    which is measured again without each input."""
     rows = evaluation_rows(run.config, data)
     some = rows[: run.config.evaluation.batch_size]
     started = time.monotonic()
     task = data.task.searching(1) if data.task.generation else data.task
     runtime = TorchRuntime(run.setup.model.eval(), run.setup.tokenizer, run.setup.device)
     over_batches(run.collator, prepared(task, some), lambda part: task.predict(runtime, part.batch), len(some))
-    return (time.monotonic() - started) * len(rows) / max(len(some), 1)
+    passes = len(rows) + min(DIAGNOSED, len(rows)) + min(RELIED, len(rows)) * len(run.setup.interface.inputs)
+    return (time.monotonic() - started) * passes / max(len(some), 1)

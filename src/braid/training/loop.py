@@ -35,7 +35,7 @@ from braid.training.followers import Followers
 from braid.training.guard import guarded
 from braid.training.optimizer import MovingAverage, build_optimizer
 from braid.training.parallel import Group, Loss, averaged, check_parallel, sharded
-from braid.training.run import Run, evaluation_rows
+from braid.training.run import DIAGNOSED, RELIED, Run, evaluation_rows
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, reliance, warnings, write_samples
 from braid.training.sections import AUTO
@@ -253,18 +253,20 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
         runtime, run.collator, task, examples, config.evaluation.tokenizer, size, config.strict, _watch(run)
     )
     run.skipped_rows.add((sample.source, reason) for sample, reason in answers.skipped)
-    samples = [sample for sample in prepared(task, examples[:256])[:256] if sample.targets]
+    samples = [sample for sample in prepared(task, examples[:DIAGNOSED])[:DIAGNOSED] if sample.targets]
     parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, samples, size) if c.samples]
     with torch.no_grad():
         val_loss = partial(run.objectives[place].validation_loss, setup.model)
-        loss = statistics.fmean(float(val_loss(batch)) for batch in parts)
-    diagnosis = diagnosed(answers, [one for name in setup.interface.inputs if (one := reliance(val_loss, parts, name))])
+        losses = [float(val_loss(batch)) for batch in parts]
+        some = slice(-(-RELIED // size))
+        relied = [reliance(val_loss, parts[some], losses[some], name) for name in setup.interface.inputs]
+    diagnosis = diagnosed(answers, [one for one in relied if one])
     last = run.position.done or run.position.epoch + 1 >= config.epochs
     for warning in warnings(diagnosis, last):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
     kind, position, inputs = task.kind if place else "", run.position, setup.collator.inputs
     write_samples(run.folder, position.step, position.epoch, answers, inputs, task.decoder, kind)
-    return {"val_loss": round(loss, 5), **metrics}, diagnosis
+    return {"val_loss": round(statistics.fmean(losses), 5), **metrics}, diagnosis
 
 
 def _watch(run: Run) -> Watch:

@@ -24,6 +24,9 @@ from braid.training.parallel import Group, Loss
 from braid.training.setup import Setup, TaskData
 from braid.training.watcher import Clock, Watcher
 
+DIAGNOSED = 256  # val rows that the loss is measured on
+RELIED = 64  # val rows that the reliance on each input is measured on
+
 
 @dataclass
 class Run:

@@ -62,13 +62,17 @@ class Reliance:
 
 
 @torch.no_grad()
-def reliance(loss_of: Callable[[Batch], Tensor], batches: Sequence[Batch], name: str) -> Reliance | None:
-    """Compare the loss with the loss when input ``name`` is rolled; None if no batch has two distinct values of the input."""
-    usable = [batch for batch in batches if name in batch.inputs and batch.inputs[name].distinct.values.shape[0] > 1]
+def reliance(loss_of: Callable[[Batch], Tensor], batches: Sequence[Batch], losses: Sequence[float], name: str) -> Reliance | None:
+    """Compare the losses of batches with those when input ``name`` is rolled; None if no batch has two distinct values of it."""
+    usable = [
+        (batch, loss)
+        for batch, loss in zip(batches, losses, strict=True)
+        if name in batch.inputs and batch.inputs[name].distinct.values.shape[0] > 1
+    ]
     if not usable:
         return None
-    losses = [[float(loss_of(b)) for b in (batch, _rolled(batch, name))] for batch in usable]
-    true, shuffled = torch.tensor(losses).mean(0).tolist()
+    pairs = [[loss, float(loss_of(_rolled(batch, name)))] for batch, loss in usable]
+    true, shuffled = torch.tensor(pairs).mean(0).tolist()
     return Reliance(name, true, shuffled)
 
 

@@ -1,8 +1,8 @@
 """Which images are copies of each other: re-encoded, resized, brightened or slightly cropped.
 
 Each step looks at fewer pairs than the one before. The first correlates small grey images: all pairs, by matrix products. The
-second correlates small colour images, for the most similar pairs of each image. The third aligns two images. An image takes part
-in a bounded number of alignments, because catalogue photos on white are all alike.
+second correlates small colour images, for the most similar pairs of each image. The third aligns two images. The number of
+alignments is bounded, because catalogue photos on white are all alike: the pairs with the closest colours are aligned.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ INSETS = (0.0, 0.04, 0.08)  # borders that a descriptor leaves out, as shares of
 FLAT = 4.0  # standard deviation of grey below which an image shows nothing, of 255
 ALIKE = 0.85  # grey correlation from which a pair is a candidate
 ALIKE_IN_COLOUR = 0.85  # colour correlation from which a pair is aligned
-MOST = 16  # candidates of one image that are aligned
+MOST = 16  # candidates of one image
+ALIGNMENTS = 3  # for each image, on average
 LEAST_SIDE = 0.8  # of an image that a crop may keep
 LEFT_OVER = 0.19  # root mean square of the residual, as a share of the image's own contrast
 LOCAL = 1.2  # the same in the worst places
@@ -58,9 +59,9 @@ def _normalised(image: Image.Image) -> Float16[np.ndarray, "insets cells"]:
 
 def candidates(
     grey: Float16[np.ndarray, "images insets cells"], colour: Float16[np.ndarray, "images insets colours"], start: int
-) -> Int[np.ndarray, "pairs 2"]:
-    """Pairs (first, second) of images, first < second, that are worth an alignment: for each of the ``ROWS`` second images from
-    ``start`` on, the ``MOST`` first ones whose colours are most alike."""
+) -> tuple[Int[np.ndarray, "pairs 2"], Float32[np.ndarray, " pairs"]]:
+    """Pairs (first, second) of images, first < second, and how alike their colours are: for each of the ``ROWS`` second images
+    from ``start`` on, the ``MOST`` first ones whose colours are most alike."""
     stop, pool = min(start + ROWS, len(grey)), min(start + ROWS, len(grey), 8 * MOST)
     alike = _alike(grey, slice(start, stop), stop)
     alike[np.arange(stop) >= np.arange(start, stop)[:, None]] = 0
@@ -72,7 +73,17 @@ def candidates(
     order = order[closeness[order] >= ALIKE_IN_COLOUR]
     rank = np.arange(len(order)) - np.searchsorted(second[order], second[order])
     order = order[rank < MOST]
-    return np.stack([first[order], second[order]], 1)
+    return np.stack([first[order], second[order]], 1), closeness[order]
+
+
+def closest(
+    portions: Sequence[tuple[Int[np.ndarray, "pairs 2"], Float32[np.ndarray, " pairs"]]], images: int
+) -> Int[np.ndarray, "pairs 2"]:
+    """The pairs of all portions that are aligned, ordered by their second image."""
+    pairs, closeness = (np.concatenate(one) for one in zip(*portions, strict=True))
+    kept = np.sort(np.argsort(-closeness, kind="stable")[: ALIGNMENTS * images])
+    result: np.ndarray = pairs[kept]
+    return result
 
 
 def _alike(grey: Float16[np.ndarray, "images insets cells"], rows: slice, stop: int) -> Float32[np.ndarray, "rows stop"]:

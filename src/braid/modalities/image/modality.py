@@ -191,8 +191,9 @@ class ImageModality:
         image, augmentation = self.decoded(value, source), self.config.augmentation
         box = (0.0, 0.0, float(image.width), float(image.height))
         if augmentation is None or rng is None:
-            return self._squared(image, box)
-        result = self._squared(jittered(image, augmentation, rng), random_crop(image, augmentation, rng))
+            return self._squared(image, box, self.size)
+        size = max(1, round(augmentation.scale * self.size))
+        result = self._squared(jittered(image, augmentation, rng), random_crop(image, augmentation, rng), size)
         if rng.random() < augmentation.horizontal_flip:
             result = PreparedImage(np.ascontiguousarray(result.pixels[:, ::-1]), np.ascontiguousarray(result.mask[:, ::-1]))
         return result
@@ -265,8 +266,8 @@ class ImageModality:
         image.thumbnail((size, size))
         return np.asarray(image)
 
-    def _squared(self, image: Image.Image, box: tuple[float, float, float, float]) -> PreparedImage:
-        size, (left, top, right, bottom) = self.size, box
+    def _squared(self, image: Image.Image, box: tuple[float, float, float, float], size: int) -> PreparedImage:
+        left, top, right, bottom = box
         width, height = right - left, bottom - top
         mask = np.ones((size, size), dtype=bool)
         if self.config.resize == "crop":
