@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from braid.datasets.checks.defects import Defect, Key, file_key
-from braid.datasets.checks.near_copies import ROWS, SIZE, are_copies, candidates, closest, colour_descriptor, descriptor
+from braid.datasets.checks.near_copies import ROWS, SIZE, aligned, are_copies, candidates, colour_descriptor, descriptor
 from braid.errors import UserError
 from braid.modalities import ImageModality, ImageModalityConfig, modality_of
 
@@ -109,7 +109,7 @@ def _near_pairs(places: list[int], looked: list[Looked], watch: Watch) -> Iterat
     pixels = lru_cache(KEPT)(lambda place: _modality().prepare(looked[place].file.value).pixels)
     grey, colour = (np.stack(kind) for kind in zip(*(looked[place].descriptors or () for place in places), strict=True))
     portions = [candidates(grey, colour, start) for start in watch(range(0, len(places), ROWS), "comparing")]
-    pairs = [(places[one], places[other]) for one, other in closest(portions, len(places))]
+    pairs = [(places[one], places[other]) for one, other in aligned(portions)]
     groups = [pairs[start : start + ALIGNED] for start in range(0, len(pairs), ALIGNED)]
 
     def copies(group: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

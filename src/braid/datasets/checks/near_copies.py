@@ -2,7 +2,7 @@
 
 Each step looks at fewer pairs than the one before. The first correlates small grey images: all pairs, by matrix products. The
 second correlates small colour images, for the most similar pairs of each image. The third aligns two images. The number of
-alignments is bounded, because catalogue photos on white are all alike: the pairs with the closest colours are aligned.
+alignments of an image, and of all images, is bounded, because catalogue photos on white are all alike.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ INSETS = (0.0, 0.04, 0.08)  # borders that a descriptor leaves out, as shares of
 FLAT = 4.0  # standard deviation of grey below which an image shows nothing, of 255
 ALIKE = 0.85  # grey correlation from which a pair is a candidate
 ALIKE_IN_COLOUR = 0.85  # colour correlation from which a pair is aligned
-MOST = 16  # candidates of one image
-ALIGNMENTS = 3  # for each image, on average
+MOST = 10  # candidates of one image that are aligned
+ALIGNMENTS = 400_000  # of all images: ten minutes of two cores
 LEAST_SIDE = 0.8  # of an image that a crop may keep
 LEFT_OVER = 0.19  # root mean square of the residual, as a share of the image's own contrast
 LOCAL = 1.2  # the same in the worst places
@@ -59,9 +59,11 @@ def _normalised(image: Image.Image) -> Float16[np.ndarray, "insets cells"]:
 
 def candidates(
     grey: Float16[np.ndarray, "images insets cells"], colour: Float16[np.ndarray, "images insets colours"], start: int
-) -> tuple[Int[np.ndarray, "pairs 2"], Float32[np.ndarray, " pairs"]]:
-    """Pairs (first, second) of images, first < second, and how alike their colours are: for each of the ``ROWS`` second images
-    from ``start`` on, the ``MOST`` first ones whose colours are most alike."""
+) -> Int[np.ndarray, "pairs 3"]:
+    """Pairs of images that are worth an alignment, as (first, second, rank), first < second.
+
+    For each of the ``ROWS`` second images from ``start`` on, the ``MOST`` first ones whose colours are most alike, from rank 0.
+    """
     stop, pool = min(start + ROWS, len(grey)), min(start + ROWS, len(grey), 8 * MOST)
     alike = _alike(grey, slice(start, stop), stop)
     alike[np.arange(stop) >= np.arange(start, stop)[:, None]] = 0
@@ -73,16 +75,14 @@ def candidates(
     order = order[closeness[order] >= ALIKE_IN_COLOUR]
     rank = np.arange(len(order)) - np.searchsorted(second[order], second[order])
     order = order[rank < MOST]
-    return np.stack([first[order], second[order]], 1), closeness[order]
+    return np.stack([first[order], second[order], rank[rank < MOST]], 1)
 
 
-def closest(
-    portions: Sequence[tuple[Int[np.ndarray, "pairs 2"], Float32[np.ndarray, " pairs"]]], images: int
-) -> Int[np.ndarray, "pairs 2"]:
-    """The pairs of all portions that are aligned, ordered by their second image."""
-    pairs, closeness = (np.concatenate(one) for one in zip(*portions, strict=True))
-    kept = np.sort(np.argsort(-closeness, kind="stable")[: ALIGNMENTS * images])
-    result: np.ndarray = pairs[kept]
+def aligned(portions: Sequence[Int[np.ndarray, "pairs 3"]]) -> Int[np.ndarray, "pairs 2"]:
+    """The pairs (first, second) of all portions that are aligned, those of low rank, ordered by the second image."""
+    pairs = np.concatenate(portions)
+    kept = np.sort(np.argsort(pairs[:, 2], kind="stable")[:ALIGNMENTS])
+    result: np.ndarray = pairs[kept, :2]
     return result
 
 
