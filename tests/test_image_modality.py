@@ -73,8 +73,8 @@ def test_images_are_smaller_in_training_alone() -> None:
     smaller = Augmentation(scale=0.75)
     assert prepare(array, augmentation=smaller, rng=np.random.default_rng(0)).pixels.shape == (6, 6, 3)
     assert prepare(array, augmentation=smaller).pixels.shape == (8, 8, 3)
-    with pytest.raises(UserError, match="scale is 0; it must be above 0 and at most 1"):
-        Augmentation(scale=0)
+    with pytest.raises(UserError, match="scale is 0.0; it must be above 0 and at most 1"):
+        Augmentation(scale=0.0)
 
 
 def test_augmentation_is_a_function_of_its_seed() -> None:
