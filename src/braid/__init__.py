@@ -6,8 +6,11 @@ model = braid.load()
 model.caption("dog.jpg")
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: spinning barriers are up to 50 times slower on a busy core
 
 if TYPE_CHECKING:
     from braid.api import load

@@ -2,12 +2,9 @@
 
 import errno
 import io
-import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported: spinning barriers slow down a busy machine
 
 import typer
 

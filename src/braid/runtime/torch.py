@@ -1,9 +1,5 @@
 """A bundle on PyTorch: numpy batches become tensors here, and results become numpy arrays."""
 
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning barriers are up to 50 times slower on a busy core
-
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
