@@ -182,6 +182,7 @@ def test_after_training_it_says_what_helps_what_is_confused_and_whether_more_row
         "epoch": 0,
         "step": 1,
         "macro-f1": 60.0,
+        "accuracy": 70.0,
         "reliance": {
             "image": {"loss": 1.0, "loss_shuffled": 2.0, "warning": None},
             "prompt": {"loss": 1.0, "loss_shuffled": 1.01, "warning": None},
@@ -189,11 +190,13 @@ def test_after_training_it_says_what_helps_what_is_confused_and_whether_more_row
         "confusions": [["red", "green", 3, 10]],
     }
     (tmp_path / "log.jsonl").write_text(json.dumps(record) + "\n")
-    assert advice(tiny(table), tmp_path, (55.0, 60.0)) == [
+    assert advice(tiny(table), tmp_path, (55.0, 60.0), encoder_frozen=True) == [
         "inputs: image matters (val loss 1.00, with other rows' values 2.00); "
         "prompt hardly matters (val loss 1.00, with other rows' values 1.01)",
         "errors: red is taken for green (3 of 10)",
         "rows: macro-f1 55.0 from half of the rows, 60.0 from all of them; more rows would help",
+        "time: ten more minutes train the image encoder, too, and removed 0% to 40% of the errors in our benchmarks: "
+        "expect accuracy 70.0 to 82.0",
     ]
 
 

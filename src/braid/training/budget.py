@@ -141,7 +141,7 @@ class _Sequence:
         assert self.outcome is not None or self.progress.best  # there is always a main stage
         best = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
         outcome = self.outcome or Outcome(self.folder, best, 0)
-        said = advice(self.config, self.folder, self._halves())
+        said = advice(self.config, self.folder, self._halves(), self._encoder_frozen())
         return replace(outcome, folder=self.folder, best=best, advice=tuple(said))
 
     def _next(self) -> tuple[Stage, RunConfig] | None:
@@ -213,6 +213,11 @@ class _Sequence:
         self.watcher.on_note("half: the main stage with half of the rows, to see whether more would help")
         half = train(config, path, watcher=Watcher(on_start=self.watcher.on_start, on_step=self.watcher.on_step)).best
         return None if half is None else (half, main)
+
+    def _encoder_frozen(self) -> bool:
+        """Whether a stage that trains the image encoder is left."""
+        done = {stage.name for stage in self.progress.stages}
+        return "deeper" not in done and _image(self.config) is not None and bool(self.config.freeze)
 
     def _within(self, config: RunConfig, share: float) -> RunConfig:
         return config if self.seconds == math.inf else replace(config, time=f"{max(10.0, share * self.left):.0f}s")
