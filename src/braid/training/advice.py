@@ -1,4 +1,4 @@
-"""What is worth knowing after a run: which inputs help, what is confused, whether rows or time would help, and what to do next."""
+"""What is worth knowing after a run: which inputs help, what is confused, whether rows or time would help, what to do next."""
 
 import shlex
 from pathlib import Path
