@@ -144,6 +144,13 @@ def test_labels_of_your_own_take_the_quick_way(table: Path, tmp_path: Path) -> N
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["accuracy"] >= 75  # of eight rows
 
 
+def test_a_setting_of_the_task_is_taken_without_a_model(table: Path) -> None:
+    data = {"path": str(table), "columns": {"question": "title", "answer": "label"}}
+    closed = ["task.closed=true"]
+    assert list(run_from(default_run("vqa", data, settings=closed), closed).model.decoders) == ["answer"]
+    assert list(run_from(default_run("vqa", data)).model.decoders) == ["text"]
+
+
 def test_fine_tuning_takes_the_outputs_of_its_task_alone(table: Path) -> None:
     captions = {"path": str(table), "columns": {"captions": "title"}}
     writing = run_from(default_run("captioning", captions))

@@ -305,6 +305,7 @@ def outputs_and_inputs(whole: Mapping[str, Any], settings: Sequence[str]) -> tup
     """The outputs and the inputs that the tasks need, after ``settings`` are applied; no duplicates."""
     own = [setting for setting in settings if setting.startswith(("task.", "tasks.", "tasks=", "data."))]
     sections = {"task": whole.get("task"), "tasks": whole.get("tasks", []), "data": whole.get("data", {})}
+    _expand_task(sections)  # ``task.closed=true`` changes a section
     given = with_overrides(sections, own)
     outputs: dict[str, None] = {}
     inputs: dict[str, None] = {}
