@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from braid.bundle import Bundle, Interface, find_bundle, read_bundle
+from braid.bundle import Bundle, Interface, bundle_folder, find_bundle, read_bundle
 from braid.errors import UserError
 from braid.files import ready, settle, whole, write_whole
 
@@ -144,3 +145,29 @@ def test_half_floats_on_disk_are_read_as_what_they_are(tmp_path: Path) -> None:
     for name, value in saved.items():
         assert read[name].dtype == np.float32 and read[name].shape == value.shape
         assert np.array_equal(read[name].view(np.uint32), value.astype(np.float32).view(np.uint32))
+
+
+def test_a_leftover_that_came_from_elsewhere_is_left_alone(captioner: Path, tmp_path: Path) -> None:
+    """A copied or downloaded folder may hold anything under the name of a temporary folder, also links to other folders."""
+    victim, run = tmp_path / "victim", tmp_path / "run"
+    for folder in (victim / "new", victim / "old", run / ".braid-a.part", run / ".braid-c.part" / "new"):
+        folder.mkdir(parents=True)
+    for file in (victim / "lock", victim / "new" / "a", victim / "old" / "b", run / ".braid-a.part" / "lock"):
+        file.write_text("mine")
+    (run / ".braid-a.part" / "old").symlink_to(victim)
+    (run / ".braid-b.part").symlink_to(victim)
+    (run / ".braid-c.part" / "lock").symlink_to(victim / "lock")
+    before = sorted(map(str, tmp_path.rglob("*")))
+    assert bundle_folder(run) is None
+    settle(run)
+    assert sorted(map(str, tmp_path.rglob("*"))) == before
+    write_whole(run / "a.txt", "new")
+    assert sorted(map(str, victim.rglob("*"))) == [str(victim / name) for name in ("lock", "new", "new/a", "old", "old/b")]
+
+
+def test_reading_moves_nothing(captioner: Path, tmp_path: Path) -> None:
+    shutil.copytree(captioner / "best", tmp_path / "run" / "best")
+    killed_while_writing(tmp_path / "run" / "best", "rename after")
+    before = sorted(map(str, tmp_path.rglob("*")))
+    assert read_bundle(find_bundle(tmp_path / "run")).tokenizer.vocab_size > 0
+    assert sorted(map(str, tmp_path.rglob("*"))) == before

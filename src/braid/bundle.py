@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from braid.config import from_dict, parse_json, plain_names, to_dict
 from braid.errors import UserError
-from braid.files import settle, whole, write_whole
+from braid.files import replaced, whole, write_whole
 from braid.modalities import (
     InputModality,
     InputModalityConfig,
@@ -152,9 +152,10 @@ def bundle_folder(model: str | Path) -> Path | None:
     none."""
     path = Path(model).expanduser()
     places = (BUILT_IN / str(model), path, path / "best") if str(model) else ()
-    for parent in {path.parent, path} if path.name and not (path / "interface.json").is_file() else ():
-        settle(parent)  # restores a bundle that a killed process was replacing
-    return next((folder for folder in places if (folder / "interface.json").is_file()), None)
+    found = next((folder for folder in places if (folder / "interface.json").is_file()), None)
+    if found is None and path.name:
+        return next((old for place in places[1:] if (old := replaced(place)) and (old / "interface.json").is_file()), None)
+    return found
 
 
 def find_bundle(model: str | Path) -> Path:

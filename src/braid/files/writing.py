@@ -1,4 +1,8 @@
-"""Atomic writes of files and folders: write to a temporary place, flush to disk, rename."""
+"""Atomic writes of files and folders: write to a temporary place, flush to disk, rename.
+
+The temporary place is a folder ``.braid-*.part`` beside the target, with ``lock``, ``new/`` and ``old/``. The lock says where on
+this disk the folder was made, so that a downloaded or copied folder of that name is left alone. Links in it are not followed.
+"""
 
 import os
 import re
@@ -82,17 +86,25 @@ def ready(path: Path) -> None:
 
 def settle(folder: Path) -> None:
     """Clean up after killed processes in ``folder``: restore what they were replacing, and remove their temporary files. Files of
-    running processes are kept."""
+    running processes, and those that this machine did not write, are kept."""
     for aside in folder.glob(".braid-*.part"):
-        try:
-            with open(aside / "lock", "r+b") as lock:
-                if _locked(lock, wait=False):
-                    _clear(aside)
-        except FileNotFoundError:
-            with suppress(OSError):
-                aside.rmdir()  # left by a process killed before it locked the folder, or after it cleared it
-        except NotADirectoryError:
-            continue
+        with _left(aside) as left:
+            if left:
+                _clear(aside)
+        with suppress(OSError):
+            aside.rmdir()  # empty: left by a process that was killed before it locked the folder, or after it cleared it
+
+
+def replaced(path: Path) -> Path | None:
+    """What a killed process was replacing at ``path``, if nothing is there now; ``settle`` moves it back, and this does not."""
+    if os.path.lexists(path):
+        return None
+    for aside in path.parent.glob(".braid-*.part"):
+        old = aside / "old" / path.name
+        with _left(aside) as left:
+            if left and _is_folder(aside / "old") and _is_folder(old):
+                return old
+    return None
 
 
 @contextmanager
@@ -117,9 +129,35 @@ def _aside(folder: Path) -> tuple[Path, IO[bytes]]:
             continue  # another process removed it before it was locked
         _locked(lock, wait=True)
         if (aside / "lock").exists():
+            lock.write(_place(aside))
+            lock.flush()
             (aside / "new").mkdir()
             return aside, lock
         lock.close()
+
+
+@contextmanager
+def _left(aside: Path) -> Iterator[bool]:
+    """Whether a killed process of this machine left this folder; its lock is held in the block."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(aside / "lock", flags)
+    except OSError:
+        yield False
+        return
+    with open(descriptor, "r+b") as lock:
+        yield _is_folder(aside) and _locked(lock, wait=False) and lock.read(100) == _place(aside)
+
+
+def _place(folder: Path) -> bytes:
+    """The place of a folder on its disk, which a copy does not have."""
+    status = folder.stat()
+    return f"{status.st_dev}:{status.st_ino}".encode()
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder itself, and no link to one."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _locked(lock: IO[bytes], wait: bool) -> bool:
@@ -147,8 +185,8 @@ def _swap(aside: Path, path: Path) -> None:
 
 
 def _clear(aside: Path) -> None:
-    for old in (aside / "old").glob("*"):
-        if not (aside.parent / old.name).exists():
+    for old in (aside / "old").glob("*") if _is_folder(aside / "old") else ():
+        if not os.path.lexists(aside.parent / old.name):
             os.rename(old, aside.parent / old.name)
     for part in ("new", "old", "."):  # the lock comes last: if killed before that, the rest is still a known leftover
         shutil.rmtree(aside / part, ignore_errors=True)
