@@ -1,6 +1,7 @@
 """The tokenizer: byte-level BPE trained on a run's texts, or the tokenizer of a pretrained model."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -12,6 +13,9 @@ from tokenizers import Tokenizer as BPE
 from braid.errors import UserError
 
 PAD, BOS, EOS = 0, 1, 2
+LONGEST = 100  # characters that a token may stand for
+FULL_STOPS = r"\s*\.+$"  # at the end of a text: part of the normalizer of Braid's tokenizers
+SPACES = "".join(one for one in map(chr, range(0x3001)) if one.isspace() and not "\x1c" <= one <= "\x1f")  # as in FULL_STOPS
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
@@ -33,8 +37,11 @@ class Tokenizer:
     ``{"special": {"pad": ..., "bos": ..., "eos": ...}, "tokenizer": {...}}``. An empty bos means that texts have no start token.
     """
 
-    def __init__(self, bpe: BPE, names: Sequence[str] = SPECIAL) -> None:
-        self._bpe = bpe
+    def __init__(self, bpe: BPE, names: Sequence[str] = SPECIAL, lowercase: bool | None = None) -> None:
+        """``lowercase``: of a tokenizer that leaves out full stops at the end of a text; None for other tokenizers."""
+        self._bpe, self._lowercase = bpe, lowercase
+        if lowercase is not None:  # the expression takes time that grows with the square of a text's length: see ``encode``
+            bpe.normalizer = _normalizer(lowercase)
         self._names = tuple(names)
         pad, bos, eos = (bpe.token_to_id(name) if name else None for name in self._names)
         if pad is None or eos is None or (bos is None and self._names[1]):
@@ -46,11 +53,7 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], vocab_size: int = 6000, lowercase: bool = True) -> "Tokenizer":
         """Train on ``texts``. ``vocab_size`` is an upper bound; small data gives fewer tokens."""
         bpe = BPE(models.BPE())
-        steps: list[normalizers.Normalizer] = [normalizers.NFC()]
-        if lowercase:
-            steps.append(normalizers.Lowercase())
-        steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), normalizers.Replace(Regex(r"\s*\.+$"), "")]
-        bpe.normalizer = normalizers.Sequence(steps)
+        bpe.normalizer = _normalizer(lowercase)
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         bpe.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
@@ -60,8 +63,8 @@ class Tokenizer:
             min_frequency=2,
             show_progress=False,
         )
-        bpe.train_from_iterator(texts, trainer)
-        return cls(bpe)
+        bpe.train_from_iterator(map(_without_full_stops, texts), trainer)
+        return cls(bpe, lowercase=lowercase)
 
     @classmethod
     def of_bytes(cls) -> "Tokenizer":
@@ -86,10 +89,15 @@ class Tokenizer:
             raise UserError(f"{where} cannot be read ({error}); copy the model again") from None
         if names == list(SPECIAL) and [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
             raise UserError(f"{where}: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
-        return cls(bpe, names)
+        before, stops, _ = whole.partition(json.dumps(FULL_STOPS))
+        return cls(bpe, names, '"Lowercase"' in before if stops else None)
 
     def to_json(self) -> str:
-        own = str(self._bpe.to_str(pretty=True))
+        bpe = self._bpe
+        if self._lowercase is not None:
+            bpe = BPE.from_str(bpe.to_str())
+            bpe.normalizer = _normalizer(self._lowercase, normalizers.Replace(Regex(FULL_STOPS), ""))
+        own = str(bpe.to_str(pretty=True))
         if self._names == SPECIAL:
             return own
         special = dict(zip(("pad", "bos", "eos"), self._names, strict=True))
@@ -107,12 +115,17 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of ``text``, without special tokens."""
+        if self._lowercase is not None:
+            text = _without_full_stops(text)
         # The name of a special token in a user's text must not become a special token.
         return [token for token in self._bpe.encode(text, add_special_tokens=False).ids if token not in self.special]
 
     def framed(self, text: str, max_length: int) -> list[int]:
         """The tokens of ``text`` with start and end token, at most ``max_length`` in total."""
         first = [] if self.special.bos is None else [self.special.bos]
+        most = LONGEST * max_length
+        if len(text) > most:  # what is cut off anyway is not encoded
+            text = re.sub(r"\s+", " ", text)[:most]
         return [*first, *self.encode(text)[: max_length - len(first) - 1], self.special.eos]
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -141,6 +154,17 @@ class Tokenizer:
                 spans[-1] = (spans[-1][0], place)
             waiting = -1
         return spans
+
+
+def _normalizer(lowercase: bool, *more: normalizers.Normalizer) -> normalizers.Normalizer:
+    steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+    return normalizers.Sequence([*steps, normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), *more])
+
+
+def _without_full_stops(text: str) -> str:
+    """``FULL_STOPS`` in linear time."""
+    end = text.rstrip(SPACES)
+    return end.rstrip(".").rstrip(SPACES) if end.endswith(".") else text
 
 
 _FOREIGN = '{\n "special"'  # the start of the file of a pretrained model's tokenizer
