@@ -301,6 +301,14 @@ def test_openai_errors(openai_client: openai.OpenAI) -> None:
         openai_client.embeddings.create(model="drawer", input="a dog")
 
 
+def test_a_text_is_bounded_on_every_route(client: httpx.Client) -> None:
+    long = "a" + "." * 20_000
+    asked = error(client.post("/v1/answer", json={"image": URI, "question": long}), 400)["message"]
+    assert "at most 20000 characters" in asked
+    embedded = error(client.post("/v1/embeddings", json={"model": "every", "input": ["a dog", long]}), 400)["message"]
+    assert embedded == "input 1: the text has 20,001 characters; a text may have 20,000"
+
+
 def test_health_metrics_and_headers(server: Server, client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}

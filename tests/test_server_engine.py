@@ -58,6 +58,26 @@ def test_a_row_that_breaks_a_batch_breaks_alone() -> None:
     assert isinstance(three, UserError)  # an answer, not an accident
 
 
+def test_a_panic_is_an_error_of_its_row_and_ends_no_worker() -> None:
+    """Libraries written in Rust raise errors that are no ``Exception``."""
+
+    class Panic(BaseException):
+        pass
+
+    def run(verb: str, rows: Sequence[int]) -> Sequence[int]:
+        if 2 in rows:
+            raise Panic("retry-limit-in-match over")
+        return rows
+
+    async def ask(made: Engine) -> list[Any]:
+        return await asyncio.gather(*made.submit("a", [1, 2]), return_exceptions=True)
+
+    with engine(run) as made:
+        one, two = asyncio.run(ask(made))
+        assert one == 1 and str(two) == "Panic: retry-limit-in-match over"
+        assert made.alive and asyncio.run(ask(made))[0] == 1
+
+
 def test_a_full_queue_turns_away_and_has_room_again() -> None:
     go = threading.Event()
 

@@ -89,7 +89,8 @@ def application(service: Service, access: Access) -> ASGIApp:
 
 def _own_routes(app: FastAPI, service: Service) -> None:
     def health() -> JSONResponse:
-        return JSONResponse({"status": "ok"})
+        alive = all(one.engine.alive for one in service.catalogue.served.values())
+        return JSONResponse({"status": "ok" if alive else "a worker ended"}, 200 if alive else 503)
 
     def ready() -> JSONResponse:
         ready = service.catalogue.ready
@@ -102,7 +103,13 @@ def _own_routes(app: FastAPI, service: Service) -> None:
         """The features of the page."""
         return JSONResponse(_abilities(service.catalogue))
 
-    app.add_api_route("/healthz", health, summary="Whether the process lives", tags=["operation"])
+    app.add_api_route(
+        "/healthz",
+        health,
+        summary="Whether the process and its workers live",
+        tags=["operation"],
+        responses={503: {"description": "A worker ended: start the server again."}},
+    )
     app.add_api_route(
         "/readyz",
         ready,

@@ -90,6 +90,8 @@ def _row(served: Served, item: Mapping[str, Any], files: Mapping[tuple[str, Any]
                 if isinstance(made := files[name, value], UserError):
                     return made
                 fields[name], encoded[name] = made
+            elif isinstance(value, str) and len(value) > schemas.MOST_TEXT:
+                return UserError(f"the {name} has {len(value):,} characters; a text may have {schemas.MOST_TEXT:,}")
     except UserError as error:
         return error
     return Row(fields, encoded if keep else {})

@@ -155,9 +155,9 @@ class Engine:
             answers = self._run(batch[0].verb, [row.value for row in batch])
             assert len(answers) == len(batch)
             return answers
-        except Exception as error:
+        except BaseException as error:  # a panic of a Rust library is no Exception, and must not end this thread
             if len(batch) == 1:
-                return [error]
+                return [error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")]
         return [self._answers([row])[0] for row in batch]
 
 

@@ -1,10 +1,11 @@
 """The part of OpenAI's API that a small multimodal model supports: models, chat completions about images, embeddings."""
 
+import asyncio
 import base64
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -345,10 +346,14 @@ async def _embeddings(service: Service, request: Request) -> JSONResponse:
         {"object": "embedding", "index": number, "embedding": _written(one["embedding"], body.encoding_format)}
         for number, one in enumerate(result)
     ]
-    tokenizer = served.model.bundle.tokenizer
-    used = sum(len(tokenizer.encode(item["text"])) for item in items if "text" in item) if tokenizer is not None else 0
+    used = await asyncio.to_thread(_number_of_tokens, served, [item["text"] for item in items if "text" in item])
     usage = {"prompt_tokens": used, "total_tokens": used}
     return JSONResponse({"object": "list", "data": data, "model": served.name, "usage": usage})
+
+
+def _number_of_tokens(served: Served, texts: Sequence[str]) -> int:
+    tokenizer = served.model.bundle.tokenizer
+    return sum(len(tokenizer.encode(text)) for text in texts) if tokenizer is not None else 0
 
 
 def _field(given: str) -> str:

@@ -5,12 +5,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+MOST_TEXT = 20_000  # characters of one text
 MOST_ITEMS = 1024  # the highest limit of items per request that an operator can set
 
 Encoded = Annotated[
     str, Field(min_length=1, description="A file: a data URI, base64, or an address on a host that the server may fetch from.")
 ]
-Text = Annotated[str, Field(min_length=1, max_length=4000)]
+Text = Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
 Model = Annotated[str | None, Field(max_length=200, description="One of /v1/models; none: the first that does it.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
