@@ -1,11 +1,15 @@
 """Whatever people call a picture becomes the same kind of array, and what is none is told of in one sentence."""
 
 import io
+import re
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from braid.errors import UserError
 from braid.modalities import Augmentation, ImageModalityConfig, image_files, thumbnail
@@ -155,3 +159,97 @@ def test_a_thumbnail_keeps_the_proportions_and_the_caller_s_picture(tmp_path: Pa
         assert small.size == (4, 8)
     with pytest.raises(UserError, match="gone.png does not exist; check the path"):
         thumbnail(tmp_path / "gone.png", 60)
+
+
+def with_tag(tag: int, kind: int, count: int, value: bytes) -> bytes:
+    """A JPEG that is turned (orientation 6), 32 x 24 as stored, with one more EXIF tag."""
+    far = len(value) > 4
+    there = struct.pack("<I", 8 + 2 + 24 + 4) if far else value.ljust(4, b"\0")
+    entries = sorted(
+        [struct.pack("<HHIHH", 0x112, 3, 1, 6, 0), struct.pack("<HHI", tag, kind, count) + there], key=lambda e: e[:2]
+    )
+    body = struct.pack("<H", 2) + b"".join(entries) + b"\0\0\0\0" + (value if far else b"")
+    file = io.BytesIO()
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + body
+    Image.new("RGB", (32, 24), "red").save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        (0x11A, 10, 1, struct.pack("<ii", -1, 0)),  # XResolution as -1/0
+        (0x10F, 5, 1, struct.pack("<II", 1, 2)),  # Make as a fraction
+        (0x11A, 7, 8, b"abcdefgh"),
+        (0x128, 11, 1, struct.pack("<f", 1.5)),
+    ],
+)
+def test_a_turned_photo_is_upright_whatever_its_other_tags_are(tag: tuple[int, int, int, bytes]) -> None:
+    assert ImageModalityConfig(size=32).build().decoded(with_tag(*tag)).size == (24, 32)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_applied(orientation: int) -> None:
+    array = np.arange(6 * 4, dtype=np.uint8).reshape(6, 4) * 10
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    assert np.array_equal(np.asarray(ImageModalityConfig(size=8).build().decoded(file.getvalue())), np.asarray(expected))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+@pytest.mark.parametrize("most", [1.0, 255.0, 65535.0])
+def test_deep_grey_values_are_scaled_by_their_range(mode: str, most: float, tmp_path: Path) -> None:
+    if (mode, most) == ("I", 1.0):
+        return
+    ramp = np.linspace(0, most, 256, dtype=np.float32).reshape(16, 16)
+    Image.fromarray(ramp.astype(np.int32) if mode == "I" else ramp).save(tmp_path / "ramp.tif")
+    seen = np.asarray(ImageModalityConfig(size=16).build().decoded(str(tmp_path / "ramp.tif")))
+    assert seen[..., 0].ravel().tolist() == list(range(256))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            np.array([[0.0, np.nan]], np.float32),
+            "holds values that are not numbers (NaN or infinite); save it with 8 bits a channel",
+        ),
+        (np.array([[-1, 5]], np.int32), "its values go from -1 to 5; 0..1, 0..255 and 0..65535 are read, so save it"),
+        (
+            np.array([[0, 1 << 20]], np.int32),
+            "its values go from 0 to 1.04858e+06; 0..1, 0..255 and 0..65535 are read, so save it",
+        ),
+    ],
+)
+def test_values_of_another_range_are_refused(values: np.ndarray, message: str, tmp_path: Path) -> None:
+    Image.fromarray(values).save(tmp_path / "deep.tif")
+    with pytest.raises(UserError, match=re.escape(message)):
+        prepare(str(tmp_path / "deep.tif"))
+
+
+def test_every_byte_of_an_avif_may_be_wrong() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(file, "AVIF")
+    whole, read = file.getvalue(), ImageModalityConfig(size=32).build().decoded
+    for place in range(0, len(whole), 3):
+        with suppress(UserError):
+            read(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+
+
+def test_no_format_is_read_that_runs_programs_or_holds_other_files() -> None:
+    for kind in ("EPS", "IM", "PCX", "TGA", "ICO"):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(file, kind)
+        with pytest.raises(UserError, match="no image of these formats: JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, PPM"):
+            prepare(file.getvalue())
+
+
+def test_too_much_text_is_not_called_damage() -> None:
+    info, file = PngInfo(), io.BytesIO()
+    info.add_text("workflow", "x" * 2_000_000, zip=True)
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=info)
+    with pytest.raises(UserError, match="image holds too much text beside its pixels; save it again as PNG or JPEG"):
+        prepare(file.getvalue())

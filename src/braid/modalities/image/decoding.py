@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from braid.errors import UserError
 from braid.files.reading import find_files, has_suffix, read_part
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+# without formats that run other programs, contain other files, or are no pictures
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
+TURNED = {  # EXIF orientation -> how the pixels are turned upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 ROOM = 1.5  # minimum scale of a decoded JPEG to the target size; at 1.25 (640 pixels halved for 256) captions lost 0.7 CIDEr-2015
 
 
@@ -72,29 +85,35 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
         raise UserError(f"{where} is a web address; download the image and give its path")
     if not isinstance(value, str | os.PathLike | bytes | bytearray | Image.Image):
         raise UserError(f"{where}: expected an image (path, bytes, PIL image or array), found {type(value).__name__}")
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{where!r} is no file name: it has a character 0; check the path")
     try:
         if isinstance(value, Image.Image):
-            return _rgb(_limited(value, where))  # Pillow reads the file here
+            return _rgb(_limited(value, where), where)  # Pillow reads the file here
         inside = read_part(value) if isinstance(value, str) else None
         value = value if inside is None else inside
         with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else _regular(os.fspath(value), where)) as image:
             _limited(image, where)
             room = round(ROOM * size)
             image.draft("RGB", (room, room))  # lets JPEG decode a large photo at a fraction of its size
-            return _rgb(image)
+            return _rgb(image, where)
     except FileNotFoundError:
         raise UserError(f"{where} does not exist; check the path") from None
     except IsADirectoryError:
         raise UserError(f"{where} is a folder; give an image file") from None
     except UnidentifiedImageError:
-        raise UserError(f"{where} is not a readable image; save it as PNG or JPEG") from None
+        raise UserError(
+            f"{where} is damaged, or no image of these formats: {', '.join(FORMATS)}; save it as PNG or JPEG"
+        ) from None
     except Image.DecompressionBombError:
         raise UserError(f"{where} has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller") from None
     except PermissionError:
         raise UserError(f"{where} cannot be read: permission denied; change its permissions") from None
     except UserError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:  # raised by decoders on damaged files
+    except Exception as error:  # decoders raise errors of many kinds on damaged files
+        if "text" in str(error).lower() and "MAX_TEXT" in str(error):
+            raise UserError(f"{where} holds too much text beside its pixels; save it again as PNG or JPEG") from None
         raise UserError(f"{where} is damaged or cut short ({error}); copy it again") from None
 
 
@@ -114,7 +133,7 @@ def _regular(path: str, where: str) -> str:
 def _opened(file: str | io.BytesIO) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked next, with a clear message
-        return Image.open(file)
+        return Image.open(file, formats=FORMATS)
 
 
 def _limited(image: Image.Image, where: str) -> Image.Image:
@@ -127,17 +146,47 @@ def _limited(image: Image.Image, where: str) -> Image.Image:
     return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, where: str) -> Image.Image:
     """Convert to upright RGB, and copy only if needed: two copies of a photo of 500 x 375 take as long as its decoding."""
     image.load()  # damaged files raise here
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # 16 bits a pixel: 0..65535
-        return Image.fromarray((np.clip(np.asarray(image, dtype=np.float32), 0, 65535) / 257).astype(np.uint8)).convert("RGB")
+    turn = TURNED.get(_orientation(image))
+    image = image.transpose(turn) if turn is not None else image
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _from_deep(np.asarray(image, dtype=np.float64), where)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> Any:
+    """The EXIF tag; 1 (upright) where tags cannot be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a tag of an odd type raises errors of many kinds
+        return 1
+
+
+def _from_deep(values: np.ndarray, where: str) -> Image.Image:
+    """Grey values of more than 8 bits, scaled by the range that they are in: 0..1, 0..255 or 0..65535.
+
+    Raises:
+        UserError: for other ranges, and for values that are not numbers.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(values).all():
+        raise UserError(f"{where} holds values that are not numbers (NaN or infinite); save it with 8 bits a channel")
+    if low < 0 or high > 65535:
+        message = f"its values go from {low:g} to {high:g}; 0..1, 0..255 and 0..65535 are read"
+        raise UserError(f"{where}: {message}, so save it with 8 bits a channel")
+    return Image.fromarray(np.rint(values / _most(values, high) * 255).astype(np.uint8)).convert("RGB")
+
+
+def _most(values: np.ndarray, high: float) -> float:
+    """White, for values up to ``high``."""
+    if high <= 1 and not (values == np.floor(values)).all():
+        return 1.0
+    return 255.0 if high <= 255 else 65535.0
 
 
 def _from_array(array: np.ndarray, where: str) -> Image.Image:
@@ -153,4 +202,4 @@ def _from_array(array: np.ndarray, where: str) -> Image.Image:
     elif array.dtype.kind not in "ui" or array.min() < 0 or array.max() > 255:
         raise UserError(f"{where}: an array must be uint8, uint16, or float in 0..1; this one is {array.dtype}")
     array = array.astype(np.uint8)
-    return _rgb(_limited(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array), where))
+    return _rgb(_limited(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array), where), where)
