@@ -240,10 +240,10 @@ def test_every_byte_of_an_avif_may_be_wrong() -> None:
 
 
 def test_no_format_is_read_that_runs_programs_or_holds_other_files() -> None:
-    for kind in ("EPS", "IM", "PCX", "TGA", "ICO"):
+    for kind in ("EPS", "PCX", "TGA", "ICO"):
         file = io.BytesIO()
         Image.new("RGB", (8, 8)).save(file, kind)
-        with pytest.raises(UserError, match="no image of these formats: JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, PPM"):
+        with pytest.raises(UserError, match="is not a readable image; save it as PNG or JPEG"):
             prepare(file.getvalue())
 
 

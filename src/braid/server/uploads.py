@@ -22,8 +22,8 @@ from PIL import Image, UnidentifiedImageError
 
 from braid.errors import UserError
 from braid.modalities import InputModality
+from braid.modalities.image import FORMATS
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # without formats that run other programs or contain other files
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
 
 # Braid checks the size itself, with its own message. The filter is set once, because threads share it.

@@ -102,9 +102,7 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
     except IsADirectoryError:
         raise UserError(f"{where} is a folder; give an image file") from None
     except UnidentifiedImageError:
-        raise UserError(
-            f"{where} is damaged, or no image of these formats: {', '.join(FORMATS)}; save it as PNG or JPEG"
-        ) from None
+        raise UserError(f"{where} is not a readable image; save it as PNG or JPEG") from None
     except Image.DecompressionBombError:
         raise UserError(f"{where} has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller") from None
     except PermissionError:
