@@ -1,6 +1,8 @@
 """The page that shows a run: what is on it, from which files, and what it says of a run's health."""
 
+import base64
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -64,7 +66,7 @@ def test_training_leaves_a_page_that_needs_nothing_else(captioner: Path) -> None
     text = (captioner / "report.html").read_text()
     page = Page(text)
     assert not [value for name, value in page.attributes if name in ("src", "href") and not value.startswith("data:image/")]
-    assert "http" not in text
+    assert "http:" not in text and "https:" not in text
     assert "script" not in page.tags
     for title in ("Diagnosis", "Curves", "Answers", "Epochs", "Model", "Settings"):
         assert f"<h2>{title}</h2>" in text
@@ -367,3 +369,28 @@ def test_a_sample_of_any_modality_is_shown_by_its_view(tmp_path: Path) -> None:
     assert "what is it?" not in html and "<img" not in html  # the same in every row
     one = cards(shown_rows(rows[:1], answers.predictions[:1], modalities))
     assert one.count("<img") == 1 and "what is it?" in one and "<li>cap</li>" in one
+
+
+def test_a_run_of_somebody_else_puts_neither_markup_nor_other_files_into_its_report(tmp_path: Path) -> None:
+    markup = "<img src=x onerror=alert(1)>"
+    (tmp_path / "secret.txt").write_text("the secret")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "link.jpg").symlink_to(tmp_path / "secret.txt")
+    os.mkfifo(run / "pipe.jpg")
+    settings = {"model": {"encoders": {markup: {"kind": markup}}}, "data": {"path": markup}, "seed": markup, "epochs": 1}
+    tasks = {"task": {"kind": "captioning"}, "tasks": [{"task": {"kind": markup}}], markup: markup}
+    (run / "run.yaml").write_text(yaml.safe_dump({**settings, **tasks}))
+    epoch = {"step": 1, "epoch": 0, "val_loss": 1.0, "mean": 1.0, "cider": 3.0, f"{markup}.val_loss": 1.0, markup: 2.0}
+    (run / "log.jsonl").write_text(
+        json.dumps({"step": 1, "epoch": 0, "loss": 1.0, markup: 2.0}) + "\n" + json.dumps(epoch) + "\n"
+    )
+    names = (str(tmp_path / "secret.txt"), "../secret.txt", "link.jpg", "pipe.jpg", "a\0b")
+    views = [{"text": markup, "media": name, "media_type": f'image/png;" onload="{markup}'} for name in names]
+    samples = [{"inputs": {"image": view}, "text": markup, "confidence": 0.5, "references": [markup]} for view in views]
+    (run / "samples.jsonl").write_text(json.dumps({"epoch": 0, "step": 1, "samples": samples}) + "\n")
+    write_report([run], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert markup not in page and "<img src=x" not in page and 'onload="' not in page
+    assert base64.b64encode(b"the secret").decode()[:8] not in page
+    assert "Content-Security-Policy" in page

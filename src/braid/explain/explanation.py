@@ -54,7 +54,7 @@ def explanation_page(explanation: Attributions) -> str:
         lead=escape(f"method {explanation.method}, confidence {explanation.confidence:.2f}"),
         scale=_uri(_scale(), "PNG"),
         cards="\n".join(cards),
-        facts="".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts),
+        facts="".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts),
     )
     return page.encode(errors="replace").decode()  # the user's input may not be valid text
 

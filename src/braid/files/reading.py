@@ -24,6 +24,15 @@ def has_suffix(name: str | Path, suffixes: Collection[str]) -> bool:
     return Path(name).suffix.lower() in suffixes
 
 
+def inside(folder: Path, name: str) -> Path | None:
+    """The regular file of that name in a folder; None if there is none, or if the name leads out of the folder."""
+    try:
+        path, home = Path(os.path.realpath(folder / name)), Path(os.path.realpath(folder))
+        return path if path.is_relative_to(home) and path.is_file() else None
+    except ValueError:  # a character 0
+        return None
+
+
 def find_files(paths: Iterable[str | Path], suffixes: Collection[str], what: str = "file") -> list[str]:
     """Find the files of paths, patterns (``*.png``) and folders (with subfolders), each once; a folder's files are sorted.
 

@@ -61,13 +61,13 @@ def page(runs: Sequence[LoggedRun]) -> str:
 def whole_page(title: str, lead: str, facts: Mapping[str, str], sections: Iterable[tuple[str, str, str]], footer: str) -> str:
     """A page of sections (title, HTML, class); empty sections and facts are left out. ``lead`` and ``footer`` are HTML."""
     body = [
-        f'<section><h2>{name}</h2><div class="{kind}">{inside}</div></section>'
+        f'<section><h2>{escape(name)}</h2><div class="{kind}">{inside}</div></section>'
         if kind
-        else f"<section><h2>{name}</h2>{inside}</section>"
+        else f"<section><h2>{escape(name)}</h2>{inside}</section>"
         for name, inside, kind in sections
         if inside
     ]
-    fact_list = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
+    fact_list = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title), lead=lead, facts=fact_list, sections="\n".join(body), footer=footer
     )
