@@ -253,3 +253,14 @@ def test_too_much_text_is_not_called_damage() -> None:
     Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=info)
     with pytest.raises(UserError, match="image holds too much text beside its pixels; save it again as PNG or JPEG"):
         prepare(file.getvalue())
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 80).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    assert prepare(whole).pixels.shape == (8, 8, 3)
+    last = whole.rindex(b"\xff\xda")
+    many = whole[:last] + whole[last:-2] * 100 + whole[-2:]
+    with pytest.raises(UserError, match=r"image has 1\d\d scans; at most 64 are read, save it again as PNG or JPEG"):
+        prepare(many)

@@ -21,6 +21,7 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
+MOST_SCANS = 64  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
 TURNED = {  # EXIF orientation -> how the pixels are turned upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -94,6 +95,7 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
         value = value if inside is None else inside
         with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else _regular(os.fspath(value), where)) as image:
             _limited(image, where)
+            _check_scans(image, where)
             room = round(ROOM * size)
             image.draft("RGB", (room, room))  # lets JPEG decode a large photo at a fraction of its size
             return _rgb(image, where)
@@ -142,6 +144,19 @@ def _limited(image: Image.Image, where: str) -> Image.Image:
     if image.width < 1 or image.height < 1:
         raise UserError(f"{where} is {image.width} x {image.height}; it has no pixels")
     return image
+
+
+def _check_scans(image: Image.Image, where: str) -> None:
+    """Refuse a JPEG of so many scans that decoding it takes minutes."""
+    file = getattr(image, "fp", None)
+    if image.format not in ("JPEG", "MPO") or file is None:
+        return
+    place = file.tell()
+    file.seek(0)
+    scans = file.read().count(b"\xff\xda")  # a marker: in the data, a byte 0 follows each 255
+    file.seek(place)
+    if scans > MOST_SCANS:
+        raise UserError(f"{where} has {scans:,} scans; at most {MOST_SCANS} are read, save it again as PNG or JPEG")
 
 
 def _rgb(image: Image.Image, where: str) -> Image.Image:
