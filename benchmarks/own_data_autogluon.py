@@ -1,4 +1,4 @@
-"""AutoGluon Tabular on the texts and tables of own_data.py, which writes the rows: the same rows, in a virtual environment of its own.
+"""AutoGluon Tabular on the texts and tables of own_data.py, which writes the rows; in a virtual environment of its own.
 
     pip install "autogluon.tabular[lightgbm]"
     python benchmarks/own_data_autogluon.py runs/own_data --seconds 60
