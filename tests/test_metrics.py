@@ -2,7 +2,9 @@
 
 import json
 import math
+import random
 import re
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from braid.metrics import (
     score_captions,
     tokenizer_named,
 )
-from braid.metrics.captions import aligned, longest_common
+from braid.metrics.captions import aligned, longest_common, meteor
 
 WORDS = st.lists(
     st.sampled_from(["a", "dog", "cat", "runs", "sits", "on", "the", "grass", "red", "ball"]), min_size=5, max_size=12
@@ -186,3 +188,37 @@ def test_diversity_by_hand() -> None:
     result = caption_diversity(["a dog runs", "a dog runs.", "a cat"], ["A dog runs", "a bird"])
     assert result == pytest.approx({"distinct-1": 50.0, "distinct-2": 60.0, "different": 200 / 3, "novel": 100 / 3})
     assert "novel" not in caption_diversity(["a dog"])
+
+
+def test_the_longest_runs_are_linked_first() -> None:
+    """Against the definition: look for the longest free run again and again, which takes time that grows with the cube."""
+
+    def by_definition(own: list[str], other: list[str]) -> dict[int, int]:
+        links: dict[int, int] = {}
+        while True:
+            best = (0, 0, 0)
+            for i, j in product(range(len(own)), range(len(other))):
+                length = 0
+                while (
+                    min(i, j) >= length
+                    and own[i - length] == other[j - length]
+                    and i - length not in links
+                    and j - length not in links.values()
+                ):
+                    length += 1
+                best = max(best, (length, -i, -j))
+            if not best[0]:
+                return links
+            links |= {-best[1] - k: -best[2] - k for k in range(best[0])}
+
+    rng = random.Random(0)
+    for _ in range(300):
+        one, other = ([rng.choice("abcd") for _ in range(rng.randrange(9))] for _ in range(2))
+        expected = sorted(by_definition(one, other).items())
+        breaks = sum((b[0] - a[0], b[1] - a[1]) != (1, 1) for a, b in pairwise(expected))
+        assert aligned(one, other) == (len(expected), breaks + bool(expected)), (one, other)
+
+
+@pytest.mark.parametrize("words", [[f"w{k}" for k in range(3000)], ["a"] * 1500])
+def test_meteor_of_long_texts_takes_no_time_that_grows_with_the_cube(words: list[str]) -> None:
+    assert 0 < meteor(words[::-1], [words]) <= 1

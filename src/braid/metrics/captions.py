@@ -6,9 +6,10 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from heapq import heapify, heappop, heappush
 from itertools import chain, islice, pairwise
 from typing import Any
 
@@ -323,27 +324,50 @@ def aligned(candidate: Sequence[str], reference: Sequence[str]) -> tuple[int, in
     """Matched words and the chunks they form: longest common runs first, by word, then by stem."""
     links: dict[int, int] = {}
     for own, other in ((list(candidate), list(reference)), ([stem(w) for w in candidate], [stem(w) for w in reference])):
-        while run := _longest_run(own, other, links):
-            links.update({run[0] + i: run[1] + i for i in range(run[2])})
+        _link_runs(own, other, links)
     places = sorted(links.items())
     breaks = sum((b[0] - a[0], b[1] - a[1]) != (1, 1) for a, b in pairwise(places))
     return len(links), breaks + bool(links)
 
 
-def _longest_run(own: Sequence[str], other: Sequence[str], links: dict[int, int]) -> tuple[int, int, int] | None:
-    """The longest run of equal words that no link uses yet: its start in each text and its length; None if there is none."""
+def _link_runs(own: Sequence[str], other: Sequence[str], links: dict[int, int]) -> None:
+    """Link runs of equal words that no link uses yet: the longest first, then the one that ends first."""
     taken = set(links.values())
-    best = (0, 0, 0)
-    before = [0] * (len(other) + 1)
+    waiting = [(-length, i + length, j + length) for i, j, length in _runs(own, other, links, taken)]
+    heapify(waiting)
+    while waiting:
+        minus, i_end, j_end = heappop(waiting)
+        start = 0  # of what is left of the run, where a longer one took a part of it
+        pairs = [(i_end + minus + k, j_end + minus + k) for k in range(-minus)]
+        free = [i not in links and j not in taken for i, j in pairs]
+        if all(free):
+            links.update(pairs)
+            taken.update(j for _, j in pairs)
+            continue
+        for stop in [k for k, is_free in enumerate(free) if not is_free] + [len(free)]:
+            if stop > start:
+                heappush(waiting, (start - stop, i_end + minus + stop, j_end + minus + stop))
+            start = stop + 1
+
+
+def _runs(
+    own: Sequence[str], other: Sequence[str], links: Mapping[int, int], taken: Collection[int]
+) -> Iterator[tuple[int, int, int]]:
+    """All runs of equal words that no link uses, as long as they go: start in each text, and length."""
+    places: dict[str, list[int]] = {}
+    for j, word in enumerate(other):
+        places.setdefault(word, []).append(j)
+
+    def equal(i: int, j: int) -> bool:
+        return 0 <= i < len(own) and 0 <= j < len(other) and own[i] == other[j] and i not in links and j not in taken
+
     for i, word in enumerate(own):
-        row = [0] * (len(other) + 1)
-        for j, another in enumerate(other):
-            if word == another and i not in links and j not in taken:
-                row[j + 1] = before[j] + 1
-                if row[j + 1] > best[2]:
-                    best = (i - row[j + 1] + 1, j - row[j + 1] + 1, row[j + 1])
-        before = row
-    return best if best[2] else None
+        for j in places.get(word, ()):
+            if equal(i, j) and not equal(i - 1, j - 1):
+                length = 1
+                while equal(i + length, j + length):
+                    length += 1
+                yield i, j, length
 
 
 @lru_cache(maxsize=100_000)
