@@ -8,7 +8,7 @@
 Scores are those of the data set's own val rows, which select no epoch and no stage: for that Braid has a tenth of the
 train rows (those whose number ends in 7). scikit-learn learns from all train rows, with the features and the strength (C = 10) of
 the baseline that was published with the data; for rooms, from the question alone. Features are cached for all seeds and sets, so
-the first run on each set of images pays for them; seconds are those of the slowest seed. Intervals (95%) are from a bootstrap over
+the first run on each set of images pays for them; seconds are those of the slowest seed. Intervals (95%) come from a bootstrap on
 rows of the mean of all seeds.
 """
 
