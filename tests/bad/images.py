@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bad.case import case, command
 from braid.modalities import ImageModalityConfig, image_files
@@ -63,6 +64,48 @@ def _(home: Path) -> Any:
 @case("image", "16 bits a pixel")
 def _(home: Path) -> Any:
     return look(saved(home, Image.fromarray(np.full((9, 9), 40000, np.uint16)), "deep.png"))
+
+
+@case("image", "32-bit floats from 0 to 1")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)), "floats.tif"))
+
+
+@case("image", "32-bit floats with one NaN")
+def _(home: Path) -> Any:
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    values[3, 3] = np.nan
+    return look(saved(home, Image.fromarray(values), "nan.tif"))
+
+
+@case("image", "32-bit integers up to a million")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.fromarray(np.full((8, 8), 1_000_000, np.int32)), "counts.tif"))
+
+
+@case("image", "an EPS drawing named .jpg")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("RGB", (9, 9)), "drawing.jpg", format="EPS"))
+
+
+@case("image", "two megabytes of text beside the pixels of a PNG")
+def _(home: Path) -> Any:
+    info = PngInfo()
+    info.add_text("workflow", "x" * 2_000_000, zip=True)
+    return look(saved(home, Image.new("RGB", (9, 9)), "workflow.png", pnginfo=info))
+
+
+@case("image", "a JPEG of a thousand scans")
+def _(home: Path) -> Any:
+    whole = saved(home, Image.effect_noise((64, 64), 80), "scans.jpg", progressive=True).read_bytes()
+    last = whole.rindex(b"\xff\xda")
+    (home / "scans.jpg").write_bytes(whole[:last] + whole[last:-2] * 1000 + whole[-2:])
+    return look(home / "scans.jpg")
+
+
+@case("image", "a path with a character 0")
+def _(home: Path) -> Any:
+    return look("a\0b.jpg")
 
 
 @case("image", "a palette with a transparent colour")
