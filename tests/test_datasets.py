@@ -5,6 +5,7 @@ import gzip
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -343,3 +344,18 @@ def test_a_folder_of_pictures_alone_is_a_data_set_unless_a_table_lies_in_it(tmp_
     assert result.splits == {"": 2, "val": 1} and set(result.examples[0].fields) == {"image"}
     (tmp_path / "rows.csv").write_text("image,caption\na.png,a square\n")
     assert set(open_dataset(tmp_path).examples[0].fields) == {"image", "captions"}
+
+
+def test_a_line_of_a_gigabyte_is_not_kept_in_memory(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "text.txt.gz", "wb", 1) as file:
+        file.write(b"a dog runs\n")
+        for _ in range(300):
+            file.write(b"a" * 1_000_000)
+        file.write(b"\ntwo dogs run\n")
+    tracemalloc.start()
+    dataset = open_dataset(tmp_path / "text.txt.gz")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30_000_000
+    assert [example.fields["text"] for example in dataset.examples] == ["a dog runs", "two dogs run"]
+    assert [row.source for row in dataset.skipped] == ["text.txt.gz, line 2"]

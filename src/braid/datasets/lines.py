@@ -3,14 +3,16 @@
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping
+from io import TextIOBase
 from pathlib import Path
 
 from braid.datasets.dataset import Dataset, SkippedRow, skipped_row, with_splits
 from braid.errors import UserError
-from braid.modalities.cells import check_length
+from braid.modalities.cells import LONGEST, check_length
 from braid.records import Example
 
 VAL_SHARE = 0.01  # a small share, because text files are large
+KEPT = 10 * LONGEST  # characters of a line that are kept in memory
 
 
 def recognise(path: Path) -> bool:
@@ -29,11 +31,20 @@ def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
     """Yield the lines as examples; lines that are too long are appended to ``skipped``."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as file:
+        for number, line in enumerate(_lines(file), 1):
             text, source = line.strip(), f"{path.name}, line {number}"
             try:
                 if text:
                     yield Example(str(number), {"text": check_length(text, "it")}, source=source)
             except UserError as error:
                 skipped.append(skipped_row(source, error))
+
+
+def _lines(file: TextIOBase) -> Iterator[str]:
+    """The lines, each cut after ``KEPT`` characters: a megabyte of gzip may hold one line of a gigabyte."""
+    while line := file.readline(KEPT):
+        rest = line
+        while len(rest) == KEPT and not rest.endswith("\n"):
+            rest = file.readline(KEPT)
+        yield line

@@ -80,18 +80,23 @@ class Label:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Zero-shot classification: compare the client's own labels with a value by embedding."""
+    """Zero-shot classification: compare the client's own labels with a value by embedding.
+
+    ``known`` keeps the vectors of the labels for all batches of a request: a thousand labels take seconds.
+    """
 
     labels: tuple[str, ...]
+    known: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
 
     task: ClassVar[str] = "retrieval"
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
-        phrases = [{"text": PHRASE.format(label)} for label in self.labels]
-        vectors = _vectors(model, [*(row.fields for row in rows), *phrases])
+        if not self.known:
+            self.known.append(_vectors(model, [{"text": PHRASE.format(label)} for label in self.labels]))
         task = model.task(self.task)
         assert isinstance(task, Retrieval)
-        chosen = choose_by_embedding(vectors[: len(rows)], self.labels, vectors[len(rows) :], task.scale)
+        vectors = _vectors(model, [row.fields for row in rows])
+        chosen = choose_by_embedding(vectors, self.labels, self.known[0], task.scale)
         return [to_json(one) for one in chosen]
 
 
