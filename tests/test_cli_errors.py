@@ -55,7 +55,7 @@ def test_a_giant_picture_is_refused_before_it_is_decoded(braid: Braid, captioner
 
 def test_an_empty_folder_and_a_pattern_without_a_match(braid: Braid, captioner: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    assert "none: no image there; looked for .bmp, .gif" in one_line(braid("caption", tmp_path / "none", "-m", captioner))
+    assert "none: no image there; looked for .avif, .bmp, .gif" in one_line(braid("caption", tmp_path / "none", "-m", captioner))
     assert "*.png: no image there" in one_line(braid("caption", tmp_path / "*.png", "-m", captioner))
 
 

@@ -351,7 +351,7 @@ def test_a_comparison_leaves_runs_a_table_and_a_page(braid: Braid, compared: Pat
     text = (compared / "comparison.html").read_text()
     page = Page(text)
     assert not {"script", "link", "img"} & set(page.tags)
-    assert "http" not in text
+    assert "http:" not in text and "https:" not in text
     for title in ("Verdict", "Metrics", "Cells", "Against the controls"):
         assert f"<h2>{title}</h2>" in text
     assert text.count("<svg viewBox") == 1 + 3  # the mark above, intervals, two costs

@@ -287,7 +287,7 @@ def test_the_command_line_tells_each_task_on_a_line(braid: Braid, tmp_path: Path
     ran = braid("train", tmp_path / "three.yaml", "--set", "epochs=1", "-o", tmp_path / "run")
     assert ran.code == 0, ran.err
     lines = [line.split()[:2] for line in ran.err.splitlines()]
-    assert ["epoch", "1:"] in lines
+    assert ["epoch", "1,"] in lines  # "epoch 1, N val rows: ..."
     assert ["retrieval:", "val_loss"] in lines
     assert ["vqa:", "val_loss"] in lines
     assert "num_samples" not in ran.err

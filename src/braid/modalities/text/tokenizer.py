@@ -89,14 +89,13 @@ class Tokenizer:
             raise UserError(f"{where} cannot be read ({error}); copy the model again") from None
         if names == list(SPECIAL) and [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
             raise UserError(f"{where}: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
-        before, stops, _ = whole.partition(json.dumps(FULL_STOPS))
-        return cls(bpe, names, '"Lowercase"' in before if stops else None)
+        return cls(bpe, names, _lowercase_of(whole) if json.dumps(FULL_STOPS) in whole else None)
 
     def to_json(self) -> str:
         bpe = self._bpe
         if self._lowercase is not None:
             bpe = BPE.from_str(bpe.to_str())
-            bpe.normalizer = _normalizer(self._lowercase, normalizers.Replace(Regex(FULL_STOPS), ""))
+            bpe.normalizer = _normalizer(self._lowercase, _no_full_stops())
         own = str(bpe.to_str(pretty=True))
         if self._names == SPECIAL:
             return own
@@ -159,6 +158,17 @@ class Tokenizer:
 def _normalizer(lowercase: bool, *more: normalizers.Normalizer) -> normalizers.Normalizer:
     steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
     return normalizers.Sequence([*steps, normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), *more])
+
+
+def _no_full_stops() -> normalizers.Normalizer:
+    return normalizers.Replace(Regex(FULL_STOPS), "")
+
+
+def _lowercase_of(whole: str) -> bool | None:
+    """Whether the normalizer in a tokenizer's file is ours, with lower case or without; None for another one."""
+    given = json.loads(whole)["normalizer"]
+    own = {lowercase: json.loads(_normalizer(lowercase, _no_full_stops()).__getstate__()) for lowercase in (True, False)}
+    return next((lowercase for lowercase, one in own.items() if one == given), None)
 
 
 def _without_full_stops(text: str) -> str:
