@@ -24,7 +24,7 @@ def has_suffix(name: str | Path, suffixes: Collection[str]) -> bool:
     return Path(name).suffix.lower() in suffixes
 
 
-def inside(folder: Path, name: str) -> Path | None:
+def file_inside(folder: Path, name: str) -> Path | None:
     """The regular file of that name in a folder; None if there is none, or if the name leads out of the folder."""
     try:
         path, home = Path(os.path.realpath(folder / name)), Path(os.path.realpath(folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from braid.errors import UserError
-from braid.files import inside
+from braid.files import file_inside
 from braid.modalities import modality_of
 from braid.records import Prediction, Sample, View
 
@@ -73,7 +73,7 @@ def references_of(sample: Sample) -> tuple[str, ...]:
 
 def read_view(folder: Path, kept: Mapping[str, Any]) -> View:
     """Read a view as stored in ``samples.jsonl``; media that are missing, or elsewhere, are not shown."""
-    file = inside(folder, str(kept.get("media", "")))
+    file = file_inside(folder, str(kept.get("media", "")))
     media = file.read_bytes() if file is not None else b""
     return View(str(kept.get("text", "")), dict(kept.get("cells", {})), media, str(kept.get("media_type", "")) if media else "")
 

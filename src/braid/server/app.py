@@ -103,20 +103,11 @@ def _own_routes(app: FastAPI, service: Service) -> None:
         """The features of the page."""
         return JSONResponse(_abilities(service.catalogue))
 
-    app.add_api_route(
-        "/healthz",
-        health,
-        summary="Whether the process and its workers live",
-        tags=["operation"],
-        responses={503: {"description": "A worker ended: start the server again."}},
-    )
-    app.add_api_route(
-        "/readyz",
-        ready,
-        summary="Whether the next request is answered",
-        tags=["operation"],
-        responses={503: {"description": "The queue is full, or the server stops."}},
-    )
+    for path, answer, summary, unless in (
+        ("/healthz", health, "Whether the process and its workers live", "A worker ended: start the server again."),
+        ("/readyz", ready, "Whether the next request is answered", "The queue is full, or the server stops."),
+    ):
+        app.add_api_route(path, answer, summary=summary, tags=["operation"], responses={503: {"description": unless}})
     app.add_api_route("/metrics", metrics, summary="Metrics for Prometheus", tags=["operation"], response_class=PlainTextResponse)
     app.add_api_route("/abilities", abilities, include_in_schema=False)
     for file in STATIC.iterdir():

@@ -11,7 +11,7 @@ HELPS = 1.05  # the loss grows at least so much where an input is that of anothe
 GAIN = 1.0  # of the main metric, from half of the rows to all, that is worth more rows
 
 
-REMOVED = (0.0, 0.4)  # shares of the errors that ten more minutes removed in two benchmarks (docs/results.md, "Your own data")
+REMOVED = (0.0, 0.2)  # shares of the errors that ten more minutes removed in two benchmarks (docs/results.md, "Your own data")
 
 
 def advice(config: RunConfig, folder: Path, halves: tuple[float, float] | None = None, encoder_frozen: bool = False) -> list[str]:
