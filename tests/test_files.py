@@ -171,3 +171,11 @@ def test_reading_moves_nothing(captioner: Path, tmp_path: Path) -> None:
     before = sorted(map(str, tmp_path.rglob("*")))
     assert read_bundle(find_bundle(tmp_path / "run")).tokenizer.vocab_size > 0
     assert sorted(map(str, tmp_path.rglob("*"))) == before
+
+
+def test_a_temporary_folder_of_a_process_that_was_killed_at_once_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".braid-a.part").mkdir()
+    (tmp_path / ".braid-b.part").mkdir()
+    (tmp_path / ".braid-b.part" / "lock").touch()
+    settle(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+import braid
 from braid.errors import UserError
 from braid.reports import diagnose, differences, read_log, write_report
 from braid.reports.charts import DRAWN, Line, Mark, chart, number, smooth, thinned, ticks
@@ -394,3 +395,10 @@ def test_a_run_of_somebody_else_puts_neither_markup_nor_other_files_into_its_rep
     assert markup not in page and "<img src=x" not in page and 'onload="' not in page
     assert base64.b64encode(b"the secret").decode()[:8] not in page
     assert "Content-Security-Policy" in page
+
+
+def test_no_page_runs_a_script() -> None:
+    templates = [path for path in Path(braid.__file__).parent.rglob("*.html") if "static" not in path.parts]
+    assert len(templates) >= 3
+    for path in templates:
+        assert "Content-Security-Policy\" content=\"default-src 'none'; img-src" in path.read_text(encoding="utf-8"), path

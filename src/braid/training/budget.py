@@ -187,7 +187,8 @@ class _Sequence:
         best = self.folder / "best"
         frozen = [part for part in self.config.freeze if part.startswith(f"encoders.{image}")]
         trained = [block for part in frozen for block in _last_blocks(best, part, blocks)]
-        scales = {**self.config.optimizer.scales, **dict.fromkeys(trained, 1.0 if blocks < 1 else WHOLE_RATE)}
+        rates = {block: WHOLE_RATE if block in frozen else 1.0 for block in trained}
+        scales = {**self.config.optimizer.scales, **rates}
         optimizer = replace(self.config.optimizer, learning_rate=DEEPER_RATE, scales=scales)
         config = replace(
             self.config,
