@@ -8,6 +8,7 @@ from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table,
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
+from braid.files.names import not_a_path, shortened
 
 
 class Format(NamedTuple):
@@ -43,6 +44,8 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
         return open_scenes(str(path))
     place = Path(path).expanduser()
     if not place.exists():
+        if reason := not_a_path(str(path), "data set"):
+            raise UserError(f"{shortened(str(path))} {reason}")
         raise UserError(f"{place} does not exist; check the path")
     for known in FORMATS:
         if known.recognise(place):
