@@ -23,8 +23,9 @@ from braid.datasets.dataset import (
     with_splits,
 )
 from braid.datasets.table import separated
-from braid.datasets.table.cells import class_named, listed
+from braid.datasets.table.cells import class_named
 from braid.datasets.table.files import Table, is_table, stream_table
+from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
 from braid.files.names import not_a_path, shortened, spellings
 from braid.modalities import InputModalityConfig, modality_of
@@ -48,8 +49,6 @@ MANY = ("captions", "answers")  # roles with several texts
 OUTPUTS = (*MANY, "answer", "target")  # roles that are not inputs of a model
 LABEL = ("label", "labels")  # one per row, or several
 UNREAD = ("id", "split")
-PART = ", "  # between the parts of one answer
-BETWEEN = ("|", ";", ",")  # between the labels of one cell: the first of these that it has
 JOIN = "+"  # between the columns of one role
 
 _PAIR = re.compile(r'(?:[=+]\s*"(?:[^"]|"")*"|[^,])+')  # of --columns
@@ -259,10 +258,10 @@ def _example(
     name = ""
     for role, cells in row.items():
         if role in MANY or role == "answer":
-            fields[role] = _several(role, cells, here.notes)
+            fields[role] = joined(cells, here.notes) if role == "answer" else several(cells, here.notes)
         elif role in LABEL:
             ((column, value),) = cells.items()
-            fields["label"] = _labels(value, column, role == "labels", here.notes)
+            fields["label"] = labels(value, column, role == "labels", here.notes)
         elif role not in UNREAD:
             fields[role] = modalities[role].from_cells(cells)
             if modalities[role].suffixes and role == modalities[role].kind:
@@ -271,21 +270,13 @@ def _example(
         if role in modalities and modalities[role].suffixes:
             fields[role] = _located(fields[role], role, next(iter(row[role])), here)
     if "answer" in fields:
-        fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
+        fields["answers"] = whole_answers(fields.pop("answer"), fields.get("answers", ()))
     split, named = (
         text_cell(value, column) if value not in (None, "") else ""
         for column, value in (next(iter(row.get(role, {"": None}).items())) for role in ("split", "id"))
     )
     identity = named or ("" if {"question", "instruction"} & set(fields) else name) or number
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
-
-
-def _several(role: str, cells: Mapping[str, Any], notes: dict[str, None]) -> str | tuple[str, ...]:
-    """The texts of all cells without empty ones; for an answer, they are its parts."""
-    texts = tuple(text for column, value in cells.items() for text in _texts(value, column, notes))
-    if not texts:
-        raise Missing(f"column {', '.join(cells)!r} is empty; fill it in or remove the row")
-    return PART.join(texts) if role == "answer" else texts
 
 
 def _located(value: Any, role: str, column: str, here: _Here) -> Any:
@@ -309,45 +300,6 @@ def _file_name(cell: Any) -> str:
     """The file name in a cell; Hugging Face's data sets have {bytes, path}."""
     value = cell.get("path") if isinstance(cell, dict) else cell
     return os.path.basename(value) if isinstance(value, str) else ""
-
-
-def _labels(value: Any, column: str, several: bool, notes: dict[str, None]) -> str | tuple[str, ...]:
-    """One label, or several from a list or (with ``several``) a cell ``a | b``. An empty list means that the row has no label."""
-    value = _listed(value, column, notes, quoted=not several)
-    if several and isinstance(value, str) and (between := next((mark for mark in BETWEEN if mark in value), "")):
-        value = [part for part in value.split(between) if part.strip()]
-        if between != BETWEEN[0]:
-            notes[
-                f"column {column!r} holds several labels with {between!r} between them (--columns label={column} reads one)"
-            ] = None
-    if not isinstance(value, list):
-        label = text_cell(value, column)
-        return (label,) if several else label
-    return tuple(dict.fromkeys(text_cell(label, column) for label in value if not is_empty(label)))
-
-
-def _listed(value: Any, column: str, notes: dict[str, None], quoted: bool = False) -> Any:
-    """A cell, or the list that its text stands for."""
-    result = listed(value, quoted) if isinstance(value, str) else value
-    if result is not value and isinstance(result, list):
-        notes[f"column {column!r} holds lists, which are read as such"] = None
-    return result
-
-
-def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
-    """All people's answers, the usual one first; a single answer if ``answers`` are the parts of ``answer`` ("bed, lamp")."""
-    if PART.join(answers) == answer:
-        return (answer,)
-    others = list(answers)
-    if answer in others:
-        others.remove(answer)
-    return (answer, *others)
-
-
-def _texts(value: Any, column: str, notes: dict[str, None]) -> list[str]:
-    """The texts of a cell without empty ones: one text, or a list of texts."""
-    value = _listed(value, column, notes)
-    return [text_cell(one, column) for one in (value if isinstance(value, list) else [value]) if not is_empty(one)]
 
 
 def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:
