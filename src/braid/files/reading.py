@@ -45,7 +45,7 @@ def find_files(paths: Iterable[str | Path], suffixes: Collection[str], what: str
     result: dict[str, None] = {}
     for given in paths:
         path = Path(given).expanduser()
-        if not path.is_dir() and (reason := not_a_path(str(given), what)) and not os.path.exists(path):
+        if not os.path.exists(path) and (reason := not_a_path(str(given), what)):
             raise UserError(f"{shortened(str(given))} {reason}")
         if path.is_dir():
             inside = sorted(_files_in(path, suffixes))

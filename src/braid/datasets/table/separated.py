@@ -51,21 +51,26 @@ def dialect_of(path: Path, notes: dict[str, None]) -> Dialect:
 
 
 def header_of(path: Path) -> tuple[str, ...]:
-    """The cells of the first line if the file looks like a table of several columns; otherwise nothing."""
+    """The cells of the first line if a file looks like a table of several columns; otherwise nothing."""
     start, dialect = head(path), dialect_of(path, {})
-    if not dialect.declared and not _num_columns(start, dialect.separator):
-        return ()
-    cells = next((cells for cells, _, _ in _records(path, dialect) if cells), None)
-    return tuple(cell.strip() for cell in cells or ())
+    if dialect.declared:
+        start = start[len(re.split(r"[\r\n]", start, maxsplit=1)[0]) :]
+    rows = _sample(start, dialect.separator) if _num_columns(start, dialect.separator) else []
+    return tuple(cell.strip() for cell in rows[0]) if rows else ()
+
+
+def _sample(start: str, separator: str) -> list[list[str]]:
+    """The first rows of a text if it is separated so."""
+    reader = csv.reader(io.StringIO(start, newline=""), delimiter=separator, skipinitialspace=True)
+    try:
+        return list(islice(filter(None, reader), SAMPLE + 1))
+    except csv.Error:
+        return []
 
 
 def _num_columns(start: str, separator: str) -> int:
     """The number of columns if a text is separated so; 0 if it is not."""
-    reader = csv.reader(io.StringIO(start, newline=""), delimiter=separator, skipinitialspace=True)
-    try:
-        rows = [len(cells) for cells in islice(filter(None, reader), SAMPLE + 1)]
-    except csv.Error:
-        return 0
+    rows = [len(cells) for cells in _sample(start, separator)]
     agree = sum(number == rows[0] for number in rows[1:])
     return rows[0] if rows and rows[0] > 1 and 2 * agree >= len(rows) - 1 else 0
 
