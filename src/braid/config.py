@@ -190,12 +190,21 @@ def parse_yaml(text: str) -> Any:
     Raises:
         YAMLError: for invalid YAML, including impossible numbers and dates.
         RecursionError: for too deep nesting.
-        UserError: for too many aliases; the caller prefixes the name of the file.
+        UserError: for too many aliases, and for merge keys; the caller prefixes the name of the file.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Without merge keys: PyYAML copies what they name, again for every level, so half a kilobyte fills the memory."""
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise UserError("has a merge key (<<), which is not read; write every setting out")
+
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader)
+    except UserError:
+        raise
     except (ValueError, OverflowError) as error:
         raise yaml.YAMLError(str(error)) from None
     if _num_values(value, {}) > MOST_VALUES:

@@ -31,6 +31,7 @@ from braid.cli.options import (
 from braid.config import NotStandard, named, parse_json
 from braid.errors import UserError
 from braid.files import ready, write_whole
+from braid.files.text import read_text
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
@@ -241,13 +242,11 @@ def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
 
 def _read(path: Path, shape: str) -> Any:
     try:
-        return parse_json(path.read_text(encoding="utf-8"), nan=True, object_pairs_hook=_once(path))
+        return parse_json(read_text(path), nan=True, object_pairs_hook=_once(path))
     except NotStandard as error:
         raise UserError(f"{path} {error.msg}; write {shape}") from None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except json_files.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); write {shape}") from None
 

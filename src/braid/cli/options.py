@@ -125,4 +125,7 @@ def open_rows(loaded: "LoadedModel", data: str, columns: str) -> "Dataset":
     """A data set, with the columns that the model reads."""
     from braid.datasets import open_dataset
 
-    return open_dataset(data, columns_of(loaded, columns, data))
+    dataset = open_dataset(data, columns_of(loaded, columns, data))
+    for text in dataset.notes:
+        note(f"{data}: {text}")
+    return dataset

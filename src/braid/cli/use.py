@@ -169,7 +169,7 @@ def predict(
         print_json({"output": str(output), "num_samples": len(result), "num_broken": len(reasons)})
     else:
         note(f"{len(result)} rows predicted, {len(reasons)} could not be read: {output}")
-    for message in unseen(loaded.bundle.interface, chosen, answers.samples):
+    for message in (*(f"{table}: {text}" for text in given.notes), *unseen(loaded.bundle.interface, chosen, answers.samples)):
         note(message)
     if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """Reads files as ``Example`` objects, one module per format; a data set's format is recognised by its content."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table,
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
+from braid.files.names import not_a_path, shortened
 
 
 class Format(NamedTuple):
@@ -42,7 +44,9 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     if str(path).partition(":")[0] == "scenes":
         return open_scenes(str(path))
     place = Path(path).expanduser()
-    if not place.exists():
+    if not os.path.exists(place):
+        if reason := not_a_path(str(path), "data set"):
+            raise UserError(f"{shortened(str(path))} {reason}")
         raise UserError(f"{place} does not exist; check the path")
     for known in FORMATS:
         if known.recognise(place):
@@ -62,7 +66,7 @@ def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) ->
         UserError: when a mapped column does not exist, or no column has a role.
     """
     place = Path(path).expanduser()
-    if not place.exists() or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
+    if not os.path.exists(place) or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
         return None
     inside = [place] if table.recognise(place) else _tables(place)
     return table.fields_of(table.stream_table(inside[0]), columns or {}) if inside else None

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import SPLITS, Dataset, SkippedRow, clean_captions, file_kinds, with_splits
+from braid.datasets.dataset import SPLITS, Dataset, SkippedRow, file_kinds, kept_texts, with_splits
 from braid.errors import Missing, UserError
+from braid.files.text import read_lines
 from braid.records import Example
 
 
@@ -50,13 +51,13 @@ def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
         fields: dict[str, Any] = {kind: str(one) for kind, one in row.items()}
         try:
             if described:
-                fields["captions"] = clean_captions(text.read_text(encoding="utf-8").splitlines())
+                given = [(f"{text.name}, line {number}", line) for number, line in enumerate(read_lines(text), 1)]
+                fields["captions"] = kept_texts(given, "caption", "image", skipped)
         except FileNotFoundError:
             skipped.append(SkippedRow(name, f"has no captions; write them to {text.name} beside it, one a line", missing=True))
-        except UnicodeDecodeError:
-            skipped.append(SkippedRow(name, f"{text.name} is not UTF-8 text; save it as UTF-8"))
         except UserError as error:
-            skipped.append(SkippedRow(name, f"{text.name} {error}", isinstance(error, Missing)))
+            reason = str(error).removeprefix(f"{text} ")
+            skipped.append(SkippedRow(name, f"{text.name} {reason}", isinstance(error, Missing)))
         else:
             parts = file.relative_to(path).parts
             examples.append(Example(name, fields, SPLITS.get(parts[0].lower(), "") if len(parts) > 1 else "", name))

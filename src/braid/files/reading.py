@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from braid.errors import UserError
+from braid.files.names import not_a_path, shortened, spellings
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -43,15 +44,16 @@ def find_files(paths: Iterable[str | Path], suffixes: Collection[str], what: str
     """
     result: dict[str, None] = {}
     for given in paths:
-        if str(given).startswith(("http://", "https://")):
-            raise UserError(f"{given} is a web address; download the {what} and give its path")
         path = Path(given).expanduser()
+        if not os.path.exists(path) and (reason := not_a_path(str(given), what)):
+            raise UserError(f"{shortened(str(given))} {reason}")
         if path.is_dir():
             inside = sorted(_files_in(path, suffixes))
         elif glob.has_magic(str(path)) and not path.exists():
             inside = sorted(glob.glob(str(path), recursive=True))
         else:
-            inside = [str(path)]  # a missing file is reported later, with other unreadable files
+            there = (spelled for spelled in spellings(str(path)) if os.path.exists(spelled))
+            inside = [next(there, str(path))]  # a missing file is reported later, with other unreadable files
         if not inside:
             raise UserError(f"{path}: no {what} there; looked for {', '.join(sorted(suffixes))}")
         result.update(dict.fromkeys(inside))

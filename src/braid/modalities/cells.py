@@ -7,6 +7,7 @@ from braid.config import NotStandard, parse_json
 from braid.errors import Missing, UserError
 
 NO_TEXT = "holds half a character (a lone surrogate), which is not text"
+NO_ZERO = "holds a character 0, which is not text"
 LONGEST = 100_000  # characters of one text: a long chapter, which the tokenizer reads in a moment
 SHOWN = 80  # characters of a value in a message
 
@@ -25,8 +26,8 @@ def text_cell(value: Any, column: str) -> str:
         raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
         raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
-    if isinstance(value, str) and not is_text(value):
-        raise UserError(f"column {column!r} {NO_TEXT}; write it again")
+    if isinstance(value, str) and (reason := why_no_text(value)):
+        raise UserError(f"column {column!r} {reason}; write it again")
     if not str(value).strip():
         raise Missing(f"column {column!r} is empty; fill it in or remove the row")
     return check_length(str(value).strip(), f"column {column!r}")
@@ -50,6 +51,13 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def why_no_text(value: str) -> str:
+    """What makes a string unreadable as text; "" if nothing does."""
+    if "\0" in value:
+        return NO_ZERO
+    return "" if is_text(value) else NO_TEXT
 
 
 def is_empty(value: Any) -> bool:

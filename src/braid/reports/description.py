@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from braid.bundle import WEIGHTS, DataCard, bundle_folder, find_bundle, read_bundle
 from braid.config import parse_yaml, to_dict
 from braid.errors import UserError
+from braid.files.text import read_text
 
 RUN = "run.yaml"
 CHECKPOINT = "checkpoint.safetensors"
@@ -109,7 +110,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / RUN
     try:
-        settings = parse_yaml(path.read_text(encoding="utf-8"))
+        settings = parse_yaml(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is no run: it has no {RUN}; give the --output folder of braid train") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 from braid.bundle import bundle_folder
 from braid.config import kinds
 from braid.errors import UserError
+from braid.files.text import read_lines
 from braid.reports.description import Description, describe, read_settings
 from braid.skipped_rows import FILE as LEFT_OUT
 from braid.tasks import MEAN, Task
@@ -29,7 +30,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: for a log with old names of caption metrics, where ``cider`` was another metric.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = read_lines(path) if path.is_file() else []
     records = [json.loads(line) for line in lines if line.endswith("}")]
     if any(name.split(".")[-1] == RENAMED for record in records for name in record):
         raise UserError(f"{path} has old names of metrics; in this file rename cider to cider-2015, then cider-d to cider")

@@ -14,6 +14,7 @@ from braid.config import did_you_mean, from_dict, kinds, parse_yaml, plain_names
 from braid.datasets import roles_of_data
 from braid.errors import UserError
 from braid.files import shipped, write_whole
+from braid.files.text import read_text
 from braid.modalities import (
     EmbeddingModalityConfig,
     ImageModalityConfig,
@@ -227,11 +228,9 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
         UserError: naming the file and what it needs.
     """
     try:
-        data = parse_yaml(shipped(path).read_text(encoding="utf-8"))
+        data = parse_yaml(read_text(shipped(path)))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a {kind}'s YAML file{instead}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a {kind}'s YAML file") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML, {yaml_problem(error)}; correct the line") from None
     except OSError as error:

@@ -1,7 +1,7 @@
 """Tables (csv, tsv, jsonl, json, parquet): columns recognised by name or mapped to roles."""
 
-from braid.datasets.table.examples import fields_of, open_table, parse_columns, table_examples, with_model_columns
-from braid.datasets.table.files import Table, check_name, read_table, recognise, stream_table, write_table
+from braid.datasets.table.examples import fields_of, open_table, parse_columns, recognise, table_examples, with_model_columns
+from braid.datasets.table.files import Table, check_name, read_table, stream_table, write_table
 
 __all__ = [
     "Table",

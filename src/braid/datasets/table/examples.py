@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ from braid.datasets.dataset import (
     skipped_row,
     with_splits,
 )
+from braid.datasets.table import separated
 from braid.datasets.table.cells import class_named
-from braid.datasets.table.files import Table, recognise, stream_table
+from braid.datasets.table.files import Table, is_table, stream_table
+from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
+from braid.files.names import not_a_path, shortened, spellings
 from braid.modalities import InputModalityConfig, modality_of
-from braid.modalities.cells import is_empty, parse, text_cell
+from braid.modalities.cells import is_empty, text_cell
 from braid.records import Example
 
 # role -> usual names of its column, the most likely first; modalities add their own
@@ -46,9 +49,18 @@ MANY = ("captions", "answers")  # roles with several texts
 OUTPUTS = (*MANY, "answer", "target")  # roles that are not inputs of a model
 LABEL = ("label", "labels")  # one per row, or several
 UNREAD = ("id", "split")
-PART = ", "  # between the parts of one answer
-BETWEEN = "|"  # between the labels of one cell
 JOIN = "+"  # between the columns of one role
+
+_PAIR = re.compile(r'(?:[=+]\s*"(?:[^"]|"")*"|[^,])+')  # of --columns
+_QUOTED = re.compile(r'(?:^|(?<=\+))\s*"((?:[^"]|"")*)"\s*(?=\+|$)')
+
+
+def recognise(path: Path) -> bool:
+    """Whether a file is a table; a .txt is one if its first line names the columns of two roles, as Kaggle's captions.txt."""
+    if path.suffix.lower() != ".txt" or not path.is_file():
+        return is_table(path)
+    names = {name.lower() for name in separated.header_of(path)}
+    return len([role for role, usual in usual_names().items() if role not in UNREAD and names & set(usual)]) > 1
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
@@ -72,7 +84,15 @@ def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
         rows = _named_apart(rows, files, path.parent)
     shown = {role: ", ".join(names) for role, names in roles.items()}
     unused = tuple(name for name in table.columns if not any(name in names for names in roles.values()))
-    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(skipped), shown, unused)
+    return Dataset(
+        str(path),
+        f"table ({path.suffix.lower().lstrip('.')})",
+        with_splits(rows),
+        tuple(skipped),
+        shown,
+        unused,
+        tuple(table.notes),
+    )
 
 
 def usual_names() -> dict[str, tuple[str, ...]]:
@@ -82,16 +102,17 @@ def usual_names() -> dict[str, tuple[str, ...]]:
 
 def parse_columns(text: str) -> dict[str, str]:
     """Parse ``image=photo,captions=title`` to {role: column}. A role may have several columns: ``tabular=price+brand``; ``text=``
-    leaves a role out."""
+    leaves a role out. Quotes, as in a csv, hold a name with a comma: ``image="photo, path"``."""
     result: dict[str, str] = {}
     known = list(usual_names())
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in filter(None, (part.strip() for part in _PAIR.findall(text))):
         role, equals, column = (side.strip() for side in part.partition("="))
         if not equals or not role:
-            raise UserError(f"--columns {text}: write role=column pairs, for example image=photo,captions=title")
+            example = 'image=photo,captions=title; a name with a comma stands in quotes: image="photo, path"'
+            raise UserError(f"--columns {text}: write role=column pairs, for example {example}")
         if role not in known:
             raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, known)}")
-        result[role] = column
+        result[role] = _QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), column)
     return result
 
 
@@ -179,6 +200,15 @@ def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple
     return tuple(column for _, column in sorted(result))
 
 
+@dataclass(frozen=True)
+class _Here:
+    """Where the rows of a table stand: its folder, what exists there, and what is guessed (``Table.notes``)."""
+
+    folder: Path
+    exists: Callable[[str | Path], bool]
+    notes: dict[str, None]
+
+
 def table_examples(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> list[Example | SkippedRow]:
     """One example per row, in order; a row without a required file or text becomes a ``SkippedRow``.
 
@@ -191,7 +221,7 @@ def table_examples(table: Table, columns: Mapping[str, str], target_fields: Coll
 def _examples(
     table: Table, roles: Mapping[str, Sequence[str]], target_fields: Collection[str] = ()
 ) -> Iterator[Example | SkippedRow]:
-    exists = file_finder()
+    here = _Here(table.path.parent, file_finder(), table.notes)
     modalities = {role: modality for role in roles if (modality := modality_of(role))}
     inputs = [role for role in modalities if role not in OUTPUTS]
     spare = [role for role in inputs if _is_labelled({*roles, *target_fields}) or modalities[role].parts]
@@ -206,7 +236,7 @@ def _examples(
             empty = [role for role in spare if all(is_empty(row.get(name)) for name in roles[role])]
             lacking = empty if len(empty) < len(inputs) else ()
             present = {role: {name: row.get(name) for name in roles[role]} for role in roles if role not in lacking}
-            yield _example(present, modalities, source, str(number), table.path.parent, exists)
+            yield _example(present, modalities, source, str(number), here)
         except UserError as error:
             yield skipped_row(source, error)
 
@@ -221,27 +251,26 @@ def _example(
     modalities: Mapping[str, Any],
     source: str,
     number: str,
-    folder: Path,
-    exists: Callable[[str | Path], bool],
+    here: _Here,
 ) -> Example:
     """The example of one row. ``row`` has the cells of each role, by column."""
     fields: dict[str, Any] = {}
     name = ""
     for role, cells in row.items():
         if role in MANY or role == "answer":
-            fields[role] = _several(role, cells)
+            fields[role] = joined(cells, here.notes) if role == "answer" else several(cells, here.notes)
         elif role in LABEL:
             ((column, value),) = cells.items()
-            fields["label"] = _labels(value, column, role == "labels")
+            fields["label"] = labels(value, column, role == "labels", here.notes)
         elif role not in UNREAD:
             fields[role] = modalities[role].from_cells(cells)
             if modalities[role].suffixes and role == modalities[role].kind:
                 name = name or _file_name(*cells.values())
     for role in fields:
         if role in modalities and modalities[role].suffixes:
-            fields[role] = _located(fields[role], folder, next(iter(row[role])), exists)
+            fields[role] = _located(fields[role], role, next(iter(row[role])), here)
     if "answer" in fields:
-        fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
+        fields["answers"] = whole_answers(fields.pop("answer"), fields.get("answers", ()))
     split, named = (
         text_cell(value, column) if value not in (None, "") else ""
         for column, value in (next(iter(row.get(role, {"": None}).items())) for role in ("split", "id"))
@@ -250,67 +279,27 @@ def _example(
     return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
 
 
-def _several(role: str, cells: Mapping[str, Any]) -> str | tuple[str, ...]:
-    """The texts of all cells; for an answer, they are its parts."""
-    texts = tuple(text for column, value in cells.items() for text in _texts(value, column))
-    if not texts:
-        raise Missing(f"column {', '.join(cells)!r} is empty; fill it in or remove the row")
-    return PART.join(texts) if role == "answer" else texts
-
-
-def _located(value: Any, folder: Path, column: str, exists: Callable[[str | Path], bool]) -> Any:
-    """The path of a file that a table in ``folder`` names; encoded bytes stay as they are.
+def _located(value: Any, role: str, column: str, here: _Here) -> Any:
+    """The path of a file that a table names, relative to its folder; encoded bytes stay as they are.
 
     Raises:
-        Missing: when the file does not exist.
+        Missing: when the file does not exist, or the value is no path.
     """
     if not isinstance(value, str):
         return value
-    path = os.path.join(folder, value)  # a Path would intern every name forever
-    if not exists(path):
+    path = os.path.join(here.folder, value)  # a Path would intern every name forever
+    found = next((spelled for spelled in spellings(path) if here.exists(spelled)), None)
+    if found is None:
+        if reason := not_a_path(value, role):
+            raise Missing(f"column {column!r} holds {shortened(value)}, which {reason}")
         raise Missing(f"{path} does not exist; check column {column!r}")
-    return path
+    return found
 
 
 def _file_name(cell: Any) -> str:
     """The file name in a cell; Hugging Face's data sets have {bytes, path}."""
     value = cell.get("path") if isinstance(cell, dict) else cell
     return os.path.basename(value) if isinstance(value, str) else ""
-
-
-def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
-    """One label, or several from a list or (with ``several``) a cell ``a | b``. An empty list means that the row has no label."""
-    if several and isinstance(value, str):
-        if value.startswith("["):
-            value = _texts(value, column)
-        elif BETWEEN in value:
-            value = [part for part in value.split(BETWEEN) if part.strip()]
-    if not isinstance(value, list):
-        label = text_cell(value, column)
-        return (label,) if several else label
-    return tuple(dict.fromkeys(text_cell(label, column) for label in value if label != ""))
-
-
-def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
-    """All people's answers, the usual one first; a single answer if ``answers`` are the parts of ``answer`` ("bed, lamp")."""
-    if PART.join(answers) == answer:
-        return (answer,)
-    others = list(answers)
-    if answer in others:
-        others.remove(answer)
-    return (answer, *others)
-
-
-def _texts(value: Any, column: str) -> list[str]:
-    """The texts of a cell: one text, or a JSON list of texts."""
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            value = parse(value)
-        except UserError:
-            return [text_cell(value, column)]
-    if isinstance(value, list):
-        return [text_cell(item, column) for item in value]
-    return [] if value is None or value == "" else [text_cell(value, column)]
 
 
 def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:
