@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from braid.datasets.dataset import (
-    SPLITS,
     Dataset,
     ImageFinder,
+    Rows,
     SkippedRow,
     clean_captions,
     head,
     read_json,
     skipped_row,
-    with_splits,
 )
+from braid.datasets.splits import split_of, with_splits
 from braid.errors import Missing, UserError
 from braid.records import Example
 
@@ -51,7 +51,7 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
             examples.append(_example(row, source, locate))
         except UserError as error:
             skipped.append(skipped_row(source, error))
-    return Dataset(str(path), "Karpathy splits", with_splits(examples), tuple(skipped))
+    return with_splits(Dataset(str(path), "Karpathy splits", Rows(examples), tuple(skipped)))
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -64,7 +64,7 @@ def _example(row: Any, source: str, locate: ImageFinder) -> Example:
     if not isinstance(row, dict):
         raise UserError("is not a JSON object; an image has filename, split and sentences (raw)")
     try:
-        name, split = str(row["filename"]), str(row.get("split", ""))
+        name, split = str(row["filename"]), str(row.get("split") or "")
         sentences = [sentence["raw"] for sentence in row["sentences"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"lacks {error}; an image has filename, split and sentences (raw)") from None
@@ -72,4 +72,4 @@ def _example(row: Any, source: str, locate: ImageFinder) -> Example:
     if place is None:
         raise Missing(f"{name} is not in any folder near it; put the images beside the file")
     fields = {"image": str(place), "captions": clean_captions(sentences)}
-    return Example(name, fields, SPLITS.get(split, split), source)
+    return Example(name, fields, split_of(split), source)

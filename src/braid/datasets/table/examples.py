@@ -12,7 +12,6 @@ import numpy as np
 
 from braid.config import did_you_mean, kinds
 from braid.datasets.dataset import (
-    SPLITS,
     Dataset,
     Rows,
     SkippedRow,
@@ -20,10 +19,11 @@ from braid.datasets.dataset import (
     file_kinds,
     files_of,
     skipped_row,
-    with_splits,
 )
+from braid.datasets.splits import SPLITS, split_of, with_splits
 from braid.datasets.table.cells import class_named
 from braid.datasets.table.files import Table, recognise, stream_table
+from braid.datasets.table.folders import parts_missing, tables_in
 from braid.errors import Missing, UserError
 from braid.modalities import InputModalityConfig, modality_of
 from braid.modalities.cells import is_empty, parse, text_cell
@@ -49,30 +49,55 @@ UNREAD = ("id", "split")
 PART = ", "  # between the parts of one answer
 BETWEEN = "|"  # between the labels of one cell
 JOIN = "+"  # between the columns of one role
+SHOWN = 5  # values that a message names
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
     """Open a table as a data set; captioning rows with the same image become one example."""
-    table = stream_table(path)
-    roles = roles_of(table, columns)
+    return open_tables(path, {path: ""}, columns)
+
+
+def open_tables(path: Path, files: Mapping[Path, str], columns: Mapping[str, str]) -> Dataset:
+    """Open the tables of a folder as one data set; ``files`` has the split of each, or "" if its rows say it."""
+    tables = {file: stream_table(file) for file in files}
+    roles = {file: roles_of(table, columns) for file, table in tables.items()}
     skipped: list[SkippedRow] = []
 
     def read() -> Iterator[Example]:
-        for row in _examples(table, roles):
-            if isinstance(row, SkippedRow):
-                skipped.append(row)
-            else:
-                yield row
+        for file, split in files.items():
+            for row in _examples(tables[file], roles[file], named="" if len(files) == 1 else os.path.relpath(file, path)):
+                if isinstance(row, SkippedRow):
+                    skipped.append(row)
+                else:
+                    yield replace(row, split=split) if split else row
 
     rows = Rows(read())
-    files = [role for role in roles if role in file_kinds()]
-    if "captions" in roles and not {"question", "instruction"} & set(roles):
-        rows = _grouped(rows, files)
-    if files and "id" not in roles:
-        rows = _named_apart(rows, files, path.parent)
-    shown = {role: ", ".join(names) for role, names in roles.items()}
-    unused = tuple(name for name in table.columns if not any(name in names for names in roles.values()))
-    return Dataset(str(path), f"table ({path.suffix.lower().lstrip('.')})", with_splits(rows), tuple(skipped), shown, unused)
+    whole = {role: names for one in reversed(roles.values()) for role, names in one.items()}
+    notes = parts_missing(list(files))
+    if "split" in whole and "split" not in columns and not set(SPLITS.values()) & rows.splits.keys() and any(rows.splits):
+        notes.append(_no_split(whole.pop("split")[0], [name for name in rows.splits if name]))
+        rows = rows.assigned("" for _ in rows)
+    files_of_rows = [role for role in whole if role in file_kinds()]
+    if "captions" in whole and not {"question", "instruction"} & set(whole):
+        rows = _grouped(rows, files_of_rows)
+    if files_of_rows and "id" not in whole:
+        rows = _named_apart(rows, files_of_rows, path if path.is_dir() else path.parent)
+    shown = {role: ", ".join(names) for role, names in whole.items()}
+    known = [name for table in tables.values() for name in table.columns]
+    unused = tuple(dict.fromkeys(name for name in known if not any(name in names for names in whole.values())))
+    endings = ", ".join(dict.fromkeys(file.suffix.lower().lstrip(".") for file in files))
+    kind = f"table ({endings})" if len(files) == 1 else f"{len(files)} tables ({endings})"
+    return with_splits(Dataset(str(path), kind, rows, tuple(skipped), shown, unused, tuple(notes)))
+
+
+def _no_split(column: str, values: Sequence[str]) -> str:
+    """Say that a column is not taken for the split, though it has a usual name."""
+    some = ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+    first, other = (*values, "OTHER")[:2]
+    use = f"--columns split={column} --set data.train={first} --set data.val={other}"
+    return (
+        f"column {column!r} is not taken for the split, because its values ({some}) are not train, val or test; to use it: {use}"
+    )
 
 
 def usual_names() -> dict[str, tuple[str, ...]]:
@@ -103,8 +128,9 @@ def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[s
     """
     result = dict(columns)
     wanted = [config for config in inputs.values() if getattr(config, "parts", False) and config.kind not in columns]
-    if wanted and recognise(path):
-        there = stream_table(path).columns
+    tables = list(tables_in(path)) if wanted and path.is_dir() else [path] if recognise(path) else []
+    if wanted and tables:
+        there = stream_table(tables[0]).columns
         for config in wanted:
             names = [field["name"] for field in config.fields() if field["name"] in there]
             result |= {config.kind: JOIN.join(names)} if names else {}
@@ -189,24 +215,25 @@ def table_examples(table: Table, columns: Mapping[str, str], target_fields: Coll
 
 
 def _examples(
-    table: Table, roles: Mapping[str, Sequence[str]], target_fields: Collection[str] = ()
+    table: Table, roles: Mapping[str, Sequence[str]], target_fields: Collection[str] = (), named: str = ""
 ) -> Iterator[Example | SkippedRow]:
+    """``named``: the table's name among several, which its rows then have in their ids, too."""
     exists = file_finder()
     modalities = {role: modality for role in roles if (modality := modality_of(role))}
     inputs = [role for role in modalities if role not in OUTPUTS]
     spare = [role for role in inputs if _is_labelled({*roles, *target_fields}) or modalities[role].parts]
     for number, row in enumerate(table.rows, 1):
+        source, identity = f"{named or table.path.name}, row {number}", f"{named}:{number}" if named else str(number)
         if isinstance(row, SkippedRow):
-            yield row
+            yield replace(row, source=source) if named else row
             continue
-        source = f"{table.path.name}, row {number}"
         try:
-            named = {column: class_named(row.get(column), names) for column, names in table.classes.items()}
-            row = {**row, **named}
+            classes = {column: class_named(row.get(column), names) for column, names in table.classes.items()}
+            row = {**row, **classes}
             empty = [role for role in spare if all(is_empty(row.get(name)) for name in roles[role])]
             lacking = empty if len(empty) < len(inputs) else ()
             present = {role: {name: row.get(name) for name in roles[role]} for role in roles if role not in lacking}
-            yield _example(present, modalities, source, str(number), table.path.parent, exists)
+            yield _example(present, modalities, source, identity, table.path.parent, exists)
         except UserError as error:
             yield skipped_row(source, error)
 
@@ -247,7 +274,7 @@ def _example(
         for column, value in (next(iter(row.get(role, {"": None}).items())) for role in ("split", "id"))
     )
     identity = named or ("" if {"question", "instruction"} & set(fields) else name) or number
-    return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
+    return Example(identity, fields, split_of(split), source)
 
 
 def _several(role: str, cells: Mapping[str, Any]) -> str | tuple[str, ...]:
@@ -286,9 +313,14 @@ def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
         elif BETWEEN in value:
             value = [part for part in value.split(BETWEEN) if part.strip()]
     if not isinstance(value, list):
-        label = text_cell(value, column)
+        label = _label(value, column)
         return (label,) if several else label
-    return tuple(dict.fromkeys(text_cell(label, column) for label in value if label != ""))
+    return tuple(dict.fromkeys(_label(label, column) for label in value if label != ""))
+
+
+def _label(value: Any, column: str) -> str:
+    """One label; true and false, as JSON and Parquet write them, are labels like any other."""
+    return str(value).lower() if isinstance(value, bool) else text_cell(value, column)
 
 
 def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
