@@ -7,10 +7,9 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 
 from braid.errors import UserError
@@ -159,15 +158,14 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
-_REALPATH = lru_cache(1024)(os.path.realpath)
-
-
-def identity(path: str) -> str:
-    """One name for a file, however its path is spelled, and through links."""
-    if os.path.islink(path):
-        return os.path.realpath(path)
-    folder, name = os.path.split(path)
-    return os.path.join(_REALPATH(folder), name)
+def identities(files: Iterable[str]) -> Iterator[str]:
+    """One name for each file, however its path is spelled, and through links."""
+    homes: dict[str, str] = {}
+    for file in files:
+        home, name = os.path.split(os.path.abspath(file))
+        if home not in homes:
+            homes[home] = os.path.realpath(home)
+        yield os.path.realpath(file) if os.path.islink(file) else os.path.join(homes[home], name)
 
 
 _PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)

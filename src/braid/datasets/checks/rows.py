@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from braid.config import kinds
 from braid.datasets.checks.defects import Defect, Key, file_key
 from braid.datasets.dataset import Dataset, Rows, file_kinds, files_of
 from braid.modalities import InputModalityConfig
+from braid.modalities.labels import MOST_NUMBERS
 from braid.records import Example
 
 ORDER = {"train": 0, "val": 1}  # when two splits share something, the first of these loses it
@@ -91,13 +93,15 @@ def _say_nothing(rows: Rows) -> list[Defect]:
     return [Defect("text that says nothing", (row.source,), f"{row.source}: {text!r}") for row, text in found]
 
 
-def _as_texts(value: str | float | Sequence[str]) -> Sequence[str]:
-    return (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ()
+def _as_texts(value: Any) -> Sequence[str]:
+    return (value,) if isinstance(value, str) else value
 
 
 def _look_the_same(rows: Rows) -> list[Defect]:
     """Find labels that differ in case, spaces, width or accents' coding alone, or are the same number."""
     counts = Counter(label for row in rows for label in _labels_of(row))
+    if len(counts) > MOST_NUMBERS and all(map(_is_number, counts)):
+        return []  # quantities
     alike: dict[str, list[str]] = {}
     for label in counts:
         alike.setdefault(_seen_as(label), []).append(label)
@@ -199,9 +203,8 @@ def _labels(rows: Rows) -> list[Defect]:
     return result
 
 
-def _labels_of(row: Example) -> tuple[str, ...]:
-    label = row.fields.get("label", ())
-    return (label,) if isinstance(label, str) else tuple(label)
+def _labels_of(row: Example) -> Sequence[str]:
+    return _as_texts(row.fields.get("label", ()))
 
 
 def _is_number(label: str) -> bool:
