@@ -31,8 +31,8 @@ def holds_files(path: Path) -> bool:
 def _kinds(files: Iterable[str]) -> dict[str, str]:
     """The files of all modalities and their kinds, in the order of their folders and names."""
     by_suffix = {suffix: kind for kind, config in reversed(file_kinds().items()) for suffix in config.suffixes}
-    kinds = {file: by_suffix.get(os.path.splitext(file)[1].lower(), "") for file in files}
-    return {file: kinds[file] for file in sorted(kinds, key=lambda file: file.split(os.sep)) if kinds[file]}
+    kinds = {file: kind for file in files if (kind := by_suffix.get(os.path.splitext(file)[1].lower()))}
+    return dict(sorted(kinds.items(), key=lambda item: item[0].split(os.sep)))
 
 
 def _described(listed: Listing, kinds: Mapping[str, str]) -> set[str]:

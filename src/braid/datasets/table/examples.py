@@ -23,7 +23,7 @@ from braid.datasets.dataset import (
 from braid.datasets.splits import SPLITS, split_of, with_splits
 from braid.datasets.table.cells import class_named
 from braid.datasets.table.files import Table, recognise, stream_table
-from braid.datasets.table.folders import parts_missing, tables_in
+from braid.datasets.table.folders import left_out, tables_in
 from braid.errors import Missing, UserError
 from braid.modalities import InputModalityConfig, modality_of
 from braid.modalities.cells import is_empty, parse, text_cell
@@ -73,7 +73,7 @@ def open_tables(path: Path, files: Mapping[Path, str], columns: Mapping[str, str
 
     rows = Rows(read())
     whole = {role: names for one in reversed(roles.values()) for role, names in one.items()}
-    notes = parts_missing(list(files))
+    notes = left_out(list(files)) if path.is_dir() else []
     if "split" in whole and "split" not in columns and not set(SPLITS.values()) & rows.splits.keys() and any(rows.splits):
         notes.append(_no_split(whole.pop("split")[0], [name for name in rows.splits if name]))
         rows = rows.assigned("" for _ in rows)
