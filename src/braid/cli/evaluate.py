@@ -118,11 +118,12 @@ def evaluate(
         rows = shown_rows(answers.samples, answers.predictions, loaded.collator.inputs)
         about = (model, task, data, split, len(texts), min_confidence, chosen.main_metric, metrics)
         write_evaluated(Evaluated(*about, method=chosen.method, rows=rows, **page), html)
+    title = f"{task} on {data}, split {split}: {len(answers.predictions)} of {len(dataset.examples)} rows, {how}"
     if json:
+        note(title)
         print_json({**metrics, "num_samples": int(metrics["num_samples"])})
         return
     cells = [[name, f"{value:.2f}"] for name, value in metrics.items() if name != "num_samples"]
-    title = f"{task} on {data}, split {split}: {len(answers.predictions)} of {len(dataset.examples)} rows, {how}"
     print_table(title, ["metric", chosen.unit], cells, ["x100", "value"])
 
 

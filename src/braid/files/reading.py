@@ -78,7 +78,7 @@ def listing(folder: str | Path) -> Listing:
         try:
             entries = list(os.scandir(home))
         except OSError as error:
-            result.others.append(f"{home} cannot be read ({os.strerror(error.errno or 0)}); change its permissions")
+            result.others.append(f"{home} cannot be read ({os.strerror(error.errno or 0)}), so it is passed over; change that")
             continue
         for entry in entries:
             linked = entry.is_symlink()
