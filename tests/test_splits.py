@@ -199,7 +199,9 @@ def test_a_model_that_did_not_see_the_data_is_scored_on_all_rows(braid: Braid, t
     for path, rows_scored, split, why in ((other, 60, "all", "not trained"), (seen, num_val, "val", "trained")):
         ran = braid("evaluate", "--task", "classification", "--data", path, "-m", tmp_path / "run")
         assert ran.code == 0, ran.err
-        assert f"{path}: {rows_scored} of 60 rows, split {split}: no row names a split, and the model was {why} on" in ran.err
+        assert (
+            f"{path}: {rows_scored} of 60 rows, split {split}: no row names a split, and the model was {why} on data" in ran.err
+        )
         assert f"split {split}: {rows_scored} of 60 rows" in ran.out.replace("\n", " ")
     ran = braid("evaluate", "--task", "classification", "--data", other, "-m", tmp_path / "run", "--split", "val", "--json")
     assert json.loads(ran.out)["num_samples"] == open_dataset(other).splits["val"]

@@ -131,11 +131,11 @@ def open_rows(loaded: "LoadedModel", data: str, columns: str) -> "Dataset":
 
 def rows_to_score(loaded: "LoadedModel", dataset: "Dataset", split: str, limit: int = 0) -> tuple[str, "Rows"]:
     """The split that is named, or the usual one, and its rows: val, or all rows where no row names a split and the model was not
-    trained on this data, which is said."""
+    trained on data of this name, which is said."""
     trained = Path(dataset.path).name in loaded.bundle.interface.data
     chosen = split or ("all" if dataset.guess and not trained else "val")
     rows = dataset.split(chosen)[: limit or None]
     if not split and dataset.guess:
-        why = f"no row names a split, and the model was {'' if trained else 'not '}trained on this data"
+        why = f"no row names a split, and the model was {'' if trained else 'not '}trained on data of this name"
         note(f"{dataset.path}: {len(rows):,} of {len(dataset.examples):,} rows, split {chosen}: {why}")
     return chosen, rows

@@ -7,6 +7,7 @@ from pathlib import Path
 from braid.datasets.dataset import Dataset, ImageFinder, Rows, SkippedRow, clean_captions, head, skipped_row
 from braid.datasets.splits import split_named, with_splits
 from braid.errors import Missing, UserError
+from braid.files.reading import is_hidden
 from braid.records import Example
 
 LINE = re.compile(r"^(.+\.\w+)#(\d+)\t(.*)$")
@@ -57,7 +58,7 @@ def _splits(token_file: Path) -> dict[str, str]:
     result: dict[str, str] = {}
     for file in sorted(token_file.parent.glob("*.txt")):
         split = split_named(file.stem)
-        start = head(file, 4096) if split and file != token_file else ""
+        start = head(file, 4096) if split and file != token_file and not is_hidden(file.name) else ""
         if start and "\t" not in start:
             for line in _lines(file):
                 name = line.strip()

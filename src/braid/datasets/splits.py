@@ -102,7 +102,7 @@ def _places(rows: Rows, home: str) -> Int[np.ndarray, " rows"]:
     """The hash bucket of each row, below ``PLACES``; rows that share a file have the same bucket."""
     modalities = kinds(InputModalityConfig)
     roles = tuple(file_kinds())
-    places, longer, first_files = (np.zeros(len(rows), np.int64) for _ in range(3))  # longer: by the file's folder, too
+    places, first_files = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     names = np.zeros((len(rows), 2), np.int64)  # hashes of the first file's name, and of its path
     groups: dict[int, int] = {}  # for rows with several files: a file -> another file of its group
 
@@ -116,14 +116,15 @@ def _places(rows: Rows, home: str) -> Int[np.ndarray, " rows"]:
 
     for number, example in enumerate(rows):
         files = [(role, _plain(value)) for role, value in files_of(example, roles).items()]
-        places[number] = longer[number] = _place(example, files, modalities)
+        places[number] = _place(example, files, modalities)
         if files and isinstance(files[0][1], str):
-            longer[number] = _hashed(_relative(files[0][1], home))
             names[number] = hash(os.path.basename(files[0][1])), hash(files[0][1])
         first_files[number] = hash(files[0]) if files else hash(("row", number))
         for other in files[1:]:
             groups[group(hash(other))] = group(hash(files[0]))
-    places = np.where(_shared(names), longer, places)
+    shared = np.flatnonzero(_shared(names))
+    for number, example in zip(shared, rows.take(shared), strict=True):
+        places[number] = _hashed(_relative(_plain(next(iter(files_of(example, roles).values()))), home))
     if not groups:
         return places
     _, members = np.unique([group(file) for file in first_files.tolist()], return_inverse=True)

@@ -113,6 +113,7 @@ def find_files(
         UserError: for a pattern or a folder without such a file.
     """
     result: dict[str, str] = {}
+    paths = list(paths)
     for given in paths:
         if str(given).startswith(("http://", "https://")):
             raise UserError(f"{given} is a web address; download the {what} and give its path")
@@ -130,7 +131,7 @@ def find_files(
         for text in said:
             on_note(text)
         for file in inside:
-            result.setdefault(os.path.abspath(file), file)
+            result.setdefault(os.path.abspath(file) if len(paths) > 1 else file, file)
     return list(result.values())
 
 
