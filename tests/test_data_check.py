@@ -212,3 +212,47 @@ def test_questions_about_one_picture_are_no_copies(tmp_path: Path) -> None:
     assert check(dataset, files=True) == []
     moved = dataset.examples.assigned("val" if k % 2 else "train" for k in range(len(dataset.examples)))
     assert {one.kind for one in check(replace(dataset, examples=moved))} == {LEAK}
+
+
+def kinds_of(folder: Path, column: str, values: Sequence[Any]) -> dict[str, list[str]]:
+    """The defects of a table of texts with one other column."""
+    rows = [{"text": f"a sentence of its own, number {k}", column: value} for k, value in enumerate(values)]
+    return {kind: [one.what for one in ones] for kind, ones in result(write(folder, rows), images=False).items()}
+
+
+def test_labels_that_look_the_same(tmp_path: Path) -> None:
+    values = ["Dog", "dog", "dog", " DOG ", "\uff44\uff4f\uff47", "caf\u00e9", "cafe\u0301", "black  cat", "black cat", "bird"]
+    assert kinds_of(tmp_path, "label", values) == {
+        "labels that look the same": [
+            "'dog' (2 rows), 'Dog' (1 row), 'DOG' (1 row), '\uff44\uff4f\uff47' (1 row)",
+            "'caf\u00e9' (1 row), 'cafe\u0301' (1 row)",
+            "'black  cat' (1 row), 'black cat' (1 row)",
+        ]
+    }
+    assert kinds_of(tmp_path, "label", [1, 1.0, "01", 2, 3]) == {
+        "labels that look the same": ["'1' (1 row), '1.0' (1 row), '01' (1 row)"]
+    }
+    assert kinds_of(tmp_path, "labels", [["Dog", "cat"], ["dog"], []]) == {
+        "labels that look the same": ["'Dog' (1 row), 'dog' (1 row)"]
+    }
+    assert kinds_of(tmp_path, "label", [*map(str, range(30)), "1.0"]) == {}  # quantities
+
+
+def test_texts_that_say_nothing(tmp_path: Path) -> None:
+    for number in range(8):
+        Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    values = ["nan", "None", "NULL", "N/A", "-", "none", "a dog", "Nan bread"]
+    rows = [{"image": f"{number}.png", "caption": value} for number, value in enumerate(values)]
+    defects = result(write(tmp_path, rows), images=False)
+    assert [one.what for one in defects["text that says nothing"]] == [
+        f"data.jsonl, row {number}: {value!r}" for number, value in enumerate(values[:6], 1)
+    ]
+    assert kinds_of(tmp_path, "label", ["nan", "none", "dog"])["text that says nothing"] == ["data.jsonl, row 1: 'nan'"]
+
+
+def test_true_and_false_are_labels(tmp_path: Path) -> None:
+    rows = [{"text": f"row {k}", "label": value} for k, value in enumerate((True, False, 3, "dog"))]
+    dataset = open_dataset(write(tmp_path, rows))
+    assert [row.fields["label"] for row in dataset.examples] == ["true", "false", "3", "dog"]
+    several = [{"text": "a", "labels": [True, "dog"]}, {"text": "b", "labels": [False]}]
+    assert [row.fields["label"] for row in open_dataset(write(tmp_path, several)).examples] == [("true", "dog"), ("false",)]

@@ -132,7 +132,9 @@ def test_columns_of_a_model_are_mapped_unless_the_user_maps_others(tmp_path: Pat
     assert with_model_columns(path, {"label": "kind"}, inputs) == {"label": "kind", "tabular": "price+C++"}
     assert with_model_columns(path, {"tabular": "brand"}, inputs) == {"tabular": "brand"}
     assert with_model_columns(path, {}, {}) == {}
-    assert with_model_columns(tmp_path, {}, inputs) == {}
+    assert with_model_columns(tmp_path, {}, inputs) == {"tabular": "price+C++"}  # a folder stands for the table in it
+    (tmp_path / "empty").mkdir()
+    assert with_model_columns(tmp_path / "empty", {}, inputs) == {}
     other = table(tmp_path, "title,label\na,b\n", "other.csv")
     assert with_model_columns(other, {}, inputs) == {}
 

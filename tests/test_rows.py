@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +176,42 @@ def test_search_and_index_from_python_know_their_model(tmp_path: Path, photos: P
         model.search(made.index)
     made.index.delete([hit.id for hit in model.search(made.index, "a circle")])
     assert model.search(made.index, "a red circle") == []
+
+
+def test_a_file_is_in_an_index_once_however_its_path_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {**TINY, "data": {"path": "scenes:captioning,train=16,val=4,test=1,compositional=1,size=32"}, "epochs": 1}
+    train(run_from({**given, "task": "retrieval"}), tmp_path / "finder")
+    model = library.load(tmp_path / "finder")
+    for home in ("here", "there"):
+        for number in range(3):
+            (tmp_path / home / "photos").mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (90 * number, 0, len(home))).save(tmp_path / home / "photos" / f"{number}.png")
+    os.symlink("photos", tmp_path / "here" / "link")
+    os.symlink("photos/0.png", tmp_path / "here" / "copy.png")
+    monkeypatch.chdir(tmp_path / "here")
+    for kind in ("exact", "lancedb"):
+        place = tmp_path / f"{kind}.index"
+        for spelled in (
+            "photos",
+            "./photos",
+            "photos/",
+            "link",
+            str(tmp_path / "here" / "photos"),
+            "*.png",
+            "photos/../link/*.png",
+        ):
+            opened = model.index(spelled, place, kind).index
+            assert sorted(hit.id for hit in model.search(opened, "a circle", top=9)) == [f"photos/{k}.png" for k in range(3)]
+            opened.close()
+        with monkeypatch.context() as elsewhere:
+            elsewhere.chdir(tmp_path / "there")
+            for _ in range(2):  # other files of the same names
+                opened = model.index("photos", place).index
+                assert {hit.id for hit in model.search(opened, "a circle", top=9)} == {
+                    *(f"photos/{k}.png" for k in range(3)),
+                    *(str(tmp_path / "there" / "photos" / f"{k}.png") for k in range(3)),
+                }
+                opened.close()
 
 
 def test_a_picture_of_several_rows_is_augmented_once_in_a_batch() -> None:

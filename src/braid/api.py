@@ -1,6 +1,6 @@
 """What a notebook user touches: ``braid.load().caption("dog.jpg")``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ from braid.files.reading import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
+from braid.modalities import NOT_READ
 from braid.records import Batch, Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
 from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_files, input_named, origin, source_of
@@ -354,9 +355,13 @@ class LoadedModel:
         task = task_of(self.bundle.interface, kind)
         return task if beam is None else task.searching(beam)
 
-    def files(self, paths: str | Path | Iterable[str | Path]) -> dict[str, str]:
+    def files(
+        self, paths: str | Path | Iterable[str | Path], on_note: Callable[[str], None] = lambda text: None
+    ) -> dict[str, str]:
         """The files that paths, patterns and folders mean, each with the name of the input that reads it.
 
+        Args:
+            on_note: is told of files in folders that are passed over.
         Raises:
             UserError: when no input reads files, or a folder or a pattern has none.
         """
@@ -366,7 +371,7 @@ class LoadedModel:
             raise UserError(f"this model reads no files; it reads {', '.join(self.bundle.inputs)}")
         suffixes = frozenset().union(*(config.suffixes for config in readers.values()))
         kind = next(iter(readers.values())).kind if len(readers) == 1 else "file"
-        found = find_files(given, suffixes, kind)
+        found = find_files(given, suffixes, kind, NOT_READ, on_note)
         return {
             file: next((name for name, config in readers.items() if has_suffix(file, config.suffixes)), next(iter(readers)))
             for file in found
@@ -384,17 +389,19 @@ class LoadedModel:
         batch_size: int = 32,
         strict: bool = False,
         watch: IndexWatch | None = None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> Indexed:
         """Embed files and keep the vectors at ``output`` for ``search``; an index that is there grows.
 
         Args:
             files: a file, a pattern or a folder, or several of them.
             kind: ``exact``, ``hnsw`` or ``lancedb``, or the settings of one; an index that is there keeps its own.
+            on_note: is told of files in folders that are passed over.
         Raises:
             UserError: when another model made the index there, or no file can be read; with ``strict``, for the first one.
         """
         config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
-        named = self.files(files)
+        named = self.files(files, on_note)
         return index_files(self.runtime, self.collator, named, Path(output), config, self.origin, batch_size, strict, watch)
 
     def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10, **inputs: Any) -> list[Hit]:

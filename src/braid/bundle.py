@@ -85,7 +85,7 @@ class Interface:
     """Everything that tasks, the API and the runtimes need to know of a model, except its architecture.
 
     ``tasks`` maps the name of a task to its settings (prompt, generation), which ``braid.tasks`` reads. ``trained_on`` lists the
-    subsets of inputs that occurred together in training.
+    subsets of inputs that occurred together in training, and ``data`` names the files or folders that it was trained on.
     """
 
     inputs: dict[str, InputModalityConfig]
@@ -93,6 +93,7 @@ class Interface:
     tasks: dict[str, Any]
     trained_on: tuple[tuple[str, ...], ...] = ()
     card: DataCard = field(default_factory=DataCard)
+    data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         plain_names("an input", self.inputs)
@@ -232,7 +233,8 @@ def average(bundles: Sequence[Bundle], folder: Path, half: bool = False) -> None
     weights = {name: (value / len(bundles)).astype(value.dtype) for name, value in total.items()}
     tasks = {name: {k: v for k, v in task.items() if k not in FITTED} for name, task in first.interface.tasks.items()}
     card = replace(first.interface.card, scores={}, scored_on="")
-    interface = replace(first.interface, tasks=tasks, card=card)
+    data = tuple(dict.fromkeys(name for bundle in bundles for name in bundle.interface.data))
+    interface = replace(first.interface, tasks=tasks, card=card, data=data)
     assert first.architecture is not None  # checked by _difference
     write_bundle(folder, interface, first.tokenizers, first.architecture, weights, half)
 

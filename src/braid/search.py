@@ -13,6 +13,7 @@ from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.evaluation import Answers
 from braid.files.gallery import Card, gallery
+from braid.files.reading import identities
 from braid.generation import Runtime
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
 from braid.index.local import FILE
@@ -25,6 +26,7 @@ from braid.tasks import Task
 PHRASE = "a photo of a {}"  # a label as a caption would say it
 EMBEDDING = EmbeddingModalityConfig.kind
 THUMBNAIL = 480  # pixels, the longer side
+PATH = "path"  # in an index's metadata: a file's full path, without links
 AT_ONCE = 1024  # vectors handed to an index together
 
 IndexWatch = Callable[[Sequence[Sequence[str]]], Iterable[Sequence[str]]]  # wraps portions of files in a progress bar
@@ -96,30 +98,40 @@ def index_files(
     watch: IndexWatch | None = None,
 ) -> Indexed:
     """Embed files, each with the input that reads it, into the index at ``folder``; without one there, make it. Files that are in
-    the index already are skipped.
+    the index already, also by another spelling of their path, are skipped; ids are paths as they are given the first time.
 
     Raises:
         UserError: when another model made the index there, or no file can be read; with ``strict``, for the first that cannot.
     """
     embedding_output(runtime)
-    names = list(files)
+    named = dict(zip(reversed([*identities(files)]), reversed([*files]), strict=True))  # the first spelling of each file
+    names = [*reversed(named)]
     opened = open_index(folder, model) if (folder / FILE).exists() else None
     skipped: list[tuple[Sample, str]] = []
     parts = [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]
+    there = _files_of(opened) if opened else set()
     for part in watch(parts) if watch else parts:
-        there = opened.known(part) if opened else set()
-        new = [file for file in part if file not in there]
-        for name in dict.fromkeys(files[file] for file in new):
-            own = [file for file in new if files[file] == name]
-            result = embed(runtime, collator, own, name, batch_size, strict)
+        new = [(identity, named[identity]) for identity in part if identity not in there]
+        for name in dict.fromkeys(files[file] for _, file in new):
+            own = {file: identity for identity, file in new if files[file] == name}
+            result = embed(runtime, collator, list(own), name, batch_size, strict)
             skipped.extend(result.skipped)
             if result.samples:
                 opened = opened or create_index(folder, config, result.vectors.shape[1], model)
-                opened.add([str(sample.inputs[name]) for sample in result.samples], result.vectors)
+                found = [str(sample.inputs[name]) for sample in result.samples]
+                taken = opened.known(found)  # by a file of another folder, when that was the current one
+                ids = [own[file] if file in taken else file for file in found]
+                opened.add(ids, result.vectors, [{PATH: own[file]} for file in found])
     if opened is None:
         raise UserError(f"none of {len(names)} files could be read; braid data check says what is wrong with them")
     opened.save()
     return Indexed(opened, tuple(skipped))
+
+
+def _files_of(index: Index) -> set[str]:
+    """The files of an index, by their full paths."""
+    paths = (metadata.get(PATH) or name if isinstance(metadata, dict) else name for name, metadata in index.rows())
+    return {*identities(path for path in paths if isinstance(path, str) and "\0" not in path)}
 
 
 def fidelity(runtime: Runtime, collator: Collator, task: Task, answers: Answers, watch: Watch | None = None) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Data sets with rows, or whole files, that cannot be read."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,61 @@ def _(home: Path) -> Any:
     command("data", "shard", table(home, GOOD), "-o", shards)
     (shards / "00000.tar").write_bytes((shards / "00000.tar").read_bytes()[:2000])
     return command("evaluate", "-m", home / "model", "--data", shards, "--split", "all", "--strict")
+
+
+@case("data", "a folder whose tables have parts of words for splits")
+def _(home: Path) -> Any:
+    (home / "set").mkdir()
+    for name in ("latest", "retrieval"):
+        table(home / "set", "image,caption\n../photo.png,a dog\n", f"{name}.csv")
+    return opened(home / "set")
+
+
+@case("data", "one row, of which a val is wanted")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD), split="val")
+
+
+@case("data", "questions about one image, of which a val is wanted")
+def _(home: Path) -> Any:
+    return opened(table(home, "image,question,answer\n" + "".join(f"photo.png,what {k}?,dog\n" for k in range(9))), split="val")
+
+
+@case("data", "a column `fold` with numbers, whose split 0 is wanted")
+def _(home: Path) -> Any:
+    rows = "".join(f"text {k},{k % 3}\n" for k in range(9))
+    return opened(table(home, "text,fold\n" + rows), split="0")
+
+
+@case("data", "a folder without labels, for classification")
+def _(home: Path) -> Any:
+    (home / "photos").mkdir()
+    for k in range(4):
+        Image.new("RGB", (9, 9), (20 * k, 0, 0)).save(home / "photos" / f"{k}.png")
+    return command("train", "--task", "classification", "--data", home / "photos", "--model", "tiny", "--output", home / "run")
+
+
+@case("data", "a folder of photos of a phone (.heic), captioned")
+def _(home: Path) -> Any:
+    (home / "photos").mkdir()
+    for name in ("a.heic", "b.HEIC"):
+        (home / "photos" / name).write_bytes(b"x")
+    return command("caption", home / "photos", "-m", home / "model")
+
+
+@case("data", "a pipe named like a table")
+def _(home: Path) -> Any:
+    os.mkfifo(home / "data.json")
+    return opened(home / "data.json")
+
+
+@case("data", "a pipe named like an image")
+def _(home: Path) -> Any:
+    os.mkfifo(home / "pipe.png")
+    return command("caption", home / "pipe.png", "-m", home / "model")
+
+
+@case("data", "a folder to predict that holds nothing")
+def _(home: Path) -> Any:
+    (home / "photos").mkdir()
+    return command("predict", home / "model", home / "photos", "-o", home / "out.csv")

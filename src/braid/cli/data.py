@@ -143,7 +143,7 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     from braid.records import Example
 
     table = read_table(Path(dataset.path))
-    examples = table_examples(table, columns)
+    examples = table_examples(table, columns if "split" in dataset.columns else {**columns, "split": ""})
     splits_named = any(isinstance(row, Example) and row.split for row in examples)
     lost = {key if splits_named else key[0]: defect.kind for defect in reversed(defects) for key in defect.out}
     unread = {defect.sources[0]: defect.kind for defect in defects if defect.kind in UNREAD}
@@ -179,6 +179,8 @@ def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Se
         "format": dataset.format,
         "columns": dict(dataset.columns),
         "unused": list(dataset.unused),
+        "notes": list(dataset.said),
+        "num_hidden": dataset.hidden,
         "splits": splits,
         "num_examples": len(dataset.examples),
         "num_broken": len(skipped),
@@ -222,6 +224,9 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
     names = list(dict.fromkeys(name for counts in splits.values() for name in counts))
     rows = [[split, *(f"{counts.get(name, 0):,}" for name in names)] for split, counts in splits.items()]
     print_table(f"{dataset.path}: {dataset.format}", ["split", *names], rows, names)
+    hidden = [f"{dataset.hidden:,} hidden files or folders are passed over"] if dataset.hidden else []
+    for text in (*dataset.said, *hidden):
+        note(text)
     if dataset.columns:
         print_table("\nColumns", ["role", "column"], list(dataset.columns.items()))
     if dataset.unused:

@@ -27,6 +27,7 @@ from braid.cli.options import (
     TokenizerOption,
     choose_task,
     open_rows,
+    rows_to_score,
 )
 from braid.config import NotStandard, named, parse_json
 from braid.errors import UserError
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 def evaluate(
     data: DataOption,
     task: Annotated[str, typer.Option(help="captioning, vqa, classification, retrieval, ...")] = "captioning",
-    split: SplitOption = "val",
+    split: SplitOption = "",
     model: ModelOption = "small",
     beam: BeamOption = None,
     tokenizer: TokenizerOption = "auto",
@@ -86,7 +87,7 @@ def evaluate(
     dataset = open_rows(loaded, data, columns)
     if strict and dataset.skipped:
         raise UserError(f"{dataset.skipped[0].source}: {dataset.skipped[0].reason}")
-    examples = dataset.split(split)[: limit or None]
+    split, examples = rows_to_score(loaded, dataset, split, limit)
     if save_predictions is not None:
         _check_distinct(examples)
     for path in (save_predictions, skipped_rows, html):
@@ -108,9 +109,9 @@ def evaluate(
         named = {prediction.id: text for prediction, text in zip(answers.predictions, texts, strict=True)}
         write_whole(save_predictions, json_files.dumps(named, ensure_ascii=False, indent=1) + "\n")
     method = chosen.method + (f", answered from a confidence of {min_confidence:g}" if min_confidence else "")
-    title = f"{len(answers.predictions)} rows, {method}, tokenizer {tokenizer}"
+    how = f"{method}, tokenizer {tokenizer}"
     if record:
-        _record(loaded, metrics, f"{Path(data).name} {split}, {title}")
+        _record(loaded, metrics, f"{Path(data).name} {split}, {len(answers.predictions)} rows, {how}")
     training = [example for example in dataset.examples if example.split == "train" and split not in ("train", "all")]
     metrics |= chosen.variety([text for text in texts if text is not None], training, tokenizer)
     if html is not None:
@@ -118,11 +119,13 @@ def evaluate(
         rows = shown_rows(answers.samples, answers.predictions, loaded.collator.inputs)
         about = (model, task, data, split, len(texts), min_confidence, chosen.main_metric, metrics)
         write_evaluated(Evaluated(*about, method=chosen.method, rows=rows, **page), html)
+    title = f"{task} on {data}, split {split}: {len(answers.predictions)} of {len(dataset.examples)} rows, {how}"
     if json:
+        note(title)
         print_json({**metrics, "num_samples": int(metrics["num_samples"])})
         return
     cells = [[name, f"{value:.2f}"] for name, value in metrics.items() if name != "num_samples"]
-    print_table(f"{task} on {data}, split {split}: {title}", ["metric", chosen.unit], cells, ["x100", "value"])
+    print_table(title, ["metric", chosen.unit], cells, ["x100", "value"])
 
 
 def _check_recordable(loaded: "LoadedModel") -> None:
@@ -260,7 +263,9 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="A model's folder or a run's folder; its interface.json is rewritten.")],
     data: DataOption,
     task: Annotated[str, typer.Option(help="captioning, classification or vqa.")] = "captioning",
-    split: Annotated[str, typer.Option(help="The split to fit and measure on; never the one that was trained on.")] = "val",
+    split: Annotated[
+        str, typer.Option(help="The split to fit and measure on, never the one trained on. Default: as evaluate.")
+    ] = "",
     tokenizer: TokenizerOption = "auto",
     columns: ColumnsOption = "",
     batch_size: BatchOption = 32,
@@ -288,7 +293,8 @@ def calibrate(
 
     loaded = load(model)
     raw = confident(loaded.task(task), "braid calibrate").unfitted
-    samples = [sample for sample in prepared(raw, open_rows(loaded, data, columns).split(split)) if sample.targets]
+    split, rows = rows_to_score(loaded, open_rows(loaded, data, columns), split)
+    samples = [sample for sample in prepared(raw, rows) if sample.targets]
     if not samples:
         message = f"{data}: no row of split {split!r} says what is right in {task}"
         raise UserError(f"{message}; map the column of captions, answers or label with --columns")
@@ -300,9 +306,9 @@ def calibrate(
         measured = {"ece-halves": [100 * error for error in report.errors], "bins": [asdict(one) for one in report.bins]}
         print_json({**metrics, **report.settings, **measured})
         return
-    rows = [[f"{b.low:.1f} to {b.high:.1f}", b.count, f"{b.confidence:.2f}", f"{b.accuracy:.2f}"] for b in report.bins]
+    cells = [[f"{b.low:.1f} to {b.high:.1f}", b.count, f"{b.confidence:.2f}", f"{b.accuracy:.2f}"] for b in report.bins]
     title = f"Confidence on {report.num_samples} rows of {split}, each by a fit on the half that it is not in"
-    print_table(title, ["confidence", "decisions", "mean", "right"], rows, ["decisions", "mean", "right"])
+    print_table(title, ["confidence", "decisions", "mean", "right"], cells, ["decisions", "mean", "right"])
     halves = " and ".join(f"{100 * error:.1f}" for error in report.errors)
     settings = ", ".join(f"{name} {value:.3g}" for name, value in report.settings.items())
     note(f"\nECE {100 * report.error:.1f} ({halves} of the halves; {100 * report.error_before:.1f} before); {settings}")
@@ -314,7 +320,7 @@ def audit(
     model: ModelArgument,
     data: DataOption,
     task: TaskOption = "",
-    split: SplitOption = "val",
+    split: SplitOption = "",
     columns: ColumnsOption = "",
     limit: LimitOption = 500,
     batch_size: BatchOption = 32,
@@ -334,7 +340,7 @@ def audit(
 
     loaded = load(model)
     chosen = loaded.task(choose_task(loaded, task))
-    examples = open_rows(loaded, data, columns).split(split)[: limit or None]
+    split, examples = rows_to_score(loaded, open_rows(loaded, data, columns), split, limit)
     result = examine(loaded.runtime, loaded.collator, chosen, examples, batch_size, seed, with_progress("auditing"))
     if json:
         print_json({**asdict(result), "ignored": result.ignored, "verdict": result.verdict})

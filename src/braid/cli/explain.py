@@ -19,6 +19,7 @@ from braid.cli.options import (
     choose_task,
     open_rows,
     parsed,
+    rows_to_score,
 )
 from braid.errors import UserError
 from braid.files import ready
@@ -61,7 +62,7 @@ def explain(
         check_suffix(output)
         ready(output)
     loaded = load(model)
-    files = {name: file for file, name in loaded.files(image).items()} if image else {}
+    files = {name: file for file, name in loaded.files(image, note).items()} if image else {}
     given = {**files, **parsed(loaded, inputs)}
     result = loaded.explain(question=question, text=text, method=method, **given)
     if output is not None:
@@ -78,7 +79,7 @@ def grade_explanations(
     model: ModelArgument,
     data: DataOption,
     task: Annotated[str, typer.Option(help="Default: the one that the scenes are for, or the model's only one.")] = "",
-    split: SplitOption = "val",
+    split: SplitOption = "",
     columns: ColumnsOption = "",
     methods: Annotated[str, typer.Option(help="Some methods only, split by commas.")] = "",
     limit: LimitOption = 100,
@@ -101,7 +102,7 @@ def grade_explanations(
     if output is not None:
         ready(output)
     loaded = load(model)
-    examples = open_rows(loaded, _scenes(data, task), columns).split(split)[: limit or None]
+    _, examples = rows_to_score(loaded, open_rows(loaded, _scenes(data, task), columns), split, limit)
     wanted = choose_task(loaded, task or _scenes_task(data))
     result = loaded.rank_explanations(examples, wanted, chosen, with_progress("grading"))
     if output is not None:

@@ -11,7 +11,7 @@ from braid.errors import UserError
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
-    from braid.datasets import Dataset
+    from braid.datasets import Dataset, Rows
 
 
 MODELS = "A built-in name, a model's folder, a run's folder, or hf:NAME_OR_FOLDER."
@@ -34,7 +34,8 @@ DataArgument = Annotated[str, typer.Argument(help=DATA)]
 ColumnsOption = Annotated[
     str, typer.Option(help="Roles to column names: image=photo,captions=title,tabular=price+brand; text= leaves the text out.")
 ]
-SplitOption = Annotated[str, typer.Option(help="The split to use; all takes every row.")]
+SplitHelp = "The split to use; all takes every row. Default: val; all rows of data without splits that the model is new to."
+SplitOption = Annotated[str, typer.Option(help=SplitHelp)]
 LimitOption = Annotated[int, typer.Option(min=0, help="Use the first rows only; 0 takes all.")]
 TaskOption = Annotated[str, typer.Option(help="Default: the model's only task.")]
 SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: --set optimizer.learning_rate=1e-4")]
@@ -90,7 +91,7 @@ def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any
     Raises:
         UserError: when there is nothing, or several files of several inputs.
     """
-    files = loaded.files(paths)
+    files = loaded.files(paths, note)
     readers = list(files.values())
     if len(set(readers)) > 1:
         if len(set(readers)) < len(readers):
@@ -129,3 +130,15 @@ def open_rows(loaded: "LoadedModel", data: str, columns: str) -> "Dataset":
     for text in dataset.notes:
         note(f"{data}: {text}")
     return dataset
+
+
+def rows_to_score(loaded: "LoadedModel", dataset: "Dataset", split: str, limit: int = 0) -> tuple[str, "Rows"]:
+    """The split that is named, or the usual one, and its rows: val, or all rows where no row names a split and the model was not
+    trained on data of this name, which is said."""
+    trained = Path(dataset.path).name in loaded.bundle.interface.data
+    chosen = split or ("all" if dataset.guess and not trained else "val")
+    rows = dataset.split(chosen)[: limit or None]
+    if not split and dataset.guess:
+        why = f"no row names a split, and the model was {'' if trained else 'not '}trained on data of this name"
+        note(f"{dataset.path}: {len(rows):,} of {len(dataset.examples):,} rows, split {chosen}: {why}")
+    return chosen, rows

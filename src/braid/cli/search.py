@@ -53,7 +53,7 @@ def embed(
     loaded = load(model)
     groups: list[tuple[str, list[Any]]] = []  # an input and its values
     for value in values:
-        files = loaded.files(value) if Path(value).expanduser().exists() or loaded.is_file(value) else {}
+        files = loaded.files(value, note) if Path(value).expanduser().exists() or loaded.is_file(value) else {}
         groups += [(name, [file]) for file, name in files.items()] if files else [("text", [value])]
     names = [str(one) for _, group in groups for one in group]
     for name, value in parsed(loaded, inputs).items():
@@ -114,7 +114,7 @@ def index(
     from braid.index import IndexConfig as Config
 
     config: IndexConfig = from_dict(Config, {"kind": kind}, "--kind")
-    result = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"))
+    result = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"), note)
     opened = result.index
     if json:
         print_json({"index": str(output), "num_rows": len(opened), "num_skipped": len(result.skipped)})

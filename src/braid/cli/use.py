@@ -121,7 +121,9 @@ def complete(
 
 def predict(
     model: ModelArgument,
-    table: Annotated[Path, typer.Argument(help="csv, tsv, jsonl or parquet, with an input in each row.", show_default=False)],
+    table: Annotated[
+        Path, typer.Argument(help="csv, tsv, jsonl or parquet, with an input in each row; or a folder.", show_default=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write: the same with the predictions added.")],
     task: TaskOption = "",
     columns: ColumnsOption = "",
@@ -143,7 +145,8 @@ def predict(
         braid predict runs/vqa questions.jsonl -o answered.jsonl --columns image=photo
     """
     from braid.api import load
-    from braid.datasets.table import check_name, read_table, table_examples, write_table
+    from braid.datasets import read_rows
+    from braid.datasets.table import check_name, write_table
     from braid.evaluation import unseen
     from braid.records import Example
     from braid.tasks import confident
@@ -154,8 +157,7 @@ def predict(
         confident(chosen, "--min-confidence")
     check_name(output)
     ready(output)
-    given = read_table(table)
-    rows = table_examples(given, columns_of(loaded, columns, table), chosen.target_fields)
+    given, rows = read_rows(table, columns_of(loaded, columns, table), chosen.target_fields)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
     answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"))

@@ -1,15 +1,16 @@
 """Reads files as ``Example`` objects, one module per format; a data set's format is recognised by its content."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
-from braid.datasets.dataset import Dataset, Rows, SkippedRow
+from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_kinds
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
 from braid.files.names import not_a_path, shortened
+from braid.records import Example
 
 
 class Format(NamedTuple):
@@ -32,7 +33,7 @@ FORMATS = (
     Format("a folder of images, with or without a text file each", folder.recognise, folder.open_folder),
 )
 
-__all__ = ["Dataset", "Rows", "SkippedRow", "open_dataset", "roles_of_data"]
+__all__ = ["Dataset", "Rows", "SkippedRow", "open_dataset", "read_rows", "roles_of_data"]
 
 
 def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
@@ -51,8 +52,8 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     for known in FORMATS:
         if known.recognise(place):
             return known.open(place, columns or {})
-    for inside in _tables(place):
-        return table.open_table(inside, columns or {})
+    if tables := table.tables_in(place) if place.is_dir() else {}:
+        return table.open_tables(next(iter(tables)) if len(tables) == 1 else place, tables, columns or {})
     if folder.holds_files(place):
         return folder.open_folder(place, columns or {})
     names = "; ".join(known.name for known in FORMATS)
@@ -60,7 +61,7 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
 
 
 def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> list[str] | None:
-    """The roles of a table's rows, from its header, in a fixed order; None for any other data set.
+    """The roles of a table's rows, from its header, or of a folder's files, in a fixed order; None for any other data set.
 
     Raises:
         UserError: when a mapped column does not exist, or no column has a role.
@@ -68,13 +69,40 @@ def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) ->
     place = Path(path).expanduser()
     if not os.path.exists(place) or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
         return None
-    inside = [place] if table.recognise(place) else _tables(place)
-    return table.fields_of(table.stream_table(inside[0]), columns or {}) if inside else None
+    inside = [place] if table.recognise(place) else list(table.tables_in(place)) if place.is_dir() else []
+    if inside:
+        return table.fields_of(table.stream_table(inside[0]), columns or {})
+    return list(_table_of_files(place).columns) if folder.holds_files(place) else None
 
 
-def _tables(place: Path) -> list[Path]:
-    """The table at a path; for a folder, the only table in it."""
-    inside = [file for file in sorted(place.iterdir()) if table.recognise(file)] if place.is_dir() else []
-    if len(inside) > 1:
-        raise UserError(f"{place} holds {len(inside)} tables; give one of them: {', '.join(file.name for file in inside)}")
-    return inside
+def read_rows(
+    path: str | Path, columns: Mapping[str, str], target_fields: Collection[str] = ()
+) -> tuple[table.Table, list[Example | SkippedRow]]:
+    """A table in memory, and what its rows are, in order. The tables of a folder follow each other; a folder of files is a table
+    that names them.
+
+    Args:
+        target_fields: see ``table_examples``.
+    Raises:
+        UserError: when it is neither a table nor a folder with tables or files.
+    """
+    place = Path(path).expanduser()
+    tables = {place: ""} if not place.is_dir() else table.tables_in(place)
+    if not tables and not folder.holds_files(place):
+        raise UserError(f"{place} holds no table and no files that Braid reads; give a table, or a folder of images")
+    parts = [(table.read_table(one), split) for one, split in tables.items()] or [(_table_of_files(place), "")]
+    rows = [row for one, _ in parts for row in table.table_examples(one, columns, target_fields)]
+    if len(parts) == 1:
+        return parts[0][0], rows
+    names = dict.fromkeys(name for one, split in parts for name in (*one.columns, *(["split"] if split else [])))
+    cells = ({"split": split, **row} if split and isinstance(row, dict) else row for one, split in parts for row in one.rows)
+    return table.Table(tuple(names), tuple(cells), parts[0][0].path), rows
+
+
+def _table_of_files(place: Path) -> table.Table:
+    """A folder of files as a table: their paths, and the splits and labels that their folders name."""
+    opened = folder.open_folder(place, {})
+    said = ["label"] if any("label" in row.fields for row in opened.examples) else []
+    kinds = [kind for kind in file_kinds() if any(kind in row.fields for row in opened.examples)]
+    rows = tuple({name: row.fields.get(name, "") for name in (*kinds, *said)} for row in opened.examples)
+    return table.Table((*kinds, *said), rows, Path(place.name))

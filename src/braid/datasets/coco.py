@@ -8,6 +8,7 @@ from typing import Any
 from braid.datasets.dataset import (
     Dataset,
     ImageFinder,
+    Rows,
     SkippedRow,
     field_of,
     head,
@@ -17,9 +18,8 @@ from braid.datasets.dataset import (
     located,
     read_json,
     skipped_row,
-    split_named,
-    with_splits,
 )
+from braid.datasets.splits import split_named, with_splits
 from braid.errors import Missing, UserError
 from braid.records import Example
 
@@ -46,7 +46,7 @@ def open_coco(path: Path, columns: Mapping[str, str]) -> Dataset:
         result, without = _read(file)
         examples += result
         skipped += without
-    return Dataset(str(path), "COCO captions", with_splits(examples), tuple(skipped))
+    return with_splits(Dataset(str(path), "COCO captions", Rows(examples), tuple(skipped)))
 
 
 def _read(file: Path) -> tuple[list[Example], list[SkippedRow]]:

@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import re
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,22 +22,7 @@ from braid.modalities.cells import check_length, why_no_text
 from braid.records import Example
 from braid.shapes import Int
 
-VAL_SHARE = 0.1  # share of val in a data set without splits
 BLOCK = 32  # rows that are compressed together
-PLACES = 10_000  # number of hash buckets for rows without a split
-
-# split names in data sets -> Braid's names
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "restval": "train",  # COCO's validation images that are usually used for training
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -175,11 +159,20 @@ class Dataset:
     columns: Mapping[str, str] = field(default_factory=dict)  # role -> column, if the format has columns
     unused: tuple[str, ...] = ()  # columns without a role
     notes: tuple[str, ...] = ()  # what is passed over, or read in a way that the user may not expect
+    hidden: int = 0  # files and folders that are passed over because they are hidden
+    guess: str = ""  # how the splits were chosen, if no row names one
 
     @property
     def splits(self) -> dict[str, int]:
         """Number of rows by split; "" is for rows without a split."""
         return self.examples.splits
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What a user should know of how the data set is read."""
+        rows, alone = len(self.examples), self.splits.get("", 0)
+        unused = f"{alone:,} of {rows:,} rows name no split and are used by none; name their split, or remove them"
+        return (*self.notes, *([unused] if 0 < alone < rows else []), *([self.guess] if self.guess else []))
 
     def split(self, name: str) -> Rows:
         """The rows of one split; ``all`` takes every row.
@@ -194,7 +187,8 @@ class Dataset:
             if not there and first:
                 raise UserError(f"{self.path}: none of {len(self.skipped)} rows can be read{first}")
             message = f"it has {there or 'no rows at all'}; all takes every row"
-            raise UserError(f"{self.path} has no rows in split {name!r}; {message}{first}")
+            said = "".join(f"; {text}" for text in self.said)
+            raise UserError(f"{self.path} has no rows in split {name!r}; {message}{said}{first}")
         return result
 
 
@@ -207,71 +201,6 @@ def files_of(example: Example, roles: Iterable[str]) -> dict[str, Any]:
     """A row's files by role: paths and encoded bytes. An object in memory is not a file."""
     fields = example.fields
     return {role: fields[role] for role in roles if isinstance(fields.get(role), str | bytes)}
-
-
-def with_splits(examples: Iterable[Example], val_share: float = VAL_SHARE) -> Rows:
-    """Split examples into train and val by a hash of each row's file (or its content or id); unchanged if any row has a split.
-
-    Rows that share a file get the same split. Other rows do not matter, except that val always gets the lowest hash, even in a
-    small data set.
-    """
-    rows = examples if isinstance(examples, Rows) else Rows(examples)
-    if any(rows.splits):
-        return rows
-    places = _places(rows)
-    limit = max(PLACES * val_share, places.min() + 1) if len(np.unique(places)) > 1 else 0
-    return rows.assigned("val" if place < limit else "train" for place in places)
-
-
-def _places(rows: Rows) -> Int[np.ndarray, " rows"]:
-    """The hash bucket of each row, below ``PLACES``; rows that share a file have the same bucket."""
-    modalities = kinds(InputModalityConfig)
-    roles = tuple(file_kinds())
-    places, first_files = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    groups: dict[int, int] = {}  # for rows with several files: a file -> another file of its group
-
-    def group(file: int) -> int:
-        top = file
-        while (above := groups.get(top, top)) != top:
-            top = above
-        if top != file:
-            groups[file] = top
-        return top
-
-    for number, example in enumerate(rows):
-        files = [hash(item) for item in files_of(example, roles).items()]
-        places[number], first_files[number] = _place(example, roles, modalities), files[0] if files else hash(("row", number))
-        for other in files[1:]:
-            groups[group(other)] = group(files[0])
-    if not groups:
-        return places
-    _, members = np.unique([group(file) for file in first_files.tolist()], return_inverse=True)
-    lowest = np.full(len(rows), PLACES, np.int64)
-    np.minimum.at(lowest, members, places)
-    return lowest[members]
-
-
-def _place(example: Example, files: Sequence[str], modalities: Mapping[str, Any]) -> int:
-    """The hash bucket of one row, from the name of its first file, otherwise from its text, its other values, or its id."""
-    fields = example.fields
-    for value in files_of(example, files).values():
-        if isinstance(value, bytes):
-            return zlib.crc32(value) % PLACES
-        return _hashed(Path(value).name)
-    if "text" in fields:
-        return _hashed(str(fields["text"]))
-    content = [(role, config.key(fields[role])) for role, config in modalities.items() if role in fields and role not in files]
-    return _hashed(repr(content) if content else example.id)
-
-
-def _hashed(identity: str) -> int:
-    return zlib.crc32(f"braid {identity}".encode(errors="surrogatepass")) % PLACES  # a file name may not be valid UTF-8
-
-
-def split_named(name: str) -> str:
-    """The split in a file name (captions_val2017.json); "" if there is none."""
-    match = re.search("train|val|test", name, re.IGNORECASE)
-    return match[0].lower() if match else ""
 
 
 def file_finder() -> Callable[[str | Path], bool]:

@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import SPLITS, Dataset, ImageFinder, SkippedRow, head, kept_texts, located, skipped_row, with_splits
+from braid.datasets.dataset import Dataset, ImageFinder, Rows, SkippedRow, head, kept_texts, located, skipped_row
+from braid.datasets.splits import split_named, with_splits
 from braid.errors import UserError
+from braid.files.reading import is_hidden
 from braid.files.text import read_lines
 from braid.records import Example
 
 LINE = re.compile(r"^(.+\.\w+)#(\d+)\t(.*)$")
-SPLIT = re.compile(r"(train|dev|val|test)", re.IGNORECASE)
 
 
 def recognise(path: Path) -> bool:
@@ -47,17 +48,17 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
             examples.append(Example(name, fields, splits.get(name, ""), source))
         except UserError as error:
             skipped.append(skipped_row(source, error))
-    return Dataset(str(path), "Flickr token file", with_splits(examples), tuple(skipped))
+    return with_splits(Dataset(str(path), "Flickr token file", Rows(examples), tuple(skipped)))
 
 
 def _splits(token_file: Path) -> dict[str, str]:
     """Image -> split, from files such as Flickr_8k.trainImages.txt (names) or train.txt (names without suffix)."""
     result: dict[str, str] = {}
     for file in sorted(token_file.parent.glob("*.txt")):
-        match = SPLIT.search(file.stem)
-        if match and file != token_file and "\t" not in head(file, 4096):
-            split = match[1].lower()
+        split = split_named(file.stem)
+        start = head(file, 4096) if split and file != token_file and not is_hidden(file.name) else ""
+        if start and "\t" not in start:
             for line in read_lines(file):
                 name = line.strip()
-                result[name] = result[f"{name}.jpg"] = SPLITS[split]
+                result[name] = result[f"{name}.jpg"] = split
     return result

@@ -1,38 +1,56 @@
 """A folder of files (images, or any other modality with files), with or without captions in a text file of the same name.
-Folders named train, val and test are splits."""
+Folders named train, val and test are splits; otherwise, without text files, the folder of a file is its label."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import SPLITS, Dataset, SkippedRow, file_kinds, kept_texts, with_splits
+from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_kinds, kept_texts
+from braid.datasets.splits import split_folder, with_splits
 from braid.errors import Missing, UserError
+from braid.files.reading import Listing, listing
 from braid.files.text import read_lines
+from braid.modalities import NOT_READ
 from braid.records import Example
+
+SHOWN = 5  # labels that a note names
 
 
 def recognise(path: Path) -> bool:
-    return path.is_dir() and any(file.with_suffix(".txt").is_file() for file in _files(path))
+    if not path.is_dir():
+        return False
+    listed = listing(path)
+    return bool(_described(listed, _kinds(listed.files)))
 
 
 def holds_files(path: Path) -> bool:
     """Whether a folder has files of any modality, with or without captions."""
-    return path.is_dir() and bool(_files(path))
+    return path.is_dir() and bool(_kinds(listing(path).files))
 
 
-def _files(path: Path) -> dict[Path, str]:
-    """The files of all modalities and their kinds, sorted."""
+def _kinds(files: Iterable[str]) -> dict[str, str]:
+    """The files of all modalities and their kinds, in the order of their folders and names."""
     by_suffix = {suffix: kind for kind, config in reversed(file_kinds().items()) for suffix in config.suffixes}
-    files = ((file, by_suffix.get(file.suffix.lower(), "")) for file in sorted(path.rglob("*")))
-    return {file: kind for file, kind in files if kind and (file.is_file() or file.is_symlink())}
+    kinds = {file: kind for file in files if (kind := by_suffix.get(os.path.splitext(file)[1].lower()))}
+    return dict(sorted(kinds.items(), key=lambda item: item[0].split(os.sep)))
 
 
-def _rows(files: Mapping[Path, str]) -> list[dict[str, Path]]:
+def _described(listed: Listing, kinds: Mapping[str, str]) -> set[str]:
+    """The text files that have the name of a file."""
+    return {file for file in listed.files if file.endswith(".txt")} & {_text_of(file) for file in kinds}
+
+
+def _text_of(file: str) -> str:
+    return f"{os.path.splitext(file)[0]}.txt"
+
+
+def _rows(kinds: Mapping[str, str]) -> list[dict[str, str]]:
     """Files of the same name and different kinds (dog.jpg, dog.wav) form one row; any other file is its own row."""
-    named: dict[Path, list[tuple[Path, str]]] = {}
-    for file, kind in files.items():
-        named.setdefault(file.with_suffix(""), []).append((file, kind))
-    rows: list[dict[str, Path]] = []
+    named: dict[str, list[tuple[str, str]]] = {}
+    for file, kind in kinds.items():
+        named.setdefault(os.path.splitext(file)[0], []).append((file, kind))
+    rows: list[dict[str, str]] = []
     for group in named.values():
         together = {kind: file for file, kind in group}
         rows += [together] if len(together) == len(group) else [{kind: file} for file, kind in group]
@@ -40,26 +58,68 @@ def _rows(files: Mapping[Path, str]) -> list[dict[str, Path]]:
 
 
 def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
-    """One example per file; each line of its text file is a caption. Without any text files, rows have no captions."""
+    """One example per file; each line of its text file is a caption. Without any text files, rows have no captions, and files in
+    several folders have the names of these as labels."""
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
-    files = _files(path)
-    described = any(file.with_suffix(".txt").is_file() for file in files)
-    for row in _rows(files):
-        file = next(iter(row.values()))
-        name, text = str(file.relative_to(path)), file.with_suffix(".txt")
-        fields: dict[str, Any] = {kind: str(one) for kind, one in row.items()}
+    listed = listing(path)
+    kinds = _kinds(listed.files)
+    texts, rows, start = _described(listed, kinds), _rows(kinds), len(os.path.join(str(path), ""))
+    names = [next(iter(row.values()))[start:] for row in rows]
+    placed = _placed(names)
+    labels = sorted({label for _, label in placed if label} if not texts else ())
+    for row, name, (split, label) in zip(rows, names, placed, strict=True):
+        fields: dict[str, Any] = {kind: os.path.normpath(one) for kind, one in row.items()}
         try:
-            if described:
-                given = [(f"{text.name}, line {number}", line) for number, line in enumerate(read_lines(text), 1)]
-                fields["captions"] = kept_texts(given, "caption", "image", skipped)
-        except FileNotFoundError:
-            skipped.append(SkippedRow(name, f"has no captions; write them to {text.name} beside it, one a line", missing=True))
+            if texts:
+                fields["captions"] = _captions(_text_of(next(iter(row.values()))), texts, skipped)
+            elif len(labels) > 1 and label:
+                fields["label"] = label
         except UserError as error:
-            reason = str(error).removeprefix(f"{text} ")
-            skipped.append(SkippedRow(name, f"{text.name} {reason}", isinstance(error, Missing)))
+            skipped.append(SkippedRow(name, str(error), isinstance(error, Missing)))
         else:
-            parts = file.relative_to(path).parts
-            examples.append(Example(name, fields, SPLITS.get(parts[0].lower(), "") if len(parts) > 1 else "", name))
-    kind = "folder of files" + (" with text files" if described else "")
-    return Dataset(str(path), kind, with_splits(examples), tuple(skipped))
+            examples.append(Example(name, fields, split, name))
+    kind = "folder of files" + (" with text files" if texts else ", a folder for each label" if len(labels) > 1 else "")
+    notes = (*_named(labels), *listed.unread(NOT_READ))
+    return with_splits(Dataset(str(path), kind, Rows(examples), tuple(skipped), notes=notes, hidden=listed.hidden))
+
+
+def _captions(text: str, texts: set[str], skipped: list[SkippedRow]) -> tuple[str, ...]:
+    """The lines of a text file; a line that is no text is added to ``skipped``.
+
+    Raises:
+        UserError: when it does not exist, is not text, or is empty.
+    """
+    name = os.path.basename(text)
+    if text not in texts or not os.path.isfile(text):
+        raise Missing(f"has no captions; write them to {name} beside it, one a line")
+    try:
+        given = [(f"{name}, line {number}", line) for number, line in enumerate(read_lines(Path(text)), 1)]
+        return kept_texts(given, "caption", "image", skipped)
+    except UserError as error:
+        raise type(error)(f"{name} {str(error).removeprefix(f'{text} ')}") from None
+
+
+def _placed(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The split and the label of each file, from its folders: train/dog/1.jpg, dog/1.jpg. Folders that all files are in say
+    nothing, unless they are named after a split."""
+    folders = [name.split(os.sep)[:-1] for name in names]
+    depth = 0
+    while folders and all(len(one) > depth and one[depth] == folders[0][depth] for one in folders):
+        if split_folder(folders[0][depth]):
+            break
+        depth += 1
+    result = []
+    for one in folders:
+        split = split_folder(one[depth]) if len(one) > depth else ""
+        rest = one[depth + bool(split) :]
+        result.append((split, rest[0] if rest else ""))
+    return result
+
+
+def _named(labels: Sequence[str]) -> list[str]:
+    """Say that labels are the names of folders."""
+    if len(labels) < 2:
+        return []
+    more = ", ..." if len(labels) > SHOWN else ""
+    return [f"labels are the names of {len(labels):,} folders: {', '.join(labels[:SHOWN])}{more}"]

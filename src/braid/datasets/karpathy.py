@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from braid.datasets.dataset import (
-    SPLITS,
     Dataset,
     ImageFinder,
+    Rows,
     SkippedRow,
     field_of,
     head,
@@ -17,8 +17,8 @@ from braid.datasets.dataset import (
     located,
     read_json,
     skipped_row,
-    with_splits,
 )
+from braid.datasets.splits import split_of, with_splits
 from braid.errors import UserError
 from braid.records import Example
 
@@ -59,7 +59,7 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
             seen.add(name)
         except UserError as error:
             skipped.append(skipped_row(source, error))
-    return Dataset(str(path), "Karpathy splits", with_splits(examples), tuple(skipped))
+    return with_splits(Dataset(str(path), "Karpathy splits", Rows(examples), tuple(skipped)))
 
 
 def _name(row: dict[str, Any]) -> str:
@@ -70,7 +70,7 @@ def _name(row: dict[str, Any]) -> str:
 
 def _example(row: Any, file: Path, source: str, locate: ImageFinder, skipped: list[SkippedRow]) -> Example:
     name = str(field_of(row, "filename", SHAPE))
-    split = str(row.get("split", ""))
+    split = str(row.get("split") or "")
     sentences = field_of(row, "sentences", SHAPE)
     if not isinstance(sentences, list):
         raise UserError(f"has sentences that are no list; {SHAPE}")
@@ -79,4 +79,4 @@ def _example(row: Any, file: Path, source: str, locate: ImageFinder, skipped: li
         "image": located(locate, file, *dict.fromkeys((_name(row), name))),
         "captions": kept_texts(given, "caption", "image", skipped, "raw", SHAPE),
     }
-    return Example(name, fields, SPLITS.get(split, split), source)
+    return Example(name, fields, split_of(split), source)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from io import TextIOBase
 from pathlib import Path
 
-from braid.datasets.dataset import Dataset, SkippedRow, skipped_row, with_splits
+from braid.datasets.dataset import Dataset, Rows, SkippedRow, skipped_row
+from braid.datasets.splits import with_splits
 from braid.errors import UserError
 from braid.files.text import not_text, open_text
 from braid.modalities.cells import LONGEST, check_length, why_no_text
@@ -26,12 +27,12 @@ def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
     """One example per non-empty line, as ``text``."""
     skipped: list[SkippedRow] = []
     try:
-        examples = with_splits(_examples(path, skipped), VAL_SHARE)
+        rows = Rows(_examples(path, skipped))
     except UnicodeError:
         raise not_text(path) from None
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read as UTF-8 text ({error}); save it again") from None
-    return Dataset(str(path), "lines of text", examples, tuple(skipped), {"text": "line"})
+    return with_splits(Dataset(str(path), "lines of text", rows, tuple(skipped), {"text": "line"}), VAL_SHARE)
 
 
 def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:

@@ -25,9 +25,8 @@ from braid.datasets.dataset import (
     located,
     read_json,
     skipped_row,
-    split_named,
-    with_splits,
 )
+from braid.datasets.splits import split_named, with_splits
 from braid.errors import Missing, UserError
 from braid.records import Example
 
@@ -86,7 +85,8 @@ def open_vqa(path: Path, columns: Mapping[str, str]) -> Dataset:
         raise UserError(f"{path} has answers without questions; put the file of questions beside it (*_questions.json)")
     skipped: list[SkippedRow] = []
     examples = (example for questions, notes in pairs.items() for example in _examples(questions, notes, skipped))
-    return Dataset(str(path), "VQA", with_splits(Rows(examples)), tuple(skipped))
+    rows = Rows(examples)
+    return with_splits(Dataset(str(path), "VQA", rows, tuple(skipped)))
 
 
 def _examples(file: Path, notes: Path | None, skipped: list[SkippedRow]) -> Iterator[Example]:

@@ -6,13 +6,18 @@
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from braid.errors import UserError
 from braid.files.names import not_a_path, shortened, spellings
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+LEFT_BEHIND = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir"})  # by macOS, Windows, file servers
+SHOWN = 5  # things in a folder that are named one by one
 
 
 def shipped(path: Path) -> Path:
@@ -34,39 +39,136 @@ def file_inside(folder: Path, name: str) -> Path | None:
         return None
 
 
-def find_files(paths: Iterable[str | Path], suffixes: Collection[str], what: str = "file") -> list[str]:
+@dataclass
+class Listing:
+    """The files of a folder and its subfolders, sorted, and what is passed over.
+
+    ``files``: also broken links, so that they are reported later. ``hidden``: the number of hidden files and folders, with those
+    that systems leave behind. ``others``: folders that cannot be read, links to folders, pipes and devices, each with a reason.
+    """
+
+    files: list[str] = field(default_factory=list)
+    hidden: int = 0
+    others: list[str] = field(default_factory=list)
+
+    def unread(self, suffixes: Mapping[str, str]) -> list[str]:
+        """What a user should know of the files that are not read.
+
+        Args:
+            suffixes: of files that a user may expect to be read, each with what to do.
+        """
+        counts = Counter(suffix for file in self.files if (suffix := os.path.splitext(file)[1].lower()) in suffixes)
+        said = [
+            f"{count:,} file{'s' if count > 1 else ''} passed over: {suffix}; {suffixes[suffix]}"
+            for suffix, count in counts.most_common()
+        ]
+        more = [f"and {len(self.others) - SHOWN:,} more are passed over"] if len(self.others) > SHOWN else []
+        return [*said, *self.others[:SHOWN], *more]
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden (.x, and ._x of macOS), or left behind by a system."""
+    return name.startswith(".") or name.lower() in LEFT_BEHIND
+
+
+def listing(folder: str | Path) -> Listing:
+    """List a folder. Links to folders are not followed, so a link that leads back ends nowhere."""
+    result, waiting = Listing(), [str(folder)]
+    while waiting:
+        home = waiting.pop()
+        try:
+            entries = list(os.scandir(home))
+        except OSError as error:
+            result.others.append(f"{home} cannot be read ({os.strerror(error.errno or 0)}), so it is passed over; change that")
+            continue
+        for entry in entries:
+            linked = entry.is_symlink()
+            if is_hidden(entry.name):
+                result.hidden += 1
+            elif linked and os.path.isdir(entry.path):
+                result.others.append(f"{entry.path} is a link to a folder, which is passed over; give that folder itself")
+            elif not linked and entry.is_dir():
+                waiting.append(entry.path)
+            elif linked or entry.is_file():
+                result.files.append(entry.path)
+            else:
+                result.others.append(f"{entry.path} is a pipe or a device, which is passed over; save it to a file")
+    result.files.sort()
+    return result
+
+
+def find_files(
+    paths: Iterable[str | Path],
+    suffixes: Collection[str],
+    what: str = "file",
+    unread: Mapping[str, str] | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> list[str]:
     """Find the files of paths, patterns (``*.png``) and folders (with subfolders), each once; a folder's files are sorted.
 
     Returns strings, because a hundred thousand Path objects take four times as much memory.
 
+    Args:
+        unread: see ``Listing.unread``; ``on_note`` is told of these files.
     Raises:
         UserError: for a pattern or a folder without such a file.
     """
-    result: dict[str, None] = {}
+    result: dict[str, str] = {}
+    paths = list(paths)
     for given in paths:
-        path = Path(given).expanduser()
+        path, said = Path(given).expanduser(), list[str]()
         if not os.path.exists(path) and (reason := not_a_path(str(given), what)):
             raise UserError(f"{shortened(str(given))} {reason}")
         if path.is_dir():
-            inside = sorted(_files_in(path, suffixes))
+            listed = listing(path)
+            inside, said = [file for file in listed.files if has_suffix(file, suffixes)], listed.unread(unread or {})
         elif glob.has_magic(str(path)) and not path.exists():
-            inside = sorted(glob.glob(str(path), recursive=True))
+            inside = _matching(path, suffixes)
         else:
             there = (spelled for spelled in spellings(str(path)) if os.path.exists(spelled))
             inside = [next(there, str(path))]  # a missing file is reported later, with other unreadable files
         if not inside:
-            raise UserError(f"{path}: no {what} there; looked for {', '.join(sorted(suffixes))}")
-        result.update(dict.fromkeys(inside))
-    return list(result)
+            also = "".join(f"; {text}" for text in said)
+            raise UserError(f"{path}: no {what} there; looked for {', '.join(sorted(suffixes))}{also}")
+        for text in said:
+            on_note(text)
+        for file in inside:
+            result.setdefault(os.path.abspath(file) if len(paths) > 1 else file, file)
+    return list(result.values())
 
 
-def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
-    for home, _, names in os.walk(folder):
-        for name in names:
-            file = os.path.join(home, name)
-            # keep broken links, so that they are reported
-            if has_suffix(name, suffixes) and (os.path.isfile(file) or os.path.islink(file)):
-                yield file
+def _matching(pattern: Path, suffixes: Collection[str]) -> list[str]:
+    """The files that a pattern matches, sorted: those with a suffix, or all of them if none has one. Folders that exist are
+    taken by their names, which may have brackets. ``**`` does not follow links to folders, which may lead back."""
+    home = next((folder for folder in pattern.parents if folder.is_dir()), Path())
+    rest = pattern.relative_to(home).parts
+    start = "" if home == Path() else os.path.join(str(home), "")
+    if "**" in rest:
+        inside = (os.path.normpath(file) for file in listing(home).files)
+        found = [file for file in inside if _matches(file[len(start) :].split(os.sep), rest)]
+    else:
+        found = [name for name in glob.glob(glob.escape(start) + os.path.join(*rest)) if not os.path.isdir(name)]
+        found = [name for name in found if not any(map(is_hidden, name[len(start) :].split(os.sep)))]
+    return sorted(name for name in found if has_suffix(name, suffixes)) or sorted(found)
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path matches a pattern, both by their parts; ``**`` is any number of folders."""
+    if not pattern or not parts:
+        return not pattern and not parts
+    if pattern[0] == "**":
+        return any(_matches(parts[skipped:], pattern[1:] or "*") for skipped in range(len(parts)))
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def identities(files: Iterable[str]) -> Iterator[str]:
+    """One name for each file, however its path is spelled, and through links."""
+    homes: dict[str, str] = {}
+    for file in files:
+        home, name = os.path.split(os.path.abspath(file))
+        if home not in homes:
+            homes[home] = os.path.realpath(home)
+        yield os.path.realpath(file) if os.path.islink(file) else os.path.join(homes[home], name)
 
 
 _PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)

@@ -138,6 +138,11 @@ class LanceDBIndex:
             there.update(result["id"].to_pylist())
         return there
 
+    def rows(self) -> Iterator[tuple[str, Any]]:
+        with self._told():
+            result = self._table.search().select(["id", "metadata"]).limit(max(len(self), 1)).to_arrow()
+        yield from zip(result["id"].to_pylist(), map(json.loads, result["metadata"].to_pylist()), strict=True)
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Turn LanceDB's errors, which have many types, into a ``UserError``."""

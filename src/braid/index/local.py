@@ -186,6 +186,9 @@ class LocalIndex:
     def known(self, ids: Sequence[str]) -> set[str]:
         return set(self._rows.keys(ids))
 
+    def rows(self) -> Iterator[tuple[str, Any]]:
+        return ((name, json.loads(metadata)) for name, metadata in self._rows.all())
+
     def search(self, vectors: Float[np.ndarray, "..."], top: int = 10) -> list[list[Hit]]:
         queries = asked(vectors, self.width, top)
         if not len(self) or not len(queries):

@@ -1,7 +1,7 @@
 """The protocol of every index (vectors with ids and metadata, searched by cosine), and checks of its arguments."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -64,6 +64,10 @@ class Index(Protocol):
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """The subset of ``ids`` that the index has."""
+        ...
+
+    def rows(self) -> Iterator[tuple[str, Any]]:
+        """The id and the metadata of every row."""
         ...
 
     def search(self, vectors: Float[np.ndarray, "n width"], top: int = 10) -> list[list[Hit]]:

@@ -84,6 +84,10 @@ class Rows:
         """The keys of the ids that exist."""
         return dict(self._found("SELECT id, key FROM rows WHERE id IN", ids))
 
+    def all(self) -> Iterator[tuple[str, str]]:
+        """The id and the metadata of every row."""
+        yield from self._connection.execute("SELECT id, metadata FROM rows")
+
     def find(self, keys: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Ids and metadata by key."""
         result = self._found("SELECT key, id, metadata FROM rows WHERE key IN", keys)

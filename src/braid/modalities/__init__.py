@@ -10,7 +10,15 @@ from typing import Any
 from braid.config import kinds
 from braid.errors import UserError
 from braid.modalities.encoded import EncodedModality
-from braid.modalities.image import Augmentation, ImageModality, ImageModalityConfig, image_files, is_image, thumbnail
+from braid.modalities.image import (
+    NOT_READ,
+    Augmentation,
+    ImageModality,
+    ImageModalityConfig,
+    image_files,
+    is_image,
+    thumbnail,
+)
 from braid.modalities.labels import (
     EmbeddingModality,
     EmbeddingModalityConfig,
@@ -41,6 +49,7 @@ ROLES = {
 }
 
 __all__ = [
+    "NOT_READ",
     "ROLES",
     "Augmentation",
     "Does",

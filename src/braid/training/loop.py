@@ -121,13 +121,15 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
 
 
 def _say_columns(run: Run) -> None:
-    """Say which columns of a table are read, and as what."""
+    """Say which columns of a table are read, and as what, and how the data set is read where that is not plain."""
     for data in run.setup.tasks if run.group.leads and not run.position.step else ():
         inputs, targets = run.setup.interface.inputs.keys(), data.task.target_fields
         reads = [role for role in data.columns if role in targets or inputs & data.task.inputs_of({role: ""})]
         read = [f"{role}={data.columns[role]}" for role in reads]
         names = ", ".join(data.unused[:8]) + (", ..." if len(data.unused) > 8 else "")
         rest = f"; not read: {names}" if names else ""
+        for text in data.said:
+            run.watcher.on_note(f"{data.mixed.data.path}: {text}")
         if read:
             run.watcher.on_note(f"{data.mixed.data.path}: reads {', '.join(read)}{rest} (--columns ROLE=NAME changes a column)")
 

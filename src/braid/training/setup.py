@@ -98,7 +98,7 @@ T = TypeVar("T")
 class TaskData:
     """One task of a run and its rows. ``val`` holds examples, because the evaluation prepares samples itself.
 
-    ``columns``: of the table, by role; ``unused``: columns without a role.
+    ``columns``: of the table, by role; ``unused``: columns without a role; ``said``: what a user should know of the data.
     """
 
     mixed: MixedTask
@@ -106,6 +106,7 @@ class TaskData:
     val: Rows
     columns: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -157,7 +158,7 @@ def set_up(config: RunConfig) -> Setup:
     taken = take_over(config, *(data.train for data in tasks))
     config = taken.config
     config = fitted(config, tasks)
-    interface = _interface(config, tasks)
+    interface = _interface(config, tasks, [Path(one.path).name for one in datasets])
     tokenizers = _tokenizers(config, tasks, tokenizer_names(interface.inputs, interface.outputs), taken.tokenizers)
     torch.manual_seed(config.seed)
     model = config.model.build(build_modalities(interface.inputs, tokenizers), build_modalities(interface.outputs, tokenizers))
@@ -190,8 +191,9 @@ def _rows(mixed: MixedTask, dataset: Dataset, inputs: Mapping[str, InputModality
         train = replace(train, examples=train.examples.take(np.flatnonzero(shared_numbers(train, inputs) % data.every == 0)))
     if not train:
         where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in mixed.task.target_fields[:1])
+        where = where if dataset.columns else f", because it is a {dataset.format}; give a table with a column of them"
         raise UserError(f"{data.path}: no row of split {data.train!r} has a target for {mixed.task.kind}{where}")
-    return TaskData(mixed, train, val, dataset.columns, dataset.unused)
+    return TaskData(mixed, train, val, dataset.columns, dataset.unused, dataset.said)
 
 
 def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:
@@ -310,7 +312,7 @@ def _texts(config: RunConfig, tasks: Iterable[TaskData]) -> Iterator[str]:
             yield from (sample.inputs[name] for name in read if isinstance(sample.inputs.get(name), str))
 
 
-def _interface(config: RunConfig, tasks: Sequence[TaskData]) -> Interface:
+def _interface(config: RunConfig, tasks: Sequence[TaskData], data: Sequence[str]) -> Interface:
     inputs = {name: _modality(name, config.inputs, "inputs").in_use() for name in config.model.encoders}
     written = {**config.model.decoders, **config.model.codecs}
     outputs = {name: _modality(name, config.outputs, "outputs").in_use() for name in written}
@@ -318,7 +320,10 @@ def _interface(config: RunConfig, tasks: Sequence[TaskData]) -> Interface:
     trained_on = tuple(sorted(sorted(subsets), key=len, reverse=True))
     name = ", ".join(f"{data.task.kind} on {Path(data.mixed.data.path).stem}" for data in tasks)
     card = replace(config.card, name=config.card.name or name)
-    return Interface(inputs, outputs, {data.task.kind: to_dict(data.task) for data in tasks}, trained_on, card)
+    starts = {folder for path in config.initialize.values() if (folder := bundle_folder(path))}
+    known = [name for folder in sorted(starts) for name in read_bundle(folder).interface.data]
+    names = tuple(dict.fromkeys([*known, *data]))
+    return Interface(inputs, outputs, {data.task.kind: to_dict(data.task) for data in tasks}, trained_on, card, names)
 
 
 def _seen(data: TaskData, inputs: Sequence[str], dropped: Sequence[str]) -> set[tuple[str, ...]]:

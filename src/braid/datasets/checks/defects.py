@@ -20,9 +20,12 @@ ADVICE = {
     "leak: a column repeats the label": "remove the column from --columns if it is filled in after the label is known",
     "duplicate id": "give every row an id of its own",
     "one caption for all": "write what each image shows",
+    "text that says nothing": "write the text, or leave it empty, or remove the row",
     "unusual text length": "check that it is a caption",
     "imbalanced labels": "collect more rows of the other labels, or evaluate by macro-f1",
+    "labels that look the same": "write each label in one way",
     "labels of mixed type": "write all of them as names, or all as numbers",
+    "rows without a split": "name the split of each row, or of none",
     "empty split": "give it rows, or map the column with --columns split=NAME",
 }
 

@@ -1,10 +1,12 @@
 """Checks of a data set's rows: texts, ids, labels, splits, and columns that give the label away. No file is opened."""
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +14,12 @@ from braid.config import kinds
 from braid.datasets.checks.defects import Defect, Key, file_key
 from braid.datasets.dataset import Dataset, Rows, file_kinds, files_of
 from braid.modalities import InputModalityConfig
+from braid.modalities.labels import MOST_NUMBERS
 from braid.records import Example
 
 ORDER = {"train": 0, "val": 1}  # when two splits share something, the first of these loses it
+MISSING = frozenset({"nan", "null", "n/a", "<na>", "#n/a", "-", "--", "?"})  # what programs and people write for no value
+NO_WORD = frozenset({"none", "na", "n.a.", "nil", "...", "."})  # the same, but good names of labels
 SHOWN = 5  # rows that are named if many share a defect
 FEW = 20  # rows below which a share means nothing
 SAME_CAPTION = 0.5  # minimum share of rows with the same caption to report it
@@ -40,11 +45,11 @@ def row_keys(example: Example, roles: Iterable[str]) -> list[Key]:
 def of_texts(dataset: Dataset) -> list[Defect]:
     """Find all defects that need no file to be opened."""
     rows = dataset.examples
-    result = [*_ids(dataset), *_empty_splits(rows)]
+    result = [*_ids(dataset), *_without_split(rows), *_empty_splits(rows), *_say_nothing(rows)]
     for role in ("captions", "text"):
         common = _one_for_all(rows, role)
         result += [*(common or _leaks(rows, role)), *_lengths(rows, role)]
-    return [*result, *_labels(rows)]
+    return [*result, *_look_the_same(rows), *_labels(rows)]
 
 
 def _ids(dataset: Dataset) -> list[Defect]:
@@ -64,6 +69,65 @@ def _empty_splits(rows: Rows) -> list[Defect]:
     if set(rows.splits) <= {""}:
         return [Defect("empty split", (), "no row can be read")] if not rows else []
     return [Defect("empty split", (), f"{name} has no rows") for name in ("train", "val") if name not in rows.splits]
+
+
+def _without_split(rows: Rows) -> list[Defect]:
+    """Find rows that name no split, while others do: nothing uses them."""
+    number = rows.splits.get("", 0)
+    if number in (0, len(rows)):
+        return []
+    sources = _first(row.source for row in rows if not row.split)
+    what = f"{number:,} of {len(rows):,} rows name no split, so that none uses them: {', '.join(sources)}"
+    return [Defect("rows without a split", sources, what)]
+
+
+def _say_nothing(rows: Rows) -> list[Defect]:
+    """Find texts and labels that programs write for a missing value: nan, NULL, N/A."""
+    found = (
+        (row, text)
+        for row in rows
+        for role, words in (("captions", MISSING | NO_WORD), ("text", MISSING | NO_WORD), ("label", MISSING))
+        for text in _as_texts(row.fields.get(role, ()))
+        if text.strip().lower() in words
+    )
+    return [Defect("text that says nothing", (row.source,), f"{row.source}: {text!r}") for row, text in found]
+
+
+def _as_texts(value: Any) -> Sequence[str]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _look_the_same(rows: Rows) -> list[Defect]:
+    """Find labels that differ in case, spaces, width or accents' coding alone, or are the same number."""
+    counts = Counter(label for row in rows for label in _labels_of(row))
+    if len(counts) > MOST_NUMBERS and all(map(_is_number, counts)):
+        return []  # quantities
+    alike: dict[str, list[str]] = {}
+    for label in counts:
+        alike.setdefault(_seen_as(label), []).append(label)
+    groups = [sorted(labels, key=lambda label: -counts[label]) for labels in alike.values() if len(labels) > 1]
+    if not groups:
+        return []
+    odd = {label for labels in groups for label in labels[1:]}
+    first: dict[str, str] = {}
+    for row in rows:
+        for label in _labels_of(row):
+            if label in odd:
+                first.setdefault(label, row.source)
+    return [
+        Defect(
+            "labels that look the same",
+            tuple(first[label] for label in labels[1:])[:SHOWN],
+            ", ".join(f"{label!r} ({counts[label]:,} row{'s' if counts[label] > 1 else ''})" for label in labels[:SHOWN]),
+        )
+        for labels in groups
+    ]
+
+
+def _seen_as(label: str) -> str:
+    """A label as people read it: without case, width and spaces; a number by its value."""
+    plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    return repr(float(plain)) if _is_number(plain) else plain
 
 
 def _leaks(rows: Rows, role: str) -> list[Defect]:
@@ -139,9 +203,8 @@ def _labels(rows: Rows) -> list[Defect]:
     return result
 
 
-def _labels_of(row: Example) -> tuple[str, ...]:
-    label = row.fields.get("label", ())
-    return (label,) if isinstance(label, str) else tuple(label)
+def _labels_of(row: Example) -> Sequence[str]:
+    return _as_texts(row.fields.get("label", ()))
 
 
 def _is_number(label: str) -> bool:

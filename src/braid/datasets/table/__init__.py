@@ -1,18 +1,22 @@
 """Tables (csv, tsv, jsonl, json, parquet): columns recognised by name or mapped to roles."""
 
-from braid.datasets.table.examples import fields_of, open_table, parse_columns, recognise, table_examples, with_model_columns
+from braid.datasets.table.examples import open_table, open_tables, table_examples, with_model_columns
 from braid.datasets.table.files import Table, check_name, read_table, stream_table, write_table
+from braid.datasets.table.folders import tables_in
+from braid.datasets.table.roles import fields_of, parse_columns, recognise
 
 __all__ = [
     "Table",
     "check_name",
     "fields_of",
     "open_table",
+    "open_tables",
     "parse_columns",
     "read_table",
     "recognise",
     "stream_table",
     "table_examples",
+    "tables_in",
     "with_model_columns",
     "write_table",
 ]

@@ -1,7 +1,6 @@
-"""A table's rows as examples: columns recognised by name or mapped to roles. A role names its modality."""
+"""A table's rows as examples."""
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -10,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from braid.config import did_you_mean, kinds
 from braid.datasets.dataset import (
-    SPLITS,
     Dataset,
     Rows,
     SkippedRow,
@@ -20,100 +17,70 @@ from braid.datasets.dataset import (
     file_kinds,
     files_of,
     skipped_row,
-    with_splits,
 )
-from braid.datasets.table import separated
+from braid.datasets.splits import SPLITS, split_of, with_splits
 from braid.datasets.table.cells import class_named
-from braid.datasets.table.files import Table, is_table, stream_table
+from braid.datasets.table.files import Table, stream_table
+from braid.datasets.table.folders import left_out, tables_in
+from braid.datasets.table.roles import JOIN, LABEL, MANY, OUTPUTS, UNREAD, recognise, roles_of
 from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
 from braid.files.names import not_a_path, shortened, spellings
-from braid.modalities import InputModalityConfig, modality_of
+from braid.modalities import modality_of
 from braid.modalities.cells import is_empty, text_cell
 from braid.records import Example
 
-# role -> usual names of its column, the most likely first; modalities add their own
-ID = ("id", "image_id", "uid")
-NAMES: dict[str, tuple[str, ...]] = {
-    "captions": ("captions", "caption", "sentences", "sentence", "description", "raw"),
-    "question": ("question", "query"),
-    "instruction": ("instruction", "edit", "edit_prompt"),
-    "target": ("edited", "edited_image", "target_image"),
-    "answer": ("answer",),
-    "answers": ("answers", "answer"),
-    "label": ("label", "class", "category", "sentiment"),
-    "labels": ("labels",),
-    "split": ("split", "subset", "set", "fold"),
-}
-MANY = ("captions", "answers")  # roles with several texts
-OUTPUTS = (*MANY, "answer", "target")  # roles that are not inputs of a model
-LABEL = ("label", "labels")  # one per row, or several
-UNREAD = ("id", "split")
-JOIN = "+"  # between the columns of one role
-
-_PAIR = re.compile(r'(?:[=+]\s*"(?:[^"]|"")*"|[^,])+')  # of --columns
-_QUOTED = re.compile(r'(?:^|(?<=\+))\s*"((?:[^"]|"")*)"\s*(?=\+|$)')
-
-
-def recognise(path: Path) -> bool:
-    """Whether a file is a table; a .txt is one if its first line names the columns of two roles, as Kaggle's captions.txt."""
-    if path.suffix.lower() != ".txt" or not path.is_file():
-        return is_table(path)
-    names = {name.lower() for name in separated.header_of(path)}
-    return len([role for role, usual in usual_names().items() if role not in UNREAD and names & set(usual)]) > 1
+SHOWN = 5  # values that a message names
 
 
 def open_table(path: Path, columns: Mapping[str, str]) -> Dataset:
     """Open a table as a data set; captioning rows with the same image become one example."""
-    table = stream_table(path)
-    roles = roles_of(table, columns)
+    return open_tables(path, {path: ""}, columns)
+
+
+def open_tables(path: Path, files: Mapping[Path, str], columns: Mapping[str, str]) -> Dataset:
+    """Open the tables of a folder as one data set; ``files`` has the split of each, or "" if its rows say it."""
+    tables = {file: stream_table(file) for file in files}
+    roles = {file: roles_of(table, columns) for file, table in tables.items()}
     skipped: list[SkippedRow] = []
 
     def read() -> Iterator[Example]:
-        for row in _examples(table, roles):
-            if isinstance(row, SkippedRow):
-                skipped.append(row)
-            else:
-                yield row
+        for file, split in files.items():
+            for row in _examples(tables[file], roles[file], named="" if len(files) == 1 else os.path.relpath(file, path)):
+                if isinstance(row, SkippedRow):
+                    skipped.append(row)
+                else:
+                    yield replace(row, split=split) if split else row
 
     rows = Rows(read())
-    files = [role for role in roles if role in file_kinds()]
-    if "captions" in roles and not {"question", "instruction"} & set(roles):
-        rows = _grouped(rows, files)
-    if files and "id" not in roles:
-        rows = _named_apart(rows, files, path.parent)
-    shown = {role: ", ".join(names) for role, names in roles.items()}
-    unused = tuple(name for name in table.columns if not any(name in names for names in roles.values()))
-    return Dataset(
-        str(path),
-        f"table ({path.suffix.lower().lstrip('.')})",
-        with_splits(rows),
-        tuple(skipped),
-        shown,
-        unused,
-        tuple(table.notes),
+    whole = {role: names for one in reversed(roles.values()) for role, names in one.items()}
+    notes = left_out(list(files)) if path.is_dir() else []
+    if "split" in whole and "split" not in columns and not set(SPLITS.values()) & rows.splits.keys() and any(rows.splits):
+        notes.append(_no_split(whole.pop("split")[0], [name for name in rows.splits if name]))
+        rows = rows.assigned("" for _ in rows)
+    files_of_rows = [role for role in whole if role in file_kinds()]
+    if "captions" in whole and not {"question", "instruction"} & set(whole):
+        rows = _grouped(rows, files_of_rows)
+    if files_of_rows and "id" not in whole:
+        rows = _named_apart(rows, files_of_rows, path if path.is_dir() else path.parent)
+    shown = {role: ", ".join(names) for role, names in whole.items()}
+    known = [name for table in tables.values() for name in table.columns]
+    unused = tuple(dict.fromkeys(name for name in known if not any(name in names for names in whole.values())))
+    endings = ", ".join(dict.fromkeys(file.suffix.lower().lstrip(".") for file in files))
+    kind = f"table ({endings})" if len(files) == 1 else f"{len(files)} tables ({endings})"
+    guessed = (text for table in tables.values() for text in table.notes)
+    said = tuple(dict.fromkeys((*notes, *guessed)))
+    return with_splits(Dataset(str(path), kind, rows, tuple(skipped), shown, unused, said))
+
+
+def _no_split(column: str, values: Sequence[str]) -> str:
+    """Say that a column is not taken for the split, though it has a usual name."""
+    some = ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+    first, other = (*values, "OTHER")[:2]
+    use = f"--columns split={column} --set data.train={first} --set data.val={other}"
+    return (
+        f"column {column!r} is not taken for the split, because its values ({some}) are not train, val or test; to use it: {use}"
     )
-
-
-def usual_names() -> dict[str, tuple[str, ...]]:
-    """Every role and the usual names of its column; the kind of an input modality is a role."""
-    return {"id": ID, **{kind: config.columns for kind, config in kinds(InputModalityConfig).items()}, **NAMES}
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Parse ``image=photo,captions=title`` to {role: column}. A role may have several columns: ``tabular=price+brand``; ``text=``
-    leaves a role out. Quotes, as in a csv, hold a name with a comma: ``image="photo, path"``."""
-    result: dict[str, str] = {}
-    known = list(usual_names())
-    for part in filter(None, (part.strip() for part in _PAIR.findall(text))):
-        role, equals, column = (side.strip() for side in part.partition("="))
-        if not equals or not role:
-            example = 'image=photo,captions=title; a name with a comma stands in quotes: image="photo, path"'
-            raise UserError(f"--columns {text}: write role=column pairs, for example {example}")
-        if role not in known:
-            raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, known)}")
-        result[role] = _QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), column)
-    return result
 
 
 def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -124,80 +91,13 @@ def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[s
     """
     result = dict(columns)
     wanted = [config for config in inputs.values() if getattr(config, "parts", False) and config.kind not in columns]
-    if wanted and recognise(path):
-        there = stream_table(path).columns
+    tables = list(tables_in(path)) if wanted and path.is_dir() else [path] if recognise(path) else []
+    if wanted and tables:
+        there = stream_table(tables[0]).columns
         for config in wanted:
             names = [field["name"] for field in config.fields() if field["name"] in there]
             result |= {config.kind: JOIN.join(names)} if names else {}
     return result
-
-
-def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """role -> its columns: mapped columns first, then columns with a usual name; numbered columns belong together. A role that is
-    mapped to "" is left out.
-
-    Raises:
-        UserError: when a mapped column is not in the table, or no column has a role.
-    """
-    if set(LABEL) <= set(columns):
-        raise UserError(f"{table.path}: a row has one label or several; map label or labels, not both")
-    roles = {role: _mapped(table, role, column) if column else () for role, column in columns.items()}
-    taken = {name for names in roles.values() for name in names}
-    for role, names in usual_names().items():
-        if role not in roles:
-            free = {column.lower(): column for column in table.columns if column not in taken}
-            result = next(((free[name],) for name in names if name in free), ()) or _numbered(names, free, role)
-            if result:
-                roles[role] = result
-                taken.update(result)
-    roles = {role: names for role, names in roles.items() if names}
-    if set(LABEL) <= set(roles):  # a column that the user names has priority
-        roles.pop("label" if "labels" in columns else "labels")
-    if "text" in roles and file_kinds().keys() & roles.keys() and not {"captions", "question", *LABEL} & {*roles, *target_fields}:
-        roles["captions"] = roles.pop("text")  # with a file and no label, the text describes the file
-    if not set(roles) - set(UNREAD):
-        example = "image=COLUMN,captions=COLUMN"
-        raise UserError(
-            f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}"
-        )
-    return {role: names for role, names in roles.items() if role not in target_fields}
-
-
-def fields_of(table: Table, columns: Mapping[str, str]) -> list[str]:
-    """The roles of a table's rows, in the order of ``usual_names``."""
-    whole = {"labels": "label", "answer": "answers"}
-    roles = roles_of(table, columns)
-    return list(dict.fromkeys(whole.get(role, role) for role in usual_names() if role in roles and role not in UNREAD))
-
-
-def _mapped(table: Table, role: str, text: str) -> tuple[str, ...]:
-    """The column that the user named, or several, joined by ``+``; a column whose name contains a plus has priority.
-
-    Raises:
-        UserError: naming a column that does not exist.
-    """
-    if text in table.columns:
-        return (text,)
-    modality = modality_of(role)
-    parts = text.split(JOIN) if modality and modality.parts else [text]
-    result: list[str] = []
-    while parts:
-        joined = ((size, JOIN.join(parts[:size]).strip()) for size in range(len(parts), 0, -1))
-        size, name = next(((size, name) for size, name in joined if name in table.columns), (0, parts[0].strip()))
-        if not size:
-            raise UserError(f"{table.path} has no column {name!r}; {did_you_mean(name, table.columns)}")
-        result.append(name)
-        parts = parts[size:]
-    return tuple(dict.fromkeys(result))
-
-
-def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple[str, ...]:
-    """Numbered columns: caption_0, caption_1, ... or answer1, answer2, ..."""
-    if role not in MANY:
-        return ()
-    pattern = re.compile(rf"({'|'.join(names)})[ _-]?(\d+)")
-    result = [(int(match[2]), column) for name, column in free.items() if (match := pattern.fullmatch(name))]
-    return tuple(column for _, column in sorted(result))
 
 
 @dataclass(frozen=True)
@@ -219,24 +119,25 @@ def table_examples(table: Table, columns: Mapping[str, str], target_fields: Coll
 
 
 def _examples(
-    table: Table, roles: Mapping[str, Sequence[str]], target_fields: Collection[str] = ()
+    table: Table, roles: Mapping[str, Sequence[str]], target_fields: Collection[str] = (), named: str = ""
 ) -> Iterator[Example | SkippedRow]:
+    """``named``: the table's name among several, which its rows then have in their ids, too."""
     here = _Here(table.path.parent, file_finder(), table.notes)
     modalities = {role: modality for role in roles if (modality := modality_of(role))}
     inputs = [role for role in modalities if role not in OUTPUTS]
     spare = [role for role in inputs if _is_labelled({*roles, *target_fields}) or modalities[role].parts]
     for number, row in enumerate(table.rows, 1):
+        source, identity = f"{named or table.path.name}, row {number}", f"{named}:{number}" if named else str(number)
         if isinstance(row, SkippedRow):
-            yield row
+            yield replace(row, source=source) if named else row
             continue
-        source = f"{table.path.name}, row {number}"
         try:
-            named = {column: class_named(row.get(column), names) for column, names in table.classes.items()}
-            row = {**row, **named}
+            classes = {column: class_named(row.get(column), names) for column, names in table.classes.items()}
+            row = {**row, **classes}
             empty = [role for role in spare if all(is_empty(row.get(name)) for name in roles[role])]
             lacking = empty if len(empty) < len(inputs) else ()
             present = {role: {name: row.get(name) for name in roles[role]} for role in roles if role not in lacking}
-            yield _example(present, modalities, source, str(number), here)
+            yield _example(present, modalities, source, identity, here)
         except UserError as error:
             yield skipped_row(source, error)
 
@@ -276,7 +177,7 @@ def _example(
         for column, value in (next(iter(row.get(role, {"": None}).items())) for role in ("split", "id"))
     )
     identity = named or ("" if {"question", "instruction"} & set(fields) else name) or number
-    return Example(identity, fields, SPLITS.get(split.lower(), split.lower()), source)
+    return Example(identity, fields, split_of(split), source)
 
 
 def _located(value: Any, role: str, column: str, here: _Here) -> Any:

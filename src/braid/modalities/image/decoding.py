@@ -21,6 +21,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
+# other images that a folder may hold, which are not read, and what to do
+NOT_READ = {
+    **dict.fromkeys((".heic", ".heif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"), "save them as JPEG"),
+    **dict.fromkeys((".svg", ".psd", ".eps", ".ico", ".tga", ".pdf"), "save them as PNG"),
+}
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
 MOST_SCANS = 64  # of a progressive JPEG, each of which goes over all pixels; encoders write about ten
 TURNED = {  # EXIF orientation -> how the pixels are turned upright
@@ -46,7 +51,7 @@ def image_files(paths: Iterable[str | Path]) -> list[str]:
     Raises:
         UserError: for a pattern or a folder in which there is no image.
     """
-    return find_files(paths, SUFFIXES, "image")
+    return find_files(paths, SUFFIXES, "image", NOT_READ)
 
 
 def thumbnail(value: Any, size: int, source: str = "") -> bytes:
