@@ -30,7 +30,7 @@ from braid.cli.options import (
 )
 from braid.config import NotStandard, named, parse_json
 from braid.errors import UserError
-from braid.files import ready, write_whole
+from braid.files import ready, regular, write_whole
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
@@ -241,7 +241,7 @@ def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
 
 def _read(path: Path, shape: str) -> Any:
     try:
-        return parse_json(path.read_text(encoding="utf-8"), nan=True, object_pairs_hook=_once(path))
+        return parse_json(regular(path).read_text(encoding="utf-8"), nan=True, object_pairs_hook=_once(path))
     except NotStandard as error:
         raise UserError(f"{path} {error.msg}; write {shape}") from None
     except FileNotFoundError:

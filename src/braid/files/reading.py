@@ -6,17 +6,38 @@
 import glob
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from braid.errors import UserError
 
+LARGEST = 1 << 28  # bytes of a file that is read into memory as a whole
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
 
 def shipped(path: Path) -> Path:
     """``recipes/NAME.yaml`` is a file that ships with Braid, unless there is one of that name here."""
     return RECIPES.parent / path if path.parts[:1] == (RECIPES.name,) and not path.exists() else path
+
+
+def regular(path: Path, most: int | float = LARGEST) -> Path:
+    """The same path, if reading it ends: pipes wait forever, and devices have no end. A missing file is left to the reader.
+
+    Args:
+        most: bytes that the file may have.
+    Raises:
+        UserError: for a pipe, a device, or a larger file.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise UserError(f"{path} is a pipe or a device; put the file itself there")
+    if status.st_size > most and stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path} has {status.st_size:,} bytes, and at most {most:,} are read; check that it is the right file")
+    return path
 
 
 def has_suffix(name: str | Path, suffixes: Collection[str]) -> bool:

@@ -4,13 +4,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from braid.config import parse_json
 from braid.errors import UserError
 from braid.shapes import Float, Float32, Num
+
+AGAIN = "copy the index again, or make it anew"
+BLOCK = 16_384  # vectors that are checked at once
+LONGEST = 2.0  # a value of a vector of length 1, with room for rounding
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,32 @@ class Index(Protocol):
 
     def close(self) -> None:
         """Close the files; unsaved changes are lost."""
+
+
+def hit(where: str, identity: Any, score: float, metadata: Any) -> Hit:
+    """A hit of a row as it is stored, in an index that anybody may have made.
+
+    Raises:
+        UserError: when the row was not written by Braid.
+    """
+    try:
+        if not isinstance(identity, str) or not isinstance(metadata, str):
+            raise UserError(f"{where} has the row {str(identity)[:80]!r}, whose id or metadata is not text; {AGAIN}")
+        return Hit(identity, score, parse_json(metadata))
+    except JSONDecodeError as error:
+        raise UserError(f"{where} has the row {identity[:80]!r}, whose metadata is not JSON ({error}); {AGAIN}") from None
+
+
+def are_units(vectors: Num[np.ndarray, "n width"]) -> bool:
+    """Whether stored vectors can have length 1: none holds NaN, infinity or a large number."""
+    return all(_most(vectors[first : first + BLOCK]) <= LONGEST for first in range(0, len(vectors), BLOCK))
+
+
+def _most(vectors: Num[np.ndarray, "n width"]) -> float:
+    """The largest absolute value; NaN or infinity if there is one."""
+    if vectors.dtype == np.float16:  # by its bits, which is several times as fast
+        return float((vectors.view(np.uint16) & 0x7FFF).max().view(np.float16))
+    return 0.0 if vectors.dtype.kind == "i" else float(max(vectors.max(), -vectors.min()))
 
 
 def needed(package: str, extra: str) -> Any:

@@ -13,7 +13,7 @@ from braid.bundle import DataCard, bundle_folder, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, kinds, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.datasets import roles_of_data
 from braid.errors import UserError
-from braid.files import shipped, write_whole
+from braid.files import regular, shipped, write_whole
 from braid.modalities import (
     EmbeddingModalityConfig,
     ImageModalityConfig,
@@ -227,7 +227,7 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
         UserError: naming the file and what it needs.
     """
     try:
-        data = parse_yaml(shipped(path).read_text(encoding="utf-8"))
+        data = parse_yaml(regular(shipped(path)).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a {kind}'s YAML file{instead}") from None
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPE
 
+from braid.config import parse_json
 from braid.errors import UserError
 
 PAD, BOS, EOS = 0, 1, 2
@@ -80,7 +81,7 @@ class Tokenizer:
         try:
             whole, names = text, list(SPECIAL)
             if text.startswith(_FOREIGN):
-                data = json.loads(text)
+                data = parse_json(text)
                 whole, names = json.dumps(data["tokenizer"]), [str(data["special"][role]) for role in ("pad", "bos", "eos")]
             bpe = BPE.from_str(whole)
         except (KeyboardInterrupt, SystemExit):
@@ -166,7 +167,7 @@ def _no_full_stops() -> normalizers.Normalizer:
 
 def _lowercase_of(whole: str) -> bool | None:
     """Whether the normalizer in a tokenizer's file is ours, with lower case or without; None for another one."""
-    given = json.loads(whole)["normalizer"]
+    given = json.loads(whole).get("normalizer")
     own = {lowercase: json.loads(_normalizer(lowercase, _no_full_stops()).__getstate__()) for lowercase in (True, False)}
     return next((lowercase for lowercase, one in own.items() if one == given), None)
 
