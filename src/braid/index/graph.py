@@ -31,7 +31,8 @@ HEADER = np.dtype(
 SETTINGS = ["kinds", "width", "multi", "connectivity", "base"]
 FREE = np.uint64(2**64 - 1)  # the key of a deleted node
 HIGHEST = 127  # a level; random levels stay far below
-NODES = 65_536  # checked at once
+NODE = np.dtype([("key", "<u8"), ("level", "<i2")])
+LISTS = 16_384  # checked at once
 
 
 def check_graph(path: Path, empty: bytes | bytearray, storage: Storage) -> None:
@@ -73,8 +74,8 @@ def _check(data: np.ndarray, empty: bytes | bytearray, storage: Storage) -> None
     _need(place + 2 * size <= len(data), "it is cut short")
     levels = data[place : place + 2 * size].view("<i2").astype(np.int64)
     _need(not size or (levels.min() >= 0 and levels.max() <= HIGHEST), "a level is out of range")
-    node, upper = _kinds(int(header["base"]), int(header["connectivity"]))
-    sizes = node.itemsize + upper.itemsize * levels
+    base, connectivity = int(header["base"]), int(header["connectivity"])
+    sizes = NODE.itemsize + _list_size(base) + _list_size(connectivity) * levels
     places = place + 2 * size + np.cumsum(sizes) - sizes
     _need(place + 2 * size + int(sizes.sum()) == len(data), "its size differs from its levels")
     if size:
@@ -82,7 +83,13 @@ def _check(data: np.ndarray, empty: bytes | bytearray, storage: Storage) -> None
         _need(entry < size and levels[entry] == levels.max() == int(header["max_level"]), "its entry is out of range")
         vectors = data[8 : 8 + rows * row_bytes].view(np.dtype(storage)).reshape(rows, -1)
         _need(are_units(vectors), "a vector is not of length 1")
-        _check_nodes(data, levels, places, node, upper, header)
+        keys = _check_nodes(data, levels, places)
+        _need(len(keys) == int(header["present"]), "its counts differ")
+        _need((keys[1:] != keys[:-1]).all(), "a key is there twice")
+        _check_lists(data, places + NODE.itemsize, base, levels, 0)
+        for level in range(1, int(levels.max()) + 1):
+            there = places[levels >= level] + NODE.itemsize + _list_size(base) + (level - 1) * _list_size(connectivity)
+            _check_lists(data, there, connectivity, levels, level)
 
 
 def _start(data: np.ndarray) -> tuple[int, np.void, int]:
@@ -96,40 +103,32 @@ def _start(data: np.ndarray) -> tuple[int, np.void, int]:
     return row_bytes, header, place + HEADER.itemsize
 
 
-def _kinds(base: int, connectivity: int) -> tuple[np.dtype, np.dtype]:
-    """A node with its list of level 0, and a list of a higher level."""
-    head = [("key", "<u8"), ("level", "<i2")]
-    lists = [[("count", "<u4"), ("slots", "<u4", (most,))] for most in (base, connectivity)]
-    return np.dtype([*head, *lists[0]]), np.dtype(lists[1])
+def _list_size(most: int) -> int:
+    return 4 + 4 * most
 
 
-def _check_nodes(
-    data: np.ndarray, levels: np.ndarray, places: np.ndarray, node: np.dtype, upper: np.dtype, header: np.void
-) -> None:
-    """Every key once, and neighbours that exist on the level of their list."""
-    keys = np.empty(len(levels), np.uint64)
-    for first in range(0, len(levels), NODES):
-        part = slice(first, first + NODES)
-        nodes = _at(data, node, places[part])
-        _need((nodes["level"] == levels[part]).all(), "a node has another level")
-        _check_lists(nodes, levels, 0)
-        keys[part] = nodes["key"]
-        for level in range(1, int(levels[part].max()) + 1):
-            there = places[part][levels[part] >= level]
-            _check_lists(_at(data, upper, there + node.itemsize + (level - 1) * upper.itemsize), levels, level)
-    live = keys[keys != FREE]
-    _need(len(live) == int(header["present"]), "its counts differ")
-    _need(len(np.unique(live)) == len(live), "a key is there twice")
+def _check_nodes(data: np.ndarray, levels: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The keys of the nodes that are not deleted, sorted."""
+    nodes = _at(data, NODE, places)
+    _need((nodes["level"] == levels).all(), "a node has another level")
+    return np.sort(nodes["key"][nodes["key"] != FREE])
+
+
+def _check_lists(data: np.ndarray, places: np.ndarray, most: int, levels: np.ndarray, level: int) -> None:
+    """Check the lists of one level: their neighbours exist on that level."""
+    for first in range(0, len(places), LISTS):
+        part = places[first : first + LISTS]
+        counts = _at(data, np.dtype("<u4"), part)
+        slots = _at(data, np.dtype(("<u4", (most,))), part + 4)
+        _need(counts.max() <= most, "a node has too many neighbours")
+        if not level and slots.max() < len(levels):
+            continue  # as a rule, the room that is not used holds no larger numbers
+        used = slots[np.arange(most) < counts[:, None]]
+        _need((used < len(levels)).all(), "a neighbour is out of range")
+        _need((levels[used] >= level).all(), "a neighbour is not on its level")
 
 
 def _at(data: np.ndarray, kind: np.dtype, places: np.ndarray) -> np.ndarray:
-    """The records at these places, at any byte."""
-    return np.ndarray(len(data) - kind.itemsize + 1, kind, data, strides=(1,))[places]
-
-
-def _check_lists(lists: np.ndarray, levels: np.ndarray, level: int) -> None:
-    slots = lists["slots"]
-    _need((lists["count"] <= slots.shape[1]).all(), "a node has too many neighbours")
-    used = slots[np.arange(slots.shape[1]) < lists["count"][:, None]]
-    _need((used < len(levels)).all(), "a neighbour is out of range")
-    _need(not level or (levels[used] >= level).all(), "a neighbour is not on its level")
+    """The values at these places, which may be any byte."""
+    raw = np.ndarray(len(data) - kind.itemsize + 1, f"V{kind.itemsize}", data, strides=(1,))[places]
+    return raw.view(kind.base).reshape(len(places), *kind.shape)

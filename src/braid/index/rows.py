@@ -62,7 +62,7 @@ class Rows:
             self._connection.execute("PRAGMA cell_size_check = ON")
             if self._connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type").fetchall() != SCHEMA:
                 raise UserError(f"{self._path} holds other tables than those of an index; {AGAIN}")
-            first, last = self._connection.execute("SELECT min(key), max(key) FROM rows").fetchone()
+            first, last = self._connection.execute("SELECT (SELECT min(key) FROM rows), (SELECT max(key) FROM rows)").fetchone()
             if first is not None and not 0 <= first <= last <= LARGEST_KEY:
                 raise UserError(f"{self._path} has keys from {first} to {last}; {AGAIN}")
 
