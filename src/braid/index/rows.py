@@ -106,7 +106,7 @@ class Rows:
 
     def find(self, keys: Sequence[int]) -> dict[int, tuple[Any, Any]]:
         """Ids and metadata by key; a file of somebody else may hold other values than text."""
-        result = self._found("SELECT key, id, metadata FROM rows WHERE key IN", keys)
+        result = self._found("SELECT key, id, metadata FROM rows WHERE key IN", [key for key in keys if key <= LARGEST_KEY])
         return {key: (name, metadata) for key, name, metadata in result}
 
     def _found(self, select: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
