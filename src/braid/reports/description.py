@@ -109,9 +109,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: when ``folder`` has no run.
     """
-    path = folder / RUN
+    path = regular(folder / RUN)
     try:
-        settings = parse_yaml(regular(path).read_text(encoding="utf-8"))
+        settings = parse_yaml(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is no run: it has no {RUN}; give the --output folder of braid train") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

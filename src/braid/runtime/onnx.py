@@ -233,7 +233,8 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        if "external" in str(error).lower() and not shared:
+        outside = "escapes" in str(error) or "Absolute path" in str(error)
+        if "external" in str(error).lower() and not shared and not outside:
             raise UserError(f"{path.parent / STORE} is missing or cut short; copy it again") from None
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); export it again") from None
 

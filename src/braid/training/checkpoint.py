@@ -68,6 +68,8 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         position = Position(**parse_json(metadata["position"], nan=True))
         if min(position.epoch, position.batch, position.step) < 0:
             raise ValueError("a negative position")
+        if not isinstance(position.best, int | float | None):
+            raise TypeError("a best metric that is no number")
     saved = _with_prefix(tensors, "model.")
     state = model.state_dict()
     shapes = {name: tuple(value.shape) for name, value in state.items()}

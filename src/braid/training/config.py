@@ -226,8 +226,9 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
     Raises:
         UserError: naming the file and what it needs.
     """
+    file = regular(shipped(path))
     try:
-        data = parse_yaml(regular(shipped(path)).read_text(encoding="utf-8"))
+        data = parse_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a {kind}'s YAML file{instead}") from None
     except UnicodeDecodeError as error:
