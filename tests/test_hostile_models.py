@@ -274,3 +274,18 @@ def test_an_operator_that_does_not_exist(exported: Path) -> None:
     (exported / "model" / "text.start.onnx").write_bytes(data)
     (exported / "model" / "text.start.weights.json").unlink(missing_ok=True)
     assert refused(exported, "onnx").startswith("model/text.start.onnx cannot be read (")
+
+
+def test_code_in_a_folder_of_hugging_face_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even after a question at the terminal."""
+    pytest.importorskip("transformers")
+    from braid.huggingface import hub
+
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
+    (folder / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}))
+    with pytest.raises(UserError, match="config.json cannot be read"):
+        hub.configuration(folder, hub.TEXT)
+    assert not (tmp_path / "ran").exists()

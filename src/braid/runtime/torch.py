@@ -93,6 +93,10 @@ def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
     check("", bundle.architecture)
 
 
+class _TooLarge(Exception):
+    """A model has more parameters than its weights can hold."""
+
+
 @contextmanager
 def _no_larger_than(weights: Mapping[str, np.ndarray], folder: Path) -> Iterator[None]:
     """Stop building a model that has several times the parameters that the weights hold, before it fills the memory.
@@ -106,11 +110,14 @@ def _no_larger_than(weights: Mapping[str, np.ndarray], folder: Path) -> Iterator
         nonlocal total
         total += 0 if parameter is None else parameter.numel()
         if total > most:
-            raise UserError(f"{folder}: model.json describes a larger model than the weights; the files are of different models")
+            raise _TooLarge
 
     counting = register_module_parameter_registration_hook(count)
     try:
         yield
+    except _TooLarge:
+        message = "model.json describes a larger model than the weights; the files are of different models"
+        raise UserError(f"{folder}: {message}") from None
     except UserError:
         raise
     except (RuntimeError, MemoryError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
