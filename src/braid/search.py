@@ -1,6 +1,7 @@
 """Any input of a model as a vector in one space, and what is near to it."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from braid.bundle import Bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.evaluation import Answers
+from braid.files import regular
 from braid.files.gallery import Card, gallery
 from braid.files.reading import identities
 from braid.generation import Runtime
@@ -172,7 +174,7 @@ def origin(bundle: Bundle) -> Origin:
     digest = hashlib.sha256()
     for file in sorted(bundle.folder.iterdir()):
         if file.suffix in (".safetensors", ".onnx") or (file.suffix == ".json" and file.name != "interface.json"):
-            with open(file, "rb") as opened:
+            with open(regular(file, math.inf), "rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
     return Origin(bundle.interface.card.name or bundle.folder.name, digest.hexdigest())
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from braid.files import write_whole
+from braid.files import as_written, read_json_lines, write_whole
 
 FILE = "skipped_rows.jsonl"  # in a run's folder
 SHOWN = 20  # rows that are reported one by one; further rows are only counted
@@ -46,5 +46,5 @@ class SkippedRows:
     def load(self, path: Path) -> None:
         """Load the rows of an earlier list, so that they are not reported again."""
         if path.exists():
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-            self._reasons.update((row["source"], row["reason"]) for row in rows)
+            with as_written(path, "remove it"):
+                self._reasons.update((str(row["source"]), str(row["reason"])) for row in read_json_lines(path, "remove it"))

@@ -17,10 +17,10 @@ import yaml
 
 from braid.bundle import find_bundle, read_bundle
 from braid.collate import Collator
-from braid.config import flat, from_dict, parse_json, to_dict
+from braid.config import flat, from_dict, to_dict
 from braid.errors import UserError
 from braid.evaluation import evaluate
-from braid.files import write_whole
+from braid.files import read_json, write_whole
 from braid.generation import Runtime
 from braid.records import Example, Sample
 from braid.reports import describe, read_run_folder, read_settings
@@ -72,7 +72,7 @@ def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str
         UserError: when it cannot be trained or scored, with the reason.
     """
     if (folder / FILE).is_file():
-        result: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
+        result: Scores = from_dict(Scores, read_json(folder / FILE, "remove it"), str(folder / FILE))
         if result.split == split:
             return result
     memory = train(folder, lock)

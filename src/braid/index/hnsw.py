@@ -10,8 +10,9 @@ import numpy as np
 
 from braid.config import within
 from braid.errors import UserError
-from braid.index.local import AGAIN, Found, Header, LocalIndex
-from braid.index.protocol import Storage, needed, stored
+from braid.index.graph import check_graph
+from braid.index.local import Found, Header, LocalIndex
+from braid.index.protocol import AGAIN, Storage, needed, stored
 from braid.shapes import Float32, UInt64
 
 TYPES = {"float32": "f32", "float16": "f16", "int8": "i8"}
@@ -45,13 +46,11 @@ class HnswIndexConfig:
 
     def mapped(self, path: Path, width: int) -> "HnswVectors":
         graph = self._graph(width)
-        kind = graph.dtype
+        check_graph(path, graph.save(), self.storage)
         try:
             graph.view(path)
         except RuntimeError as error:
             raise UserError(f"usearch cannot read {path} ({error}); {AGAIN}") from None
-        if (graph.ndim, graph.dtype) != (width, kind):
-            raise UserError(f"{path} holds other vectors than index.json says; {AGAIN}")
         return HnswVectors(graph, self.storage, path)
 
     def changing(self, old: Path | None, path: Path, width: int) -> "HnswVectors":
@@ -86,7 +85,10 @@ class HnswVectors:
         return [(one.keys, 1 - one.distances) for one in ([result] if len(queries) == 1 else result)]
 
     def add(self, keys: UInt64[np.ndarray, " n"], vectors: Float32[np.ndarray, "n width"]) -> None:
-        self.graph.add(keys, stored(vectors, self._storage), threads=threads())
+        try:
+            self.graph.add(keys, stored(vectors, self._storage), threads=threads())
+        except RuntimeError as error:
+            raise UserError(f"usearch cannot change {self._path.name} ({error}); {AGAIN}") from None
 
     def remove(self, keys: UInt64[np.ndarray, " n"]) -> None:
         self.graph.remove(keys, threads=threads())

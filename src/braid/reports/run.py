@@ -1,6 +1,5 @@
 """Reads a run from its folder: settings, records, samples, problems, and differences from other runs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 from braid.bundle import bundle_folder
 from braid.config import kinds
 from braid.errors import UserError
-from braid.files.text import read_lines
+from braid.files import as_written, read_json_lines
 from braid.reports.description import Description, describe, read_settings
 from braid.skipped_rows import FILE as LEFT_OUT
 from braid.tasks import MEAN, Task
@@ -28,10 +27,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """The records of a JSON-lines log, in order, without an incomplete last line of a killed run.
 
     Raises:
-        UserError: for a log with old names of caption metrics, where ``cider`` was another metric.
+        UserError: for a damaged log, and one with old names of caption metrics, where ``cider`` was another metric.
     """
-    lines = read_lines(path) if path.is_file() else []
-    records = [json.loads(line) for line in lines if line.endswith("}")]
+    try:
+        records = read_json_lines(path)
+    except FileNotFoundError:
+        return []
     if any(name.split(".")[-1] == RENAMED for record in records for name in record):
         raise UserError(f"{path} has old names of metrics; in this file rename cider to cider-2015, then cider-d to cider")
     return records
@@ -174,9 +175,14 @@ def read_run_folder(folder: Path) -> LoggedRun:
     """Read a run's folder; records that a killed run wrote twice count once, and incomplete ones are ignored.
 
     Raises:
-        UserError: when ``folder`` has no run.
+        UserError: when ``folder`` has no run, or its logs are damaged.
     """
     settings = read_settings(folder)
+    with as_written(folder):
+        return _logged_run(folder, settings)
+
+
+def _logged_run(folder: Path, settings: dict[str, Any]) -> LoggedRun:
     records = read_log(folder / "log.jsonl")
     steps = {record["step"]: record for record in records if "loss" in record}
     epochs = {record["epoch"]: record for record in records if "val_loss" in record}

@@ -198,7 +198,7 @@ class HuggingFaceRuntime:
 
 def _read(auto: Any, folder: Path) -> Any:
     try:
-        return auto.from_pretrained(folder, local_files_only=True)
+        return auto.from_pretrained(folder, **hub.AS_DATA)
     except Exception as error:  # each file format raises its own errors
         message = " ".join(str(error).split())[:160]
         raise UserError(f"{folder} has no processor for images and text, or it cannot be read ({message})") from None

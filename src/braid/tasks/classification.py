@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from braid.config import within
 from braid.generation import Runtime
 from braid.generation.images import StepWatch
 from braid.metrics import Decisions, LabelOutcomes, LabelScores, score_label_sets, score_labels
@@ -32,6 +33,9 @@ class Classification(TaskProtocol):
     target_fields: ClassVar[tuple[str, ...]] = ("label", "labels")
     confident: ClassVar[bool] = True
     labels_rows: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        within(self, 1e-6, 1e6, "temperature")
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         return inputs_of(fields, "text", "instruction")

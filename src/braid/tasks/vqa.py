@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from braid.config import within
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
@@ -47,6 +48,9 @@ class VisualQuestionAnswering(TaskProtocol):
     per_sample_metric: ClassVar[str] = "accuracy"
     target_fields: ClassVar[tuple[str, ...]] = ("answer", "answers")
     confident: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        within(self, 1e-6, 1e6, "temperature")
 
     @property
     def decoder(self) -> str:

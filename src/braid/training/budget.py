@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from braid.bundle import read_bundle
-from braid.config import from_dict, parse_json, to_dict
+from braid.config import from_dict, to_dict
 from braid.datasets import open_dataset
 from braid.errors import UserError
-from braid.files import whole, write_whole
+from braid.files import read_json, whole, write_whole
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
 from braid.training.config import RunConfig, read_run, run_from, write_run
@@ -131,7 +131,7 @@ class _Sequence:
         if (path.exists() or (self.folder / CHECKPOINT).exists()) and not resume:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --output")
         if path.exists():
-            self.progress = from_dict(Progress, parse_json(path.read_text(encoding="utf-8")), str(path))
+            self.progress = from_dict(Progress, read_json(path, "remove the folder and start again"), str(path))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_run(self.config, self.folder / STAGES / PLAN)

@@ -1,6 +1,7 @@
 """The resumable state of a run, in one file that is written atomically."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,12 +10,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from braid.config import parse_json
 from braid.errors import UserError
-from braid.files import whole
+from braid.files import as_written, regular, whole
 from braid.training.optimizer import MovingAverage
 from braid.training.parallel import Group, gathered, placed
 
 FILE = "checkpoint.safetensors"
+START_AGAIN = "remove the folder and start again"
 
 
 @dataclass
@@ -53,14 +56,20 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         UserError: when there is no readable checkpoint, or it belongs to another model.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not regular(path, math.inf).is_file():
         raise UserError(f"{folder} has no {FILE} to resume from; start without --resume")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            position = Position(**json.loads(file.metadata()["position"]))
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); remove the folder and start again") from None
+        raise UserError(f"{path} cannot be read ({error}); {START_AGAIN}") from None
+    with as_written(path, START_AGAIN):
+        position = Position(**parse_json(metadata["position"], nan=True))
+        if min(position.epoch, position.batch, position.step) < 0:
+            raise ValueError("a negative position")
+        if not isinstance(position.best, int | float | None):
+            raise TypeError("a best metric that is no number")
     saved = _with_prefix(tensors, "model.")
     state = model.state_dict()
     shapes = {name: tuple(value.shape) for name, value in state.items()}
@@ -72,9 +81,12 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     for name, value in state.items():
         value.copy_(placed(saved[name], value))
     parameters = dict(model.named_parameters())
-    average.values = {name: placed(value, parameters[name]) for name, value in _with_prefix(tensors, "average.").items()}
+    with as_written(path, START_AGAIN):
+        average.values = {name: placed(value, parameters[name]) for name, value in _with_prefix(tensors, "average.").items()}
     for name, tensor in _with_prefix(tensors, "optimizer.").items():
         key, _, of = name.partition(".")
+        if of not in parameters:
+            raise UserError(f"{path} belongs to another model: it trains {of}, which this run does not have; {START_AGAIN}")
         parameter = parameters[of]
         is_moment = tensor.shape == parameter.shape  # the number of steps is a scalar
         optimizer.state[parameter][key] = placed(tensor, parameter) if is_moment else tensor.to(parameter.device)

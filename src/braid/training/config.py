@@ -13,7 +13,7 @@ from braid.bundle import DataCard, bundle_folder, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, kinds, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.datasets import roles_of_data
 from braid.errors import UserError
-from braid.files import shipped, write_whole
+from braid.files import regular, shipped, write_whole
 from braid.files.text import read_text
 from braid.modalities import (
     EmbeddingModalityConfig,
@@ -227,8 +227,9 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
     Raises:
         UserError: naming the file and what it needs.
     """
+    file = regular(shipped(path))
     try:
-        data = parse_yaml(read_text(shipped(path)))
+        data = parse_yaml(read_text(file))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a {kind}'s YAML file{instead}") from None
     except yaml.YAMLError as error:

@@ -161,7 +161,7 @@ class _Store:
     def _unreadable(self) -> set[str]:
         """The hashes of what could not be decoded before."""
         path = self.folder / "unreadable"
-        return set(path.read_text(encoding="ascii").split()) if path.exists() else set()
+        return set(path.read_text(encoding="ascii", errors="replace").split()) if path.exists() else set()
 
     def _known(self) -> dict[str, int]:
         """The place of every hash in the index; what a killed process left after the last whole line is cut off."""
@@ -175,7 +175,7 @@ class _Store:
         for name, size in {**sizes, "index": LINE}.items():
             with open(self.folder / name, "ab") as file:
                 file.truncate(number * size)
-        return {lines[LINE * k : LINE * k + LINE - 1].decode("ascii"): k for k in range(number)}
+        return {lines[LINE * k : LINE * k + LINE - 1].decode("ascii", errors="replace"): k for k in range(number)}
 
     def _append(self, new: list[tuple[str, _Given]], known: dict[str, int], on_note: OnNote) -> None:
         """Encode values, and add their places to ``known``."""

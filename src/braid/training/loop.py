@@ -19,7 +19,7 @@ from braid.config import to_dict
 from braid.datasets.checks import leaking_columns
 from braid.errors import UserError
 from braid.evaluation import evaluate, prepared
-from braid.files import settle, write_whole
+from braid.files import as_written, settle, write_whole
 from braid.reports import read_log
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.skipped_rows import FILE as SKIPPED
@@ -311,6 +311,7 @@ def _cut_logs(folder: Path, position: Position) -> None:
     """Drop records that were logged after the checkpoint, because the run repeats those steps and epochs."""
     for name in ("log.jsonl", SAMPLES):
         path = folder / name
-        done = [r for r in read_log(path) if r["step"] > 0]
-        kept = [r for r in done if (r["step"] <= position.step if "loss" in r else r["epoch"] < position.epoch)]
+        with as_written(path):
+            done = [r for r in read_log(path) if r["step"] > 0]
+            kept = [r for r in done if (r["step"] <= position.step if "loss" in r else r["epoch"] < position.epoch)]
         write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
