@@ -15,13 +15,27 @@ from braid.collate import Collator, Watch, over_batches
 from braid.config import from_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
+from braid.files import file_named
 from braid.files.reading import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
+from braid.given import is_one, several
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
+from braid.modalities.cells import check_text
 from braid.records import Batch, Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
-from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_files, input_named, origin, source_of
+from braid.search import (
+    PHRASE,
+    Indexed,
+    IndexWatch,
+    choose_by_embedding,
+    embed,
+    index_files,
+    input_named,
+    labels_of,
+    origin,
+    source_of,
+)
 from braid.shapes import Float
 from braid.tasks import Task, task_of, task_reading
 
@@ -78,47 +92,46 @@ class LoadedModel:
         """Describe one image (str), or a list of them (list of str).
 
         Args:
-            images: path, bytes, PIL image or array (uint8 [h, w, 3]), or a list of such.
+            images: path, bytes, PIL image or array (uint8 [h, w, 3]), or several of them in any container.
             beam: beams of the search; 1 is greedy.
             inputs: other inputs of the model, by name, the same for every image.
         """
-        single = not isinstance(images, list | tuple)
+        single = is_one(images)
         rows = [_given(image=image, **inputs) for image in ([images] if single else images)]
         texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
         return texts[0] if single else texts
 
-    def captions(self, images: Sequence[Any], beam: int | None = None) -> list[Prediction]:
+    def captions(self, images: Iterable[Any], beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one an image, in order; the first unreadable image is an error."""
-        rows = [_given(image=image) for image in images]
+        rows = [_given(image=image) for image in several(images)]
         return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)
 
-    def answer(self, image: Any = None, question: str | Sequence[str] = "", **inputs: Any) -> Any:
+    def answer(self, image: Any = None, question: str | Iterable[str] = "", **inputs: Any) -> Any:
         """Answer a question about an image or any other input (str), or several questions (list of str)."""
-        single = isinstance(question, str)
-        questions = [question] if isinstance(question, str) else question
-        rows = [_given(image=image, question=one, **inputs) for one in questions]
+        rows = [_given(image=image, question=one, **inputs) for one in several(question)]
         texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
-        return texts[0] if single else texts
+        return texts[0] if is_one(question) else texts
 
-    def classify(self, image: Any = None, text: str = "", labels: Sequence[str] = (), **inputs: Any) -> Prediction:
+    def classify(self, image: Any = None, text: str = "", labels: str | Iterable[str] = (), **inputs: Any) -> Prediction:
         """The label of an image, a text, any other input or several together; ``scores`` has the probability of each label.
 
         Args:
-            labels: any labels, compared with one input by embedding (zero-shot); without, those that the model was trained on.
+            labels: any labels, compared with one input by embedding (zero-shot), in any container or as a text with commas;
+                without, those that the model was trained on.
         """
         return self.classify_rows([_given(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
 
     def classify_rows(
         self,
         rows: Sequence[Given],
-        labels: Sequence[str] = (),
+        labels: str | Iterable[str] = (),
         batch_size: int = 16,
         strict: bool = False,
         watch: Watch | None = None,
     ) -> Answers:
         """``classify`` of many rows, each with its values by name: ``[{"image": "a.jpg", "text": "hello"}, ...]``."""
-        if labels:
-            return self._nearest(rows, labels, batch_size, strict, watch)
+        if chosen := labels_of(labels):
+            return self._nearest(several(rows), chosen, batch_size, strict, watch)
         return self.answer_rows("classification", rows, None, batch_size, strict, watch)
 
     def _nearest(
@@ -139,14 +152,13 @@ class LoadedModel:
         named = tuple(replace(one, id=sample.id) for one, sample in zip(chosen, result.samples, strict=True))
         return Answers(named, result.samples, result.skipped)
 
-    def embed(
-        self, images: Sequence[Any] = (), texts: Sequence[str] = (), **inputs: Sequence[Any]
-    ) -> Float[np.ndarray, "rows width"]:
-        """Unit vectors of images, then of texts, then of the values of any other input, in one space."""
+    def embed(self, images: Any = (), texts: str | Iterable[str] = (), **inputs: Any) -> Float[np.ndarray, "rows width"]:
+        """Unit vectors of images, then of texts, then of the values of any other input, in one space: of each, one or several."""
+        given = {role: several(values) for role, values in {"image": images, "text": texts, **inputs}.items()}
         parts = [
             embed(self.runtime, self.collator, values, input_named(self.collator.inputs, role), strict=True).vectors
-            for role, values in [*_given(image=images, text=texts).items(), *inputs.items()]
-            if len(values)
+            for role, values in given.items()
+            if values
         ]
         if not parts:
             raise UserError("there is nothing to embed; give images or texts")
@@ -191,6 +203,7 @@ class LoadedModel:
         task = self.task("image_generation").with_sampling({"seed": seed, **sampling})
         samples: list[Sample] = []
         for prompt, image in requests:
+            check_text(prompt, "the prompt")
             given = _given(image=image)
             if unread := [name for name in given if name not in self.bundle.inputs]:
                 message = f"this model generates images from text alone; leave the {unread[0]} out"
@@ -204,11 +217,11 @@ class LoadedModel:
         )
         return [result[first : first + count] for first in range(0, len(result), count)]
 
-    def reconstruct(self, images: Sequence[Any]) -> list[tuple[Image.Image, Image.Image]]:
+    def reconstruct(self, images: Any) -> list[tuple[Image.Image, Image.Image]]:
         """Images as this model's codec is given them, each with what is left of it after tokens and back."""
         name, modality = self._output("generates images")
         codec = self.runtime.codec(name)
-        padded = modality.pad([modality.prepare(image, source_of(image)) for image in images])
+        padded = modality.pad([modality.prepare(image, source_of(image)) for image in several(images)])
         before, after = modality.images(padded.values), modality.images(codec.pixels(codec.tokens(padded.values)))
         return [(Image.fromarray(one), Image.fromarray(other)) for one, other in zip(before, after, strict=True)]
 
@@ -238,7 +251,7 @@ class LoadedModel:
             UserError: for a name that the model does not read; with ``strict``, for the first row that cannot be read.
         """
         chosen = self.task(task, beam)
-        samples = [self._sample(chosen, row, number) for number, row in enumerate(rows)]
+        samples = [self._sample(chosen, row, number) for number, row in enumerate(several(rows))]
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
@@ -260,7 +273,7 @@ class LoadedModel:
     ) -> Answers:
         """Do one of the model's tasks on many examples; rows that cannot be read come back with the reason."""
         chosen = self.task(task, beam)
-        samples = [chosen.prepare(example) for example in examples]
+        samples = [chosen.prepare(example) for example in several(examples)]
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
@@ -269,7 +282,7 @@ class LoadedModel:
             self.runtime.decoder("text")  # a whole Hugging Face model says what it can do instead
         name, modality = self._output("writes texts")
         settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
-        tokens, limit = modality.tokenizer.encode(text), modality.max_length
+        tokens, limit = modality.tokenizer.encode(check_text(text, "the text")), modality.max_length
         if len(tokens) >= limit - 2:
             raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
         settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
@@ -308,7 +321,7 @@ class LoadedModel:
         return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
     def rank_explanations(
-        self, examples: Sequence[Example], task: str, methods: Sequence[str] = (), watch: "RankWatch | None" = None
+        self, examples: Sequence[Example], task: str, methods: str | Iterable[str] = (), watch: "RankWatch | None" = None
     ) -> "Ranking":
         """Which method to trust: every method (or some) on many rows, graded, beside random scores.
 
@@ -318,7 +331,7 @@ class LoadedModel:
         torch_runtime = self._torch_runtime
         from braid.explain.ranking import rank_methods
 
-        return rank_methods(torch_runtime, self.collator, self.task(task), examples, methods, watch)
+        return rank_methods(torch_runtime, self.collator, self.task(task), examples, several(methods), watch)
 
     @property
     def explains(self) -> bool:
@@ -360,7 +373,7 @@ class LoadedModel:
         Raises:
             UserError: when no input reads files, or a folder or a pattern has none.
         """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        given = several(paths)
         readers = {name: config for name, config in self.bundle.interface.inputs.items() if config.suffixes}
         if given and not readers:
             raise UserError(f"this model reads no files; it reads {', '.join(self.bundle.inputs)}")
@@ -378,7 +391,7 @@ class LoadedModel:
 
     def index(
         self,
-        files: str | Path | Sequence[str | Path],
+        files: str | Path | Iterable[str | Path],
         output: str | Path,
         kind: str | IndexConfig = "exact",
         batch_size: int = 32,
@@ -411,7 +424,7 @@ class LoadedModel:
         (hits,) = opened.search(self.embed(**query).mean(0, keepdims=True), top)
         if opened is not index:
             opened.close()
-        return hits
+        return [replace(hit, id=file_named(hit.id)) for hit in hits]
 
     @cached_property
     def origin(self) -> Origin:

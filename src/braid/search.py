@@ -1,6 +1,7 @@
 """Any input of a model as a vector in one space, and what is near to it."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ from braid.bundle import Bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.evaluation import Answers
+from braid.files import file_named, writable
 from braid.files.gallery import Card, gallery
 from braid.generation import Runtime
+from braid.given import several
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
 from braid.index.local import FILE
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import EmbeddingModalityConfig, modality_of, thumbnail_uri
+from braid.modalities.cells import check_text
 from braid.records import Prediction, Sample
 from braid.shapes import Float
 from braid.tasks import Task
@@ -107,19 +111,32 @@ def index_files(
     skipped: list[tuple[Sample, str]] = []
     parts = [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]
     for part in watch(parts) if watch else parts:
-        there = opened.known(part) if opened else set()
-        new = [file for file in part if file not in there]
+        there = opened.known([writable(file) for file in part]) if opened else set()
+        new = [file for file in part if writable(file) not in there]
         for name in dict.fromkeys(files[file] for file in new):
             own = [file for file in new if files[file] == name]
             result = embed(runtime, collator, own, name, batch_size, strict)
             skipped.extend(result.skipped)
             if result.samples:
                 opened = opened or create_index(folder, config, result.vectors.shape[1], model)
-                opened.add([str(sample.inputs[name]) for sample in result.samples], result.vectors)
+                read = [str(sample.inputs[name]) for sample in result.samples]
+                opened.add([writable(file) for file in read], result.vectors, [_from_index(file, folder) for file in read])
     if opened is None:
         raise UserError(f"none of {len(names)} files could be read; braid data check says what is wrong with them")
     opened.save()
     return Indexed(opened, tuple(skipped))
+
+
+def _from_index(file: str, folder: Path) -> dict[str, str]:
+    """What an index keeps of a file beside its id: its path from the index's folder (an id is one from another)."""
+    return {"file": writable(os.path.relpath(os.path.realpath(file), os.path.realpath(folder)))}
+
+
+def file_of(hit: Hit, folder: Path) -> str:
+    """The path of the file of a hit in the index at ``folder``."""
+    kept = hit.metadata.get("file") if isinstance(hit.metadata, dict) else None
+    path = file_named(str(folder / kept)) if isinstance(kept, str) else ""
+    return path if path and os.path.lexists(path) else file_named(hit.id)
 
 
 def fidelity(runtime: Runtime, collator: Collator, task: Task, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
@@ -184,23 +201,41 @@ def choose_by_embedding(
     ]
 
 
+def labels_of(labels: Any) -> list[str]:
+    """A caller's own labels, each once: from any container, or from one text, which is split at commas.
+
+    Raises:
+        UserError: when one of them is no text, or a text has no label in it.
+    """
+    parts = labels.split(",") if isinstance(labels, str) else several(list(labels) if isinstance(labels, Mapping) else labels)
+    for part in parts:
+        if not isinstance(part, str):
+            raise UserError(f"labels has {part!r}, which is not text; write every label as text")
+    result = list(dict.fromkeys(label for part in parts if (label := part.strip())))
+    if parts != [""] and parts and not result:
+        raise UserError(f"there is no label in {labels!r}; write two or more, such as 'dog,cat'")
+    for label in result:
+        check_text(label, "the label")
+    return result
+
+
 def source_of(value: Any) -> str:
     """Where a value stands, for messages: its file, or the text itself."""
     return str(value) if isinstance(value, str) or hasattr(value, "__fspath__") else ""
 
 
-def results_page(index: str, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
+def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
     """The hits of a search in an index of files, as HTML that needs no other file. A file that is no image has no thumbnail.
 
     Args:
-        index: the name of what was searched.
+        index: the folder of the index that was searched.
         hits: best first; an id is the path of a file.
         text, image: the query, one or both.
     """
     query = text or (Path(image).name if image is not None else "")
     cards = [
         Card(
-            image=thumbnail_uri(hit.id, THUMBNAIL),
+            image=thumbnail_uri(file_of(hit, index), THUMBNAIL),
             text="",
             share=min(max(hit.score, 0.0), 1.0),
             measure=f"{hit.score:.3f}",
@@ -211,4 +246,4 @@ def results_page(index: str, hits: Sequence[Hit], text: str = "", image: str | P
     result = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
     footer = ["The figure is the cosine of the query with the row, in the space of the model that made the index; 1 is the same."]
     beside = "" if image is None else thumbnail_uri(image, THUMBNAIL)
-    return gallery(query, query, f"{index}: {result}.", cards, footer, beside)
+    return gallery(query, query, f"{index.name}: {result}.", cards, footer, beside)

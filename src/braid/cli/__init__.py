@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -23,6 +24,7 @@ from braid.cli import (
     train,
     use,
 )
+from braid.cli.console import printable
 from braid.errors import UserError
 
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -125,6 +127,8 @@ def main() -> None:
             raise
         _fail(f'this needs {package}, which is not installed; run: {sys.executable} -m pip install "braidlm[{EXTRAS[package]}]"')
     except OSError as error:
+        if error.errno == errno.ENOENT and not os.path.exists(os.curdir):
+            _fail("the folder that you are in was removed; change to another one")
         if error.errno not in _FIXABLE:
             raise
         where = f" ({error.filename})" if error.filename else ""
@@ -149,5 +153,5 @@ _FIXABLE = {
 
 
 def _fail(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(1)

@@ -8,6 +8,7 @@ from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table,
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
+from braid.files import user_path
 
 
 class Format(NamedTuple):
@@ -33,7 +34,7 @@ FORMATS = (
 __all__ = ["Dataset", "Rows", "SkippedRow", "open_dataset", "roles_of_data"]
 
 
-def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
+def open_dataset(path: str | Path, columns: Mapping[str, str] | str | None = None) -> Dataset:
     """Open a file or folder of any supported format, or the procedural scenes (``scenes:captioning,train=500``).
 
     Raises:
@@ -41,16 +42,16 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     """
     if str(path).partition(":")[0] == "scenes":
         return open_scenes(str(path))
-    place = Path(path).expanduser()
+    place, roles = user_path(path), table.columns_given(columns)
     if not place.exists():
         raise UserError(f"{place} does not exist; check the path")
     for known in FORMATS:
         if known.recognise(place):
-            return known.open(place, columns or {})
+            return known.open(place, roles)
     for inside in _tables(place):
-        return table.open_table(inside, columns or {})
+        return table.open_table(inside, roles)
     if folder.holds_files(place):
-        return folder.open_folder(place, columns or {})
+        return folder.open_folder(place, roles)
     names = "; ".join(known.name for known in FORMATS)
     raise UserError(f"{place} holds no data set that Braid knows; it reads {names}")
 
@@ -61,7 +62,7 @@ def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) ->
     Raises:
         UserError: when a mapped column does not exist, or no column has a role.
     """
-    place = Path(path).expanduser()
+    place = user_path(path)
     if not place.exists() or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
         return None
     inside = [place] if table.recognise(place) else _tables(place)

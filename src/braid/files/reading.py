@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from braid.errors import UserError
+from braid.files.names import user_path
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -45,7 +46,7 @@ def find_files(paths: Iterable[str | Path], suffixes: Collection[str], what: str
     for given in paths:
         if str(given).startswith(("http://", "https://")):
             raise UserError(f"{given} is a web address; download the {what} and give its path")
-        path = Path(given).expanduser()
+        path = user_path(given)
         if path.is_dir():
             inside = sorted(_files_in(path, suffixes))
         elif glob.has_magic(str(path)) and not path.exists():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from braid.config import within
+from braid.environment import threads
 from braid.errors import UserError
 from braid.index.local import AGAIN, Found, Header, LocalIndex
 from braid.index.protocol import Storage, needed, stored
@@ -96,9 +97,3 @@ class HnswVectors:
             self.graph.save(self._path)
         except RuntimeError:  # its message does not say why
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None
-
-
-def threads() -> int:
-    """The number of threads that torch and numpy get; 0 means every core."""
-    message = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(message) if message.isdecimal() else 0

@@ -17,6 +17,7 @@ import numpy as np
 from braid.config import from_dict, parse_json, to_dict, within
 from braid.errors import UserError
 from braid.files import alone, whole, write_whole
+from braid.given import several
 from braid.index.protocol import Hit, Origin, asked, checked
 from braid.index.rows import Rows
 from braid.shapes import Float, Float32, UInt64
@@ -181,10 +182,10 @@ class LocalIndex:
 
     def delete(self, ids: Sequence[str]) -> None:
         with self._changing():
-            self.vectors.remove(self._rows.remove(ids))
+            self.vectors.remove(self._rows.remove(several(ids)))
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        return set(self._rows.keys(ids))
+        return set(self._rows.keys(several(ids)))
 
     def search(self, vectors: Float[np.ndarray, "..."], top: int = 10) -> list[list[Hit]]:
         queries = asked(vectors, self.width, top)

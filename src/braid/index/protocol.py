@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from braid.errors import UserError
+from braid.given import several
 from braid.shapes import Float, Float32, Num
 
 
@@ -113,6 +114,7 @@ def checked(ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Seq
     Raises:
         UserError: naming the first row that cannot be added.
     """
+    ids = several(ids)
     data = [None] * len(ids) if metadata is None else metadata
     if not len(ids) == len(vectors) == len(data):
         raise UserError(f"{len(ids)} ids, {len(vectors)} vectors and {len(data)} metadata were given; give one of each a row")

@@ -1,6 +1,7 @@
 """Checked reading of table cells and JSON, which all modalities share."""
 
 import json
+import os
 from typing import Any
 
 from braid.config import NotStandard, parse_json
@@ -25,11 +26,14 @@ def text_cell(value: Any, column: str) -> str:
         raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
         raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
-    if isinstance(value, str) and not is_text(value):
-        raise UserError(f"column {column!r} {NO_TEXT}; write it again")
     if not str(value).strip():
         raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-    return check_length(str(value).strip(), f"column {column!r}")
+    return check_length(check_text(str(value).strip(), f"column {column!r}"), f"column {column!r}")
+
+
+def file_cell(value: Any, column: str) -> str:
+    """Read a cell as the path of a file, which need not be UTF-8; raises like ``text_cell``."""
+    return str(value) if isinstance(value, str) and is_file_name(value) else text_cell(value, column)
 
 
 def check_length(text: str, what: str) -> str:
@@ -41,6 +45,27 @@ def check_length(text: str, what: str) -> str:
     if len(text) > LONGEST:
         raise UserError(f"{what} has {len(text):,} characters, at most {LONGEST:,} are read; shorten it or remove the row")
     return text
+
+
+def check_text(text: str, what: str) -> str:
+    """Return ``text`` if it says something.
+
+    Raises:
+        UserError: when it is blank, or holds half a character; ``what`` names it.
+    """
+    if not text.strip():
+        raise UserError(f"{what} is empty; write one or leave it out")
+    if not is_text(text):
+        raise UserError(f"{what} {NO_TEXT}; write it again")
+    return text
+
+
+def is_file_name(value: str) -> bool:
+    """Whether a string is the name of a file that is not UTF-8: Python keeps each such byte as half a character."""
+    try:
+        return not is_text(value) and bool(os.fsencode(value))
+    except UnicodeEncodeError:
+        return False
 
 
 def is_text(value: str) -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from braid.bundle import FORMAT, WEIGHTS, Bundle
+from braid.environment import threads
 from braid.errors import UserError
 from braid.generation import GenerationConfig, check_generates, check_output, write_text
 from braid.modalities import InputModality, OutputModality, TokenGrid, Tokenizer
@@ -220,7 +220,7 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
             f"{path} is missing; run `braid export {path.parent}` where torch is installed, or install braidlm[train]"
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    options.intra_op_num_threads = threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised anyway
     if shared:  # with add_initializer the session returns NaN (1.32)

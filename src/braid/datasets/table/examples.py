@@ -25,6 +25,7 @@ from braid.datasets.dataset import (
 from braid.datasets.table.cells import class_named
 from braid.datasets.table.files import Table, recognise, stream_table
 from braid.errors import Missing, UserError
+from braid.files import file_named
 from braid.modalities import InputModalityConfig, modality_of
 from braid.modalities.cells import is_empty, parse, text_cell
 from braid.records import Example
@@ -93,6 +94,11 @@ def parse_columns(text: str) -> dict[str, str]:
             raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, known)}")
         result[role] = column
     return result
+
+
+def columns_given(columns: Mapping[str, str] | str | None) -> dict[str, str]:
+    """Roles to columns, from a mapping, or from a text as the command line has it."""
+    return parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
 
 
 def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -267,7 +273,7 @@ def _located(value: Any, folder: Path, column: str, exists: Callable[[str | Path
     if not isinstance(value, str):
         return value
     path = os.path.join(folder, value)  # a Path would intern every name forever
-    if not exists(path):
+    if not exists(path) and not exists(path := file_named(path)):
         raise Missing(f"{path} does not exist; check column {column!r}")
     return path
 

@@ -13,9 +13,10 @@ from braid.datasets.dataset import SkippedRow, head, read_json
 from braid.datasets.table import parquet
 from braid.datasets.table.cells import as_text, plain
 from braid.errors import UserError
-from braid.files import whole
+from braid.files import ESCAPED, whole
 from braid.modalities.cells import parse
 
+BYTE_ORDER_MARK = "\ufeff"  # Excel writes it, and reads a table without it in another encoding
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 Row = dict[str, Any] | SkippedRow
@@ -217,11 +218,12 @@ def write_table(table: Table, path: Path) -> None:
         if path.suffix.lower() == ".parquet":
             parquet.write_rows(fresh, table.columns, rows, table.path if table.path.suffix.lower() == ".parquet" else None)
         else:
-            _write_text(table.columns, rows, fresh)
+            marked = path.suffix == table.path.suffix and head(table.path, len(codecs.BOM_UTF8)) == BYTE_ORDER_MARK
+            _write_text(table.columns, rows, fresh, "utf-8-sig" if marked else "utf-8")
 
 
-def _write_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
+def _write_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path, encoding: str) -> None:
+    with open(path, "w", encoding=encoding, errors=ESCAPED, newline="") as file:
         if path.suffix.lower() == ".json":
             json.dump(rows, file, ensure_ascii=False, indent=1, default=plain)
         elif path.suffix.lower() == ".jsonl":

@@ -8,6 +8,7 @@ from typing import Any
 from braid.config import parse_json
 from braid.datasets.table.cells import as_text
 from braid.errors import UserError
+from braid.files import writable
 
 BATCH = 64  # rows in memory at once; with photos, a few megabytes
 GROUP = 1024  # rows per written group, the least that a reader has to read
@@ -118,9 +119,4 @@ def _column(values: list[Any], type: Any) -> Any:
             continue
         if "struct<>" not in str(result.type):  # parquet cannot write empty structs
             return result
-    return pa.array([None if value is None else _utf8(str(as_text(value))) for value in values], pa.string())
-
-
-def _utf8(text: str) -> str:
-    """Replace lone surrogates, which JSON allows but files do not."""
-    return text.encode(errors="backslashreplace").decode()
+    return pa.array([None if value is None else writable(str(as_text(value))) for value in values], pa.string())

@@ -11,6 +11,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 from tokenizers import Tokenizer as BPE
 
 from braid.errors import UserError
+from braid.modalities.cells import NO_TEXT
 
 PAD, BOS, EOS = 0, 1, 2
 LONGEST = 100  # characters that a token may stand for
@@ -113,11 +114,19 @@ class Tokenizer:
         return 1 + max(self.vocabulary.values())
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of ``text``, without special tokens."""
+        """The tokens of ``text``, without special tokens.
+
+        Raises:
+            UserError: when it holds half a character.
+        """
         if self._lowercase is not None:
             text = _without_full_stops(text)
+        try:
+            tokens = self._bpe.encode(text, add_special_tokens=False).ids
+        except TypeError:  # the library reads UTF-8 only
+            raise UserError(f"the text {NO_TEXT}; write it again") from None
         # The name of a special token in a user's text must not become a special token.
-        return [token for token in self._bpe.encode(text, add_special_tokens=False).ids if token not in self.special]
+        return [token for token in tokens if token not in self.special]
 
     def framed(self, text: str, max_length: int) -> list[int]:
         """The tokens of ``text`` with start and end token, at most ``max_length`` in total."""

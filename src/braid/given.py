@@ -1,0 +1,23 @@
+"""One value or several, as callers of the Python API give them: lists, tuples, sets, generators, arrays, Series."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+IMAGE_AXES = (2, 3)  # of an array that is one image: [height, width] or [height, width, channels]
+
+
+def is_one(values: Any) -> bool:
+    """Whether ``values`` is one value: a text, a path, bytes, a dict, an image, an array of one image, or no container at all."""
+    if isinstance(values, str | bytes | bytearray | os.PathLike | Mapping) or hasattr(values, "read"):
+        return True
+    if hasattr(values, "_fields"):  # a named tuple is one record
+        return True
+    return getattr(values, "ndim", 1) in (0, *IMAGE_AXES) or not hasattr(values, "__iter__")
+
+
+def several(values: Any) -> list[Any]:
+    """The values of any container; one value is a list of itself, never its letters or its rows of pixels."""
+    if values is None:
+        return []
+    return [values] if is_one(values) else list(values)
