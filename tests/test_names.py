@@ -177,10 +177,10 @@ def test_labels_that_are_blank_are_told_first(braid: Braid, photos: Path) -> Non
     assert (ran.code, ran.err) == (1, "error: there is no label in ' , ,'; write two or more, such as 'dog,cat'\n")
 
 
-def test_texts_in_python() -> None:
+def test_texts_in_python(photos: Path) -> None:
     model = library.load("small")
     for use in (
-        lambda text: model.answer(None, text),
+        lambda text: model.answer(photos / "0.png", text),
         lambda text: model.embed(texts=["a dog", text]),
         lambda text: model.complete(text),
         lambda text: library.load("sentiment").classify(text=text),

@@ -89,7 +89,12 @@ def parquet(folder: Path, both: bool = False) -> Path:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     cells = [{"bytes": path.read_bytes(), "path": path.name if both else None} for path in images(folder)]
     features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
-    columns = {"image": pa.array(cells, kind), "label": [0, 1, 0, 1], "day": [date(2024, 2, 29)] * 4}
+    columns = {
+        "image": pa.array(cells, kind),
+        "label": [0, 1, 0, 1],
+        "split": [*["train"] * 3, "val"],
+        "day": [date(2024, 2, 29)] * 4,
+    }
     table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, folder / "data.parquet")
     return folder / "data.parquet"

@@ -101,7 +101,7 @@ class LoadedModel:
         texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
         return texts[0] if single else texts
 
-    def captions(self, images: Iterable[Any], beam: int | None = None) -> list[Prediction]:
+    def captions(self, images: Any, beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one an image, in order; the first unreadable image is an error."""
         rows = [_given(image=image) for image in several(images)]
         return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 IMAGE_AXES = (2, 3)  # of an array that is one image: [height, width] or [height, width, channels]
 
 
@@ -20,4 +22,6 @@ def several(values: Any) -> list[Any]:
     """The values of any container; one value is a list of itself, never its letters or its rows of pixels."""
     if values is None:
         return []
-    return [values] if is_one(values) else list(values)
+    if is_one(values):
+        return [values]
+    return list(values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values)

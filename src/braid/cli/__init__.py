@@ -117,6 +117,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may not be able to print a file name
+    _check_current_folder()
     try:
         app(prog_name="braid")
     except UserError as error:
@@ -127,8 +128,6 @@ def main() -> None:
             raise
         _fail(f'this needs {package}, which is not installed; run: {sys.executable} -m pip install "braidlm[{EXTRAS[package]}]"')
     except OSError as error:
-        if error.errno == errno.ENOENT and not os.path.exists(os.curdir):
-            _fail("the folder that you are in was removed; change to another one")
         if error.errno not in _FIXABLE:
             raise
         where = f" ({error.filename})" if error.filename else ""
@@ -150,6 +149,13 @@ _FIXABLE = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.ELOOP: "the path is a link that leads back to itself; choose another place",
 }
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        _fail("the folder that you are in was removed; change to another one")
 
 
 def _fail(message: str) -> None:

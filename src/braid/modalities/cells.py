@@ -21,9 +21,7 @@ def text_cell(value: Any, column: str) -> str:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         kind = Missing if value is None else UserError
-        shown = repr(value)
-        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
-        raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
+        raise kind(f"column {column!r} is {shown(value)}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
         raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
     if not str(value).strip():
@@ -34,6 +32,12 @@ def text_cell(value: Any, column: str) -> str:
 def file_cell(value: Any, column: str) -> str:
     """Read a cell as the path of a file, which need not be UTF-8; raises like ``text_cell``."""
     return str(value) if isinstance(value, str) and is_file_name(value) else text_cell(value, column)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: the beginning of its ``repr``."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
 def check_length(text: str, what: str) -> str:
@@ -47,12 +51,14 @@ def check_length(text: str, what: str) -> str:
     return text
 
 
-def check_text(text: str, what: str) -> str:
+def check_text(text: Any, what: str) -> str:
     """Return ``text`` if it says something.
 
     Raises:
-        UserError: when it is blank, or holds half a character; ``what`` names it.
+        UserError: when it is no text, is blank, or holds half a character; ``what`` names it.
     """
+    if not isinstance(text, str):
+        raise UserError(f"{what} is {shown(text)}, not text; write it as text")
     if not text.strip():
         raise UserError(f"{what} is empty; write one or leave it out")
     if not is_text(text):

@@ -67,7 +67,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
     known = pa.schema([]) if like is None else parquet.read_schema(like)
     types = {field.name: field.type for field in known}
     arrays = [_column([row.get(name) for row in rows], types.get(name)) for name in columns]
-    table = pa.Table.from_arrays(arrays, list(columns)).replace_schema_metadata(known.metadata)
+    table = pa.Table.from_arrays(arrays, [writable(name) for name in columns]).replace_schema_metadata(known.metadata)
     parquet.write_table(table, path, row_group_size=GROUP)
 
 

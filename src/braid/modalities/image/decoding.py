@@ -80,7 +80,7 @@ def _where(value: Any, source: str) -> str:
 
 def _decoded(value: Any, where: str, size: int) -> Image.Image:
     """The image upright, in RGB, with transparent parts on white."""
-    if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
+    if hasattr(value, "__array__") and not isinstance(value, str | bytes):  # a text from an array is a text
         return _from_array(np.asarray(value), where)
     if isinstance(value, str) and value.startswith(("http://", "https://")):
         raise UserError(f"{where} is a web address; download the image and give its path")
