@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,9 +117,10 @@ def test_half_a_character_in_a_column_that_is_not_used(ending: str, braid: Braid
     assert [row["note"] for row in kept if isinstance(row, dict)] == ["\\ud83d" if text else "\ud83d", "\U0001f600"]
 
 
-def test_an_index_of_names(braid: Braid, photos: Path, odd: Path, tmp_path: Path) -> None:
-    index = tmp_path / "photos.index"
-    assert braid("index", odd, "-o", index).code == 0
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_an_index_of_names(kind: str, braid: Braid, photos: Path, odd: Path, tmp_path: Path) -> None:
+    index = tmp_path / LATIN / "photos.index"
+    assert braid("index", odd, "-o", index, "--kind", kind).code == 0
     assert braid("index", odd, photos, "-o", index).code == 0
     ran = braid("search", index, "a red ball", "--top", 9, "--json", "--html", tmp_path / "found.html")
     ids = [json.loads(line)["id"] for line in ran.out.splitlines()]
@@ -137,6 +140,29 @@ def test_training_on_names(braid: Braid, odd: Path, tmp_path: Path) -> None:
         assert braid("report", tmp_path / LATIN / name).code == 0
         again = braid("train", tmp_path / LATIN / name / "run.yaml", "--output", tmp_path / f"again-{name}")
         assert again.code == 0, again.err
+
+
+def test_a_model_and_a_table_in_a_folder_of_such_a_name(braid: Braid, captioner: Path, odd: Path, tmp_path: Path) -> None:
+    """Libraries that take UTF-8 only read them, too: ONNX Runtime and pyarrow."""
+    shutil.copytree(captioner / "best", odd / "model")
+    (odd / "model" / "model.safetensors").unlink()
+    expected = braid("caption", odd / "ok.png", "-m", captioner, "--json").out
+    assert braid("caption", odd / "ok.png", "-m", odd / "model", "--json").out == expected
+    for _ in range(2):  # the second time onto itself, with the types of its columns
+        ran = braid("predict", captioner, odd / "data.jsonl", "--task", "captioning", "-o", odd / "out.parquet")
+        assert ran.code == 0, ran.err
+    assert len(open_dataset(odd / "out.parquet").examples) == 2
+    assert braid("predict", captioner, odd / "out.parquet", "--task", "captioning", "-o", odd / "again.parquet").code == 0
+
+
+def test_json_for_a_terminal_in_ascii(photos: Path) -> None:
+    shutil.copy(photos / "0.png", photos / "é\U0001f600.png")
+    for name, ids in (("ascii", "\\u00e9\\ud83d\\ude00.png"), ("utf-8", "é\U0001f600.png")):
+        command = [sys.executable, "-m", "braid", "caption", "é\U0001f600.png", "--json"]
+        ran = subprocess.run(command, cwd=photos, env={**os.environ, "PYTHONIOENCODING": name}, capture_output=True, check=False)
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert ran.stdout.decode().startswith(f'{{"id": "{ids}"')
+        assert json.loads(ran.stdout)["id"] == "é\U0001f600.png"
 
 
 TEXTS: dict[str, Callable[[str], tuple[object, ...]]] = {

@@ -1,6 +1,6 @@
 """Files: atomic writes, which survive ``kill -9`` and a full disk; odd names; files inside a tar; a gallery page."""
 
-from braid.files.names import ESCAPED, file_named, is_there, user_path, writable
+from braid.files.names import ESCAPED, file_named, is_there, user_path, utf8_path, writable
 from braid.files.reading import RECIPES, file_inside, shipped
 from braid.files.writing import alone, held, ready, replaced, settle, whole, write_whole
 
@@ -17,6 +17,7 @@ __all__ = [
     "settle",
     "shipped",
     "user_path",
+    "utf8_path",
     "whole",
     "writable",
     "write_whole",

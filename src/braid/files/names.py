@@ -6,7 +6,10 @@ UTF-8 file can hold. Written, it is an escape (a backslash, ``udce9``), as JSON 
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ESCAPED = "backslashreplace"  # how a file is opened to write text that may hold half a character: see ``writable``
 
@@ -24,6 +27,18 @@ def file_named(written: str) -> str:
         return written
     name = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), written)
     return name if os.path.lexists(name) else written
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """The path of a file for a library that takes UTF-8 only: itself, or one through a link to its folder."""
+    if writable(str(path)) == str(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / "folder"
+        link.symlink_to(path.parent.absolute(), target_is_directory=True)
+        yield link / path.name
 
 
 def user_path(given: str | Path) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 from braid.config import within
 from braid.environment import threads
 from braid.errors import UserError
+from braid.files import utf8_path
 from braid.index.local import AGAIN, Found, Header, LocalIndex
 from braid.index.protocol import Storage, needed, stored
 from braid.shapes import Float32, UInt64
@@ -48,7 +49,8 @@ class HnswIndexConfig:
         graph = self._graph(width)
         kind = graph.dtype
         try:
-            graph.view(path)
+            with utf8_path(path) as reachable:
+                graph.view(reachable)
         except RuntimeError as error:
             raise UserError(f"usearch cannot read {path} ({error}); {AGAIN}") from None
         if (graph.ndim, graph.dtype) != (width, kind):
@@ -58,7 +60,8 @@ class HnswIndexConfig:
     def changing(self, old: Path | None, path: Path, width: int) -> "HnswVectors":
         graph = self._graph(width)
         if old is not None:
-            graph.load(old)
+            with utf8_path(old) as reachable:
+                graph.load(reachable)
         return HnswVectors(graph, self.storage, path)
 
     def _graph(self, width: int) -> Any:
@@ -94,6 +97,7 @@ class HnswVectors:
 
     def write(self) -> None:
         try:
-            self.graph.save(self._path)
+            with utf8_path(self._path) as reachable:
+                self.graph.save(reachable)
         except RuntimeError:  # its message does not say why
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None

@@ -14,6 +14,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from braid.bundle import FORMAT, WEIGHTS, Bundle
 from braid.environment import threads
 from braid.errors import UserError
+from braid.files import utf8_path
 from braid.generation import GenerationConfig, check_generates, check_output, write_text
 from braid.modalities import InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.records import Batch, BatchInput, Prediction
@@ -226,7 +227,8 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
     if shared:  # with add_initializer the session returns NaN (1.32)
         options.add_external_initializers(list(shared), list(shared.values()))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with utf8_path(path) as reachable:
+            return onnxruntime.InferenceSession(str(reachable), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         if "external" in str(error).lower() and not shared:
             raise UserError(f"{path.parent / STORE} is missing or cut short; copy it again") from None

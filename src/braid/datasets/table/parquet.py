@@ -1,5 +1,6 @@
 """Parquet files: read in small batches, and written with the original column types."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,11 +65,15 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
     import pyarrow as pa
 
     parquet = _parquet(path)
-    known = pa.schema([]) if like is None else parquet.read_schema(like)
+    known = pa.schema([])
+    if like is not None:
+        with _opened(like) as file:
+            known = file.schema_arrow
     types = {field.name: field.type for field in known}
     arrays = [_column([row.get(name) for row in rows], types.get(name)) for name in columns]
     table = pa.Table.from_arrays(arrays, [writable(name) for name in columns]).replace_schema_metadata(known.metadata)
-    parquet.write_table(table, path, row_group_size=GROUP)
+    with _named(path, "wb") as target:
+        parquet.write_table(table, target, row_group_size=GROUP)
 
 
 def _parquet(path: Path) -> Any:
@@ -79,6 +84,13 @@ def _parquet(path: Path) -> Any:
     return pyarrow.parquet
 
 
+def _named(path: Path, mode: str) -> Any:
+    """An open file; pyarrow reads a name as UTF-8, unless it is bytes."""
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path), mode)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file; pyarrow's errors about a missing or damaged file become errors that name the file."""
@@ -86,7 +98,7 @@ def _opened(path: Path) -> Iterator[Any]:
     import pyarrow as pa
 
     try:
-        with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+        with _named(path, "rb") as source, parquet.ParquetFile(source, buffer_size=1 << 20) as file:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
