@@ -135,6 +135,8 @@ for use in (
     lambda wrong: model.classify(photo, labels=["dog", wrong]),
     lambda wrong: model.complete(wrong),
     lambda wrong: model.generate_images(wrong),
+    lambda wrong: model.answer_rows("captioning", ["a.jpg", wrong]),
+    lambda wrong: model.classify_rows(["a.jpg", wrong], "dog,cat"),
 ):
     for wrong in (3, 2.5, True, {"a": 1}, object, [3], np.array([1, 2]), np.zeros(3)):
         try:
@@ -149,7 +151,7 @@ def test_a_value_of_a_wrong_type_is_one_message(photo: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", WRONG, str(photo)], capture_output=True, text=True, check=False)
     assert ran.stderr == ""
     kinds = [line.partition(" ")[0] for line in ran.stdout.splitlines()]
-    assert kinds == ["UserError"] * 80, ran.stdout
+    assert kinds == ["UserError"] * 96, ran.stdout
     assert "UserError labels has 3, which is not text; write every label as text" in ran.stdout
     assert "UserError the text is 3, not text; write it as text" in ran.stdout
 

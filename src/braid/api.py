@@ -15,11 +15,11 @@ from braid.collate import Collator, Watch, over_batches
 from braid.config import from_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
-from braid.files import file_named
+from braid.files import file_named, user_path
 from braid.files.reading import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
-from braid.given import is_one, several
+from braid.given import is_one, several, several_rows
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.modalities.cells import check_text
 from braid.records import Batch, Example, Prediction, Sample
@@ -108,7 +108,8 @@ class LoadedModel:
 
     def answer(self, image: Any = None, question: str | Iterable[str] = "", **inputs: Any) -> Any:
         """Answer a question about an image or any other input (str), or several questions (list of str)."""
-        rows = [_given(image=image, question=one, **inputs) for one in several(question)]
+        questions = [question] if is_one(question) else several(question)
+        rows = [_given(image=image, question=one, **inputs) for one in questions]
         texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
         return texts[0] if is_one(question) else texts
 
@@ -131,7 +132,7 @@ class LoadedModel:
     ) -> Answers:
         """``classify`` of many rows, each with its values by name: ``[{"image": "a.jpg", "text": "hello"}, ...]``."""
         if chosen := labels_of(labels):
-            return self._nearest(several(rows), chosen, batch_size, strict, watch)
+            return self._nearest(several_rows(rows), chosen, batch_size, strict, watch)
         return self.answer_rows("classification", rows, None, batch_size, strict, watch)
 
     def _nearest(
@@ -251,7 +252,7 @@ class LoadedModel:
             UserError: for a name that the model does not read; with ``strict``, for the first row that cannot be read.
         """
         chosen = self.task(task, beam)
-        samples = [self._sample(chosen, row, number) for number, row in enumerate(several(rows))]
+        samples = [self._sample(chosen, row, number) for number, row in enumerate(several_rows(rows))]
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
@@ -408,7 +409,7 @@ class LoadedModel:
         """
         config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
         named = self.files(files)
-        return index_files(self.runtime, self.collator, named, Path(output), config, self.origin, batch_size, strict, watch)
+        return index_files(self.runtime, self.collator, named, user_path(output), config, self.origin, batch_size, strict, watch)
 
     def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10, **inputs: Any) -> list[Hit]:
         """The ``top`` rows of an index, opened or at a path, that are nearest to a text, an image, another input, or their mean.
@@ -419,7 +420,7 @@ class LoadedModel:
         query = {name: [value] for name, value in _given(image=image, text=text, **inputs).items()}
         if not query:
             raise UserError("there is nothing to look for; give a text, an image or both")
-        opened = open_index(Path(index), self.origin) if isinstance(index, str | Path) else index
+        opened = open_index(user_path(index), self.origin) if isinstance(index, str | Path) else index
         check_origin(opened.folder, opened.origin, self.origin)
         (hits,) = opened.search(self.embed(**query).mean(0, keepdims=True), top)
         if opened is not index:

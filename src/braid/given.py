@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from braid.errors import UserError
+
 IMAGE_AXES = (2, 3)  # of an array that is one image: [height, width] or [height, width, channels]
 
 
@@ -25,3 +27,16 @@ def several(values: Any) -> list[Any]:
     if is_one(values):
         return [values]
     return list(values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values)
+
+
+def several_rows(rows: Any) -> list[Mapping[str, Any]]:
+    """Rows of values by name, in any container; one row is a list of itself.
+
+    Raises:
+        UserError: for a row that is no mapping.
+    """
+    result = several(rows)
+    for number, row in enumerate(result, 1):
+        if not isinstance(row, Mapping):
+            raise UserError(f"row {number} is of type {type(row).__name__}; write its values by name: {{'image': 'dog.jpg'}}")
+    return result

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from braid.errors import UserError
+
 ESCAPED = "backslashreplace"  # how a file is opened to write text that may hold half a character: see ``writable``
 
 _ESCAPE = re.compile(r"\\u(d[89a-f][0-9a-f]{2})")
@@ -42,8 +44,16 @@ def utf8_path(path: Path) -> Iterator[Path]:
 
 
 def user_path(given: str | Path) -> Path:
-    """A path as a person gives it: ``~`` is the home folder, but a name that only begins so (``~draft.jpg``) stays a name."""
+    """A path as a person gives it: ``~`` is the home folder, but a name that only begins so (``~draft.jpg``) stays a name.
+
+    Raises:
+        UserError: for a text that no file can have as its name.
+    """
     path = Path(given)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise UserError(f"{given} holds half a character (a lone surrogate), which no file name has; write it again") from None
     if not str(path).startswith("~") or (path.parts[0] != "~" and os.path.lexists(path)):
         return path
     try:
@@ -54,4 +64,7 @@ def user_path(given: str | Path) -> Path:
 
 def is_there(given: str | Path) -> bool:
     """Whether a file or a folder is at a path; False for what is no path, such as a long text."""
-    return os.path.exists(user_path(given))
+    try:
+        return os.path.exists(user_path(given))
+    except UserError:
+        return False

@@ -60,7 +60,7 @@ def check_text(text: Any, what: str) -> str:
     if not isinstance(text, str):
         raise UserError(f"{what} is {shown(text)}, not text; write it as text")
     if not text.strip():
-        raise UserError(f"{what} is empty; write one or leave it out")
+        raise UserError(f"{what} is empty; write one")
     if not is_text(text):
         raise UserError(f"{what} {NO_TEXT}; write it again")
     return text

@@ -19,7 +19,7 @@ from braid.config import from_dict, parse_json, to_dict
 from braid.datasets import open_dataset
 from braid.datasets.table import columns_given
 from braid.errors import UserError
-from braid.files import whole, write_whole
+from braid.files import user_path, whole, write_whole
 from braid.given import several
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
@@ -105,7 +105,7 @@ def train_on(
     Raises:
         UserError: for bad settings or data, or a folder already in use.
     """
-    folder, changes = Path(output), several(settings)
+    folder, changes = user_path(output), several(settings)
     if resume and (plan := plan_of(folder)) is not None:
         config = read_run(plan, changes)
     else:

@@ -52,7 +52,7 @@ def _cell(value: Any, table: Path, output: Path, parquet: bool) -> Any:
             path = _cell(value["path"], table, output, parquet)
             return {**value, "path": path} if parquet else path
         return value if parquet else value["bytes"]
-    if not isinstance(value, str) or not value.strip() or os.path.isabs(value):
+    if not isinstance(value, str) or not value.strip() or os.path.isabs(value) or "://" in value:
         return value
     home, target = (os.path.realpath(path.parent) for path in (table, output))
     return value if home == target else os.path.relpath(os.path.join(home, value), target)
