@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from braid.config import from_dict, plain_names, to_dict
 from braid.errors import UserError
-from braid.files import read_json, regular, replaced, whole, write_whole
+from braid.files import read_json, regular, replaced, user_path, whole, write_whole
 from braid.modalities import (
     InputModality,
     InputModalityConfig,
@@ -156,7 +156,7 @@ class Bundle:
 def bundle_folder(model: str | Path) -> Path | None:
     """The folder of a model, by the name of a built-in model, its folder, or a run's folder (its best model); None if there is
     none."""
-    path = Path(model).expanduser()
+    path = user_path(model)
     places = (BUILT_IN / str(model), path, path / "best") if str(model) else ()
     found = next((folder for folder in places if (folder / "interface.json").is_file()), None)
     if found is None and path.name:
@@ -208,7 +208,7 @@ def write_bundle(
         fresh.mkdir()
         names = tokenizer_names(interface.inputs, interface.outputs)
         write_descriptions(fresh, interface, {name: tokenizers[name] for name in names})
-        (fresh / "model.json").write_text(_json({"format": FORMAT, **architecture}), encoding="utf-8")
+        write_whole(fresh / "model.json", _json({"format": FORMAT, **architecture}))
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors makes it readable for the owner only
 

@@ -1,5 +1,6 @@
 """Options that several verbs share, and how they are read: inputs of a model, one of its tasks, rows of a data set."""
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,7 @@ import typer
 
 from braid.cli.console import note
 from braid.errors import UserError
+from braid.files import is_there
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
@@ -82,6 +84,12 @@ def _unknown_choices(config: Any, value: Any) -> Iterator[str]:
         given = value.get(field["name"]) if isinstance(value, Mapping) else None
         if given is not None and field["type"] == "choice" and given not in field["choices"]:
             yield f"{field['name']} {given!r} was not in the training data; {did_you_mean(str(given), field['choices'])}"
+
+
+def names_file(loaded: "LoadedModel", word: str) -> bool:
+    """Whether a word means files: a path or a folder that exists, a pattern, or one word with the ending of a file that the model
+    reads. "what is in dog.jpg" is a text, unless there is such a file."""
+    return is_there(word) or (loaded.is_file(word) and (len(word.split()) == 1 or bool(glob.glob(word, recursive=True))))
 
 
 def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from braid.cli.console import note, print_json
+from braid.cli.console import note, print_json, print_text
 from braid.errors import UserError
 from braid.files.text import read_lines
 
@@ -74,7 +74,7 @@ def serve(
         if json:
             print_json({"url": address, "models": names})
         else:
-            print(f"Braid serves {', '.join(names)} at {address} (the page: {address}/); Ctrl-C stops it", flush=True)
+            print_text(f"Braid serves {', '.join(names)} at {address} (the page: {address}/); Ctrl-C stops it")
 
     run(names, host, port, index, access, limits, started)
 

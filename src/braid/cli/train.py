@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, print_json, print_table, rows_were, stderr, with_progress
+from braid.cli.console import note, print_json, print_table, print_text, rows_were, stderr, with_progress
 from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
 from braid.errors import UserError
 
@@ -109,9 +109,9 @@ def train(
         [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", bar.val_rows, outcome.best_epoch + 1]],
     )
     for sentence in outcome.advice:
-        print(sentence)
+        print_text(sentence)
     if staged:
-        print("next:", *next_commands(config, folder, "1h"), sep="\n  ")
+        print_text("next:", *(f"  {command}" for command in next_commands(config, folder, "1h")))
     if outcome.profile:
         _print_profile(outcome.profile, f"{config.precision}, {config.threads} threads")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from braid.config import NotStandard, kinds, parse_json
 from braid.errors import Missing, UserError
-from braid.files.names import not_a_path, shortened, spellings
+from braid.files.paths import not_a_path, shortened, spellings
 from braid.files.text import encoding_of, read_text
 from braid.modalities import InputModalityConfig
 from braid.modalities.cells import check_length, why_no_text

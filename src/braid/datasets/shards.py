@@ -15,7 +15,7 @@ from typing import Any
 
 from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_finder, skipped_row
 from braid.errors import Missing, UserError
-from braid.files import whole
+from braid.files import ESCAPED, whole
 from braid.files.reading import archive_of, part_name
 from braid.modalities import modality_of
 from braid.modalities.cells import check_length, is_text, parse
@@ -115,7 +115,7 @@ def write_shards(
     rows = 0
     with whole(folder) as fresh:
         fresh.mkdir()
-        with _Tars(fresh, size) as tars, open(fresh / FILE, "w", encoding="utf-8") as file:
+        with _Tars(fresh, size) as tars, open(fresh / FILE, "w", encoding="utf-8", errors=ESCAPED) as file:
             file.write(json.dumps({"format": FORMAT}) + "\n")
             for example in examples:
                 try:

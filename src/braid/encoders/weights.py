@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from braid.errors import UserError
+from braid.files import user_path
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # under which training scripts save the parameters
 HEADS = ("classifier.", "fc.", "heads.")  # of the file's own task, which an encoder has no use for
@@ -24,7 +25,7 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     Raises:
         UserError: when the file is missing, unreadable, or of another architecture, naming the parameter.
     """
-    file = _file(Path(path).expanduser())
+    file = _file(user_path(path))
     state = {name.removeprefix("module."): value for name, value in _read(file).items()}
     translate = getattr(module, "standard_names", None)
     if translate is not None:

@@ -1,42 +1,70 @@
-"""What people write where the path of a file should stand: web addresses, data URIs, base64, lists, paths of Windows."""
+"""Names of files as text.
 
+A file name on Linux is bytes, which need not be UTF-8. Python keeps such a byte as half a character (``caf\\udce9``), which no
+UTF-8 file can hold. Written, it is an escape (a backslash, ``udce9``), as JSON has it; read, the escape means that name again.
+"""
+
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-LONGEST_NAME = 255  # bytes of a file name on every usual file system
-SHOWN = 60  # characters of a value in a message
+from braid.errors import UserError
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)  # one letter is a drive of Windows
-_BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\s]*={0,2}|[A-Za-z0-9+/\s_-]{256,}={0,2}")  # images begin so
-_LIST = re.compile(r"""\s*[\[({]\s*['"{\[].*[\])}]\s*""", re.DOTALL)
-_BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
+ESCAPED = "backslashreplace"  # how a file is opened to write text that may hold half a character: see ``writable``
 
-
-def not_a_path(value: str, what: str = "image") -> str:
-    """What a value is that should be a path and is none, and what to do; "" if it may be a path."""
-    if value[:5].lower() == "data:":
-        return f"is a data URI; save the {what} to a file and give its path"
-    if address := _ADDRESS.match(value):
-        if address[1].lower() == "file":
-            return "is an address of a file; give its path alone"
-        return f"is a web address; download the {what} and give its path"
-    if "\0" in value:
-        return "is no file name: it has a character 0; check the path"
-    if _LIST.fullmatch(value):
-        return f"is a list or an object; give the path of one {what}"
-    if _BYTES.fullmatch(value):
-        return f"is bytes as Python prints them; save the {what} to a file and give its path"
-    if _BASE64.fullmatch(value):
-        return f"is base64; save the {what} to a file and give its path"
-    if any(len(part.encode(errors="surrogatepass")) > LONGEST_NAME for part in value.split("/")):
-        return f"is longer than a file name can be; give the path of the {what}"
-    return ""
+_ESCAPE = re.compile(r"\\u(d[89a-f][0-9a-f]{2})")
 
 
-def shortened(text: str, most: int = SHOWN) -> str:
-    """A value for a message."""
-    return text if len(text) <= most else f"{text[:most]}..."
+def writable(text: str) -> str:
+    """The text with each half of a character as an escape, so that UTF-8 can hold it; in a JSON string, it is read as it was."""
+    return text.encode("utf-8", ESCAPED).decode("utf-8")
 
 
-def spellings(path: str) -> tuple[str, ...]:
-    """The path, and the path with slashes if it has the backslashes of Windows."""
-    return (path, path.replace("\\", "/")) if "\\" in path else (path,)
+def file_named(written: str) -> str:
+    """The path that ``writable`` wrote, if there is such a file; else the path as it is."""
+    if "\\ud" not in written or os.path.lexists(written):
+        return written
+    name = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), written)
+    return name if os.path.lexists(name) else written
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """The path of a file for a library that takes UTF-8 only: itself, or one through a link to its folder."""
+    if writable(str(path)) == str(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / "folder"
+        link.symlink_to(path.parent.absolute(), target_is_directory=True)
+        yield link / path.name
+
+
+def user_path(given: str | Path) -> Path:
+    """A path as a person gives it: ``~`` is the home folder, but a name that only begins so (``~draft.jpg``) stays a name.
+
+    Raises:
+        UserError: for a text that no file can have as its name.
+    """
+    path = Path(given)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise UserError(f"{given} holds half a character (a lone surrogate), which no file name has; write it again") from None
+    if not str(path).startswith("~") or (path.parts[0] != "~" and os.path.lexists(path)):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:  # there is no such user, or no home
+        return path
+
+
+def is_there(given: str | Path) -> bool:
+    """Whether a file or a folder is at a path; False for what is no path, such as a long text."""
+    try:
+        return os.path.exists(user_path(given))
+    except UserError:
+        return False

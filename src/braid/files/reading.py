@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from braid.errors import UserError
-from braid.files.names import not_a_path, shortened, spellings
+from braid.files.names import user_path
+from braid.files.paths import not_a_path, shortened, spellings
 
 LARGEST = 1 << 28  # bytes of a file that is read into memory as a whole
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -137,7 +138,7 @@ def find_files(
     result: dict[str, str] = {}
     paths = list(paths)
     for given in paths:
-        path, said = Path(given).expanduser(), list[str]()
+        path, said = user_path(given), list[str]()
         if not os.path.exists(path) and (reason := not_a_path(str(given), what)):
             raise UserError(f"{shortened(str(given))} {reason}")
         if path.is_dir():

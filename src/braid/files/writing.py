@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from braid.errors import UserError
+from braid.files.names import writable
 
 if sys.platform != "win32":
     import fcntl
@@ -49,9 +50,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a UTF-8 text file with ``whole``."""
+    """Write a UTF-8 text file with ``whole``; half a character, as in some file names, is written as an escape."""
     with whole(path) as fresh:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_text(writable(text), encoding="utf-8")
 
 
 @contextmanager

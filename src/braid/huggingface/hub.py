@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from braid.errors import UserError
+from braid.files import user_path
 from braid.huggingface import hub
 from braid.modalities import ImageModalityConfig, Tokenizer
 
@@ -81,7 +82,7 @@ def find(source: str) -> Path:
     Raises:
         UserError: when it is neither a model's folder nor to be had from the hub.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"{source} has no config.json; it is not the folder of a Hugging Face model")

@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from braid.config import within
+from braid.environment import threads
 from braid.errors import UserError
+from braid.files import utf8_path
 from braid.index.graph import check_graph
 from braid.index.local import Found, Header, LocalIndex
 from braid.index.protocol import AGAIN, Storage, needed, stored
@@ -48,7 +50,8 @@ class HnswIndexConfig:
         graph = self._graph(width)
         check_graph(path, graph.save(), self.storage)
         try:
-            graph.view(path)
+            with utf8_path(path) as reachable:
+                graph.view(reachable)
         except RuntimeError as error:
             raise UserError(f"usearch cannot read {path} ({error}); {AGAIN}") from None
         return HnswVectors(graph, self.storage, path)
@@ -56,7 +59,8 @@ class HnswIndexConfig:
     def changing(self, old: Path | None, path: Path, width: int) -> "HnswVectors":
         graph = self._graph(width)
         if old is not None:
-            graph.load(old)
+            with utf8_path(old) as reachable:
+                graph.load(reachable)
         return HnswVectors(graph, self.storage, path)
 
     def _graph(self, width: int) -> Any:
@@ -95,12 +99,7 @@ class HnswVectors:
 
     def write(self) -> None:
         try:
-            self.graph.save(self._path)
+            with utf8_path(self._path) as reachable:
+                self.graph.save(reachable)
         except RuntimeError:  # its message does not say why
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None
-
-
-def threads() -> int:
-    """The number of threads that torch and numpy get; 0 means every core."""
-    message = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(message) if message.isdecimal() else 0

@@ -140,7 +140,9 @@ class LanceDBIndex:
     def rows(self) -> Iterator[tuple[str, Any]]:
         with self._told():
             result = self._table.search().select(["id", "metadata"]).limit(max(len(self), 1)).to_arrow()
-        yield from zip(result["id"].to_pylist(), map(json.loads, result["metadata"].to_pylist()), strict=True)
+        for name, metadata in zip(result["id"].to_pylist(), result["metadata"].to_pylist(), strict=True):
+            one = hit(self._place, name, 0.0, metadata)
+            yield one.id, one.metadata
 
     @contextmanager
     def _told(self) -> Iterator[None]:

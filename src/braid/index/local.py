@@ -18,6 +18,7 @@ import numpy as np
 from braid.config import from_dict, to_dict, within
 from braid.errors import UserError
 from braid.files import alone, read_json, regular, whole, write_whole
+from braid.given import several
 from braid.index.protocol import AGAIN, Hit, Origin, asked, checked, hit
 from braid.index.rows import Rows
 from braid.shapes import Float, Float32, UInt64
@@ -179,13 +180,15 @@ class LocalIndex:
 
     def delete(self, ids: Sequence[str]) -> None:
         with self._changing():
-            self.vectors.remove(self._rows.remove(ids))
+            self.vectors.remove(self._rows.remove(several(ids)))
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        return set(self._rows.keys(ids))
+        return set(self._rows.keys(several(ids)))
 
     def rows(self) -> Iterator[tuple[str, Any]]:
-        return ((name, json.loads(metadata)) for name, metadata in self._rows.all())
+        for name, metadata in self._rows.all():
+            one = hit(str(self.folder / ROWS), name, 0.0, metadata)
+            yield one.id, one.metadata
 
     def search(self, vectors: Float[np.ndarray, "..."], top: int = 10) -> list[list[Hit]]:
         queries = asked(vectors, self.width, top)

@@ -12,6 +12,7 @@ import numpy as np
 
 from braid.config import parse_json
 from braid.errors import UserError
+from braid.given import several
 from braid.shapes import Float, Float32, Num
 
 AGAIN = "copy the index again, or make it anew"
@@ -143,6 +144,7 @@ def checked(ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Seq
     Raises:
         UserError: naming the first row that cannot be added.
     """
+    ids = several(ids)
     data = [None] * len(ids) if metadata is None else metadata
     if not len(ids) == len(vectors) == len(data):
         raise UserError(f"{len(ids)} ids, {len(vectors)} vectors and {len(data)} metadata were given; give one of each a row")

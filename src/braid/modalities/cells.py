@@ -1,6 +1,7 @@
 """Checked reading of table cells and JSON, which all modalities share."""
 
 import json
+import os
 from typing import Any
 
 from braid.config import NotStandard, parse_json
@@ -21,16 +22,23 @@ def text_cell(value: Any, column: str) -> str:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         kind = Missing if value is None else UserError
-        shown = repr(value)
-        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
-        raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
+        raise kind(f"column {column!r} is {shown(value)}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
         raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
-    if isinstance(value, str) and (reason := why_no_text(value)):
-        raise UserError(f"column {column!r} {reason}; write it again")
     if not str(value).strip():
         raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-    return check_length(str(value).strip(), f"column {column!r}")
+    return check_length(check_text(str(value).strip(), f"column {column!r}"), f"column {column!r}")
+
+
+def file_cell(value: Any, column: str) -> str:
+    """Read a cell as the path of a file, which need not be UTF-8; raises like ``text_cell``."""
+    return str(value) if isinstance(value, str) and is_file_name(value) else text_cell(value, column)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: the beginning of its ``repr``."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
 def check_length(text: str, what: str) -> str:
@@ -42,6 +50,29 @@ def check_length(text: str, what: str) -> str:
     if len(text) > LONGEST:
         raise UserError(f"{what} has {len(text):,} characters, at most {LONGEST:,} are read; shorten it or remove the row")
     return text
+
+
+def check_text(text: Any, what: str) -> str:
+    """Return ``text`` if it says something.
+
+    Raises:
+        UserError: when it is no text, is blank, or holds half a character; ``what`` names it.
+    """
+    if not isinstance(text, str):
+        raise UserError(f"{what} is {shown(text)}, not text; write it as text")
+    if not text.strip():
+        raise UserError(f"{what} is empty; write one")
+    if reason := why_no_text(text):
+        raise UserError(f"{what} {reason}; write it again")
+    return text
+
+
+def is_file_name(value: str) -> bool:
+    """Whether a string is the name of a file that is not UTF-8: Python keeps each such byte as half a character."""
+    try:
+        return not is_text(value) and bool(os.fsencode(value))
+    except UnicodeEncodeError:
+        return False
 
 
 def is_text(value: str) -> bool:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from braid.bundle import WEIGHTS, DataCard, bundle_folder, find_bundle, read_bundle
 from braid.config import parse_yaml, to_dict
 from braid.errors import UserError
-from braid.files import as_written, regular
+from braid.files import as_written, regular, user_path
 from braid.files.text import read_text
 
 RUN = "run.yaml"
@@ -72,7 +72,7 @@ def describe(model: str | Path) -> Description:
     Raises:
         UserError: when ``model`` is none of these, or its files cannot be read.
     """
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     if bundle_folder(model) is None and (folder / RUN).is_file():
         return describe_checkpoint(folder)
     bundle = read_bundle(find_bundle(model))

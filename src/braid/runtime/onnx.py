@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,8 +13,9 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from braid.bundle import FORMAT, WEIGHTS, Bundle
+from braid.environment import threads
 from braid.errors import UserError
-from braid.files import read_json, regular
+from braid.files import read_json, regular, utf8_path
 from braid.generation import GenerationConfig, check_generates, check_output, write_text
 from braid.modalities import InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.records import Batch, BatchInput, Prediction
@@ -225,13 +225,14 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
             f"{path} is missing; run `braid export {path.parent}` where torch is installed, or install braidlm[train]"
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    options.intra_op_num_threads = threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised anyway
     if shared:  # with add_initializer the session returns NaN (1.32)
         options.add_external_initializers(list(shared), list(shared.values()))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with utf8_path(path) as reachable:
+            return onnxruntime.InferenceSession(str(reachable), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         outside = "escapes" in str(error) or "Absolute path" in str(error)
         if "external" in str(error).lower() and not shared and not outside:

@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from typing import Any
 from braid.bundle import read_bundle
 from braid.config import from_dict, to_dict
 from braid.datasets import open_dataset
+from braid.datasets.table import columns_given
 from braid.errors import UserError
-from braid.files import read_json, whole, write_whole
+from braid.files import read_json, user_path, whole, write_whole
+from braid.given import several
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
 from braid.training.config import RunConfig, read_run, run_from, write_run
@@ -84,9 +86,9 @@ def train_on(
     data: str | Path,
     output: str | Path,
     time: str = "",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | str | None = None,
     start: str = "",
-    settings: Sequence[str] = (),
+    settings: str | Iterable[str] = (),
     resume: bool = False,
 ) -> Outcome:
     """Train a model on your own data, as ``braid train --task TASK --data DATA --time TIME`` does; ``braid.train`` in Python.
@@ -96,19 +98,19 @@ def train_on(
         data: a file or folder of any supported format.
         output: the run's folder; ``braid.load(output)`` gives the best model.
         time: what training may take, such as "10m"; "" takes the quick stages.
-        columns: roles to column names, such as ``{"label": "colour"}``.
+        columns: roles to column names, such as ``{"label": "colour"}`` or ``"label=colour"``.
         start: a saved model to fine-tune.
         settings: overrides, such as ``"seed=1"``.
         resume: go on with the run that the folder holds.
     Raises:
         UserError: for bad settings or data, or a folder already in use.
     """
-    folder = Path(output)
+    folder, changes = user_path(output), several(settings)
     if resume and (plan := plan_of(folder)) is not None:
-        config = read_run(plan, settings)
+        config = read_run(plan, changes)
     else:
-        section = {"path": str(data), "columns": dict(columns or {})}
-        config = run_from(default_run(task, section, start=start, settings=settings), settings)
+        section = {"path": str(data), "columns": columns_given(columns)}
+        config = run_from(default_run(task, section, start=start, settings=changes), changes)
     return train_in_stages(config, folder, time, resume)
 
 

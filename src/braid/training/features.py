@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -42,7 +43,9 @@ def cache_folder(setting: str) -> Path:
     """The folder that ``cache_features`` names."""
     if setting != AUTO:
         return Path(setting)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if home.startswith("~"):  # a process without a home
+        home = gettempdir()
     return Path(os.environ.get(FOLDER) or Path(home) / "braid" / "features")
 
 
@@ -81,12 +84,23 @@ def with_features(
             return collator
         raise
     folder = cache_folder(setting)
+    if setting == AUTO and not _writable(folder):
+        on_note(f"{folder} cannot be written, so images are encoded again in every epoch; {FOLDER}=FOLDER names another folder")
+        return collator
     cached = {
         name: _Store(model.encoders[name], modality, folder, precision).encoded(given[name], on_note)
         for name, modality in frozen.items()
     }
     _bound(folder, MOST)
     return replace(collator, inputs={**collator.inputs, **cached})
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _given(names: Iterable[str], samples: Iterable[Sample]) -> dict[str, dict[str, "_Given"]]:

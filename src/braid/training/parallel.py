@@ -5,7 +5,6 @@ would take. Only the first process evaluates, writes files and prints.
 """
 
 import atexit
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from braid.collate import Collated
 from braid.decoders.pretrained import PretrainedTextDecoder
+from braid.environment import place_in_group
 from braid.errors import UserError
 from braid.layers.attention import DecoderBlock
 from braid.model import Model
@@ -44,8 +44,8 @@ class Group:
     """The processes that torchrun started, seen from this one; a group of one without torchrun."""
 
     def __init__(self) -> None:
-        self.size = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
+        self.size = place_in_group("WORLD_SIZE", 1)
+        self.rank = place_in_group("RANK", 0) if self.size > 1 else 0
         if self.size > 1 and not distributed.is_initialized():
             backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             distributed.init_process_group(backends, timeout=PATIENCE)

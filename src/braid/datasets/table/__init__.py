@@ -3,11 +3,13 @@
 from braid.datasets.table.examples import open_table, open_tables, table_examples, with_model_columns
 from braid.datasets.table.files import Table, check_name, read_table, stream_table, write_table
 from braid.datasets.table.folders import tables_in
-from braid.datasets.table.roles import fields_of, parse_columns, recognise
+from braid.datasets.table.moving import table_for
+from braid.datasets.table.roles import columns_given, fields_of, parse_columns, recognise
 
 __all__ = [
     "Table",
     "check_name",
+    "columns_given",
     "fields_of",
     "open_table",
     "open_tables",
@@ -16,6 +18,7 @@ __all__ = [
     "recognise",
     "stream_table",
     "table_examples",
+    "table_for",
     "tables_in",
     "with_model_columns",
     "write_table",

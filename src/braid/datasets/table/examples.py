@@ -25,7 +25,8 @@ from braid.datasets.table.folders import left_out, tables_in
 from braid.datasets.table.roles import JOIN, LABEL, MANY, OUTPUTS, UNREAD, recognise, roles_of
 from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
-from braid.files.names import not_a_path, shortened, spellings
+from braid.files import file_named
+from braid.files.paths import not_a_path, shortened, spellings
 from braid.modalities import modality_of
 from braid.modalities.cells import is_empty, text_cell
 from braid.records import Example
@@ -189,7 +190,7 @@ def _located(value: Any, role: str, column: str, here: _Here) -> Any:
     if not isinstance(value, str):
         return value
     path = os.path.join(here.folder, value)  # a Path would intern every name forever
-    found = next((spelled for spelled in spellings(path) if here.exists(spelled)), None)
+    found = next((there for spelled in spellings(path) for there in (spelled, file_named(spelled)) if here.exists(there)), None)
     if found is None:
         if reason := not_a_path(value, role):
             raise Missing(f"column {column!r} holds {shortened(value)}, which {reason}")

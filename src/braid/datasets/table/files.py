@@ -1,5 +1,6 @@
 """Table files (csv, tsv, jsonl, json, parquet): read row by row, and written atomically."""
 
+import codecs
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from braid.datasets.dataset import SkippedRow, head, read_json
 from braid.datasets.table import parquet, separated
 from braid.datasets.table.cells import Row, as_text, plain
 from braid.errors import UserError
-from braid.files import whole
+from braid.files import ESCAPED, whole
 from braid.files.text import decoded, open_text
 from braid.modalities.cells import parse
 
@@ -145,11 +146,21 @@ def write_table(table: Table, path: Path) -> None:
         if path.suffix.lower() == ".parquet":
             parquet.write_rows(fresh, table.columns, rows, table.path if table.path.suffix.lower() == ".parquet" else None)
         else:
-            _write_text(table.columns, rows, fresh)
+            _write_text(
+                table.columns, rows, fresh, "utf-8-sig" if _marked(table.path) and path.suffix == table.path.suffix else "utf-8"
+            )
 
 
-def _write_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
+def _marked(path: Path) -> bool:
+    """Whether a table begins with a byte order mark: Excel writes it, and reads a table without it in another encoding."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+
+
+def _write_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path, encoding: str) -> None:
+    with open(path, "w", encoding=encoding, errors=ESCAPED, newline="") as file:
         if path.suffix.lower() == ".json":
             json.dump(rows, file, ensure_ascii=False, indent=1, default=plain)
         elif path.suffix.lower() == ".jsonl":

@@ -1,5 +1,6 @@
 """Parquet files: read in small batches, and written with the original column types."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from braid.config import parse_json
 from braid.datasets.table.cells import as_text
 from braid.errors import UserError
+from braid.files import writable
 
 BATCH = 64  # rows in memory at once; with photos, a few megabytes
 FOLD = 100  # the most that a large column may unpack to, times its size: photos unpack to 1, text to 20, a bomb to 30,000
@@ -92,11 +94,15 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
     import pyarrow as pa
 
     parquet = _parquet(path)
-    known = pa.schema([]) if like is None else parquet.read_schema(like)
+    known = pa.schema([])
+    if like is not None:
+        with _opened(like) as file:
+            known = file.schema_arrow
     types = {field.name: field.type for field in known}
     arrays = [_column([row.get(name) for row in rows], types.get(name)) for name in columns]
-    table = pa.Table.from_arrays(arrays, list(columns)).replace_schema_metadata(known.metadata)
-    parquet.write_table(table, path, row_group_size=GROUP)
+    table = pa.Table.from_arrays(arrays, [writable(name) for name in columns]).replace_schema_metadata(known.metadata)
+    with _named(path, "wb") as target:
+        parquet.write_table(table, target, row_group_size=GROUP)
 
 
 def _parquet(path: Path) -> Any:
@@ -107,6 +113,13 @@ def _parquet(path: Path) -> Any:
     return pyarrow.parquet
 
 
+def _named(path: Path, mode: str) -> Any:
+    """An open file; pyarrow reads a name as UTF-8, unless it is bytes."""
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path), mode)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file; pyarrow's errors about a missing or damaged file become errors that name the file."""
@@ -114,7 +127,7 @@ def _opened(path: Path) -> Iterator[Any]:
     import pyarrow as pa
 
     try:
-        with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+        with _named(path, "rb") as source, parquet.ParquetFile(source, buffer_size=1 << 20) as file:
             yield file
     except UserError:
         raise
@@ -149,9 +162,4 @@ def _column(values: list[Any], type: Any) -> Any:
             continue
         if "struct<>" not in str(result.type):  # parquet cannot write empty structs
             return result
-    return pa.array([None if value is None else _utf8(str(as_text(value))) for value in values], pa.string())
-
-
-def _utf8(text: str) -> str:
-    """Replace lone surrogates, which JSON allows but files do not."""
-    return text.encode(errors="backslashreplace").decode()
+    return pa.array([None if value is None else writable(str(as_text(value))) for value in values], pa.string())

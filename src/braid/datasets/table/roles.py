@@ -63,6 +63,11 @@ def parse_columns(text: str) -> dict[str, str]:
     return result
 
 
+def columns_given(columns: Mapping[str, str] | str | None) -> dict[str, str]:
+    """Roles to columns, from a mapping, or from a text as the command line has it."""
+    return parse_columns(columns) if isinstance(columns, str) else dict(columns or {})
+
+
 def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
     """role -> its columns: mapped columns first, then columns with a usual name; numbered columns belong together. A role that is
     mapped to "" is left out.

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from braid.errors import UserError
-from braid.files.names import not_a_path, shortened
+from braid.files.paths import not_a_path, shortened
 from braid.files.reading import find_files, has_suffix, read_part
 
 # without formats that run other programs, contain other files, or are no pictures
@@ -86,7 +86,7 @@ def _where(value: Any, source: str) -> str:
 
 def _decoded(value: Any, where: str, size: int) -> Image.Image:
     """The image upright, in RGB, with transparent parts on white."""
-    if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
+    if hasattr(value, "__array__") and not isinstance(value, str | bytes):  # a text from an array is a text
         return _from_array(np.asarray(value), where)
     if not isinstance(value, str | os.PathLike | bytes | bytearray | Image.Image):
         raise UserError(f"{where}: expected an image (path, bytes, PIL image or array), found {type(value).__name__}")

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer as BPE
 
 from braid.config import parse_json
 from braid.errors import UserError
+from braid.modalities.cells import NO_TEXT
 
 PAD, BOS, EOS = 0, 1, 2
 LONGEST = 100  # characters that a token may stand for
@@ -118,13 +119,20 @@ class Tokenizer:
         return 1 + max(self.vocabulary.values())
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of ``text``, without special tokens."""
+        """The tokens of ``text``, without special tokens.
+
+        Raises:
+            UserError: when it holds half a character.
+        """
         if self._lowercase is not None:
             text = _without_full_stops(text)
+        try:
+            with _panics("tokenizer.json"):
+                tokens = self._bpe.encode(text, add_special_tokens=False).ids
+        except TypeError:  # the library reads UTF-8 only
+            raise UserError(f"the text {NO_TEXT}; write it again") from None
         # The name of a special token in a user's text must not become a special token.
-        with _panics("tokenizer.json"):
-            encoding = self._bpe.encode(text, add_special_tokens=False)
-        return [token for token in encoding.ids if token not in self.special]
+        return [token for token in tokens if token not in self.special]
 
     def framed(self, text: str, max_length: int) -> list[int]:
         """The tokens of ``text`` with start and end token, at most ``max_length`` in total."""
