@@ -1,6 +1,5 @@
 """What every verb prints with: JSON and tables on stdout, progress and notes on stderr."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from braid.config import json_text
 from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ stderr = Console(stderr=True)
 
 def print_json(value: Any) -> None:
     """One JSON object on one line of stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(json_text(value, ensure_ascii=False), flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = ()) -> None:

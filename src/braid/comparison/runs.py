@@ -1,6 +1,5 @@
 """One cell with one seed: a normal run folder, with ``scores.json`` after the run is scored."""
 
-import json
 import os
 import statistics
 import subprocess
@@ -17,7 +16,7 @@ import yaml
 
 from braid.bundle import find_bundle, read_bundle
 from braid.collate import Collator
-from braid.config import flat, from_dict, parse_json, to_dict
+from braid.config import flat, from_dict, json_text, parse_json, to_dict
 from braid.errors import UserError
 from braid.evaluation import evaluate
 from braid.files import write_whole
@@ -60,7 +59,8 @@ def begin(run: RunConfig, folder: Path) -> None:
         write_run(run, folder / "run.yaml")
         return
     there, given = (flat(settings) for settings in (read_settings(folder), yaml.safe_load(yaml.safe_dump(to_dict(run)))))
-    other = next((name for name in there | given if there.get(name) != given.get(name)), "")
+    fitted = ("epochs",) if run.time else ()  # the run writes how many fit into its time
+    other = next((name for name in there | given if there.get(name) != given.get(name) and name not in fitted), "")
     if other:
         raise UserError(f"{folder} holds a run with another {other}; give the comparison another --output, or remove that folder")
 
@@ -77,7 +77,7 @@ def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str
             return result
     memory = train(folder, lock)
     scores = score(run, folder, examples, split, memory)
-    write_whole(folder / FILE, json.dumps(to_dict(scores)) + "\n")
+    write_whole(folder / FILE, json_text(to_dict(scores)) + "\n")
     return scores
 
 

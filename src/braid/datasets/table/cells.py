@@ -1,9 +1,10 @@
 """Converts cells that a format cannot represent to text."""
 
 import base64
-import json
 from collections.abc import Sequence
 from typing import Any
+
+from braid.config import json_text
 
 
 def plain(value: Any) -> str:
@@ -23,5 +24,5 @@ def class_named(value: Any, names: Sequence[str]) -> Any:
 def as_text(value: Any) -> Any:
     """A cell for a format that has only text: lists and dicts become JSON."""
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=plain)
+        return json_text(value, ensure_ascii=False, default=plain)
     return plain(value) if isinstance(value, bytes) else value

@@ -2,13 +2,13 @@
 
 import codecs
 import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from braid.config import json_text
 from braid.datasets.dataset import SkippedRow, head, read_json
 from braid.datasets.table import parquet
 from braid.datasets.table.cells import as_text, plain
@@ -223,9 +223,9 @@ def write_table(table: Table, path: Path) -> None:
 def _write_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         if path.suffix.lower() == ".json":
-            json.dump(rows, file, ensure_ascii=False, indent=1, default=plain)
+            file.write(json_text(rows, ensure_ascii=False, indent=1, default=plain))
         elif path.suffix.lower() == ".jsonl":
-            file.writelines(json.dumps(row, ensure_ascii=False, default=plain) + "\n" for row in rows)
+            file.writelines(json_text(row, ensure_ascii=False, default=plain) + "\n" for row in rows)
         else:
             writer = csv.DictWriter(file, columns, delimiter=_separator(path))
             writer.writeheader()
