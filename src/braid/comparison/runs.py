@@ -1,5 +1,7 @@
 """One cell with one seed: a normal run folder, with ``scores.json`` after the run is scored."""
 
+import json
+import math
 import os
 import statistics
 import subprocess
@@ -7,10 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
@@ -72,9 +76,10 @@ def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str
         UserError: when it cannot be trained or scored, with the reason.
     """
     if (folder / FILE).is_file():
-        result: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
-        if result.split == split:
-            return result
+        with suppress(json.JSONDecodeError):  # of an older version, which could write NaN
+            result: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
+            if result.split == split:
+                return result
     memory = train(folder, lock)
     scores = score(run, folder, examples, split, memory)
     write_whole(folder / FILE, json_text(to_dict(scores)) + "\n")
@@ -124,11 +129,15 @@ def score(run: RunConfig, folder: Path, examples: Sequence[Example], split: str,
     task = task_of(bundle.interface, run.task.kind)
     metrics, answers = evaluate(runtime, collator, task, examples, run.evaluation.tokenizer, run.evaluation.batch_size)
     items = task.items(answers.predictions, answers.samples)
+    if not np.isfinite(items).all():
+        raise UserError(
+            f"{task.per_sample_metric} is not a number on {np.sum(~np.isfinite(items))} rows; lower its learning rate"
+        )
     return Scores(
         split,
         {
             task.per_sample_metric: float(items.mean()),
-            **{name: value for name, value in metrics.items() if name != "num_samples"},
+            **{name: value for name, value in metrics.items() if name != "num_samples" and math.isfinite(value)},
         },
         tuple(sample.id for sample in answers.samples),
         tuple(items.tolist()),
