@@ -127,6 +127,7 @@ def held(folder: Path, on_busy: Callable[[str], None], on_note: Callable[[str], 
     _HELD.add(descriptor)
     try:
         os.truncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
         os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
         yield descriptor
     finally:

@@ -273,7 +273,7 @@ def _check_figures(run: Run, task: Task, figures: Mapping[str, float | None]) ->
         value = figures[name]
         if value is not None and not math.isfinite(value):
             title = "the loss" if name == "val_loss" else name
-            raise diverged(f"{title} is {value} on the val rows, after step {run.position.step}")
+            raise diverged(f"{title} is {value} on the val rows after step {run.position.step}")
 
 
 def _watch(run: Run) -> Watch:
