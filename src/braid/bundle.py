@@ -265,10 +265,14 @@ def _in_use(architecture: Any) -> Any:
     }
 
 
+def card_scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics for a data card, rounded; those that are not defined are left out."""
+    return {name: round(value, 2) for name, value in metrics.items() if math.isfinite(value)}
+
+
 def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:
     """Write scores to the data card of a saved model."""
-    rounded = {name: round(value, 2) for name, value in scores.items()}
-    card = replace(bundle.interface.card, scores=rounded, scored_on=scored_on)
+    card = replace(bundle.interface.card, scores=card_scores(scores), scored_on=scored_on)
     write_interface(bundle, replace(bundle.interface, card=card))
 
 
@@ -364,4 +368,9 @@ def _architecture(path: Path) -> dict[str, Any]:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    try:
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        raise UserError(
+            "a setting of the model is nan or infinite, so that it cannot be saved; train or calibrate again"
+        ) from None

@@ -184,6 +184,27 @@ def _not_a_number(name: str) -> float:
     raise _NotANumber(name)
 
 
+def json_text(value: Any, **options: Any) -> str:
+    """``value`` as standard JSON: a number that is not finite becomes null, because other parsers do not read NaN.
+
+    Args:
+        options: as in ``json.dumps``.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(without_nan(value), allow_nan=False, **options)
+
+
+def without_nan(value: Any) -> Any:
+    """``value`` with None in the place of every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def parse_yaml(text: str) -> Any:
     """Parse a YAML text of a reasonable size.
 

@@ -1,6 +1,5 @@
 """What every verb prints with: JSON and tables on stdout, progress and notes on stderr."""
 
-import json
 import re
 import sys
 import time
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from braid.config import json_text
 from braid.environment import drop_odd_widths
 from braid.skipped_rows import SkippedRows
 
@@ -48,7 +48,7 @@ def print_text(*lines: object) -> None:
 def print_json(value: Any) -> None:
     """One JSON object on one line of stdout, in ASCII if the terminal has no Unicode."""
     unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    print(printable(json.dumps(value, ensure_ascii=not unicode)), flush=True)
+    print(printable(json_text(value, ensure_ascii=not unicode)), flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = ()) -> None:

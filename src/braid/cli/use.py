@@ -175,7 +175,9 @@ def predict(
     if json:
         print_json({"output": str(output), "num_samples": len(result), "num_broken": len(reasons)})
     else:
-        note(f"{len(result)} rows predicted, {len(reasons)} could not be read: {output}")
+        below = sum(one.confidence < min_confidence for one in result.values())
+        unsure = f", {below} of them below --min-confidence" if below else ""
+        note(f"{len(rows)} rows: {len(result)} predicted{unsure}, {len(reasons)} could not be read: {output}")
     for message in (*(f"{table}: {text}" for text in given.notes), *unseen(loaded.bundle.interface, chosen, answers.samples)):
         note(message)
     if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):

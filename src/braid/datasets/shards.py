@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from braid.config import json_text
 from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_finder, skipped_row
 from braid.errors import Missing, UserError
 from braid.files import ESCAPED, whole
@@ -123,7 +124,7 @@ def write_shards(
                 except UserError as error:
                     on_skipped(example.source, str(error))
                     continue
-                file.write(json.dumps({"id": example.id, "split": example.split, "fields": fields}, ensure_ascii=False) + "\n")
+                file.write(json_text({"id": example.id, "split": example.split, "fields": fields}, ensure_ascii=False) + "\n")
                 rows += 1
     return Sharded(rows, len(tars.places), tars.count, tars.total)
 

@@ -222,7 +222,7 @@ def _samples(run: LoggedRun, task: LoggedTask) -> str:
             ShownRow(
                 {name: read_view(run.folder, kept) for name, kept in sample["inputs"].items()},
                 sample["text"],
-                sample["confidence"],
+                sample["confidence"] or 0.0,  # null where it was NaN
                 tuple(sample["references"]),
                 tuple(read_view(run.folder, sample[name]) for name in ("target", "generated") if name in sample),
                 tuple((epoch, text) for epoch, text in earlier if text),

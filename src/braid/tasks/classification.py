@@ -13,7 +13,7 @@ from braid.metrics import Decisions, LabelOutcomes, LabelScores, score_label_set
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.label_selection import choose, exclusive, label_outcomes
-from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
+from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs, same_truth
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ class Classification(TaskProtocol):
         """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; a label that training did not have
         counts as an error."""
         return self.by_label(predictions, samples)[1].metrics
+
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        return same_truth(samples, "label", "a model that knows no other label scores 100")
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row with every label right, else 0."""

@@ -24,7 +24,7 @@ from braid.metrics import (
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.label_selection import choose, label_outcomes
-from braid.tasks.protocol import TaskProtocol, inputs_of
+from braid.tasks.protocol import TaskProtocol, inputs_of, same_truth
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ class VisualQuestionAnswering(TaskProtocol):
         by_type = {f"accuracy/{kind}": one["accuracy"] for kind, one in self.by_type(predictions, samples).items()}
         sure = {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.closed or self.calibration else {})
         return scores.metrics | by_type | sure
+
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        return same_truth(samples, "answer", "a model that knows no other answer scores 100")
 
     def by_type(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
         """The metrics for each type of answer that occurs.

@@ -168,6 +168,9 @@ class RunConfig:
             raise UserError(f"{max(tasks, key=tasks.count)} is listed twice among the tasks of this run; list each task once")
         for place, mixed in enumerate(self.mixture):
             self._check(mixed.task, f"tasks.{place - 1}.task" if place else "task")
+            if mixed.objective.kind == "contrastive" and mixed.batch_size < 2:
+                where = f"tasks.{place - 1}.batch_size" if place else "batch_size"
+                raise UserError(f"{where} is 1; {mixed.task.kind} learns by comparing the rows of a batch, so set 2 or more")
         sinks = [sink.kind for sink in self.sinks]
         if len(sinks) > len(set(sinks)):
             raise UserError(f"sinks lists {max(sinks, key=sinks.count)} twice; list each once")

@@ -243,6 +243,14 @@ def clip(parameters: Iterable[nn.Parameter], most: float) -> Float[Tensor, ""]:
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
+def not_finite(model: nn.Module) -> list[str]:
+    """The names of the trained weights and buffers with a value that is not finite, of this process's share."""
+    changing = {name: value for name, value in model.named_parameters() if value.requires_grad} | dict(model.named_buffers())
+    own = {name: value.to_local() if isinstance(value, DTensor) else value for name, value in changing.items()}
+    finite = [torch.isfinite(value.detach()).all() for value in own.values()]
+    return [name for name, good in zip(own, torch.stack(finite).tolist() if finite else (), strict=True) if not good]
+
+
 def gathered(tensors: Mapping[str, Tensor], group: Group, device: torch.device = CPU) -> dict[str, Tensor]:
     """Whole tensors, in the first process only; all processes must call this."""
     result = {}

@@ -2,12 +2,12 @@
 
 import ast
 import base64
-import json
 import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from braid.config import json_text
 from braid.datasets.dataset import SkippedRow
 from braid.errors import UserError
 from braid.modalities.cells import LONGEST, parse
@@ -39,7 +39,7 @@ def class_named(value: Any, names: Sequence[str]) -> Any:
 def as_text(value: Any) -> Any:
     """A cell for a format that has only text: lists and dicts become JSON."""
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=plain)
+        return json_text(value, ensure_ascii=False, default=plain)
     return plain(value) if isinstance(value, bytes) else value
 
 

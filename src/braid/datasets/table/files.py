@@ -2,13 +2,13 @@
 
 import codecs
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from braid.config import json_text
 from braid.datasets.dataset import SkippedRow, head, read_json
 from braid.datasets.table import parquet, separated
 from braid.datasets.table.cells import Row, as_text, plain
@@ -162,9 +162,9 @@ def _marked(path: Path) -> bool:
 def _write_text(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path, encoding: str) -> None:
     with open(path, "w", encoding=encoding, errors=ESCAPED, newline="") as file:
         if path.suffix.lower() == ".json":
-            json.dump(rows, file, ensure_ascii=False, indent=1, default=plain)
+            file.write(json_text(rows, ensure_ascii=False, indent=1, default=plain))
         elif path.suffix.lower() == ".jsonl":
-            file.writelines(json.dumps(row, ensure_ascii=False, default=plain) + "\n" for row in rows)
+            file.writelines(json_text(row, ensure_ascii=False, default=plain) + "\n" for row in rows)
         else:
             writer = csv.DictWriter(file, columns, delimiter=separated.own_separator(path))
             writer.writeheader()
