@@ -5,6 +5,7 @@ An endpoint prepares the files, waits for the answers, and stops if the client d
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,18 +14,19 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from starlette.responses import JSONResponse
 
 from braid.errors import UserError
 from braid.modalities import default_inputs
 from braid.server import schemas
 from braid.server.answers import Caption, Embed, Imagine, Label, Nearest, Reply, Row, Search, Verb
 from braid.server.config import Limits
-from braid.server.guard import Metrics
+from braid.server.guard import Metrics, client_gone
 from braid.server.models import Catalogue, Served
-from braid.server.requests import ApiError, Form, make_form, read_items
+from braid.server.requests import ApiError, Form, Json, make_form, read_items
 from braid.server.uploads import Uploads
 
+MOST_PAIRS = 10_000  # items times labels of one's own: an answer has a score for each
+MOST_THUMBNAILS = 200  # thumbnails of an answer; each is up to 80 kB, and an image that is opened
 DECODERS = 2  # files decoded in parallel; the pixel limit bounds their memory
 
 T = TypeVar("T")
@@ -156,12 +158,29 @@ def _answer(service: Service, settings: Any, items: Items) -> Verb:
 def _classify(service: Service, settings: Any, items: Items) -> Verb:
     if not settings.labels:
         return Label(settings.explain)
-    if len(settings.labels) < 2:
-        raise ApiError(400, "invalid_request", "there is only one label to choose from; give two or more", "labels")
+    _check_labels(settings, len(items))
     if any(len(item) > 1 for item in items):
         message = "labels of your own are compared with one field, such as image or text; send one of them an item"
         raise ApiError(400, "invalid_request", message, "labels")
-    return Nearest(tuple(dict.fromkeys(settings.labels)))
+    return Nearest(tuple(settings.labels))
+
+
+def _check_labels(settings: Any, number: int) -> None:
+    """
+    Raises:
+        ApiError: 400 for labels of one's own that cannot be chosen from.
+    """
+    if len(settings.labels) < 2:
+        raise ApiError(400, "invalid_request", "there is only one label to choose from; give two or more", "labels")
+    for label, times in Counter(label.strip() for label in settings.labels).items():
+        if times > 1 or not label:
+            fault = f"the label {label!r} comes {times} times; give it once" if label else "a label is empty; leave it out"
+            raise ApiError(400, "invalid_request", fault, "labels")
+    if settings.explain:
+        raise ApiError(400, "invalid_request", "labels of your own are not explained; leave explain out", "explain")
+    if (pairs := number * len(settings.labels)) > MOST_PAIRS:
+        message = f"these are {pairs:,} scores, one for each item and label; a request may ask for {MOST_PAIRS:,}"
+        raise ApiError(400, "too_many_items", message, "labels")
 
 
 def _embed(service: Service, settings: Any, items: Items) -> Verb:
@@ -175,6 +194,9 @@ def _embed(service: Service, settings: Any, items: Items) -> Verb:
 def _search(service: Service, settings: Any, items: Items) -> Verb:
     if service.catalogue.index is None:
         raise ApiError(404, "no_index", "there is no index to search; start the server with --index FOLDER")
+    if settings.thumbnails and (number := settings.top * len(items)) > MOST_THUMBNAILS:
+        message = f"these are {number:,} thumbnails; a request may ask for {MOST_THUMBNAILS}: lower top, or send fewer items"
+        raise ApiError(400, "too_many_items", message, "thumbnails")
     return Search(service.catalogue.index, settings.top, settings.thumbnails)
 
 
@@ -266,7 +288,7 @@ def task_routes(service: Service, forms: Mapping[str, Form]) -> APIRouter:
 
 
 def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Request], Any]:
-    async def handle(request: Request) -> JSONResponse:
+    async def handle(request: Request) -> Json:
         async with deadline(request, service.limits):
             settings, items = await read_items(request, form)
             service.check_number(len(items))
@@ -282,7 +304,7 @@ def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Requ
             answers = await unless_gone(request, work)
         if len(answers) == 1 and isinstance(answers[0], UserError):
             raise answers[0]
-        return JSONResponse({"model": served.name, "results": [_result(answer) for answer in answers]})
+        return Json({"model": served.name, "results": [_result(answer) for answer in answers]})
 
     return handle
 
@@ -350,7 +372,7 @@ async def unless_gone(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     try:
         await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
-            raise ApiError(499, "client_gone", "the client went away")
+            raise client_gone()
         return doing.result()
     finally:
         for task in (doing, watching):
