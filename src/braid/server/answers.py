@@ -15,11 +15,12 @@ from braid.errors import UserError
 from braid.index import Index
 from braid.modalities import thumbnail_uri
 from braid.records import Example, Prediction
-from braid.search import PHRASE, choose_by_embedding, embed, input_named
+from braid.search import choose_by_embedding, embed, input_named
 from braid.tasks import Retrieval
 
 DIGITS = 4  # decimals of confidences and probabilities
 SEARCHING = Lock()  # an index has only one connection to its file
+EXPLAINING, GENERATING = 8, 4  # the weights of an explained answer and of a generated image: about a second each
 THUMBNAIL = 320  # pixels of the longer side
 HEAT_DIGITS = 3
 
@@ -48,6 +49,10 @@ class Caption:
     task: ClassVar[str] = "captioning"
     shown: ClassVar[int | None] = None
 
+    @property
+    def weight(self) -> int:
+        return EXPLAINING if self.explain else 1
+
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
 
@@ -60,6 +65,10 @@ class Reply:
 
     task: ClassVar[str] = "vqa"
     shown: ClassVar[int | None] = 5
+
+    @property
+    def weight(self) -> int:
+        return EXPLAINING if self.explain else 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
@@ -74,30 +83,29 @@ class Label:
     task: ClassVar[str] = "classification"
     shown: ClassVar[int | None] = None
 
+    @property
+    def weight(self) -> int:
+        return EXPLAINING if self.explain else 1
+
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """Zero-shot classification: compare the client's own labels with a value by embedding.
-
-    ``known`` keeps the vectors of the labels for all batches of a request: a thousand labels take seconds.
-    """
+    """Zero-shot classification: compare the client's own labels, and the vectors of their phrases, with a value by embedding."""
 
     labels: tuple[str, ...]
-    known: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
+    phrases: np.ndarray = field(compare=False, repr=False, default_factory=lambda: np.zeros((0, 0), np.float32))
 
     task: ClassVar[str] = "retrieval"
+    weight: ClassVar[int] = 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
-        if not self.known:
-            self.known.append(_vectors(model, [{"text": PHRASE.format(label)} for label in self.labels]))
         task = model.task(self.task)
         assert isinstance(task, Retrieval)
         vectors = _vectors(model, [row.fields for row in rows])
-        chosen = choose_by_embedding(vectors, self.labels, self.known[0], task.scale)
-        return [to_json(one) for one in chosen]
+        return [to_json(one) for one in choose_by_embedding(vectors, self.labels, self.phrases, task.scale)]
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ class Embed:
     """Embed values of any input in one vector space."""
 
     task: ClassVar[str] = "retrieval"
+    weight: ClassVar[int] = 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return [{"embedding": vector.tolist()} for vector in _vectors(model, [row.fields for row in rows])]
@@ -119,6 +128,7 @@ class Search:
     thumbnails: bool = False
 
     task: ClassVar[str] = "retrieval"
+    weight: ClassVar[int] = 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         values = [{name: value} for row in rows for name, value in row.fields.items()]
@@ -142,6 +152,10 @@ class Imagine:
     guidance: float | None = None
 
     task: ClassVar[str] = "image_generation"
+
+    @property
+    def weight(self) -> int:
+        return GENERATING * self.count
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         """Run all rows together; if one fails, run each row alone."""

@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from braid.errors import UserError
 from braid.modalities import default_inputs
+from braid.search import PHRASE
 from braid.server import schemas
 from braid.server.answers import Caption, Embed, Imagine, Label, Nearest, Reply, Row, Search, Verb
 from braid.server.config import Limits
@@ -68,8 +70,23 @@ class Service:
         Raises:
             ApiError: 429 when the queue has no room for the rows.
         """
-        waiting = iter(served.engine.submit(verb, [row for row in rows if not isinstance(row, UserError)]))
+        waiting = iter(served.engine.submit(verb, [row for row in rows if not isinstance(row, UserError)], verb.weight))
         return await _all(row if isinstance(row, UserError) else next(waiting) for row in rows)
+
+    async def phrases(self, served: Served, labels: Sequence[str]) -> np.ndarray:
+        """Embed the phrases of labels, a batch at a time: other requests are answered in between.
+
+        Raises:
+            UserError: for a label that the model cannot read.
+        """
+        rows = [Row({"text": PHRASE.format(label)}) for label in labels]
+        answers: list[Any] = []
+        for first in range(0, len(rows), self.limits.batch):
+            answers += await self.ask(served, Embed(), rows[first : first + self.limits.batch])
+        failed = [answer for answer in answers if isinstance(answer, UserError)]
+        if failed:
+            raise failed[0]
+        return np.array([answer["embedding"] for answer in answers], np.float32)
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -299,6 +316,8 @@ def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Requ
 
             async def work() -> list[Any]:
                 rows = await service.rows(served, items, bool(getattr(settings, "explain", False)))
+                if isinstance(verb, Nearest):
+                    return await service.ask(served, replace(verb, phrases=await service.phrases(served, verb.labels)), rows)
                 return await service.ask(served, verb, rows)
 
             answers = await unless_gone(request, work)
