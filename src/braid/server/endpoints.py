@@ -57,7 +57,7 @@ class Service:
             keep: also keep the bytes of the files.
         """
         begun = time.monotonic()
-        distinct = dict.fromkeys((name, value) for item in items for name, value in item.items() if served.reads_file(name))
+        distinct = list({(name, value): None for item in items for name, value in item.items() if served.reads_file(name)})
         loop = asyncio.get_running_loop()
         made = await asyncio.gather(*(loop.run_in_executor(self._pool, self._prepared, served, *one) for one in distinct))
         files = dict(zip(distinct, made, strict=True))

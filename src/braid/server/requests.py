@@ -59,7 +59,7 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.code, self.param = status, code, param
+        self.status, self.code, self.param, self.retry_after = status, code, param, retry_after
         self.headers = {**(headers or {}), **({"Retry-After": str(retry_after)} if retry_after else {})}
 
     @property
