@@ -81,8 +81,9 @@ class Service:
         """
         rows = [Row({"text": PHRASE.format(label)}) for label in labels]
         answers: list[Any] = []
-        for first in range(0, len(rows), self.limits.batch):
-            answers += await self.ask(served, Embed(), rows[first : first + self.limits.batch])
+        number = min(self.limits.batch, self.limits.queue)
+        for first in range(0, len(rows), number):
+            answers += await self.ask(served, Embed(), rows[first : first + number])
         failed = [answer for answer in answers if isinstance(answer, UserError)]
         if failed:
             raise failed[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -145,7 +146,7 @@ class Completion:
 
 def event(data: Mapping[str, Any]) -> bytes:
     """One server-sent event."""
-    return b"data: " + Json(data).body + b"\n\n"
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "backslashreplace")
 
 
 def _extra(answer: Mapping[str, Any]) -> dict[str, Any]:
