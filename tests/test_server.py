@@ -1,4 +1,4 @@
-"""``braid serve`` as its clients see it: a real server in a second process, called by httpx and by OpenAI's own client."""
+"""``braid serve`` as its clients see it: a real server in a second process, called by httpx."""
 
 import base64
 import io
@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import openai
 import pytest
 from PIL import Image
 
@@ -362,75 +361,6 @@ def test_a_request_that_is_too_large_is_refused(server: Server) -> None:
 
     with server.client() as client:
         assert error(client.post("/v1/caption", content=endless()), 413)["code"] == "body_too_large"
-
-
-@pytest.fixture(scope="module")
-def openai_client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0, timeout=PATIENCE) as opened:
-        yield opened
-
-
-def messages(text: str, image: str = URI) -> Any:
-    return [{"role": "user", "content": [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": image}}]}]
-
-
-def test_openai_lists_models(openai_client: openai.OpenAI) -> None:
-    assert [model.id for model in openai_client.models.list()] == ["every", "drawer", "small"]
-    assert openai_client.models.retrieve("small").owned_by == "braid"
-    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt' here"):
-        openai_client.models.retrieve("gpt")
-
-
-def test_openai_chat_describes_and_answers(openai_client: openai.OpenAI, client: httpx.Client) -> None:
-    (caption,) = results(client.post("/v1/caption", json={"image": URI, "model": "small"}))
-    result = openai_client.chat.completions.create(model="small", messages=messages("What's in this image?"))
-    assert result.choices[0].message.content == caption["text"]
-    assert result.choices[0].finish_reason == "stop"
-    assert result.choices[0].model_extra is not None
-    assert result.choices[0].model_extra["confidence"] == caption["confidence"]
-    assert result.usage is not None and result.usage.completion_tokens > 0
-    (answer,) = results(client.post("/v1/answer", json={"image": URI, "question": "what color is it?", "model": "small"}))
-    bodies = [*messages("Describe the picture."), {"role": "assistant", "content": caption["text"]}]
-    bodies.append({"role": "user", "content": "what color is it?"})  # about the image that was shown before
-    assert openai_client.chat.completions.create(model="small", messages=bodies).choices[0].message.content == answer["text"]
-
-
-def test_openai_chat_streams(openai_client: openai.OpenAI) -> None:
-    whole = openai_client.chat.completions.create(model="small", messages=messages("describe it"))
-    with openai_client.chat.completions.create(
-        model="small", messages=messages("describe it"), stream=True, stream_options={"include_usage": True}
-    ) as stream:
-        pieces = list(stream)
-    assert pieces[0].choices[0].delta.role == "assistant"
-    assert len(pieces) > 4
-    assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices) == whole.choices[0].message.content
-    assert pieces[-2].choices[0].finish_reason == "stop"
-    assert pieces[-1].usage == whole.usage
-    cut = openai_client.chat.completions.create(model="small", messages=messages("describe it"), max_tokens=2)
-    assert cut.choices[0].finish_reason == "length"
-    assert cut.usage is not None and cut.usage.completion_tokens == 2
-
-
-def test_openai_embeddings(openai_client: openai.OpenAI, served_models: dict[str, Path]) -> None:
-    result = openai_client.embeddings.create(model="every", input=["a dog", URI])  # base64 by default
-    expected = load(served_models["every"]).embed([IMAGE], ["a dog"])[::-1]
-    assert np.allclose([one.embedding for one in result.data], expected, atol=1e-5)
-    plain = openai_client.embeddings.create(model="every", input="a dog", encoding_format="float")
-    assert np.allclose(plain.data[0].embedding, expected[0], atol=1e-5)
-
-
-def test_openai_errors(openai_client: openai.OpenAI) -> None:
-    create: Any = openai_client.chat.completions.create
-    with pytest.raises(openai.BadRequestError, match="send an image, as a content part of type image_url"):
-        create(model="small", messages=[{"role": "user", "content": "hello"}])
-    with pytest.raises(openai.BadRequestError, match="not a file of JPEG"):
-        create(model="small", messages=messages("describe it", data_uri(b"GIF89")))
-    with pytest.raises(openai.BadRequestError, match="n: input should be less than or equal to 1"):
-        create(model="small", messages=messages("describe it"), n=2)
-    with pytest.raises(openai.BadRequestError, match="tools: "):
-        create(model="small", messages=messages("describe it"), tools=[{"type": "function", "function": {"name": "f"}}])
-    with pytest.raises(openai.BadRequestError, match="does not do retrieval"):
-        openai_client.embeddings.create(model="drawer", input="a dog")
 
 
 def test_a_text_is_bounded_on_every_route(client: httpx.Client) -> None:
