@@ -305,7 +305,7 @@ def test_half_a_character_is_said_with_its_field(client: httpx.Client, path: str
 
 def test_names_of_fields_are_bounded(client: httpx.Client) -> None:
     long = error(client.post("/v1/caption", json={"x" * 2_000_000: 1}), 400)["message"]
-    assert long == "the body: the name of a field has 2,000,000 characters, at most 1,000 are read"
+    assert long == "the body: the name of a field has 2,000,000 characters, at most 1,000 are read; shorten it"
     half = client.post("/v1/caption", content=b'{"\\ud83d": 1}', headers={"content-type": "application/json"})
     assert "the name of a field holds half a character" in error(half, 400)["message"]
 
@@ -313,7 +313,9 @@ def test_names_of_fields_are_bounded(client: httpx.Client) -> None:
 def test_products_of_a_request_are_bounded(client: httpx.Client) -> None:
     labels = [f"label {number}" for number in range(1000)]
     many = client.post("/v1/classify", json={"labels": labels, "items": [{"text": "a"}] * 64})
-    assert error(many, 400)["message"] == ("these are 64,000 scores, one for each item and label; a request may ask for 10,000")
+    assert error(many, 400)["message"] == (
+        "these are 64,000 scores, one for each item and label; a request may ask for 10,000; send fewer of either"
+    )
     shown = client.post("/v1/search", json={"items": [{"text": "a"}] * 64, "top": 12, "thumbnails": True})
     assert error(shown, 400)["message"] == ("these are 768 thumbnails; a request may ask for 200: lower top, or send fewer items")
 

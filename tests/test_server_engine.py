@@ -1,6 +1,7 @@
 """The engine alone: who is answered together, who is turned away, who is forgotten, and how it ends."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 from braid.errors import UserError
 from braid.server.guard import Metrics
 from braid.server.models import Engine
-from braid.server.requests import ApiError
+from braid.server.requests import ApiError, Json
 
 Run = Callable[[Any, Sequence[Any]], Sequence[Any]]
 
@@ -173,3 +174,10 @@ def test_closing_answers_what_was_taken() -> None:
     with engine(run, most=4) as made:
         assert asyncio.run(ask(made)) == list(range(20))
         assert not made.alive
+
+
+def test_half_a_character_in_an_answer_is_escaped() -> None:
+    """The name of an indexed file need not be UTF-8."""
+    body = bytes(Json({"hits": [{"id": "bl\udce4tter/ä.png"}]}).body)
+    assert body == '{"hits":[{"id":"bl\\udce4tter/ä.png"}]}'.encode()
+    assert json.loads(body)["hits"][0]["id"] == "bl\udce4tter/ä.png"

@@ -197,7 +197,9 @@ def _check_labels(settings: Any, number: int) -> None:
     if settings.explain:
         raise ApiError(400, "invalid_request", "labels of your own are not explained; leave explain out", "explain")
     if (pairs := number * len(settings.labels)) > MOST_PAIRS:
-        message = f"these are {pairs:,} scores, one for each item and label; a request may ask for {MOST_PAIRS:,}"
+        message = (
+            f"these are {pairs:,} scores, one for each item and label; a request may ask for {MOST_PAIRS:,}; send fewer of either"
+        )
         raise ApiError(400, "too_many_items", message, "labels")
 
 
