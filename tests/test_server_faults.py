@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import io
 import json
 import signal
 import socket
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 
 from braid.errors import UserError
 from braid.server import Limits
@@ -112,6 +115,22 @@ def test_a_slow_loris_is_let_go(served_models: dict[str, Path], tight: Server, c
         connection.close()
     body.close()
     answers_again(client)
+
+
+def test_many_large_images_hold_nobody_up(served_models: dict[str, Path]) -> None:
+    pixels = np.zeros((5000, 5000), np.uint8)
+    items = []
+    for number in range(12):
+        pixels[0, 0], file = number, io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+        items.append({"image": data_uri(file.getvalue())})
+    with Server("--model", served_models["every"]) as server, server.client() as client, ThreadPoolExecutor(1) as pool:
+        many = pool.submit(client.post, "/v1/caption", json={"items": items})
+        while server.metric("braid_received_bytes") < 100_000 and not many.done():
+            time.sleep(0.01)
+        assert client.post("/v1/caption", json={"image": URI}).status_code == 200
+        assert not many.done()
+        assert all("text" in one for one in many.result(PATIENCE).json()["results"])
 
 
 WHOLE = 20_000_000  # bytes of an answer: more than the buffers of a connection hold

@@ -258,11 +258,8 @@ def _check_texts(data: Any) -> None:
         if isinstance(value, dict):
             for name, one in value.items():
                 if len(name) > MOST_NAME or not is_text(name):
-                    fault = (
-                        NO_TEXT
-                        if len(name) <= MOST_NAME
-                        else f"has {len(name):,} characters, at most {MOST_NAME:,} are read; shorten it"
-                    )
+                    long = f"has {len(name):,} characters, at most {MOST_NAME:,} are read; shorten it"
+                    fault = long if len(name) > MOST_NAME else f"{NO_TEXT}; send whole characters"
                     raise ApiError(400, "invalid_request", f"{where or 'the body'}: the name of a field {fault}", where or None)
                 waiting.append((f"{where}.{name}" if where else name, one))
 
