@@ -1,6 +1,7 @@
 """The engine alone: who is answered together, who is turned away, who is forgotten, and how it ends."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 from braid.errors import UserError
 from braid.server.guard import Metrics
 from braid.server.models import Engine
-from braid.server.requests import ApiError
+from braid.server.requests import ApiError, Json
 
 Run = Callable[[Any, Sequence[Any]], Sequence[Any]]
 
@@ -40,6 +41,43 @@ def test_equal_verbs_are_answered_together_in_order() -> None:
     with engine(run, most=4) as made:
         assert asyncio.run(ask(made)) == [10, 20, 30, 40, 50, 60]
     assert batches == [("a", [1, 2, 4, 5]), ("b", [3]), ("a", [6])]
+
+
+def test_a_request_of_many_rows_does_not_hold_up_another() -> None:
+    batches: list[list[int]] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def run(verb: str, rows: Sequence[int]) -> Sequence[int]:
+        batches.append(list(rows))
+        begun.set()
+        go.wait(30)
+        return rows
+
+    async def ask(made: Engine) -> None:
+        many = made.submit("a", range(12))
+        await asyncio.to_thread(begun.wait, 30)  # the first batch is being answered
+        waiting = [*many, *made.submit("b", [100, 101]), *made.submit("a", range(200, 205))]
+        go.set()
+        await asyncio.gather(*waiting)
+
+    with engine(run, most=4) as made:
+        asyncio.run(ask(made))
+    assert batches == [[0, 1, 2, 3], [100, 101], [200, 201, 202, 203], [4, 5, 6, 7], [204, 8, 9, 10], [11]]
+
+
+def test_heavy_rows_make_small_batches() -> None:
+    batches: list[list[int]] = []
+
+    def run(verb: str, rows: Sequence[int]) -> Sequence[int]:
+        batches.append(list(rows))
+        return rows
+
+    async def ask(made: Engine) -> None:
+        await asyncio.gather(*made.submit("a", [1, 2, 3], weight=3), *made.submit("b", [4, 5], weight=100))
+
+    with engine(run, most=8) as made:
+        asyncio.run(ask(made))
+    assert sorted(batches) == [[1, 2], [3], [4], [5]]
 
 
 def test_a_row_that_breaks_a_batch_breaks_alone() -> None:
@@ -136,3 +174,10 @@ def test_closing_answers_what_was_taken() -> None:
     with engine(run, most=4) as made:
         assert asyncio.run(ask(made)) == list(range(20))
         assert not made.alive
+
+
+def test_half_a_character_in_an_answer_is_escaped() -> None:
+    """The name of an indexed file need not be UTF-8."""
+    body = bytes(Json({"hits": [{"id": "bl\udce4tter/ä.png"}]}).body)
+    assert body == '{"hits":[{"id":"bl\\udce4tter/ä.png"}]}'.encode()
+    assert json.loads(body)["hits"][0]["id"] == "bl\udce4tter/ä.png"

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import io
 import json
 import signal
 import socket
@@ -10,14 +11,20 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import uvicorn
+from PIL import Image
 
 from braid.errors import UserError
+from braid.server import Limits
 from braid.server.app import listening_on
+from braid.server.connections import patient
 from braid.server.uploads import fetch, is_public
 from hostile import hostile_uploads
 from served import PATIENCE, Server, data_uri, scene
@@ -54,15 +61,19 @@ def test_a_key_is_asked_for(tight: Server) -> None:
             {},
             {"authorization": "Bearer wrong"},
             {"authorization": "first-key x"},
+            {"authorization": "first-key"},
+            {"authorization": "Basic first-key"},
             {"authorization": b"Bearer \xff"},
         ):
             answer = client.post("/v1/caption", json={"image": URI}, headers=headers)  # type: ignore[arg-type]
             assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+            assert answer.headers["www-authenticate"] == "Bearer"
         assert client.get("/metrics").status_code == client.get("/abilities").status_code == 401
         assert client.get("/").status_code == client.get("/healthz").status_code == 200
         for key in ("first-key", "second-key"):
-            answer = client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
-            assert answer.status_code == 200
+            for scheme in ("Bearer", "bearer", "BEARER "):
+                headers = {"authorization": f"{scheme} {key}", "origin": "https://a.site"}  # its page holds a key
+                assert client.get("/v1/models", headers=headers).status_code == 200
 
 
 def test_a_full_queue_says_when_to_come_back(client: httpx.Client) -> None:
@@ -85,6 +96,7 @@ def test_a_client_that_leaves_is_not_waited_for(tight: Server, client: httpx.Cli
     answers_again(client)
     assert _metric(client, "braid_queue_rows") == 0
     assert _metric(client, "braid_received_bytes") < 1000
+    assert not any('"defect"' in line for line in tight.log)
 
 
 def test_a_slow_loris_is_let_go(served_models: dict[str, Path], tight: Server, client: httpx.Client) -> None:
@@ -104,6 +116,100 @@ def test_a_slow_loris_is_let_go(served_models: dict[str, Path], tight: Server, c
         connection.close()
     body.close()
     answers_again(client)
+
+
+def test_many_large_images_hold_nobody_up(served_models: dict[str, Path]) -> None:
+    pixels = np.zeros((5000, 5000), np.uint8)
+    items = []
+    for number in range(12):
+        pixels[0, 0], file = number, io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+        items.append({"image": data_uri(file.getvalue())})
+    with Server("--model", served_models["every"]) as server, server.client() as client, ThreadPoolExecutor(1) as pool:
+        many = pool.submit(client.post, "/v1/caption", json={"items": items})
+        while server.metric("braid_received_bytes") < 100_000 and not many.done():
+            time.sleep(0.01)
+        assert client.post("/v1/caption", json={"image": URI}).status_code == 200
+        assert not many.done()
+        assert all("text" in one for one in many.result(PATIENCE).json()["results"])
+
+
+WHOLE = 20_000_000  # bytes of an answer: more than the buffers of a connection hold
+
+
+@contextmanager
+def answering(limits: Limits) -> Iterator[tuple[str, int]]:
+    """The address of a server whose every answer is large."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(WHOLE).encode())]})
+        await send({"type": "http.response.body", "body": b"x" * WHOLE})
+
+    listening = listening_on("127.0.0.1", 0)
+    config = uvicorn.Config(answer, http=patient(limits), ws="none", lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    running = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
+    running.start()
+    yield listening.getsockname()
+    server.should_exit = True
+    running.join(PATIENCE)
+
+
+def asking(address: tuple[str, int]) -> socket.socket:
+    connection = socket.create_connection(address, PATIENCE)
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    return connection
+
+
+def read(connection: socket.socket) -> int:
+    """The bytes until the end, or until the connection is cut."""
+    number = 0
+    try:
+        while part := connection.recv(1 << 20):
+            number += len(part)
+    except ConnectionError:
+        pass
+    return number
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut() -> None:
+    with answering(Limits(timeout=1.0)) as address, asking(address) as slow:
+        time.sleep(3)
+        assert read(slow) < WHOLE
+        with asking(address) as reading:
+            assert read(reading) > WHOLE
+
+
+def test_answers_that_nobody_reads_are_bounded_together() -> None:
+    """Of those that wait, the oldest is cut at once."""
+    with answering(Limits(timeout=30.0, unread=45_000_000)) as address:
+        waiting = []
+        for _ in range(4):
+            waiting.append(asking(address))
+            waiting[-1].recv(1)  # its answer has begun
+            time.sleep(0.2)
+        whole = [read(connection) > WHOLE for connection in waiting]
+        assert not whole[0] and whole[-1] and whole.count(True) >= 2
+        for connection in waiting:
+            connection.close()
+
+
+def test_a_client_that_leaves_within_its_body_is_no_error_of_the_server(served_models: dict[str, Path]) -> None:
+    form = b"Content-Type: multipart/form-data; boundary=b\r\n"
+    with Server("--model", served_models["every"]) as server:
+        for path, kind in ((b"embed", b""), (b"caption", form), (b"chat/completions", b""), (b"embeddings", b"")):
+            with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
+                head = b"POST /v1/" + path + b" HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 99\r\n\r\n--b\r\n"
+                connection.sendall(head)
+                time.sleep(0.2)
+        end = time.monotonic() + PATIENCE
+        while server.metric('braid_requests_total{route="/v1/embeddings",status="499"}') < 1:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert server.metric("braid_errors_total") == 0
+    lines = [json.loads(line) for line in server.log]
+    assert [line["status"] for line in lines if line.get("method") == "POST"] == [499] * 4
+    assert {line["level"] for line in lines} == {"info"}
 
 
 def test_hostile_uploads_hurt_nobody(client: httpx.Client) -> None:

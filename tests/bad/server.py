@@ -1,6 +1,8 @@
 """What clients send a server, and what keeps one from starting."""
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ from bad.case import case, command
 from braid.bundle import read_bundle
 from braid.errors import UserError
 from braid.server.endpoints import ENDPOINTS
-from braid.server.requests import ApiError, validated
+from braid.server.openai_schemas import ChatRequest, EmbeddingsRequest
+from braid.server.requests import ApiError, parse_body, validated
 from braid.server.uploads import Uploads, fetch
 
 
@@ -18,13 +21,35 @@ def received(home: Path, given: str, pixels: int = 32_000_000) -> Any:
     return uploads.prepared(uploads.encoded(given), "image", read_bundle(home / "model").inputs["image"])
 
 
+@contextmanager
+def told() -> Iterator[None]:
+    """The message of a refused request."""
+    try:
+        yield
+    except ApiError as error:
+        raise UserError(str(error)) from None
+
+
 def sent(home: Path, path: str, **fields: Any) -> Any:
     """What an endpoint reads in a body, for models with the inputs of the one in ``home``."""
     endpoint = next(one for one in ENDPOINTS if one.path == path)
-    try:
+    with told():
         return validated(endpoint.form([read_bundle(home / "model").interface.inputs]).one, fields)
-    except ApiError as error:
-        raise UserError(str(error)) from None
+
+
+def classified(number: int, *labels: str) -> Any:
+    """What is done with texts and labels of one's own."""
+    endpoint = next(one for one in ENDPOINTS if one.path == "classify")
+    items = [{"text": "a dog"}] * number
+    with told():
+        settings = validated(endpoint.form([]).many, {"items": items, "labels": list(labels)})
+        return endpoint.verb(None, settings, items)  # type: ignore[arg-type]
+
+
+def asked(*parts: Any, **fields: Any) -> Any:
+    """What is read of a conversation in the form of OpenAI's API."""
+    with told():
+        return validated(ChatRequest, {"model": "small", "messages": [{"role": "user", "content": list(parts)}], **fields})
 
 
 def uri(file: Path, most: int | None = None) -> str:
@@ -117,7 +142,58 @@ def _(home: Path) -> Any:
 @case("server", "a table that is no object")
 def _(home: Path) -> Any:
     form = next(one for one in ENDPOINTS if one.path == "classify").form([])
-    try:
+    with told():
         return validated(form.one, {"tabular": "price 12"})
-    except ApiError as error:
-        raise UserError(str(error)) from None
+
+
+@case("server", "a body of a million values")
+def _(home: Path) -> Any:
+    with told():
+        return parse_body(b'{"items": [' + b"1," * 1_000_000 + b"1]}")
+
+
+@case("server", "a name of a field of a million characters")
+def _(home: Path) -> Any:
+    return sent(home, "caption", **{"x" * 1_000_000: 1})
+
+
+@case("server", "two labels that look the same")
+def _(home: Path) -> Any:
+    return classified(1, "dog", "cat", "dog ")
+
+
+@case("server", "a thousand labels for 64 texts")
+def _(home: Path) -> Any:
+    return classified(64, *(f"label {number}" for number in range(1000)))
+
+
+@case("server", "a content part of another API")
+def _(home: Path) -> Any:
+    return asked({"type": "input_image", "image_url": "data:image/png;base64,aGk="})
+
+
+@case("server", "an image_url that is a text")
+def _(home: Path) -> Any:
+    return asked({"type": "image_url", "image_url": "data:image/png;base64,aGk="})
+
+
+@case("server", "a tool")
+def _(home: Path) -> Any:
+    return asked({"type": "text", "text": "what is it?"}, tools=[{"type": "function"}])
+
+
+@case("server", "an answer as JSON")
+def _(home: Path) -> Any:
+    return asked({"type": "text", "text": "what is it?"}, response_format={"type": "json_object"})
+
+
+@case("server", "token ids to embed")
+def _(home: Path) -> Any:
+    with told():
+        return validated(EmbeddingsRequest, {"model": "small", "input": [1, 2, 3]})
+
+
+@case("server", "an empty text to embed")
+def _(home: Path) -> Any:
+    with told():
+        return validated(EmbeddingsRequest, {"model": "small", "input": ["a dog", ""]})

@@ -15,11 +15,12 @@ from braid.errors import UserError
 from braid.index import Hit, Index
 from braid.modalities import thumbnail_uri
 from braid.records import Example, Prediction
-from braid.search import PHRASE, choose_by_embedding, embed, file_of, input_named
+from braid.search import choose_by_embedding, embed, file_of, input_named
 from braid.tasks import Retrieval
 
 DIGITS = 4  # decimals of confidences and probabilities
 SEARCHING = Lock()  # an index has only one connection to its file
+HEAVY = 8  # the weight of an explained answer, a generated image and hits with thumbnails: each takes as long as eight captions
 THUMBNAIL = 320  # pixels of the longer side
 HEAT_DIGITS = 3
 
@@ -48,6 +49,10 @@ class Caption:
     task: ClassVar[str] = "captioning"
     shown: ClassVar[int | None] = None
 
+    @property
+    def weight(self) -> int:
+        return HEAVY if self.explain else 1
+
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
 
@@ -60,6 +65,10 @@ class Reply:
 
     task: ClassVar[str] = "vqa"
     shown: ClassVar[int | None] = 5
+
+    @property
+    def weight(self) -> int:
+        return HEAVY if self.explain else 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
@@ -74,30 +83,29 @@ class Label:
     task: ClassVar[str] = "classification"
     shown: ClassVar[int | None] = None
 
+    @property
+    def weight(self) -> int:
+        return HEAVY if self.explain else 1
+
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """Zero-shot classification: compare the client's own labels with a value by embedding.
-
-    ``known`` keeps the vectors of the labels for all batches of a request: a thousand labels take seconds.
-    """
+    """Zero-shot classification: compare the client's own labels, and the vectors of their phrases, with a value by embedding."""
 
     labels: tuple[str, ...]
-    known: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
+    phrases: np.ndarray = field(compare=False, repr=False, default_factory=lambda: np.zeros((0, 0), np.float32))
 
     task: ClassVar[str] = "retrieval"
+    weight: ClassVar[int] = 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
-        if not self.known:
-            self.known.append(_vectors(model, [{"text": PHRASE.format(label)} for label in self.labels]))
         task = model.task(self.task)
         assert isinstance(task, Retrieval)
         vectors = _vectors(model, [row.fields for row in rows])
-        chosen = choose_by_embedding(vectors, self.labels, self.known[0], task.scale)
-        return [to_json(one) for one in chosen]
+        return [to_json(one) for one in choose_by_embedding(vectors, self.labels, self.phrases, task.scale)]
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ class Embed:
     """Embed values of any input in one vector space."""
 
     task: ClassVar[str] = "retrieval"
+    weight: ClassVar[int] = 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return [{"embedding": vector.tolist()} for vector in _vectors(model, [row.fields for row in rows])]
@@ -119,6 +128,10 @@ class Search:
     thumbnails: bool = False
 
     task: ClassVar[str] = "retrieval"
+
+    @property
+    def weight(self) -> int:
+        return HEAVY if self.thumbnails else 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         values = [{name: value} for row in rows for name, value in row.fields.items()]
@@ -135,13 +148,14 @@ class Search:
 
 @dataclass(frozen=True)
 class Imagine:
-    """Generate images from a text, or edit an image as the text says."""
+    """Generate an image from a text, or edit an image as the text says: of those of a seed, the one with this number."""
 
-    count: int = 1
+    number: int = 0
     seed: int = 0
     guidance: float | None = None
 
     task: ClassVar[str] = "image_generation"
+    weight: ClassVar[int] = HEAVY
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         """Run all rows together; if one fails, run each row alone."""
@@ -153,7 +167,7 @@ class Imagine:
     def _generated(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         prompts = [(row.fields["prompt"], row.fields.get("image")) for row in rows]
         guidance: dict[str, Any] = {} if self.guidance is None else {"guidance": self.guidance}
-        return [self._images(result) for result in model.generate_all(prompts, self.count, self.seed, **guidance)]
+        return [self._images(result) for result in model.generate_all(prompts, 1, self.seed, first=self.number, **guidance)]
 
     def _images(self, result: Sequence[Prediction]) -> dict[str, Any]:
         images = [_png(one.image.pixels) for one in result if one.image]

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ from prometheus_client import generate_latest
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import braid
 from braid.errors import UserError
 from braid.server.config import Access, Limits
+from braid.server.connections import patient
 from braid.server.endpoints import ENDPOINTS, Endpoint, Service, task_routes
 from braid.server.guard import Guard, Metrics, answer_of, start_logging
 from braid.server.models import Catalogue, open_catalogue
-from braid.server.openai import ChatRequest, EmbeddingsRequest, openai_routes
+from braid.server.openai import openai_routes
+from braid.server.openai_schemas import ChatRequest, EmbeddingsRequest
 from braid.server.requests import ApiError, Form, example_of, fields_of, multipart_schema
 from braid.server.schemas import ErrorBody
 from braid.server.uploads import Uploads, fetch
@@ -50,7 +52,6 @@ ERRORS = {
     "500": "The server failed; its log says more.",
     "504": "The answer was not ready in time.",
 }
-CONNECTIONS = 1000
 BACKLOG = 512  # connections waiting to be accepted
 IDLE = 15  # seconds that a connection may wait for its next request
 
@@ -65,7 +66,7 @@ def application(service: Service, access: Access) -> ASGIApp:
 
     async def failed(request: Request, error: Exception) -> JSONResponse:
         answer = answer_of(error, request.scope)
-        service.metrics.errors.labels(answer.code).inc()
+        service.metrics.count(answer)
         return answer.response
 
     app = FastAPI(
@@ -135,11 +136,13 @@ def _inputs(endpoint: Endpoint, inputs: Mapping[str, Any]) -> list[dict[str, Any
     return [{"name": name, "columns": config.parts, "fields": config.fields()} for name, config in fields.items()]
 
 
-def _file(path: Path) -> Callable[[], FileResponse]:
+def _file(path: Path) -> Callable[[], Response]:
+    """A small file of the page, always whole: a ``Range`` is passed over, as HTTP allows."""
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    content, kind = path.read_bytes(), guess_type(path)[0]
 
-    def send() -> FileResponse:
-        return FileResponse(path, headers=headers)
+    def send() -> Response:
+        return Response(content, media_type=kind, headers=headers)
 
     return send
 
@@ -207,13 +210,12 @@ def serve(
     start_logging()
     config = uvicorn.Config(
         application(Service(catalogue, uploads, limits, metrics), access),
-        http=patient(limits.head),
+        http=patient(limits),
         ws="none",
         loop="asyncio",
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=IDLE,
         backlog=BACKLOG,
         timeout_graceful_shutdown=round(limits.timeout) + 5,
@@ -255,42 +257,3 @@ def listening_on(host: str, port: int) -> socket.socket:
 def _address(listening: socket.socket, host: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}"
-
-
-def patient(seconds: float) -> type[H11Protocol]:
-    """A protocol that closes a connection if a request's first line and headers take longer than ``seconds``. Otherwise a client
-    that sends one byte at a time could keep a connection forever."""
-
-    class Patient(H11Protocol):
-        _impatience: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._watch()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            self._stop()
-
-        def _watch(self) -> None:
-            """Run the timer while no request is being answered; data that does not complete the headers does not stop it."""
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._stop()
-            elif self._impatience is None and not self.transport.is_closing():
-                self._impatience = self.loop.call_later(seconds, self._give_up)
-
-        def _stop(self) -> None:
-            if self._impatience is not None:
-                self._impatience.cancel()
-                self._impatience = None
-
-        def _give_up(self) -> None:
-            self._impatience = None
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.close()
-
-    return Patient

@@ -16,17 +16,20 @@ class Limits:
     Args:
         body: bytes of one request.
         received: bytes of all requests under way.
+        unread: bytes of all answers that clients have not read yet.
         pixels: of one image, by what its file says of itself, before it is decoded.
         items: items of one request.
         queue: items that wait for one model or are being answered.
         batch: items that a model answers at once.
-        timeout: seconds until a request is given up, from its first byte to its answer.
+        timeout: seconds until a request is given up, from its first byte to its answer; and seconds in which an answer must be
+            read.
         head: seconds in which the first line and the headers of a request must arrive.
         workers: threads that run one model.
     """
 
     body: int = 16 * MEGABYTE
     received: int = 256 * MEGABYTE
+    unread: int = 256 * MEGABYTE
     pixels: int = 32_000_000
     items: int = 64
     queue: int = 256
@@ -36,7 +39,7 @@ class Limits:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        within(self, 1, math.inf, "body", "received", "pixels", "items", "queue", "batch", "workers")
+        within(self, 1, math.inf, "body", "received", "unread", "pixels", "items", "queue", "batch", "workers")
         if not self.timeout > 0 or not self.head > 0:
             raise UserError(f"timeout is {self.timeout:g} and head {self.head:g} seconds; both must be above 0")
         if self.items > self.queue:

@@ -5,30 +5,35 @@ An endpoint prepares the files, waits for the answers, and stops if the client d
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from starlette.responses import JSONResponse
 
 from braid.errors import UserError
 from braid.modalities import default_inputs
+from braid.search import PHRASE
 from braid.server import schemas
 from braid.server.answers import Caption, Embed, Imagine, Label, Nearest, Reply, Row, Search, Verb
 from braid.server.config import Limits
-from braid.server.guard import Metrics
+from braid.server.guard import Metrics, client_gone
 from braid.server.models import Catalogue, Served
-from braid.server.requests import ApiError, Form, make_form, read_items
+from braid.server.requests import ApiError, Form, Json, make_form, read_items
 from braid.server.uploads import Uploads
 
+MOST_PAIRS = 10_000  # items times labels of one's own: an answer has a score for each
+MOST_THUMBNAILS = 200  # thumbnails of an answer; each is up to 80 kB, and an image that is opened
 DECODERS = 2  # files decoded in parallel; the pixel limit bounds their memory
 
 T = TypeVar("T")
 Items = Sequence[Mapping[str, Any]]
+Rows = Sequence[Row | UserError]
 
 
 class Service:
@@ -53,21 +58,37 @@ class Service:
             keep: also keep the bytes of the files.
         """
         begun = time.monotonic()
-        distinct = dict.fromkeys((name, value) for item in items for name, value in item.items() if served.reads_file(name))
+        distinct = list({(name, value): None for item in items for name, value in item.items() if served.reads_file(name)})
         loop = asyncio.get_running_loop()
         made = await asyncio.gather(*(loop.run_in_executor(self._pool, self._prepared, served, *one) for one in distinct))
         files = dict(zip(distinct, made, strict=True))
         self.metrics.stages.labels("prepare").observe(time.monotonic() - begun)
         return [_row(served, item, files, keep) for item in items]
 
-    async def ask(self, served: Served, verb: Verb, rows: Sequence[Row | UserError]) -> list[Any]:
+    async def ask(self, served: Served, verb: Verb, rows: Rows) -> list[Any]:
         """Answer the rows; a ``UserError`` among them is returned unchanged.
 
         Raises:
             ApiError: 429 when the queue has no room for the rows.
         """
-        waiting = iter(served.engine.submit(verb, [row for row in rows if not isinstance(row, UserError)]))
+        waiting = iter(served.engine.submit(verb, [row for row in rows if not isinstance(row, UserError)], verb.weight))
         return await _all(row if isinstance(row, UserError) else next(waiting) for row in rows)
+
+    async def phrases(self, served: Served, labels: Sequence[str]) -> np.ndarray:
+        """Embed the phrases of labels, a batch at a time: other requests are answered in between.
+
+        Raises:
+            UserError: for a label that the model cannot read.
+        """
+        rows = [Row({"text": PHRASE.format(label)}) for label in labels]
+        answers: list[Any] = []
+        number = min(self.limits.batch, self.limits.queue)
+        for first in range(0, len(rows), number):
+            answers += await self.ask(served, Embed(), rows[first : first + number])
+        failed = [answer for answer in answers if isinstance(answer, UserError)]
+        if failed:
+            raise failed[0]
+        return np.array([answer["embedding"] for answer in answers], np.float32)
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -97,13 +118,35 @@ def _row(served: Served, item: Mapping[str, Any], files: Mapping[tuple[str, Any]
     return Row(fields, encoded if keep else {})
 
 
+async def _ask(service: Service, served: Served, verb: Verb, rows: Rows, settings: Any) -> list[Any]:
+    return await service.ask(served, verb, rows)
+
+
+async def _ask_labels(service: Service, served: Served, verb: Any, rows: Rows, settings: Any) -> list[Any]:
+    """Embed labels of one's own first."""
+    if settings.labels:
+        verb = replace(verb, phrases=await service.phrases(served, settings.labels))
+    return await service.ask(served, verb, rows)
+
+
+async def _ask_images(service: Service, served: Served, verb: Any, rows: Rows, settings: Any) -> list[Any]:
+    """Generate an image for each row, then the next one: other requests are answered in between."""
+    answers = await service.ask(served, verb, rows)
+    for number in range(1, settings.count):
+        for answer, more in zip(answers, await service.ask(served, replace(verb, number=number), rows), strict=True):
+            if not isinstance(answer, UserError):
+                for name, values in more.items():
+                    answer[name] += values
+    return answers
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One task over HTTP.
 
     Args:
         tasks: a model must support one of these tasks.
-        verb: creates a verb from the settings and the items.
+        verb: creates a verb from the settings and the items; ``ask`` asks it.
         text: the field with the text that a model reads as its prompt; "" if there is none.
         needed: fields that every item must have.
         nothing: the end of the error for an item without other fields: "there is nothing to ..."; "" allows such items.
@@ -116,6 +159,7 @@ class Endpoint:
     settings: type[schemas.Settings]
     answer: type[BaseModel]
     verb: Callable[[Service, Any, Items], Verb]
+    ask: Callable[[Service, Served, Any, Rows, Any], Awaitable[list[Any]]] = _ask
     text: str = ""
     needed: tuple[str, ...] = ()
     nothing: str = ""
@@ -156,12 +200,31 @@ def _answer(service: Service, settings: Any, items: Items) -> Verb:
 def _classify(service: Service, settings: Any, items: Items) -> Verb:
     if not settings.labels:
         return Label(settings.explain)
-    if len(settings.labels) < 2:
-        raise ApiError(400, "invalid_request", "there is only one label to choose from; give two or more", "labels")
+    _check_labels(settings, len(items))
     if any(len(item) > 1 for item in items):
         message = "labels of your own are compared with one field, such as image or text; send one of them an item"
         raise ApiError(400, "invalid_request", message, "labels")
-    return Nearest(tuple(dict.fromkeys(settings.labels)))
+    return Nearest(tuple(settings.labels))
+
+
+def _check_labels(settings: Any, number: int) -> None:
+    """
+    Raises:
+        ApiError: 400 for labels of one's own that cannot be chosen from.
+    """
+    if len(settings.labels) < 2:
+        raise ApiError(400, "invalid_request", "there is only one label to choose from; give two or more", "labels")
+    for label, times in Counter(label.strip() for label in settings.labels).items():
+        if times > 1 or not label:
+            fault = f"the label {label!r} comes {times} times; give it once" if label else "a label is empty; leave it out"
+            raise ApiError(400, "invalid_request", fault, "labels")
+    if settings.explain:
+        raise ApiError(400, "invalid_request", "labels of your own are not explained; leave explain out", "explain")
+    if (pairs := number * len(settings.labels)) > MOST_PAIRS:
+        message = (
+            f"these are {pairs:,} scores, one for each item and label; a request may ask for {MOST_PAIRS:,}; send fewer of either"
+        )
+        raise ApiError(400, "too_many_items", message, "labels")
 
 
 def _embed(service: Service, settings: Any, items: Items) -> Verb:
@@ -175,6 +238,9 @@ def _embed(service: Service, settings: Any, items: Items) -> Verb:
 def _search(service: Service, settings: Any, items: Items) -> Verb:
     if service.catalogue.index is None:
         raise ApiError(404, "no_index", "there is no index to search; start the server with --index FOLDER")
+    if settings.thumbnails and (number := settings.top * len(items)) > MOST_THUMBNAILS:
+        message = f"these are {number:,} thumbnails; a request may ask for {MOST_THUMBNAILS}: lower top, or send fewer items"
+        raise ApiError(400, "too_many_items", message, "thumbnails")
     return Search(service.catalogue.index, settings.top, settings.thumbnails)
 
 
@@ -182,7 +248,7 @@ def _imagine(service: Service, settings: Any, items: Items) -> Verb:
     service.check_number(settings.count * len(items))
     if any(not item["prompt"].strip() for item in items):
         raise ApiError(400, "invalid_request", "the prompt is empty; say what the image should show", "prompt")
-    return Imagine(settings.count, settings.seed, settings.guidance)
+    return Imagine(0, settings.seed, settings.guidance)
 
 
 DOGS = "two dogs in the snow"
@@ -209,6 +275,7 @@ ENDPOINTS = (
         schemas.LabelSettings,
         schemas.WrittenResponse,
         _classify,
+        _ask_labels,
         text="text",
         nothing="classify",
         example=DOGS,
@@ -243,6 +310,7 @@ ENDPOINTS = (
         schemas.SamplingSettings,
         schemas.ImagesResponse,
         _imagine,
+        _ask_images,
         text="prompt",
         needed=("prompt",),
         example="a small red circle",
@@ -266,7 +334,7 @@ def task_routes(service: Service, forms: Mapping[str, Form]) -> APIRouter:
 
 
 def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Request], Any]:
-    async def handle(request: Request) -> JSONResponse:
+    async def handle(request: Request) -> Json:
         async with deadline(request, service.limits):
             settings, items = await read_items(request, form)
             service.check_number(len(items))
@@ -277,12 +345,12 @@ def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Requ
 
             async def work() -> list[Any]:
                 rows = await service.rows(served, items, bool(getattr(settings, "explain", False)))
-                return await service.ask(served, verb, rows)
+                return await endpoint.ask(service, served, verb, rows, settings)
 
             answers = await unless_gone(request, work)
         if len(answers) == 1 and isinstance(answers[0], UserError):
             raise answers[0]
-        return JSONResponse({"model": served.name, "results": [_result(answer) for answer in answers]})
+        return Json({"model": served.name, "results": [_result(answer) for answer in answers]})
 
     return handle
 
@@ -350,7 +418,7 @@ async def unless_gone(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     try:
         await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
-            raise ApiError(499, "client_gone", "the client went away")
+            raise client_gone()
         return doing.result()
     finally:
         for task in (doing, watching):

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from braid.errors import UserError
@@ -33,6 +34,7 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+GONE = 499  # the status of a request whose client left, in the log and in metrics
 KINDS = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -90,6 +92,11 @@ class Metrics:
         self.received = Gauge("braid_received_bytes", "Bytes of the requests under way.", registry=own)
         ProcessCollector(registry=own)
 
+    def count(self, answer: ApiError) -> None:
+        """Count an error; nobody received the one of a client that left."""
+        if answer.status != GONE:
+            self.errors.labels(answer.code).inc()
+
 
 def answer_of(error: BaseException, scope: Scope) -> ApiError:
     """The error for the client; only the log has the details of a defect."""
@@ -97,13 +104,24 @@ def answer_of(error: BaseException, scope: Scope) -> ApiError:
         return error
     if isinstance(error, UserError):
         return ApiError(400, "invalid_request", str(error))
+    if isinstance(error, ClientDisconnect):
+        return client_gone()
     if isinstance(error, HTTPException):
-        message = {404: "there is nothing at this address; /openapi.json lists what there is"}.get(
-            error.status_code, error.detail
-        )
-        return ApiError(error.status_code, KINDS.get(error.status_code, "http_error"), str(message))
+        status, headers = error.status_code, dict(error.headers or {})
+        if "Allow" in headers:
+            headers["Allow"] = headers["Allow"].replace("GET", "GET, HEAD")
+        message = {
+            404: "there is nothing at this address; /openapi.json lists what there is",
+            405: f"this address answers {headers.get('Allow')} only",
+        }.get(status, error.detail)
+        return ApiError(status, KINDS.get(status, "http_error"), str(message), headers=headers)
     log(logging.ERROR, "defect", id=scope["braid.id"], **failure(error))
     return ApiError(500, "internal_error", f"the server failed at this request; its log says more under {scope['braid.id']}")
+
+
+def client_gone() -> ApiError:
+    """A client that left is no error of the server; only the log shows it."""
+    return ApiError(GONE, "client_gone", "the client went away")
 
 
 class Guard:
@@ -117,18 +135,20 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit = _Visit(scope, receive, send)
+        # A HEAD is answered as the GET of its address, without the body.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        visit = _Visit(inner, receive, send, scope["method"] == "HEAD")
         try:
-            self._admit(scope, visit)
-            await self._app(scope, lambda: self._receive(visit), visit.send)
+            self._admit(inner, visit)
+            await self._app(inner, lambda: self._receive(visit), visit.send)
         except Exception as error:
             if not visit.status:
-                answer = answer_of(error, scope)
-                self._metrics.errors.labels(answer.code).inc()
+                answer = answer_of(error, inner)
+                self._metrics.count(answer)
                 await visit.refuse(answer, self._limits.body)
         finally:
             self._count(-visit.size)
-            self._tell(scope, visit)
+            self._tell(scope["method"], inner, visit)
 
     def _admit(self, scope: Scope, visit: "_Visit") -> None:
         headers = visit.headers
@@ -137,13 +157,22 @@ class Guard:
             if re.sub(r":\d+$", "", host) not in LOOPBACK:
                 message = "this server answers to the name localhost only; start it with --api-key-file to use another"
                 raise ApiError(403, "wrong_host", message)
-            if headers.get(b"sec-fetch-site") == b"cross-site":
-                raise ApiError(403, "cross_site", "pages of other sites may not use this server")
+        local = self._access.local and headers.get(b"sec-fetch-site") == b"cross-site"  # elsewhere a link may lead to the page
+        if not self._access.keys and (local or _is_foreign(headers)):
+            message = "pages of other sites may not use this server; start it with --api-key-file to let them"
+            raise ApiError(403, "cross_site", message)
         if self._access.keys and scope["path"].startswith(PROTECTED):
-            given = headers.get(b"authorization", b"").removeprefix(b"Bearer ").strip()
+            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
             # All keys are compared, so that the time does not reveal which one is similar.
-            if not sum(hmac.compare_digest(given, key) for key in self._access.keys):
-                raise ApiError(401, "invalid_api_key", "give a valid API key, with the header Authorization: Bearer KEY")
+            known = sum(hmac.compare_digest(given.strip(), key) for key in self._access.keys)
+            if scheme.lower() != b"bearer" or not known:
+                message = "give a valid API key, with the header Authorization: Bearer KEY"
+                raise ApiError(401, "invalid_api_key", message, headers={"WWW-Authenticate": "Bearer"})
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            # A proxy that reads the other one would take the body for a second request.
+            raise ApiError(
+                400, "two_lengths", "send Content-Length or Transfer-Encoding, not both", headers={"Connection": "close"}
+            )
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._limits.body:
             raise self._too_large()
@@ -177,27 +206,29 @@ class Guard:
         self._received += size
         self._metrics.received.set(self._received)
 
-    def _tell(self, scope: Scope, visit: "_Visit") -> None:
+    def _tell(self, method: str, scope: Scope, visit: "_Visit") -> None:
         """Log and count the request. The route is logged instead of the path, because a path may contain a client's text."""
         took = time.monotonic() - visit.begun
         route = getattr(scope.get("route"), "path", "other")
-        status = visit.status or 499
+        status = visit.status or GONE
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(took)
-        message: dict[str, Any] = {
-            "method": scope["method"] if scope["method"].isalpha() else "?",
-            "route": route,
-            "status": status,
-        }
+        message: dict[str, Any] = {"method": method if method.isalpha() else "?", "route": route, "status": status}
         log(logging.INFO, "request", id=scope["braid.id"], **message, ms=round(1000 * took, 1), bytes=visit.size)
+
+
+def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser says that a page of another site sends this; other clients send no ``Origin``."""
+    origin, host = headers.get(b"origin"), headers.get(b"host", b"").lower()
+    return origin is not None and origin.lower() not in (b"http://" + host, b"https://" + host)
 
 
 class _Visit:
     """One request in progress: its headers, its state, and its response."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, bare: bool) -> None:
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        self.receive, self._send = receive, send
+        self.receive, self._send, self._bare = receive, send, bare
         self.begun = scope["braid.begun"] = time.monotonic()
         own = self.headers.get(b"x-request-id", b"").decode("latin-1")
         self.identity = own if re.fullmatch(r"[\w.-]{1,64}", own, re.ASCII) else uuid4().hex
@@ -210,6 +241,8 @@ class _Visit:
             given = {name for name, _ in message["headers"]}
             added = [*(pair for pair in HEADERS if pair[0] not in given), (b"x-request-id", self.identity.encode())]
             message = {**message, "headers": [*message["headers"], *added]}
+        elif self._bare:
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def refuse(self, answer: ApiError, most: int) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from math import ceil
 from pathlib import Path
 from threading import Condition, Thread
@@ -28,21 +29,26 @@ Run = Callable[[Any, Sequence[Any]], Sequence[Any]]  # a verb and its rows -> on
 
 @dataclass(eq=False)
 class _Row:
-    """One waiting item; cancel ``answer`` to give it up."""
+    """One waiting item; cancel ``answer`` to give it up. ``turn`` orders the queue."""
 
     verb: Hashable
     value: Any
     answer: "asyncio.Future[Any]"
+    weight: int
+    turn: int = 0
     since: float = field(default_factory=time.monotonic)
 
 
 class Engine:
-    """Answers rows with equal verbs in one batch, also from different clients, in the order of arrival.
+    """Answers rows with equal verbs in one batch, also from different clients.
+
+    Requests take turns: the first batch of a request comes before the second batch of one that arrived earlier. So a request of
+    many items does not hold up the others. Within a turn, the order is that of arrival.
 
     Args:
         name: the model's name, for metrics.
         run: answers a batch; the answer of a row that cannot be read is a ``UserError``.
-        capacity: maximum rows that wait or are being answered; ``most`` is the maximum per batch.
+        capacity: maximum rows that wait or are being answered; ``most`` is the maximum weight of a batch.
         threads: how many batches are answered in parallel.
     """
 
@@ -51,6 +57,7 @@ class Engine:
         self._rows: deque[_Row] = deque()
         self._change = Condition()
         self._open = True
+        self._turn = 0  # the turn of the latest batch
         self._taken = 0  # rows that wait or are being answered; only changed in the event loop
         self._each = 0.1  # seconds per item, a recent average
         self._threads = [Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(threads)]
@@ -75,19 +82,23 @@ class Engine:
             message = f"the queue of model {self._name!r} is full ({self._taken} items); try again in {seconds} s"
             raise ApiError(429, "queue_full", message, retry_after=seconds)
 
-    def submit(self, verb: Hashable, values: Sequence[Any]) -> "list[asyncio.Future[Any]]":
+    def submit(self, verb: Hashable, values: Sequence[Any], weight: int = 1) -> "list[asyncio.Future[Any]]":
         """Queue rows, all or none, and return one answer per row. Must be called in the event loop.
 
+        Args:
+            weight: how much work a row is, compared with a caption; a row heavier than a batch may be is a batch of its own.
         Raises:
             ApiError: 429 when the queue has no room for them.
         """
         self.check_room(len(values))
         loop = asyncio.get_running_loop()
-        rows = [_Row(verb, value, loop.create_future()) for value in values]
+        rows = [_Row(verb, value, loop.create_future(), weight) for value in values]
         self._count(len(rows))
         for row in rows:
             row.answer.add_done_callback(lambda _: self._count(-1))
         with self._change:
+            for place, row in enumerate(rows):
+                row.turn = self._turn + place * weight // self._most
             self._rows.extend(rows)
             self._change.notify_all()
         return [row.answer for row in rows]
@@ -117,7 +128,8 @@ class Engine:
             _deliver(batch, answers)
 
     def _next(self) -> list[_Row]:
-        """The next batch: the oldest row and others with its verb; empty if the engine is closed and everything is answered."""
+        """The next batch: the row whose turn it is and others with its verb; empty if the engine is closed and everything is
+        answered."""
         with self._change:
             while True:
                 self._drop_given_up()
@@ -130,8 +142,11 @@ class Engine:
                     return []
                 else:
                     self._change.wait()
-            verb = self._rows[0].verb
-            batch = [row for row in self._rows if row.verb == verb][: self._most]
+            ordered = sorted(self._rows, key=lambda row: row.turn)
+            self._turn = max(self._turn, ordered[0].turn)
+            batch = [row for row in ordered if row.verb == ordered[0].verb]
+            weights = accumulate(row.weight for row in batch)
+            batch = batch[: max(1, sum(weight <= self._most for weight in weights))]
             taken = set(map(id, batch))
             self._rows = deque(row for row in self._rows if id(row) not in taken)
             return batch

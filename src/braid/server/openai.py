@@ -7,13 +7,12 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from braid.errors import UserError
 from braid.modalities import modality_of
@@ -21,8 +20,16 @@ from braid.server.answers import Caption, Embed, Label, Reply
 from braid.server.endpoints import Service, deadline, unless_gone
 from braid.server.guard import answer_of
 from braid.server.models import Served
-from braid.server.requests import ApiError, read_json
-from braid.server.schemas import PIXEL, ErrorDetail, Explanation, Probability
+from braid.server.openai_schemas import (
+    ChatRequest,
+    ChatResponse,
+    EmbeddingsRequest,
+    EmbeddingsResponse,
+    ModelEntry,
+    ModelsResponse,
+)
+from braid.server.requests import ApiError, Json, read_json
+from braid.server.schemas import MOST_TEXT
 
 # Texts that ask for a description of an image; any other text is a question about it.
 DESCRIBE = re.compile(
@@ -32,151 +39,56 @@ DESCRIBE = re.compile(
 )
 
 
-class _Open(BaseModel):
-    """Clients send many fields; those that change nothing here are let through."""
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-
-class ImageUrl(_Open):
-    url: Annotated[str, Field(min_length=1)]
-
-
-class TextPart(_Open):
-    type: Literal["text"]
-    text: str
-
-
-class ImagePart(_Open):
-    type: Literal["image_url"]
-    image_url: ImageUrl
-
-
-class Message(_Open):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] | None = None
-
-
-class StreamOptions(_Open):
-    include_usage: bool | None = None
-
-
-class ChatRequest(_Open):
-    """Of the fields of OpenAI's API, ``temperature``, ``top_p``, ``seed``, ``stop``, penalties and ``user`` are read over:
-    an answer is the model's best, and always the same."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        allow_inf_nan=False,
-        json_schema_extra={
-            "examples": [
-                {
-                    "model": "small",
-                    "messages": [
-                        {
-                            "role": "user",
-                            "content": [
-                                {"type": "text", "text": "what color is the dog?"},
-                                {"type": "image_url", "image_url": {"url": PIXEL}},
-                            ],
-                        }
-                    ],
-                }
-            ]
-        },
-    )
-    model: Annotated[str, Field(min_length=1, max_length=200)]
-    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    n: int | None = Field(None, ge=1, le=1, description="One answer: there is only one best.")
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
-    explain: bool = Field(False, description="Say for each word what it was based on.")
-
-
-class Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class ReplyMessage(BaseModel):
-    role: Literal["assistant"]
-    content: str
-    refusal: None = None
-
-
-class Choice(BaseModel):
-    index: int
-    message: ReplyMessage
-    finish_reason: Literal["stop", "length"]
-    logprobs: None = None
-    confidence: Probability
-    scores: dict[str, Probability] | None = None
-    explanation: Explanation | None = None
-
-
-class ChatResponse(BaseModel):
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage
-
-
-class ModelEntry(BaseModel):
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-    tasks: list[str]
-    labels: list[str]
-    description: str
-    error: ErrorDetail | None = None
-
-
 @dataclass(frozen=True)
 class Turn:
-    """The request in a conversation: the latest image, the text of the last message, and the verb that answers."""
+    """What a conversation asks: the verb that answers, its item and text; and the messages that nothing is read of."""
 
     verb: Caption | Reply | Label
     item: dict[str, Any]
     text: str
+    unread: tuple[str, ...]
 
 
 def turn(request: ChatRequest, served: Served) -> Turn:
-    """
+    """What the user asks since the last answer, about the image that came with it, or else the latest one before.
+
     Raises:
         ApiError: 400 when this model cannot answer the conversation.
     """
-    users = [message for message in request.messages if message.role == "user"]
-    if not users:
-        raise ApiError(400, "invalid_request", "no message has the role user; ask something", "messages")
-    text = " ".join(part.strip() for part in _texts(users[-1]) if part.strip())
-    image = next((url for message in reversed(users) for url in reversed(_images(message))), None)
-    item = {} if image is None else {"image": image}
-    if image is not None and text and not DESCRIBE.fullmatch(text) and "vqa" in served.tasks:
-        return Turn(Reply(request.explain), {**item, "question": text}, text)
-    if image is not None and "captioning" in served.tasks:
-        return Turn(Caption(request.explain), item, text)
+    rows = list(enumerate(request.messages))
+    begun = max((row + 1 for row, message in rows if message.role == "assistant"), default=0)
+    asked = [row for row, message in rows[begun:] if message.role == "user"]
+    if not asked:
+        raise ApiError(400, "invalid_request", "the last message is not of the role user; ask something", "messages")
+    images = [url for row in asked for url in request.messages[row].images()]
+    if len(images) > 1:
+        raise ApiError(400, "invalid_request", f"these are {len(images)} images; ask about one at a time", "messages")
+    shown = [row for row, message in rows[:begun] if message.role == "user" and message.images()][-1:]
+    if not images:
+        asked += shown
+        images = [request.messages[row].images()[-1] for row in shown]
+    text = " ".join(text for row in asked if row >= begun for text in request.messages[row].texts())
+    if len(text) > MOST_TEXT:
+        message = f"the text has {len(text):,} characters; a text may have {MOST_TEXT:,}"
+        raise ApiError(400, "invalid_request", message, "messages")
+    item = {"image": images[0]} if images else {}
+    unread = tuple(f"messages.{row}" for row, message in rows if row not in asked and message.role != "assistant")
+    return Turn(*_asked(served, item, text, request.explain), text, unread)
+
+
+def _asked(served: Served, item: dict[str, Any], text: str, explain: bool) -> tuple[Caption | Reply | Label, dict[str, Any]]:
+    """The verb and the item of a text and an image."""
+    describe = not text or DESCRIBE.fullmatch(text)
+    if item and not describe and "vqa" in served.tasks:
+        return Reply(explain), {**item, "question": text}
+    if item and describe and "captioning" in served.tasks:
+        return Caption(explain), item
     if "classification" in served.tasks and (text or item):
-        return Turn(Label(request.explain), {**item, **({"text": text} if text else {})}, text)
-    needs = "send an image, as a content part of type image_url" if image is None else f"it does {', '.join(served.tasks)}"
+        return Label(explain), {**item, **({"text": text} if text else {})}
+    needs = f"it does {', '.join(served.tasks)}" if item else "send an image, as a content part of type image_url"
+    if item and "captioning" in served.tasks:
+        needs = "it describes images, and answers no questions; ask it to describe the image"
     raise ApiError(400, "invalid_request", f"model {served.name!r} cannot answer this; {needs}", "messages")
-
-
-def _texts(message: Message) -> list[str]:
-    if isinstance(message.content, str):
-        return [message.content]
-    return [part.text for part in message.content or () if isinstance(part, TextPart)]
-
-
-def _images(message: Message) -> list[str]:
-    content = message.content if isinstance(message.content, list) else []
-    return [part.image_url.url for part in content if isinstance(part, ImagePart)]
 
 
 class Completion:
@@ -185,8 +97,11 @@ class Completion:
     def __init__(self, request: ChatRequest, served: Served, turn: Turn) -> None:
         self._served, self._turn = served, turn
         self._most = request.max_completion_tokens or request.max_tokens
+        self._stop = request.stop or []
         self._usage = bool(request.stream_options and request.stream_options.include_usage)
         self._head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": served.name}
+        if ignored := [*turn.unread, *(name for name in request.ignorable if getattr(request, name) is not None)]:
+            self._head["ignored"] = ignored
 
     def whole(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         text, reason, usage = self._measured(answer)
@@ -194,11 +109,11 @@ class Completion:
         choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None, **_extra(answer)}
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage}
 
-    def begin(self) -> str:
+    def begin(self) -> bytes:
         """The first chunk, sent before the answer is known."""
         return self._piece({"role": "assistant", "content": ""}, None)
 
-    def pieces(self, answer: Mapping[str, Any]) -> Iterator[str]:
+    def pieces(self, answer: Mapping[str, Any]) -> Iterator[bytes]:
         """The other chunks, one per word, after the answer is complete: only then is the best beam known."""
         text, reason, usage = self._measured(answer)
         for word in re.findall(r"\s*\S+", text):
@@ -206,15 +121,17 @@ class Completion:
         yield self._piece({}, reason, _extra(answer))
         if self._usage:
             yield event({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
-        yield "data: [DONE]\n\n"
+        yield b"data: [DONE]\n\n"
 
-    def _piece(self, delta: dict[str, Any], reason: str | None, extra: Mapping[str, Any] | None = None) -> str:
+    def _piece(self, delta: dict[str, Any], reason: str | None, extra: Mapping[str, Any] | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None, **(extra or {})}
         return event({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
 
     def _measured(self, answer: Mapping[str, Any]) -> tuple[str, str, dict[str, int]]:
-        """The text, cut to the client's maximum number of tokens; the finish reason; and the token usage."""
+        """The text, cut at the client's stops and to its maximum number of tokens; the finish reason; and the token usage."""
         text = str(answer["text"] or "")
+        for stop in self._stop:
+            text = text.partition(stop)[0]
         tokenizer = self._served.model.bundle.tokenizer
         encode = tokenizer.encode if tokenizer is not None else str.split
         tokens: list[Any] = list(encode(text))
@@ -227,63 +144,28 @@ class Completion:
         return text, reason, used
 
 
-def event(data: Mapping[str, Any]) -> str:
+def event(data: Mapping[str, Any]) -> bytes:
     """One server-sent event."""
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "backslashreplace")
 
 
 def _extra(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {name: answer[name] for name in ("confidence", "scores", "explanation") if name in answer}
 
 
-class EmbeddingsRequest(BaseModel):
-    """Texts; a data URI is a file, such as an image, in the same space."""
-
-    model_config = ConfigDict(
-        extra="allow", json_schema_extra={"examples": [{"model": "small", "input": ["two dogs in the snow"]}]}
-    )
-    model: Annotated[str, Field(min_length=1, max_length=200)]
-    input: Annotated[str, Field(min_length=1)] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
-    encoding_format: Literal["float", "base64"] | None = "float"
-    dimensions: None = Field(None, description="A model's vectors have one width.")
-
-
-class EmbeddingEntry(BaseModel):
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str
-
-
-class EmbeddingUsage(BaseModel):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingsResponse(BaseModel):
-    object: Literal["list"]
-    data: list[EmbeddingEntry]
-    model: str
-    usage: EmbeddingUsage
-
-
-class ModelsResponse(BaseModel):
-    object: Literal["list"]
-    data: list[ModelEntry]
-
-
 def openai_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["openai"])
 
-    async def models(request: Request) -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [one.message() for one in service.catalogue.served.values()]})
+    async def models(request: Request) -> Json:
+        return Json({"object": "list", "data": [one.message() for one in service.catalogue.served.values()]})
 
-    async def model(request: Request, name: str) -> JSONResponse:
-        return JSONResponse(service.catalogue.named(name).message())
+    async def model(request: Request, name: str) -> Json:
+        return Json(service.catalogue.named(name).message())
 
     async def chat(request: Request) -> Response:
         return await _chat(service, request)
 
-    async def embeddings(request: Request) -> JSONResponse:
+    async def embeddings(request: Request) -> Json:
         return await _embeddings(service, request)
 
     add = router.add_api_route
@@ -308,9 +190,9 @@ async def _chat(service: Service, request: Request) -> Response:
             (answer,) = await unless_gone(request, lambda: service.ask(served, question.verb, rows))
             if isinstance(answer, UserError):
                 raise answer
-            return JSONResponse(completion.whole(answer))
+            return Json(completion.whole(answer))
 
-    async def pieces() -> AsyncIterator[str]:
+    async def pieces() -> AsyncIterator[bytes]:
         """The stream; after it has begun, an error is sent as an event."""
         yield completion.begin()
         try:
@@ -326,14 +208,13 @@ async def _chat(service: Service, request: Request) -> Response:
     return StreamingResponse(pieces(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _embeddings(service: Service, request: Request) -> JSONResponse:
+async def _embeddings(service: Service, request: Request) -> Json:
     async with deadline(request, service.limits):
         body = await read_json(request, EmbeddingsRequest)
         served = service.catalogue.doing(Embed.task, service.catalogue.named(body.model).name)
-        given = [body.input] if isinstance(body.input, str) else body.input
-        service.check_number(len(given))
-        served.engine.check_room(len(given))
-        items = [{_field(one): one} for one in given]
+        service.check_number(len(body.input))
+        served.engine.check_room(len(body.input))
+        items = [{_field(one): one} for one in body.input]
 
         async def work() -> list[Any]:
             return await service.ask(served, Embed(), await service.rows(served, items, False))
@@ -342,13 +223,16 @@ async def _embeddings(service: Service, request: Request) -> JSONResponse:
     for number, one in enumerate(result):
         if isinstance(one, UserError):
             raise ApiError(400, "invalid_item", f"input {number}: {one}", "input")
+    if body.dimensions not in (None, width := len(result[0]["embedding"])):
+        message = f"dimensions: the vectors of model {served.name!r} have {width} numbers; leave it out"
+        raise ApiError(400, "invalid_request", message, "dimensions")
     data = [
         {"object": "embedding", "index": number, "embedding": _written(one["embedding"], body.encoding_format)}
         for number, one in enumerate(result)
     ]
     used = await asyncio.to_thread(_number_of_tokens, served, [item["text"] for item in items if "text" in item])
     usage = {"prompt_tokens": used, "total_tokens": used}
-    return JSONResponse({"object": "list", "data": data, "model": served.name, "usage": usage})
+    return Json({"object": "list", "data": data, "model": served.name, "usage": usage})
 
 
 def _number_of_tokens(served: Served, texts: Sequence[str]) -> int:

@@ -1,8 +1,12 @@
 """Schemas of the endpoints' settings and answers, as shown in the OpenAPI document."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from braid.config import did_you_mean
 
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 MOST_TEXT = 20_000  # characters of one text
@@ -16,10 +20,39 @@ Model = Annotated[str | None, Field(max_length=200, description="One of /v1/mode
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+Unable = Mapping[str, tuple[Sequence[Any], str]]
+SENT = "sent"  # the type of an error in Braid's own words
+
+
+def wrong(message: str, name: str = "") -> PydanticCustomError:
+    """The error of a value, or of its field ``name``."""
+    return PydanticCustomError(SENT, "{message}", {"message": message, "name": name})
+
+
 class Strict(BaseModel):
-    """An unknown field is a mistake, and reported as one."""
+    """An unknown field is a mistake, and reported as one: the first, before any value is read. Null means that a field is not
+    given.
+
+    ``unable`` has fields of OpenAI's API that ask for what is not done here: the values that ask for nothing, and what is said of
+    others.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    unable: ClassVar[Unable] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {name: value for name, value in data.items() if value is not None}
+        for name in given:
+            if name not in cls.model_fields:
+                raise wrong(f"there is no such field; {did_you_mean(name, list(cls.model_fields))}", name)
+        for name, (harmless, reason) in cls.unable.items():
+            if name in given and given[name] not in harmless:
+                raise wrong(reason, name)
+        return given
 
 
 class Settings(Strict):
@@ -31,7 +64,7 @@ class Explained(Settings):
 
 
 class LabelSettings(Explained):
-    labels: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+    labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(fail_fast=True)] = Field(
         [], max_length=1000, description="Labels of your own; none: those that the model was trained on."
     )
 
