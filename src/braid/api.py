@@ -185,9 +185,16 @@ class LoadedModel:
         return self.generate_all([(prompt, image)], count, seed, watch, **sampling)[0]
 
     def generate_all(
-        self, requests: Sequence[tuple[str, Any]], count: int = 1, seed: int = 0, watch: StepWatch | None = None, **sampling: Any
+        self,
+        requests: Sequence[tuple[str, Any]],
+        count: int = 1,
+        seed: int = 0,
+        watch: StepWatch | None = None,
+        first: int = 0,
+        **sampling: Any,
     ) -> list[list[Prediction]]:
-        """``generate_images`` for several prompts, each with an image or None; each gets what it gets alone."""
+        """``generate_images`` for several prompts, each with an image or None; each gets what it gets alone. ``first`` images of
+        the seed are left out."""
         task = self.task("image_generation").with_sampling({"seed": seed, **sampling})
         samples: list[Sample] = []
         for prompt, image in requests:
@@ -196,13 +203,13 @@ class LoadedModel:
                 message = f"this model generates images from text alone; leave the {unread[0]} out"
                 raise UserError(f"{message}, or use a model that was trained to edit")
             fields = {"instruction": prompt, **given} if given else {"captions": (prompt,)}
-            rows = [task.prepare(Example(str(row), fields, source="imagine")) for row in range(count)]
+            rows = [task.prepare(Example(str(row), fields, source="imagine")) for row in range(first, first + count)]
             task.check_inputs(rows[0], self.bundle.inputs)
             samples.extend(rows)
         result, _, _ = over_batches(
             self.collator, samples, lambda part: task.predict(self.runtime, part.batch, watch), TOGETHER, strict=True
         )
-        return [result[first : first + count] for first in range(0, len(result), count)]
+        return [result[row : row + count] for row in range(0, len(result), count)]
 
     def reconstruct(self, images: Sequence[Any]) -> list[tuple[Image.Image, Image.Image]]:
         """Images as this model's codec is given them, each with what is left of it after tokens and back."""

@@ -145,17 +145,14 @@ class Search:
 
 @dataclass(frozen=True)
 class Imagine:
-    """Generate images from a text, or edit an image as the text says."""
+    """Generate an image from a text, or edit an image as the text says: of those of a seed, the one with this number."""
 
-    count: int = 1
+    number: int = 0
     seed: int = 0
     guidance: float | None = None
 
     task: ClassVar[str] = "image_generation"
-
-    @property
-    def weight(self) -> int:
-        return GENERATING * self.count
+    weight: ClassVar[int] = GENERATING
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         """Run all rows together; if one fails, run each row alone."""
@@ -167,7 +164,7 @@ class Imagine:
     def _generated(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         prompts = [(row.fields["prompt"], row.fields.get("image")) for row in rows]
         guidance: dict[str, Any] = {} if self.guidance is None else {"guidance": self.guidance}
-        return [self._images(result) for result in model.generate_all(prompts, self.count, self.seed, **guidance)]
+        return [self._images(result) for result in model.generate_all(prompts, 1, self.seed, first=self.number, **guidance)]
 
     def _images(self, result: Sequence[Prediction]) -> dict[str, Any]:
         images = [_png(one.image.pixels) for one in result if one.image]

@@ -33,6 +33,7 @@ DECODERS = 2  # files decoded in parallel; the pixel limit bounds their memory
 
 T = TypeVar("T")
 Items = Sequence[Mapping[str, Any]]
+Rows = Sequence[Row | UserError]
 
 
 class Service:
@@ -64,7 +65,7 @@ class Service:
         self.metrics.stages.labels("prepare").observe(time.monotonic() - begun)
         return [_row(served, item, files, keep) for item in items]
 
-    async def ask(self, served: Served, verb: Verb, rows: Sequence[Row | UserError]) -> list[Any]:
+    async def ask(self, served: Served, verb: Verb, rows: Rows) -> list[Any]:
         """Answer the rows; a ``UserError`` among them is returned unchanged.
 
         Raises:
@@ -117,13 +118,35 @@ def _row(served: Served, item: Mapping[str, Any], files: Mapping[tuple[str, Any]
     return Row(fields, encoded if keep else {})
 
 
+async def _ask(service: Service, served: Served, verb: Verb, rows: Rows, settings: Any) -> list[Any]:
+    return await service.ask(served, verb, rows)
+
+
+async def _ask_labels(service: Service, served: Served, verb: Any, rows: Rows, settings: Any) -> list[Any]:
+    """Embed labels of one's own first."""
+    if settings.labels:
+        verb = replace(verb, phrases=await service.phrases(served, settings.labels))
+    return await service.ask(served, verb, rows)
+
+
+async def _ask_images(service: Service, served: Served, verb: Any, rows: Rows, settings: Any) -> list[Any]:
+    """Generate an image for each row, then the next one: other requests are answered in between."""
+    answers = await service.ask(served, verb, rows)
+    for number in range(1, settings.count):
+        for answer, more in zip(answers, await service.ask(served, replace(verb, number=number), rows), strict=True):
+            if not isinstance(answer, UserError):
+                for name, values in more.items():
+                    answer[name] += values
+    return answers
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One task over HTTP.
 
     Args:
         tasks: a model must support one of these tasks.
-        verb: creates a verb from the settings and the items.
+        verb: creates a verb from the settings and the items; ``ask`` asks it.
         text: the field with the text that a model reads as its prompt; "" if there is none.
         needed: fields that every item must have.
         nothing: the end of the error for an item without other fields: "there is nothing to ..."; "" allows such items.
@@ -136,6 +159,7 @@ class Endpoint:
     settings: type[schemas.Settings]
     answer: type[BaseModel]
     verb: Callable[[Service, Any, Items], Verb]
+    ask: Callable[[Service, Served, Any, Rows, Any], Awaitable[list[Any]]] = _ask
     text: str = ""
     needed: tuple[str, ...] = ()
     nothing: str = ""
@@ -224,7 +248,7 @@ def _imagine(service: Service, settings: Any, items: Items) -> Verb:
     service.check_number(settings.count * len(items))
     if any(not item["prompt"].strip() for item in items):
         raise ApiError(400, "invalid_request", "the prompt is empty; say what the image should show", "prompt")
-    return Imagine(settings.count, settings.seed, settings.guidance)
+    return Imagine(0, settings.seed, settings.guidance)
 
 
 DOGS = "two dogs in the snow"
@@ -251,6 +275,7 @@ ENDPOINTS = (
         schemas.LabelSettings,
         schemas.WrittenResponse,
         _classify,
+        _ask_labels,
         text="text",
         nothing="classify",
         example=DOGS,
@@ -285,6 +310,7 @@ ENDPOINTS = (
         schemas.SamplingSettings,
         schemas.ImagesResponse,
         _imagine,
+        _ask_images,
         text="prompt",
         needed=("prompt",),
         example="a small red circle",
@@ -319,9 +345,7 @@ def _handler(service: Service, endpoint: Endpoint, form: Form) -> Callable[[Requ
 
             async def work() -> list[Any]:
                 rows = await service.rows(served, items, bool(getattr(settings, "explain", False)))
-                if isinstance(verb, Nearest):
-                    return await service.ask(served, replace(verb, phrases=await service.phrases(served, verb.labels)), rows)
-                return await service.ask(served, verb, rows)
+                return await endpoint.ask(service, served, verb, rows, settings)
 
             answers = await unless_gone(request, work)
         if len(answers) == 1 and isinstance(answers[0], UserError):
