@@ -96,6 +96,7 @@ def test_a_client_that_leaves_is_not_waited_for(tight: Server, client: httpx.Cli
     answers_again(client)
     assert _metric(client, "braid_queue_rows") == 0
     assert _metric(client, "braid_received_bytes") < 1000
+    assert not any('"defect"' in line for line in tight.log)
 
 
 def test_a_slow_loris_is_let_go(served_models: dict[str, Path], tight: Server, client: httpx.Client) -> None:

@@ -20,7 +20,7 @@ from braid.tasks import Retrieval
 
 DIGITS = 4  # decimals of confidences and probabilities
 SEARCHING = Lock()  # an index has only one connection to its file
-EXPLAINING, GENERATING = 8, 4  # the weights of an explained answer and of a generated image: about a second each
+HEAVY = 8  # the weight of an explained answer and of a generated image: each takes longer than a batch of eight captions
 THUMBNAIL = 320  # pixels of the longer side
 HEAT_DIGITS = 3
 
@@ -51,7 +51,7 @@ class Caption:
 
     @property
     def weight(self) -> int:
-        return EXPLAINING if self.explain else 1
+        return HEAVY if self.explain else 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
@@ -68,7 +68,7 @@ class Reply:
 
     @property
     def weight(self) -> int:
-        return EXPLAINING if self.explain else 1
+        return HEAVY if self.explain else 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
@@ -85,7 +85,7 @@ class Label:
 
     @property
     def weight(self) -> int:
-        return EXPLAINING if self.explain else 1
+        return HEAVY if self.explain else 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         return _predicted(model, rows, self)
@@ -152,7 +152,7 @@ class Imagine:
     guidance: float | None = None
 
     task: ClassVar[str] = "image_generation"
-    weight: ClassVar[int] = GENERATING
+    weight: ClassVar[int] = HEAVY
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         """Run all rows together; if one fails, run each row alone."""

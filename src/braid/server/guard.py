@@ -157,7 +157,8 @@ class Guard:
             if re.sub(r":\d+$", "", host) not in LOOPBACK:
                 message = "this server answers to the name localhost only; start it with --api-key-file to use another"
                 raise ApiError(403, "wrong_host", message)
-        if not self._access.keys and _from_another_site(headers):
+        local = self._access.local and headers.get(b"sec-fetch-site") == b"cross-site"  # elsewhere a link may lead to the page
+        if not self._access.keys and (local or _is_foreign(headers)):
             message = "pages of other sites may not use this server; start it with --api-key-file to let them"
             raise ApiError(403, "cross_site", message)
         if self._access.keys and scope["path"].startswith(PROTECTED):
@@ -216,11 +217,10 @@ class Guard:
         log(logging.INFO, "request", id=scope["braid.id"], **message, ms=round(1000 * took, 1), bytes=visit.size)
 
 
-def _from_another_site(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a browser says that a page of another site sends this; other clients send neither header."""
-    origin, host = headers.get(b"origin"), headers.get(b"host", b"")
-    foreign = origin is not None and origin.lower() not in (b"http://" + host.lower(), b"https://" + host.lower())
-    return foreign or headers.get(b"sec-fetch-site") == b"cross-site"
+def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser says that a page of another site sends this; other clients send no ``Origin``."""
+    origin, host = headers.get(b"origin"), headers.get(b"host", b"").lower()
+    return origin is not None and origin.lower() not in (b"http://" + host, b"https://" + host)
 
 
 class _Visit:
