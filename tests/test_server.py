@@ -331,6 +331,8 @@ def test_settings_are_read_or_refused(client: httpx.Client) -> None:
     assert error(asked, 400)["message"] == "nothing is read after the ? of an address; send top in the body"
     twice = client.post("/v1/search", files=[("text", (None, "a dog")), ("top", (None, "3")), ("top", (None, "5"))])
     assert error(twice, 400)["message"] == "top comes 2 times; give it once"
+    twice = client.post("/v1/search", content=b'{"text": "a", "top": 3, "top": 5}')
+    assert error(twice, 400)["message"] == "top comes more than once in an object; give it once"
     packed = client.post("/v1/search", content=b"x", headers={"content-encoding": "gzip"})
     assert error(packed, 415)["message"] == "send the body without compression, and without Content-Encoding"
 

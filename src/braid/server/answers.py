@@ -20,7 +20,7 @@ from braid.tasks import Retrieval
 
 DIGITS = 4  # decimals of confidences and probabilities
 SEARCHING = Lock()  # an index has only one connection to its file
-HEAVY = 8  # the weight of an explained answer and of a generated image: each takes longer than a batch of eight captions
+HEAVY = 8  # the weight of an explained answer, a generated image and hits with thumbnails: each takes as long as eight captions
 THUMBNAIL = 320  # pixels of the longer side
 HEAT_DIGITS = 3
 
@@ -128,7 +128,10 @@ class Search:
     thumbnails: bool = False
 
     task: ClassVar[str] = "retrieval"
-    weight: ClassVar[int] = 1
+
+    @property
+    def weight(self) -> int:
+        return HEAVY if self.thumbnails else 1
 
     def run(self, model: LoadedModel, rows: Sequence[Row]) -> list[Answer]:
         values = [{name: value} for row in rows for name, value in row.fields.items()]

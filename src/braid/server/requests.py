@@ -6,6 +6,7 @@ The allowed fields of an item follow from the inputs of the served models. Every
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -288,10 +289,19 @@ def parse_body(body: bytes) -> Any:
             message = f"the body holds more than {MOST_TOKENS:,} texts, brackets and commas; send less at once"
             raise ApiError(413, "too_many_values", message)
     try:
-        return parse_json(body.decode("utf-8-sig"))
+        return parse_json(body.decode("utf-8-sig"), object_pairs_hook=_once)
     except (json.JSONDecodeError, UnicodeDecodeError):
         message = 'the body is not JSON; send an object such as {"image": "data:image/png;base64,..."}'
         raise ApiError(400, "invalid_json", message) from None
+
+
+def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(fields)
+    if len(result) < len(fields):
+        name = next(name for name, number in Counter(name for name, _ in fields).items() if number > 1)
+        shown = name[:80].encode("utf-8", "replace").decode()
+        raise ApiError(400, "invalid_request", f"{shown} comes more than once in an object; give it once", shown)
+    return result
 
 
 class _Parts(MultiPartParser):
