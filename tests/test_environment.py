@@ -89,14 +89,24 @@ def test_a_closed_output(photos: Path) -> None:
     assert result.stdout.split() == ["0", "0"]
 
 
-def test_without_a_home(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = ran("env -u HOME braid caption 0.png; unset HOME; braid caption 0.png", photos)
-    assert result.returncode == 0
-    monkeypatch.delenv("HOME", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("BRAID_CACHE", raising=False)
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # no such user
-    assert cache_folder(AUTO).is_absolute()
+def test_without_a_home(photos: Path) -> None:
+    assert ran("env -u HOME braid caption 0.png; unset HOME; braid caption 0.png", photos).returncode == 0
+
+
+def test_the_folder_of_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CACHE_HOME", "BRAID_CACHE"):
+        monkeypatch.setenv(name, "")
+    assert cache_folder(AUTO) == tmp_path / ".cache" / "braid" / "features"
+    monkeypatch.setenv("BRAID_CACHE", "~/mine")
+    assert cache_folder(AUTO) == cache_folder("~/mine") == tmp_path / "mine"
+    (tmp_path / "file").touch()
+    for none in (tmp_path / "file", "/proc/none", "~no-such-user/x"):
+        monkeypatch.setenv("BRAID_CACHE", str(none))
+        assert cache_folder(AUTO) is None
+    monkeypatch.setenv("BRAID_CACHE", "")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # a process without a home
+    assert cache_folder(AUTO) is None
 
 
 def test_a_current_folder_that_was_removed(tmp_path: Path) -> None:

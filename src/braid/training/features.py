@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from torch import nn
 from braid.collate import Collator
 from braid.encoders import TwoPartEncoder
 from braid.errors import UserError
-from braid.files import alone
+from braid.files import alone, user_path
 from braid.files.reading import read_part
 from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
@@ -39,14 +38,13 @@ LINE = 41  # bytes of a line of the index: a SHA-1 in hexadecimal and a line bre
 OnNote = Callable[[str], None]
 
 
-def cache_folder(setting: str) -> Path:
-    """The folder that ``cache_features`` names."""
+def cache_folder(setting: str) -> Path | None:
+    """The folder that ``cache_features`` names; None for ``auto`` in a process without a home, or if it cannot be written."""
     if setting != AUTO:
-        return Path(setting)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    if home.startswith("~"):  # a process without a home
-        home = gettempdir()
-    return Path(os.environ.get(FOLDER) or Path(home) / "braid" / "features")
+        return user_path(setting)
+    home = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    folder = user_path(os.environ.get(FOLDER) or home / "braid" / "features")
+    return folder if not str(folder).startswith("~") and _writable(folder) else None
 
 
 def frozen_inputs(model: Model, collator: Collator) -> dict[str, InputModality]:
@@ -84,8 +82,8 @@ def with_features(
             return collator
         raise
     folder = cache_folder(setting)
-    if setting == AUTO and not _writable(folder):
-        on_note(f"{folder} cannot be written, so images are encoded again in every epoch; {FOLDER}=FOLDER names another folder")
+    if folder is None:
+        on_note(f"your cache folder cannot be written, so images are encoded in every epoch; {FOLDER}=FOLDER names another one")
         return collator
     cached = {
         name: _Store(model.encoders[name], modality, folder, precision).encoded(given[name], on_note)
