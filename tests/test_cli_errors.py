@@ -33,12 +33,13 @@ def images(folder: Path) -> dict[str, bytes]:
         ("text.png", "is not a readable image; save it as PNG or JPEG"),
         ("gone.png", "does not exist; check the path"),
         ("https://example.org/dog.jpg", "is a web address; download the image and give its path"),
+        ("HTTPS://example.org/dog.jpg", "is a web address; download the image and give its path"),
     ],
 )
 def test_pictures(name: str, expected: str, braid: Braid, captioner: Path, photos: Path) -> None:
     for file, content in images(photos).items():
         (photos / file).write_bytes(content)
-    path = name if name.startswith("https") else photos / name
+    path = name if "://" in name else photos / name
     message = one_line(braid("caption", path, "-m", captioner, "--strict"))
     assert Path(name).name in message
     assert expected in message

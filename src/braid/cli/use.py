@@ -43,6 +43,7 @@ from braid.cli.options import (
 )
 from braid.errors import UserError
 from braid.files import ready, whole
+from braid.files.names import is_address
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table
@@ -295,12 +296,13 @@ def classify(
 
 
 def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
-    """Split words into files and questions. A file is a path, folder or pattern, or has a suffix of a file that the model reads.
+    """Split words into files and questions. A file is a path, folder or pattern, or has a suffix of a file that the model reads;
+    an address is meant as one.
 
     Raises:
         UserError: when there are no files (and nothing else is ``given``), or no questions.
     """
-    paths = [word for word in words if Path(word).expanduser().exists() or loaded.is_file(word)]
+    paths = [word for word in words if Path(word).expanduser().exists() or loaded.is_file(word) or is_address(word)]
     questions = [word for word in words if word not in paths]
     if not questions or not (paths or given):
         what = "a question in quotes" if paths else "a file"

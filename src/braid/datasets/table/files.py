@@ -13,6 +13,7 @@ from braid.datasets.table import parquet, separated
 from braid.datasets.table.cells import Row, as_text, plain
 from braid.errors import UserError
 from braid.files import whole
+from braid.files.names import not_a_path
 from braid.files.text import decoded, open_text
 from braid.modalities.cells import parse
 
@@ -63,6 +64,8 @@ def read_table(path: Path) -> Table:
 
 def stream_table(path: Path) -> Table:
     """Like ``read_table``, but rows stay on disk and are read when needed."""
+    if not path.exists() and (reason := not_a_path(str(path), "table")):
+        raise UserError(f"{path} {reason}")
     if path.suffix.lower() not in (*SUFFIXES, ".txt"):
         raise UserError(f"{path} is not a table; give a file that ends in {', '.join(SUFFIXES)}")
     if path.suffix.lower() == ".parquet":
