@@ -271,9 +271,9 @@ def test_without_pyarrow_the_error_says_what_to_install(
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"image": ["a.png"], "caption": ["a" * 80_000_000]}, "column 'caption' unpacks from"),
-        ({"image": ["a.png"], "captions": [["x"] * 9_000_000]}, "column 'captions.list.element' unpacks from"),
-        ({"image": pa.array(["a.png"]).dictionary_encode().take(pa.array([0] * 9_000_000))}, "bomb.parquet unpacks from"),
+        ({"image": ["a.png"], "caption": ["a" * 80_000_000]}, "column 'caption' unpacks to"),
+        ({"image": ["a.png"], "captions": [["x"] * 9_000_000]}, "column 'captions.list.element' unpacks to"),
+        ({"image": pa.array(["a.png"]).dictionary_encode().take(pa.array([0] * 9_000_000))}, "bomb.parquet unpacks to"),
     ],
     ids=["a text", "a list", "rows"],
 )
@@ -281,7 +281,7 @@ def test_a_file_that_unpacks_to_more_than_data_can_is_refused(columns: dict[str,
     path = tmp_path / "bomb.parquet"
     pq.write_table(pa.table(columns), path, compression="zstd")
     assert path.stat().st_size < 100_000
-    with pytest.raises(UserError, match=f"{message} .* bytes, which no data does; check that it is the right file"):
+    with pytest.raises(UserError, match=f"{message} (80|72) MB, more than 100 times its size, which no data does; check that"):
         open_dataset(path)
 
 

@@ -206,6 +206,8 @@ NO_PATHS = {
     "['a.png', 'b.png']": "is a list or an object; give the path of one image",
     "{'url': 'a.png'}": "is a list or an object; give the path of one image",
     "b'\\xff\\xd8\\xff'": "is bytes as Python prints them; save the image to a file and give its path",
+    "C:\\photos\\a.png": "names a drive of Windows; give the path of the image here",
+    "\\\\server\\photos\\a.png": "names a drive of Windows; give the path of the image here",
     "d" * 300 + ".png": "is longer than a file name can be; give the path of the image",
 }
 

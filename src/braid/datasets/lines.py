@@ -19,7 +19,7 @@ ROOM = 100_000_000  # characters that every file may unpack to
 
 
 def recognise(path: Path) -> bool:
-    return path.is_file() and path.name.endswith((".txt", ".txt.gz"))
+    return path.is_file() and path.name.lower().endswith((".txt", ".txt.gz"))
 
 
 def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
@@ -37,7 +37,7 @@ def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
 def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
     """Yield the lines as examples; lines that are too long, or no text, are appended to ``skipped``."""
     with open_text(path) as file:
-        most = float(max(ROOM, FOLD * path.stat().st_size)) if path.suffix == ".gz" else math.inf
+        most = float(max(ROOM, FOLD * path.stat().st_size)) if path.suffix.lower() == ".gz" else math.inf
         for number, line in enumerate(_lines(file, path, most), 1):
             text, source = line.strip(), f"{path.name}, line {number}"
             try:

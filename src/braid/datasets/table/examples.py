@@ -24,7 +24,8 @@ from braid.datasets.dataset import (
 )
 from braid.datasets.table import separated
 from braid.datasets.table.cells import class_named
-from braid.datasets.table.files import Table, is_table, stream_table
+from braid.datasets.table.files import Table, stream_table
+from braid.datasets.table.files import recognise as is_table
 from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
 from braid.files.names import not_a_path, shortened, spellings

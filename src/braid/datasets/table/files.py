@@ -46,7 +46,7 @@ class _OnDisk(Iterable[Row]):
         return self.read(self.path)
 
 
-def is_table(path: Path) -> bool:
+def recognise(path: Path) -> bool:
     return (
         path.is_file() and path.suffix.lower() in SUFFIXES and (path.suffix.lower() != ".json" or head(path).lstrip()[:1] == "[")
     )
