@@ -110,6 +110,14 @@ def test_quotes_are_read_or_told(lines: list[str], expected: tuple[str, ...], re
     assert dataset.notes == (('\\" within a cell is read as a quote',) if escaped else ())
 
 
+def test_quotes_of_a_table_with_tabs_are_read_as_they_are(tmp_path: Path) -> None:
+    rows = ['"Hello" she said', '"a dog', "a cat", '"a bus, red"', '5" disk']
+    dataset = opened(tmp_path, "image\tcaption\n" + "".join(f"a.png\t{row}\n" for row in rows), "data.tsv")
+    assert captions(dataset) == ('"Hello" she said', '"a dog', "a cat", "a bus, red", '5" disk')
+    assert dataset.notes == ("a quote that is not closed, or stands within quotes, is read as it is",)
+    assert dataset.skipped == ()
+
+
 def test_a_header_whose_quotes_are_wrong_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="data.csv, line 2: a quote in the header is not closed, or stands within quotes"):
         opened(tmp_path, 'image,"caption\na.png,a dog\n')

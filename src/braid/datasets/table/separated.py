@@ -159,6 +159,12 @@ def _mended(lines: list[str], last: int, dialect: Dialect, width: int, notes: di
     result: list[list[str] | str] = []
     for number, line in enumerate(lines, last - len(lines) + 1):
         cells = _parsed([line], dialect)
+        plain = line.rstrip("\r\n").split(dialect.separator)
+        if (
+            isinstance(cells, str) and dialect.separator == "\t" and len(plain) == width
+        ):  # many programs write tabs without quotes
+            notes["a quote that is not closed, or stands within quotes, is read as it is"] = None
+            cells = [plain]
         result += [f"line {number} {cells}"] if isinstance(cells, str) else cells
     return result
 
