@@ -51,13 +51,12 @@ def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
 
 def _lines(file: TextIOBase, path: Path, most: float) -> Iterator[str]:
     """The lines, each cut after ``KEPT`` characters: a megabyte of gzip may hold one line of a gigabyte."""
-    total = 0
+    total = 0  # characters that are kept
     while line := file.readline(KEPT):
         rest = line
-        total += len(rest)
+        total += len(line)
         while len(rest) == KEPT and not rest.endswith("\n"):
             rest = file.readline(KEPT)
-            total += len(rest)
         if total > most:
             raise UserError(
                 f"{path} unpacks to more than {FOLD} times its size, which no text does; check that it is the right file"
