@@ -135,6 +135,8 @@ LISTS = [
     ('["a ball", null]', ("a ball",)),
     ("[ 'a ball' , 'b' , ]", ("a ball", "b")),
     ("['caf\\xe9']", ("café",)),
+    ("['C:\\xy', 'b']", ("C:\\xy", "b")),
+    ("[01 2.5 None]", ("01", "2.5")),
     ("[Music]", ("[Music]",)),
     ("(a dog)", ("(a dog)",)),
     ("[a] and [b]", ("[a] and [b]",)),

@@ -9,7 +9,9 @@ SHOWN = 60  # characters of a value in a message
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)  # one letter is a drive of Windows
 _DRIVE = re.compile(r"[a-z]:[\\/]|\\\\\w", re.IGNORECASE)
 _DATA = re.compile(r"data:[^\s,]*,", re.IGNORECASE)
-_BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\s]*={0,2}|[A-Za-z0-9+/\s_-]{256,}={0,2}")  # images begin so
+_BASE64 = re.compile(
+    r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\s]*={0,2}|[A-Za-z0-9+/\r\n_-]{256,}={0,2}"
+)  # images begin so
 _LIST = re.compile(r"""\s*[\[({]\s*['"{\[].*[\])}]\s*""", re.DOTALL)
 _BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
