@@ -33,15 +33,36 @@ def images(folder: Path) -> dict[str, bytes]:
         ("text.png", "is not a readable image; save it as PNG or JPEG"),
         ("gone.png", "does not exist; check the path"),
         ("https://example.org/dog.jpg", "is a web address; download the image and give its path"),
+        ("HTTPS://example.org/dog.jpg", "is a web address; download the image and give its path"),
     ],
 )
 def test_pictures(name: str, expected: str, braid: Braid, captioner: Path, photos: Path) -> None:
     for file, content in images(photos).items():
         (photos / file).write_bytes(content)
-    path = name if name.startswith("https") else photos / name
+    path = name if "://" in name else photos / name
     message = one_line(braid("caption", path, "-m", captioner, "--strict"))
     assert Path(name).name in message
     assert expected in message
+
+
+def test_an_address_is_told_wherever_a_file_is_given(braid: Braid, captioner: Path, tmp_path: Path) -> None:
+    address = "https://example.org/photo?id=3"
+    says = "is a web address; download the image and give its path"
+    assert f"{address} {says}" in one_line(braid("ask", address, "what is it?", "-m", captioner))
+    assert "is a data URI" in one_line(braid("ask", "data:image/png;base64,AAAA", "what is it?", "-m", captioner))
+    said = one_line(braid("evaluate", "--data", "S3://bucket/a.csv", "-m", captioner))
+    assert "S3://bucket/a.csv is a web address; download the data set and give its path" in said
+    said = one_line(braid("predict", captioner, "https://example.org/a.csv", "-o", tmp_path / "out.csv"))
+    assert "is a web address; download the table and give its path" in said
+
+
+def test_what_is_guessed_of_a_table_is_said(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "mine.csv").write_text("image;captions\n0.png;['a dog', 'a big dog']\n")
+    said = braid("evaluate", "--data", photos / "mine.csv", "--split", "all", "-m", captioner).err
+    assert "mine.csv: its cells are separated by semicolons" in said
+    assert "mine.csv: column 'captions' holds lists, which are read as such" in said
+    said = braid("predict", captioner, photos / "mine.csv", "-o", tmp_path / "out.csv").err
+    assert "mine.csv: its cells are separated by semicolons" in said
 
 
 def test_a_giant_picture_is_refused_before_it_is_decoded(braid: Braid, captioner: Path, tmp_path: Path) -> None:

@@ -129,6 +129,10 @@ def test_a_giant_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         (np.full((4, 4, 3), 300), "an array must be uint8, uint16, or float in 0..1; this one is int64"),
         (17, "row 1: expected an image .* found int"),
         ("https://example.org/a.png", "is a web address; download the image and give its path"),
+        ("HTTPS://example.org/a.png", "is a web address; download the image and give its path"),
+        ("data:image/png;base64,AAAA", "is a data URI; save the image to a file and give its path"),
+        ("a\0.png", r"row 1: a\\\\0.png is no file name: it has a character 0; check the path"),
+        ("d" * 300, r"row 1: d{60}\.\.\. is longer than a file name can be; give the path of the image"),
     ],
 )
 def test_wrong_values_are_told_of(value: object, message: str) -> None:

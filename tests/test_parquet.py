@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from braid.datasets import open_dataset
-from braid.datasets.table import parse_columns, read_table, write_table
+from braid.datasets.table import parquet, parse_columns, read_table, write_table
 from braid.datasets.table.files import stream_table
 from braid.errors import UserError
 from conftest import Ran
@@ -87,13 +87,12 @@ def test_nulls_and_odd_cells_break_their_rows_alone(tmp_path: Path) -> None:
     captions = [["fine"], ["x"], ["x"], ["x"], None, ["x", None]]
     pq.write_table(pa.table({"image": pa.array(images, PICTURE), "captions": captions}), tmp_path / "data.parquet")
     dataset = open_dataset(tmp_path / "data.parquet")
-    assert [example.fields["captions"] for example in dataset.examples] == [("fine",)]
+    assert [example.fields["captions"] for example in dataset.examples] == [("fine",), ("x",)]
     assert {row.source.rpartition(" ")[2]: (row.reason, row.missing) for row in dataset.skipped} == {
         "2": ("column 'image' is None, not text; fill it in or remove the row", True),
         "3": ("column 'image' is None, not text; fill it in or remove the row", True),
         "4": ("column 'image' is empty; fill it in or remove the row", True),
         "5": ("column 'captions' is empty; fill it in or remove the row", True),
-        "6": ("column 'captions' is None, not text; fill it in or remove the row", True),
     }
 
 
@@ -266,3 +265,29 @@ def test_without_pyarrow_the_error_says_what_to_install(
     ran = braid("predict", captioner, photos / "table.csv", "-o", out)
     assert (ran.code, ran.err) == (1, f"error: {out} {install}\n")
     assert open_dataset(photos / "table.csv", parse_columns("captions=image")).format == "table (csv)"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": ["a.png"], "caption": ["a" * 80_000_000]}, "column 'caption' unpacks to"),
+        ({"image": ["a.png"], "captions": [["x"] * 9_000_000]}, "column 'captions.list.element' unpacks to"),
+        ({"image": pa.array(["a.png"]).dictionary_encode().take(pa.array([0] * 9_000_000))}, "bomb.parquet unpacks to"),
+    ],
+    ids=["a text", "a list", "rows"],
+)
+def test_a_file_that_unpacks_to_more_than_data_can_is_refused(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table(columns), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(UserError, match=f"{message} (80|72) MB, more than 100 times its size, which no data does; check that"):
+        open_dataset(path)
+
+
+def test_a_text_that_many_rows_share_is_held_once(tmp_path: Path) -> None:
+    """A dictionary of one long text fills many rows; they are then read a few at a time."""
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"text": ["a" * 8_000_000] * 64}), path, compression="zstd")
+    assert parquet._batch_size(path, pq.ParquetFile(path).metadata) == 7
+    pq.write_table(pa.table({"text": [f"a dog {k}" for k in range(1000)], "label": ["x"] * 1000}), path)
+    assert parquet._batch_size(path, pq.ParquetFile(path).metadata) == parquet.BATCH

@@ -110,6 +110,14 @@ def test_quotes_are_read_or_told(lines: list[str], expected: tuple[str, ...], re
     assert dataset.notes == (('\\" within a cell is read as a quote',) if escaped else ())
 
 
+def test_quotes_of_a_table_with_tabs_are_read_as_they_are(tmp_path: Path) -> None:
+    rows = ['"Hello" she said', '"a dog', "a cat", '"a bus, red"', '5" disk']
+    dataset = opened(tmp_path, "image\tcaption\n" + "".join(f"a.png\t{row}\n" for row in rows), "data.tsv")
+    assert captions(dataset) == ('"Hello" she said', '"a dog', "a cat", "a bus, red", '5" disk')
+    assert dataset.notes == ("a quote that is not closed, or stands within quotes, is read as it is",)
+    assert dataset.skipped == ()
+
+
 def test_a_header_whose_quotes_are_wrong_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="data.csv, line 2: a quote in the header is not closed, or stands within quotes"):
         opened(tmp_path, 'image,"caption\na.png,a dog\n')
@@ -127,6 +135,8 @@ LISTS = [
     ('["a ball", null]', ("a ball",)),
     ("[ 'a ball' , 'b' , ]", ("a ball", "b")),
     ("['caf\\xe9']", ("café",)),
+    ("['C:\\xy', 'b']", ("C:\\xy", "b")),
+    ("[01 2.5 None]", ("01", "2.5")),
     ("[Music]", ("[Music]",)),
     ("(a dog)", ("(a dog)",)),
     ("[a] and [b]", ("[a] and [b]",)),
@@ -206,6 +216,8 @@ NO_PATHS = {
     "['a.png', 'b.png']": "is a list or an object; give the path of one image",
     "{'url': 'a.png'}": "is a list or an object; give the path of one image",
     "b'\\xff\\xd8\\xff'": "is bytes as Python prints them; save the image to a file and give its path",
+    "C:\\photos\\a.png": "names a drive of Windows; give the path of the image here",
+    "\\\\server\\photos\\a.png": "names a drive of Windows; give the path of the image here",
     "d" * 300 + ".png": "is longer than a file name can be; give the path of the image",
 }
 

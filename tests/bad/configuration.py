@@ -80,6 +80,11 @@ def _(home: Path) -> Any:
     return read_run(table(home, "task: captioning\ndata: &x {path: *x}\nmodel: tiny\n", "run.yaml"))
 
 
+@case("configuration", "YAML with a merge key")
+def _(home: Path) -> Any:
+    return read_run(table(home, "a: &a {task: captioning}\n<<: *a\nmodel: tiny\n", "run.yaml"))
+
+
 @case("configuration", "YAML that would run code")
 def _(home: Path) -> Any:
     return read_run(table(home, "task: !!python/object/apply:os.system ['true']\n", "run.yaml"))

@@ -167,6 +167,38 @@ def _(home: Path) -> Any:
     return opened(table(home, GOOD + 'photo.png,"a dog\nphoto.png,a cat\n'))
 
 
+@case("data", "quotes within quotes in a csv, which are not doubled")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + 'photo.png,"a "big" dog"\n'))
+
+
+@case("data", "a csv whose cells are separated by semicolons, as spreadsheets in much of Europe write it")
+def _(home: Path) -> Any:
+    return opened(table(home, "image;caption\nphoto.png;a dog, running\n"))
+
+
+@case("data", "a list of lists in a cell")
+def _(home: Path) -> Any:
+    return opened(table(home, GOOD + "photo.png,\"[['a dog'], ['a cat']]\"\n"))
+
+
+@case("data", "a column whose name has a comma, without quotes in --columns")
+def _(home: Path) -> Any:
+    return opened(table(home, '"photo, path",caption\nphoto.png,a dog\n'), "image=photo, path")
+
+
+@case("data", "images that are a web address, base64, a list, a path of Windows")
+def _(home: Path) -> Any:
+    values = ("HTTPS://example.org/dog.jpg", "/9j/" + "4AAQSkZJRgABAQ" * 99, "['a.png', 'b.png']", "C:\\photos\\a.png")
+    rows = [{"image": value, "caption": "a dog"} for value in values]
+    return opened(table(home, "".join(json.dumps(row) + "\n" for row in rows), "data.jsonl"))
+
+
+@case("data", "a web address for a data set")
+def _(home: Path) -> Any:
+    return command("data", "check", "s3://bucket/photos.csv")
+
+
 @case("data", "a jsonl whose last line is cut")
 def _(home: Path) -> Any:
     return opened(table(home, '{"image": "photo.png", "caption": "a dog"}\n{"image": "photo.png", "capt', "data.jsonl"))
@@ -209,6 +241,19 @@ def _(home: Path) -> Any:
         "annotations": [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}],
     }
     return opened(table(home, json.dumps(whole), "captions_val.json"))
+
+
+@case("data", "COCO captions of which one lacks its text, and one image its file_name and another its own id")
+def _(home: Path) -> Any:
+    images = [{"id": 1, "file_name": "photo.png"}, {"id": 2}, {"id": 1, "file_name": "photo.jpg"}]
+    whole = {"images": images, "annotations": [{"image_id": 1, "caption": "a dog"}, {"image_id": 1}]}
+    return opened(table(home, json.dumps(whole), "captions_val.json"))
+
+
+@case("data", "a Karpathy file of which one sentence is no text")
+def _(home: Path) -> Any:
+    images = [{"filename": "photo.png", "split": "val", "sentences": [{"raw": "a dog"}, {"raw": 3}]}]
+    return opened(table(home, json.dumps({"images": images}), "dataset_x.json"))
 
 
 @case("data", "COCO captions cut short")
@@ -283,6 +328,12 @@ def _(home: Path) -> Any:
 def _(home: Path) -> Any:
     pq.write_table(pa.table({"image": ["photo.png"], "caption": ["a dog"]}), home / "data.parquet")
     (home / "data.parquet").write_bytes((home / "data.parquet").read_bytes()[:-30])
+    return opened(home / "data.parquet")
+
+
+@case("data", "a parquet file of a few kilobytes that unpacks to gigabytes")
+def _(home: Path) -> Any:
+    pq.write_table(pa.table({"image": ["photo.png"], "caption": ["a" * 80_000_000]}), home / "data.parquet", compression="zstd")
     return opened(home / "data.parquet")
 
 

@@ -46,6 +46,7 @@ from braid.cli.options import (
 )
 from braid.errors import UserError
 from braid.files import ready, whole
+from braid.files.paths import is_address
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table
@@ -317,12 +318,12 @@ def classify(
 
 
 def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
-    """Split words into files and questions; see ``names_file``.
+    """Split words into files and questions; see ``names_file``. An address is meant as a file, which is then told.
 
     Raises:
         UserError: when there are no files (and nothing else is ``given``), or no questions.
     """
-    paths = [word for word in words if names_file(loaded, word)]
+    paths = [word for word in words if names_file(loaded, word) or is_address(word)]
     questions = [word for word in words if word not in paths]
     if not questions or not (paths or given):
         what = "a question in quotes" if paths else "a file"

@@ -20,7 +20,7 @@ ROOM = 100_000_000  # characters that every file may unpack to
 
 
 def recognise(path: Path) -> bool:
-    return path.is_file() and path.name.endswith((".txt", ".txt.gz"))
+    return path.is_file() and path.name.lower().endswith((".txt", ".txt.gz"))
 
 
 def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
@@ -38,7 +38,7 @@ def open_lines(path: Path, columns: Mapping[str, str]) -> Dataset:
 def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
     """Yield the lines as examples; lines that are too long, or no text, are appended to ``skipped``."""
     with open_text(path) as file:
-        most = float(max(ROOM, FOLD * path.stat().st_size)) if path.suffix == ".gz" else math.inf
+        most = float(max(ROOM, FOLD * path.stat().st_size)) if path.suffix.lower() == ".gz" else math.inf
         for number, line in enumerate(_lines(file, path, most), 1):
             text, source = line.strip(), f"{path.name}, line {number}"
             try:
@@ -52,13 +52,12 @@ def _examples(path: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
 
 def _lines(file: TextIOBase, path: Path, most: float) -> Iterator[str]:
     """The lines, each cut after ``KEPT`` characters: a megabyte of gzip may hold one line of a gigabyte."""
-    total = 0
+    total = 0  # characters that are kept
     while line := file.readline(KEPT):
         rest = line
-        total += len(rest)
+        total += len(line)
         while len(rest) == KEPT and not rest.endswith("\n"):
             rest = file.readline(KEPT)
-            total += len(rest)
         if total > most:
             raise UserError(
                 f"{path} unpacks to more than {FOLD} times its size, which no text does; check that it is the right file"

@@ -48,7 +48,7 @@ def open_shards(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 def _read(folder: Path, skipped: list[SkippedRow]) -> Iterator[Example]:
     exists = file_finder()
-    with open(folder / FILE, encoding="utf-8", errors="replace") as file:
+    with open(folder / FILE, encoding="utf-8-sig", errors="replace") as file:
         _check_format(folder / FILE, file.readline())
         for number, line in enumerate(file, 1):
             source = f"{FILE}, row {number}"

@@ -103,4 +103,4 @@ def _num_lines(text: str) -> int:
 
 def _opened(path: Path) -> Any:
     """The bytes of a file, unpacked, with ``peek``."""
-    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+    return gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb")

@@ -15,6 +15,7 @@ from braid.modalities.cells import LONGEST, parse
 Row = dict[str, Any] | SkippedRow
 
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
+_EMPTY = ("None", "nan", "NaN")
 # an item of a list as Python, pandas or numpy print it: a text in quotes, or None, a number; a comma or white space follows
 _ITEM = re.compile(
     r"""\s*(?:('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(None|nan|NaN|True|False|[+-]?\d+(?:\.\d*)?))(?=[\s,\])}])\s*,?\s*""",
@@ -65,7 +66,11 @@ def _printed(inside: str, text: str) -> Any:
     """The list that Python or numpy printed, or ``text``."""
     items, place = list[Any](), 1 + len(inside[1:]) - len(inside[1:].lstrip())
     while place < len(inside) - 1 and (match := _ITEM.match(inside, place)):
-        items.append(_literal(match[1] or match[2].replace("nan", "None").replace("NaN", "None")))
+        if match[1]:
+            value = _literal(match[1])
+            items.append(match[1][1:-1] if value is None else value)  # "\\x" in a path is no escape
+        else:
+            items.append(None if match[2] in _EMPTY else match[2])
         place = match.end()
     if place == len(inside) - 1:
         return items

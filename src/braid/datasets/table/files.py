@@ -14,6 +14,7 @@ from braid.datasets.table import parquet, separated
 from braid.datasets.table.cells import Row, as_text, plain
 from braid.errors import UserError
 from braid.files import ESCAPED, whole
+from braid.files.paths import not_a_path
 from braid.files.text import decoded, open_text
 from braid.modalities.cells import parse
 
@@ -46,7 +47,7 @@ class _OnDisk(Iterable[Row]):
         return self.read(self.path)
 
 
-def is_table(path: Path) -> bool:
+def recognise(path: Path) -> bool:
     return (
         path.is_file() and path.suffix.lower() in SUFFIXES and (path.suffix.lower() != ".json" or head(path).lstrip()[:1] == "[")
     )
@@ -64,6 +65,8 @@ def read_table(path: Path) -> Table:
 
 def stream_table(path: Path) -> Table:
     """Like ``read_table``, but rows stay on disk and are read when needed."""
+    if not path.exists() and (reason := not_a_path(str(path), "table")):
+        raise UserError(f"{path} {reason}")
     if path.suffix.lower() not in (*SUFFIXES, ".txt"):
         raise UserError(f"{path} is not a table; give a file that ends in {', '.join(SUFFIXES)}")
     if path.suffix.lower() == ".parquet":

@@ -85,7 +85,7 @@ def _batch_size(path: Path, metadata: Any) -> int:
 
 def _check_size(what: str, packed: int, unpacked: int) -> None:
     if unpacked > max(ROOM, FOLD * packed):
-        size = f"unpacks from {packed:,} to at least {unpacked:,} bytes"
+        size = f"unpacks to {unpacked / 1e6:,.0f} MB, more than {FOLD} times its size"
         raise UserError(f"{what} {size}, which no data does; check that it is the right file")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from braid.config import did_you_mean, kinds
 from braid.datasets.dataset import file_kinds
 from braid.datasets.table import separated
-from braid.datasets.table.files import Table, is_table
+from braid.datasets.table.files import Table
+from braid.datasets.table.files import recognise as is_table
 from braid.errors import UserError
 from braid.modalities import InputModalityConfig, modality_of
 

@@ -20,7 +20,7 @@ from braid.files.text import open_text
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SAMPLE = 20  # rows at the beginning, of which half must agree on the number of cells
 
-_DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # the first line of a table for Excel
+_DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?', re.IGNORECASE)  # the first line of a table for Excel
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+")  # 3,5 and 1.234,5
 
 
@@ -51,11 +51,11 @@ def dialect_of(path: Path, notes: dict[str, None]) -> Dialect:
 
 
 def header_of(path: Path) -> tuple[str, ...]:
-    """The cells of the first line if a file looks like a table of several columns; otherwise nothing."""
+    """The cells of what would be the header if a file were a table."""
     start, dialect = head(path), dialect_of(path, {})
     if dialect.declared:
         start = start[len(re.split(r"[\r\n]", start, maxsplit=1)[0]) :]
-    rows = _sample(start, dialect.separator) if _num_columns(start, dialect.separator) else []
+    rows = _sample(start, dialect.separator)
     return tuple(cell.strip() for cell in rows[0]) if rows else ()
 
 
@@ -159,6 +159,12 @@ def _mended(lines: list[str], last: int, dialect: Dialect, width: int, notes: di
     result: list[list[str] | str] = []
     for number, line in enumerate(lines, last - len(lines) + 1):
         cells = _parsed([line], dialect)
+        plain = line.rstrip("\r\n").split(dialect.separator)
+        if (
+            isinstance(cells, str) and dialect.separator == "\t" and len(plain) == width
+        ):  # many programs write tabs without quotes
+            notes["a quote that is not closed, or stands within quotes, is read as it is"] = None
+            cells = [plain]
         result += [f"line {number} {cells}"] if isinstance(cells, str) else cells
     return result
 
