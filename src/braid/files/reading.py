@@ -4,6 +4,7 @@
 """
 
 import glob
+import math
 import os
 import re
 import stat
@@ -88,7 +89,7 @@ def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
                 yield file
 
 
-_PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
+_PART = re.compile(r"(.+\.tar)#(\d{1,18})\+(\d{1,18})", re.DOTALL)  # numbers that a file position can be
 
 
 def part_name(archive: str, offset: int, size: int) -> str:
@@ -106,6 +107,6 @@ def read_part(name: str) -> bytes | None:
     result = _PART.fullmatch(name)
     if not result:
         return None
-    with open(result[1], "rb", buffering=0) as file:
+    with open(regular(Path(result[1]), math.inf), "rb", buffering=0) as file:
         file.seek(int(result[2]))
         return file.read(min(int(result[3]), os.fstat(file.fileno()).st_size))
