@@ -254,6 +254,27 @@ def test_metadata_of_a_database_of_somebody_else(tmp_path: Path) -> None:
     assert message.endswith("line 1 column 2 (char 1)); copy the index again, or make it anew")
 
 
+def test_a_database_that_is_damaged(tmp_path: Path) -> None:
+    """Every file of it in turn is cut, and overwritten: some of that makes its library panic."""
+    made(tmp_path / "index", LanceDBIndexConfig(), 20)
+    files = [path for path in sorted((tmp_path / "index" / "lancedb").rglob("*")) if path.is_file()]
+    ends = set()
+    for path in files:
+        whole = path.read_bytes()
+        for damaged in (b"", whole[: len(whole) // 2], b"\xff" * len(whole), whole[:-20] + b"\x7f" * 20):
+            path.write_bytes(damaged)
+            try:
+                index = open_index(tmp_path / "index")
+                index.search(vectors(3), 20)
+                ends.add("read")
+            except UserError as error:
+                assert str(error).endswith(("the database", "make it anew", "make the index anew"))
+                ends.add("refused")
+        path.write_bytes(whole)
+    assert "refused" in ends
+    assert len(open_index(tmp_path / "index")) == 20
+
+
 @pytest.mark.parametrize("file", ["index.json", "rows.sqlite", "vectors.bin"])
 def test_a_file_that_never_ends(file: str, tmp_path: Path) -> None:
     made(tmp_path / "index", ExactIndexConfig(), 20)

@@ -202,7 +202,7 @@ def test_a_tokenizer_that_panics_only_when_it_is_used(home: Path) -> None:
     with pytest.raises(UserError) as message:
         tokenizer.encode("a" * 2000 + "b")
     assert str(message.value) == (
-        "tokenizer.json cannot be used (Onig: Regex search error: retry-limit-in-match over); copy the model again"
+        "tokenizer.json cannot be read (Onig: Regex search error: retry-limit-in-match over); copy the model again"
     )
 
 

@@ -4,6 +4,7 @@
 """
 
 import glob
+import math
 import os
 import re
 import stat
@@ -193,7 +194,7 @@ def identities(files: Iterable[str]) -> Iterator[str]:
         yield os.path.realpath(file) if os.path.islink(file) else os.path.join(homes[home], name)
 
 
-_PART = re.compile(r"(.+\.tar)#(\d+)\+(\d+)", re.DOTALL)
+_PART = re.compile(r"(.+\.tar)#(\d{1,18})\+(\d{1,18})", re.DOTALL)  # numbers that a file position can be
 
 
 def part_name(archive: str, offset: int, size: int) -> str:
@@ -211,6 +212,6 @@ def read_part(name: str) -> bytes | None:
     result = _PART.fullmatch(name)
     if not result:
         return None
-    with open(result[1], "rb", buffering=0) as file:
+    with open(regular(Path(result[1]), math.inf), "rb", buffering=0) as file:
         file.seek(int(result[2]))
         return file.read(min(int(result[3]), os.fstat(file.fileno()).st_size))

@@ -146,10 +146,12 @@ class LanceDBIndex:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn LanceDB's errors, which have many types, into a ``UserError``."""
+        """Turn LanceDB's errors, which have many types, into a ``UserError``; a panic of its library is no ``Exception``."""
         try:
             yield
-        except (ValueError, RuntimeError, OSError) as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             why = " ".join(str(error).split())[:200]
             raise UserError(f"{self._place} cannot be used ({why}); check the index's settings and the database") from None
 

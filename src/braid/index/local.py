@@ -86,7 +86,7 @@ def measured(path: Path) -> Stored:
 
 
 def check(path: Path, header: Header) -> None:
-    """Check a file's size and checksum: with a damaged graph, the library would read outside of its memory.
+    """Check a file's size and checksum: a copy may be cut or damaged. Whoever damages a file on purpose renews them.
 
     Raises:
         FileNotFoundError: when the file does not exist.

@@ -183,7 +183,7 @@ def _panics(where: str) -> Iterator[None]:
     except (Exception, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        raise UserError(f"{where} cannot be used ({str(error)[:200]}); copy the model again") from None
+        raise UserError(f"{where} cannot be read ({str(error)[:200]}); copy the model again") from None
 
 
 def _normalizer(lowercase: bool, *more: normalizers.Normalizer) -> normalizers.Normalizer:
