@@ -135,10 +135,10 @@ def _(home: Path) -> Any:
     train(run_from(given, ["epochs=2"]), home / "run", resume=True)
 
 
-@case("configuration", "more time for a run whose epochs are done")
+@case("configuration", "no more epochs for a run whose epochs are done")
 def _(home: Path) -> Any:
     train(run(), home / "run")
-    return command("train", home / "run" / "run.yaml", "--resume", "--time", "10m")
+    return command("train", home / "run" / "run.yaml", "--resume", "--set", "epochs=1")
 
 
 @case("configuration", "to resume with another model")
