@@ -1,10 +1,13 @@
 """Settings that cannot be, and runs that cannot go on."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from bad.case import CASES, SETTINGS, Case, case, command, run, table
+from braid.errors import UserError
 from braid.training import read_run, run_from, train
+from braid.training.guard import claimed
 from huggingface_models import configured, tokenizer
 from variants import GPT2
 
@@ -28,6 +31,8 @@ setting("a negative number of workers", "workers=-1")
 setting("a negative limit", "data.limit_train=-5")
 setting("a negative learning rate", "optimizer.learning_rate=-0.1")
 setting("a batch of no rows", "batch_size=0")
+setting("a batch of one row, which retrieval cannot compare", "tasks=[{task: retrieval, data: {path: x.csv}, batch_size: 1}]")
+setting("one label for a classifier", "outputs.label.labels=[dog]")
 setting("a chance above 1", "input_dropout={image: 1.5}")
 setting("an input the model does not have", "input_dropout={picture: 0.1}")
 setting("a text longer than the output has room for", "task.generation.max_length=99")
@@ -48,6 +53,7 @@ trained("patches of no pixels", "model.encoders.image.patch_size=0")
 trained("an input without a modality", "inputs={image: {kind: image, size: 32}}")
 trained("a modality of the wrong kind", "inputs.image={kind: text}")
 trained("a split without rows", "data.val=dev")
+trained("no part that is trained", "freeze=[encoders, projections, fusion, decoders]")
 trained("frozen parts that do not exist", "optimizer.scales={encoder: 0}")
 trained("weights that are not there", "initialize={encoders.image: gone.safetensors}")
 
@@ -111,6 +117,35 @@ def _(home: Path) -> Any:
     train(run(), home / "run")
 
 
+@case("configuration", "a folder that another run works in")
+def _(home: Path) -> Any:
+    with claimed(home / "run", print):
+        try:
+            train(run(), home / "run")
+        except UserError as error:
+            raise UserError(re.sub(r"process \d+ on [^)]*", "process 4321 on server", str(error))) from None
+
+
+@case("configuration", "to resume with other labels")
+def _(home: Path) -> Any:
+    path = table(home, "text,label,split\na,dog,train\nb,cat,train\nc,dog,val\n", "posts.csv")
+    given = {
+        **SETTINGS,
+        "task": "classification",
+        "data": {"path": str(path)},
+        "inputs": {"prompt": SETTINGS["inputs"]["prompt"]},
+    }
+    train(run_from(given), home / "run")
+    path.write_text(path.read_text().replace("cat", "cow"))
+    train(run_from(given, ["epochs=2"]), home / "run", resume=True)
+
+
+@case("configuration", "no more epochs for a run whose epochs are done")
+def _(home: Path) -> Any:
+    train(run(), home / "run")
+    return command("train", home / "run" / "run.yaml", "--resume", "--set", "epochs=1")
+
+
 @case("configuration", "to resume with another model")
 def _(home: Path) -> Any:
     train(run(), home / "run")
@@ -128,3 +163,9 @@ def _(home: Path) -> Any:
 @case("configuration", "a loss that is not a number")
 def _(home: Path) -> Any:
     train(run(None, "optimizer.learning_rate=1e30", "optimizer.clip=0", "optimizer.warmup_steps=0", "epochs=9"), home / "run")
+
+
+@case("configuration", "a loss that is not a number after the last step")
+def _(home: Path) -> Any:
+    wild = ("optimizer.learning_rate=1e6", "optimizer.clip=0", "optimizer.warmup_steps=0", "batch_size=8")
+    train(run(None, *wild), home / "run")

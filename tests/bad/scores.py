@@ -28,6 +28,10 @@ score("an id twice", '{"1": "a dog", "1": "a cat"}', '{"1": ["a dog"]}')
 score("references that are numbers", '{"1": "a dog"}', '{"1": [3]}')
 score("no reference for an id", '{"1": "a dog"}', '{"1": []}')
 score("references that are a list", '{"1": "a dog"}', '[["a dog"]]')
+score("a single image, on which CIDEr is 0", '{"1": "a dog"}', '{"1": ["a dog"]}')
+score(
+    "Chinese, with the tokenizer of English", '{"1": "狗", "2": "猫"}', '{"1": ["一只狗"], "2": ["一只猫"]}', "--tokenizer", "ptb"
+)
 score("an empty prediction", '{"1": "", "2": "a cat"}', '{"1": ["a dog"], "2": ["a cat"]}')
 score("references cut short", '{"1": "a dog"}', '{"1": ["a do')
 score("references nested 100,000 deep", '{"1": "a dog"}', "[" * 100_000)

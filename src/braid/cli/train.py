@@ -71,7 +71,7 @@ def train(
         run = output / "run.yaml"
         if not run.exists() and plan_of(output) is None:
             raise UserError(f"{output} holds no run to resume; start one without --resume, or give its YAML file")
-    more = bool(time or settings)
+    asked = bool(settings)
     settings = [*(settings or []), *(["strict=true"] if strict else [])]
     begun = output or (run.parent if run is not None else None)
     plan = plan_of(begun) if resume and begun is not None else None
@@ -93,7 +93,7 @@ def train(
         raise typer.Exit(128 + stopped.number) from None
     if not Group().leads:
         return
-    if more and not outcome.steps:
+    if asked and not outcome.steps:
         raise UserError(f"{folder}: nothing was trained, because {outcome.ended}")
     if outcome.skipped_rows:
         note(f"{rows_were(outcome.skipped_rows)} skipped; {folder / SKIPPED} lists them")

@@ -127,9 +127,10 @@ def held(folder: Path, on_busy: Callable[[str], None], on_note: Callable[[str], 
     descriptor = _locked_file(path, on_busy, on_note)
     _HELD.add(descriptor)
     try:
-        os.truncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        with suppress(OSError):  # a full disk
+            os.truncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
         yield descriptor
     finally:
         path.unlink(missing_ok=True)

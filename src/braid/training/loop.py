@@ -70,15 +70,16 @@ def train(
             raise UserError(f"{folder} already holds a run; add --resume to continue it, or choose another --output")
         if before is not None:
             config = before.going_on(config)
-            if reason := ended(config, before.position):
-                return _nothing_left(config, before, reason)
         setup = set_up(config)
         check_parallel(config, group)
+        over = ended(config, before.position) if before is not None else ""
         with group.first():
-            collator = _collator(setup, watcher)
+            collator = setup.collator if over else _collator(setup, watcher)
         run = _begin(setup, collator, folder, watcher, group)
         if before is not None:
             check_meaning(folder, before.meaning, run.meaning)
+        if before is not None and over:
+            return _nothing_left(run, before, over)
         estimate = estimated(run, profiled)
         if config.time:
             run, estimate = fitted_to_time(run, estimate, started, before)
@@ -87,12 +88,13 @@ def train(
         return _trained(config, run, estimate, before, profiled)
 
 
-def _nothing_left(config: RunConfig, before: Before, reason: str) -> Outcome:
-    skipped_rows = SkippedRows(lambda text: None)
-    skipped_rows.load(before.folder / SKIPPED)
+def _nothing_left(run: Run, before: Before, reason: str) -> Outcome:
+    """The outcome of a run that is over; its checkpoint is read, so that another model is refused as in a run that goes on."""
+    load_checkpoint(run.folder, run.model, run.optimizer, run.average)
+    run.skipped_rows.load(run.folder / SKIPPED)
     position = before.position
-    early = position.epoch < config.epochs
-    return Outcome(before.folder, position.best, position.best_epoch, early, len(skipped_rows), ended=reason)
+    early = position.epoch < run.config.epochs
+    return Outcome(run.folder, position.best, position.best_epoch, early, len(run.skipped_rows), ended=reason)
 
 
 def _trained(config: RunConfig, run: Run, estimate: Estimate, before: Before | None, profiled: bool) -> Outcome:
