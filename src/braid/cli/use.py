@@ -157,7 +157,7 @@ def predict(
         confident(chosen, "--min-confidence")
     check_name(output)
     ready(output)
-    given, rows = read_rows(table, columns_of(loaded, columns, table), chosen.target_fields)
+    given, rows = read_rows(table, columns_of(loaded, columns, table), chosen.target_fields, note)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
     answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"))

@@ -123,7 +123,7 @@ def _places(rows: Rows, home: str) -> Int[np.ndarray, " rows"]:
         for other in files[1:]:
             groups[group(hash(other))] = group(hash(files[0]))
     shared = np.flatnonzero(_shared(names))
-    for number, example in zip(shared, rows.take(shared), strict=True):
+    for number, example in zip(shared.tolist(), rows.take(shared), strict=True):
         places[number] = _hashed(_relative(_plain(next(iter(files_of(example, roles).values()))), home))
     if not groups:
         return places

@@ -2,12 +2,13 @@
 
 from braid.datasets.table.examples import fields_of, open_table, open_tables, parse_columns, table_examples, with_model_columns
 from braid.datasets.table.files import Table, check_name, read_table, recognise, stream_table, write_table
-from braid.datasets.table.folders import tables_in
+from braid.datasets.table.folders import left_out, tables_in
 
 __all__ = [
     "Table",
     "check_name",
     "fields_of",
+    "left_out",
     "open_table",
     "open_tables",
     "parse_columns",
