@@ -21,6 +21,7 @@ from bad import (  # noqa: F401 - each adds its cases
     models,
     scores,
     server,
+    texts,
 )
 from bad.case import CASES, Case, make_home
 from braid.files import write_whole
@@ -31,6 +32,7 @@ HEADINGS = {
     "image": "Images",
     "data": "Data",
     "label": "Labels",
+    "text": "Texts and names",
     "configuration": "Configuration",
     "model": "Saved models",
     "score": "Predictions and references",

@@ -36,7 +36,7 @@ class Watch:
     """One process's count of what happened, written down while it runs: a crash of the process loses nothing."""
 
     def __init__(self, name: str, output: Path) -> None:
-        from fuzz_targets import TARGETS
+        from fuzz_models import TARGETS
 
         self.target = TARGETS[name]()
         self.stem = output / plain(name)
@@ -205,7 +205,7 @@ def summary(name: str, output: Path) -> list[Any]:
 
 
 def main() -> None:
-    from fuzz_targets import TARGETS
+    from fuzz_models import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)

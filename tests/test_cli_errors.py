@@ -137,7 +137,7 @@ def test_graphs_of_another_model(damage: str, message: str, captioner: Path, pho
 def test_tables(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     (photos / "latin.csv").write_bytes("image,note\n0.png,caf\xe9\n".encode("latin-1"))
-    assert "latin.csv is not UTF-8 text (byte 20); save it as UTF-8" in one_line(
+    assert "latin.csv is not UTF-8 text (line 2, byte 20); save it as UTF-8" in one_line(
         braid("predict", captioner, photos / "latin.csv", "-o", output)
     )
     (photos / "odd.csv").write_text("x,y\n1,2\n")

@@ -221,7 +221,7 @@ def test_broken_rows_are_named_with_what_to_do(tmp_path: Path) -> None:
         "data.jsonl, row 4": "is not JSON (Expecting property name enclosed in double quotes, column 2); correct the line",
         "data.jsonl, row 5": "is not a JSON object; write {column: value}",
         "data.jsonl, row 6": "column 'captions' is empty; fill it in or remove the row",
-        "data.jsonl, row 7": "column 'captions' is None, not text; fill it in or remove the row",
+        "data.jsonl, row 7": "column 'captions' is empty; fill it in or remove the row",
     }
 
 
@@ -243,7 +243,7 @@ def test_rows_that_json_allows_and_nobody_expects(tmp_path: Path) -> None:
     reasons = [row.reason for row in dataset.skipped]
     half = "holds half a character (a lone surrogate), which is not text; write it again"
     assert reasons[0] == f"column 'captions' {half}"
-    assert reasons[1].endswith("does not exist; check column 'image'")
+    assert reasons[1] == "column 'image' holds a character 0, which is not text; write it again"
     assert reasons[2] == f"column 'image' {half}"
     assert reasons[3] == "column 'id' is [1], not text; fill it in or remove the row"
     assert reasons[4] == reasons[5] == "is not JSON (nesting or a number without end); correct the line"
@@ -281,8 +281,12 @@ def test_a_csv_row_with_too_many_cells_is_broken(tmp_path: Path) -> None:
         ("list.json", b"[]", "list.json is not a list of rows"),
         ("list.json", b"[1]", "list.json: no row is a JSON object; write {column: value}"),
         ("captions_val.json", b'{"images": [{"file_name": "a"', "captions_val.json, line 1, is not JSON"),
-        ("captions_val.json", b'{"images": [{"file_name": "a"}], "annotations": []}', "captions_val.json lacks 'id'"),
-        ("bad.txt", b"\xff\xfe\x00", "bad.txt cannot be read as UTF-8 text"),
+        (
+            "captions_val.json",
+            b'{"images": [{"file_name": "a"}]}',
+            "captions_val.json has no list of annotations; a COCO caption",
+        ),
+        ("bad.txt", b"a\n\xff\xfe\x00", "bad.txt is not UTF-8 text (line 2, byte 2); save it as UTF-8"),
         ("bad.txt.gz", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 40, "bad.txt.gz cannot be read as UTF-8 text (Error -3"),
         ("deep.json", b"[" * 100_000, "deep.json holds nesting or a number without end; is it the right file?"),
         ("long.json", b"[" + b"9" * 5000 + b"]", "long.json holds nesting or a number without end; is it the right file?"),

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from safetensors.numpy import save_file
 
 from braid.bundle import Bundle, Interface, bundle_folder, find_bundle, read_bundle
 from braid.errors import UserError
-from braid.files import ready, settle, whole, write_whole
+from braid.files import held, ready, settle, whole, write_whole
 
 # Replaces the folder argv[1] over and over; dies at the system call argv[2] asks for, if any.
 WRITER = """
@@ -39,6 +40,52 @@ with files.whole(target) as fresh:
     else:
         fresh.write_text("new")
 """
+
+
+# Holds the lock of the folder argv[1], with a forked child that outlives it, as a data worker does.
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from braid.files import held
+with held(Path(sys.argv[1]), print, print):
+    if os.fork():
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_is_held_by_one_process_until_that_is_killed(tmp_path: Path) -> None:
+    folder, said = tmp_path / "run", []
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == str(process.pid)
+
+    def busy(who: str) -> None:
+        said.append(who)
+        process.kill()
+
+    try:
+        with held(folder, busy, said.append):
+            assert (folder / ".lock").read_text() == f"process {os.getpid()} on {platform.node()}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # the child, too
+    assert said == [f"process {process.pid} on {platform.node()}"]
+    assert not (folder / ".lock").exists()
+    process.communicate()
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("braid.files.writing.fcntl.flock", none)
+    said: list[str] = []
+    with held(tmp_path / "run", said.append, said.append):
+        pass
+    assert said == [f"warning: {tmp_path / 'run'} cannot be locked on this file system; start no second run in it"]
+    assert not (tmp_path / "run").exists()
 
 
 def killed_while_writing(target: Path, moment: str) -> None:

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from braid.errors import UserError
-from fuzz_targets import TARGETS, mutated
+from fuzz_models import TARGETS
+from fuzz_targets import mutated
 
 DAMAGED = 40  # inputs a target
 

@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+import unicodedata
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from hypothesis import strategies as st
 from braid.errors import UserError
 from braid.metrics import (
     caption_diversity,
+    caption_remarks,
     chosen_tokenizer,
+    exact_match,
     expected_calibration_error,
     fit_calibration,
     reliability,
     score_captions,
     tokenizer_named,
+    vqa_accuracy,
 )
 from braid.metrics.captions import aligned, longest_common, meteor
 
@@ -73,6 +77,62 @@ def test_words_of_the_penn_treebank_kind() -> None:
     }
     for text, expected in cases.items():
         assert " ".join(tokenizer_named("ptb")(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("कुत्ता दौड़ता है", ["कुत्ता", "दौड़ता", "है"]),
+        ("كَلْبٌ يَجْرِي", ["كَلْبٌ", "يَجْرِي"]),
+        ("un cafe\u0301 noir", ["un", "café", "noir"]),
+        ("\ufeffa dog\u200b runs\u200bfast", ["a", "dog", "runs", "fast"]),
+        ("می\u200cخواهم", ["میخواهم"]),
+        ("l\u2019e\u0301te\u0301 d'A\u030arhus, 3,5 km", ["l'été", "d'århus", "3,5", "km"]),
+        ("a \u2764\ufe0f dog", ["a", "\u2764", "dog"]),
+        ("İstanbul", ["i\u0307stanbul"]),
+    ],
+)
+def test_a_mark_belongs_to_its_letter_and_what_nobody_sees_is_no_word(text: str, words: list[str]) -> None:
+    assert tokenizer_named("ptb")(text) == [unicodedata.normalize("NFC", word) for word in words]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("สุนัขวิ่ง", ["สุ", "นั", "ข", "วิ่", "ง"]),
+        ("ໝາແລ່ນ", ["ໝ", "າ", "ແ", "ລ່", "ນ"]),
+        ("ខ្មែរ", ["ខ្", "មែ", "រ"]),
+        ("ခွေး", ["ခွေး"]),
+        ("が か\u3099", ["が", "が"]),
+    ],
+)
+def test_scripts_without_spaces_are_split_at_characters_with_their_marks(text: str, tokens: list[str]) -> None:
+    assert chosen_tokenizer("auto", [text]) == "characters"
+    assert tokenizer_named("characters")(text) == tokens
+
+
+def test_other_scripts_are_scored_by_words() -> None:
+    """One of three words is the same, of two captions in Hindi; accents written in two ways are the same."""
+    scores = score_captions({"1": "कुत्ता दौड़ता है", "2": "b"}, {"1": ["बिल्ली सोती है"], "2": ["b"]}).per_sample["1"]
+    assert scores["bleu-1"] == pytest.approx(100 / 3, abs=1e-3)
+    same = score_captions({"1": "un cafe\u0301", "2": "a"}, {"1": ["un caf\u00e9"], "2": ["b"]}).per_sample["1"]
+    assert same["rouge-l"] == pytest.approx(100)
+    assert exact_match("cafe\u0301", ["caf\u00e9"]) and vqa_accuracy("cafe\u0301", ["caf\u00e9"]) == 1
+
+
+def test_what_caption_metrics_cannot_say_is_told() -> None:
+    cider = "because it weighs words by how rare they are"
+    assert caption_remarks([["a dog runs", "a dog"]]) == [f"cider is 0 for all captions of a single item, {cider}"]
+    assert caption_remarks([["a dog"], ["a dog"]]) == [
+        f"cider is 0 for all captions of 2 items with the same references, {cider}"
+    ]
+    assert score_captions({"1": "a dog", "2": "a dog"}, {"1": ["a dog"], "2": ["a dog"]}).metrics["cider"] == 0
+    assert caption_remarks([["a dog"], ["a cat"]]) == []
+    chinese = [["一只狗在跑"], ["两个人"]]
+    assert caption_remarks(chinese) == caption_remarks(chinese, "characters") == []
+    spaces = "most references have no spaces, and ptb takes each as one word; use --tokenizer characters"
+    assert caption_remarks(chinese, "ptb") == [spaces]
+    assert caption_remarks([["一只 狗 在 跑"], ["两个 人"]], "ptb") == []
 
 
 def test_chinese_is_scored_by_characters() -> None:
@@ -140,6 +200,8 @@ def test_what_cannot_be_scored_is_told(predictions: dict[str, str], references: 
         (["a dog runs", "two dogs"], "ptb"),
         (["一只狗在草地上奔跑", "两只狗 iPhone"], "characters"),
         (["犬が走っている"], "characters"),
+        (["สุนัขวิ่งบนหญ้า"], "characters"),
+        (["कुत्ता दौड़ता है"], "ptb"),
         (["the sign says 北京", "a red car on a road"], "ptb"),
         (["123", ""], "ptb"),
     ],

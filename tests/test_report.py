@@ -95,6 +95,24 @@ def test_a_log_with_old_names_of_metrics_is_not_mixed_up(tmp_path: Path, name: s
     assert str(caught.value) == f"{log} has old names of metrics; {renamed}"
 
 
+def test_nan_in_a_log_of_an_older_version_does_not_end_the_report(captioner: Path, tmp_path: Path) -> None:
+    run = copied(captioner, tmp_path / "run", "run.yaml", "log.jsonl", "samples.jsonl")
+    whole = (run / "log.jsonl").read_text()
+    for name in ("val_loss", "loss", "cider", "loss_shuffled"):
+        (run / "log.jsonl").write_text(re.sub(rf'"{name}": [-\d.e]+', f'"{name}": NaN', whole))
+        (logged,) = write_report([run], tmp_path / "report.html")
+        assert (logged.best is None) == (name == "cider")
+        Page((tmp_path / "report.html").read_text())
+    (run / "log.jsonl").write_text(whole)
+    samples = (run / "samples.jsonl").read_text()
+    (run / "samples.jsonl").write_text(re.sub(r'"confidence": [\d.]+', '"confidence": NaN', samples))
+    write_report([run], tmp_path / "report.html")
+    (run / "log.jsonl").write_text(whole + '{"step": 9, "epoch": 9, "reliance": {"image": {}')  # cut short by a kill
+    assert len(read_log(run / "log.jsonl")) == len(whole.splitlines())
+    huge = chart([Line("loss", [(1.0, 1e308), (2.0, -1e308), (3.0, float("inf")), (4.0, 2.0)], "#000000")], "epoch")
+    assert "loss ends at 2" in huge
+
+
 def test_samples_are_kept_every_epoch_and_the_best_epoch_s_are_shown(captioner: Path) -> None:
     kept = records(captioner, "samples.jsonl")
     assert [record["epoch"] for record in kept] == [0, 1, 2, 3]

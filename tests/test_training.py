@@ -1,7 +1,9 @@
 """The one loop: exact resume, what it writes, and what it says when something is wrong."""
 
 import json
+import os
 import random
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +20,13 @@ import kill_resume
 from braid.bundle import read_bundle
 from braid.errors import UserError
 from braid.records import Prediction
-from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train
+from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train, train_in_stages
+from braid.training.checkpoint import Position
 from braid.training.data import Plan
 from braid.training.estimates import COUNTED
+from braid.training.guard import claimed
 from braid.training.optimizer import learning_rate
+from braid.training.resuming import check_meaning, ended
 from braid.training.samples import same_answer
 from braid.training.sections import OptimizerConfig
 from braid.training.setup import set_up
@@ -203,6 +208,108 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         train(tiny("optimizer.learning_rate=1e30", "optimizer.clip=0", "optimizer.warmup_steps=0"), tmp_path / "run")
 
 
+@pytest.mark.parametrize("rate", ["1e6", "1e30"])
+def test_numbers_that_are_not_finite_after_the_last_step_are_never_saved(rate: str, tmp_path: Path) -> None:
+    """Too large weights, whose loss is NaN, and weights that are infinite themselves."""
+    settings = (f"optimizer.learning_rate={rate}", "optimizer.clip=0", "optimizer.warmup_steps=0", "epochs=1", "batch_size=48")
+    with pytest.raises(UserError, match=r"(the loss is nan on the val rows|the weights are not numbers) after step 1.*--resume"):
+        train(tiny(*settings), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.safetensors"))
+
+
+def test_more_epochs_of_a_finished_run_are_trained(plain: Plain, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(plain.folder, folder)
+    again = train(tiny("epochs=1"), folder, resume=True)
+    assert (again.steps, again.stopped_early, again.best) == (0, False, plain.outcome.best)
+    assert again.ended == "its epoch is done; more are trained with --resume --set epochs=2"
+    more = train(tiny("epochs=2"), folder, resume=True)
+    assert (more.steps, more.ended[:21]) == (6, "all 2 epochs are done")
+    assert [record["epoch"] for record in log(folder) if "val_loss" in record] == [0, 1]
+    assert read_run(folder / "run.yaml").epochs == 2  # a run that is killed goes on with them
+    timed = train(tiny("epochs=3", "time=10m"), folder, resume=True)
+    assert timed.steps == 6 and read_run(folder / "run.yaml").epochs == 3
+
+
+def test_a_run_that_stopped_early_says_so_and_how_it_goes_on(plain: Plain, tmp_path: Path) -> None:
+    position = Position(epoch=3, best=5.0, best_epoch=0)
+    reason = "it stopped early, 2 epochs after its best cider; it goes on with --resume --set evaluation.patience=0"
+    assert ended(tiny("epochs=9", "evaluation.patience=2"), position) == reason
+    assert ended(tiny("epochs=9"), position) == ""
+    timed = ended(tiny("epochs=9", "time=10m"), replace(position, done=True))
+    assert timed == "its time was over after 3 of 9 epochs; it goes on with --resume --time 10m"
+
+
+def test_other_rows_are_refused_by_a_run_that_goes_on(plain: Plain, tmp_path: Path) -> None:
+    shutil.copytree(plain.folder, tmp_path / "run")
+    with pytest.raises(UserError) as caught:
+        train(tiny("epochs=2", "data.limit_train=40", "tokenizer.vocab_size=290"), tmp_path / "run", resume=True)
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'} was trained on other data: the vocabulary of tokenizer is not the same. Resume with the data of "
+        f"the run, or begin a new one from its weights: --start {tmp_path / 'run'} and another --output"
+    )
+    for name, before, now, change in (
+        ("outputs.label.labels", ["0", "1"], ["x", "y"], "was ['0', '1'] and is ['x', 'y'] now"),
+        ("the number of training rows of vqa", 12, 14, "was 12 and is 14 now"),
+        ("task", ["vqa"], ["captioning"], "was ['vqa'] and is ['captioning'] now"),
+    ):
+        with pytest.raises(UserError, match=re.escape(f"other data: {name} {change}.")):
+            check_meaning(tmp_path, {name: before}, json.dumps({name: now}))
+
+
+def test_labels_that_training_never_showed_and_other_labels_are_told(tmp_path: Path) -> None:
+    """No val row has a label that can be answered: the loss is not 0, it is not known. Then all labels have other names."""
+    rows = [("train", "red"), ("train", "blue"), ("train", "red"), ("val", "green"), ("val", "grey")]
+    table = tmp_path / "posts.csv"
+    table.write_text("text,label,split\n" + "".join(f"post {n},{label},{split}\n" for n, (split, label) in enumerate(rows)))
+    whole = {**TINY, "task": "classification", "data": {"path": str(table)}, "inputs": {"prompt": TINY["inputs"]["prompt"]}}
+    notes: list[str] = []
+    train(run_from(whole, ["epochs=1"]), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    unseen = "2 of 2 rows have a label that training never showed (green, grey), which this model cannot give"
+    assert f"warning: val: {unseen}, so no answer can be right and no loss be measured" in notes
+    assert [record["val_loss"] for record in log(tmp_path / "run") if "val_loss" in record] == [None]
+    assert "val_loss" not in read_bundle(tmp_path / "run" / "best").interface.card.scores
+    table.write_text(table.read_text().replace("red", "x").replace("blue", "y"))
+    with pytest.raises(UserError, match=r"outputs.label.labels was \['blue', 'red'\] and is \['x', 'y'\] now"):
+        train(run_from(whole, ["epochs=2"]), tmp_path / "run", resume=True)
+
+
+def test_what_teaches_nothing_is_told(tmp_path: Path) -> None:
+    table = tmp_path / "prices.csv"
+    table.write_text("text,label,split\n" + "".join(f"post {n},3,{'val' if n > 5 else 'train'}\n" for n in range(8)))
+    whole = {**TINY, "task": "regression", "data": {"path": str(table)}, "inputs": {"prompt": TINY["inputs"]["prompt"]}}
+    settings = [
+        "epochs=1",
+        "optimizer.learning_rate=0",
+        "data.val=train",
+        "objective.label_smoothing=1",
+        "input_dropout.prompt=1",
+    ]
+    notes: list[str] = []
+    train(run_from(whole, settings), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    for warning in (
+        "all 6 training rows of regression have the same target, '3.0'; nothing else can be learned",
+        "optimizer.learning_rate is 0, so nothing is learned",
+        "data.val is 'train', which is also trained on; metrics on it do not tell of new rows",
+        "objective.label_smoothing is 1, so the targets of regression are not learned",
+        "input_dropout.prompt is 1, so the model never reads its input 'prompt' in training",
+        "train: all 6 rows have the same number, '3.0'; r2 and pearson are not defined",
+    ):
+        assert f"warning: {warning}" in notes, warning
+    with pytest.raises(UserError, match="every part of the model is frozen, so there is nothing to train"):
+        train(run_from(whole, ["freeze=[encoders, projections, fusion, decoders]"]), tmp_path / "frozen")
+
+
+def test_a_folder_that_another_run_works_in_is_refused(tmp_path: Path) -> None:
+    busy = rf"run is in use by another run \(process {os.getpid()} on .*\); wait until it ends, or choose another --output"
+    with claimed(tmp_path / "run", print):
+        for run in (train, train_in_stages):
+            for resume in (False, True):
+                with pytest.raises(UserError, match=busy):
+                    run(tiny(), tmp_path / "run", resume=resume)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_in_use_is_not_overwritten(plain: Plain, tmp_path: Path) -> None:
     shutil.copytree(plain.folder, tmp_path / "run")
     with pytest.raises(UserError, match="already holds a run; add --resume to continue it, or choose another --output"):
@@ -222,6 +329,11 @@ def test_a_folder_in_use_is_not_overwritten(plain: Plain, tmp_path: Path) -> Non
         ("input_dropout={picture: 0.1}", r"input_dropout names 'picture'; choose from image, prompt"),
         ("task.generation.max_length=99", r"task.generation.max_length is 99; the output has room for 39"),
         ("task.generation.beam=0", r"beam is 0; it must be 1 to 1000"),
+        ("outputs.label.labels=[dog]", r"labels has only 'dog'; a classifier needs two labels or more"),
+        (
+            "tasks=[{task: retrieval, data: {path: x.csv}, batch_size: 1}]",
+            r"tasks.0.batch_size is 1; retrieval learns by comparing the rows of a batch, so set 2 or more",
+        ),
         ("nothing", r"--set nothing"),
     ],
 )

@@ -15,14 +15,28 @@ from braid.collate import Collator, Watch, over_batches
 from braid.config import from_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
+from braid.files import file_named, user_path
 from braid.files.reading import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
+from braid.given import is_one, several, several_rows
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.modalities import NOT_READ
+from braid.modalities.cells import check_text
 from braid.records import Batch, Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
-from braid.search import PHRASE, Indexed, IndexWatch, choose_by_embedding, embed, index_files, input_named, origin, source_of
+from braid.search import (
+    PHRASE,
+    Indexed,
+    IndexWatch,
+    choose_by_embedding,
+    embed,
+    index_files,
+    input_named,
+    labels_of,
+    origin,
+    source_of,
+)
 from braid.shapes import Float
 from braid.tasks import Task, task_of, task_reading
 
@@ -52,15 +66,9 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto", p
         UserError: when there is no such model, or it cannot be read.
     """
     if str(model).startswith(HUGGING_FACE):
-        if runtime == "onnx":
-            raise UserError(f"{model} runs on torch only; leave the runtime out")
-        if device not in ("auto", "cpu"):
-            raise UserError(f"{model} runs on the processor only, not on {device!r}; leave the device out")
-        if precision != "float32":
-            raise UserError(f"{model} runs in float32 only; leave the precision out")
         from braid.runtime.huggingface import load_whole
 
-        return LoadedModel(*load_whole(str(model).removeprefix(HUGGING_FACE)))
+        return LoadedModel(*load_whole(str(model).removeprefix(HUGGING_FACE), runtime, device, precision))
     bundle = read_bundle(find_bundle(model))
     return LoadedModel(bundle, open_runtime(bundle, runtime, device, precision))
 
@@ -79,47 +87,47 @@ class LoadedModel:
         """Describe one image (str), or a list of them (list of str).
 
         Args:
-            images: path, bytes, PIL image or array (uint8 [h, w, 3]), or a list of such.
+            images: path, bytes, PIL image or array (uint8 [h, w, 3]), or several of them in any container.
             beam: beams of the search; 1 is greedy.
             inputs: other inputs of the model, by name, the same for every image.
         """
-        single = not isinstance(images, list | tuple)
+        single = is_one(images)
         rows = [_given(image=image, **inputs) for image in ([images] if single else images)]
         texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
         return texts[0] if single else texts
 
-    def captions(self, images: Sequence[Any], beam: int | None = None) -> list[Prediction]:
+    def captions(self, images: Any, beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one an image, in order; the first unreadable image is an error."""
-        rows = [_given(image=image) for image in images]
+        rows = [_given(image=image) for image in several(images)]
         return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)
 
-    def answer(self, image: Any = None, question: str | Sequence[str] = "", **inputs: Any) -> Any:
+    def answer(self, image: Any = None, question: str | Iterable[str] = "", **inputs: Any) -> Any:
         """Answer a question about an image or any other input (str), or several questions (list of str)."""
-        single = isinstance(question, str)
-        questions = [question] if isinstance(question, str) else question
+        questions = [question] if is_one(question) else several(question)
         rows = [_given(image=image, question=one, **inputs) for one in questions]
         texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
-        return texts[0] if single else texts
+        return texts[0] if is_one(question) else texts
 
-    def classify(self, image: Any = None, text: str = "", labels: Sequence[str] = (), **inputs: Any) -> Prediction:
+    def classify(self, image: Any = None, text: str = "", labels: str | Iterable[str] = (), **inputs: Any) -> Prediction:
         """The label of an image, a text, any other input or several together; ``scores`` has the probability of each label.
 
         Args:
-            labels: any labels, compared with one input by embedding (zero-shot); without, those that the model was trained on.
+            labels: any labels, compared with one input by embedding (zero-shot), in any container or as a text with commas;
+                without, those that the model was trained on.
         """
         return self.classify_rows([_given(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
 
     def classify_rows(
         self,
         rows: Sequence[Given],
-        labels: Sequence[str] = (),
+        labels: str | Iterable[str] = (),
         batch_size: int = 16,
         strict: bool = False,
         watch: Watch | None = None,
     ) -> Answers:
         """``classify`` of many rows, each with its values by name: ``[{"image": "a.jpg", "text": "hello"}, ...]``."""
-        if labels:
-            return self._nearest(rows, labels, batch_size, strict, watch)
+        if chosen := labels_of(labels):
+            return self._nearest(several_rows(rows), chosen, batch_size, strict, watch)
         return self.answer_rows("classification", rows, None, batch_size, strict, watch)
 
     def _nearest(
@@ -140,14 +148,13 @@ class LoadedModel:
         named = tuple(replace(one, id=sample.id) for one, sample in zip(chosen, result.samples, strict=True))
         return Answers(named, result.samples, result.skipped)
 
-    def embed(
-        self, images: Sequence[Any] = (), texts: Sequence[str] = (), **inputs: Sequence[Any]
-    ) -> Float[np.ndarray, "rows width"]:
-        """Unit vectors of images, then of texts, then of the values of any other input, in one space."""
+    def embed(self, images: Any = (), texts: str | Iterable[str] = (), **inputs: Any) -> Float[np.ndarray, "rows width"]:
+        """Unit vectors of images, then of texts, then of the values of any other input, in one space: of each, one or several."""
+        given = {role: several(values) for role, values in {"image": images, "text": texts, **inputs}.items()}
         parts = [
             embed(self.runtime, self.collator, values, input_named(self.collator.inputs, role), strict=True).vectors
-            for role, values in [*_given(image=images, text=texts).items(), *inputs.items()]
-            if len(values)
+            for role, values in given.items()
+            if values
         ]
         if not parts:
             raise UserError("there is nothing to embed; give images or texts")
@@ -192,6 +199,7 @@ class LoadedModel:
         task = self.task("image_generation").with_sampling({"seed": seed, **sampling})
         samples: list[Sample] = []
         for prompt, image in requests:
+            check_text(prompt, "the prompt")
             given = _given(image=image)
             if unread := [name for name in given if name not in self.bundle.inputs]:
                 message = f"this model generates images from text alone; leave the {unread[0]} out"
@@ -205,11 +213,11 @@ class LoadedModel:
         )
         return [result[first : first + count] for first in range(0, len(result), count)]
 
-    def reconstruct(self, images: Sequence[Any]) -> list[tuple[Image.Image, Image.Image]]:
+    def reconstruct(self, images: Any) -> list[tuple[Image.Image, Image.Image]]:
         """Images as this model's codec is given them, each with what is left of it after tokens and back."""
         name, modality = self._output("generates images")
         codec = self.runtime.codec(name)
-        padded = modality.pad([modality.prepare(image, source_of(image)) for image in images])
+        padded = modality.pad([modality.prepare(image, source_of(image)) for image in several(images)])
         before, after = modality.images(padded.values), modality.images(codec.pixels(codec.tokens(padded.values)))
         return [(Image.fromarray(one), Image.fromarray(other)) for one, other in zip(before, after, strict=True)]
 
@@ -239,7 +247,7 @@ class LoadedModel:
             UserError: for a name that the model does not read; with ``strict``, for the first row that cannot be read.
         """
         chosen = self.task(task, beam)
-        samples = [self._sample(chosen, row, number) for number, row in enumerate(rows)]
+        samples = [self._sample(chosen, row, number) for number, row in enumerate(several_rows(rows))]
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
@@ -261,7 +269,7 @@ class LoadedModel:
     ) -> Answers:
         """Do one of the model's tasks on many examples; rows that cannot be read come back with the reason."""
         chosen = self.task(task, beam)
-        samples = [chosen.prepare(example) for example in examples]
+        samples = [chosen.prepare(example) for example in several(examples)]
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
@@ -270,7 +278,7 @@ class LoadedModel:
             self.runtime.decoder("text")  # a whole Hugging Face model says what it can do instead
         name, modality = self._output("writes texts")
         settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
-        tokens, limit = modality.tokenizer.encode(text), modality.max_length
+        tokens, limit = modality.tokenizer.encode(check_text(text, "the text")), modality.max_length
         if len(tokens) >= limit - 2:
             raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
         settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
@@ -309,7 +317,7 @@ class LoadedModel:
         return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
     def rank_explanations(
-        self, examples: Sequence[Example], task: str, methods: Sequence[str] = (), watch: "RankWatch | None" = None
+        self, examples: Sequence[Example], task: str, methods: str | Iterable[str] = (), watch: "RankWatch | None" = None
     ) -> "Ranking":
         """Which method to trust: every method (or some) on many rows, graded, beside random scores.
 
@@ -319,7 +327,7 @@ class LoadedModel:
         torch_runtime = self._torch_runtime
         from braid.explain.ranking import rank_methods
 
-        return rank_methods(torch_runtime, self.collator, self.task(task), examples, methods, watch)
+        return rank_methods(torch_runtime, self.collator, self.task(task), examples, several(methods), watch)
 
     @property
     def explains(self) -> bool:
@@ -365,7 +373,7 @@ class LoadedModel:
         Raises:
             UserError: when no input reads files, or a folder or a pattern has none.
         """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        given = several(paths)
         readers = {name: config for name, config in self.bundle.interface.inputs.items() if config.suffixes}
         if given and not readers:
             raise UserError(f"this model reads no files; it reads {', '.join(self.bundle.inputs)}")
@@ -383,7 +391,7 @@ class LoadedModel:
 
     def index(
         self,
-        files: str | Path | Sequence[str | Path],
+        files: str | Path | Iterable[str | Path],
         output: str | Path,
         kind: str | IndexConfig = "exact",
         batch_size: int = 32,
@@ -402,7 +410,7 @@ class LoadedModel:
         """
         config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
         named = self.files(files, on_note)
-        return index_files(self.runtime, self.collator, named, Path(output), config, self.origin, batch_size, strict, watch)
+        return index_files(self.runtime, self.collator, named, user_path(output), config, self.origin, batch_size, strict, watch)
 
     def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10, **inputs: Any) -> list[Hit]:
         """The ``top`` rows of an index, opened or at a path, that are nearest to a text, an image, another input, or their mean.
@@ -413,12 +421,12 @@ class LoadedModel:
         query = {name: [value] for name, value in _given(image=image, text=text, **inputs).items()}
         if not query:
             raise UserError("there is nothing to look for; give a text, an image or both")
-        opened = open_index(Path(index), self.origin) if isinstance(index, str | Path) else index
+        opened = open_index(user_path(index), self.origin) if isinstance(index, str | Path) else index
         check_origin(opened.folder, opened.origin, self.origin)
         (hits,) = opened.search(self.embed(**query).mean(0, keepdims=True), top)
         if opened is not index:
             opened.close()
-        return hits
+        return [replace(hit, id=file_named(hit.id)) for hit in hits]
 
     @cached_property
     def origin(self) -> Origin:

@@ -6,6 +6,7 @@ format number.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from braid.config import from_dict, parse_json, plain_names, to_dict
+from braid.config import from_dict, plain_names, to_dict
 from braid.errors import UserError
-from braid.files import replaced, whole, write_whole
+from braid.files import read_json, regular, replaced, user_path, whole, write_whole
 from braid.modalities import (
     InputModality,
     InputModalityConfig,
@@ -34,9 +35,11 @@ FORMAT = 1
 WEIGHTS = "model.safetensors"
 TRAINING_ONLY = ("dropout", "_probability")  # suffixes of settings that only training uses
 FITTED = ("calibration", "temperature")  # settings of tasks that were fitted on a model's predictions
+NUMBERS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # in safetensors, that numpy reads
 STRIDE = 1 << 15  # numbers that are converted at once, so that they fit into the CPU cache
 # the extra mantissa bits of float32; a mask of the sign, exponent and mantissa bits of float16; 2 ** (127 - 15)
 MANTISSA, KEPT, EXPONENT = 23 - 10, np.int32(~0x70001FFF), np.float32(2.0**112)
+INCOMPLETE = "the folder is not a complete model"
 BUILT_IN = Path(__file__).parent / "checkpoints"
 
 
@@ -127,19 +130,21 @@ class Bundle:
         return self.tokenizers[names[0]] if names else None
 
     def weights(self, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """Read parameters by name, as float32 (the file may hold float16).
+        """Read parameters by name, as float32 (the file may hold float16 or bfloat16).
 
         Args:
             names: the parameters to read; by default all.
         Raises:
             UserError: when the file is missing or damaged, or a value is not finite.
         """
-        path = self.folder / WEIGHTS
+        path = regular(self.folder / WEIGHTS, math.inf)
         if not path.is_file():
             raise UserError(f"{self.folder} has no {WEIGHTS}; this bundle runs on ONNX only")
         try:
             with safe_open(path, "np") as mapped:
-                tensors = {name: mapped.get_tensor(name) for name in (mapped.keys() if names is None else names)}
+                tensors = {name: _tensor(mapped, path, name) for name in (mapped.keys() if names is None else names)}
+        except UserError:
+            raise
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
         for name, tensor in tensors.items():
@@ -151,7 +156,7 @@ class Bundle:
 def bundle_folder(model: str | Path) -> Path | None:
     """The folder of a model, by the name of a built-in model, its folder, or a run's folder (its best model); None if there is
     none."""
-    path = Path(model).expanduser()
+    path = user_path(model)
     places = (BUILT_IN / str(model), path, path / "best") if str(model) else ()
     found = next((folder for folder in places if (folder / "interface.json").is_file()), None)
     if found is None and path.name:
@@ -203,7 +208,7 @@ def write_bundle(
         fresh.mkdir()
         names = tokenizer_names(interface.inputs, interface.outputs)
         write_descriptions(fresh, interface, {name: tokenizers[name] for name in names})
-        (fresh / "model.json").write_text(_json({"format": FORMAT, **architecture}), encoding="utf-8")
+        write_whole(fresh / "model.json", _json({"format": FORMAT, **architecture}))
         save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
         os.chmod(fresh / WEIGHTS, 0o644)  # safetensors makes it readable for the owner only
 
@@ -260,10 +265,14 @@ def _in_use(architecture: Any) -> Any:
     }
 
 
+def card_scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics for a data card, rounded; those that are not defined are left out."""
+    return {name: round(value, 2) for name, value in metrics.items() if math.isfinite(value)}
+
+
 def write_scores(bundle: Bundle, scores: Mapping[str, float], scored_on: str) -> None:
     """Write scores to the data card of a saved model."""
-    rounded = {name: round(value, 2) for name, value in scores.items()}
-    card = replace(bundle.interface.card, scores=rounded, scored_on=scored_on)
+    card = replace(bundle.interface.card, scores=card_scores(scores), scored_on=scored_on)
     write_interface(bundle, replace(bundle.interface, card=card))
 
 
@@ -275,6 +284,26 @@ def write_task(bundle: Bundle, task: Any) -> None:
 
 def write_interface(bundle: Bundle, interface: Interface) -> None:
     write_descriptions(bundle.folder, interface, {})
+
+
+def _tensor(mapped: Any, path: Path, name: str) -> np.ndarray:
+    """One tensor of a safetensors file that is open; numpy has no bfloat16, so its bits are widened to float32.
+
+    Raises:
+        UserError: for numbers that models do not have.
+    """
+    kind = mapped.get_slice(name).get_dtype()
+    if kind == "BF16":
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            first, last = json.loads(file.read(size))[name]["data_offsets"]
+            bits = np.fromfile(file, "<u2", (last - first) // 2, offset=first)
+        shape = mapped.get_slice(name).get_shape()
+        return (bits.astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if kind not in NUMBERS:
+        raise UserError(f"{path}: {name} is stored as {kind}; save the weights as float32, float16 or bfloat16")
+    tensor: np.ndarray = mapped.get_tensor(name)
+    return tensor
 
 
 def _stored(value: np.ndarray, half: bool) -> np.ndarray:
@@ -307,18 +336,18 @@ def _single(tensor: np.ndarray) -> np.ndarray:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return regular(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; the folder is not a complete model") from None
+        raise UserError(f"{path} is missing; {INCOMPLETE}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); copy it again") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = parse_json(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON ({error}); copy it again") from None
+        data = read_json(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {INCOMPLETE}") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise UserError(
             f"{path} does not have format {FORMAT}, which this version of Braid reads; update Braid or save the model again"
@@ -339,4 +368,9 @@ def _architecture(path: Path) -> dict[str, Any]:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    try:
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        raise UserError(
+            "a setting of the model is nan or infinite, so that it cannot be saved; train or calibrate again"
+        ) from None

@@ -184,18 +184,48 @@ def _not_a_number(name: str) -> float:
     raise _NotANumber(name)
 
 
+def json_text(value: Any, **options: Any) -> str:
+    """``value`` as standard JSON: a number that is not finite becomes null, because other parsers do not read NaN.
+
+    Args:
+        options: as in ``json.dumps``.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(without_nan(value), allow_nan=False, **options)
+
+
+def without_nan(value: Any) -> Any:
+    """``value`` with None in the place of every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def parse_yaml(text: str) -> Any:
     """Parse a YAML text of a reasonable size.
 
     Raises:
         YAMLError: for invalid YAML, including impossible numbers and dates.
         RecursionError: for too deep nesting.
-        UserError: for too many aliases; the caller prefixes the name of the file.
+        UserError: for too many aliases, and for merge keys; the caller prefixes the name of the file.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Without merge keys: PyYAML copies what they name, again for every level, so half a kilobyte fills the memory."""
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise UserError("has a merge key (<<), which is not read; write every setting out")
+
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader)
+    except UserError:
+        raise
     except (ValueError, OverflowError) as error:
         raise yaml.YAMLError(str(error)) from None
     if _num_values(value, {}) > MOST_VALUES:

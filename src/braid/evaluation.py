@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Answers:
     predictions: tuple[Prediction, ...]
     samples: tuple[Sample, ...]
     skipped: tuple[tuple[Sample, str], ...]
+    unscored: int = 0  # rows that have nothing to score against
 
     def sure(self, least: float) -> "Answers":
         """Those whose confidence is ``least`` or more.
@@ -37,7 +38,8 @@ class Answers:
             most = max(one.confidence for one in self.predictions)
             message = f"no row is answered with a confidence of {least:g}"
             raise UserError(f"{message}; the highest confidence is {most:.3f}, so lower --min-confidence")
-        return Answers(tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept), self.skipped)
+        predictions, samples = tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept)
+        return replace(self, predictions=predictions, samples=samples)
 
 
 def predict(
@@ -86,10 +88,12 @@ def evaluate(
     """
     if min_confidence:
         confident(task, "--min-confidence")
-    samples = [sample for sample in prepared(task, examples) if sample.targets]
+    whole = prepared(task, examples)
+    samples = [sample for sample in whole if sample.targets]
     if not samples:
         raise UserError(f"no row has anything to score against; {task.kind} needs references (captions, answers or text)")
     answers = predict(runtime, collator, task, samples, batch_size, strict, watch)
+    answers = replace(answers, unscored=len(whole) - len(samples))
     if not answers.predictions:
         raise UserError(f"none of {len(samples)} rows could be read; the first: {answers.skipped[0][1]}")
     metrics = dict(task.score(answers.predictions, answers.samples, tokenizer))
@@ -145,6 +149,13 @@ def calibrate(task: Task, answers: Answers, tokenizer: str = "auto", seed: int =
     )
 
 
+def remarks(interface: Interface, task: Task, answers: Answers, tokenizer: str = "auto") -> list[str]:
+    """What a reader of the metrics must know: what training never showed, and what these rows cannot say."""
+    samples = answers.samples
+    alone = ["there is 1 row only, so the metrics say little"] if len(samples) == 1 else []
+    return [*unseen(interface, task, samples), *alone, *task.remarks(answers.predictions, samples, tokenizer)]
+
+
 def unseen(interface: Interface, task: Task, samples: Sequence[Sample]) -> list[str]:
     """What training never showed a model, in words: inputs that rows have together, and labels."""
     inputs = [] if task.sides else _unseen_inputs(interface, samples)
@@ -175,4 +186,5 @@ def _unseen_labels(known: Sequence[str], task: Task, samples: Sequence[Sample]) 
     named = sorted(set().union(*new))
     shown = ", ".join(named[:FEW]) + (", ..." if len(named) > FEW else "")
     message = f"rows have a label that training never showed ({shown}), which this model cannot give"
-    return [f"{len(new)} of {len(samples)} {message}"] if new else []
+    rest = ", so no answer can be right and no loss be measured" if len(new) == len(samples) else ""
+    return [f"{len(new)} of {len(samples)} {message}{rest}"] if new else []

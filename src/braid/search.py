@@ -1,6 +1,8 @@
 """Any input of a model as a vector in one space, and what is near to it."""
 
 import hashlib
+import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +14,16 @@ from braid.bundle import Bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.evaluation import Answers
+from braid.files import file_named, regular, writable
 from braid.files.gallery import Card, gallery
 from braid.files.reading import identities
 from braid.generation import Runtime
+from braid.given import several
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
 from braid.index.local import FILE
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import EmbeddingModalityConfig, modality_of, thumbnail_uri
+from braid.modalities.cells import check_text
 from braid.records import Prediction, Sample
 from braid.shapes import Float
 from braid.tasks import Task
@@ -26,7 +31,7 @@ from braid.tasks import Task
 PHRASE = "a photo of a {}"  # a label as a caption would say it
 EMBEDDING = EmbeddingModalityConfig.kind
 THUMBNAIL = 480  # pixels, the longer side
-PATH = "path"  # in an index's metadata: a file's full path, without links
+PATH = "path"  # in an index's metadata: a file's path from the folder of the index, without links
 AT_ONCE = 1024  # vectors handed to an index together
 
 IndexWatch = Callable[[Sequence[Sequence[str]]], Iterable[Sequence[str]]]  # wraps portions of files in a progress bar
@@ -109,7 +114,7 @@ def index_files(
     opened = open_index(folder, model) if (folder / FILE).exists() else None
     skipped: list[tuple[Sample, str]] = []
     parts = [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]
-    there = _files_of(opened) if opened else set()
+    there = _files_of(opened, folder) if opened else set()
     for part in watch(parts) if watch else parts:
         new = [(identity, named[identity]) for identity in part if identity not in there]
         for name in dict.fromkeys(files[file] for _, file in new):
@@ -119,19 +124,38 @@ def index_files(
             if result.samples:
                 opened = opened or create_index(folder, config, result.vectors.shape[1], model)
                 found = [str(sample.inputs[name]) for sample in result.samples]
-                taken = opened.known(found)  # by a file of another folder, when that was the current one
-                ids = [own[file] if file in taken else file for file in found]
-                opened.add(ids, result.vectors, [{PATH: own[file]} for file in found])
+                taken = opened.known([writable(file) for file in found])  # by a file of another folder, once the current one
+                ids = [writable(own[file] if writable(file) in taken else file) for file in found]
+                opened.add(ids, result.vectors, [_from_index(own[file], folder) for file in found])
     if opened is None:
         raise UserError(f"none of {len(names)} files could be read; braid data check says what is wrong with them")
     opened.save()
     return Indexed(opened, tuple(skipped))
 
 
-def _files_of(index: Index) -> set[str]:
+def _from_index(file: str, folder: Path) -> dict[str, str]:
+    """What an index keeps of a file beside its id: its path from the index's folder (an id is one from another)."""
+    return {PATH: writable(os.path.relpath(file, os.path.realpath(folder)))}
+
+
+def _files_of(index: Index, folder: Path) -> set[str]:
     """The files of an index, by their full paths."""
-    paths = (metadata.get(PATH) or name if isinstance(metadata, dict) else name for name, metadata in index.rows())
+    paths = (_path_of(name, metadata, folder) for name, metadata in index.rows())
     return {*identities(path for path in paths if isinstance(path, str) and "\0" not in path)}
+
+
+def file_of(hit: Hit, folder: Path) -> str:
+    """The path of the file of a hit in the index at ``folder``."""
+    path = _path_of(hit.id, hit.metadata, folder)
+    return path if os.path.lexists(path) else file_named(hit.id)
+
+
+def _path_of(identity: str, metadata: Any, folder: Path) -> str:
+    """The path of a row's file: the one that the index keeps, or else its id."""
+    kept = metadata.get(PATH) if isinstance(metadata, dict) else None
+    if not isinstance(kept, str) or "\0" in kept:
+        return file_named(identity)
+    return file_named(os.path.normpath(os.path.join(os.path.realpath(folder), kept)))
 
 
 def fidelity(runtime: Runtime, collator: Collator, task: Task, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
@@ -172,7 +196,7 @@ def origin(bundle: Bundle) -> Origin:
     digest = hashlib.sha256()
     for file in sorted(bundle.folder.iterdir()):
         if file.suffix in (".safetensors", ".onnx") or (file.suffix == ".json" and file.name != "interface.json"):
-            with open(file, "rb") as opened:
+            with open(regular(file, math.inf), "rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
     return Origin(bundle.interface.card.name or bundle.folder.name, digest.hexdigest())
 
@@ -196,23 +220,41 @@ def choose_by_embedding(
     ]
 
 
+def labels_of(labels: Any) -> list[str]:
+    """A caller's own labels, each once: from any container, or from one text, which is split at commas.
+
+    Raises:
+        UserError: when one of them is no text, or a text has no label in it.
+    """
+    parts = labels.split(",") if isinstance(labels, str) else several(list(labels) if isinstance(labels, Mapping) else labels)
+    for part in parts:
+        if not isinstance(part, str):
+            raise UserError(f"labels has {part!r}, which is not text; write every label as text")
+    result = list(dict.fromkeys(label for part in parts if (label := part.strip())))
+    if parts != [""] and parts and not result:
+        raise UserError(f"there is no label in {labels!r}; write two or more, such as 'dog,cat'")
+    for label in result:
+        check_text(label, "the label")
+    return result
+
+
 def source_of(value: Any) -> str:
     """Where a value stands, for messages: its file, or the text itself."""
     return str(value) if isinstance(value, str) or hasattr(value, "__fspath__") else ""
 
 
-def results_page(index: str, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
+def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
     """The hits of a search in an index of files, as HTML that needs no other file. A file that is no image has no thumbnail.
 
     Args:
-        index: the name of what was searched.
+        index: the folder of the index that was searched.
         hits: best first; an id is the path of a file.
         text, image: the query, one or both.
     """
     query = text or (Path(image).name if image is not None else "")
     cards = [
         Card(
-            image=thumbnail_uri(hit.id, THUMBNAIL),
+            image=thumbnail_uri(file_of(hit, index), THUMBNAIL),
             text="",
             share=min(max(hit.score, 0.0), 1.0),
             measure=f"{hit.score:.3f}",
@@ -223,4 +265,4 @@ def results_page(index: str, hits: Sequence[Hit], text: str = "", image: str | P
     result = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
     footer = ["The figure is the cosine of the query with the row, in the space of the model that made the index; 1 is the same."]
     beside = "" if image is None else thumbnail_uri(image, THUMBNAIL)
-    return gallery(query, query, f"{index}: {result}.", cards, footer, beside)
+    return gallery(query, query, f"{index.name}: {result}.", cards, footer, beside)

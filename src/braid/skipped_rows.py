@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from braid.files import write_whole
+from braid.files import as_written, read_json_lines, writable, write_whole
 
 FILE = "skipped_rows.jsonl"  # in a run's folder
 SHOWN = 20  # rows that are reported one by one; further rows are only counted
@@ -29,10 +29,11 @@ class SkippedRows:
         for source, reason in rows:
             if (source or reason) in self._reasons:
                 continue
-            self._reasons[source or reason] = reason.removeprefix(f"{source}: ")
+            said = writable(source)  # as messages have it
+            self._reasons[source or reason] = reason.removeprefix(f"{said}: ")
             self._unsaved = True
             if len(self) <= SHOWN:
-                self._on_note(f"skipped: {reason if reason.startswith(source) else f'{source}: {reason}'}")
+                self._on_note(f"skipped: {reason if reason.startswith(said) else f'{said}: {reason}'}")
             elif len(self) == SHOWN + 1:
                 self._on_note("skipped: more rows, which are counted and listed but no longer reported one by one")
 
@@ -46,5 +47,5 @@ class SkippedRows:
     def load(self, path: Path) -> None:
         """Load the rows of an earlier list, so that they are not reported again."""
         if path.exists():
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-            self._reasons.update((row["source"], row["reason"]) for row in rows)
+            with as_written(path, "remove it"):
+                self._reasons.update((str(row["source"]), str(row["reason"])) for row in read_json_lines(path, "remove it"))

@@ -1,6 +1,8 @@
 """Indexes that are cut, mixed up, or of another model, and vectors that no index holds."""
 
 import json
+import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,42 @@ def _(home: Path) -> Any:
 @case("index", "one bit of a graph of vectors changed")
 def _(home: Path) -> Any:
     return changed(home, "vectors.usearch", lambda data: data[:-1] + bytes([data[-1] ^ 1]), HnswIndexConfig())
+
+
+def resealed(home: Path, file: str, change: Callable[[bytes], bytes], config: IndexConfig | None = None) -> str:
+    """A file changed on purpose: its checksum is right again."""
+    made(home, config or ExactIndexConfig())
+    path = next(home.glob(f"photos.index/**/{file}"))
+    path.write_bytes(change(path.read_bytes()))
+    index = home / "photos.index" / "index.json"
+    header = json.loads(index.read_text())
+    header["files"][file] = {"bytes": path.stat().st_size, "crc32": zlib.crc32(path.read_bytes())}
+    index.write_text(json.dumps(header))
+    return used(home)
+
+
+@case("index", "a graph that leads out of its file, with the right checksum")
+def _(home: Path) -> Any:
+    place = 8 + 5 * 16 + 104 + 5 * 2 + 14  # the first neighbour of the first node
+    change: Callable[[bytes], bytes] = lambda data: data[:place] + b"\xff\xff\xff\x7f" + data[place + 4 :]  # noqa: E731
+    return resealed(home, "vectors.usearch", change, HnswIndexConfig())
+
+
+@case("index", "vectors of NaN, with the right checksum")
+def _(home: Path) -> Any:
+    return resealed(home, "vectors.bin", lambda data: data[:8] + b"\xff" * (len(data) - 8))
+
+
+@case("index", "metadata that is not JSON, with the right checksum")
+def _(home: Path) -> Any:
+    return resealed(home, "rows.sqlite", lambda data: data.replace(b"null", b"nul{"))
+
+
+@case("index", "a pipe for an index.json")
+def _(home: Path) -> Any:
+    (home / "photos.index").mkdir()
+    os.mkfifo(home / "photos.index" / "index.json")
+    return open_index(home / "photos.index")
 
 
 @case("index", "ids and metadata overwritten with zeros")

@@ -1,6 +1,7 @@
 """Saved models that are cut, mixed up, or made to do harm."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,15 @@ def changed(home: Path, file: str, change: Callable[[Any], Any]) -> str:
 
 
 def reweighted(home: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> str:
+    reweighted_alone(home, change)
+    return used(home)
+
+
+def reweighted_alone(home: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
     path = home / "model" / "model.safetensors"
     weights = dict(load_file(path))
     change(weights)
     save_file(weights, path)
-    return used(home)
 
 
 @case("model", "a name that is no model")
@@ -77,6 +82,40 @@ def _(home: Path) -> Any:
 @case("model", "weights that are NaN")
 def _(home: Path) -> Any:
     return reweighted(home, lambda weights: weights.update({n: np.full_like(v, np.nan) for n, v in weights.items()}))
+
+
+@case("model", "weights in 8 bit floats")
+def _(home: Path) -> Any:
+    path = home / "model" / "model.safetensors"
+    name = sorted(load_file(path))[0]
+    header = {name: {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    return used(home)
+
+
+@case("model", "whole numbers for weights")
+def _(home: Path) -> Any:
+    return reweighted(home, lambda weights: weights.update({n: v.astype(np.int64) for n, v in weights.items()}))
+
+
+@case("model", "a pipe for a model.json")
+def _(home: Path) -> Any:
+    (home / "model" / "model.json").unlink()
+    os.mkfifo(home / "model" / "model.json")
+    return used(home)
+
+
+@case("model", "an interface.json of a terabyte")
+def _(home: Path) -> Any:
+    os.truncate(home / "model" / "interface.json", 1 << 40)
+    return used(home)
+
+
+@case("model", "a width that is as large as one of the weights")
+def _(home: Path) -> Any:
+    reweighted_alone(home, lambda weights: weights.update(large=np.zeros(70_000, np.float32)))
+    return changed(home, "model.json", lambda whole: whole["decoders"]["text"].update(width=65_536))
 
 
 @case("model", "another model's tokenizer")

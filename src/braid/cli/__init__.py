@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -23,6 +24,7 @@ from braid.cli import (
     train,
     use,
 )
+from braid.cli.console import printable
 from braid.errors import UserError
 
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -115,6 +117,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may not be able to print a file name
+    _check_current_folder()
     try:
         app(prog_name="braid")
     except UserError as error:
@@ -148,6 +151,13 @@ _FIXABLE = {
 }
 
 
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        _fail("the folder that you are in was removed; change to another one")
+
+
 def _fail(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(1)

@@ -1,6 +1,7 @@
 """What every verb prints with: JSON and tables on stdout, progress and notes on stderr."""
 
-import json
+import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from braid.config import json_text
+from braid.environment import drop_odd_widths
 from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
@@ -23,23 +26,39 @@ T = TypeVar("T")
 NOT_SURE = "(not sure)"
 FIRST_LINE, NEXT_LINE = 5.0, 10.0  # seconds until the first and until every other line of progress without a terminal
 
+drop_odd_widths()  # before a console reads them
 stdout = Console()
 stderr = Console(stderr=True)
 
+# Characters that move the cursor, colour the terminal or turn the order of a line around, and halves of characters.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object) -> str:
+    """A text for a terminal: what is no sign, as file names and models may hold it, is an escape, as in JSON."""
+    return _UNPRINTABLE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", str(text))
+
+
+def print_text(*lines: object) -> None:
+    """Plain lines on stdout."""
+    for line in lines:
+        print(printable(line), flush=True)
+
 
 def print_json(value: Any) -> None:
-    """One JSON object on one line of stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """One JSON object on one line of stdout, in ASCII if the terminal has no Unicode."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    print(printable(json_text(value, ensure_ascii=not unicode)), flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Sequence[str] = ()) -> None:
     """A table on stdout; ``numeric`` columns are right-aligned."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        table.add_column(Text(printable(column)), justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    stdout.print(f"[bold]{escape(title)}[/bold]", highlight=False)
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    stdout.print(Text(printable(title), "bold"))
     stdout.print(table)
 
 
@@ -66,7 +85,7 @@ def answer_of(prediction: "Prediction", least: float) -> str | None:
 
 def note(text: str) -> None:
     """A line for the person, never part of the output: stderr."""
-    stderr.print(escape(text), highlight=False, soft_wrap=True)
+    stderr.print(Text(printable(text)), soft_wrap=True)
 
 
 def rows_were(number: int) -> str:

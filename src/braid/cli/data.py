@@ -1,6 +1,5 @@
 """braid data: check a data set before training on it, and pack it into a few large files."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -138,8 +137,8 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     """Write the table without the rows to remove, with paths relative to its folder, and return the numbers of rows."""
     from braid.datasets import SkippedRow
     from braid.datasets.checks import row_keys
-    from braid.datasets.dataset import file_kinds, files_of
-    from braid.datasets.table import read_table, table_examples, write_table
+    from braid.datasets.dataset import file_kinds
+    from braid.datasets.table import read_table, table_examples, table_for, write_table
     from braid.records import Example
 
     table = read_table(Path(dataset.path))
@@ -147,7 +146,6 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     splits_named = any(isinstance(row, Example) and row.split for row in examples)
     lost = {key if splits_named else key[0]: defect.kind for defect in reversed(defects) for key in defect.out}
     unread = {defect.sources[0]: defect.kind for defect in defects if defect.kind in UNREAD}
-    home, moved = output.parent.resolve(), output.parent.resolve() != table.path.parent.resolve()
     files = tuple(file_kinds())
     kept, skipped_rows = [], Counter[str]()
     for row, example in zip(table.rows, examples, strict=True):
@@ -159,12 +157,8 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
         if kind:
             skipped_rows[kind] += 1
             continue
-        paths = {role: path for role, path in files_of(example, files).items() if moved and isinstance(path, str)}
-        moves = {dataset.columns[role]: os.path.relpath(Path(path).resolve(), home) for role, path in paths.items()}
-        kept.append(
-            {**row, **{name: {**row[name], "path": to} if isinstance(row[name], dict) else to for name, to in moves.items()}}
-        )
-    write_table(replace(table, rows=kept), output)
+        kept.append(row)
+    write_table(table_for(replace(table, rows=kept), columns, output), output)
     return {"output": str(output), "num_rows": len(examples), "num_kept": len(kept), "skipped_rows": dict(skipped_rows)}
 
 

@@ -29,9 +29,10 @@ from braid.cli.options import (
     open_rows,
     rows_to_score,
 )
-from braid.config import NotStandard, named, parse_json
+from braid.config import NotStandard, json_text, named, parse_json
 from braid.errors import UserError
 from braid.files import ready, write_whole
+from braid.files.text import read_text
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
@@ -73,7 +74,7 @@ def evaluate(
     """
     from braid.api import load
     from braid.evaluation import evaluate as score
-    from braid.evaluation import unseen
+    from braid.evaluation import remarks
     from braid.metrics import chosen_tokenizer
     from braid.reports import Evaluated, shown_rows, write_evaluated
     from braid.search import fidelity
@@ -100,13 +101,15 @@ def evaluate(
         metrics |= fidelity(embedder.runtime, embedder.collator, chosen, answers, with_progress("comparing"))
     skipped = [(row.source, row.reason) for row in dataset.skipped] + skipped_of(answers)
     report_skipped(skipped_rows, skipped, exits=False)
-    for message in unseen(interface, chosen, answers.samples):
-        note(message)
+    counted = f"{data}: {len(dataset.examples)} rows, {len(examples)} of them evaluated"
+    note(counted + (f", {answers.unscored} without anything to score against" if answers.unscored else ""))
+    for message in remarks(interface, chosen, answers, tokenizer):
+        note(f"warning: {message}")
     tokenizer = chosen_tokenizer(tokenizer, (text for sample in answers.samples for text in sample.references))
     texts = [answer_of(prediction, min_confidence) for prediction in answers.predictions]
     if save_predictions is not None:
         named = {prediction.id: text for prediction, text in zip(answers.predictions, texts, strict=True)}
-        write_whole(save_predictions, json_files.dumps(named, ensure_ascii=False, indent=1) + "\n")
+        write_whole(save_predictions, json_text(named, ensure_ascii=False, indent=1) + "\n")
     method = chosen.method + (f", answered from a confidence of {min_confidence:g}" if min_confidence else "")
     how = f"{method}, tokenizer {tokenizer}"
     if record:
@@ -167,7 +170,7 @@ def captions(
 
         braid score captions --predictions mine.json --references truth.json --tokenizer characters --json
     """
-    from braid.metrics import caption_diversity, chosen_tokenizer, score_captions
+    from braid.metrics import caption_diversity, caption_remarks, chosen_tokenizer, score_captions
 
     if per_item is not None:
         ready(per_item)
@@ -176,11 +179,13 @@ def captions(
     if unscored and len(unscored) < len(truths):
         note(f"{len(unscored)} ids of {references} have no prediction and are skipped, first {unscored[0]!r}")
         truths = {key: texts for key, texts in truths.items() if key in guesses}
-    tokenizer = chosen_tokenizer(tokenizer, (text for texts in truths.values() for text in texts))
     with named(f"{predictions} against {references}"):
         scores = score_captions(guesses, truths, tokenizer)
+    for message in caption_remarks(list(truths.values()), tokenizer):
+        note(f"warning: {message}")
+    tokenizer = chosen_tokenizer(tokenizer, (text for texts in truths.values() for text in texts))
     if per_item is not None:
-        write_whole(per_item, json_files.dumps(scores.per_sample, ensure_ascii=False, indent=1) + "\n")
+        write_whole(per_item, json_text(scores.per_sample, ensure_ascii=False, indent=1) + "\n")
     diversity = caption_diversity(list(guesses.values()), tokenizer=tokenizer)
     if json:
         print_json({**scores.metrics, **diversity, "num_samples": int(scores.metrics["num_samples"])})
@@ -244,13 +249,11 @@ def _once(path: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
 
 def _read(path: Path, shape: str) -> Any:
     try:
-        return parse_json(path.read_text(encoding="utf-8"), nan=True, object_pairs_hook=_once(path))
+        return parse_json(read_text(path), nan=True, object_pairs_hook=_once(path))
     except NotStandard as error:
         raise UserError(f"{path} {error.msg}; write {shape}") from None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except json_files.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, is not JSON ({error.msg}); write {shape}") from None
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import note, print_json, print_table
+from braid.cli.console import note, print_json, print_table, print_text
 from braid.cli.options import JsonOption, ModelArgument
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def inspect(
     """
     if reconstruct:
         _beside(model, reconstruct, output)
-        print_json({"path": str(output)}) if json else print(f"{output}: originals above, reconstructions below")
+        print_json({"path": str(output)}) if json else print_text(f"{output}: originals above, reconstructions below")
         return
     from braid.reports import describe, flowchart
 
     result = describe(model)
     if mermaid:
-        print_json({"mermaid": flowchart(result)}) if json else print(flowchart(result))
+        print_json({"mermaid": flowchart(result)}) if json else print_text(flowchart(result))
         return
     if json:
         print_json(_as_json(result))

@@ -1,5 +1,6 @@
 """Options that several verbs share, and how they are read: inputs of a model, one of its tasks, rows of a data set."""
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,7 @@ import typer
 
 from braid.cli.console import note
 from braid.errors import UserError
+from braid.files import is_there
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
@@ -84,6 +86,12 @@ def _unknown_choices(config: Any, value: Any) -> Iterator[str]:
             yield f"{field['name']} {given!r} was not in the training data; {did_you_mean(str(given), field['choices'])}"
 
 
+def names_file(loaded: "LoadedModel", word: str) -> bool:
+    """Whether a word means files: a path or a folder that exists, a pattern, or one word with the ending of a file that the model
+    reads. "what is in dog.jpg" is a text, unless there is such a file."""
+    return is_there(word) or (loaded.is_file(word) and (len(word.split()) == 1 or bool(glob.glob(word, recursive=True))))
+
+
 def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each file, with what is given for all; without files, one row of what is given. Files of several inputs are the
     parts of one row.
@@ -126,7 +134,10 @@ def open_rows(loaded: "LoadedModel", data: str, columns: str) -> "Dataset":
     """A data set, with the columns that the model reads."""
     from braid.datasets import open_dataset
 
-    return open_dataset(data, columns_of(loaded, columns, data))
+    dataset = open_dataset(data, columns_of(loaded, columns, data))
+    for text in dataset.notes:
+        note(f"{data}: {text}")
+    return dataset
 
 
 def rows_to_score(loaded: "LoadedModel", dataset: "Dataset", split: str, limit: int = 0) -> tuple[str, "Rows"]:

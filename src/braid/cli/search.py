@@ -17,6 +17,7 @@ from braid.cli.options import (
     ModelOption,
     SkippedRowsOption,
     StrictOption,
+    names_file,
     parsed,
 )
 from braid.errors import UserError
@@ -48,13 +49,16 @@ def embed(
         braid embed "two dogs in the snow" dog.jpg -o both.npy
     """
     from braid.api import load
+    from braid.modalities.cells import check_text
 
     ready(output)
     loaded = load(model)
     groups: list[tuple[str, list[Any]]] = []  # an input and its values
     for value in values:
-        files = loaded.files(value, note) if Path(value).expanduser().exists() or loaded.is_file(value) else {}
-        groups += [(name, [file]) for file, name in files.items()] if files else [("text", [value])]
+        files = loaded.files(value, note) if names_file(loaded, value) else {}
+        groups += [(name, [file]) for file, name in files.items()] if files else [("text", [check_text(value, "the text")])]
+        if not files and loaded.is_file(value):
+            note(f"{value!r} is read as a text, because there is no such file")
     names = [str(one) for _, group in groups for one in group]
     for name, value in parsed(loaded, inputs).items():
         groups.append((name, [value]))
@@ -144,10 +148,13 @@ def search(
     """
     from braid.api import load
     from braid.index import open_index
+    from braid.modalities.cells import check_text
     from braid.search import results_page
 
     if not text and image is None and not inputs:
         raise UserError("give a text to search for, or an image with --image")
+    if text:
+        check_text(text, "the text")
     if html is not None:
         ready(html)
     loaded = load(model)
@@ -156,7 +163,7 @@ def search(
     if not len(opened):
         note(f"{place} is empty; add files with: braid index FOLDER -o {place}")
     if html is not None:
-        write_whole(html, results_page(place.name, hits, text, image))
+        write_whole(html, results_page(place, hits, text, image))
     records = ({"id": hit.id, "score": round(hit.score, 4)} for hit in hits)
     print_rows(json, records, "Nearest", ["file", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
     if html is not None and not json:

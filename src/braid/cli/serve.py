@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from braid.cli.console import note, print_json
+from braid.cli.console import note, print_json, print_text
 from braid.errors import UserError
+from braid.files.text import read_lines
 
 DEFAULT = ("small", "sentiment", "imagine")
 WORKERS = min(2, os.cpu_count() or 1)  # a second worker halves the time for many clients, if there is a second core
@@ -73,15 +74,15 @@ def serve(
         if json:
             print_json({"url": address, "models": names})
         else:
-            print(f"Braid serves {', '.join(names)} at {address} (the page: {address}/); Ctrl-C stops it", flush=True)
+            print_text(f"Braid serves {', '.join(names)} at {address} (the page: {address}/); Ctrl-C stops it")
 
     run(names, host, port, index, access, limits, started)
 
 
 def _keys(file: Path) -> tuple[bytes, ...]:
     try:
-        lines = file.read_text(encoding="utf-8").split()
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+        lines = [key for line in read_lines(file) for key in line.split()]
+    except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{file} is no text file with API keys; write one key a line into it") from None
     if not lines:
         raise UserError(f"{file} holds no API key; write one a line into it")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, print_json, print_table, rows_were, stderr, with_progress
+from braid.cli.console import note, print_json, print_table, print_text, rows_were, stderr, with_progress
 from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
 from braid.errors import UserError
 
@@ -71,6 +71,7 @@ def train(
         run = output / "run.yaml"
         if not run.exists() and plan_of(output) is None:
             raise UserError(f"{output} holds no run to resume; start one without --resume, or give its YAML file")
+    more = bool(time or settings)
     settings = [*(settings or []), *(["strict=true"] if strict else [])]
     begun = output or (run.parent if run is not None else None)
     plan = plan_of(begun) if resume and begun is not None else None
@@ -92,6 +93,8 @@ def train(
         raise typer.Exit(128 + stopped.number) from None
     if not Group().leads:
         return
+    if more and not outcome.steps:
+        raise UserError(f"{folder}: nothing was trained, because {outcome.ended}")
     if outcome.skipped_rows:
         note(f"{rows_were(outcome.skipped_rows)} skipped; {folder / SKIPPED} lists them")
     if json:
@@ -100,18 +103,21 @@ def train(
             {"profile": {**asdict(outcome.profile), "share_of_peak": outcome.profile.share_of_peak}} if outcome.profile else {}
         )
         said = {"advice": list(outcome.advice)} if outcome.advice else {}
-        print_json({"folder": str(outcome.folder), **metrics, "num_skipped": outcome.skipped_rows, **said, **profiled})
+        rest = {"num_steps": outcome.steps, "ended": outcome.ended, "num_skipped": outcome.skipped_rows}
+        print_json({"folder": str(outcome.folder), **metrics, **rest, **said, **profiled})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
+    if outcome.stopped_early or not outcome.steps:
+        note(outcome.ended)
     print_table(
-        f"Trained{early}",
+        f"Trained{early}" if outcome.steps else "Nothing was trained",
         ["model", config.best, "val rows", "epoch"],
         [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", bar.val_rows, outcome.best_epoch + 1]],
     )
     for sentence in outcome.advice:
-        print(sentence)
+        print_text(sentence)
     if staged:
-        print("next:", *next_commands(config, folder, "1h"), sep="\n  ")
+        print_text("next:", *(f"  {command}" for command in next_commands(config, folder, "1h")))
     if outcome.profile:
         _print_profile(outcome.profile, f"{config.precision}, {config.threads} threads")
 
@@ -190,7 +196,7 @@ class _Bar:
         for name, value in record.items():
             task, _, metric = name.rpartition(".")
             if metric not in ("step", "epoch", "best", "num_samples"):
-                by_task.setdefault(task, []).append(f"{metric} {value:.2f}")
+                by_task.setdefault(task, []).append(f"{metric} {'not known' if value is None else f'{value:.2f}'}")
         self.val_rows = f"{int(record['num_samples']):,}" if "num_samples" in record else ""
         rows = f", {self.val_rows} val rows" if self.val_rows else ""
         note(f"epoch {record['epoch'] + 1}{rows}: {'  '.join(by_task.pop(''))}{'  (best)' if record['best'] else ''}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from braid.cli.console import (
     note,
     print_json,
     print_rows,
+    print_text,
     report_each,
     report_skipped,
     skipped_of,
@@ -38,6 +40,7 @@ from braid.cli.options import (
     TextOption,
     choose_task,
     columns_of,
+    names_file,
     parsed,
     rows_of,
 )
@@ -114,7 +117,7 @@ def complete(
         if json:
             print_json({"id": str(number), "text": result.text, "confidence": round(result.confidence, 4)})
         else:
-            print(result.text)
+            print_text(result.text)
     if () not in loaded.bundle.interface.trained_on:
         note("this model was never trained without its inputs; its continuations may be poor")
 
@@ -146,7 +149,7 @@ def predict(
     """
     from braid.api import load
     from braid.datasets import read_rows
-    from braid.datasets.table import check_name, write_table
+    from braid.datasets.table import check_name, table_for, write_table
     from braid.evaluation import unseen
     from braid.records import Example
     from braid.tasks import confident
@@ -157,7 +160,8 @@ def predict(
         confident(chosen, "--min-confidence")
     check_name(output)
     ready(output)
-    given, rows = read_rows(table, columns_of(loaded, columns, table), chosen.target_fields, note)
+    named = columns_of(loaded, columns, table)
+    given, rows = read_rows(table, named, chosen.target_fields, note)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
     answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"))
@@ -166,12 +170,15 @@ def predict(
         raise UserError(reasons[min(reasons)])
     reasons |= {int(sample.id): reason for sample, reason in answers.skipped}
     result = {int(prediction.id): prediction for prediction in answers.predictions}
-    write_table(_joined(given, _with_images(result, output), reasons, min_confidence), output)
+    whole_table = table_for(given, named, output)
+    write_table(_joined(whole_table, _with_images(result, output), reasons, min_confidence), output)
     if json:
         print_json({"output": str(output), "num_samples": len(result), "num_broken": len(reasons)})
     else:
-        note(f"{len(result)} rows predicted, {len(reasons)} could not be read: {output}")
-    for message in unseen(loaded.bundle.interface, chosen, answers.samples):
+        below = sum(one.confidence < min_confidence for one in result.values())
+        unsure = f", {below} of them below --min-confidence" if below else ""
+        note(f"{len(rows)} rows: {len(result)} predicted{unsure}, {len(reasons)} could not be read: {output}")
+    for message in (*(f"{table}: {text}" for text in given.notes), *unseen(loaded.bundle.interface, chosen, answers.samples)):
         note(message)
     if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):
         raise typer.Exit(1)
@@ -197,7 +204,7 @@ def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], lea
     from braid.datasets.table import Table
 
     added = ["prediction", "confidence", *(["error"] if reasons else [])]
-    named = {name: name if name not in table.columns else f"braid_{name}" for name in added}
+    named = {name: _free(name, table.columns) for name in added}
     rows = []
     for number, row in enumerate(table.rows):
         answer = result.get(number)
@@ -209,6 +216,12 @@ def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], lea
         cells = row if isinstance(row, dict) else {}
         rows.append({**cells, **{named[name]: values[name] for name in added}})
     return Table((*table.columns, *named.values()), tuple(rows), table.path)
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """A name for a column that no other column has, however often a table went through ``predict``."""
+    others = (f"braid_{name}_{number}" for number in count(2))
+    return next(one for one in chain([name, f"braid_{name}"], others) if one not in taken)
 
 
 def ask(
@@ -232,12 +245,15 @@ def ask(
         braid ask holiday/ "where is this?" --min-confidence 0.5
     """
     from braid.api import load
+    from braid.modalities.cells import check_text
 
     if skipped_rows is not None:
         ready(skipped_rows)
     loaded = load(model)
     given = parsed(loaded, inputs)
     paths, questions = _files_and_questions(loaded, words, bool(given))
+    for question in questions:
+        check_text(question, "the question")
     asked = [{**row, "question": question} for row in rows_of(loaded, paths, given) for question in questions]
     answers = loaded.answer_rows("vqa", asked, None, batch_size, strict, with_progress("answering"))
     result = [
@@ -277,12 +293,16 @@ def classify(
     """
     from braid.api import load
     from braid.evaluation import unseen
+    from braid.modalities.cells import check_text
+    from braid.search import labels_of
 
     if not paths and not text and not inputs:
         raise UserError("give a file, a text with --text, or another input with --input")
     if skipped_rows is not None:
         ready(skipped_rows)
-    chosen = [label.strip() for label in labels.split(",") if label.strip()]
+    if text:
+        check_text(text, "the text")
+    chosen = labels_of(labels)
     loaded = load(model)
     given = parsed(loaded, inputs) | ({"text": text} if text else {})
     answers = loaded.classify_rows(rows_of(loaded, paths or [], given), chosen, batch_size, strict, with_progress("classifying"))
@@ -297,15 +317,17 @@ def classify(
 
 
 def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
-    """Split words into files and questions. A file is a path, folder or pattern, or has a suffix of a file that the model reads.
+    """Split words into files and questions; see ``names_file``.
 
     Raises:
         UserError: when there are no files (and nothing else is ``given``), or no questions.
     """
-    paths = [word for word in words if Path(word).expanduser().exists() or loaded.is_file(word)]
+    paths = [word for word in words if names_file(loaded, word)]
     questions = [word for word in words if word not in paths]
     if not questions or not (paths or given):
         what = "a question in quotes" if paths else "a file"
+        if lost := [word for word in questions if loaded.is_file(word)]:
+            raise UserError(f"{lost[0]} does not exist; check the path")
         raise UserError(f'{what} is missing; for example: braid ask photo.jpg "what colour is the dog?"')
     return paths, questions
 

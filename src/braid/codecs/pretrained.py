@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from braid.config import parse_json
 from braid.errors import UserError
+from braid.files import regular
 from braid.layers.context import BuildContext
 from braid.modalities import ImageModality, ImageModalityConfig, TokenGrid, Tokenizer
 from braid.records import Padded
@@ -46,7 +48,7 @@ class PretrainedCodecConfig:
             UserError: when the folder holds something else.
         """
         try:
-            result = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+            result = parse_json(regular(folder / "config.json").read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{folder}/config.json is not JSON ({error}); copy it again") from None
         message = result.get("_class_name") if isinstance(result, dict) else None
@@ -82,6 +84,8 @@ class PretrainedCodec(nn.Module):
             self.model.load_state_dict(load_file(folder / WEIGHTS))
         except FileNotFoundError:
             raise UserError(f"{folder} has no {WEIGHTS}; fetch it again") from None
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{folder}/{WEIGHTS} cannot be read ({error}); copy it again") from None
         except RuntimeError as error:
             raise UserError(f"{folder}/{WEIGHTS} is not of this architecture ({str(error).splitlines()[-1].strip()})") from None
 

@@ -1,6 +1,5 @@
 """Trains and scores every cell with every seed, then ranks the cells and tests whether the differences are significant."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import yaml
 
 from braid.comparison.config import Cell, ComparisonConfig, cells
 from braid.comparison.runs import Scores, begin, scored
-from braid.config import to_dict
+from braid.config import json_text, to_dict
 from braid.datasets import Rows, open_dataset
 from braid.errors import UserError
 from braid.files import held, write_whole
@@ -192,7 +191,7 @@ def compare(
     """
     every = cells(config)
     examples = _examples(every[0], config.split)
-    with held(folder / ".lock", lambda: on_note(f"waiting for another comparison in {folder} to end")) as lock:
+    with held(folder, lambda who: on_note(f"waiting for another comparison in {folder} to end ({who})"), on_note) as lock:
         jobs = [(cell, seed, folder / cell.name / f"seed-{seed}") for seed in config.seeds for cell in every]
         for cell, seed, place in jobs:
             begin(cell.seeded(seed), place)
@@ -211,7 +210,7 @@ def compare(
             on_note(f"{cell.name}, seed {seed}: {name} {rounded(metric)}")
         whole = {name: scores for name, scores in result.items() if name not in failed}
         compared = evaluated(folder.resolve().name, config, every, whole, failed)
-        write_whole(folder / "comparison.json", json.dumps(to_dict(compared), ensure_ascii=False) + "\n")
+        write_whole(folder / "comparison.json", json_text(to_dict(compared), ensure_ascii=False) + "\n")
         write_compared(compared, folder / "comparison.html")
     return compared
 

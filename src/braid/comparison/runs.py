@@ -1,6 +1,6 @@
 """One cell with one seed: a normal run folder, with ``scores.json`` after the run is scored."""
 
-import json
+import math
 import os
 import statistics
 import subprocess
@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 
 from braid.bundle import find_bundle, read_bundle
 from braid.collate import Collator
-from braid.config import flat, from_dict, parse_json, to_dict
+from braid.config import flat, from_dict, json_text, to_dict
 from braid.errors import UserError
 from braid.evaluation import evaluate
-from braid.files import write_whole
+from braid.files import read_json, write_whole
 from braid.generation import Runtime
 from braid.records import Example, Sample
 from braid.reports import describe, read_run_folder, read_settings
@@ -60,7 +61,8 @@ def begin(run: RunConfig, folder: Path) -> None:
         write_run(run, folder / "run.yaml")
         return
     there, given = (flat(settings) for settings in (read_settings(folder), yaml.safe_load(yaml.safe_dump(to_dict(run)))))
-    other = next((name for name in there | given if there.get(name) != given.get(name)), "")
+    fitted = ("epochs",) if run.time else ()  # the run writes how many fit into its time
+    other = next((name for name in there | given if there.get(name) != given.get(name) and name not in fitted), "")
     if other:
         raise UserError(f"{folder} holds a run with another {other}; give the comparison another --output, or remove that folder")
 
@@ -72,12 +74,12 @@ def scored(run: RunConfig, folder: Path, examples: Sequence[Example], split: str
         UserError: when it cannot be trained or scored, with the reason.
     """
     if (folder / FILE).is_file():
-        result: Scores = from_dict(Scores, parse_json((folder / FILE).read_text(encoding="utf-8")), str(folder / FILE))
+        result: Scores = from_dict(Scores, read_json(folder / FILE, "remove it"), str(folder / FILE))
         if result.split == split:
             return result
     memory = train(folder, lock)
     scores = score(run, folder, examples, split, memory)
-    write_whole(folder / FILE, json.dumps(to_dict(scores)) + "\n")
+    write_whole(folder / FILE, json_text(to_dict(scores)) + "\n")
     return scores
 
 
@@ -124,11 +126,15 @@ def score(run: RunConfig, folder: Path, examples: Sequence[Example], split: str,
     task = task_of(bundle.interface, run.task.kind)
     metrics, answers = evaluate(runtime, collator, task, examples, run.evaluation.tokenizer, run.evaluation.batch_size)
     items = task.items(answers.predictions, answers.samples)
+    if not np.isfinite(items).all():
+        raise UserError(
+            f"{task.per_sample_metric} is not a number on {np.sum(~np.isfinite(items))} rows; lower its learning rate"
+        )
     return Scores(
         split,
         {
             task.per_sample_metric: float(items.mean()),
-            **{name: value for name, value in metrics.items() if name != "num_samples"},
+            **{name: value for name, value in metrics.items() if name != "num_samples" and math.isfinite(value)},
         },
         tuple(sample.id for sample in answers.samples),
         tuple(items.tolist()),

@@ -1,5 +1,6 @@
 """Reads files as ``Example`` objects, one module per format; a data set's format is recognised by its content."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,8 @@ from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table,
 from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
+from braid.files import user_path
+from braid.files.paths import not_a_path, shortened
 from braid.records import Example
 
 
@@ -34,7 +37,7 @@ FORMATS = (
 __all__ = ["Dataset", "Rows", "SkippedRow", "open_dataset", "read_rows", "roles_of_data"]
 
 
-def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
+def open_dataset(path: str | Path, columns: Mapping[str, str] | str | None = None) -> Dataset:
     """Open a file or folder of any supported format, or the procedural scenes (``scenes:captioning,train=500``).
 
     Raises:
@@ -42,16 +45,18 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | None = None) -> 
     """
     if str(path).partition(":")[0] == "scenes":
         return open_scenes(str(path))
-    place = Path(path).expanduser()
-    if not place.exists():
+    place, roles = user_path(path), table.columns_given(columns)
+    if not os.path.exists(place):
+        if reason := not_a_path(str(path), "data set"):
+            raise UserError(f"{shortened(str(path))} {reason}")
         raise UserError(f"{place} does not exist; check the path")
     for known in FORMATS:
         if known.recognise(place):
-            return known.open(place, columns or {})
+            return known.open(place, roles)
     if tables := table.tables_in(place) if place.is_dir() else {}:
-        return table.open_tables(next(iter(tables)) if len(tables) == 1 else place, tables, columns or {})
+        return table.open_tables(next(iter(tables)) if len(tables) == 1 else place, tables, roles)
     if folder.holds_files(place):
-        return folder.open_folder(place, columns or {})
+        return folder.open_folder(place, roles)
     names = "; ".join(known.name for known in FORMATS)
     raise UserError(f"{place} holds no data set that Braid knows; it reads {names}")
 
@@ -62,8 +67,8 @@ def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) ->
     Raises:
         UserError: when a mapped column does not exist, or no column has a role.
     """
-    place = Path(path).expanduser()
-    if not place.exists() or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
+    place = user_path(path)
+    if not os.path.exists(place) or (not table.recognise(place) and any(known.recognise(place) for known in FORMATS)):
         return None
     inside = [place] if table.recognise(place) else list(table.tables_in(place)) if place.is_dir() else []
     if inside:
@@ -87,7 +92,7 @@ def read_rows(
     Raises:
         UserError: when it is neither a table nor a folder with tables or files.
     """
-    place = Path(path).expanduser()
+    place = user_path(path)
     tables = {place: ""} if not place.is_dir() else table.tables_in(place)
     files, notes = folder.table_of_files(place) if not tables else ([], table.left_out(list(tables)) if place.is_dir() else ())
     if not tables and not files:
@@ -99,8 +104,12 @@ def read_rows(
     if len(parts) == 1:
         return parts[0][0], rows
     names = dict.fromkeys(name for one, split in parts for name in (*one.columns, *(["split"] if split else [])))
-    cells = ({"split": split, **row} if split and isinstance(row, dict) else row for one, split in parts for row in one.rows)
-    return table.Table(tuple(names), tuple(cells), parts[0][0].path), rows
+    first = parts[0][0].path
+    near = [
+        (table.table_for(one, columns, first.with_suffix(".parquet")), split) for one, split in parts
+    ]  # files stay as they are
+    cells = ({"split": split, **row} if split and isinstance(row, dict) else row for one, split in near for row in one.rows)
+    return table.Table(tuple(names), tuple(cells), first), rows
 
 
 def _table_of(place: Path, files: Sequence[dict[str, str]]) -> table.Table:

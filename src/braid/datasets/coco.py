@@ -10,15 +10,20 @@ from braid.datasets.dataset import (
     ImageFinder,
     Rows,
     SkippedRow,
-    clean_captions,
+    field_of,
     head,
+    id_of,
+    kept_texts,
+    list_of,
     located,
     read_json,
     skipped_row,
 )
 from braid.datasets.splits import split_named, with_splits
-from braid.errors import UserError
+from braid.errors import Missing, UserError
 from braid.records import Example
+
+SHAPE = "a COCO caption file has images (id, file_name) and annotations (image_id, caption)"
 
 
 def recognise(path: Path) -> bool:
@@ -45,29 +50,45 @@ def open_coco(path: Path, columns: Mapping[str, str]) -> Dataset:
 
 
 def _read(file: Path) -> tuple[list[Example], list[SkippedRow]]:
-    whole = read_json(file)
-    captions: dict[str, list[Any]] = {}
-    try:
-        images = [(str(row["id"]), str(row["file_name"])) for row in whole["images"]]
-        for row in whole["annotations"]:
-            captions.setdefault(str(row["image_id"]), []).append(row["caption"])
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{file} lacks {error}; a COCO caption file has images (id, file_name) and annotations (image_id, caption)"
-        ) from None
-    split, locate = split_named(file.stem), ImageFinder(file.parent, [name for _, name in images])
-    examples: list[Example] = []
-    skipped: list[SkippedRow] = []
-    for key, name in images:
-        source = f"{file.name}, image {key}"
+    whole, skipped = read_json(file), list[SkippedRow]()
+    names = _names(file, list_of(whole, "images", file, SHAPE), skipped)
+    notes: dict[str, list[tuple[str, Any]]] = {}  # by image: the source and the annotation
+    for number, row in enumerate(list_of(whole, "annotations", file, SHAPE), 1):
+        source = f"{file.name}, annotation {number}"
         try:
-            fields = {"image": located(locate, file, name), "captions": clean_captions(captions.get(key, ()))}
-            examples.append(Example(key, fields, split, source))
+            notes.setdefault(id_of(row, "image_id", SHAPE), []).append((source, row))
         except UserError as error:
             skipped.append(skipped_row(source, error))
-    listed = {key for key, _ in images}
-    for key in captions:
-        if key not in listed:
-            reason = f"has {len(captions[key])} captions and is not among the images; add it there or remove them"
-            skipped.append(SkippedRow(f"{file.name}, image {key}", reason))
+    split, locate = split_named(file.stem), ImageFinder(file.parent, filter(None, names.values()))
+    examples: list[Example] = []
+    for key, name in names.items():
+        source, said = f"{file.name}, image {key}", notes.pop(key, [])
+        try:
+            if name:
+                captions = kept_texts(said, "caption", "image", skipped, "caption", SHAPE)
+                examples.append(Example(key, {"image": located(locate, file, name), "captions": captions}, split, source))
+        except UserError as error:
+            skipped.append(skipped_row(source, error))
+    for key, said in notes.items():
+        reason = f"has {len(said)} captions and is not among the images; add it there or remove them"
+        skipped.append(SkippedRow(f"{file.name}, image {key}", reason))
     return examples, skipped
+
+
+def _names(file: Path, rows: list[Any], skipped: list[SkippedRow]) -> dict[str, str]:
+    """Image -> file name, "" for an image without one; what cannot be read is appended to ``skipped``."""
+    names: dict[str, str] = {}
+    for number, row in enumerate(rows, 1):
+        source = f"{file.name}, row {number} of the images"
+        try:
+            key = id_of(row, "id", SHAPE)
+            source = f"{file.name}, image {key}"
+            if key in names:
+                raise UserError("has the id of an earlier image; give every image an id of its own")
+            names[key] = ""
+            names[key] = str(field_of(row, "file_name", SHAPE))
+            if not names[key]:
+                raise Missing("has an empty file_name; fill it in or remove the image")
+        except UserError as error:
+            skipped.append(skipped_row(source, error))
+    return names

@@ -7,6 +7,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from braid.config import NotStandard, kinds, parse_json
 from braid.errors import Missing, UserError
+from braid.files.paths import not_a_path, shortened, spellings
+from braid.files.text import encoding_of, read_text
 from braid.modalities import InputModalityConfig
-from braid.modalities.cells import NO_TEXT, check_length, is_text
+from braid.modalities.cells import check_length, why_no_text
 from braid.records import Example
 from braid.shapes import Int
 
@@ -229,12 +232,12 @@ class ImageFinder:
                 return
 
     def __call__(self, name: str) -> Path | None:
-        for place in self._places:
-            if self._exists(place / name):
+        for place, spelled in product(self._places, spellings(name)):
+            if self._exists(place / spelled):
                 if place is not self._places[0]:  # the next image is probably there, too
                     self._places.remove(place)
                     self._places.insert(0, place)
-                return place / name
+                return place / spelled
         return None
 
 
@@ -248,6 +251,8 @@ def located(locate: ImageFinder, file: Path, *names: str) -> str:
         place = locate(name)
         if place is not None:
             return str(place)
+    if reason := not_a_path(names[0]):
+        raise Missing(f"has the image {shortened(names[0])}, which {reason}")
     raise Missing(f"{names[0]} is not in any folder near {file}; put the images beside it")
 
 
@@ -262,12 +267,10 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of a known format.
 
     Raises:
-        UserError: when it is not UTF-8 text or not JSON.
+        UserError: when it is not text or not JSON.
     """
     try:
-        return parse_json(path.read_text(encoding="utf-8"), nan=True)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        return parse_json(read_text(path), nan=True)
     except NotStandard:
         raise UserError(f"{path} holds nesting or a number without end; is it the right file?") from None
     except json.JSONDecodeError as error:
@@ -280,29 +283,76 @@ def head(path: Path, size: int = 65_536) -> str:
         if not path.is_file():
             return ""
         with open(path, "rb") as file:
-            return file.read(size).decode("utf-8", errors="ignore")
+            start = file.read(size)
+            return start.decode(encoding_of(start), errors="ignore")
     except OSError:
         return ""
 
 
-def clean_captions(texts: Iterable[Any]) -> tuple[str, ...]:
-    """Clean the captions of an image; see ``clean_texts``."""
-    return clean_texts(texts, "caption", "image")
-
-
-def clean_texts(texts: Iterable[Any], what: str, row: str) -> tuple[str, ...]:
-    """Strip the texts and remove empty ones. ``what`` (the kind of text) and ``row`` are for messages.
+def list_of(whole: Any, name: str, file: Path, shape: str) -> list[Any]:
+    """A list of an annotation file; ``shape`` says what the format has, for messages.
 
     Raises:
-        UserError: when all texts are empty, or one is not text.
+        UserError: when there is none.
     """
-    texts = tuple(texts)
-    odd = [text for text in texts if not isinstance(text, str)]
-    if odd:
-        raise UserError(f"has the {what} {odd[0]!r}, which is not text; write one or remove it")
-    result = tuple(check_length(text.strip(), f"its {what}") for text in texts if text.strip())
-    if not all(map(is_text, result)):
-        raise UserError(f"{NO_TEXT}; write it again")
+    if not isinstance(whole, dict) or not isinstance(whole.get(name), list):
+        raise UserError(f"{file} has no list of {name}; {shape}")
+    return whole[name]
+
+
+def field_of(row: Any, name: str, shape: str) -> Any:
+    """A field of an annotation.
+
+    Raises:
+        UserError: when the annotation is no object, or lacks it; null is nothing.
+    """
+    if not isinstance(row, dict):
+        raise UserError(f"is not a JSON object; {shape}")
+    if row.get(name) is None:
+        raise UserError(f"lacks {name!r}; {shape}")
+    return row[name]
+
+
+def id_of(row: Any, name: str, shape: str) -> str:
+    """An id of an annotation; 7, 7.0 and "7" are the same. Raises like ``field_of``."""
+    value = field_of(row, name, shape)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def kept_texts(
+    given: Iterable[tuple[str, Any]], what: str, row: str, skipped: list[SkippedRow], name: str = "", shape: str = ""
+) -> tuple[str, ...]:
+    """The texts of a row. An empty one is dropped; one that cannot be read is appended to ``skipped``, and the others stay.
+
+    Args:
+        given: the source and the value of each: a text, or an annotation that has it as the field ``name`` (see ``field_of``).
+        what, row: the kind of text and what has it, for messages.
+    Raises:
+        UserError: when no text is left.
+    """
+    texts, without = list[str](), list[SkippedRow]()
+    for source, value in given:
+        try:
+            texts.append(_clean(field_of(value, name, shape) if name else value, what))
+        except UserError as error:
+            without.append(skipped_row(source, error))
+    result = tuple(filter(None, texts))
+    if not result and without:
+        raise UserError(without[0].reason)
     if not result:
         raise Missing(f"has no {what}; write one or remove the {row}")
+    skipped += without
     return result
+
+
+def clean_text(value: Any, what: str, row: str) -> str:
+    """One text, without surrounding white space; raises like ``kept_texts``."""
+    return kept_texts([("", value)], what, row, [])[0]
+
+
+def _clean(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"has the {what} {shortened(repr(value))}, which is not text; write one or remove it")
+    if reason := why_no_text(value):
+        raise UserError(f"{reason}; write it again")
+    return check_length(value.strip(), f"its {what}")

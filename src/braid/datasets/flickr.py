@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from braid.datasets.dataset import Dataset, ImageFinder, Rows, SkippedRow, clean_captions, head, skipped_row
+from braid.datasets.dataset import Dataset, ImageFinder, Rows, SkippedRow, head, kept_texts, located, skipped_row
 from braid.datasets.splits import split_named, with_splits
-from braid.errors import Missing, UserError
+from braid.errors import UserError
 from braid.files.reading import is_hidden
+from braid.files.text import read_lines
 from braid.records import Example
 
 LINE = re.compile(r"^(.+\.\w+)#(\d+)\t(.*)$")
@@ -30,23 +31,20 @@ def open_flickr(path: Path, columns: Mapping[str, str]) -> Dataset:
     """One example per image, with all its captions; splits come from the lists beside the token file, if there are any."""
     file = _file(path)
     assert file is not None, "recognise() said so"
-    captions: dict[str, list[str]] = {}
+    captions: dict[str, list[tuple[str, str]]] = {}  # by image: the source and the text
     skipped: list[SkippedRow] = []
-    for number, line in enumerate(_lines(file), 1):
+    for number, line in enumerate(read_lines(file), 1):
         match = LINE.match(line)
         if match:
-            captions.setdefault(match[1], []).append(match[3])
+            captions.setdefault(match[1], []).append((f"{file.name}, line {number}", match[3]))
         elif line.strip():
             skipped.append(SkippedRow(f"{file.name}, line {number}", "is not image#number, tab, caption; correct the line"))
     splits, locate = _splits(file), ImageFinder(file.parent, captions)
     examples: list[Example] = []
     for name, texts in captions.items():
         source = f"{file.name}, {name}"
-        place = locate(name)
         try:
-            if place is None:
-                raise Missing(f"{name} is not in any folder near {file}; put the images beside it")
-            fields = {"image": str(place), "captions": clean_captions(texts)}
+            fields = {"image": located(locate, file, name), "captions": kept_texts(texts, "caption", "image", skipped)}
             examples.append(Example(name, fields, splits.get(name, ""), source))
         except UserError as error:
             skipped.append(skipped_row(source, error))
@@ -60,14 +58,7 @@ def _splits(token_file: Path) -> dict[str, str]:
         split = split_named(file.stem)
         start = head(file, 4096) if split and file != token_file and not is_hidden(file.name) else ""
         if start and "\t" not in start:
-            for line in _lines(file):
+            for line in read_lines(file):
                 name = line.strip()
                 result[name] = result[f"{name}.jpg"] = split
     return result
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from braid.datasets.dataset import Dataset, Rows, SkippedRow, clean_captions, file_kinds
+from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_kinds, kept_texts
 from braid.datasets.splits import split_folder, with_splits
 from braid.errors import Missing, UserError
 from braid.files.reading import Listing, listing
+from braid.files.text import read_lines
 from braid.modalities import NOT_READ
 from braid.records import Example
 
@@ -99,7 +100,7 @@ def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
         fields: dict[str, Any] = {kind: os.path.normpath(one) for kind, one in row.items()}
         try:
             if folder.texts:
-                fields["captions"] = _captions(_text_of(next(iter(row.values()))), folder.texts)
+                fields["captions"] = _captions(_text_of(next(iter(row.values()))), folder.texts, skipped)
             elif labels and label:
                 fields["label"] = label
         except UserError as error:
@@ -122,8 +123,8 @@ def table_of_files(path: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
     return rows, folder.notes
 
 
-def _captions(text: str, texts: set[str]) -> tuple[str, ...]:
-    """The lines of a text file.
+def _captions(text: str, texts: set[str], skipped: list[SkippedRow]) -> tuple[str, ...]:
+    """The lines of a text file; a line that is no text is added to ``skipped``.
 
     Raises:
         UserError: when it does not exist, is not text, or is empty.
@@ -132,11 +133,10 @@ def _captions(text: str, texts: set[str]) -> tuple[str, ...]:
     if text not in texts or not os.path.isfile(text):
         raise Missing(f"has no captions; write them to {name} beside it, one a line")
     try:
-        return clean_captions(Path(text).read_text(encoding="utf-8").splitlines())
-    except UnicodeDecodeError:
-        raise UserError(f"{name} is not UTF-8 text; save it as UTF-8") from None
+        given = [(f"{name}, line {number}", line) for number, line in enumerate(read_lines(Path(text)), 1)]
+        return kept_texts(given, "caption", "image", skipped)
     except UserError as error:
-        raise type(error)(f"{name} {error}") from None
+        raise type(error)(f"{name} {str(error).removeprefix(f'{text} ')}") from None
 
 
 def _placed(names: Sequence[str]) -> list[tuple[str, str]]:

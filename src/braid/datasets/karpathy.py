@@ -10,14 +10,19 @@ from braid.datasets.dataset import (
     ImageFinder,
     Rows,
     SkippedRow,
-    clean_captions,
+    field_of,
     head,
+    kept_texts,
+    list_of,
+    located,
     read_json,
     skipped_row,
 )
 from braid.datasets.splits import split_of, with_splits
-from braid.errors import Missing, UserError
+from braid.errors import UserError
 from braid.records import Example
+
+SHAPE = "an image has filename, split and sentences (raw)"
 
 
 def recognise(path: Path) -> bool:
@@ -39,16 +44,19 @@ def open_karpathy(path: Path, columns: Mapping[str, str]) -> Dataset:
     """
     file = _file(path)
     assert file is not None, "recognise() said so"
-    whole = read_json(file)
-    if not isinstance(whole, dict) or not isinstance(whole.get("images"), list):
-        raise UserError(f"{file} has no list of images; is the file complete?")
-    locate = ImageFinder(file.parent, [_name(row) for row in whole["images"] if isinstance(row, dict)])
+    rows = list_of(read_json(file), "images", file, SHAPE)
+    locate = ImageFinder(file.parent, [_name(row) for row in rows if isinstance(row, dict)])
+    seen: set[str] = set()
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
-    for number, row in enumerate(whole["images"], 1):
+    for number, row in enumerate(rows, 1):
         source = f"{file.name}, image {number}"
         try:
-            examples.append(_example(row, source, locate))
+            name = _name(row) if isinstance(row, dict) else ""
+            if name in seen:
+                raise UserError(f"is {name} again; put all sentences of an image into one entry")
+            examples.append(_example(row, file, source, locate, skipped))
+            seen.add(name)
         except UserError as error:
             skipped.append(skipped_row(source, error))
     return with_splits(Dataset(str(path), "Karpathy splits", Rows(examples), tuple(skipped)))
@@ -60,16 +68,15 @@ def _name(row: dict[str, Any]) -> str:
     return f"{row['filepath']}/{name}" if row.get("filepath") else name
 
 
-def _example(row: Any, source: str, locate: ImageFinder) -> Example:
-    if not isinstance(row, dict):
-        raise UserError("is not a JSON object; an image has filename, split and sentences (raw)")
-    try:
-        name, split = str(row["filename"]), str(row.get("split") or "")
-        sentences = [sentence["raw"] for sentence in row["sentences"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"lacks {error}; an image has filename, split and sentences (raw)") from None
-    place = locate(_name(row)) or locate(name)
-    if place is None:
-        raise Missing(f"{name} is not in any folder near it; put the images beside the file")
-    fields = {"image": str(place), "captions": clean_captions(sentences)}
+def _example(row: Any, file: Path, source: str, locate: ImageFinder, skipped: list[SkippedRow]) -> Example:
+    name = str(field_of(row, "filename", SHAPE))
+    split = str(row.get("split") or "")
+    sentences = field_of(row, "sentences", SHAPE)
+    if not isinstance(sentences, list):
+        raise UserError(f"has sentences that are no list; {SHAPE}")
+    given = ((f"{source}, sentence {number}", sentence) for number, sentence in enumerate(sentences, 1))
+    fields = {
+        "image": located(locate, file, *dict.fromkeys((_name(row), name))),
+        "captions": kept_texts(given, "caption", "image", skipped, "raw", SHAPE),
+    }
     return Example(name, fields, split_of(split), source)

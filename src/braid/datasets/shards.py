@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from braid.config import json_text
 from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_finder, skipped_row
 from braid.errors import Missing, UserError
-from braid.files import whole
+from braid.files import ESCAPED, whole
 from braid.files.reading import archive_of, part_name
 from braid.modalities import modality_of
 from braid.modalities.cells import check_length, is_text, parse
@@ -115,7 +116,7 @@ def write_shards(
     rows = 0
     with whole(folder) as fresh:
         fresh.mkdir()
-        with _Tars(fresh, size) as tars, open(fresh / FILE, "w", encoding="utf-8") as file:
+        with _Tars(fresh, size) as tars, open(fresh / FILE, "w", encoding="utf-8", errors=ESCAPED) as file:
             file.write(json.dumps({"format": FORMAT}) + "\n")
             for example in examples:
                 try:
@@ -123,7 +124,7 @@ def write_shards(
                 except UserError as error:
                     on_skipped(example.source, str(error))
                     continue
-                file.write(json.dumps({"id": example.id, "split": example.split, "fields": fields}, ensure_ascii=False) + "\n")
+                file.write(json_text({"id": example.id, "split": example.split, "fields": fields}, ensure_ascii=False) + "\n")
                 rows += 1
     return Sharded(rows, len(tars.places), tars.count, tars.total)
 

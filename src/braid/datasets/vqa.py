@@ -16,8 +16,12 @@ from braid.datasets.dataset import (
     ImageFinder,
     Rows,
     SkippedRow,
-    clean_texts,
+    clean_text,
+    field_of,
     head,
+    id_of,
+    kept_texts,
+    list_of,
     located,
     read_json,
     skipped_row,
@@ -29,7 +33,7 @@ from braid.records import Example
 KINDS = ("answer_type", "question_type")
 SHAPE = {
     "questions": "a file of VQA questions has questions (question_id, image_id, question)",
-    "annotations": "a file of VQA annotations has annotations (question_id, answers)",
+    "annotations": "a file of VQA annotations has annotations (question_id, answers: [{answer}])",
 }
 
 
@@ -85,23 +89,22 @@ def open_vqa(path: Path, columns: Mapping[str, str]) -> Dataset:
     return with_splits(Dataset(str(path), "VQA", rows, tuple(skipped)))
 
 
-def _rows(whole: Any, what: str, file: Path) -> list[Any]:
-    if not isinstance(whole, dict) or not isinstance(whole.get(what), list):
-        raise UserError(f"{file} has no list of {what}; {SHAPE[what]}")
-    return whole[what]
-
-
 def _examples(file: Path, notes: Path | None, skipped: list[SkippedRow]) -> Iterator[Example]:
     whole = read_json(file)
-    rows = _rows(whole, "questions", file)
+    rows = list_of(whole, "questions", file, SHAPE["questions"])
     images = _Images(file, whole, rows)
-    answered = _answered(notes) if notes else {}
+    answered = _answered(notes, skipped) if notes else {}
+    seen: set[str] = set()
     for number, row in enumerate(rows, 1):
-        key = str(row.get("question_id", "")) if isinstance(row, dict) else ""
-        source = f"{file.name}, question {key}" if key else f"{file.name}, row {number}"
-        note = answered.pop(key, None)
+        source = f"{file.name}, row {number}"
         try:
-            fields = _asked(row, images) | (_answers(note, notes) if notes else {})
+            key = id_of(row, "question_id", SHAPE["questions"])
+            source = f"{file.name}, question {key}"
+            if key in seen:
+                raise UserError("has the question_id of an earlier question; give every question an id of its own")
+            seen.add(key)
+            note = answered.pop(key, None)
+            fields = _asked(row, images) | (_answers(note, notes, key, skipped) if notes else {})
         except UserError as error:
             skipped.append(skipped_row(source, error))
         else:
@@ -112,31 +115,37 @@ def _examples(file: Path, notes: Path | None, skipped: list[SkippedRow]) -> Iter
 
 
 def _asked(row: Any, images: "_Images") -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise UserError(f"is not a JSON object; {SHAPE['questions']}")
-    for name in ("question_id", "image_id", "question"):
-        if name not in row:
-            raise UserError(f"lacks {name!r}; {SHAPE['questions']}")
-    return {"image": images(row["image_id"]), "question": clean_texts([row["question"]], "question", "row")[0]}
+    number, question = (field_of(row, name, SHAPE["questions"]) for name in ("image_id", "question"))
+    return {"image": images(number), "question": clean_text(question, "question", "row")}
 
 
-def _answered(notes: Path) -> dict[str, Any]:
-    try:
-        return {str(row["question_id"]): row for row in _rows(read_json(notes), "annotations", notes)}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{notes} lacks {error}; {SHAPE['annotations']}") from None
+def _answered(notes: Path, skipped: list[SkippedRow]) -> dict[str, Any]:
+    """Question -> its annotation, the first one; what cannot be read is appended to ``skipped``."""
+    result: dict[str, Any] = {}
+    shape = SHAPE["annotations"]
+    for number, row in enumerate(list_of(read_json(notes), "annotations", notes, shape), 1):
+        source = f"{notes.name}, annotation {number}"
+        try:
+            key = id_of(row, "question_id", shape)
+            if key in result:
+                raise UserError(f"answers question {key} again; put all answers of a question into one annotation")
+            result[key] = row
+        except UserError as error:
+            skipped.append(skipped_row(source, error))
+    return result
 
 
-def _answers(note: Any, notes: Path) -> dict[str, Any]:
+def _answers(note: Any, notes: Path, key: str, skipped: list[SkippedRow]) -> dict[str, Any]:
     """The fields that a question gets from its annotation."""
     if note is None:
         raise Missing(f"has no answers in {notes.name}; add them or remove the question")
-    try:
-        given = clean_texts([one["answer"] for one in note["answers"]], "answer", "question")
-    except (KeyError, TypeError) as error:
-        raise UserError(f"lacks {error} in {notes.name}; {SHAPE['annotations']}") from None
+    answers = field_of(note, "answers", SHAPE["annotations"])
+    if not isinstance(answers, list):
+        raise UserError(f"has answers that are no list; {SHAPE['annotations']}")
+    named = ((f"{notes.name}, question {key}, answer {number}", answer) for number, answer in enumerate(answers, 1))
+    given = kept_texts(named, "answer", "question", skipped, "answer", SHAPE["annotations"])
     times = Counter(given)
-    kinds = {kind: clean_texts([note[kind]], kind, "question")[0] for kind in KINDS if kind in note}
+    kinds = {kind: clean_text(note[kind], kind, "question") for kind in KINDS if note.get(kind) is not None}
     return {"answers": tuple(sorted(given, key=lambda answer: -times[answer])), **kinds}
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from braid.errors import UserError
+from braid.files import user_path
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # under which training scripts save the parameters
 HEADS = ("classifier.", "fc.", "heads.")  # of the file's own task, which an encoder has no use for
@@ -25,7 +25,7 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     Raises:
         UserError: when the file is missing, unreadable, or of another architecture, naming the parameter.
     """
-    file = _file(Path(path).expanduser())
+    file = _file(user_path(path))
     state = {name.removeprefix("module."): value for name, value in _read(file).items()}
     translate = getattr(module, "standard_names", None)
     if translate is not None:
@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[str, Tensor]:
                 f"{path} holds more than weights, and reading that could run code; save its state_dict() alone"
             ) from None
         raise UserError(f"{path} is not a weight file ({_first_line(error)})") from None
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged file fails in many ways
         raise UserError(f"{path} cannot be read ({_first_line(error)}); it may be cut short, copy it again") from None
     for wrapper in WRAPPERS:
         if isinstance(result, Mapping) and isinstance(result.get(wrapper), Mapping):

@@ -13,7 +13,7 @@ from PIL import Image
 from braid.errors import UserError
 from braid.explain.attributions import Attributions, InputAttribution
 from braid.explain.overlay import colours, explanation_image, overlay, shade
-from braid.files import whole, write_whole
+from braid.files import whole, writable, write_whole
 from braid.shapes import UInt8
 
 TEMPLATE = Path(__file__).with_name("explanation.html")
@@ -56,7 +56,7 @@ def explanation_page(explanation: Attributions) -> str:
         cards="\n".join(cards),
         facts="".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts),
     )
-    return page.encode(errors="replace").decode()  # the user's input may not be valid text
+    return writable(page)
 
 
 def _inputs(explanation: Attributions) -> str:

@@ -6,6 +6,8 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from braid.files.names import writable
+
 TEMPLATE = Path(__file__).with_name("gallery.html")
 
 
@@ -44,7 +46,7 @@ def gallery(title: str, heading: str, lead: str, cards: Iterable[Card], footer: 
         cards="\n".join(map(_card, cards)),
         footer="\n".join(f"  <p>{paragraph}</p>" for paragraph in footer),
     )
-    return page.encode(errors="replace").decode()  # a file name may not be valid text
+    return writable(page)
 
 
 def _card(card: Card) -> str:

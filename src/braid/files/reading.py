@@ -6,6 +6,7 @@
 import glob
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from braid.errors import UserError
+from braid.files.names import user_path
+from braid.files.paths import not_a_path, shortened, spellings
 
+LARGEST = 1 << 28  # bytes of a file that is read into memory as a whole
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 LEFT_BEHIND = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir"})  # by macOS, Windows, file servers
 SHOWN = 5  # things in a folder that are named one by one
@@ -22,6 +26,25 @@ SHOWN = 5  # things in a folder that are named one by one
 def shipped(path: Path) -> Path:
     """``recipes/NAME.yaml`` is a file that ships with Braid, unless there is one of that name here."""
     return RECIPES.parent / path if path.parts[:1] == (RECIPES.name,) and not path.exists() else path
+
+
+def regular(path: Path, most: int | float = LARGEST) -> Path:
+    """The same path, if reading it ends: pipes wait forever, and devices have no end. A missing file is left to the reader.
+
+    Args:
+        most: bytes that the file may have.
+    Raises:
+        UserError: for a pipe, a device, or a larger file.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise UserError(f"{path} is a pipe or a device; put the file itself there")
+    if status.st_size > most and stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path} has {status.st_size:,} bytes, and at most {most:,} are read; check that it is the right file")
+    return path
 
 
 def has_suffix(name: str | Path, suffixes: Collection[str]) -> bool:
@@ -115,16 +138,17 @@ def find_files(
     result: dict[str, str] = {}
     paths = list(paths)
     for given in paths:
-        if str(given).startswith(("http://", "https://")):
-            raise UserError(f"{given} is a web address; download the {what} and give its path")
-        path, said = Path(given).expanduser(), list[str]()
+        path, said = user_path(given), list[str]()
+        if not os.path.exists(path) and (reason := not_a_path(str(given), what)):
+            raise UserError(f"{shortened(str(given))} {reason}")
         if path.is_dir():
             listed = listing(path)
             inside, said = [file for file in listed.files if has_suffix(file, suffixes)], listed.unread(unread or {})
         elif glob.has_magic(str(path)) and not path.exists():
             inside = _matching(path, suffixes)
         else:
-            inside = [str(path)]  # a missing file is reported later, with other unreadable files
+            there = (spelled for spelled in spellings(str(path)) if os.path.exists(spelled))
+            inside = [next(there, str(path))]  # a missing file is reported later, with other unreadable files
         if not inside:
             also = "".join(f"; {text}" for text in said)
             raise UserError(f"{path}: no {what} there; looked for {', '.join(sorted(suffixes))}{also}")

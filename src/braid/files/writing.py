@@ -5,6 +5,7 @@ this disk the folder was made, so that a downloaded or copied folder of that nam
 """
 
 import os
+import platform
 import re
 import shutil
 import sys
@@ -15,9 +16,13 @@ from pathlib import Path
 from typing import IO
 
 from braid.errors import UserError
+from braid.files.names import writable
 
 if sys.platform != "win32":
     import fcntl
+
+LOCK = ".lock"
+_HELD: set[int] = set()  # descriptors of the locks that this process holds
 
 
 @contextmanager
@@ -49,9 +54,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a UTF-8 text file with ``whole``."""
+    """Write a UTF-8 text file with ``whole``; half a character, as in some file names, is written as an escape."""
     with whole(path) as fresh:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_text(writable(text), encoding="utf-8")
 
 
 @contextmanager
@@ -108,15 +113,73 @@ def replaced(path: Path) -> Path | None:
 
 
 @contextmanager
-def held(path: Path, on_wait: Callable[[], None]) -> Iterator[int]:
-    """Lock a file and yield its descriptor; processes that inherit the descriptor hold the lock, too. If other processes hold the
-    lock, call ``on_wait`` and wait until all of them end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as lock:
-        if not _locked(lock, wait=False):
-            on_wait()
-            _locked(lock, wait=True)
-        yield lock.fileno()
+def held(folder: Path, on_busy: Callable[[str], None], on_note: Callable[[str], None]) -> Iterator[int]:
+    """Hold the lock of a folder during the block, and yield its descriptor: a process that is started with it holds the lock,
+    too, and a forked one does not. The lock of a killed process is free.
+
+    Args:
+        on_busy: called with the name of the process that holds the lock; if it returns, ``held`` waits.
+        on_note: called with a warning where the file system has no locks.
+    """
+    existed = folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    descriptor = _locked_file(path, on_busy, on_note)
+    _HELD.add(descriptor)
+    try:
+        os.truncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        yield descriptor
+    finally:
+        path.unlink(missing_ok=True)
+        if not existed:
+            with suppress(OSError):
+                folder.rmdir()  # if nothing else was written
+        _HELD.discard(descriptor)
+        os.close(descriptor)
+
+
+def _locked_file(path: Path, on_busy: Callable[[str], None], on_note: Callable[[str], None]) -> int:
+    """The descriptor of a lock file that this process holds."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if _is_busy(descriptor, path, on_note):
+                on_busy(os.read(descriptor, 200).decode(errors="replace") or "another process")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the process that held the lock removed the file
+
+
+def _is_busy(descriptor: int, path: Path, on_note: Callable[[str], None]) -> bool:
+    """Whether another process holds the lock of a file; if not, this one does from now on."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        except OSError:  # such as some network file systems
+            pass
+    on_note(f"warning: {path.parent} cannot be locked on this file system; start no second run in it")
+    return False
+
+
+def _let_go() -> None:
+    """Close the locks in a forked process, because a data worker outlives its killed run for a moment."""
+    for descriptor in _HELD:
+        with suppress(OSError):
+            os.close(descriptor)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _aside(folder: Path) -> tuple[Path, IO[bytes]]:

@@ -56,7 +56,7 @@ def sample_tokens(
     image_decoder: Stepper | Filler, grid: TokenGrid, batch: Batch, config: ImageSamplingConfig, watch: StepWatch | None = None
 ) -> Int[np.ndarray, "batch length"]:
     """Generate the tokens of one image per row; a row's image does not depend on the other rows of its batch."""
-    rngs = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
+    rngs = [np.random.default_rng((config.seed, crc32(identity.encode(errors="surrogatepass")))) for identity in batch.ids]
     watched = watch or (lambda steps, total: steps)
     if isinstance(image_decoder, Filler):
         return _filled(image_decoder, grid, batch, config, rngs, watched)

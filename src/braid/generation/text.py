@@ -46,7 +46,7 @@ def generate(
 
 def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list[list[int]]) -> list[Generated]:
     """Greedy decoding and sampling: one text per row, one token per step."""
-    rngs = [np.random.default_rng((config.seed, crc32(identity.encode()))) for identity in batch.ids]
+    rngs = [np.random.default_rng((config.seed, crc32(identity.encode(errors="surrogatepass")))) for identity in batch.ids]
     state = decoder.start(batch)
     texts = [_Text(decoder.special.eos) for _ in batch.ids]
     tokens = _first(decoder, batch)

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from braid.errors import UserError
+from braid.files import user_path
 from braid.huggingface import hub
 from braid.modalities import ImageModalityConfig, Tokenizer
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # what is fetched from the hub
 INSTALL = 'run: pip install "braidlm[hf]"'
 # Settings that would let a saved model fetch or run code, or that name this machine's own choices.
+AS_DATA = {"local_files_only": True, "trust_remote_code": False}  # no code in a folder runs, and nobody is asked about it
 LEFT_OUT = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "_name_or_path")
 
 Training = Literal["frozen", "full", "lora"]
@@ -80,7 +82,7 @@ def find(source: str) -> Path:
     Raises:
         UserError: when it is neither a model's folder nor to be had from the hub.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"{source} has no config.json; it is not the folder of a Hugging Face model")
@@ -118,7 +120,7 @@ def configuration(folder: Path, role: Role) -> Any:
     """
     transformers = library()
     try:
-        result = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        result = transformers.AutoConfig.from_pretrained(folder, **AS_DATA)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/config.json cannot be read ({_short(error)})") from None
     half = getattr(result, role.half, None) if role.half else None
@@ -165,7 +167,7 @@ def build(architecture: Mapping[str, Any], role: Role) -> Any:
         )
     config = _config(architecture)
     try:
-        network = getattr(transformers, role.auto).from_config(config, dtype=torch.float32)
+        network = getattr(transformers, role.auto).from_config(config, dtype=torch.float32, trust_remote_code=False)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise UserError(f"the architecture of the {kind} model cannot be built ({_short(error)})") from None
     return _part(network, role)
@@ -194,7 +196,7 @@ def _loaded(folder: Path, config: Any, role: Role, optional: tuple[str, ...] = (
     auto = getattr(library(), role.auto)
     try:
         network, report = auto.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **AS_DATA
         )
     except Exception as error:  # each file format, and transformers itself, fails in its own way
         raise UserError(f"the weights in {folder} cannot be read ({_short(error)}); copy the folder again") from None
@@ -293,7 +295,7 @@ def own_tokenizer(folder: Path) -> Any:
     if not any(file for pattern in ("tokenizer.json", "vocab.*", "*.model") for file in folder.glob(pattern)):
         raise UserError(f"{folder} has no tokenizer.json, which says how the model wants its text; copy it, too")
     try:
-        return library().AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return library().AutoTokenizer.from_pretrained(folder, **AS_DATA)
     except Exception as error:  # many formats, each with errors of its own
         raise UserError(f"the tokenizer in {folder} cannot be read ({_short(error)}); copy the folder again") from None
 
@@ -301,7 +303,7 @@ def own_tokenizer(folder: Path) -> Any:
 def images(folder: Path) -> ImageModalityConfig:
     """How a model prepares its images: size, mean, standard deviation, and whether their centre is cropped."""
     try:
-        result = library().AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+        result = library().AutoImageProcessor.from_pretrained(folder, backend="pil", **AS_DATA)
     except (OSError, ValueError, KeyError, TypeError, ImportError):
         raise UserError(
             f"{folder} has no readable preprocessor_config.json, which says how the model prepares its images; copy it, too"

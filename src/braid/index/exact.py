@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from braid.errors import UserError
-from braid.index.local import AGAIN, Found, Header, LocalIndex
-from braid.index.protocol import Storage, needed, stored
+from braid.index.local import Found, Header, LocalIndex
+from braid.index.protocol import AGAIN, Storage, are_units, needed, stored
 from braid.shapes import Float32, UInt64
 
 TYPES = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
@@ -36,7 +36,10 @@ class ExactIndexConfig:
         return LocalIndex(folder, header, self)
 
     def mapped(self, path: Path, width: int) -> "ExactVectors":
-        return ExactVectors(path, self.storage, width)
+        vectors = ExactVectors(path, self.storage, width)
+        if not vectors.are_units():
+            raise UserError(f"{path} is damaged (a vector is not of length 1); {AGAIN}")
+        return vectors
 
     def changing(self, old: Path | None, path: Path, width: int) -> "ExactVectors":
         copyfile(old, path) if old else path.touch()
@@ -54,6 +57,9 @@ class ExactVectors:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def are_units(self) -> bool:
+        return are_units(self._rows["vector"]) if len(self) else True
 
     def search(self, queries: Float32[np.ndarray, "n width"], top: int) -> Found:
         kept = stored(queries, self._storage)

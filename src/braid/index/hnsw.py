@@ -9,9 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from braid.config import within
+from braid.environment import threads
 from braid.errors import UserError
-from braid.index.local import AGAIN, Found, Header, LocalIndex
-from braid.index.protocol import Storage, needed, stored
+from braid.files import utf8_path
+from braid.index.graph import check_graph
+from braid.index.local import Found, Header, LocalIndex
+from braid.index.protocol import AGAIN, Storage, needed, stored
 from braid.shapes import Float32, UInt64
 
 TYPES = {"float32": "f32", "float16": "f16", "int8": "i8"}
@@ -45,19 +48,19 @@ class HnswIndexConfig:
 
     def mapped(self, path: Path, width: int) -> "HnswVectors":
         graph = self._graph(width)
-        kind = graph.dtype
+        check_graph(path, graph.save(), self.storage)
         try:
-            graph.view(path)
+            with utf8_path(path) as reachable:
+                graph.view(reachable)
         except RuntimeError as error:
             raise UserError(f"usearch cannot read {path} ({error}); {AGAIN}") from None
-        if (graph.ndim, graph.dtype) != (width, kind):
-            raise UserError(f"{path} holds other vectors than index.json says; {AGAIN}")
         return HnswVectors(graph, self.storage, path)
 
     def changing(self, old: Path | None, path: Path, width: int) -> "HnswVectors":
         graph = self._graph(width)
         if old is not None:
-            graph.load(old)
+            with utf8_path(old) as reachable:
+                graph.load(reachable)
         return HnswVectors(graph, self.storage, path)
 
     def _graph(self, width: int) -> Any:
@@ -86,19 +89,17 @@ class HnswVectors:
         return [(one.keys, 1 - one.distances) for one in ([result] if len(queries) == 1 else result)]
 
     def add(self, keys: UInt64[np.ndarray, " n"], vectors: Float32[np.ndarray, "n width"]) -> None:
-        self.graph.add(keys, stored(vectors, self._storage), threads=threads())
+        try:
+            self.graph.add(keys, stored(vectors, self._storage), threads=threads())
+        except RuntimeError as error:
+            raise UserError(f"usearch cannot change {self._path.name} ({error}); {AGAIN}") from None
 
     def remove(self, keys: UInt64[np.ndarray, " n"]) -> None:
         self.graph.remove(keys, threads=threads())
 
     def write(self) -> None:
         try:
-            self.graph.save(self._path)
+            with utf8_path(self._path) as reachable:
+                self.graph.save(reachable)
         except RuntimeError:  # its message does not say why
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None
-
-
-def threads() -> int:
-    """The number of threads that torch and numpy get; 0 means every core."""
-    message = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(message) if message.isdecimal() else 0

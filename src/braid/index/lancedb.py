@@ -1,6 +1,5 @@
 """LanceDB: a database in the index's folder, or an existing one, in cloud storage or on a server."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 
 from braid.errors import UserError
 from braid.index.local import FILE, Header, write_header
-from braid.index.protocol import Hit, Origin, asked, checked, needed
+from braid.index.protocol import Hit, Origin, asked, checked, hit, needed
 from braid.shapes import Float
 
 DATABASE = "lancedb"  # the folder of the database, inside the index's folder
@@ -117,7 +116,7 @@ class LanceDBIndex:
         hits: list[list[Hit]] = [[] for _ in queries]
         places = result.get("query_index", [0] * len(result["id"]))
         for place, name, distance, metadata in zip(places, result["id"], result["_distance"], result["metadata"], strict=True):
-            hits[place].append(Hit(name, 1 - distance, json.loads(metadata)))
+            hits[place].append(hit(self._place, name, 1 - distance, metadata))
         return hits
 
     def save(self) -> None:
@@ -141,7 +140,9 @@ class LanceDBIndex:
     def rows(self) -> Iterator[tuple[str, Any]]:
         with self._told():
             result = self._table.search().select(["id", "metadata"]).limit(max(len(self), 1)).to_arrow()
-        yield from zip(result["id"].to_pylist(), map(json.loads, result["metadata"].to_pylist()), strict=True)
+        for name, metadata in zip(result["id"].to_pylist(), result["metadata"].to_pylist(), strict=True):
+            one = hit(self._place, name, 0.0, metadata)
+            yield one.id, one.metadata
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """An index in a local folder: index.json (kind, model, files), and one folder with vectors and rows per revision."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -14,17 +15,17 @@ from uuid import uuid4
 
 import numpy as np
 
-from braid.config import from_dict, parse_json, to_dict, within
+from braid.config import from_dict, to_dict, within
 from braid.errors import UserError
-from braid.files import alone, whole, write_whole
-from braid.index.protocol import Hit, Origin, asked, checked
+from braid.files import alone, read_json, regular, whole, write_whole
+from braid.given import several
+from braid.index.protocol import AGAIN, Hit, Origin, asked, checked, hit
 from braid.index.rows import Rows
 from braid.shapes import Float, Float32, UInt64
 
 FORMAT = 1
 FILE = "index.json"
 REVISION = "revision-"
-AGAIN = "copy the index again, or make it anew"
 ROWS = "rows.sqlite"
 
 
@@ -63,11 +64,9 @@ def read_header(folder: Path) -> Header:
     """
     path = folder / FILE
     try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        data = read_json(path, AGAIN)
+    except FileNotFoundError:
         raise UserError(f"there is no index at {folder} (no {FILE}); check the path, or make one") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON ({error}); {AGAIN}") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise UserError(f"{path} is not of format {FORMAT}, the one this version of Braid reads; update Braid or index it anew")
     return from_dict(Header, data, str(path))
@@ -96,7 +95,7 @@ def check(path: Path, header: Header) -> None:
     known = header.files.get(path.name)
     if known is None:
         raise UserError(f"{path.parent.parent / FILE} does not name {path.name}; {AGAIN}")
-    size = path.stat().st_size
+    size = regular(path, math.inf).stat().st_size
     if size != known.bytes:
         raise UserError(f"{path} has {size:,} bytes instead of {known.bytes:,}; {AGAIN}")
     if measured(path) != known:
@@ -181,22 +180,28 @@ class LocalIndex:
 
     def delete(self, ids: Sequence[str]) -> None:
         with self._changing():
-            self.vectors.remove(self._rows.remove(ids))
+            self.vectors.remove(self._rows.remove(several(ids)))
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        return set(self._rows.keys(ids))
+        return set(self._rows.keys(several(ids)))
 
     def rows(self) -> Iterator[tuple[str, Any]]:
-        return ((name, json.loads(metadata)) for name, metadata in self._rows.all())
+        for name, metadata in self._rows.all():
+            one = hit(str(self.folder / ROWS), name, 0.0, metadata)
+            yield one.id, one.metadata
 
     def search(self, vectors: Float[np.ndarray, "..."], top: int = 10) -> list[list[Hit]]:
         queries = asked(vectors, self.width, top)
         if not len(self) or not len(queries):
             return [[] for _ in queries]
         result = self.vectors.search(queries, min(top, len(self)))
-        rows = self._rows.find(np.unique(np.concatenate([keys for keys, _ in result])).tolist())
+        keys = np.unique(np.concatenate([keys for keys, _ in result])).tolist()
+        rows = self._rows.find(keys)
+        where = f"{self.folder / self._header.revision / ROWS}"
+        if len(rows) < len(keys):
+            raise UserError(f"{where} lacks the row of a vector; {AGAIN}")
         return [
-            [Hit(rows[key][0], score, json.loads(rows[key][1])) for key, score in zip(*map(np.ndarray.tolist, one), strict=True)]
+            [hit(where, rows[key][0], score, rows[key][1]) for key, score in zip(*map(np.ndarray.tolist, one), strict=True)]
             for one in result
         ]
 

@@ -4,13 +4,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from braid.config import parse_json
 from braid.errors import UserError
+from braid.given import several
 from braid.shapes import Float, Float32, Num
+
+AGAIN = "copy the index again, or make it anew"
+TWO, MINUS_TWO = 0x4000, 0xC000  # the bits of float16
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,27 @@ class Index(Protocol):
         """Close the files; unsaved changes are lost."""
 
 
+def hit(where: str, identity: Any, score: float, metadata: Any) -> Hit:
+    """A hit of a row as it is stored, in an index that anybody may have made.
+
+    Raises:
+        UserError: when the row was not written by Braid.
+    """
+    try:
+        if not isinstance(identity, str) or not isinstance(metadata, str):
+            raise UserError(f"{where} has the row {str(identity)[:80]!r}, whose id or metadata is not text; {AGAIN}")
+        return Hit(identity, score, parse_json(metadata))
+    except JSONDecodeError as error:
+        raise UserError(f"{where} has the row {identity[:80]!r}, whose metadata is not JSON ({error}); {AGAIN}") from None
+
+
+def are_units(vectors: Num[np.ndarray, "n width"]) -> bool:
+    """Whether stored vectors can have length 1: none holds NaN, infinity or a large number."""
+    if vectors.dtype == np.float16 and vectors.size:  # by its bits, which is several times as fast
+        return bool(vectors.view(np.int16).max() <= TWO and vectors.view(np.uint16).max() <= MINUS_TWO)
+    return vectors.dtype.kind != "f" or not vectors.size or bool(vectors.max() <= 2 and vectors.min() >= -2)
+
+
 def needed(package: str, extra: str) -> Any:
     """Import a package that an extra installs.
 
@@ -117,6 +144,7 @@ def checked(ids: Sequence[str], vectors: Float[np.ndarray, "..."], metadata: Seq
     Raises:
         UserError: naming the first row that cannot be added.
     """
+    ids = several(ids)
     data = [None] * len(ids) if metadata is None else metadata
     if not len(ids) == len(vectors) == len(data):
         raise UserError(f"{len(ids)} ids, {len(vectors)} vectors and {len(data)} metadata were given; give one of each a row")

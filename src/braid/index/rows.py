@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 
 from braid.errors import UserError
+from braid.index.protocol import AGAIN
 from braid.shapes import UInt64
 
 TOGETHER = 500  # values per query
+LARGEST_KEY = 2**62
+TABLE = "CREATE TABLE rows (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, metadata TEXT NOT NULL)"
+SCHEMA = [("index", "sqlite_autoindex_rows_1", None), ("table", "rows", TABLE)]
 
 
 class Rows:
@@ -26,6 +30,7 @@ class Rows:
         self._connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
         )
+        self._check_schema()
 
     @classmethod
     def changing(cls, old: Path | None, path: Path) -> "Rows":
@@ -41,10 +46,25 @@ class Rows:
             rows._connection.execute("PRAGMA synchronous = OFF")
             rows._connection.execute("PRAGMA cache_size = -16384")  # 16 MB
             rows._connection.execute("BEGIN")
-            rows._connection.execute(
-                "CREATE TABLE IF NOT EXISTS rows (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, metadata TEXT NOT NULL)"
-            )
+            if old is None:
+                rows._connection.execute(TABLE)
+        rows._check_schema()
         return rows
+
+    def _check_schema(self) -> None:
+        """Refuse a file with other tables than ours: views and triggers of others would run when it is read.
+
+        Raises:
+            UserError: when there is something else, or it is no database.
+        """
+        with self._disk():
+            self._connection.execute("PRAGMA trusted_schema = OFF")
+            self._connection.execute("PRAGMA cell_size_check = ON")
+            if self._connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type").fetchall() != SCHEMA:
+                raise UserError(f"{self._path} holds other tables than those of an index; {AGAIN}")
+            first, last = self._connection.execute("SELECT (SELECT min(key) FROM rows), (SELECT max(key) FROM rows)").fetchone()
+            if first is not None and not 0 <= first <= last <= LARGEST_KEY:
+                raise UserError(f"{self._path} has keys from {first} to {last}; {AGAIN}")
 
     def add(self, ids: Sequence[str], metadata: Sequence[str]) -> UInt64[np.ndarray, " n"]:
         """Add rows, all or none, and return their keys.
@@ -52,9 +72,9 @@ class Rows:
         Raises:
             UserError: naming an id that exists already.
         """
-        (last,) = self._connection.execute("SELECT max(key) FROM rows").fetchone()
-        first = 0 if last is None else last + 1
         with self._disk():
+            (last,) = self._connection.execute("SELECT max(key) FROM rows").fetchone()
+            first = 0 if last is None else last + 1
             self._connection.execute("SAVEPOINT adding")
             try:
                 rows = zip(range(first, first + len(ids)), ids, metadata, strict=True)
@@ -88,15 +108,17 @@ class Rows:
         """The id and the metadata of every row."""
         yield from self._connection.execute("SELECT id, metadata FROM rows")
 
-    def find(self, keys: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """Ids and metadata by key."""
-        result = self._found("SELECT key, id, metadata FROM rows WHERE key IN", keys)
+    def find(self, keys: Sequence[int]) -> dict[int, tuple[Any, Any]]:
+        """Ids and metadata by key; a file of somebody else may hold other values than text."""
+        result = self._found("SELECT key, id, metadata FROM rows WHERE key IN", [key for key in keys if key <= LARGEST_KEY])
         return {key: (name, metadata) for key, name, metadata in result}
 
     def _found(self, select: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(values), TOGETHER):
             part = values[start : start + TOGETHER]
-            yield from self._connection.execute(f"{select} ({','.join('?' * len(part))})", part).fetchall()
+            with self._disk():
+                found = self._connection.execute(f"{select} ({','.join('?' * len(part))})", part).fetchall()
+            yield from found
 
     def commit(self) -> None:
         with self._disk():
@@ -108,10 +130,10 @@ class Rows:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        """Raise ``OSError`` for a full disk, which SQLite reports with an error of its own."""
+        """Raise ``OSError`` for a full disk and ``UserError`` for a damaged file, which SQLite reports with errors of its own."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path)) from None
+            raise UserError(f"{self._path} cannot be read ({error}); {AGAIN}") from None

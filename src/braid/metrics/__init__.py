@@ -1,7 +1,7 @@
 """Metrics: pure numpy functions of predictions and references, without Java or downloads.
 
 ============= =====================================================================================================
-captions      BLEU, ROUGE-L, CIDEr, METEOR, diversity (``cider.py``: both CIDErs)
+captions      text -> words; BLEU, ROUGE-L, both CIDErs, METEOR, diversity
 answers       VQA accuracy, exact match
 labels        accuracy, F1, AUROC, confusion matrix
 regression    mean errors, R2, correlation
@@ -9,7 +9,6 @@ retrieval     recall at K, median rank
 images        PSNR, SSIM, FID, KID, precision and recall, use of codes
 confidence    ECE, risk and coverage, calibration
 statistics    bootstrap intervals, paired differences, intervals over seeds
-tokenizers    text -> words, for caption metrics
 ============= =====================================================================================================
 """
 
@@ -28,6 +27,7 @@ from braid.metrics.captions import (
     bleu,
     bleu_statistics,
     caption_diversity,
+    caption_remarks,
     chosen_tokenizer,
     ngram_counts,
     score_captions,
@@ -61,11 +61,12 @@ from braid.metrics.labels import (
     score_labels,
     score_values,
 )
-from braid.metrics.retrieval import RetrievalScores, score_retrieval, score_similarities
+from braid.metrics.retrieval import RECALL_AT, RetrievalScores, score_retrieval, score_similarities
 from braid.metrics.statistics import Difference, Spread, interval, over_seeds, paired_difference
 
 __all__ = [
     "ANSWER_TYPES",
+    "RECALL_AT",
     "AnswerScores",
     "Calibration",
     "CaptionScores",
@@ -87,6 +88,7 @@ __all__ = [
     "bleu",
     "bleu_statistics",
     "caption_diversity",
+    "caption_remarks",
     "code_use",
     "confusion_matrix",
     "cross_fit",

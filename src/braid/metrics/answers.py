@@ -1,6 +1,7 @@
 """Answers to questions about images: the official VQA accuracy (arXiv:1505.00468) and exact match of whole answers."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,8 +128,9 @@ def answer_type(answer: str) -> AnswerType:
 
 
 def _line(text: str) -> str:
-    return re.sub(r"[\n\t]", " ", text).strip()
+    return re.sub(r"[\n\t]", " ", unicodedata.normalize("NFC", text)).strip()
 
 
 def _parts(answer: str) -> set[str]:
-    return {plain for part in answer.lower().split(",") if (plain := " ".join(part.split()))}
+    parts = unicodedata.normalize("NFC", answer.lower()).split(",")
+    return {plain for part in parts if (plain := " ".join(part.split()))}

@@ -1,10 +1,11 @@
 """Captions against references: BLEU, ROUGE-L, METEOR, CIDEr and diversity, as coco-caption computes them, without Java.
 
-``score_captions`` gives all of them with intervals; the metrics themselves follow below it. CIDEr stands in ``cider.py``.
+``score_captions`` gives all of them with intervals; the metrics themselves follow below it.
 """
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,38 +28,70 @@ DROPPED = frozenset({"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "
 BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 PAIRS = {"cannot": "can not", "gonna": "gon na", "gotta": "got ta", "wanna": "wan na", "lemme": "lem me", "gimme": "gim me"}
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
-_CLITIC = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))\b")
-_WORD = re.compile(
-    r"n't\b|'(?:s|m|d|re|ve|ll)\b"  # what a contraction leaves
-    r"|(?:[a-z]\.){2,}|\b(?:mr|mrs|ms|dr|jr|sr|st|vs|prof|etc)\."  # abbreviations keep their period
-    r"|\w+(?:(?:[-'/@&]|(?<=\d)[.,:](?=\d))\w+)*"  # words, hyphenated ones, numbers such as 1,000 and 3.5
-    r"|\.\.\.|--|[^\s\w]"
-)
+# Format characters and variation selectors, which nobody sees; a zero-width space separates words as a space does.
+_INVISIBLE = re.compile("[\u00ad\u200c-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]")
+_ZERO_WIDTH_SPACE = "\u200b"
 ORDER = 4
 SIGMA = 6.0  # of the penalty on lengths that differ, in words
 BLEUS = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")  # of the whole corpus
 AVERAGED = ("rouge-l", "cider", "cider-2015", "meteor-exact-stem")  # means over items
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")  # kana and Chinese characters
+_UNSPACED = re.compile(  # kana and Chinese characters; Thai and Lao; Burmese; Khmer
+    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
+)
 BLEU_ORDER = 4
 FIRST = 1000  # references from which the tokenizer is chosen
 ROUGE_BETA = 1.2  # recall counts beta times as much as precision
 
 
 def ptb(text: str) -> list[str]:
-    """Lower-case words as the Penn Treebank tokenizer splits them, without punctuation, as in coco-caption."""
-    text = _CLITIC.sub(r" \1", text.lower().translate(_QUOTES).replace('"', " '' "))
-    tokens = [BRACKETS.get(token, token) for token in _WORD.findall(text)]
+    """Lower-case words as the Penn Treebank tokenizer splits them, without punctuation, as in coco-caption.
+
+    In other scripts, too, a word is a run of letters with their marks: vowel signs, vocalisation, accents.
+    """
+    clitic, word = _ptb_patterns("" if text.isascii() else _marks())
+    text = clitic.sub(r" \1", _composed(text.lower()).translate(_QUOTES).replace('"', " '' "))
+    tokens = [BRACKETS.get(token, token) for token in word.findall(text)]
     return [part for token in tokens if token not in DROPPED for part in PAIRS.get(token, token).split()]
 
 
 def characters(text: str) -> list[str]:
-    """Every character except spaces, for Chinese captions."""
-    return [character for character in text if not character.isspace()]
+    """Every character with its marks, except spaces, for languages that are written without spaces, such as Chinese and Thai."""
+    return _clusters().findall(_composed(text))
 
 
 def none(text: str) -> list[str]:
     """Split at white space only, for text that is already tokenized."""
-    return text.split()
+    return _composed(text).split()
+
+
+def _composed(text: str) -> str:
+    """The text in which equal letters are equal (NFC), without invisible characters."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text.replace(_ZERO_WIDTH_SPACE, " ")))
+
+
+@cache
+def _ptb_patterns(marks: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What separates contractions, and what finds words; ``marks`` belong to the letter or the symbol before them."""
+    word, belonging = rf"\w[\w{marks}]*", f"[{marks}]*" if marks else ""
+    return re.compile(rf"(?<=[\w{marks}])(n't|'(?:s|m|d|re|ve|ll))\b"), re.compile(
+        r"n't\b|'(?:s|m|d|re|ve|ll)\b"  # what a contraction leaves
+        r"|(?:[a-z]\.){2,}|\b(?:mr|mrs|ms|dr|jr|sr|st|vs|prof|etc)\."  # abbreviations keep their period
+        rf"|{word}(?:(?:[-'/@&]|(?<=\d)[.,:](?=\d)){word})*"  # words, hyphenated ones, numbers such as 1,000 and 3.5
+        rf"|\.\.\.|--|[^\s\w{marks}]{belonging}"
+    )
+
+
+@cache
+def _clusters() -> re.Pattern[str]:
+    return re.compile(rf"[^\s{_marks()}][{_marks()}]*")
+
+
+@cache
+def _marks() -> str:
+    """All combining marks, for a set in a regular expression, which has no name for them."""
+    return "".join(one for one in map(chr, range(0x300, 0x1F000)) if unicodedata.category(one).startswith("M"))
 
 
 TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"ptb": ptb, "characters": characters, "none": none}
@@ -76,12 +109,29 @@ def tokenizer_named(name: str) -> Callable[[str], list[str]]:
 
 
 def chosen_tokenizer(name: str, references: Iterable[str]) -> str:
-    """``auto`` becomes ``characters`` for references in Chinese or Japanese, which have no spaces, else ``ptb``."""
+    """``auto`` becomes ``characters`` for references in scripts without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese),
+    else ``ptb``."""
     if name != "auto":
         return name
     some = "".join(islice(references, FIRST))
     letters = sum(character.isalpha() for character in some)
     return "characters" if 2 * len(_UNSPACED.findall(some)) > letters else "ptb"
+
+
+def caption_remarks(references: Sequence[Sequence[str]], tokenizer: str = "auto") -> list[str]:
+    """What the caption metrics of these items cannot say; ``references`` are those of each item."""
+    texts = list(chain.from_iterable(references))
+    name, remarks = chosen_tokenizer(tokenizer, texts), []
+    spaced = sum(len(text.split()) > 1 for text in texts)
+    if name == "ptb" and 2 * spaced < len(texts) and chosen_tokenizer("auto", texts) == "characters":
+        remarks.append("most references have no spaces, and ptb takes each as one word; use --tokenizer characters")
+    split = tokenizer_named(name)
+    grams = (set(chain.from_iterable(ngram_counts(split(text)) for text in item)) for item in references)
+    first = next(grams, set())
+    if all(other == first for other in grams):  # no n-gram is rarer than another, so each weighs log(1)
+        items = "a single item" if len(references) == 1 else f"{len(references)} items with the same references"
+        remarks.append(f"cider is 0 for all captions of {items}, because it weighs words by how rare they are")
+    return remarks
 
 
 def ngram_counts(words: Sequence[str], longest: int = 4) -> Counts:

@@ -7,7 +7,7 @@ import numpy as np
 
 from braid.shapes import Float, Int, Shaped
 
-AT = (1, 5, 10)
+RECALL_AT = (1, 5, 10)
 BLOCK = 1 << 22  # similarities in memory at once: 16 MB as float32
 
 
@@ -25,7 +25,7 @@ class RetrievalScores:
         ``num_samples`` counts images."""
         result: dict[str, float] = {}
         for name, ranks in (("text", self.text_ranks), ("image", self.image_ranks)):
-            result |= {f"{name}-recall@{k}": 100 * float((ranks <= k).mean()) for k in AT}
+            result |= {f"{name}-recall@{k}": 100 * float((ranks <= k).mean()) for k in RECALL_AT}
             result[f"{name}-median-rank"] = float(np.median(ranks))
         return result | {"num_samples": float(len(self.text_ranks))}
 

@@ -1,12 +1,14 @@
 """Checked reading of table cells and JSON, which all modalities share."""
 
 import json
+import os
 from typing import Any
 
 from braid.config import NotStandard, parse_json
 from braid.errors import Missing, UserError
 
 NO_TEXT = "holds half a character (a lone surrogate), which is not text"
+NO_ZERO = "holds a character 0, which is not text"
 LONGEST = 100_000  # characters of one text: a long chapter, which the tokenizer reads in a moment
 SHOWN = 80  # characters of a value in a message
 
@@ -20,16 +22,23 @@ def text_cell(value: Any, column: str) -> str:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         kind = Missing if value is None else UserError
-        shown = repr(value)
-        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
-        raise kind(f"column {column!r} is {shown}, not text; fill it in or remove the row")
+        raise kind(f"column {column!r} is {shown(value)}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
         raise Missing(f"column {column!r} is NaN, not text; fill it in or remove the row")
-    if isinstance(value, str) and not is_text(value):
-        raise UserError(f"column {column!r} {NO_TEXT}; write it again")
     if not str(value).strip():
         raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-    return check_length(str(value).strip(), f"column {column!r}")
+    return check_length(check_text(str(value).strip(), f"column {column!r}"), f"column {column!r}")
+
+
+def file_cell(value: Any, column: str) -> str:
+    """Read a cell as the path of a file, which need not be UTF-8; raises like ``text_cell``."""
+    return str(value) if isinstance(value, str) and is_file_name(value) else text_cell(value, column)
+
+
+def shown(value: Any) -> str:
+    """A value in a message: the beginning of its ``repr``."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
 def check_length(text: str, what: str) -> str:
@@ -43,6 +52,29 @@ def check_length(text: str, what: str) -> str:
     return text
 
 
+def check_text(text: Any, what: str) -> str:
+    """Return ``text`` if it says something.
+
+    Raises:
+        UserError: when it is no text, is blank, or holds half a character; ``what`` names it.
+    """
+    if not isinstance(text, str):
+        raise UserError(f"{what} is {shown(text)}, not text; write it as text")
+    if not text.strip():
+        raise UserError(f"{what} is empty; write one")
+    if reason := why_no_text(text):
+        raise UserError(f"{what} {reason}; write it again")
+    return text
+
+
+def is_file_name(value: str) -> bool:
+    """Whether a string is the name of a file that is not UTF-8: Python keeps each such byte as half a character."""
+    try:
+        return not is_text(value) and bool(os.fsencode(value))
+    except UnicodeEncodeError:
+        return False
+
+
 def is_text(value: str) -> bool:
     """Whether a string is valid UTF-8; JSON allows lone surrogates (``\\ud800``), which no file and no tokenizer accepts."""
     try:
@@ -50,6 +82,13 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def why_no_text(value: str) -> str:
+    """What makes a string unreadable as text; "" if nothing does."""
+    if "\0" in value:
+        return NO_ZERO
+    return "" if is_text(value) else NO_TEXT
 
 
 def is_empty(value: Any) -> bool:

@@ -36,6 +36,8 @@ class LabelsModalityConfig:
         within(self, 0, math.inf, "most")
         if self.most == 1:
             raise UserError("most is 1; a classifier needs two labels or more, or 0 for all")
+        if len(self.labels) == 1 and not self.multiple:
+            raise UserError(f"labels has only {self.labels[0]!r}; a classifier needs two labels or more")
         twice = [label for place, label in enumerate(self.labels) if label in self.labels[:place]]
         if twice:
             raise UserError(f"labels lists {twice[0]!r} twice; list each label once")

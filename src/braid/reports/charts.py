@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from braid.metrics import ReliabilityBin, RiskCoverage
@@ -17,6 +17,7 @@ LETTER = 6.6  # mean width of a letter in the charts' font
 DRAWN = 240  # maximum points of one line; more would not be visible
 ROW = 24  # units between two rows of metrics
 QUIET = "#8a8378"  # colour of baselines and controls
+HUGE = 1e100  # values from here on are not drawn, and neither is NaN
 STEPS = 100  # points of the curve of a perfect model
 
 
@@ -44,6 +45,7 @@ def chart(lines: Sequence[Line], across: str, from_zero: bool = False, mark: Mar
 
     A line without points (such as one with only NaN) is left out; without any lines, the result is "".
     """
+    lines = [replace(line, points=[point for point in line.points if abs(point[1]) < HUGE]) for line in lines]
     lines = [line for line in lines if line.points]
     clear = [line for line in lines if not line.faint]
     if not clear:

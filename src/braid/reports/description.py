@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from braid.bundle import WEIGHTS, DataCard, bundle_folder, find_bundle, read_bundle
 from braid.config import parse_yaml, to_dict
 from braid.errors import UserError
+from braid.files import as_written, regular, user_path
+from braid.files.text import read_text
 
 RUN = "run.yaml"
 CHECKPOINT = "checkpoint.safetensors"
@@ -70,7 +72,7 @@ def describe(model: str | Path) -> Description:
     Raises:
         UserError: when ``model`` is none of these, or its files cannot be read.
     """
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     if bundle_folder(model) is None and (folder / RUN).is_file():
         return describe_checkpoint(folder)
     bundle = read_bundle(find_bundle(model))
@@ -95,10 +97,11 @@ def describe_checkpoint(folder: Path) -> Description:
         raise UserError(f"{folder} has no {CHECKPOINT} yet; wait for the run's first checkpoint, or start it again")
     shapes = tensor_shapes(folder / CHECKPOINT, "model.")
     model = settings["model"]
-    tasks = {section["task"]["kind"]: section["task"] for section in (settings, *settings.get("tasks", []))}
-    inputs = {name: settings["inputs"][name] for name in model["encoders"]}
-    outputs = {name: settings["outputs"][name] for name in {**model["decoders"], **model.get("codecs", {})}}
-    return Description(folder, model_parts(model, shapes), inputs, outputs, tasks)
+    with as_written(folder / RUN):
+        tasks = {section["task"]["kind"]: section["task"] for section in (settings, *settings.get("tasks", []))}
+        inputs = {name: settings["inputs"][name] for name in model["encoders"]}
+        outputs = {name: settings["outputs"][name] for name in {**model["decoders"], **model.get("codecs", {})}}
+        return Description(folder, model_parts(model, shapes), inputs, outputs, tasks)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -107,9 +110,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: when ``folder`` has no run.
     """
-    path = folder / RUN
+    path = regular(folder / RUN)
     try:
-        settings = parse_yaml(path.read_text(encoding="utf-8"))
+        settings = parse_yaml(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is no run: it has no {RUN}; give the --output folder of braid train") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -122,7 +125,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
     """Shapes by name of a safetensors file's tensors whose names begin with ``prefix`` (removed), from its header alone."""
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(regular(path, inf), framework="np") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
             return {name.removeprefix(prefix): tuple(file.get_slice(name).get_shape()) for name in names}
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from braid.config import flat
-from braid.files import write_whole
+from braid.files import as_written, write_whole
 from braid.reports.charts import COLOURS, Line, Mark, Point, chart, smooth
 from braid.reports.description import Description, count
 from braid.reports.rows import ShownRow, cards, read_view
@@ -40,7 +40,9 @@ def write_report(folders: Sequence[Path], output: Path) -> list[LoggedRun]:
         UserError: when a folder has no run.
     """
     runs = [read_run_folder(folder) for folder in folders]
-    write_whole(output, page(runs))
+    with as_written(folders[0]):
+        text = page(runs)
+    write_whole(output, text)
     return runs
 
 
@@ -220,7 +222,7 @@ def _samples(run: LoggedRun, task: LoggedTask) -> str:
             ShownRow(
                 {name: read_view(run.folder, kept) for name, kept in sample["inputs"].items()},
                 sample["text"],
-                sample["confidence"],
+                sample["confidence"] or 0.0,  # null where it was NaN
                 tuple(sample["references"]),
                 tuple(read_view(run.folder, sample[name]) for name in ("target", "generated") if name in sample),
                 tuple((epoch, text) for epoch, text in earlier if text),

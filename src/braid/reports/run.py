@@ -1,6 +1,5 @@
 """Reads a run from its folder: settings, records, samples, problems, and differences from other runs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +8,9 @@ from statistics import fmean
 from typing import Any
 
 from braid.bundle import bundle_folder
-from braid.config import kinds
+from braid.config import kinds, without_nan
 from braid.errors import UserError
+from braid.files import as_written, read_json_lines
 from braid.reports.description import Description, describe, read_settings
 from braid.skipped_rows import FILE as LEFT_OUT
 from braid.tasks import MEAN, Task
@@ -24,13 +24,15 @@ EVALUATED_BY = ("task", "tasks", "data.path", "data.columns", "data.val", "data.
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON-lines log, in order, without an incomplete last line of a killed run.
+    """The records of a JSON-lines log, in order, without incomplete lines of a killed run; a NaN of an old log becomes None.
 
     Raises:
-        UserError: for a log with old names of caption metrics, where ``cider`` was another metric.
+        UserError: for a damaged log, and one with old names of caption metrics, where ``cider`` was another metric.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    records = [json.loads(line) for line in lines if line.endswith("}")]
+    try:
+        records = [without_nan(record) for record in read_json_lines(path)]
+    except FileNotFoundError:
+        return []
     if any(name.split(".")[-1] == RENAMED for record in records for name in record):
         raise UserError(f"{path} has old names of metrics; in this file rename cider to cider-2015, then cider-d to cider")
     return records
@@ -130,7 +132,8 @@ class LoggedRun:
     def best(self) -> dict[str, Any] | None:
         """The record of the best epoch; among equal ones the first, as in training."""
         sign = -1 if self.higher_is_better else 1
-        return min(self.epochs, key=lambda record: sign * float(record[self.metric]), default=None)
+        known = [record for record in self.epochs if record.get(self.metric) is not None]
+        return min(known, key=lambda record: sign * float(record[self.metric]), default=None)
 
     @property
     def seconds(self) -> float | None:
@@ -173,9 +176,14 @@ def read_run_folder(folder: Path) -> LoggedRun:
     """Read a run's folder; records that a killed run wrote twice count once, and incomplete ones are ignored.
 
     Raises:
-        UserError: when ``folder`` has no run.
+        UserError: when ``folder`` has no run, or its logs are damaged.
     """
     settings = read_settings(folder)
+    with as_written(folder):
+        return _logged_run(folder, settings)
+
+
+def _logged_run(folder: Path, settings: dict[str, Any]) -> LoggedRun:
     records = read_log(folder / "log.jsonl")
     steps = {record["step"]: record for record in records if "loss" in record}
     epochs = {record["epoch"]: record for record in records if "val_loss" in record}
@@ -222,6 +230,8 @@ def _reliance(run: LoggedRun, task: LoggedTask) -> list[Finding]:
     result = run.epochs[-1].get(f"{task.start}reliance", {}) if run.epochs else {}
     findings = []
     for name, one in result.items():
+        if one["loss"] is None or one["loss_shuffled"] is None:
+            continue
         more = 100 * (one["loss_shuffled"] / one["loss"] - 1) if one["loss"] else 0.0
         calm = (
             f"val loss is {one['loss']:.3f}, and {one['loss_shuffled']:.3f} ({more:+.0f}%) with another row’s {name} in its place"
@@ -236,9 +246,10 @@ def _overfitting(run: LoggedRun, task: LoggedTask) -> Finding:
     title, name = task.titled("Does not overfit"), f"{task.start}val_loss"
     if task.objective != "likelihood":
         return Finding(title, "the loss of a reward does not show it; compare the task's metrics on val", None)
-    if len(run.epochs) < 3:
+    known = [record for record in run.epochs if record.get(name) is not None]
+    if len(known) < 3:
         return Finding(title, "fewer than three epochs are too few to tell", None)
-    lowest, last = min(run.epochs, key=lambda record: record[name]), run.epochs[-1]
+    lowest, last = min(known, key=lambda record: record[name]), known[-1]
     train = {epoch: fmean(losses) for epoch, losses in _losses(run, task.loss).items()}
     before, after = train.get(lowest["epoch"]), train.get(last["epoch"])
     if before is None or after is None or last[name] < RISE * lowest[name] or after >= before:
@@ -251,7 +262,7 @@ def _overfitting(run: LoggedRun, task: LoggedTask) -> Finding:
 def _losses(run: LoggedRun, name: str) -> dict[int, list[float]]:
     result: dict[int, list[float]] = {}
     for record in run.steps:
-        if name in record:
+        if record.get(name) is not None:
             result.setdefault(record["epoch"], []).append(record[name])
     return result
 

@@ -1,6 +1,5 @@
 """The device on which torch computes (cpu, cuda, mps), and CUDA graphs: one decoder step in one launch."""
 
-import os
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from threading import Lock
@@ -8,6 +7,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from braid.environment import place_in_group
 from braid.errors import UserError
 from braid.layers.attention import StepwiseTransformer
 from braid.records import Fused
@@ -35,7 +35,7 @@ def find_device(name: str = AUTO) -> torch.device:
     except RuntimeError:
         raise UserError(f"device is {name!r}; choose auto, cpu, cuda, cuda:1 or mps") from None
     if name == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        device = torch.device("cuda", place_in_group("LOCAL_RANK", 0))
     if device.type == "cuda":
         torch.backends.cuda.enable_cudnn_sdp(False)  # its bfloat16 gradients were NaN; the other backends are correct
     if (number := _number_of(device.type)) <= (device.index or 0):

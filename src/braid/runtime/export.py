@@ -17,7 +17,7 @@ from braid.bundle import Bundle, read_bundle, write_descriptions
 from braid.codecs import Codec
 from braid.decoders import MaskedDecoder, TextDecoder
 from braid.errors import UserError
-from braid.files import whole
+from braid.files import utf8_path, whole
 from braid.modalities import InputModality
 from braid.model import Model
 from braid.records import Batch, BatchInput, Padded
@@ -281,5 +281,5 @@ def _write(
     assert program is not None
     program.model.metadata_props.update(metadata or {})
     shared_path(path).unlink(missing_ok=True)  # of an earlier graph without weights
-    with whole(path) as fresh:
-        program.save(str(fresh), external_data=False)
+    with whole(path) as fresh, utf8_path(fresh) as reachable:
+        program.save(str(reachable), external_data=False)

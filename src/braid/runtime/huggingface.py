@@ -69,12 +69,21 @@ class HuggingFaceBundle(Bundle):
         return {**super().inputs, "image": OwnSize()}
 
 
-def load_whole(source: str) -> tuple[HuggingFaceBundle, "HuggingFaceRuntime"]:
+def load_whole(
+    source: str, runtime: str = "", device: str = "auto", precision: str = "float32"
+) -> tuple[HuggingFaceBundle, "HuggingFaceRuntime"]:
     """Load a model by its name on the hub or by its folder.
 
     Raises:
-        UserError: when it does not exist, cannot be read, or does not describe images.
+        UserError: when it does not exist, cannot be read, or does not describe images; or for a runtime, device or precision
+            that it does not have.
     """
+    if runtime == "onnx":
+        raise UserError(f"hf:{source} runs on torch only; leave the runtime out")
+    if device not in ("auto", "cpu"):
+        raise UserError(f"hf:{source} runs on the processor only, not on {device!r}; leave the device out")
+    if precision != "float32":
+        raise UserError(f"hf:{source} runs in float32 only; leave the precision out")
     folder = hub.find(source)
     model = hub.whole(folder)
     processing = (ImageTextProcessing if _reads_text(model) else ImageProcessing)(folder)
@@ -198,7 +207,7 @@ class HuggingFaceRuntime:
 
 def _read(auto: Any, folder: Path) -> Any:
     try:
-        return auto.from_pretrained(folder, local_files_only=True)
+        return auto.from_pretrained(folder, **hub.AS_DATA)
     except Exception as error:  # each file format raises its own errors
         message = " ".join(str(error).split())[:160]
         raise UserError(f"{folder} has no processor for images and text, or it cannot be read ({message})") from None

@@ -1,8 +1,8 @@
 """A bundle on ONNX Runtime: it needs numpy alone and starts quickly. ``export.py`` writes the graphs."""
 
 import hashlib
-import json
-import os
+import math
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from braid.bundle import FORMAT, WEIGHTS, Bundle
+from braid.environment import threads
 from braid.errors import UserError
+from braid.files import read_json, regular, utf8_path
 from braid.generation import GenerationConfig, check_generates, check_output, write_text
 from braid.modalities import InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.records import Batch, BatchInput, Prediction
@@ -21,6 +23,10 @@ from braid.shapes import Float, Int
 
 State = Mapping[str, np.ndarray]
 STORE = "weights.int8"  # the file of weights that all graphs of an 8 bit folder share
+FAILURES = (errors.Fail, errors.InvalidArgument, errors.NotImplemented, errors.RuntimeException)
+PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+MOST_ROWS = 4096  # rows and columns of image tokens
+OTHER_GRAPHS = "the graphs are of another model; export them again"
 NEXT = ".next"  # suffix of the new cache of a step graph: an output cannot have the name of an input
 
 
@@ -71,12 +77,14 @@ class Graphs:
         if not (self.bundle.folder / WEIGHTS).is_file():
             raise UserError(f"{self.bundle.folder} has no {WEIGHTS}, from which its graphs take their weights; copy it again")
         try:
-            shared = json.loads(path.read_text(encoding="utf-8"))
+            shared = read_json(path, "export the graphs again")
             if shared["format"] != FORMAT:
                 raise ValueError(f"format {shared['format']}")
             sources = {name: (str(one["parameter"]), bool(one["transposed"])) for name, one in shared["weights"].items()}
             of = shared["of"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read ({error}); export the graphs again") from None
         missing = {source for source in sources.values() if source not in self._weights}
         weights = self.bundle.weights({parameter for parameter, _ in missing}) if missing else {}
@@ -111,7 +119,7 @@ class OnnxRuntime:
 
     def vector(self, name: str, batch: Batch) -> Float[np.ndarray, "batch size"]:
         check_output(name, self.outputs, "gives labels, a number or an embedding")
-        return _run_whole(self._graphs.session(name, "vector"), _feeds(self.bundle, batch), self.bundle.folder)["vector"]
+        return _run(self._graphs.session(name, "vector"), _feeds(self.bundle, batch), self.bundle.folder, "vector")["vector"]
 
     def codec(self, name: str) -> "OnnxCodec":
         check_output(name, self.outputs, "generates images")
@@ -134,16 +142,18 @@ class OnnxCodec:
         metadata = self._pixels.get_modelmeta().custom_metadata_map
         try:
             self.grid = TokenGrid(int(metadata["rows"]), int(metadata["columns"]), tuple(map(int, metadata["parts"].split())))
+            if not (1 <= self.grid.rows <= MOST_ROWS and 1 <= self.grid.columns <= MOST_ROWS and min(self.grid.parts) > 0):
+                raise ValueError
         except (KeyError, ValueError):
             path = graph_path(self._folder, name, "pixels")
             raise UserError(f"{path} has no token grid in its metadata; export the model again") from None
 
     def tokens(self, pixels: Float[np.ndarray, "n 3 height width"]) -> Int[np.ndarray, "n length"]:
-        result = _run_whole(self._tokens, {"pixels": pixels}, self._folder)["tokens"]
+        result = _run(self._tokens, {"pixels": pixels}, self._folder, "tokens")["tokens"]
         return result.astype(np.int64)  # ONNX Runtime returns another 8 byte integer type
 
     def pixels(self, tokens: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n 3 height width"]:
-        return _run_whole(self._pixels, {"tokens": tokens}, self._folder)["pixels"]
+        return _run(self._pixels, {"tokens": tokens}, self._folder, "pixels")["pixels"]
 
 
 class OnnxStepper:
@@ -154,11 +164,13 @@ class OnnxStepper:
         self._bundle = graphs.bundle
 
     def start(self, batch: Batch) -> State:
-        return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
+        return _run(self._start, _feeds(self._bundle, batch), self._bundle.folder)
 
     def step(self, tokens: Int[np.ndarray, "batch group"], state: State) -> tuple[Float[np.ndarray, "batch group vocab"], State]:
-        result = _run(self._step, {"tokens": tokens, **state})
+        result = _run(self._step, {"tokens": tokens, **state}, self._bundle.folder, "logits")
         logits = result.pop("logits")
+        if logits.shape[:-1] != tokens.shape or any(value.shape[:2] != tokens.shape for value in result.values()):
+            raise UserError(f"{self._bundle.folder}: a graph gives scores of another shape; {OTHER_GRAPHS}")
         return logits, {**state, **{name.removesuffix(NEXT): value for name, value in result.items()}}
 
     def reorder(self, state: State, parents: Int[np.ndarray, "batch group"]) -> State:
@@ -172,7 +184,8 @@ class OnnxDecoder(OnnxStepper):
     def __init__(self, graphs: Graphs, name: str, tokenizer: Tokenizer) -> None:
         super().__init__(graphs, name)
         self.special = tokenizer.special
-        written = next(node.shape[-1] for node in self._step.get_outputs() if node.name == "logits")
+        shapes = [node.shape for node in self._step.get_outputs() if node.name == "logits"]
+        written = shapes[0][-1] if shapes and shapes[0] else 0
         if written != tokenizer.vocab_size:
             message = f"tokenizer.json has {tokenizer.vocab_size} tokens, the graphs write {written}"
             raise UserError(f"{graphs.bundle.folder}: {message}; the files are of different models")
@@ -186,10 +199,10 @@ class OnnxFiller:
         self._bundle = graphs.bundle
 
     def start(self, batch: Batch) -> State:
-        return _run_whole(self._start, _feeds(self._bundle, batch), self._bundle.folder)
+        return _run(self._start, _feeds(self._bundle, batch), self._bundle.folder)
 
     def fill(self, tokens: Int[np.ndarray, "batch length"], state: State) -> Float[np.ndarray, "batch length codes"]:
-        return _run(self._fill, {"tokens": tokens, **state})["logits"]
+        return _run(self._fill, {"tokens": tokens, **state}, self._bundle.folder, "logits")["logits"]
 
 
 def _feeds(bundle: Bundle, batch: Batch) -> dict[str, np.ndarray]:
@@ -201,39 +214,49 @@ def _feeds(bundle: Bundle, batch: Batch) -> dict[str, np.ndarray]:
     return feeds
 
 
-def _run_whole(session: onnxruntime.InferenceSession, feeds: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
-    try:
-        return _run(session, feeds)
-    except InvalidArgument as error:
-        first = str(error).strip().splitlines()[0].partition("INVALID_ARGUMENT : ")[2]
-        raise UserError(f"{folder}: the graphs do not fit interface.json ({first}); export them again") from None
-
-
 def _missing(modality: InputModality, rows: int) -> BatchInput:
     """A stand-in that no row uses, because a graph needs every input."""
     return BatchInput(modality.pad([modality.missing()]), np.full(rows, -1, dtype=np.int64))
 
 
 def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxruntime.InferenceSession:
-    if not path.is_file():
+    if not regular(path, math.inf).is_file():
         raise UserError(
             f"{path} is missing; run `braid export {path.parent}` where torch is installed, or install braidlm[train]"
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    options.intra_op_num_threads = threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised anyway
     if shared:  # with add_initializer the session returns NaN (1.32)
         options.add_external_initializers(list(shared), list(shared.values()))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with utf8_path(path) as reachable:
+            return onnxruntime.InferenceSession(str(reachable), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        if "external" in str(error).lower() and not shared:
+        outside = "escapes" in str(error) or "Absolute path" in str(error)
+        if "external" in str(error).lower() and not shared and not outside:
             raise UserError(f"{path.parent / STORE} is missing or cut short; copy it again") from None
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); export it again") from None
 
 
-def _run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _run(
+    session: onnxruntime.InferenceSession, feeds: Mapping[str, Any], folder: Path, needed: str | None = None
+) -> dict[str, np.ndarray]:
+    """Run a graph.
+
+    Args:
+        needed: an output that it must have.
+    Raises:
+        UserError: when the graph takes other inputs than the model has, gives other outputs, or fails.
+    """
     wanted = {node.name for node in session.get_inputs()}  # a graph has no inputs that it does not use
     names = [node.name for node in session.get_outputs()]
-    return dict(zip(names, session.run(names, {name: value for name, value in feeds.items() if name in wanted}), strict=True))
+    if needed is not None and needed not in names:
+        raise UserError(f"{folder}: a graph does not give {needed!r}; {OTHER_GRAPHS}")
+    try:
+        values = session.run(names, {name: value for name, value in feeds.items() if name in wanted})
+    except (RuntimeError, ValueError, *FAILURES) as error:
+        reason = PREFIX.sub("", str(error).strip().partition("\n")[0])[:200]
+        raise UserError(f"{folder}: the graphs do not fit interface.json ({reason}); export them again") from None
+    return dict(zip(names, values, strict=True))

@@ -1,6 +1,5 @@
 """Parity of 8 bit and fp32 weights: both models answer the same rows, and their difference must stay within bounds."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from braid.bundle import FORMAT, Bundle
 from braid.collate import Collated, Collator, Watch, over_batches
+from braid.config import json_text
 from braid.datasets.scenes import scene_examples
 from braid.errors import UserError
 from braid.files import write_whole
@@ -86,7 +86,7 @@ class Parity:
 def write_parity(result: Sequence[Parity], bounds: Bounds, folder: Path) -> None:
     """Write the measured differences and the bounds to ``parity.json`` beside the graphs."""
     content = {"format": FORMAT, "bounds": asdict(bounds), "tasks": [asdict(one) for one in result]}
-    write_whole(folder / PARITY, json.dumps(content, indent=2) + "\n")
+    write_whole(folder / PARITY, json_text(content, indent=2) + "\n")
 
 
 def compare(exact: Bundle, quantized: Bundle, given: Sequence[Example], data: str, limit: int, watch: Watch) -> list[Parity]:

@@ -1,14 +1,16 @@
 """A bundle on PyTorch: numpy batches become tensors here, and results become numpy arrays."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from braid.bundle import Bundle
 from braid.codecs import Codec
@@ -53,7 +55,8 @@ def load_model(bundle: Bundle) -> Model:
     config: ModelConfig = from_dict(ModelConfig, bundle.architecture, str(bundle.folder / "model.json"))
     weights = bundle.weights()
     _check_sizes(bundle, weights)
-    model = config.build(bundle.inputs, bundle.outputs)
+    with _no_larger_than(weights, bundle.folder):
+        model = config.build(bundle.inputs, bundle.outputs)
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in weights:
@@ -63,6 +66,9 @@ def load_model(bundle: Bundle) -> Model:
         if tuple(tensor.shape) != weights[name].shape:
             sizes = f"{list(tensor.shape)} by model.json and tokenizer.json, {list(weights[name].shape)} by the weights"
             raise UserError(f"{bundle.folder}: {name} is {sizes}; the files are of different models")
+        if tensor.is_floating_point() != (weights[name].dtype.kind == "f"):
+            kinds = f"{weights[name].dtype} in the weights, {str(tensor.dtype).removeprefix('torch.')} by model.json"
+            raise UserError(f"{bundle.folder}: {name} is {kinds}; the files are of different models")
     left = sorted(set(weights) - set(own))
     if left:
         raise UserError(
@@ -85,6 +91,40 @@ def _check_sizes(bundle: Bundle, weights: Mapping[str, np.ndarray]) -> None:
             raise UserError(f"{bundle.folder}: {message}; the files are of different models")
 
     check("", bundle.architecture)
+
+
+class _TooLarge(Exception):
+    """A model has more parameters than its weights can hold."""
+
+
+@contextmanager
+def _no_larger_than(weights: Mapping[str, np.ndarray], folder: Path) -> Iterator[None]:
+    """Stop building a model that has several times the parameters that the weights hold, before it fills the memory.
+
+    Some parts are built with more than they keep: of a pretrained model of images and text, one half.
+    """
+    most = 10_000_000 + 4 * sum(value.size for value in weights.values())
+    total = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal total
+        total += 0 if parameter is None else parameter.numel()
+        if total > most:
+            raise _TooLarge
+
+    counting = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except _TooLarge:
+        message = "model.json describes a larger model than the weights; the files are of different models"
+        raise UserError(f"{folder}: {message}") from None
+    except UserError:
+        raise
+    except (RuntimeError, MemoryError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{folder / 'model.json'} describes no model that can be built ({reason}); copy it again") from None
+    finally:
+        counting.remove()
 
 
 class TorchRuntime:

@@ -12,10 +12,10 @@ from PIL import Image
 
 from braid.api import LoadedModel
 from braid.errors import UserError
-from braid.index import Index
+from braid.index import Hit, Index
 from braid.modalities import thumbnail_uri
 from braid.records import Example, Prediction
-from braid.search import PHRASE, choose_by_embedding, embed, input_named
+from braid.search import PHRASE, choose_by_embedding, embed, file_of, input_named
 from braid.tasks import Retrieval
 
 DIGITS = 4  # decimals of confidences and probabilities
@@ -126,11 +126,11 @@ class Search:
         queries = [np.mean([next(vectors) for _ in row.fields], axis=0) for row in rows]
         with SEARCHING:
             result = self.index.search(np.stack(queries), self.top)
-        return [{"hits": [self._hit(hit.id, hit.score) for hit in hits]} for hits in result]
+        return [{"hits": [self._hit(hit) for hit in hits]} for hits in result]
 
-    def _hit(self, identity: str, score: float) -> dict[str, Any]:
-        thumbnail = {"thumbnail": thumbnail_uri(identity, THUMBNAIL)} if self.thumbnails else {}
-        return {"id": identity, "score": round(score, DIGITS), **thumbnail}
+    def _hit(self, hit: Hit) -> dict[str, Any]:
+        thumbnail = {"thumbnail": thumbnail_uri(file_of(hit, self.index.folder), THUMBNAIL)} if self.thumbnails else {}
+        return {"id": hit.id, "score": round(hit.score, DIGITS), **thumbnail}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
-from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, caption_diversity, score_captions
+from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, caption_diversity, caption_remarks, score_captions
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
@@ -69,6 +69,9 @@ class Captioning(TaskProtocol):
         """How varied captions are, and how many of them training did not have."""
         known = (text for example in training for text in example.fields.get("captions", ()))
         return caption_diversity(texts, known, tokenizer)
+
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        return caption_remarks([sample.references for sample in samples], tokenizer)
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """CIDEr of each row, x100, with the document frequencies of all rows."""

@@ -6,13 +6,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from braid.config import within
 from braid.generation import Runtime
 from braid.generation.images import StepWatch
 from braid.metrics import Decisions, LabelOutcomes, LabelScores, score_label_sets, score_labels
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.label_selection import choose, exclusive, label_outcomes
-from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
+from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs, same_truth
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Classification(TaskProtocol):
     target_fields: ClassVar[tuple[str, ...]] = ("label", "labels")
     confident: ClassVar[bool] = True
     labels_rows: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        within(self, 1e-6, 1e6, "temperature")
 
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         return inputs_of(fields, "text", "instruction")
@@ -59,6 +63,9 @@ class Classification(TaskProtocol):
         """x100: ``accuracy``, ``macro-f1``, ``micro-f1``, ``auroc``, ``ece`` and ``aurc``; a label that training did not have
         counts as an error."""
         return self.by_label(predictions, samples)[1].metrics
+
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        return same_truth(samples, "label", "a model that knows no other label scores 100")
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row with every label right, else 0."""

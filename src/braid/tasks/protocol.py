@@ -131,6 +131,10 @@ class TaskProtocol(Protocol):
         """Metrics by name, and ``num_samples``."""
         ...
 
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        """What the metrics of these rows cannot say, such as accuracy on rows of one label."""
+        return []
+
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """``per_sample_metric`` of each row."""
         ...
@@ -168,6 +172,15 @@ def inputs_of(fields: Mapping[str, Any], *texts: str) -> dict[str, Any]:
         if role in fields:
             inputs["prompt"] = fields[role]
     return inputs
+
+
+def same_truth(samples: Sequence[Sample], what: str, follows: str) -> list[str]:
+    """A remark for rows whose references are all the same: ``what`` they are, and what ``follows`` from it."""
+    truths = {sample.references for sample in samples}
+    if len(samples) < 2 or len(truths) > 1:
+        return []
+    (truth,) = truths
+    return [f"all {len(samples)} rows have the same {what}, {', '.join(map(repr, truth[:3])) or 'none'}; {follows}"]
 
 
 def need_inputs(inputs: Collection[str], example: Example, task: str, *names: str) -> None:

@@ -14,7 +14,7 @@ from braid.metrics import score_values
 from braid.modalities import NumberModality
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
-from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
+from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs, same_truth
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class Regression(TaskProtocol):
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """``mae`` and ``rmse`` in the unit of the data; ``r2`` and ``pearson`` x100."""
         return score_values(*_values(predictions, samples))
+
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        return same_truth(samples, "number", "r2 and pearson are not defined")
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """The absolute error of each row, in the unit of the data."""

@@ -9,7 +9,7 @@ import numpy as np
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.generation.images import StepWatch
-from braid.metrics import RetrievalScores, score_retrieval
+from braid.metrics import RECALL_AT, RetrievalScores, score_retrieval
 from braid.modalities import modality_of
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
@@ -69,6 +69,12 @@ class Retrieval(TaskProtocol):
         """``text-recall@K`` (image to text, by the best-ranked of its texts) and ``image-recall@K``, x100, for K of 1, 5 and 10;
         and the median ranks, from 1."""
         return self._scores(predictions, samples).metrics
+
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        images = len({sample.targets[self.decoder] for sample in samples})
+        certain = [f"image-recall@{k}" for k in RECALL_AT if k >= images]
+        number = "1 image" if images == 1 else f"{images} images"
+        return [f"any model has 100 in {' and '.join(certain)}, because there is a choice of {number} only"] if certain else []
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """100 for a row whose text ranks its image first, else 0."""

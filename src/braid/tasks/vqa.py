@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from braid.config import within
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
@@ -23,7 +24,7 @@ from braid.metrics import (
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.label_selection import choose, label_outcomes
-from braid.tasks.protocol import TaskProtocol, inputs_of
+from braid.tasks.protocol import TaskProtocol, inputs_of, same_truth
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class VisualQuestionAnswering(TaskProtocol):
     per_sample_metric: ClassVar[str] = "accuracy"
     target_fields: ClassVar[tuple[str, ...]] = ("answer", "answers")
     confident: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        within(self, 1e-6, 1e6, "temperature")
 
     @property
     def decoder(self) -> str:
@@ -85,6 +89,9 @@ class VisualQuestionAnswering(TaskProtocol):
         by_type = {f"accuracy/{kind}": one["accuracy"] for kind, one in self.by_type(predictions, samples).items()}
         sure = {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.closed or self.calibration else {})
         return scores.metrics | by_type | sure
+
+    def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
+        return same_truth(samples, "answer", "a model that knows no other answer scores 100")
 
     def by_type(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
         """The metrics for each type of answer that occurs.

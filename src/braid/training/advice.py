@@ -22,7 +22,7 @@ def advice(config: RunConfig, folder: Path, halves: tuple[float, float] | None =
         halves: the main metric after training on half of the rows, and on all, with the same settings.
         encoder_frozen: whether a stage that trains the image encoder is left.
     """
-    epochs = [record for record in read_log(folder / "log.jsonl") if "loss" not in record]
+    epochs = [record for record in read_log(folder / "log.jsonl") if record.get(config.best) is not None]
     if not epochs:
         return []
     better = max if config.better == "higher" else min

@@ -4,26 +4,29 @@ A stage is a run of its own under ``stages/`` of the run's folder. A stage whose
 it is copied to the run's folder, so ``best/`` is always the best model so far. ``stages.json`` says what was done.
 """
 
-import json
 import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from braid.bundle import read_bundle
-from braid.config import from_dict, parse_json, to_dict
+from braid.config import from_dict, json_text, to_dict
 from braid.datasets import open_dataset
+from braid.datasets.table import columns_given
 from braid.errors import UserError
-from braid.files import whole, write_whole
+from braid.files import read_json, user_path, whole, write_whole
+from braid.given import several
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
 from braid.training.config import RunConfig, read_run, run_from, write_run
 from braid.training.defaults import WRITES_VALUES, default_run
+from braid.training.guard import claimed
 from braid.training.loop import train
+from braid.training.resuming import read_before
 from braid.training.samples import MEDIA
 from braid.training.sections import seconds_of
 from braid.training.watcher import Outcome, Watcher
@@ -84,9 +87,9 @@ def train_on(
     data: str | Path,
     output: str | Path,
     time: str = "",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | str | None = None,
     start: str = "",
-    settings: Sequence[str] = (),
+    settings: str | Iterable[str] = (),
     resume: bool = False,
 ) -> Outcome:
     """Train a model on your own data, as ``braid train --task TASK --data DATA --time TIME`` does; ``braid.train`` in Python.
@@ -96,19 +99,19 @@ def train_on(
         data: a file or folder of any supported format.
         output: the run's folder; ``braid.load(output)`` gives the best model.
         time: what training may take, such as "10m"; "" takes the quick stages.
-        columns: roles to column names, such as ``{"label": "colour"}``.
+        columns: roles to column names, such as ``{"label": "colour"}`` or ``"label=colour"``.
         start: a saved model to fine-tune.
         settings: overrides, such as ``"seed=1"``.
         resume: go on with the run that the folder holds.
     Raises:
         UserError: for bad settings or data, or a folder already in use.
     """
-    folder = Path(output)
+    folder, changes = user_path(output), several(settings)
     if resume and (plan := plan_of(folder)) is not None:
-        config = read_run(plan, settings)
+        config = read_run(plan, changes)
     else:
-        section = {"path": str(data), "columns": dict(columns or {})}
-        config = run_from(default_run(task, section, start=start, settings=settings), settings)
+        section = {"path": str(data), "columns": columns_given(columns)}
+        config = run_from(default_run(task, section, start=start, settings=changes), changes)
     return train_in_stages(config, folder, time, resume)
 
 
@@ -121,28 +124,39 @@ class _Sequence:
         self.started = time.monotonic()
         self.progress = Progress()
         self.outcome: Outcome | None = None
+        self.steps = 0
 
     @property
     def left(self) -> float:
         return self.seconds - (time.monotonic() - self.started)
 
     def run(self, resume: bool) -> Outcome:
+        with claimed(self.folder, self.watcher.on_note):
+            return self._run(resume)
+
+    def _run(self, resume: bool) -> Outcome:
         path = self.folder / LIST
         if (path.exists() or (self.folder / CHECKPOINT).exists()) and not resume:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --output")
         if path.exists():
-            self.progress = from_dict(Progress, parse_json(path.read_text(encoding="utf-8")), str(path))
+            self.progress = from_dict(Progress, read_json(path, "remove the folder and start again"), str(path))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_run(self.config, self.folder / STAGES / PLAN)
-            write_whole(path, json.dumps(to_dict(self.progress), indent=1))
+            self._write_progress()
         while (stage := self._next()) is not None:
             self._train(*stage)
         assert self.outcome is not None or self.progress.best  # there is always a main stage
         best = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
-        outcome = self.outcome or Outcome(self.folder, best, 0)
         said = advice(self.config, self.folder, self._halves(), self._encoder_frozen())
-        return replace(outcome, folder=self.folder, best=best, advice=tuple(said))
+        if self.outcome is not None:
+            return replace(self.outcome, folder=self.folder, best=best, stopped_early=False, advice=tuple(said), steps=self.steps)
+        none = "all its stages are done" + (", and no other fits into the time" if self.seconds < math.inf else "")
+        ended = f"{none}; it goes on with --resume --time 1h, and other settings need another --output"
+        return Outcome(self.folder, best, self._best_epoch(), advice=tuple(said), ended=ended)
+
+    def _write_progress(self) -> None:
+        write_whole(self.folder / LIST, json_text(to_dict(self.progress), indent=1))
 
     def _next(self) -> tuple[Stage, RunConfig] | None:
         """The next stage and its run; None if there is nothing more to do in the time that is left."""
@@ -203,6 +217,10 @@ class _Sequence:
         what = "the last blocks of the image encoder are" if blocks < 1 else "the whole image encoder is"
         return Stage(name, f"{what} trained, too, on augmented images"), self._within(config, share)
 
+    def _best_epoch(self) -> int:
+        before = read_before(self.folder)
+        return before.position.best_epoch if before else 0
+
     def _halves(self) -> tuple[float, float] | None:
         """The main metric of the main stage with half of the rows, and with all; None where that takes long."""
         main = next((one.metric for one in self.progress.stages if one.name == "main"), None)
@@ -229,6 +247,7 @@ class _Sequence:
         self.watcher.on_note(f"stage {stage.name}: {stage.why}{limit}")
         started = time.monotonic()
         outcome = train(config, folder, resume=(folder / CHECKPOINT).exists(), watcher=self.watcher)
+        self.steps += outcome.steps
         done = replace(stage, metric=outcome.best, seconds=round(time.monotonic() - started, 1))
         before = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
         better = before is None or (
@@ -241,7 +260,7 @@ class _Sequence:
             self._keep(folder)
             self.outcome = outcome
         self.outcome = self.outcome or outcome
-        write_whole(self.folder / LIST, json.dumps(to_dict(self.progress), indent=1))
+        self._write_progress()
         kept = "kept" if better else f"not better than {self.progress.best}"
         self.watcher.on_note(f"stage {stage.name}: {config.best} {outcome.best:.2f} after {done.seconds:.0f} s, {kept}")
 

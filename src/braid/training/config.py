@@ -13,7 +13,8 @@ from braid.bundle import DataCard, bundle_folder, find_bundle, read_bundle
 from braid.config import did_you_mean, from_dict, kinds, parse_yaml, plain_names, to_dict, with_overrides, within, yaml_problem
 from braid.datasets import roles_of_data
 from braid.errors import UserError
-from braid.files import shipped, write_whole
+from braid.files import regular, shipped, write_whole
+from braid.files.text import read_text
 from braid.modalities import (
     EmbeddingModalityConfig,
     ImageModalityConfig,
@@ -167,6 +168,9 @@ class RunConfig:
             raise UserError(f"{max(tasks, key=tasks.count)} is listed twice among the tasks of this run; list each task once")
         for place, mixed in enumerate(self.mixture):
             self._check(mixed.task, f"tasks.{place - 1}.task" if place else "task")
+            if mixed.objective.kind == "contrastive" and mixed.batch_size < 2:
+                where = f"tasks.{place - 1}.batch_size" if place else "batch_size"
+                raise UserError(f"{where} is 1; {mixed.task.kind} learns by comparing the rows of a batch, so set 2 or more")
         sinks = [sink.kind for sink in self.sinks]
         if len(sinks) > len(set(sinks)):
             raise UserError(f"sinks lists {max(sinks, key=sinks.count)} twice; list each once")
@@ -226,12 +230,11 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
     Raises:
         UserError: naming the file and what it needs.
     """
+    file = regular(shipped(path))
     try:
-        data = parse_yaml(shipped(path).read_text(encoding="utf-8"))
+        data = parse_yaml(read_text(file))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a {kind}'s YAML file{instead}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); give a {kind}'s YAML file") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML, {yaml_problem(error)}; correct the line") from None
     except OSError as error:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha1
 from multiprocessing.sharedctypes import RawValue
 from typing import Any, overload
 
@@ -32,10 +33,14 @@ BATCH = 32  # images that are encoded at once
 
 @dataclass(frozen=True)
 class Samples(Sequence[Sample]):
-    """The samples of a data set, prepared on access, so that memory hardly grows with the data."""
+    """The samples of a data set, prepared on access, so that memory hardly grows with the data.
+
+    ``content``: a hash of the references of all rows.
+    """
 
     task: Task
     examples: Rows
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -66,7 +71,12 @@ def with_targets(task: Task, examples: Rows) -> Samples:
     """
     if (rows := task.expand(examples)) is not examples:
         examples = Rows(iter(rows))
-    return Samples(task, examples.take(np.flatnonzero([bool(task.prepare(example).targets) for example in examples])))
+    kept, content = [], sha1(usedforsecurity=False)
+    for place, sample in enumerate(map(task.prepare, examples)):
+        if sample.targets:
+            kept.append(place)
+            content.update(repr(sample.references).encode(errors="surrogatepass"))
+    return Samples(task, examples.take(np.array(kept, np.int64)), content.hexdigest())
 
 
 @dataclass(frozen=True)

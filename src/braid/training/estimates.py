@@ -17,6 +17,7 @@ from braid.runtime.device import CPU
 from braid.runtime.torch import TorchRuntime
 from braid.training.data import Mixture, batches
 from braid.training.parallel import aligned
+from braid.training.resuming import Before
 from braid.training.run import DIAGNOSED, RELIED, Run, evaluation_rows
 from braid.training.sections import seconds_of
 from braid.training.setup import TaskData, mixture_of
@@ -58,15 +59,19 @@ def estimated(run: Run, counted: bool) -> Estimate:
     return Estimate(run.steps, total, memory, sum(p.numel() for p in parameters), trained, step)
 
 
-def fitted_to_time(run: Run, estimate: Estimate, started: float, resumed: bool) -> tuple[Run, Estimate]:
-    """The run with a deadline, and with as many of its epochs as are likely to fit before it."""
+def fitted_to_time(run: Run, estimate: Estimate, started: float, before: Before | None) -> tuple[Run, Estimate]:
+    """The run with a deadline, and with as many of its epochs as are likely to fit before it. A run that is resumed keeps its
+    number of epochs, unless another is asked for."""
     config = run.config
     left = seconds_of(config.time) - (time.monotonic() - started)
     # the first process evaluates; the model of a sharded run is whole only then
     evaluation = 0.0 if run.is_sharded else sum(_evaluation_seconds(run, data) for data in run.setup.tasks)
     run.deadline = time.monotonic() + left - evaluation
     epoch = estimate.seconds / config.epochs + evaluation
-    epochs = config.epochs if resumed else max(1, min(config.epochs, int(SAFETY * left / max(epoch, 1e-6))))
+    epochs = config.epochs
+    if before is None or epochs != before.epochs:
+        done = before.position.epoch if before else 0
+        epochs = min(epochs, done + max(1, int(SAFETY * left / max(epoch, 1e-6))))
     epochs = min(run.group.joined([epochs]))  # the same in all processes
     setup = replace(run.setup, config=replace(config, epochs=epochs))
     share = epochs / config.epochs

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -42,7 +43,9 @@ def cache_folder(setting: str) -> Path:
     """The folder that ``cache_features`` names."""
     if setting != AUTO:
         return Path(setting)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if home.startswith("~"):  # a process without a home
+        home = gettempdir()
     return Path(os.environ.get(FOLDER) or Path(home) / "braid" / "features")
 
 
@@ -81,12 +84,23 @@ def with_features(
             return collator
         raise
     folder = cache_folder(setting)
+    if setting == AUTO and not _writable(folder):
+        on_note(f"{folder} cannot be written, so images are encoded again in every epoch; {FOLDER}=FOLDER names another folder")
+        return collator
     cached = {
         name: _Store(model.encoders[name], modality, folder, precision).encoded(given[name], on_note)
         for name, modality in frozen.items()
     }
     _bound(folder, MOST)
     return replace(collator, inputs={**collator.inputs, **cached})
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _given(names: Iterable[str], samples: Iterable[Sample]) -> dict[str, dict[str, "_Given"]]:
@@ -161,7 +175,7 @@ class _Store:
     def _unreadable(self) -> set[str]:
         """The hashes of what could not be decoded before."""
         path = self.folder / "unreadable"
-        return set(path.read_text(encoding="ascii").split()) if path.exists() else set()
+        return set(path.read_text(encoding="ascii", errors="replace").split()) if path.exists() else set()
 
     def _known(self) -> dict[str, int]:
         """The place of every hash in the index; what a killed process left after the last whole line is cut off."""
@@ -175,7 +189,7 @@ class _Store:
         for name, size in {**sizes, "index": LINE}.items():
             with open(self.folder / name, "ab") as file:
                 file.truncate(number * size)
-        return {lines[LINE * k : LINE * k + LINE - 1].decode("ascii"): k for k in range(number)}
+        return {lines[LINE * k : LINE * k + LINE - 1].decode("ascii", errors="replace"): k for k in range(number)}
 
     def _append(self, new: list[tuple[str, _Given]], known: dict[str, int], on_note: OnNote) -> None:
         """Encode values, and add their places to ``known``."""

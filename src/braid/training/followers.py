@@ -57,7 +57,12 @@ class Followers:
         if not self._sinks or (not now and time.monotonic() - self._last_read < SECONDS):
             return
         self._last_read = time.monotonic()
-        records = self._new_records()
+        try:
+            records = self._new_records()
+        except (OSError, ValueError) as error:
+            self._sinks.clear()
+            self._note(f"every sink is disabled: log.jsonl cannot be read ({_message(error)})")
+            return
         for name, sink in list(self._sinks.items()):
             self._guarded(name, partial(self._send, name, sink, records))
 

@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 from typing import TypeAlias, TypeVar
 
 from braid.errors import UserError
+from braid.files import held
 
 T = TypeVar("T")
 Flag: TypeAlias = c_byte
@@ -52,6 +53,21 @@ class Interrupt:
         for item in items:
             self.check()
             yield item
+
+
+@contextmanager
+def claimed(folder: Path, on_note: Callable[[str], None]) -> Iterator[None]:
+    """Keep a run's folder for this process during the block.
+
+    Raises:
+        UserError: when another process works in it.
+    """
+
+    def refuse(who: str) -> None:
+        raise UserError(f"{folder} is in use by another run ({who}); wait until it ends, or choose another --output")
+
+    with held(folder, refuse, on_note):
+        yield
 
 
 @contextmanager

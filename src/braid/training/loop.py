@@ -1,9 +1,10 @@
 """The training loop. Every step depends on (seed, step) and the weights alone, so a resumed run equals an uninterrupted one."""
 
-import json
+import math
 import shutil
 import statistics
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,35 +14,36 @@ from typing import Any
 
 import torch
 
-from braid.bundle import write_bundle
+from braid.bundle import card_scores, write_bundle
 from braid.collate import Collated, Collator, Watch, collated
-from braid.config import to_dict
-from braid.datasets.checks import leaking_columns
+from braid.config import json_text, to_dict
 from braid.errors import UserError
-from braid.evaluation import evaluate, prepared
-from braid.files import settle, write_whole
+from braid.evaluation import evaluate, prepared, remarks
+from braid.files import as_written, settle, write_whole
 from braid.reports import read_log
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.skipped_rows import FILE as SKIPPED
 from braid.skipped_rows import SkippedRows
-from braid.tasks import MEAN
-from braid.training.checkpoint import FILE, Position, load_checkpoint, save_checkpoint
-from braid.training.config import RunConfig, read_run, write_run
+from braid.tasks import MEAN, Task
+from braid.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from braid.training.config import RunConfig, write_run
 from braid.training.data import batches
 from braid.training.estimates import estimated, fitted_to_time
 from braid.training.features import with_features
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
-from braid.training.guard import guarded
+from braid.training.guard import claimed, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer
 from braid.training.parallel import Group, Loss, averaged, check_parallel, sharded
+from braid.training.resuming import Before, check_meaning, ended, read_before
 from braid.training.run import DIAGNOSED, RELIED, Run, evaluation_rows
 from braid.training.samples import FILE as SAMPLES
-from braid.training.samples import diagnosed, reliance, warnings, write_samples
+from braid.training.samples import diagnosed, diverged, reliance, warnings, write_samples
 from braid.training.sections import AUTO
 from braid.training.setup import Setup, TaskData, mixture_of, set_up
-from braid.training.steps import take_step
-from braid.training.watcher import Outcome, Watcher, profile
+from braid.training.steps import check_weights, take_step
+from braid.training.warnings import introduce
+from braid.training.watcher import Estimate, Outcome, Watcher, profile
 
 
 def train(
@@ -55,49 +57,71 @@ def train(
         watcher: callbacks for the records of steps and epochs, and for notes.
         profiled: count the FLOP of a step and measure the processor's peak, for the outcome's profile.
     Raises:
-        UserError: for bad settings or data, a folder already in use, or a loss that is not a number.
+        UserError: for bad settings or data, a folder already in use, other data than the run began with, or a loss that is not
+            a number.
         Stopped: after Ctrl-C or SIGTERM, once the step is done and the checkpoint saved.
     """
-    if (folder / FILE).exists() and not resume:
-        raise UserError(f"{folder} already holds a run; add --resume to continue it, or choose another --output")
     started = time.monotonic()
     group = Group()
     watcher = (watcher or Watcher()) if group.leads else Watcher()
-    if resume and (folder / FILE).exists() and config.time:
-        config = replace(config, epochs=read_run(folder / "run.yaml").epochs)  # as they fitted when the run began
-    setup = set_up(config)
-    check_parallel(config, group)
-    with group.first():
-        collator = _collator(setup, watcher)
-    run = _begin(setup, collator, folder, watcher, group)
-    estimate = estimated(run, profiled)
-    if config.time:
-        run, estimate = fitted_to_time(run, estimate, started, resume)
-        config = replace(config, epochs=run.config.epochs)
-    run.watcher.on_start(estimate)
-    with group.parting(), guarded(folder, run.interrupt, lambda: _save(run)):
-        if group.leads:
+    with claimed(folder, watcher.on_note) if group.leads else nullcontext(), group.parting():
+        before = read_before(folder)
+        if before is not None and not resume:
+            raise UserError(f"{folder} already holds a run; add --resume to continue it, or choose another --output")
+        if before is not None:
+            config = before.going_on(config)
+            if reason := ended(config, before.position):
+                return _nothing_left(config, before, reason)
+        setup = set_up(config)
+        check_parallel(config, group)
+        with group.first():
+            collator = _collator(setup, watcher)
+        run = _begin(setup, collator, folder, watcher, group)
+        if before is not None:
+            check_meaning(folder, before.meaning, run.meaning)
+        estimate = estimated(run, profiled)
+        if config.time:
+            run, estimate = fitted_to_time(run, estimate, started, before)
+            config = replace(config, epochs=run.config.epochs)
+        run.watcher.on_start(estimate)
+        return _trained(config, run, estimate, before, profiled)
+
+
+def _nothing_left(config: RunConfig, before: Before, reason: str) -> Outcome:
+    skipped_rows = SkippedRows(lambda text: None)
+    skipped_rows.load(before.folder / SKIPPED)
+    position = before.position
+    early = position.epoch < config.epochs
+    return Outcome(before.folder, position.best, position.best_epoch, early, len(skipped_rows), ended=reason)
+
+
+def _trained(config: RunConfig, run: Run, estimate: Estimate, before: Before | None, profiled: bool) -> Outcome:
+    """Train from the run's position to its end; ``config`` has the settings as they were given."""
+    folder, leads = run.folder, run.group.leads
+    with guarded(folder, run.interrupt, lambda: _save(run)):
+        if leads:
             settle(folder)
-        if resume and (folder / FILE).exists():
-            run.position = load_checkpoint(folder, run.model, run.optimizer, run.average)
+        if before is not None:
+            load_checkpoint(folder, run.model, run.optimizer, run.average)
+            run.position = before.position
             run.skipped_rows.load(folder / SKIPPED)
-        elif group.leads:
-            write_run(config, folder / "run.yaml")
+        elif leads:
             (folder / SINKS).unlink(missing_ok=True)
-        if group.leads:
+        if leads:
+            write_run(config, folder / "run.yaml")
             _cut_logs(folder, run.position)
-        before = run.position.step
-        run.skipped_rows.add((row.source, row.reason) for row in setup.skipped)
-        _say_columns(run)
-        _warn_of_leaks(run)
-        _warn_of_random_parts(config, run)
-        with Followers(folder, config.sinks, run.watcher.on_note) if group.leads else nullcontext() as followers:
+        first = run.position.step
+        run.skipped_rows.add((row.source, row.reason) for row in run.setup.skipped)
+        introduce(run, config)
+        with Followers(folder, config.sinks, run.watcher.on_note) if leads else nullcontext() as followers:
             while not run.position.done:
                 _epoch(run, followers)
                 _end_epoch(run, followers)
-    position = run.position
-    breakdown = profile(run.clock, position.step - before, estimate.flops, config.precision, setup.device) if profiled else None
-    return Outcome(folder, position.best, position.best_epoch, position.epoch < config.epochs, len(run.skipped_rows), breakdown)
+    position, clock = run.position, run.clock
+    steps, early = position.step - first, position.epoch < config.epochs
+    breakdown = profile(clock, steps, estimate.flops, config.precision, run.setup.device) if profiled else None
+    result = (position.best, position.best_epoch, early, len(run.skipped_rows), breakdown)
+    return Outcome(folder, *result, steps=steps, ended=ended(config, position))
 
 
 def _collator(setup: Setup, watcher: Watcher) -> Collator:
@@ -120,44 +144,11 @@ def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, gro
     )
 
 
-def _say_columns(run: Run) -> None:
-    """Say which columns of a table are read, and as what, and how the data set is read where that is not plain."""
-    for data in run.setup.tasks if run.group.leads and not run.position.step else ():
-        inputs, targets = run.setup.interface.inputs.keys(), data.task.target_fields
-        reads = [role for role in data.columns if role in targets or inputs & data.task.inputs_of({role: ""})]
-        read = [f"{role}={data.columns[role]}" for role in reads]
-        names = ", ".join(data.unused[:8]) + (", ..." if len(data.unused) > 8 else "")
-        rest = f"; not read: {names}" if names else ""
-        for text in data.said:
-            run.watcher.on_note(f"{data.mixed.data.path}: {text}")
-        if read:
-            run.watcher.on_note(f"{data.mixed.data.path}: reads {', '.join(read)}{rest} (--columns ROLE=NAME changes a column)")
-
-
-def _warn_of_leaks(run: Run) -> None:
-    """Warn of columns that give the label away."""
-    for data in run.setup.tasks if run.group.leads and not run.position.step else ():
-        for leak in leaking_columns(data.train.examples):
-            run.watcher.on_note(f"warning: {leak}; remove it, unless you know it before the label when you use the model")
-
-
-def _warn_of_random_parts(config: RunConfig, run: Run) -> None:
-    """Warn of frozen parts that have no trained weights."""
-    for start in config.freeze if not run.position.step else ():
-        group, _, rest = start.partition(".")
-        name = rest.partition(".")[0]
-        given = getattr(getattr(config.model, group, {}).get(name), "source", "")
-        if group in ("encoders", "decoders") and not given and f"{group}.{name}" not in config.initialize:
-            run.watcher.on_note(
-                f"warning: {start} is frozen with random weights; give it trained ones with "
-                f"initialize: {{{group}.{name}: small}}, or do not freeze it"
-            )
-
-
 def _epoch(run: Run, followers: Followers | None) -> None:
     """Train the rest of one epoch, from the run's position on."""
     config, position = run.config, run.position
     collator = run.setup.augmenting(run.collator)
+    norms = []
     samples = [data.train for data in run.setup.tasks]
     loader = batches(samples, collator, run.mixture, position.epoch, position.batch, config.workers, config.strict, run.group)
     pending: list[tuple[int, Collated]] = []
@@ -168,6 +159,7 @@ def _epoch(run: Run, followers: Followers | None) -> None:
         if len(pending) < config.optimizer.accumulation and position.batch < run.mixture.batches(position.epoch):
             continue
         record = take_step(run, pending)
+        norms.append(record["gradient_norm"])
         rows = sum(run.group.joined([len(part.samples) for _, part in pending]))
         elapsed, started = time.perf_counter() - started, time.perf_counter()
         run.clock.whole += elapsed
@@ -182,10 +174,13 @@ def _epoch(run: Run, followers: Followers | None) -> None:
             return
         if position.step % config.checkpoint_steps == 0:
             _save(run)
+    if norms and not any(norms):
+        run.warn(f"the gradient was 0 in all steps of epoch {position.epoch + 1}, so nothing was learned")
 
 
 def _end_epoch(run: Run, followers: Followers | None) -> None:
     """Evaluate in the first process, and save a checkpoint in all."""
+    check_weights(run)
     with averaged(run.setup.model, run.model, run.average, run.group):
         record = _evaluate_and_save(run) if run.group.leads else {}
     run.position = run.group.broadcast(run.position)
@@ -210,20 +205,16 @@ def _evaluate_and_save(run: Run) -> dict[str, Any]:
     position.epoch, position.batch = position.epoch + 1, 0
     if config.keep:
         shutil.rmtree(run.folder / f"epoch-{position.epoch - config.keep}", ignore_errors=True)
-    waited = position.epoch - 1 - position.best_epoch
-    position.done = (
-        position.done
-        or position.epoch >= config.epochs
-        or (config.evaluation.patience > 0 and waited >= config.evaluation.patience)
-    )
+    position.done = bool(ended(config, position))
     _write_log(run, {**record, **diagnosis})  # before the checkpoint: a run killed in between evaluates again
     return {**record, "best": better}
 
 
 def _save(run: Run) -> None:
+    check_weights(run)
     if run.group.leads:
         run.skipped_rows.save(run.folder / SKIPPED)
-    save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position, run.group)
+    save_checkpoint(run.folder, run.model, run.optimizer, run.average, run.position, run.meaning, run.group)
 
 
 def _evaluate_tasks(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -255,20 +246,34 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
         runtime, run.collator, task, examples, config.evaluation.tokenizer, size, config.strict, _watch(run)
     )
     run.skipped_rows.add((sample.source, reason) for sample, reason in answers.skipped)
-    samples = [sample for sample in prepared(task, examples[:DIAGNOSED])[:DIAGNOSED] if sample.targets]
-    parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, samples, size) if c.samples]
+    about = f"{task.kind}: {data.mixed.data.val}" if config.tasks else data.mixed.data.val
+    for remark in remarks(setup.interface, task, answers, config.evaluation.tokenizer):
+        run.warn(f"{about}: {remark}")
+    parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, answers.samples[:DIAGNOSED], size) if c.samples]
+    parts = [batch for batch in parts if any(bool(batch.targets[name].mask.any()) for name in task.decoders)]
     with torch.no_grad():
         val_loss = partial(run.objectives[place].validation_loss, setup.model)
         losses = [float(val_loss(batch)) for batch in parts]
         some = slice(-(-RELIED // size))
         relied = [reliance(val_loss, parts[some], losses[some], name) for name in setup.interface.inputs]
+    figures = {"val_loss": round(statistics.fmean(losses), 5) if losses else None, **metrics}
+    _check_figures(run, task, figures)
     diagnosis = diagnosed(answers, [one for one in relied if one])
     last = run.position.done or run.position.epoch + 1 >= config.epochs
     for warning in warnings(diagnosis, last):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
     kind, position, inputs = task.kind if place else "", run.position, setup.collator.inputs
     write_samples(run.folder, position.step, position.epoch, answers, inputs, task.decoder, kind)
-    return {"val_loss": round(statistics.fmean(losses), 5), **metrics}, diagnosis
+    return figures, diagnosis
+
+
+def _check_figures(run: Run, task: Task, figures: Mapping[str, float | None]) -> None:
+    """Stop the run if the loss or the main metric is not a number, before the model is saved."""
+    for name in ("val_loss", task.main_metric):
+        value = figures[name]
+        if value is not None and not math.isfinite(value):
+            title = "the loss" if name == "val_loss" else name
+            raise diverged(f"{title} is {value} on the val rows after step {run.position.step}")
 
 
 def _watch(run: Run) -> Watch:
@@ -278,14 +283,14 @@ def _watch(run: Run) -> Watch:
 
 def _save_bundle(run: Run, folder: Path, record: dict[str, Any]) -> None:
     setup, config = run.setup, run.config
-    scores = {name: round(float(value), 2) for name, value in record.items() if name not in ("step", "epoch", MEAN)}
+    known = {name: value for name, value in record.items() if name not in ("step", "epoch", MEAN) and value is not None}
     rows = [
         (f"{mixed.task.kind}: " if config.tasks else "") + f"{mixed.data.path} {mixed.data.val}, {record[name]:.0f} rows"
         for place, mixed in enumerate(config.mixture)
         for name in run.named(place, {"num_samples": 0})
     ]
     scored_on = f"{'; '.join(rows)}, greedy, seed {config.seed}"
-    interface = replace(setup.interface, card=replace(setup.interface.card, scores=scores, scored_on=scored_on))
+    interface = replace(setup.interface, card=replace(setup.interface.card, scores=card_scores(known), scored_on=scored_on))
     weights = {name: value.detach().cpu().numpy() for name, value in setup.model.state_dict().items()}
     write_bundle(folder, interface, setup.tokenizers, to_dict(config.model), weights, config.half)
 
@@ -304,13 +309,14 @@ def _log(run: Run, record: dict[str, Any]) -> None:
 
 def _write_log(run: Run, record: dict[str, Any]) -> None:
     with open(run.folder / "log.jsonl", "a", encoding="utf-8") as log:
-        log.write(json.dumps(record) + "\n")
+        log.write(json_text(record) + "\n")
 
 
 def _cut_logs(folder: Path, position: Position) -> None:
     """Drop records that were logged after the checkpoint, because the run repeats those steps and epochs."""
     for name in ("log.jsonl", SAMPLES):
         path = folder / name
-        done = [r for r in read_log(path) if r["step"] > 0]
-        kept = [r for r in done if (r["step"] <= position.step if "loss" in r else r["epoch"] < position.epoch)]
-        write_whole(path, "".join(json.dumps(record) + "\n" for record in kept))
+        with as_written(path):
+            done = [r for r in read_log(path) if r["step"] > 0]
+            kept = [r for r in done if (r["step"] <= position.step if "loss" in r else r["epoch"] < position.epoch)]
+        write_whole(path, "".join(json_text(record) + "\n" for record in kept))

@@ -35,12 +35,18 @@ def freeze(model: nn.Module, scales: dict[str, float]) -> None:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters, grouped by learning rate and weight decay."""
+    """AdamW over the trainable parameters, grouped by learning rate and weight decay.
+
+    Raises:
+        UserError: when no parameter can be trained.
+    """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim >= 2 and "embedding" not in name
             groups.setdefault((scale_of(name, config.scales), decayed), []).append(parameter)
+    if not groups:
+        raise UserError("every part of the model is frozen, so there is nothing to train; leave a part out of freeze")
     return torch.optim.AdamW(
         [
             {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if decayed else 0.0}

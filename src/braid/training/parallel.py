@@ -5,7 +5,6 @@ would take. Only the first process evaluates, writes files and prints.
 """
 
 import atexit
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from braid.collate import Collated
 from braid.decoders.pretrained import PretrainedTextDecoder
+from braid.environment import place_in_group
 from braid.errors import UserError
 from braid.layers.attention import DecoderBlock
 from braid.model import Model
@@ -44,8 +44,8 @@ class Group:
     """The processes that torchrun started, seen from this one; a group of one without torchrun."""
 
     def __init__(self) -> None:
-        self.size = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = int(os.environ.get("RANK", "0")) if self.size > 1 else 0
+        self.size = place_in_group("WORLD_SIZE", 1)
+        self.rank = place_in_group("RANK", 0) if self.size > 1 else 0
         if self.size > 1 and not distributed.is_initialized():
             backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             distributed.init_process_group(backends, timeout=PATIENCE)
@@ -241,6 +241,14 @@ def clip(parameters: Iterable[nn.Parameter], most: float) -> Float[Tensor, ""]:
     """Clip the global norm of the gradients to ``most`` (0: no limit), and return the norm before clipping."""
     norm = nn.utils.clip_grad_norm_(parameters, most or float("inf"))
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def not_finite(model: nn.Module) -> list[str]:
+    """The names of the trained weights and buffers with a value that is not finite, of this process's share."""
+    changing = {name: value for name, value in model.named_parameters() if value.requires_grad} | dict(model.named_buffers())
+    own = {name: value.to_local() if isinstance(value, DTensor) else value for name, value in changing.items()}
+    finite = [torch.isfinite(value.detach()).all() for value in own.values()]
+    return [name for name, good in zip(own, torch.stack(finite).tolist() if finite else (), strict=True) if not good]
 
 
 def gathered(tensors: Mapping[str, Tensor], group: Group, device: torch.device = CPU) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from braid.collate import Collator
+from braid.config import json_text
 from braid.datasets import Rows
 from braid.model import Model
 from braid.objectives import Objective
@@ -21,6 +22,7 @@ from braid.training.data import Mixture
 from braid.training.guard import Interrupt
 from braid.training.optimizer import MovingAverage
 from braid.training.parallel import Group, Loss
+from braid.training.resuming import meaning
 from braid.training.setup import Setup, TaskData
 from braid.training.watcher import Clock, Watcher
 
@@ -48,6 +50,7 @@ class Run:
     clock: Clock = field(default_factory=Clock)
     group: Group = field(default_factory=Group)
     deadline: float = math.inf  # on the clock of ``time.monotonic``, when the last evaluation has to start
+    warned: set[str] = field(default_factory=set)
 
     @property
     def config(self) -> RunConfig:
@@ -65,6 +68,17 @@ class Run:
     @cached_property
     def steps(self) -> int:
         return sum(-(-self.mixture.batches(k) // self.config.optimizer.accumulation) for k in range(self.config.epochs))
+
+    @cached_property
+    def meaning(self) -> str:
+        """What the weights stand for, as a checkpoint keeps it."""
+        return json_text(meaning(self.setup))
+
+    def warn(self, text: str) -> None:
+        """Give a warning, unless it was given before."""
+        if text not in self.warned:
+            self.warned.add(text)
+            self.watcher.on_note(f"warning: {text}")
 
     def named(self, task: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The names of a task's metrics in a record: tasks beside the main one get their kind as a prefix."""

@@ -1,6 +1,5 @@
 """Rows and answers that a run keeps of each evaluation, and its warnings when something is wrong."""
 
-import json
 import mimetypes
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from braid.config import json_text
 from braid.errors import UserError
 from braid.evaluation import Answers
 from braid.modalities import show
@@ -27,11 +27,15 @@ CONFUSED = 3  # pairs of labels that a record names
 def check_loss(loss: Float[Tensor, ""], step: int, ids: Sequence[str]) -> None:
     """Stop the run if the loss is not a number, before it changes the weights."""
     if not torch.isfinite(loss):
-        rows = ", ".join(ids[:3])
-        raise UserError(
-            f"the loss is {float(loss.detach())} at step {step} (rows {rows}, ...); the last checkpoint is from before. "
-            "Halve optimizer.learning_rate, keep optimizer.clip at 1, or use precision: float32, then --resume"
-        )
+        raise diverged(f"the loss is {float(loss.detach())} at step {step} (rows {', '.join(ids[:3])}, ...)")
+
+
+def diverged(what: str) -> UserError:
+    """The error of a run whose numbers are no longer finite; it is raised before any of them is saved."""
+    return UserError(
+        f"{what}; the last checkpoint is from before. "
+        "Halve optimizer.learning_rate, keep optimizer.clip at 1, or use precision: float32, then --resume"
+    )
 
 
 def same_answer(predictions: Sequence[Prediction]) -> str | None:
@@ -111,7 +115,7 @@ def write_samples(
             }
         )
     with open(folder / FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, "epoch": epoch, **({"task": task} if task else {}), "samples": shown}) + "\n")
+        file.write(json_text({"step": step, "epoch": epoch, **({"task": task} if task else {}), "samples": shown}) + "\n")
 
 
 def _kept(folder: Path, name: str, view: View) -> dict[str, Any]:

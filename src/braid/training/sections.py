@@ -107,7 +107,8 @@ class EvaluationConfig:
         limit: evaluate the first rows only; 0 takes all.
         batch_size: rows answered together.
         patience: stop after so many epochs without a better metric; 0 never stops early.
-        tokenizer: of caption metrics: ptb, characters or none; auto is characters for Chinese and Japanese references, else ptb.
+        tokenizer: of caption metrics: ptb, characters or none; auto is characters for references in scripts without
+            spaces, such as Chinese and Thai, else ptb.
     """
 
     limit: int = 500

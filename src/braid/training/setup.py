@@ -15,6 +15,7 @@ from braid.config import did_you_mean, named, to_dict
 from braid.datasets import Dataset, Rows, SkippedRow, open_dataset
 from braid.encoders import load_weights
 from braid.errors import UserError
+from braid.files import writable
 from braid.huggingface import hub
 from braid.layers.attention import SharedTokenEmbedding, TokenEmbedding
 from braid.modalities import (
@@ -319,10 +320,10 @@ def _interface(config: RunConfig, tasks: Sequence[TaskData], data: Sequence[str]
     subsets = {subset for data in tasks for subset in _seen(data, tuple(inputs), tuple(config.input_dropout))}
     trained_on = tuple(sorted(sorted(subsets), key=len, reverse=True))
     name = ", ".join(f"{data.task.kind} on {Path(data.mixed.data.path).stem}" for data in tasks)
-    card = replace(config.card, name=config.card.name or name)
+    card = replace(config.card, name=config.card.name or writable(name))
     starts = {folder for path in config.initialize.values() if (folder := bundle_folder(path))}
     known = [name for folder in sorted(starts) for name in read_bundle(folder).interface.data]
-    names = tuple(dict.fromkeys([*known, *data]))
+    names = tuple(dict.fromkeys([*known, *map(writable, data)]))
     return Interface(inputs, outputs, {data.task.kind: to_dict(data.task) for data in tasks}, trained_on, card, names)
 
 

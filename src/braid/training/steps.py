@@ -14,9 +14,9 @@ from braid.records import Batch
 from braid.runtime.torch import to_tensors
 from braid.training.config import RunConfig
 from braid.training.optimizer import learning_rate, set_learning_rate
-from braid.training.parallel import aligned, clip, unshared, weight
+from braid.training.parallel import aligned, clip, not_finite, unshared, weight
 from braid.training.run import Run
-from braid.training.samples import check_loss
+from braid.training.samples import check_loss, diverged
 
 
 def take_step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
@@ -46,6 +46,16 @@ def take_step(run: Run, parts: list[tuple[int, Collated]]) -> dict[str, Any]:
         "learning_rate": rate,
         "gradient_norm": round(float(norm), 4),
     }
+
+
+def check_weights(run: Run) -> None:
+    """Stop the run if a weight is not a number, before it is saved; all processes must call this.
+
+    Raises:
+        UserError: naming the weight.
+    """
+    if names := run.group.joined(not_finite(run.model)):
+        raise diverged(f"the weights are not numbers after step {run.position.step} (nan or inf in {names[0]})")
 
 
 def _check_readable(run: Run, task: int, part: Collated) -> None:

@@ -117,7 +117,10 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a run: the folder of the models, the best value of the main metric, and the number of skipped rows."""
+    """The result of a run: the folder of the models, the best value of the main metric, and the number of skipped rows.
+
+    ``steps``: those that were trained now, none if nothing was left to do. ``ended``: why the run ended, and how it goes on.
+    """
 
     folder: Path
     best: float | None
@@ -126,3 +129,5 @@ class Outcome:
     skipped_rows: int = 0
     profile: Profile | None = None
     advice: tuple[str, ...] = ()  # sentences about the run
+    steps: int = 0
+    ended: str = ""

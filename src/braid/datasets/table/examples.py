@@ -1,16 +1,14 @@
-"""A table's rows as examples: columns recognised by name or mapped to roles. A role names its modality."""
+"""A table's rows as examples."""
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from braid.config import did_you_mean, kinds
 from braid.datasets.dataset import (
     Dataset,
     Rows,
@@ -22,33 +20,17 @@ from braid.datasets.dataset import (
 )
 from braid.datasets.splits import SPLITS, split_of, with_splits
 from braid.datasets.table.cells import class_named
-from braid.datasets.table.files import Table, recognise, stream_table
+from braid.datasets.table.files import Table, stream_table
 from braid.datasets.table.folders import left_out, tables_in
+from braid.datasets.table.roles import JOIN, LABEL, MANY, OUTPUTS, UNREAD, recognise, roles_of
+from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
-from braid.modalities import InputModalityConfig, modality_of
-from braid.modalities.cells import is_empty, parse, text_cell
+from braid.files import file_named
+from braid.files.paths import not_a_path, shortened, spellings
+from braid.modalities import modality_of
+from braid.modalities.cells import is_empty, text_cell
 from braid.records import Example
 
-# role -> usual names of its column, the most likely first; modalities add their own
-ID = ("id", "image_id", "uid")
-NAMES: dict[str, tuple[str, ...]] = {
-    "captions": ("captions", "caption", "sentences", "sentence", "description", "raw"),
-    "question": ("question", "query"),
-    "instruction": ("instruction", "edit", "edit_prompt"),
-    "target": ("edited", "edited_image", "target_image"),
-    "answer": ("answer",),
-    "answers": ("answers", "answer"),
-    "label": ("label", "class", "category", "sentiment"),
-    "labels": ("labels",),
-    "split": ("split", "subset", "set", "fold"),
-}
-MANY = ("captions", "answers")  # roles with several texts
-OUTPUTS = (*MANY, "answer", "target")  # roles that are not inputs of a model
-LABEL = ("label", "labels")  # one per row, or several
-UNREAD = ("id", "split")
-PART = ", "  # between the parts of one answer
-BETWEEN = "|"  # between the labels of one cell
-JOIN = "+"  # between the columns of one role
 SHOWN = 5  # values that a message names
 
 
@@ -87,7 +69,9 @@ def open_tables(path: Path, files: Mapping[Path, str], columns: Mapping[str, str
     unused = tuple(dict.fromkeys(name for name in known if not any(name in names for names in whole.values())))
     endings = ", ".join(dict.fromkeys(file.suffix.lower().lstrip(".") for file in files))
     kind = f"table ({endings})" if len(files) == 1 else f"{len(files)} tables ({endings})"
-    return with_splits(Dataset(str(path), kind, rows, tuple(skipped), shown, unused, tuple(notes)))
+    guessed = (text for table in tables.values() for text in table.notes)
+    said = tuple(dict.fromkeys((*notes, *guessed)))
+    return with_splits(Dataset(str(path), kind, rows, tuple(skipped), shown, unused, said))
 
 
 def _no_split(column: str, values: Sequence[str]) -> str:
@@ -98,26 +82,6 @@ def _no_split(column: str, values: Sequence[str]) -> str:
     return (
         f"column {column!r} is not taken for the split, because its values ({some}) are not train, val or test; to use it: {use}"
     )
-
-
-def usual_names() -> dict[str, tuple[str, ...]]:
-    """Every role and the usual names of its column; the kind of an input modality is a role."""
-    return {"id": ID, **{kind: config.columns for kind, config in kinds(InputModalityConfig).items()}, **NAMES}
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Parse ``image=photo,captions=title`` to {role: column}. A role may have several columns: ``tabular=price+brand``; ``text=``
-    leaves a role out."""
-    result: dict[str, str] = {}
-    known = list(usual_names())
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        role, equals, column = (side.strip() for side in part.partition("="))
-        if not equals or not role:
-            raise UserError(f"--columns {text}: write role=column pairs, for example image=photo,captions=title")
-        if role not in known:
-            raise UserError(f"--columns {text}: there is no role {role!r}; {did_you_mean(role, known)}")
-        result[role] = column
-    return result
 
 
 def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -137,72 +101,13 @@ def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[s
     return result
 
 
-def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """role -> its columns: mapped columns first, then columns with a usual name; numbered columns belong together. A role that is
-    mapped to "" is left out.
+@dataclass(frozen=True)
+class _Here:
+    """Where the rows of a table stand: its folder, what exists there, and what is guessed (``Table.notes``)."""
 
-    Raises:
-        UserError: when a mapped column is not in the table, or no column has a role.
-    """
-    if set(LABEL) <= set(columns):
-        raise UserError(f"{table.path}: a row has one label or several; map label or labels, not both")
-    roles = {role: _mapped(table, role, column) if column else () for role, column in columns.items()}
-    taken = {name for names in roles.values() for name in names}
-    for role, names in usual_names().items():
-        if role not in roles:
-            free = {column.lower(): column for column in table.columns if column not in taken}
-            result = next(((free[name],) for name in names if name in free), ()) or _numbered(names, free, role)
-            if result:
-                roles[role] = result
-                taken.update(result)
-    roles = {role: names for role, names in roles.items() if names}
-    if set(LABEL) <= set(roles):  # a column that the user names has priority
-        roles.pop("label" if "labels" in columns else "labels")
-    if "text" in roles and file_kinds().keys() & roles.keys() and not {"captions", "question", *LABEL} & {*roles, *target_fields}:
-        roles["captions"] = roles.pop("text")  # with a file and no label, the text describes the file
-    if not set(roles) - set(UNREAD):
-        example = "image=COLUMN,captions=COLUMN"
-        raise UserError(
-            f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}"
-        )
-    return {role: names for role, names in roles.items() if role not in target_fields}
-
-
-def fields_of(table: Table, columns: Mapping[str, str]) -> list[str]:
-    """The roles of a table's rows, in the order of ``usual_names``."""
-    whole = {"labels": "label", "answer": "answers"}
-    roles = roles_of(table, columns)
-    return list(dict.fromkeys(whole.get(role, role) for role in usual_names() if role in roles and role not in UNREAD))
-
-
-def _mapped(table: Table, role: str, text: str) -> tuple[str, ...]:
-    """The column that the user named, or several, joined by ``+``; a column whose name contains a plus has priority.
-
-    Raises:
-        UserError: naming a column that does not exist.
-    """
-    if text in table.columns:
-        return (text,)
-    modality = modality_of(role)
-    parts = text.split(JOIN) if modality and modality.parts else [text]
-    result: list[str] = []
-    while parts:
-        joined = ((size, JOIN.join(parts[:size]).strip()) for size in range(len(parts), 0, -1))
-        size, name = next(((size, name) for size, name in joined if name in table.columns), (0, parts[0].strip()))
-        if not size:
-            raise UserError(f"{table.path} has no column {name!r}; {did_you_mean(name, table.columns)}")
-        result.append(name)
-        parts = parts[size:]
-    return tuple(dict.fromkeys(result))
-
-
-def _numbered(names: Sequence[str], free: Mapping[str, str], role: str) -> tuple[str, ...]:
-    """Numbered columns: caption_0, caption_1, ... or answer1, answer2, ..."""
-    if role not in MANY:
-        return ()
-    pattern = re.compile(rf"({'|'.join(names)})[ _-]?(\d+)")
-    result = [(int(match[2]), column) for name, column in free.items() if (match := pattern.fullmatch(name))]
-    return tuple(column for _, column in sorted(result))
+    folder: Path
+    exists: Callable[[str | Path], bool]
+    notes: dict[str, None]
 
 
 def table_examples(table: Table, columns: Mapping[str, str], target_fields: Collection[str] = ()) -> list[Example | SkippedRow]:
@@ -218,7 +123,7 @@ def _examples(
     table: Table, roles: Mapping[str, Sequence[str]], target_fields: Collection[str] = (), named: str = ""
 ) -> Iterator[Example | SkippedRow]:
     """``named``: the table's name among several, which its rows then have in their ids, too."""
-    exists = file_finder()
+    here = _Here(table.path.parent, file_finder(), table.notes)
     modalities = {role: modality for role in roles if (modality := modality_of(role))}
     inputs = [role for role in modalities if role not in OUTPUTS]
     spare = [role for role in inputs if _is_labelled({*roles, *target_fields}) or modalities[role].parts]
@@ -233,7 +138,7 @@ def _examples(
             empty = [role for role in spare if all(is_empty(row.get(name)) for name in roles[role])]
             lacking = empty if len(empty) < len(inputs) else ()
             present = {role: {name: row.get(name) for name in roles[role]} for role in roles if role not in lacking}
-            yield _example(present, modalities, source, identity, table.path.parent, exists)
+            yield _example(present, modalities, source, identity, here)
         except UserError as error:
             yield skipped_row(source, error)
 
@@ -248,27 +153,26 @@ def _example(
     modalities: Mapping[str, Any],
     source: str,
     number: str,
-    folder: Path,
-    exists: Callable[[str | Path], bool],
+    here: _Here,
 ) -> Example:
     """The example of one row. ``row`` has the cells of each role, by column."""
     fields: dict[str, Any] = {}
     name = ""
     for role, cells in row.items():
         if role in MANY or role == "answer":
-            fields[role] = _several(role, cells)
+            fields[role] = joined(cells, here.notes) if role == "answer" else several(cells, here.notes)
         elif role in LABEL:
             ((column, value),) = cells.items()
-            fields["label"] = _labels(value, column, role == "labels")
+            fields["label"] = labels(value, column, role == "labels", here.notes)
         elif role not in UNREAD:
             fields[role] = modalities[role].from_cells(cells)
             if modalities[role].suffixes and role == modalities[role].kind:
                 name = name or _file_name(*cells.values())
     for role in fields:
         if role in modalities and modalities[role].suffixes:
-            fields[role] = _located(fields[role], folder, next(iter(row[role])), exists)
+            fields[role] = _located(fields[role], role, next(iter(row[role])), here)
     if "answer" in fields:
-        fields["answers"] = _whole_answers(fields.pop("answer"), fields.get("answers", ()))
+        fields["answers"] = whole_answers(fields.pop("answer"), fields.get("answers", ()))
     split, named = (
         text_cell(value, column) if value not in (None, "") else ""
         for column, value in (next(iter(row.get(role, {"": None}).items())) for role in ("split", "id"))
@@ -277,72 +181,27 @@ def _example(
     return Example(identity, fields, split_of(split), source)
 
 
-def _several(role: str, cells: Mapping[str, Any]) -> str | tuple[str, ...]:
-    """The texts of all cells; for an answer, they are its parts."""
-    texts = tuple(text for column, value in cells.items() for text in _texts(value, column))
-    if not texts:
-        raise Missing(f"column {', '.join(cells)!r} is empty; fill it in or remove the row")
-    return PART.join(texts) if role == "answer" else texts
-
-
-def _located(value: Any, folder: Path, column: str, exists: Callable[[str | Path], bool]) -> Any:
-    """The path of a file that a table in ``folder`` names; encoded bytes stay as they are.
+def _located(value: Any, role: str, column: str, here: _Here) -> Any:
+    """The path of a file that a table names, relative to its folder; encoded bytes stay as they are.
 
     Raises:
-        Missing: when the file does not exist.
+        Missing: when the file does not exist, or the value is no path.
     """
     if not isinstance(value, str):
         return value
-    path = os.path.join(folder, value)  # a Path would intern every name forever
-    if not exists(path):
+    path = os.path.join(here.folder, value)  # a Path would intern every name forever
+    found = next((there for spelled in spellings(path) for there in (spelled, file_named(spelled)) if here.exists(there)), None)
+    if found is None:
+        if reason := not_a_path(value, role):
+            raise Missing(f"column {column!r} holds {shortened(value)}, which {reason}")
         raise Missing(f"{path} does not exist; check column {column!r}")
-    return path
+    return found
 
 
 def _file_name(cell: Any) -> str:
     """The file name in a cell; Hugging Face's data sets have {bytes, path}."""
     value = cell.get("path") if isinstance(cell, dict) else cell
     return os.path.basename(value) if isinstance(value, str) else ""
-
-
-def _labels(value: Any, column: str, several: bool) -> str | tuple[str, ...]:
-    """One label, or several from a list or (with ``several``) a cell ``a | b``. An empty list means that the row has no label."""
-    if several and isinstance(value, str):
-        if value.startswith("["):
-            value = _texts(value, column)
-        elif BETWEEN in value:
-            value = [part for part in value.split(BETWEEN) if part.strip()]
-    if not isinstance(value, list):
-        label = _label(value, column)
-        return (label,) if several else label
-    return tuple(dict.fromkeys(_label(label, column) for label in value if label != ""))
-
-
-def _label(value: Any, column: str) -> str:
-    """One label; true and false, as JSON and Parquet write them, are labels like any other."""
-    return str(value).lower() if isinstance(value, bool) else text_cell(value, column)
-
-
-def _whole_answers(answer: str, answers: tuple[str, ...]) -> tuple[str, ...]:
-    """All people's answers, the usual one first; a single answer if ``answers`` are the parts of ``answer`` ("bed, lamp")."""
-    if PART.join(answers) == answer:
-        return (answer,)
-    others = list(answers)
-    if answer in others:
-        others.remove(answer)
-    return (answer, *others)
-
-
-def _texts(value: Any, column: str) -> list[str]:
-    """The texts of a cell: one text, or a JSON list of texts."""
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            value = parse(value)
-        except UserError:
-            return [text_cell(value, column)]
-    if isinstance(value, list):
-        return [text_cell(item, column) for item in value]
-    return [] if value is None or value == "" else [text_cell(value, column)]
 
 
 def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:

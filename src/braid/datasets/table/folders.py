@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from braid.datasets.splits import split_folder, split_named
-from braid.datasets.table.files import SUFFIXES, recognise
+from braid.datasets.table.files import SUFFIXES
+from braid.datasets.table.roles import recognise
 from braid.errors import UserError
 from braid.files.reading import is_hidden
 

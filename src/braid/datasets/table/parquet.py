@@ -1,5 +1,6 @@
 """Parquet files: read in small batches, and written with the original column types."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,12 @@ from typing import Any
 from braid.config import parse_json
 from braid.datasets.table.cells import as_text
 from braid.errors import UserError
+from braid.files import writable
 
 BATCH = 64  # rows in memory at once; with photos, a few megabytes
+FOLD = 100  # the most that a large column may unpack to, times its size: photos unpack to 1, text to 20, a bomb to 30,000
+ROOM = 64_000_000  # bytes that every column may unpack to
+VALUE = 8  # bytes that a value takes at least
 GROUP = 1024  # rows per written group, the least that a reader has to read
 
 
@@ -22,9 +27,10 @@ def read_columns(path: Path) -> tuple[str, ...]:
     """The names of a file's columns.
 
     Raises:
-        UserError: when pyarrow is not installed, or the file is missing, not parquet, or has no rows.
+        UserError: when pyarrow is not installed, or the file is missing, not parquet, too large unpacked, or has no rows.
     """
     with _opened(path) as file:
+        _batch_size(path, file.metadata)
         columns, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
     if not rows:
         raise UserError(f"{path} has no rows; a table needs at least one")
@@ -54,8 +60,33 @@ def _class_names(feature: Any) -> tuple[str, ...]:
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows as Python values: bytes, lists and dicts keep their types; null is None."""
     with _opened(path) as file:
-        for batch in file.iter_batches(BATCH, use_threads=False):
+        for batch in file.iter_batches(_batch_size(path, file.metadata), use_threads=False):
             yield from _without_nanoseconds(batch).to_pylist()
+
+
+def _batch_size(path: Path, metadata: Any) -> int:
+    """Rows to hold at once: fewer if one packed text may fill many rows.
+
+    Raises:
+        UserError: when the file is a bomb: a few kilobytes that unpack to gigabytes.
+    """
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    chunks = [(group.num_rows, group.column(place)) for group in groups for place in range(group.num_columns)]
+    _check_size(f"{path}", sum(chunk.total_compressed_size for _, chunk in chunks), VALUE * metadata.num_rows)
+    largest = 1
+    for rows, chunk in chunks:
+        listed = VALUE * chunk.num_values if chunk.num_values > rows else 0
+        unpacked = max(chunk.total_uncompressed_size, listed)
+        _check_size(f"{path}: column {chunk.path_in_schema!r}", chunk.total_compressed_size, unpacked)
+        if unpacked > FOLD * chunk.total_compressed_size:
+            largest = max(largest, unpacked)
+    return min(BATCH, max(1, ROOM // largest))
+
+
+def _check_size(what: str, packed: int, unpacked: int) -> None:
+    if unpacked > max(ROOM, FOLD * packed):
+        size = f"unpacks from {packed:,} to at least {unpacked:,} bytes"
+        raise UserError(f"{what} {size}, which no data does; check that it is the right file")
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], like: Path | None = None) -> None:
@@ -63,11 +94,15 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
     import pyarrow as pa
 
     parquet = _parquet(path)
-    known = pa.schema([]) if like is None else parquet.read_schema(like)
+    known = pa.schema([])
+    if like is not None:
+        with _opened(like) as file:
+            known = file.schema_arrow
     types = {field.name: field.type for field in known}
     arrays = [_column([row.get(name) for row in rows], types.get(name)) for name in columns]
-    table = pa.Table.from_arrays(arrays, list(columns)).replace_schema_metadata(known.metadata)
-    parquet.write_table(table, path, row_group_size=GROUP)
+    table = pa.Table.from_arrays(arrays, [writable(name) for name in columns]).replace_schema_metadata(known.metadata)
+    with _named(path, "wb") as target:
+        parquet.write_table(table, target, row_group_size=GROUP)
 
 
 def _parquet(path: Path) -> Any:
@@ -78,6 +113,13 @@ def _parquet(path: Path) -> Any:
     return pyarrow.parquet
 
 
+def _named(path: Path, mode: str) -> Any:
+    """An open file; pyarrow reads a name as UTF-8, unless it is bytes."""
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path), mode)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file; pyarrow's errors about a missing or damaged file become errors that name the file."""
@@ -85,8 +127,10 @@ def _opened(path: Path) -> Iterator[Any]:
     import pyarrow as pa
 
     try:
-        with parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+        with _named(path, "rb") as source, parquet.ParquetFile(source, buffer_size=1 << 20) as file:
             yield file
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; check the path") from None
     except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:  # LookupError: an unknown time zone
@@ -118,9 +162,4 @@ def _column(values: list[Any], type: Any) -> Any:
             continue
         if "struct<>" not in str(result.type):  # parquet cannot write empty structs
             return result
-    return pa.array([None if value is None else _utf8(str(as_text(value))) for value in values], pa.string())
-
-
-def _utf8(text: str) -> str:
-    """Replace lone surrogates, which JSON allows but files do not."""
-    return text.encode(errors="backslashreplace").decode()
+    return pa.array([None if value is None else writable(str(as_text(value))) for value in values], pa.string())

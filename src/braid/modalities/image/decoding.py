@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from braid.errors import UserError
+from braid.files.paths import not_a_path, shortened
 from braid.files.reading import find_files, has_suffix, read_part
 
 # without formats that run other programs, contain other files, or are no pictures
@@ -85,14 +86,10 @@ def _where(value: Any, source: str) -> str:
 
 def _decoded(value: Any, where: str, size: int) -> Image.Image:
     """The image upright, in RGB, with transparent parts on white."""
-    if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
+    if hasattr(value, "__array__") and not isinstance(value, str | bytes):  # a text from an array is a text
         return _from_array(np.asarray(value), where)
-    if isinstance(value, str) and value.startswith(("http://", "https://")):
-        raise UserError(f"{where} is a web address; download the image and give its path")
     if not isinstance(value, str | os.PathLike | bytes | bytearray | Image.Image):
         raise UserError(f"{where}: expected an image (path, bytes, PIL image or array), found {type(value).__name__}")
-    if isinstance(value, str) and "\0" in value:
-        raise UserError(f"{where!r} is no file name: it has a character 0; check the path")
     try:
         if isinstance(value, Image.Image):
             return _rgb(_limited(value, where), where)  # Pillow reads the file here
@@ -126,8 +123,11 @@ def _regular(path: str, where: str) -> str:
     """Reject pipes and devices, for which reading could wait forever."""
     try:
         mode = os.stat(path).st_mode
-    except OSError as error:
-        if error.errno == errno.ELOOP:
+    except (OSError, ValueError) as error:
+        if reason := not_a_path(path):
+            shown = where.removesuffix(path) + shortened(path).replace("\0", "\\0")
+            raise UserError(f"{shown} {reason}") from None
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
             raise UserError(f"{where} is a link that leads back to itself; give the file itself") from None
         raise
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

@@ -14,7 +14,7 @@ from PIL import Image
 from braid.config import within
 from braid.errors import Missing, UserError
 from braid.files.reading import archive_of
-from braid.modalities.cells import text_cell
+from braid.modalities.cells import file_cell
 from braid.modalities.image.augmentation import Augmentation, jittered, random_crop
 from braid.modalities.image.decoding import SUFFIXES, decoded, thumbnail
 from braid.modalities.protocol import Does
@@ -120,7 +120,7 @@ class ImageModalityConfig:
             if not value:
                 raise Missing(f"column {column!r} is empty; fill it in or remove the row")
             return value
-        return text_cell(value, column)
+        return file_cell(value, column)
 
     @staticmethod
     def from_json(value: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from braid.config import within
 from braid.errors import UserError
-from braid.modalities.cells import check_length, text_cell
+from braid.modalities.cells import check_length, check_text, text_cell
 from braid.modalities.protocol import Does
 from braid.modalities.text.tokenizer import Tokenizer
 from braid.records import Padded, Units, View
@@ -79,7 +79,7 @@ class TextModalityConfig:
     def from_json(value: Any) -> str:
         if not isinstance(value, str):
             raise UserError(f"expected text, found {type(value).__name__}")
-        return check_length(value, "the text")
+        return check_length(check_text(value, "the text"), "the text")
 
     @staticmethod
     def parse(text: str) -> str:
@@ -124,11 +124,14 @@ class TextModality:
         """Turn one text into tokens.
 
         Raises:
-            UserError: for a value that is not text; ``source`` names the row.
+            UserError: for a value that is not text, or empty; ``source`` names the row.
         """
         if not isinstance(value, str):
             raise UserError(f"{source or 'input'}: expected text, found {type(value).__name__} {value!r}")
-        return np.array(self.tokenizer.framed(value, self.max_length), dtype=np.int64)
+        return self._tokens(check_text(value, f"{source or 'input'}: the text"))
+
+    def _tokens(self, text: str) -> Int[np.ndarray, " _"]:
+        return np.array(self.tokenizer.framed(text, self.max_length), dtype=np.int64)
 
     def prepare_target(
         self, value: Sequence[str], source: str, rng: np.random.Generator | None = None
@@ -155,7 +158,7 @@ class TextModality:
         return Padded(tokens, mask)
 
     def missing(self) -> Int[np.ndarray, " _"]:
-        return self.prepare("")
+        return self._tokens("")
 
     def example(self) -> tuple[Padded, bool]:
         return Padded(np.full((3, 5), 3, np.int64), np.ones((3, 5), bool)), True

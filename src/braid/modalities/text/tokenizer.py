@@ -3,14 +3,17 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import NamedTuple
 
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPE
 
+from braid.config import parse_json
 from braid.errors import UserError
+from braid.modalities.cells import NO_TEXT
 
 PAD, BOS, EOS = 0, 1, 2
 LONGEST = 100  # characters that a token may stand for
@@ -80,12 +83,15 @@ class Tokenizer:
         try:
             whole, names = text, list(SPECIAL)
             if text.startswith(_FOREIGN):
-                data = json.loads(text)
+                data = parse_json(text)
                 whole, names = json.dumps(data["tokenizer"]), [str(data["special"][role]) for role in ("pad", "bos", "eos")]
-            bpe = BPE.from_str(whole)
-        except (KeyboardInterrupt, SystemExit):
+            with _panics(where):
+                bpe = BPE.from_str(whole)
+            bpe.no_truncation()
+            bpe.no_padding()
+        except UserError:
             raise
-        except BaseException as error:  # a panic of the Rust library is not an Exception
+        except Exception as error:
             raise UserError(f"{where} cannot be read ({error}); copy the model again") from None
         if names == list(SPECIAL) and [bpe.token_to_id(token) for token in SPECIAL] != [PAD, BOS, EOS]:
             raise UserError(f"{where}: its first tokens must be {', '.join(SPECIAL)}; it is not a Braid tokenizer")
@@ -113,11 +119,20 @@ class Tokenizer:
         return 1 + max(self.vocabulary.values())
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of ``text``, without special tokens."""
+        """The tokens of ``text``, without special tokens.
+
+        Raises:
+            UserError: when it holds half a character.
+        """
         if self._lowercase is not None:
             text = _without_full_stops(text)
+        try:
+            with _panics("tokenizer.json"):
+                tokens = self._bpe.encode(text, add_special_tokens=False).ids
+        except TypeError:  # the library reads UTF-8 only
+            raise UserError(f"the text {NO_TEXT}; write it again") from None
         # The name of a special token in a user's text must not become a special token.
-        return [token for token in self._bpe.encode(text, add_special_tokens=False).ids if token not in self.special]
+        return [token for token in tokens if token not in self.special]
 
     def framed(self, text: str, max_length: int) -> list[int]:
         """The tokens of ``text`` with start and end token, at most ``max_length`` in total."""
@@ -130,7 +145,8 @@ class Tokenizer:
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens``, without special tokens."""
         words = [int(token) for token in tokens if token not in self.special]
-        return str(self._bpe.decode(words, skip_special_tokens=True)).strip()
+        with _panics("tokenizer.json"):
+            return str(self._bpe.decode(words, skip_special_tokens=True)).strip()
 
     def words(self, tokens: Sequence[int]) -> list[tuple[int, int]]:
         """The first and the last token of each word in ``tokens``. Words are split at spaces and before wide characters (Chinese,
@@ -155,6 +171,21 @@ class Tokenizer:
         return spans
 
 
+@contextmanager
+def _panics(where: str) -> Iterator[None]:
+    """A panic of the Rust library, which is not an ``Exception``, comes from a file that was not made by a trained tokenizer.
+
+    Raises:
+        UserError: naming the file.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise UserError(f"{where} cannot be used ({str(error)[:200]}); copy the model again") from None
+
+
 def _normalizer(lowercase: bool, *more: normalizers.Normalizer) -> normalizers.Normalizer:
     steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
     return normalizers.Sequence([*steps, normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), *more])
@@ -166,7 +197,7 @@ def _no_full_stops() -> normalizers.Normalizer:
 
 def _lowercase_of(whole: str) -> bool | None:
     """Whether the normalizer in a tokenizer's file is ours, with lower case or without; None for another one."""
-    given = json.loads(whole)["normalizer"]
+    given = json.loads(whole).get("normalizer")
     own = {lowercase: json.loads(_normalizer(lowercase, _no_full_stops()).__getstate__()) for lowercase in (True, False)}
     return next((lowercase for lowercase, one in own.items() if one == given), None)
 

@@ -1,0 +1,42 @@
+"""One value or several, as callers of the Python API give them: lists, tuples, sets, generators, arrays, Series."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from braid.errors import UserError
+
+IMAGE_AXES = (2, 3)  # of an array that is one image: [height, width] or [height, width, channels]
+
+
+def is_one(values: Any) -> bool:
+    """Whether ``values`` is one value: a text, a path, bytes, a dict, an image, an array of one image, or no container at all."""
+    if isinstance(values, str | bytes | bytearray | os.PathLike | Mapping) or hasattr(values, "read"):
+        return True
+    if hasattr(values, "_fields"):  # a named tuple is one record
+        return True
+    return getattr(values, "ndim", 1) in (0, *IMAGE_AXES) or not hasattr(values, "__iter__")
+
+
+def several(values: Any) -> list[Any]:
+    """The values of any container; one value is a list of itself, never its letters or its rows of pixels."""
+    if values is None:
+        return []
+    if is_one(values):
+        return [values]
+    return list(values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values)
+
+
+def several_rows(rows: Any) -> list[Mapping[str, Any]]:
+    """Rows of values by name, in any container; one row is a list of itself.
+
+    Raises:
+        UserError: for a row that is no mapping.
+    """
+    result = several(rows)
+    for number, row in enumerate(result, 1):
+        if not isinstance(row, Mapping):
+            raise UserError(f"row {number} is of type {type(row).__name__}; write its values by name: {{'image': 'dog.jpg'}}")
+    return result
