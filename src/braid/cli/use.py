@@ -162,7 +162,7 @@ def predict(
     check_name(output)
     ready(output)
     named = columns_of(loaded, columns, table)
-    given, rows = read_rows(table, named, chosen.target_fields)
+    given, rows = read_rows(table, named, chosen.target_fields, note)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
     answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"))

@@ -1,12 +1,12 @@
 """Reads files as ``Example`` objects, one module per format; a data set's format is recognised by its content."""
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from braid.datasets import coco, flickr, folder, karpathy, lines, shards, table, vqa
-from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_kinds
+from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
 from braid.files import user_path
@@ -73,25 +73,33 @@ def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) ->
     inside = [place] if table.recognise(place) else list(table.tables_in(place)) if place.is_dir() else []
     if inside:
         return table.fields_of(table.stream_table(inside[0]), columns or {})
-    return list(_table_of_files(place).columns) if folder.holds_files(place) else None
+    files = folder.table_of_files(place)[0] if place.is_dir() else []
+    return list(_table_of(place, files).columns) if files else None
 
 
 def read_rows(
-    path: str | Path, columns: Mapping[str, str], target_fields: Collection[str] = ()
+    path: str | Path,
+    columns: Mapping[str, str],
+    target_fields: Collection[str] = (),
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> tuple[table.Table, list[Example | SkippedRow]]:
     """A table in memory, and what its rows are, in order. The tables of a folder follow each other; a folder of files is a table
     that names them.
 
     Args:
         target_fields: see ``table_examples``.
+        on_note: is told of tables and files that are passed over.
     Raises:
         UserError: when it is neither a table nor a folder with tables or files.
     """
     place = user_path(path)
     tables = {place: ""} if not place.is_dir() else table.tables_in(place)
-    if not tables and not folder.holds_files(place):
+    files, notes = folder.table_of_files(place) if not tables else ([], table.left_out(list(tables)) if place.is_dir() else ())
+    if not tables and not files:
         raise UserError(f"{place} holds no table and no files that Braid reads; give a table, or a folder of images")
-    parts = [(table.read_table(one), split) for one, split in tables.items()] or [(_table_of_files(place), "")]
+    for text in notes:
+        on_note(text)
+    parts = [(table.read_table(one), split) for one, split in tables.items()] or [(_table_of(place, files), "")]
     rows = [row for one, _ in parts for row in table.table_examples(one, columns, target_fields)]
     if len(parts) == 1:
         return parts[0][0], rows
@@ -104,10 +112,6 @@ def read_rows(
     return table.Table(tuple(names), tuple(cells), first), rows
 
 
-def _table_of_files(place: Path) -> table.Table:
-    """A folder of files as a table: their paths, and the splits and labels that their folders name."""
-    opened = folder.open_folder(place, {})
-    said = ["label"] if any("label" in row.fields for row in opened.examples) else []
-    kinds = [kind for kind in file_kinds() if any(kind in row.fields for row in opened.examples)]
-    rows = tuple({name: row.fields.get(name, "") for name in (*kinds, *said)} for row in opened.examples)
-    return table.Table((*kinds, *said), rows, Path(place.name))
+def _table_of(place: Path, files: Sequence[dict[str, str]]) -> table.Table:
+    columns = dict.fromkeys(name for row in files for name in row)
+    return table.Table(tuple(columns), tuple({**dict.fromkeys(columns, ""), **row} for row in files), Path(place.name))

@@ -3,6 +3,7 @@ Folders named train, val and test are splits; otherwise, without text files, the
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +58,69 @@ def _rows(kinds: Mapping[str, str]) -> list[dict[str, str]]:
     return rows
 
 
+@dataclass(frozen=True)
+class _Folder:
+    """What a folder holds: its files by kind in rows, with a name, a split and a label each; and its text files with captions."""
+
+    listed: Listing
+    rows: list[dict[str, str]]
+    names: list[str]
+    placed: list[tuple[str, str]]
+    texts: set[str]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, if there are several."""
+        labels = sorted({label for _, label in self.placed if label} if not self.texts else ())
+        return labels if len(labels) > 1 else []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        more = ", ..." if len(self.labels) > SHOWN else ""
+        named = f"labels are the names of {len(self.labels):,} folders: {', '.join(self.labels[:SHOWN])}{more}"
+        return (*([named] if self.labels else []), *self.listed.unread(NOT_READ))
+
+
+def _read(path: Path) -> _Folder:
+    listed = listing(path)
+    kinds = _kinds(listed.files)
+    rows, start = _rows(kinds), len(os.path.join(str(path), ""))
+    names = [next(iter(row.values()))[start:] for row in rows]
+    return _Folder(listed, rows, names, _placed(names), _described(listed, kinds))
+
+
 def open_folder(path: Path, columns: Mapping[str, str]) -> Dataset:
     """One example per file; each line of its text file is a caption. Without any text files, rows have no captions, and files in
     several folders have the names of these as labels."""
     examples: list[Example] = []
     skipped: list[SkippedRow] = []
-    listed = listing(path)
-    kinds = _kinds(listed.files)
-    texts, rows, start = _described(listed, kinds), _rows(kinds), len(os.path.join(str(path), ""))
-    names = [next(iter(row.values()))[start:] for row in rows]
-    placed = _placed(names)
-    labels = sorted({label for _, label in placed if label} if not texts else ())
-    for row, name, (split, label) in zip(rows, names, placed, strict=True):
+    folder = _read(path)
+    labels = folder.labels
+    for row, name, (split, label) in zip(folder.rows, folder.names, folder.placed, strict=True):
         fields: dict[str, Any] = {kind: os.path.normpath(one) for kind, one in row.items()}
         try:
-            if texts:
-                fields["captions"] = _captions(_text_of(next(iter(row.values()))), texts, skipped)
-            elif len(labels) > 1 and label:
+            if folder.texts:
+                fields["captions"] = _captions(_text_of(next(iter(row.values()))), folder.texts, skipped)
+            elif labels and label:
                 fields["label"] = label
         except UserError as error:
             skipped.append(SkippedRow(name, str(error), isinstance(error, Missing)))
         else:
             examples.append(Example(name, fields, split, name))
-    kind = "folder of files" + (" with text files" if texts else ", a folder for each label" if len(labels) > 1 else "")
-    notes = (*_named(labels), *listed.unread(NOT_READ))
-    return with_splits(Dataset(str(path), kind, Rows(examples), tuple(skipped), notes=notes, hidden=listed.hidden))
+    kind = "folder of files" + (" with text files" if folder.texts else ", a folder for each label" if labels else "")
+    rows, hidden = Rows(examples), folder.listed.hidden
+    return with_splits(Dataset(str(path), kind, rows, tuple(skipped), notes=folder.notes, hidden=hidden))
+
+
+def table_of_files(path: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """The paths and labels of a folder's files, by role, one dict a row; and what a user should know of them."""
+    folder = _read(path)
+    labelled = bool(folder.labels)
+    rows = [
+        {**{kind: os.path.normpath(one) for kind, one in row.items()}, **({"label": label} if labelled else {})}
+        for row, (_, label) in zip(folder.rows, folder.placed, strict=True)
+    ]
+    return rows, folder.notes
 
 
 def _captions(text: str, texts: set[str], skipped: list[SkippedRow]) -> tuple[str, ...]:
@@ -115,11 +154,3 @@ def _placed(names: Sequence[str]) -> list[tuple[str, str]]:
         rest = one[depth + bool(split) :]
         result.append((split, rest[0] if rest else ""))
     return result
-
-
-def _named(labels: Sequence[str]) -> list[str]:
-    """Say that labels are the names of folders."""
-    if len(labels) < 2:
-        return []
-    more = ", ..." if len(labels) > SHOWN else ""
-    return [f"labels are the names of {len(labels):,} folders: {', '.join(labels[:SHOWN])}{more}"]

@@ -2,7 +2,7 @@
 
 from braid.datasets.table.examples import open_table, open_tables, table_examples, with_model_columns
 from braid.datasets.table.files import Table, check_name, read_table, stream_table, write_table
-from braid.datasets.table.folders import tables_in
+from braid.datasets.table.folders import left_out, tables_in
 from braid.datasets.table.moving import table_for
 from braid.datasets.table.roles import columns_given, fields_of, parse_columns, recognise
 
@@ -11,6 +11,7 @@ __all__ = [
     "check_name",
     "columns_given",
     "fields_of",
+    "left_out",
     "open_table",
     "open_tables",
     "parse_columns",
