@@ -144,6 +144,9 @@ def test_lines_of_text_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "latin.txt.gz").write_bytes(gzip.compress(b"a dog\r\na caf\xe9\n"))
     with pytest.raises(UserError, match=r"latin.txt.gz is not UTF-8 text \(line 2, byte 12\); save it as UTF-8"):
         open_dataset(tmp_path / "latin.txt.gz")
+    (tmp_path / "latin.txt.gz").write_bytes(gzip.compress(b"a caf\xe9\n" * 9000)[:-8] + b"\0" * 8)  # another sum
+    with pytest.raises(UserError, match="latin.txt.gz is not UTF-8 text"):
+        open_dataset(tmp_path / "latin.txt.gz")
 
 
 def test_gzip_that_unpacks_to_more_than_text_can_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ that all follow one rule. A line ends with \\n, \\r\\n or \\r, and with no other
 import codecs
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def not_text(path: Path) -> UserError:
             pass
     except UserError as error:
         return error
+    except (OSError, EOFError, zlib.error):  # the end of a packed file is damaged, too
+        pass
     return UserError(f"{path} is not UTF-8 text; save it as UTF-8")
 
 
