@@ -73,7 +73,7 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto", p
     return LoadedModel(bundle, open_runtime(bundle, runtime, device, precision))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A bundle and the runtime that runs it.
 
