@@ -1,7 +1,6 @@
 """The one loop: exact resume, what it writes, and what it says when something is wrong."""
 
 import json
-import os
 import random
 import re
 import shutil
@@ -20,11 +19,10 @@ import kill_resume
 from braid.bundle import read_bundle
 from braid.errors import UserError
 from braid.records import Prediction
-from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train, train_in_stages
+from braid.training import Outcome, RunConfig, Watcher, read_run, run_from, train
 from braid.training.checkpoint import Position
 from braid.training.data import Plan
 from braid.training.estimates import COUNTED
-from braid.training.guard import claimed
 from braid.training.optimizer import learning_rate
 from braid.training.resuming import check_meaning, ended
 from braid.training.samples import same_answer
@@ -255,59 +253,6 @@ def test_other_rows_are_refused_by_a_run_that_goes_on(plain: Plain, tmp_path: Pa
     ):
         with pytest.raises(UserError, match=re.escape(f"other data: {name} {change}.")):
             check_meaning(tmp_path, {name: before}, json.dumps({name: now}))
-
-
-def test_labels_that_training_never_showed_and_other_labels_are_told(tmp_path: Path) -> None:
-    """No val row has a label that can be answered: the loss is not 0, it is not known. Then all labels have other names."""
-    rows = [("train", "red"), ("train", "blue"), ("train", "red"), ("val", "green"), ("val", "grey")]
-    table = tmp_path / "posts.csv"
-    table.write_text("text,label,split\n" + "".join(f"post {n},{label},{split}\n" for n, (split, label) in enumerate(rows)))
-    whole = {**TINY, "task": "classification", "data": {"path": str(table)}, "inputs": {"prompt": TINY["inputs"]["prompt"]}}
-    notes: list[str] = []
-    train(run_from(whole, ["epochs=1"]), tmp_path / "run", watcher=Watcher(on_note=notes.append))
-    unseen = "2 of 2 rows have a label that training never showed (green, grey), which this model cannot give"
-    assert f"warning: val: {unseen}, so no answer can be right and no loss be measured" in notes
-    assert [record["val_loss"] for record in log(tmp_path / "run") if "val_loss" in record] == [None]
-    assert "val_loss" not in read_bundle(tmp_path / "run" / "best").interface.card.scores
-    table.write_text(table.read_text().replace("red", "x").replace("blue", "y"))
-    with pytest.raises(UserError, match=r"outputs.label.labels was \['blue', 'red'\] and is \['x', 'y'\] now"):
-        train(run_from(whole, ["epochs=2"]), tmp_path / "run", resume=True)
-
-
-def test_what_teaches_nothing_is_told(tmp_path: Path) -> None:
-    table = tmp_path / "prices.csv"
-    table.write_text("text,label,split\n" + "".join(f"post {n},3,{'val' if n > 5 else 'train'}\n" for n in range(8)))
-    whole = {**TINY, "task": "regression", "data": {"path": str(table)}, "inputs": {"prompt": TINY["inputs"]["prompt"]}}
-    settings = [
-        "epochs=1",
-        "optimizer.learning_rate=0",
-        "data.val=train",
-        "objective.label_smoothing=1",
-        "input_dropout.prompt=1",
-    ]
-    notes: list[str] = []
-    train(run_from(whole, settings), tmp_path / "run", watcher=Watcher(on_note=notes.append))
-    for warning in (
-        "all 6 training rows of regression have the same target, '3.0'; nothing else can be learned",
-        "optimizer.learning_rate is 0, so nothing is learned",
-        "data.val is 'train', which is also trained on; metrics on it do not tell of new rows",
-        "objective.label_smoothing is 1, so the targets of regression are not learned",
-        "input_dropout.prompt is 1, so the model never reads its input 'prompt' in training",
-        "train: all 6 rows have the same number, '3.0'; r2 and pearson are not defined",
-    ):
-        assert f"warning: {warning}" in notes, warning
-    with pytest.raises(UserError, match="every part of the model is frozen, so there is nothing to train"):
-        train(run_from(whole, ["freeze=[encoders, projections, fusion, decoders]"]), tmp_path / "frozen")
-
-
-def test_a_folder_that_another_run_works_in_is_refused(tmp_path: Path) -> None:
-    busy = rf"run is in use by another run \(process {os.getpid()} on .*\); wait until it ends, or choose another --output"
-    with claimed(tmp_path / "run", print):
-        for run in (train, train_in_stages):
-            for resume in (False, True):
-                with pytest.raises(UserError, match=busy):
-                    run(tiny(), tmp_path / "run", resume=resume)
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_use_is_not_overwritten(plain: Plain, tmp_path: Path) -> None:

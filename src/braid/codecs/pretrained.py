@@ -11,9 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from braid.config import parse_json
 from braid.errors import UserError
-from braid.files import regular
+from braid.files import read_json
 from braid.layers.context import BuildContext
 from braid.modalities import ImageModality, ImageModalityConfig, TokenGrid, Tokenizer
 from braid.records import Padded
@@ -47,10 +46,7 @@ class PretrainedCodecConfig:
         Raises:
             UserError: when the folder holds something else.
         """
-        try:
-            result = parse_json(regular(folder / "config.json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{folder}/config.json is not JSON ({error}); copy it again") from None
+        result = read_json(folder / "config.json")
         message = result.get("_class_name") if isinstance(result, dict) else None
         if message != CLASS:
             raise UserError(f"{folder} holds a model of class {message or 'unknown'}; a codec is a {CLASS} of diffusers")

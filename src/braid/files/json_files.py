@@ -10,6 +10,7 @@ from typing import Any
 from braid.config import parse_json
 from braid.errors import UserError
 from braid.files.reading import LARGEST, regular
+from braid.files.text import read_text
 
 COPY = "copy it again"
 
@@ -55,10 +56,10 @@ def as_written(path: Path, then: str = COPY) -> Iterator[None]:
 
 def _text_of(path: Path, most: int | float, then: str) -> str:
     try:
-        return regular(path, most).read_text(encoding="utf-8")
+        return read_text(regular(path, most))
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UserError(f"{path} cannot be read ({error}); {then}") from None
 
 

@@ -232,13 +232,15 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
     """
     file = regular(shipped(path))
     try:
-        data = parse_yaml(read_text(file))
+        text = read_text(file)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a {kind}'s YAML file{instead}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; correct the line") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give a {kind}'s YAML file") from None
+    try:
+        data = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML, {yaml_problem(error)}; correct the line") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; write a {kind} as in the README") from None
     except UserError as error:
