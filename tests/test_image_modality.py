@@ -284,10 +284,8 @@ def profile_of(kind: str) -> bytes:
         header = struct.pack(">2I", 128 + len(body), 0) + struct.pack(">I4s4s4s", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
         return (header + bytes(12) + b"acsp").ljust(68, b"\0") + white[8:] + bytes(48) + body
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    tags_end = 132 + 12 * int.from_bytes(profile[128:132])
     if kind == "exchanged":
-        table = profile[:tags_end].replace(b"rXYZ", b"_XYZ").replace(b"bXYZ", b"rXYZ").replace(b"_XYZ", b"bXYZ")
-        return table + profile[tags_end:]
+        return profile.replace(b"rXYZ", b"_XYZ", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"_XYZ", b"bXYZ", 1)
     return profile
 
 
