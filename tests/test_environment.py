@@ -114,3 +114,33 @@ def test_a_current_folder_that_was_removed(tmp_path: Path) -> None:
     result = ran("cd gone; rmdir ../gone; braid caption dog.jpg; echo $?; braid train a.csv", tmp_path)
     assert result.stdout == "1\n"
     assert result.stderr == 2 * "error: the folder that you are in was removed; change to another one\n"
+
+
+FORKED = """
+import multiprocessing, sys
+import braid
+model = braid.load(runtime=sys.argv[1])
+expected = model.caption("0.png")
+def answer(queue):
+    queue.put(model.caption("0.png"))
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+child = context.Process(target=answer, args=(queue,), daemon=True)
+child.start()
+print(queue.get(timeout=60) == expected)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_a_forked_process_answers_with_a_model_that_was_used(runtime: str, photos: Path) -> None:
+    """Of the threads that computed before, the child has none."""
+    result = subprocess.run(
+        [sys.executable, "-c", FORKED, runtime],
+        cwd=photos,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == ("True\n", "")

@@ -109,7 +109,9 @@ def test_one_value_is_one_row(model: LoadedModel, photo: Path) -> None:
     pixels = np.asarray(Image.open(photo))
     grey = pixels[..., 0]
     (expected,) = model.embed([photo])
-    for one in (photo, str(photo), photo.read_bytes(), Image.open(photo), pixels):
+    encoded = photo.read_bytes()
+    texts = (photo, str(photo), np.str_(photo))
+    for one in (*texts, encoded, bytearray(encoded), memoryview(encoded), Image.open(photo), pixels):
         (vector,) = model.embed(one)
         assert np.allclose(vector, expected, atol=1e-6)
     assert model.embed(grey).shape == (1, len(expected))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from braid.errors import UserError
@@ -36,12 +36,14 @@ def test_path_bytes_picture_and_array_agree(tmp_path: Path) -> None:
         assert np.array_equal(prepare(value).pixels, expected)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "P", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "I;16", "I", "F"])
 def test_every_mode_of_pillow_becomes_rgb(mode: str) -> None:
     if mode in ("I;16", "I", "F"):
         image = Image.fromarray(np.full((6, 6), 65535, np.uint16)) if mode == "I;16" else Image.new(mode, (6, 6), 65535)
+    elif mode in ("LA", "La"):
+        image = Image.new("LA", (6, 6), (255, 255)).convert(mode)
     else:
-        image = Image.new("RGBA" if mode == "LA" else "RGB", (6, 6), "white").convert(mode)
+        image = Image.new("RGBA" if mode == "RGBa" else "RGB", (6, 6), "white").convert(mode)
     assert (prepare(image).pixels == 255).all()
 
 
@@ -131,8 +133,9 @@ def test_a_giant_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         ("https://example.org/a.png", "is a web address; download the image and give its path"),
         ("HTTPS://example.org/a.png", "is a web address; download the image and give its path"),
         ("data:image/png;base64,AAAA", "is a data URI; save the image to a file and give its path"),
-        ("a\0.png", r"row 1: a\\\\0.png is no file name: it has a character 0; check the path"),
-        ("d" * 300, r"row 1: d{60}\.\.\. is longer than a file name can be; give the path of the image"),
+        ("a\0.png", r"row 1: a\\0.png is no file name: it has a character 0; check the path"),
+        ("d." * 150, r"row 1: (d\.){30}\.\.\. is longer than a file name can be; give the path of the image"),
+        ("d" * 300, r"row 1: d{60}\.\.\. is base64; save the image to a file and give its path"),
     ],
 )
 def test_wrong_values_are_told_of(value: object, message: str) -> None:
@@ -268,3 +271,69 @@ def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
     many = whole[:last] + whole[last:-2] * 100 + whole[-2:]
     with pytest.raises(UserError, match=r"image has 1\d\d scans; at most 64 are read, save it again as PNG or JPEG"):
         prepare(many)
+
+
+def profile_of(kind: str) -> bytes:
+    """An ICC profile: sRGB; sRGB whose red and blue are exchanged; or grey values in proportion to light."""
+    if kind == "grey":
+        white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)  # of D50, with 16 bits behind the point
+        tags = [(b"wtpt", white), (b"kTRC", b"curv" + bytes(8))]  # a curve without points is a straight line
+        places = [128 + 4 + 12 * len(tags) + sum(len(data) for _, data in tags[:number]) for number in range(len(tags))]
+        table = b"".join(struct.pack(">4s2I", tag, place, len(data)) for (tag, data), place in zip(tags, places, strict=True))
+        body = struct.pack(">I", len(tags)) + table + b"".join(data for _, data in tags)
+        header = struct.pack(">2I", 128 + len(body), 0) + struct.pack(">I4s4s4s", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+        return (header + bytes(12) + b"acsp").ljust(68, b"\0") + white[8:] + bytes(48) + body
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    if kind == "exchanged":
+        return profile.replace(b"rXYZ", b"_XYZ", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"_XYZ", b"bXYZ", 1)
+    return profile
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+def test_colours_are_converted_from_their_profile(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "red.image"
+    Image.new("RGB", (16, 16), (255, 0, 0)).save(path, kind, icc_profile=profile_of("exchanged"))
+    blue = [0, 0, 255]
+    for value in (path, path.read_bytes(), Image.open(path)):
+        assert np.allclose(prepare(value).pixels, blue, atol=2)
+    assert np.allclose(np.asarray(Image.open(io.BytesIO(thumbnail(path, 16)))), blue, atol=2)
+    resized, _ = ImageModalityConfig.encoded(path, "", 8)
+    assert np.allclose(prepare(resized).pixels, blue, atol=2)
+    coarse = ImageModalityConfig.corrupt(path, np.random.default_rng(0))
+    assert np.allclose(prepare(coarse).pixels, blue, atol=2)  # converted once
+
+
+def test_profiles_of_other_modes() -> None:
+    half, exchanged = Image.new("RGBA", (8, 8), (255, 0, 0, 128)), profile_of("exchanged")
+    half.info["icc_profile"] = exchanged
+    assert np.allclose(prepare(half).pixels, [127, 127, 255], atol=2)
+    few = Image.new("RGB", (8, 8), (255, 0, 0)).convert("P")
+    few.info["icc_profile"] = exchanged
+    assert np.allclose(prepare(few).pixels, [0, 0, 255], atol=2)
+    for grey in (Image.new("L", (8, 8), 128), Image.new("LA", (8, 8), (128, 255))):
+        grey.info["icc_profile"] = profile_of("grey")
+        assert np.allclose(prepare(grey).pixels, 188, atol=1)  # half of the light, as sRGB writes it
+
+
+@pytest.mark.parametrize("profile", ["sRGB", "grey", "exchanged, cut short", "no profile"])
+def test_a_profile_of_srgb_and_one_that_does_not_fit_change_nothing(profile: str) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    expected = prepare(image).pixels
+    cut = {"exchanged, cut short": profile_of("exchanged")[:200], "no profile": b"colours"}
+    image.info["icc_profile"] = cut[profile] if profile in cut else profile_of(profile)
+    assert np.array_equal(prepare(image).pixels, expected)
+
+
+def test_an_image_whose_file_is_closed(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as left:
+        pass
+    file = io.BytesIO((tmp_path / "a.png").read_bytes())
+    beneath = Image.open(file)
+    file.close()
+    for image in (left, beneath):
+        with pytest.raises(UserError, match=r"image is an image whose file was closed; call its load\(\) before"):
+            prepare(image)
+    with Image.open(tmp_path / "a.png") as loaded:
+        loaded.load()
+    assert (prepare(loaded).pixels == RED).all()

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import pickle
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from braid.api import load
 from braid.bundle import read_bundle, write_descriptions
 from braid.cli.evaluate import read_predictions
 from braid.datasets import open_dataset
@@ -256,3 +259,15 @@ def test_a_table_beside_its_source_is_untouched(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("image,caption\n./img/0.png,a\n")
     table = read_table(tmp_path / "data.csv")
     assert tuple(table_for(table, {}, tmp_path / "out.csv").rows) == tuple(table.rows)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_a_model_that_was_used(runtime: str, tmp_path: Path) -> None:
+    """A pool of processes pickles it, a cache asks for its hash."""
+    (image, *_) = images(tmp_path, 1)
+    model = load(runtime=runtime)
+    expected = model.caption(image)
+    for copied in (pickle.loads(pickle.dumps(model)), deepcopy(model)):
+        assert copied.caption(image) == expected
+        assert copied != model
+    assert {model: 1, model.bundle: 2} == {model: 1, model.bundle: 2}

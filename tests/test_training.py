@@ -274,6 +274,7 @@ def test_a_folder_in_use_is_not_overwritten(plain: Plain, tmp_path: Path) -> Non
         ("input_dropout={picture: 0.1}", r"input_dropout names 'picture'; choose from image, prompt"),
         ("task.generation.max_length=99", r"task.generation.max_length is 99; the output has room for 39"),
         ("task.generation.beam=0", r"beam is 0; it must be 1 to 1000"),
+        ("outputs.label.labels=[yes,no]", r"labels\[0\] is True; it takes text; put quotes around it"),
         ("outputs.label.labels=[dog]", r"labels has only 'dog'; a classifier needs two labels or more"),
         (
             "tasks=[{task: retrieval, data: {path: x.csv}, batch_size: 1}]",

@@ -19,7 +19,7 @@ from braid.files import file_named, user_path
 from braid.files.reading import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
-from braid.given import is_one, several, several_rows
+from braid.given import is_one, present, several, several_rows
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.modalities import NOT_READ
 from braid.modalities.cells import check_text
@@ -73,7 +73,7 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto", p
     return LoadedModel(bundle, open_runtime(bundle, runtime, device, precision))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A bundle and the runtime that runs it.
 
@@ -92,19 +92,19 @@ class LoadedModel:
             inputs: other inputs of the model, by name, the same for every image.
         """
         single = is_one(images)
-        rows = [_given(image=image, **inputs) for image in ([images] if single else images)]
+        rows = [present(image=image, **inputs) for image in ([images] if single else images)]
         texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
         return texts[0] if single else texts
 
     def captions(self, images: Any, beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one an image, in order; the first unreadable image is an error."""
-        rows = [_given(image=image) for image in several(images)]
+        rows = [present(image=image) for image in several(images)]
         return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)
 
     def answer(self, image: Any = None, question: str | Iterable[str] = "", **inputs: Any) -> Any:
         """Answer a question about an image or any other input (str), or several questions (list of str)."""
         questions = [question] if is_one(question) else several(question)
-        rows = [_given(image=image, question=one, **inputs) for one in questions]
+        rows = [present(image=image, question=one, **inputs) for one in questions]
         texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
         return texts[0] if is_one(question) else texts
 
@@ -115,7 +115,7 @@ class LoadedModel:
             labels: any labels, compared with one input by embedding (zero-shot), in any container or as a text with commas;
                 without, those that the model was trained on.
         """
-        return self.classify_rows([_given(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
+        return self.classify_rows([present(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
 
     def classify_rows(
         self,
@@ -207,7 +207,7 @@ class LoadedModel:
         samples: list[Sample] = []
         for prompt, image in requests:
             check_text(prompt, "the prompt")
-            given = _given(image=image)
+            given = present(image=image)
             if unread := [name for name in given if name not in self.bundle.inputs]:
                 message = f"this model generates images from text alone; leave the {unread[0]} out"
                 raise UserError(f"{message}, or use a model that was trained to edit")
@@ -319,7 +319,7 @@ class LoadedModel:
         torch_runtime = self._torch_runtime
         from braid.explain.explaining import explain
 
-        row = _given(image=image, question=question, text=text, **inputs)
+        row = present(image=image, question=question, text=text, **inputs)
         chosen = self.task(task) if task else task_reading(self.bundle.interface, Example("0", row, source=_source(row)))
         return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
@@ -425,7 +425,7 @@ class LoadedModel:
         Raises:
             UserError: when there is nothing to search for, or another model made the index.
         """
-        query = {name: [value] for name, value in _given(image=image, text=text, **inputs).items()}
+        query = {name: [value] for name, value in present(image=image, text=text, **inputs).items()}
         if not query:
             raise UserError("there is nothing to look for; give a text, an image or both")
         opened = open_index(user_path(index), self.origin) if isinstance(index, str | Path) else index
@@ -443,11 +443,6 @@ class LoadedModel:
     @property
     def collator(self) -> Collator:
         return Collator(self.bundle.inputs, self.bundle.outputs)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    """The values that were given, by name."""
-    return {name: value for name, value in values.items() if value is not None and not (isinstance(value, str) and not value)}
 
 
 def _source(row: Given, number: int = 0) -> str:

@@ -106,7 +106,7 @@ class Interface:
             raise UserError(f"the outputs write with the tokenizers {' and '.join(names)}; give them one")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """One saved model; its weights stay on disk until they are read."""
 

@@ -401,7 +401,8 @@ def _read_scalar(expected: Any, data: Any, where: str) -> Any:
             return data
     elif isinstance(data, expected):
         return data
-    raise UserError(f"{where} is {_shown(data)}; it takes {_name(expected)}")
+    quotes = "; put quotes around it" if expected is str and isinstance(data, bool | int | float) else ""  # yes, no, 1
+    raise UserError(f"{where} is {_shown(data)}; it takes {_name(expected)}{quotes}")
 
 
 def _shown(data: Any) -> str:

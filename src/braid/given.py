@@ -13,7 +13,7 @@ IMAGE_AXES = (2, 3)  # of an array that is one image: [height, width] or [height
 
 def is_one(values: Any) -> bool:
     """Whether ``values`` is one value: a text, a path, bytes, a dict, an image, an array of one image, or no container at all."""
-    if isinstance(values, str | bytes | bytearray | os.PathLike | Mapping) or hasattr(values, "read"):
+    if isinstance(values, str | bytes | bytearray | memoryview | os.PathLike | Mapping) or hasattr(values, "read"):
         return True
     if hasattr(values, "_fields"):  # a named tuple is one record
         return True
@@ -40,3 +40,8 @@ def several_rows(rows: Any) -> list[Mapping[str, Any]]:
         if not isinstance(row, Mapping):
             raise UserError(f"row {number} is of type {type(row).__name__}; write its values by name: {{'image': 'dog.jpg'}}")
     return result
+
+
+def present(**values: Any) -> dict[str, Any]:
+    """The values that were given, by name."""
+    return {name: value for name, value in values.items() if value is not None and not (isinstance(value, str) and not value)}

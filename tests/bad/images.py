@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from bad.case import case, command
@@ -251,3 +251,22 @@ def _(home: Path) -> Any:
 def _(home: Path) -> Any:
     (home / "0.png").write_bytes(b"")
     return command("caption", home / "0.png", home / "photo.png", "-m", home / "model")
+
+
+@case("image", "an image of Pillow whose file was closed")
+def _(home: Path) -> Any:
+    with Image.open(home / "photo.png") as image:
+        pass
+    return look(image)
+
+
+@case("image", "a red PNG whose colour profile says that its red is blue")
+def _(home: Path) -> Any:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exchanged = profile.replace(b"rXYZ", b"_XYZ", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"_XYZ", b"bXYZ", 1)
+    return look(saved(home, Image.new("RGB", (16, 16), (255, 0, 0)), "profile.png", icc_profile=exchanged))
+
+
+@case("image", "a colour profile that is damaged")
+def _(home: Path) -> Any:
+    return look(saved(home, Image.new("RGB", (16, 16), (255, 0, 0)), "profile.png", icc_profile=b"no profile"))

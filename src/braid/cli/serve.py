@@ -54,6 +54,7 @@ def serve(
     from braid.server import Access, Limits
     from braid.server.app import serve as run
 
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as addresses write IPv6
     names = model or list(DEFAULT)
     keys = _keys(api_key_file) if api_key_file is not None else ()
     limits = Limits(
@@ -67,10 +68,10 @@ def serve(
         workers=workers,
     )
     access = Access(keys, host in LOCAL, frozenset(name.lower() for name in fetch_host or ()))
-    if not access.local and not keys:
-        note(f"anybody who can reach {host}:{port} can use this server; --api-key-file FILE asks for a key")
 
     def started(address: str) -> None:
+        if not access.local and not keys:
+            note(f"anybody who can reach {address} can use this server; --api-key-file FILE asks for a key")
         if json:
             print_json({"url": address, "models": names})
         else:

@@ -226,7 +226,10 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def ask(
-    words: Annotated[list[str], typer.Argument(help="Files, then questions, each in quotes.", show_default=False)],
+    words: Annotated[
+        list[str],
+        typer.Argument(help="Files, then questions, each in quotes; after --, if one begins with a dash.", show_default=False),
+    ],
     inputs: InputOption = None,
     model: ModelOption = "small",
     min_confidence: MinConfidenceOption = 0.0,

@@ -1,7 +1,9 @@
 """The device on which torch computes (cpu, cuda, mps), and CUDA graphs: one decoder step in one launch."""
 
+import os
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from threading import Lock
 
 import torch
@@ -20,6 +22,9 @@ KEPT = 16  # graphs of a decoder; the least recently used one is dropped
 COUNTED = 1000  # sizes that are counted
 RECORDING = Lock()  # torch records one graph at a time
 AT = "position"  # in a state: the position of the next token, [1]
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of torch's threads, and would wait for them for ever
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def find_device(name: str = AUTO) -> torch.device:

@@ -55,6 +55,10 @@ class Graphs:
         self._sessions: dict[Path, onnxruntime.InferenceSession] = {}
         self._weights: dict[tuple[str, bool], onnxruntime.OrtValue] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, here or in another process, opens its sessions itself."""
+        return {"bundle": self.bundle, "_sessions": {}, "_weights": {}}
+
     def session(self, decoder: str, graph: str) -> onnxruntime.InferenceSession:
         """The session of one graph, loaded on first use.
 

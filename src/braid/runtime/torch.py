@@ -143,6 +143,10 @@ class TorchRuntime:
         self._once: Once = partial(torch.autocast, device.type, torch.bfloat16) if low_precision else nullcontext
         self._graphed: dict[str, GraphedSteps] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, here or in another process, records its CUDA graphs itself."""
+        return {**self.__dict__, "_graphed": {}}
+
     @property
     def outputs(self) -> Mapping[str, OutputModality]:
         return self.model.outputs

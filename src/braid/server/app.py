@@ -221,7 +221,8 @@ def serve(
         timeout_graceful_shutdown=round(limits.timeout) + 5,
     )
     signal.signal(signal.SIGTERM, lambda *_: None)  # a requested stop is not a failure; uvicorn passes the signal on to this
-    asyncio.run(_serve(_Announcing(config, partial(started, _address(listening, host))), listening))
+    address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+    asyncio.run(_serve(_Announcing(config, partial(started, address)), listening))
 
 
 class _Announcing(uvicorn.Server):
@@ -250,10 +251,10 @@ def listening_on(host: str, port: int) -> socket.socket:
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as error:
-        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --host or --port") from None
+        where = f"{_shown(host)}:{port}"
+        raise UserError(f"{where} cannot be listened on ({error.strerror}); choose another --host or --port") from None
     return listening
 
 
-def _address(listening: socket.socket, host: str) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from braid.errors import UserError
 from braid.files.paths import not_a_path, shortened
 from braid.files.reading import find_files, has_suffix, read_part
+from braid.modalities.image.colour import to_srgb
 
 # without formats that run other programs, contain other files, or are no pictures
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
@@ -90,14 +91,14 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
     """The image upright, in RGB, with transparent parts on white."""
     if hasattr(value, "__array__") and not isinstance(value, str | bytes):  # a text from an array is a text
         return _from_array(np.asarray(value), where)
-    if not isinstance(value, str | os.PathLike | bytes | bytearray | Image.Image):
+    if not isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         raise UserError(f"{where}: expected an image (path, bytes, PIL image or array), found {type(value).__name__}")
     try:
         if isinstance(value, Image.Image):
             return _rgb(_limited(value, where), where)  # Pillow reads the file here
         inside = read_part(value) if isinstance(value, str) else None
         value = value if inside is None else inside
-        with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else _regular(os.fspath(value), where)) as image:
+        with _opened(_regular(os.fspath(value), where) if isinstance(value, str | os.PathLike) else io.BytesIO(value)) as image:
             _limited(image, where)
             _check_scans(image, where)
             room = round(ROOM * size)
@@ -168,15 +169,31 @@ def _check_scans(image: Image.Image, where: str) -> None:
 
 def _rgb(image: Image.Image, where: str) -> Image.Image:
     """Convert to upright RGB, and copy only if needed: two copies of a photo of 500 x 375 take as long as its decoding."""
-    image.load()  # damaged files raise here
+    _load(image, where)
+    profile = image.info.get("icc_profile")
     turn = TURNED.get(_orientation(image))
     image = image.transpose(turn) if turn is not None else image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_deep(np.asarray(image), where)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode == "La":  # Pillow converts it to LA only
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        mode, layer = "L" if image.mode in ("L", "LA") else "RGB", image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert(mode)
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    return to_srgb(image, profile)
+
+
+def _load(image: Image.Image, where: str) -> None:
+    """Decode the pixels; a damaged file raises here."""
+    file = getattr(image, "fp", None)
+    try:
+        image.load()
+    except Exception:
+        if isinstance(image, ImageFile.ImageFile) and (file is None or file.closed):
+            raise UserError(f"{where} is an image whose file was closed; call its load() before you close the file") from None
+        raise
 
 
 def _orientation(image: Image.Image) -> Any:
