@@ -227,6 +227,11 @@ def test_more_epochs_of_a_finished_run_are_trained(plain: Plain, tmp_path: Path)
     assert (more.steps, more.ended[:21]) == (6, "all 2 epochs are done")
     assert [record["epoch"] for record in log(folder) if "val_loss" in record] == [0, 1]
     assert read_run(folder / "run.yaml").epochs == 2  # a run that is killed goes on with them
+    fewer = train(tiny("epochs=1"), folder, resume=True)
+    assert (fewer.steps, fewer.ended) == (
+        0,
+        "2 epochs are done already, and epochs is 1; more are trained with --resume --set epochs=4",
+    )
     timed = train(tiny("epochs=3", "time=10m"), folder, resume=True)
     assert timed.steps == 6 and read_run(folder / "run.yaml").epochs == 3
 

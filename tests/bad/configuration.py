@@ -146,6 +146,12 @@ def _(home: Path) -> Any:
     return command("train", home / "run" / "run.yaml", "--resume", "--set", "epochs=1")
 
 
+@case("configuration", "to resume with fewer epochs than are done")
+def _(home: Path) -> Any:
+    train(run(None, "epochs=2"), home / "run")
+    return command("train", "--output", home / "run", "--resume", "--set", "epochs=1")
+
+
 @case("configuration", "to resume with another model")
 def _(home: Path) -> Any:
     train(run(), home / "run")

@@ -102,8 +102,11 @@ def _change(before: Any, now: Any) -> str:
 def ended(config: RunConfig, position: Position) -> str:
     """Why a run has nothing left to train, and how it can go on; "" if it has."""
     if position.epoch >= config.epochs:
+        more = f"more are trained with --resume --set epochs={2 * position.epoch}"
+        if position.epoch > config.epochs:
+            return f"{position.epoch} epochs are done already, and epochs is {config.epochs}; {more}"
         number = "its epoch is" if config.epochs == 1 else f"all {config.epochs} epochs are"
-        return f"{number} done; more are trained with --resume --set epochs={2 * position.epoch}"
+        return f"{number} done; {more}"
     patience, waited = config.evaluation.patience, position.epoch - 1 - position.best_epoch
     if 0 < patience <= waited:
         since = "1 epoch" if waited == 1 else f"{waited} epochs"
