@@ -128,7 +128,7 @@ def index_files(
                 ids = [writable(own[file] if writable(file) in taken else file) for file in found]
                 opened.add(ids, result.vectors, [_from_index(own[file], folder) for file in found])
     if opened is None:
-        raise UserError(f"none of {len(names)} files could be read; braid data check says what is wrong with them")
+        raise UserError(f"none of {len(names)} files could be read; the first: {skipped[0][1]}")
     opened.save()
     return Indexed(opened, tuple(skipped))
 

@@ -211,7 +211,7 @@ def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], lea
         answer = result.get(number)
         values = {
             "prediction": (answer_of(answer, least) or "") if answer else "",
-            "confidence": f"{answer.confidence:.4f}" if answer else "",
+            "confidence": round(answer.confidence, 4) if answer else None,
             "error": reasons.get(number, ""),
         }
         cells = row if isinstance(row, dict) else {}

@@ -1,6 +1,7 @@
 """Going on with a run: whether its weights mean the same, how many epochs are asked for, and whether anything is left."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 from braid.config import to_dict
 from braid.errors import UserError
+from braid.files import user_path
 from braid.training.checkpoint import Position, read_position
 from braid.training.config import RunConfig, read_run
 from braid.training.setup import Setup
@@ -57,6 +59,23 @@ def read_before(folder: Path) -> Before | None:
         return None
     position, meant = found
     return Before(folder, replace(position, done=False), meant)  # other settings decide whether it is done
+
+
+def check_data(config: RunConfig, folder: Path) -> None:
+    """Check that the data of a run that goes on is where its settings say: the data, or the working folder, may have moved.
+
+    Raises:
+        UserError: naming the data, and how to name them anew.
+    """
+    for place, mixed in enumerate(config.mixture):
+        path = mixed.data.path
+        if path.partition(":")[0] == "scenes" or os.path.exists(user_path(path)):
+            continue
+        start = "" if os.path.isabs(user_path(path)) else f" in {Path.cwd()}; go to the folder that the path starts from"
+        new = "--set data.path=PATH" if not place else f"change data.path of {mixed.task.kind} in a run's YAML file"
+        raise UserError(
+            f"{folder} was trained on {path}, which does not exist{start}{', or' if start else ';'} say where it is now: {new}"
+        )
 
 
 def meaning(setup: Setup) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from braid.errors import UserError
+from braid.files.foreign import foreign
 from braid.files.paths import not_a_path, shortened
 from braid.files.reading import find_files, has_suffix, read_part
 
@@ -95,9 +96,10 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
     try:
         if isinstance(value, Image.Image):
             return _rgb(_limited(value, where), where)  # Pillow reads the file here
+        value = bytes(value) if isinstance(value, bytearray) else value
         inside = read_part(value) if isinstance(value, str) else None
         value = value if inside is None else inside
-        with _opened(io.BytesIO(value) if isinstance(value, bytes | bytearray) else _regular(os.fspath(value), where)) as image:
+        with _opened(io.BytesIO(value) if isinstance(value, bytes) else _regular(os.fspath(value), where)) as image:
             _limited(image, where)
             _check_scans(image, where)
             room = round(ROOM * size)
@@ -108,7 +110,8 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
     except IsADirectoryError:
         raise UserError(f"{where} is a folder; give an image file") from None
     except UnidentifiedImageError:
-        raise UserError(f"{where} is not a readable image; save it as PNG or JPEG") from None
+        kind = foreign(value if isinstance(value, bytes) else Path(os.fspath(value)), ("image",))
+        raise UserError(f"{where} {kind or 'is not a readable image; save it as PNG or JPEG'}") from None
     except Image.DecompressionBombError:
         raise UserError(f"{where} has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller") from None
     except PermissionError:
