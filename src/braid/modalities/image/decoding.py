@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from braid.errors import UserError
+from braid.files import file_named
 from braid.files.foreign import foreign
 from braid.files.paths import not_a_path, shortened
 from braid.files.reading import find_files, has_suffix, read_part
@@ -26,6 +27,7 @@ SUFFIXES = frozenset(
 # other images that a folder may hold, which are not read, and what to do
 NOT_READ = {
     **dict.fromkeys((".heic", ".heif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"), "save them as JPEG"),
+    **dict.fromkeys((".zip", ".7z", ".rar"), "unpack them"),
     **dict.fromkeys((".svg", ".psd", ".eps", ".ico", ".tga", ".pdf"), "save them as PNG"),
 }
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
@@ -125,7 +127,8 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
 
 
 def _regular(path: str, where: str) -> str:
-    """Reject pipes and devices, for which reading could wait forever."""
+    """The path as it is on disk. Pipes and devices, for which reading could wait forever, are rejected."""
+    path = file_named(path)
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
