@@ -221,15 +221,13 @@ def choose_by_embedding(
 
 
 def labels_of(labels: Any) -> list[str]:
-    """A caller's own labels, each once: from any container, or from one text, which is split at commas; one with a
-    comma stands in quotes there.
+    """A caller's own labels, each once: from any container, or from one text (see ``between_commas``).
 
     Raises:
         UserError: when one of them is no text, or a text has no label in it.
     """
-    parts = (
-        between_commas(labels) if isinstance(labels, str) else several(list(labels) if isinstance(labels, Mapping) else labels)
-    )
+    labels = list(labels) if isinstance(labels, Mapping) else labels
+    parts = between_commas(labels) if isinstance(labels, str) else several(labels)
     for part in parts:
         if not isinstance(part, str):
             raise UserError(f"labels has {part!r}, which is not text; write every label as text")

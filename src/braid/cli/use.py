@@ -272,8 +272,7 @@ def classify(
     text: TextOption = "",
     inputs: InputOption = None,
     labels: Annotated[
-        list[str] | None,
-        typer.Option(help="Labels of your own, split by commas: the nearest by embedding (zero-shot). Repeatable."),
+        list[str] | None, typer.Option(help="Labels of your own, split by commas: the nearest by embedding. Repeatable.")
     ] = None,
     model: ModelOption = "small",
     top: Annotated[int, typer.Option(min=1, help="Show so many labels a row.")] = 3,

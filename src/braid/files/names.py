@@ -3,8 +3,8 @@
 A file name on Linux is bytes, which need not be UTF-8. Python keeps such a byte as half a character (``caf\\udce9``), which no
 UTF-8 file can hold. Written, it is an escape (a backslash, ``udce9``), as JSON has it; read, the escape means that name again.
 
-Unicode has two forms of many characters: é is one character, or e and an accent, which macOS writes in names of files. A path in one
-form also means the file whose name has the other.
+Unicode has two forms of many characters: é is one character, or e and an accent, which macOS writes in names of files. A path in
+one form also means the file whose name has the other.
 """
 
 import os
@@ -28,8 +28,8 @@ def writable(text: str) -> str:
 
 
 def file_named(written: str) -> str:
-    """The path of the file that is meant: with half a character for the escape that ``writable`` wrote, or with names in the other
-    form of Unicode; the path as it is if there is no such file."""
+    """The path of the file that is meant: with half a character for the escape that ``writable`` wrote, or with names in the
+    other form of Unicode; the path as it is if there is no such file."""
     if "\\ud" in written and not os.path.lexists(written):
         name = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), written)
         return name if os.path.lexists(name) else written
