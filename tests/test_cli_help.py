@@ -98,6 +98,10 @@ def test_an_error_of_the_user_is_one_line_with_json_too() -> None:
             "error: the disk is full; free some space and run the command again (runs/x)\n",
         ),
         (
+            FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/proc/run"),
+            "error: there is no such place, and none can be made there; check the path (/proc/run)\n",
+        ),
+        (
             PermissionError(errno.EACCES, os.strerror(errno.EACCES), "out.csv"),
             "error: permission denied; choose a place you may read and write (out.csv)\n",
         ),

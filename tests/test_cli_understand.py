@@ -94,6 +94,9 @@ def test_classify_gives_every_label_its_probability(braid: Braid, classifier: Pa
 def test_classify_compares_with_any_labels(braid: Braid, finder: Path, images: Path) -> None:
     result = lines(braid("classify", images / "0.png", "--labels", "circle, square,star", "-m", finder, "--json"))
     assert set(result[0]["scores"]) == {"circle", "square", "star"}  # type: ignore[call-overload]
+    quoted = ("--labels", 'salt/pepper,"a, b"', "--labels", '"so ""big""",c')
+    (result,) = lines(braid("classify", images / "0.png", *quoted, "-m", finder, "--json"))
+    assert set(result["scores"]) == {"salt/pepper", "a, b", 'so "big"', "c"}  # type: ignore[call-overload]
     one = braid("classify", images / "0.png", "--labels", "circle", "-m", finder)
     assert one.err == "error: there is only the label 'circle' to choose from; give two or more\n"
     nothing = braid("classify", "-m", finder)

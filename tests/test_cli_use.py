@@ -71,6 +71,7 @@ def test_predict_without_bad_rows_adds_two_columns(braid: Braid, captioner: Path
     (row,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert list(row) == ["image", "prediction", "k", "braid_prediction", "confidence"]
     assert (row["prediction"], row["k"]) == ("mine", [1, 2])
+    assert 0 < row["confidence"] <= 1
 
 
 def test_complete(braid: Braid, captioner: Path) -> None:

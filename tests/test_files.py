@@ -175,6 +175,14 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "a.safetensors"))
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+def test_a_place_where_nothing_can_be_made_is_named() -> None:
+    for write in (ready, lambda path: write_whole(path, "x")):
+        with pytest.raises(OSError) as error:
+            write(Path("/proc/x"))
+        assert error.value.filename == "/proc/x"
+
+
 def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
     ready(tmp_path / "new" / "a.csv")
     assert list((tmp_path / "new").iterdir()) == []

@@ -1,10 +1,13 @@
-"""A run that is stopped from outside loses nothing: Ctrl-C, SIGTERM, a full disk, a lost worker, a loss that is NaN."""
+"""A run that is stopped from outside loses nothing: Ctrl-C, SIGTERM, a closed terminal, a full disk, a lost worker, a NaN."""
 
+import fcntl
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +20,7 @@ import yaml
 import kill_resume
 from braid.errors import UserError
 from braid.training import Watcher, run_from, train
+from braid.training.checkpoint import read_position
 from braid.training.guard import Interrupt, guarded
 from kill_resume import RUN, command, last, log, weights_differ
 
@@ -63,6 +67,33 @@ def test_a_signal_to_the_whole_group_saves_and_resumes(number: signal.Signals, w
     subprocess.run(command(folder), check=True, capture_output=True)
     assert log(folder) == log(whole)
     assert weights_differ(folder, whole) == []
+
+
+def test_a_closed_terminal_saves_and_resumes(tmp_path: Path) -> None:
+    """Every line that is printed after it is an error of the terminal."""
+    folder, (ours, theirs) = tmp_path / "run", os.openpty()
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(LONG))
+    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+    process = subprocess.Popen(command(folder), **terminal, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(theirs)
+    while process.poll() is None and last(folder).get("step", 0) < 3:
+        if select.select([ours], [], [], 0.05)[0]:
+            os.read(ours, 65536)
+    os.close(ours)
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    assert (folder / "checkpoint.safetensors").exists()
+    saved = read_position(folder)
+    assert saved is not None and saved[0].step >= 3
+
+
+def test_a_run_under_nohup_goes_on() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with guarded(Path(), Interrupt(), lambda: None):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:

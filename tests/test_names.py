@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
+from PIL import Image
 
 import braid as library
 from braid.cli.console import printable
@@ -20,6 +22,7 @@ from braid.files import file_named, user_path, writable, write_whole
 from conftest import Ran
 
 Braid = Callable[..., Ran]
+Form = Literal["NFC", "NFD"]
 
 LATIN = os.fsdecode(b"caf\xe9")  # a name in Latin-1
 HALF = "holds half a character (a lone surrogate), which is not text; write it again"
@@ -247,6 +250,42 @@ def test_a_tilde_alone_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_path("~/photos") == tmp_path / "photos"
     assert user_path("~no-such-user/photos") == Path("~no-such-user/photos")
+
+
+@pytest.mark.parametrize(("table", "disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_in_the_other_form_of_unicode(table: Form, disk: Form, captioner: Path, tmp_path: Path) -> None:
+    """macOS and zips write é as e and an accent; a folder, a file, or both may be so."""
+    home = tmp_path / unicodedata.normalize("NFC", "José")
+    folder = home / unicodedata.normalize(disk, "Fotos é")
+    folder.mkdir(parents=True)
+    for name in ("café", "b"):
+        Image.new("RGB", (8, 8)).save(folder / unicodedata.normalize(disk, f"{name}.png"))
+        (folder / unicodedata.normalize(table, f"{name}.txt")).write_text("a dog\n")
+    named, there = unicodedata.normalize(table, "Fotos é/café.png"), str(folder / unicodedata.normalize(disk, "café.png"))
+    note = {"image_id": 1, "caption": "a dog"}
+    data = {
+        "a.csv": f"image,caption\n{named},a dog\n",
+        "captions_train.json": json.dumps({"images": [{"id": 1, "file_name": named}], "annotations": [note]}),
+        "dataset_x.json": json.dumps({"images": [{"filename": named, "split": "train", "sentences": [{"raw": "a dog"}]}]}),
+        "x.token.txt": f"{named}#0\ta dog\n",
+    }
+    for name, content in data.items():
+        (home / name).write_text(content)
+        (row,) = open_dataset(home / name).examples
+        assert row.fields["image"] == there, name
+    rows = open_dataset(unicodedata.normalize(table, str(folder)))
+    assert [row.fields["captions"] for row in rows.examples] == [("a dog",)] * 2 and not rows.skipped
+    assert len(library.load(captioner).caption([home / named])) == 1
+
+
+def test_a_name_that_is_there_means_no_other(tmp_path: Path) -> None:
+    forms: tuple[Form, ...] = ("NFC", "NFD")
+    paths = [tmp_path / unicodedata.normalize(form, "é.png") for form in forms]
+    for path in paths:
+        path.write_bytes(b"")
+    assert [user_path(path) for path in paths] == paths
+    gone = str(tmp_path / "ö.png")
+    assert file_named(gone) == gone
 
 
 def test_what_a_terminal_would_obey_is_an_escape(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) -> None:

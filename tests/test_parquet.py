@@ -190,6 +190,7 @@ def test_predict_keeps_every_column(braid: Braid, captioner: Path, tmp_path: Pat
     kept = after.select(before.column_names)
     assert kept.schema.equals(before.schema) and cells(kept) == cells(before)
     assert [bool(text) for text in after["prediction"].to_pylist()] == [True, True, False, True, True]
+    assert after["confidence"].type == pa.float64() and after["confidence"].null_count == 1
     assert after["error"].to_pylist()[2] == "table.parquet, row 3 is not a readable image; save it as PNG or JPEG"
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -225,8 +226,33 @@ def test_more_epochs_of_a_finished_run_are_trained(plain: Plain, tmp_path: Path)
     assert (more.steps, more.ended[:21]) == (6, "all 2 epochs are done")
     assert [record["epoch"] for record in log(folder) if "val_loss" in record] == [0, 1]
     assert read_run(folder / "run.yaml").epochs == 2  # a run that is killed goes on with them
+    fewer = train(tiny("epochs=1"), folder, resume=True)
+    assert (fewer.steps, fewer.ended) == (
+        0,
+        "2 epochs are done already, and epochs is 1; more are trained with --resume --set epochs=4",
+    )
     timed = train(tiny("epochs=3", "time=10m"), folder, resume=True)
     assert timed.steps == 6 and read_run(folder / "run.yaml").epochs == 3
+
+
+def test_moved_data_are_named_when_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path starts from the working folder; the folder of the run may move, too."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    Image.new("RGB", (32, 32), "red").save("red.png")
+    Path("a.csv").write_text("image,caption,split\nred.png,a red square,train\nred.png,a red square,val\n")
+    train(tiny("epochs=1", "data.path=a.csv"), Path("run"))
+    (home / "run").rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        train(read_run(Path("moved/run.yaml"), ["epochs=2"]), Path("moved"), resume=True)
+    assert str(error.value) == (
+        f"moved was trained on a.csv, which does not exist in {tmp_path}; go to the folder that the path starts from, "
+        "or say where it is now: --set data.path=PATH"
+    )
+    more = train(read_run(Path("moved/run.yaml"), ["epochs=2", "data.path=home/a.csv"]), Path("moved"), resume=True)
+    assert more.steps == 1 and read_run(Path("moved/run.yaml")).data.path == "home/a.csv"
 
 
 def test_a_run_that_stopped_early_says_so_and_how_it_goes_on(plain: Plain, tmp_path: Path) -> None:

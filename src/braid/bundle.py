@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from braid.config import from_dict, plain_names, to_dict
 from braid.errors import UserError
 from braid.files import read_json, regular, replaced, user_path, whole, write_whole
+from braid.files.foreign import told
 from braid.modalities import (
     InputModality,
     InputModalityConfig,
@@ -146,7 +147,7 @@ class Bundle:
         except UserError:
             raise
         except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
+            raise UserError(told(path, f"cannot be read ({error}); it may be cut short, copy it again")) from None
         for name, tensor in tensors.items():
             if not _all_finite(tensor):
                 raise UserError(f"{path}: {name} contains values that are not numbers; copy it again, or train again")
@@ -340,7 +341,7 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {INCOMPLETE}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); copy it again") from None
+        raise UserError(told(path, f"cannot be read ({error}); copy it again")) from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One value or several, as callers of the Python API give them: lists, tuples, sets, generators, arrays, Series."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from braid.errors import UserError
 
+_PART = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)', re.DOTALL)  # in quotes, or up to a comma
 IMAGE_AXES = (2, 3)  # of an array that is one image: [height, width] or [height, width, channels]
 
 
@@ -45,3 +47,10 @@ def several_rows(rows: Any) -> list[Mapping[str, Any]]:
 def present(**values: Any) -> dict[str, Any]:
     """The values that were given, by name."""
     return {name: value for name, value in values.items() if value is not None and not (isinstance(value, str) and not value)}
+
+
+def between_commas(text: str) -> list[str]:
+    """The parts of a text that is split at commas, without white space around them and without empty ones; a part with a comma
+    stands in quotes, as in CSV."""
+    parts = (match[2] if match[1] is None else match[1].replace('""', '"') for match in _PART.finditer(text))
+    return [stripped for part in parts if (stripped := part.strip())]

@@ -18,7 +18,7 @@ from braid.files import file_named, regular, writable
 from braid.files.gallery import Card, gallery
 from braid.files.reading import identities
 from braid.generation import Runtime
-from braid.given import several
+from braid.given import between_commas, several
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
 from braid.index.local import FILE
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
@@ -128,7 +128,7 @@ def index_files(
                 ids = [writable(own[file] if writable(file) in taken else file) for file in found]
                 opened.add(ids, result.vectors, [_from_index(own[file], folder) for file in found])
     if opened is None:
-        raise UserError(f"none of {len(names)} files could be read; braid data check says what is wrong with them")
+        raise UserError(f"none of {len(names)} files could be read; the first: {skipped[0][1]}")
     opened.save()
     return Indexed(opened, tuple(skipped))
 
@@ -221,17 +221,19 @@ def choose_by_embedding(
 
 
 def labels_of(labels: Any) -> list[str]:
-    """A caller's own labels, each once: from any container, or from one text, which is split at commas.
+    """A caller's own labels, each once: from any container, or from one text (see ``between_commas``).
 
     Raises:
         UserError: when one of them is no text, or a text has no label in it.
     """
-    parts = labels.split(",") if isinstance(labels, str) else several(list(labels) if isinstance(labels, Mapping) else labels)
+    labels = list(labels) if isinstance(labels, Mapping) else labels
+    parts = between_commas(labels) if isinstance(labels, str) else several(labels)
     for part in parts:
         if not isinstance(part, str):
             raise UserError(f"labels has {part!r}, which is not text; write every label as text")
     result = list(dict.fromkeys(label for part in parts if (label := part.strip())))
-    if parts != [""] and parts and not result:
+    given = bool(labels) if isinstance(labels, str) else parts not in ([], [""])
+    if given and not result:
         raise UserError(f"there is no label in {labels!r}; write two or more, such as 'dog,cat'")
     for label in result:
         check_text(label, "the label")

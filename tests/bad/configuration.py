@@ -147,6 +147,20 @@ def _(home: Path) -> Any:
     return command("train", home / "run" / "run.yaml", "--resume", "--set", "epochs=1")
 
 
+@case("configuration", "to resume with fewer epochs than are done")
+def _(home: Path) -> Any:
+    train(run(None, "epochs=2"), home / "run")
+    return command("train", "--output", home / "run", "--resume", "--set", "epochs=1")
+
+
+@case("configuration", "to resume where the data are not")
+def _(home: Path) -> Any:
+    path = table(home, "image,caption,split\nphoto.png,a dog,train\nphoto.png,a dog,val\n")
+    train(run(path), home / "run")
+    path.rename(home / "moved.csv")
+    return command("train", "--output", home / "run", "--resume", "--set", "epochs=2")
+
+
 @case("configuration", "to resume with another model")
 def _(home: Path) -> Any:
     train(run(), home / "run")

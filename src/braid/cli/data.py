@@ -163,7 +163,7 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
 
 
 def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> dict[str, Any]:
-    from braid.datasets.checks import ADVICE, by_kind
+    from braid.datasets.checks import ADVICE, by_kind, described_columns
 
     unreadable = [defect for defect in defects if defect.kind == "unreadable file"]
     skipped = [{"source": row.source, "reason": row.reason} for row in dataset.skipped]
@@ -173,6 +173,7 @@ def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Se
         "format": dataset.format,
         "columns": dict(dataset.columns),
         "unused": list(dataset.unused),
+        "tabular": {one.column.name: str(one) for one in described_columns(dataset.examples)},
         "notes": list(dataset.said),
         "num_hidden": dataset.hidden,
         "splits": splits,
@@ -213,7 +214,7 @@ def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
 
 
 def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> None:
-    from braid.datasets.checks import ADVICE, by_kind
+    from braid.datasets.checks import ADVICE, by_kind, described_columns
 
     names = list(dict.fromkeys(name for counts in splits.values() for name in counts))
     rows = [[split, *(f"{counts.get(name, 0):,}" for name in names)] for split, counts in splits.items()]
@@ -223,6 +224,8 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         note(text)
     if dataset.columns:
         print_table("\nColumns", ["role", "column"], list(dataset.columns.items()))
+    if kinds := described_columns(dataset.examples):
+        print_table("\nTable columns", ["column", "kind"], [[one.column.name, str(one)] for one in kinds])
     if dataset.unused:
         some = "+".join(dataset.unused[:2])
         note(f"not used: {', '.join(dataset.unused)}; map them with --columns, for example tabular={some}")

@@ -71,19 +71,25 @@ def parsed(loaded: "LoadedModel", inputs: Sequence[str] | None) -> dict[str, Any
             raise UserError(f"--input {one}: this model has no input {name!r}; {did_you_mean(name, list(known))}")
         with named(f"--input {name}"):
             result[name] = known[name].parse(value)
-        for message in _unknown_choices(known[name], result[name]):
+        for message in _odd_cells(known[name], result[name]):
             note(f"--input {name}: {message}")
     return result
 
 
-def _unknown_choices(config: Any, value: Any) -> Iterator[str]:
-    """Values that training never showed: normal in a table, but more likely a typing error on the command line."""
+def _odd_cells(config: Any, value: Any) -> Iterator[str]:
+    """Values that training never showed, and texts for numbers: normal in a table, but more likely a typing error on the command
+    line."""
     from braid.config import did_you_mean
+    from braid.modalities.tabular.columns import to_days, to_number
+
+    readers = {"number": to_number, "date": to_days}
 
     for field in config.fields():
         given = value.get(field["name"]) if isinstance(value, Mapping) else None
         if given is not None and field["type"] == "choice" and given not in field["choices"]:
             yield f"{field['name']} {given!r} was not in the training data; {did_you_mean(str(given), field['choices'])}"
+        if given is not None and field["type"] in readers and readers[field["type"]](given) is None:
+            yield f"{field['name']} {given!r} is not a {field['type']}, so it counts as missing"
 
 
 def names_file(loaded: "LoadedModel", word: str) -> bool:

@@ -211,7 +211,7 @@ def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], lea
         answer = result.get(number)
         values = {
             "prediction": (answer_of(answer, least) or "") if answer else "",
-            "confidence": f"{answer.confidence:.4f}" if answer else "",
+            "confidence": round(answer.confidence, 4) if answer else None,
             "error": reasons.get(number, ""),
         }
         cells = row if isinstance(row, dict) else {}
@@ -274,7 +274,9 @@ def classify(
     paths: OptionalFilesArgument = None,
     text: TextOption = "",
     inputs: InputOption = None,
-    labels: Annotated[str, typer.Option(help="Labels of your own, split by commas: the nearest by embedding (zero-shot).")] = "",
+    labels: Annotated[
+        list[str] | None, typer.Option(help="Labels of your own, split by commas: the nearest by embedding. Repeatable.")
+    ] = None,
     model: ModelOption = "small",
     top: Annotated[int, typer.Option(min=1, help="Show so many labels a row.")] = 3,
     min_confidence: MinConfidenceOption = 0.0,
@@ -288,6 +290,8 @@ def classify(
     Examples:
 
         braid classify photo.jpg --labels dog,beach,city
+
+        braid classify photo.jpg --labels 'dog,"salt, pepper"'
 
         braid classify post.jpg --text "best day ever" --model sentiment
 
@@ -306,7 +310,7 @@ def classify(
         ready(skipped_rows)
     if text:
         check_text(text, "the text")
-    chosen = labels_of(labels)
+    chosen = labels_of(",".join(labels or []))
     loaded = load(model)
     given = parsed(loaded, inputs) | ({"text": text} if text else {})
     answers = loaded.classify_rows(rows_of(loaded, paths or [], given), chosen, batch_size, strict, with_progress("classifying"))

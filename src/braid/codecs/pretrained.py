@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from braid.errors import UserError
 from braid.files import read_json
+from braid.files.foreign import told
 from braid.layers.context import BuildContext
 from braid.modalities import ImageModality, ImageModalityConfig, TokenGrid, Tokenizer
 from braid.records import Padded
@@ -81,7 +82,7 @@ class PretrainedCodec(nn.Module):
         except FileNotFoundError:
             raise UserError(f"{folder} has no {WEIGHTS}; fetch it again") from None
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{folder}/{WEIGHTS} cannot be read ({error}); copy it again") from None
+            raise UserError(told(folder / WEIGHTS, f"cannot be read ({error}); copy it again")) from None
         except RuntimeError as error:
             raise UserError(f"{folder}/{WEIGHTS} is not of this architecture ({str(error).splitlines()[-1].strip()})") from None
 

@@ -10,6 +10,7 @@ from braid.datasets.dataset import Dataset, Rows, SkippedRow
 from braid.datasets.scenes import open_scenes
 from braid.errors import UserError
 from braid.files import user_path
+from braid.files.foreign import told
 from braid.files.paths import not_a_path, shortened
 from braid.records import Example
 
@@ -58,7 +59,7 @@ def open_dataset(path: str | Path, columns: Mapping[str, str] | str | None = Non
     if folder.holds_files(place):
         return folder.open_folder(place, roles)
     names = "; ".join(known.name for known in FORMATS)
-    raise UserError(f"{place} holds no data set that Braid knows; it reads {names}")
+    raise UserError(told(place, f"holds no data set that Braid knows; it reads {names}"))
 
 
 def roles_of_data(path: str | Path, columns: Mapping[str, str] | None = None) -> list[str] | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from braid.config import NotStandard, kinds, parse_json
 from braid.errors import Missing, UserError
+from braid.files import file_named
 from braid.files.paths import not_a_path, shortened, spellings
 from braid.files.text import encoding_of, read_text
 from braid.modalities import InputModalityConfig
@@ -233,11 +234,14 @@ class ImageFinder:
 
     def __call__(self, name: str) -> Path | None:
         for place, spelled in product(self._places, spellings(name)):
-            if self._exists(place / spelled):
+            there = place / spelled
+            if not self._exists(there) and not spelled.isascii():
+                there = Path(file_named(str(there)))
+            if self._exists(there):
                 if place is not self._places[0]:  # the next image is probably there, too
                     self._places.remove(place)
                     self._places.insert(0, place)
-                return place / spelled
+                return there
         return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_kinds, kept_texts
 from braid.datasets.splits import split_folder, with_splits
 from braid.errors import Missing, UserError
+from braid.files import composed
 from braid.files.reading import Listing, listing
 from braid.files.text import read_lines
 from braid.modalities import NOT_READ
@@ -37,20 +38,23 @@ def _kinds(files: Iterable[str]) -> dict[str, str]:
     return dict(sorted(kinds.items(), key=lambda item: item[0].split(os.sep)))
 
 
-def _described(listed: Listing, kinds: Mapping[str, str]) -> set[str]:
-    """The text files that have the name of a file."""
-    return {file for file in listed.files if file.endswith(".txt")} & {_text_of(file) for file in kinds}
+def _described(listed: Listing, kinds: Mapping[str, str]) -> dict[str, str]:
+    """The text files that have the name of a file, by that name."""
+    names = {_text_of(file) for file in kinds}
+    texts = {composed(file): file for file in listed.files if file.endswith(".txt")}
+    return {name: file for name, file in texts.items() if name in names}
 
 
 def _text_of(file: str) -> str:
-    return f"{os.path.splitext(file)[0]}.txt"
+    """The name of a file's text file, which may be in another form of Unicode on disk."""
+    return composed(f"{os.path.splitext(file)[0]}.txt")
 
 
 def _rows(kinds: Mapping[str, str]) -> list[dict[str, str]]:
     """Files of the same name and different kinds (dog.jpg, dog.wav) form one row; any other file is its own row."""
     named: dict[str, list[tuple[str, str]]] = {}
     for file, kind in kinds.items():
-        named.setdefault(os.path.splitext(file)[0], []).append((file, kind))
+        named.setdefault(composed(os.path.splitext(file)[0]), []).append((file, kind))
     rows: list[dict[str, str]] = []
     for group in named.values():
         together = {kind: file for file, kind in group}
@@ -66,7 +70,7 @@ class _Folder:
     rows: list[dict[str, str]]
     names: list[str]
     placed: list[tuple[str, str]]
-    texts: set[str]
+    texts: dict[str, str]
 
     @property
     def labels(self) -> list[str]:
@@ -123,15 +127,16 @@ def table_of_files(path: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
     return rows, folder.notes
 
 
-def _captions(text: str, texts: set[str], skipped: list[SkippedRow]) -> tuple[str, ...]:
+def _captions(text: str, texts: Mapping[str, str], skipped: list[SkippedRow]) -> tuple[str, ...]:
     """The lines of a text file; a line that is no text is added to ``skipped``.
 
     Raises:
         UserError: when it does not exist, is not text, or is empty.
     """
     name = os.path.basename(text)
-    if text not in texts or not os.path.isfile(text):
+    if text not in texts or not os.path.isfile(texts[text]):
         raise Missing(f"has no captions; write them to {name} beside it, one a line")
+    text = texts[text]
     try:
         given = [(f"{name}, line {number}", line) for number, line in enumerate(read_lines(Path(text)), 1)]
         return kept_texts(given, "caption", "image", skipped)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from braid.errors import UserError
 from braid.files import user_path
+from braid.files.foreign import told
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # under which training scripts save the parameters
 HEADS = ("classifier.", "fc.", "heads.")  # of the file's own task, which an encoder has no use for
@@ -55,12 +56,12 @@ def _read(path: Path) -> dict[str, Tensor]:
             result: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Weights only" in str(error):
-            raise UserError(
-                f"{path} holds more than weights, and reading that could run code; save its state_dict() alone"
-            ) from None
-        raise UserError(f"{path} is not a weight file ({_first_line(error)})") from None
+            otherwise = "holds more than weights, and reading that could run code; save its state_dict() alone"
+            raise UserError(told(path, otherwise, ("zip",))) from None
+        raise UserError(told(path, f"is not a weight file ({_first_line(error)})", ("zip",))) from None
     except Exception as error:  # a damaged file fails in many ways
-        raise UserError(f"{path} cannot be read ({_first_line(error)}); it may be cut short, copy it again") from None
+        otherwise = f"cannot be read ({_first_line(error)}); it may be cut short, copy it again"
+        raise UserError(told(path, otherwise, ("zip",))) from None
     for wrapper in WRAPPERS:
         if isinstance(result, Mapping) and isinstance(result.get(wrapper), Mapping):
             result = result[wrapper]

@@ -9,6 +9,7 @@ from typing import Any
 
 from braid.config import parse_json
 from braid.errors import UserError
+from braid.files.foreign import told
 from braid.files.reading import LARGEST, regular
 from braid.files.text import read_text
 
@@ -24,7 +25,11 @@ def read_json(path: Path, then: str = COPY) -> Any:
         FileNotFoundError: when there is none.
         UserError: naming the file, when it cannot be read or is not JSON.
     """
-    return _json_of(_text_of(path, LARGEST, then), str(path), then)
+    text = _text_of(path, LARGEST, then)
+    try:
+        return _json_of(text, str(path), then)
+    except UserError as error:
+        raise UserError(told(path, str(error).removeprefix(f"{path} "))) from None
 
 
 def read_json_lines(path: Path, then: str = COPY) -> list[dict[str, Any]]:
@@ -60,7 +65,7 @@ def _text_of(path: Path, most: int | float, then: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error}); {then}") from None
+        raise UserError(told(path, f"cannot be read ({error}); {then}")) from None
 
 
 def _json_of(text: str, where: str, then: str, nan: bool = False) -> Any:

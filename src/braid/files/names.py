@@ -2,10 +2,14 @@
 
 A file name on Linux is bytes, which need not be UTF-8. Python keeps such a byte as half a character (``caf\\udce9``), which no
 UTF-8 file can hold. Written, it is an escape (a backslash, ``udce9``), as JSON has it; read, the escape means that name again.
+
+Unicode has two forms of many characters: é is one character, or e and an accent, which macOS writes in names of files. A path in
+one form also means the file whose name has the other.
 """
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +28,36 @@ def writable(text: str) -> str:
 
 
 def file_named(written: str) -> str:
-    """The path that ``writable`` wrote, if there is such a file; else the path as it is."""
-    if "\\ud" not in written or os.path.lexists(written):
-        return written
-    name = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), written)
-    return name if os.path.lexists(name) else written
+    """The path of the file that is meant: with half a character for the escape that ``writable`` wrote, or with names in the
+    other form of Unicode; the path as it is if there is no such file."""
+    if "\\ud" in written and not os.path.lexists(written):
+        name = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), written)
+        return name if os.path.lexists(name) else written
+    return written if written.isascii() or os.path.lexists(written) else _in_other_form(written)
+
+
+def _in_other_form(path: str) -> str:
+    """The path of a file, some of whose names on disk have the other form of Unicode; the path as it is if there is none."""
+    found = ""
+    for part in Path(path).parts:
+        forms = (os.path.join(found, form) for form in (part, composed(part), unicodedata.normalize("NFD", part)))
+        place = next((form for form in forms if _exists(form)), None)
+        if place is None:
+            return path
+        found = place
+    return found
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a character 0
+        return False
+
+
+def composed(name: str) -> str:
+    """A name in the form of Unicode in which é is one character, to compare names."""
+    return unicodedata.normalize("NFC", name)
 
 
 @contextmanager
@@ -44,7 +73,8 @@ def utf8_path(path: Path) -> Iterator[Path]:
 
 
 def user_path(given: str | Path) -> Path:
-    """A path as a person gives it: ``~`` is the home folder, but a name that only begins so (``~draft.jpg``) stays a name.
+    """A path as a person gives it: ``~`` is the home folder, but a name that only begins so (``~draft.jpg``) stays a name; see
+    also ``file_named``.
 
     Raises:
         UserError: for a text that no file can have as its name.
@@ -54,6 +84,8 @@ def user_path(given: str | Path) -> Path:
         os.fsencode(path)
     except UnicodeEncodeError:
         raise UserError(f"{given} holds half a character (a lone surrogate), which no file name has; write it again") from None
+    if not str(path).isascii():
+        path = Path(file_named(str(path)))
     if not str(path).startswith("~") or (path.parts[0] != "~" and os.path.lexists(path)):
         return path
     try:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from braid.errors import UserError
+from braid.files.foreign import START, foreign, told
 
 BLOCK = 1 << 18  # bytes that are checked at once
+MARKUP = ("html", "svg")  # of the kinds that are foreign to tables, those that are text
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
@@ -26,6 +28,9 @@ def open_text(path: Path, newline: str | None = None) -> io.TextIOWrapper:
     """Open a text file, also one packed with gzip; ``newline`` as in ``open``.
 
     Reading from it raises ``UnicodeError`` where it is not text; ``not_text`` then has the message.
+
+    Raises:
+        UserError: for a file of another kind, such as an archive or a pointer of Git LFS.
     """
     file = _opened(path)
     try:
@@ -105,5 +110,16 @@ def _num_lines(text: str) -> int:
 
 
 def _opened(path: Path) -> Any:
-    """The bytes of a file, unpacked, with ``peek``."""
-    return gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb")
+    """The bytes of a file, unpacked, with ``peek``.
+
+    Raises:
+        UserError: for a file of another kind, such as an archive or a pointer of Git LFS.
+    """
+    file = gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb")  # noqa: SIM115 - the caller closes it
+    try:
+        if reason := foreign(file.peek(START)[:START], MARKUP):
+            raise UserError(told(path, reason, (*MARKUP, "gzip")))
+    except BaseException:
+        file.close()
+        raise
+    return file

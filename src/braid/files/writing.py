@@ -85,8 +85,11 @@ def ready(path: Path) -> None:
         raise UserError(f"{path} is a folder; give the name of a file to write")
     if path.exists() and not path.is_file():
         return  # a device
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=path.parent), ignore_errors=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(tempfile.mkdtemp(prefix=".braid-", suffix=".part", dir=path.parent), ignore_errors=True)
+    except OSError as error:
+        raise _naming(error, path) from None
 
 
 def settle(folder: Path) -> None:

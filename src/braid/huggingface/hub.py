@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from braid.errors import UserError
 from braid.files import user_path
+from braid.files.foreign import foreign, told
 from braid.huggingface import hub
 from braid.modalities import ImageModalityConfig, Tokenizer
 
@@ -199,6 +200,9 @@ def _loaded(folder: Path, config: Any, role: Role, optional: tuple[str, ...] = (
             folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **AS_DATA
         )
     except Exception as error:  # each file format, and transformers itself, fails in its own way
+        for file in sorted(folder.glob("*.safetensors")):
+            if kind := foreign(file):
+                raise UserError(told(file, kind)) from None
         raise UserError(f"the weights in {folder} cannot be read ({_short(error)}); copy the folder again") from None
     absent = sorted(report["missing_keys"])
     lacking = [name for name in absent if not any(part in name for part in optional)]

@@ -2,6 +2,8 @@
 
 import json
 import os
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from braid.config import NotStandard, parse_json
@@ -14,13 +16,15 @@ SHOWN = 80  # characters of a value in a message
 
 
 def text_cell(value: Any, column: str) -> str:
-    """Read a cell as text, without surrounding white space.
+    """Read a cell as text, without surrounding white space; dates and times as in ISO 8601.
 
     Raises:
         Missing: when the cell is empty.
         UserError: when the cell is not text.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal | timedelta):
         kind = Missing if value is None else UserError
         raise kind(f"column {column!r} is {shown(value)}, not text; fill it in or remove the row")
     if isinstance(value, float) and value != value:
@@ -95,7 +99,7 @@ def is_empty(value: Any) -> bool:
     """Whether a cell is empty: None, NaN, white space, or a Hugging Face file without bytes and path."""
     if isinstance(value, dict) and "path" in value:
         value = value.get("bytes") or value.get("path")
-    nan = isinstance(value, float) and value != value
+    nan = isinstance(value, float | date) and value != value  # pandas' NaT is a date
     return value is None or nan or (isinstance(value, str | bytes) and not value.strip())
 
 

@@ -14,6 +14,7 @@ from braid.bundle import WEIGHTS, DataCard, bundle_folder, find_bundle, read_bun
 from braid.config import parse_yaml, to_dict
 from braid.errors import UserError
 from braid.files import as_written, regular, user_path
+from braid.files.foreign import told
 from braid.files.text import read_text
 
 RUN = "run.yaml"
@@ -131,7 +132,7 @@ def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
     except FileNotFoundError:
         raise UserError(f"{path.parent} has no {path.name}; this bundle runs on ONNX only") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); it may be cut short, copy it again") from None
+        raise UserError(told(path, f"cannot be read ({error}); it may be cut short, copy it again")) from None
 
 
 def model_parts(architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:

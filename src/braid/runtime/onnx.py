@@ -16,6 +16,7 @@ from braid.bundle import FORMAT, WEIGHTS, Bundle
 from braid.environment import threads
 from braid.errors import UserError
 from braid.files import read_json, regular, utf8_path
+from braid.files.foreign import foreign, told
 from braid.generation import GenerationConfig, check_generates, check_output, write_text
 from braid.modalities import InputModality, OutputModality, TokenGrid, Tokenizer
 from braid.records import Batch, BatchInput, Prediction
@@ -238,6 +239,8 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
         with utf8_path(path) as reachable:
             return onnxruntime.InferenceSession(str(reachable), options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        if kind := foreign(path):
+            raise UserError(told(path, kind)) from None
         outside = "escapes" in str(error) or "Absolute path" in str(error)
         if "external" in str(error).lower() and not shared and not outside:
             raise UserError(f"{path.parent / STORE} is missing or cut short; copy it again") from None

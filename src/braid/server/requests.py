@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 
 from braid.config import parse_json
 from braid.errors import UserError
+from braid.given import between_commas
 from braid.modalities import InputConfig, modality_of
 from braid.modalities.cells import NO_TEXT, is_text
 from braid.server.schemas import MOST_ITEMS, PIXEL, SENT, Encoded, Settings, Strict, Text, wrong
@@ -336,7 +337,7 @@ async def _fields(request: Request, form: Form) -> dict[str, Any]:
     own = {name: values.pop(name) for name in list(values) if form.column_of(name)[0] in form.inputs}
     settings: dict[str, Any] = {}
     if SEVERAL in values:
-        settings[SEVERAL] = [label for value in values.pop(SEVERAL) for part in value.split(",") if (label := part.strip())]
+        settings[SEVERAL] = [label for value in values.pop(SEVERAL) for label in between_commas(value)]
     for name, several in values.items():
         if len(several) > 1:
             raise ApiError(400, "invalid_form", f"{name[:80]} comes {len(several)} times; give it once", name[:80])

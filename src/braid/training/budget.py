@@ -26,7 +26,7 @@ from braid.training.config import RunConfig, read_run, run_from, write_run
 from braid.training.defaults import WRITES_VALUES, default_run
 from braid.training.guard import claimed
 from braid.training.loop import train
-from braid.training.resuming import read_before
+from braid.training.resuming import check_data, read_before
 from braid.training.samples import MEDIA
 from braid.training.sections import seconds_of
 from braid.training.watcher import Outcome, Watcher
@@ -139,6 +139,7 @@ class _Sequence:
         if (path.exists() or (self.folder / CHECKPOINT).exists()) and not resume:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --output")
         if path.exists():
+            check_data(self.config, self.folder)
             self.progress = from_dict(Progress, read_json(path, "remove the folder and start again"), str(path))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -244,7 +244,7 @@ def read_yaml(path: Path, kind: str, needs: str, instead: str = "") -> dict[str,
     except RecursionError:
         raise UserError(f"{path} is nested too deeply; write a {kind} as in the README") from None
     except UserError as error:
-        raise UserError(f"{path} {error}") from None
+        raise UserError(f"{path} {str(error).removeprefix(f'{path} ')}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path} is not a {kind}; it needs {needs}")
     return data

@@ -1,8 +1,12 @@
-"""Handling of what stops a run from outside: Ctrl-C, SIGTERM, a full disk, a killed data worker. The checkpoint survives all."""
+"""Handling of what stops a run from outside: Ctrl-C, SIGTERM, a closed terminal, a full disk, a killed data worker.
+
+The checkpoint survives all.
+"""
 
 import errno
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -19,7 +23,8 @@ from braid.files import held
 T = TypeVar("T")
 Flag: TypeAlias = c_byte
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CLOSED = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows has none
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([CLOSED] if CLOSED else []))
 HUNG_UP = (ConnectionError, EOFError)  # a worker that is killed while it sends a batch; one killed before raises RuntimeError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -42,6 +47,8 @@ class Interrupt:
         if self._number:
             os._exit(128 + number)
         self._number = number
+        if number == CLOSED:
+            _leave_terminal()
 
     def check(self, joined: Callable[[list[int]], list[int]] = list) -> None:
         """Raise ``Stopped`` if a signal has arrived; call this between steps. ``joined`` collects the signals of all
@@ -53,6 +60,16 @@ class Interrupt:
         for item in items:
             self.check()
             yield item
+
+
+def _leave_terminal() -> None:
+    """Print to nowhere instead of a closed terminal, where every further line is an error; files and pipes stay."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        with suppress(OSError):  # closed
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 @contextmanager
@@ -72,14 +89,16 @@ def claimed(folder: Path, on_note: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Iterator[None]:
-    """Run the block with ``interrupt`` as the handler of Ctrl-C and SIGTERM; ``save`` is called before ``Stopped`` is re-raised.
+    """Run the block with ``interrupt`` as the handler of Ctrl-C, SIGTERM and SIGHUP; ``save`` is called before ``Stopped`` is
+    re-raised. A signal that is ignored, as nohup asks for, stays so.
 
     Raises:
         UserError: for a full disk or a data worker that was killed.
         Stopped: when the run was asked to stop.
     """
     signals = SIGNALS if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, interrupt) for number in signals}
+    heard = [number for number in signals if number != CLOSED or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         try:
             yield

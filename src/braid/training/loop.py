@@ -35,7 +35,7 @@ from braid.training.followers import Followers
 from braid.training.guard import claimed, guarded
 from braid.training.optimizer import MovingAverage, build_optimizer
 from braid.training.parallel import Group, Loss, averaged, check_parallel, sharded
-from braid.training.resuming import Before, check_meaning, ended, read_before
+from braid.training.resuming import Before, check_data, check_meaning, ended, read_before
 from braid.training.run import DIAGNOSED, RELIED, Run, evaluation_rows
 from braid.training.samples import FILE as SAMPLES
 from braid.training.samples import diagnosed, diverged, reliance, warnings, write_samples
@@ -66,6 +66,8 @@ def train(
     watcher = (watcher or Watcher()) if group.leads else Watcher()
     with claimed(folder, watcher.on_note) if group.leads else nullcontext(), group.parting():
         before = read_before(folder)
+        if before is not None and resume:
+            check_data(config, folder)
         if before is not None and not resume:
             raise UserError(f"{folder} already holds a run; add --resume to continue it, or choose another --output")
         if before is not None:

@@ -1,6 +1,7 @@
 """Going on with a run: whether its weights mean the same, how many epochs are asked for, and whether anything is left."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 from braid.config import to_dict
 from braid.errors import UserError
+from braid.files import user_path
 from braid.training.checkpoint import Position, read_position
 from braid.training.config import RunConfig, read_run
 from braid.training.setup import Setup
@@ -59,6 +61,23 @@ def read_before(folder: Path) -> Before | None:
     return Before(folder, replace(position, done=False), meant)  # other settings decide whether it is done
 
 
+def check_data(config: RunConfig, folder: Path) -> None:
+    """Check that the data of a run that goes on is where its settings say: the data, or the working folder, may have moved.
+
+    Raises:
+        UserError: naming the data, and how to name them anew.
+    """
+    for place, mixed in enumerate(config.mixture):
+        path = mixed.data.path
+        if path.partition(":")[0] == "scenes" or os.path.exists(user_path(path)):
+            continue
+        start = "" if os.path.isabs(user_path(path)) else f" in {Path.cwd()}; go to the folder that the path starts from"
+        new = "--set data.path=PATH" if not place else f"change data.path of {mixed.task.kind} in a run's YAML file"
+        raise UserError(
+            f"{folder} was trained on {path}, which does not exist{start}{', or' if start else ';'} say where it is now: {new}"
+        )
+
+
 def meaning(setup: Setup) -> dict[str, Any]:
     """What the weights of a run stand for, by name: tasks, labels, columns, vocabularies, training rows."""
     named = {f"inputs.{name}": to_dict(one) for name, one in setup.interface.inputs.items()}
@@ -102,8 +121,11 @@ def _change(before: Any, now: Any) -> str:
 def ended(config: RunConfig, position: Position) -> str:
     """Why a run has nothing left to train, and how it can go on; "" if it has."""
     if position.epoch >= config.epochs:
+        more = f"more are trained with --resume --set epochs={2 * position.epoch}"
+        if position.epoch > config.epochs:
+            return f"{position.epoch} epochs are done already, and epochs is {config.epochs}; {more}"
         number = "its epoch is" if config.epochs == 1 else f"all {config.epochs} epochs are"
-        return f"{number} done; more are trained with --resume --set epochs={2 * position.epoch}"
+        return f"{number} done; {more}"
     patience, waited = config.evaluation.patience, position.epoch - 1 - position.best_epoch
     if 0 < patience <= waited:
         since = "1 epoch" if waited == 1 else f"{waited} epochs"

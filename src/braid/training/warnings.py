@@ -6,6 +6,7 @@ from itertools import islice
 import numpy as np
 
 from braid.datasets.checks import leaking_columns
+from braid.modalities.tabular import TabularModalityConfig, described
 from braid.training.config import RunConfig
 from braid.training.run import Run
 from braid.training.setup import TaskData
@@ -20,6 +21,8 @@ def introduce(run: Run, config: RunConfig) -> None:
     for data in run.setup.tasks:
         _say_columns(run, data)
     for place, data in enumerate(run.setup.tasks):
+        for message in _table_columns(run, data):
+            run.warn(message)
         for leak in leaking_columns(data.train.examples):
             run.warn(f"{leak}; remove it, unless you know it before the label when you use the model")
         for message in (*_same_targets(data), *_alone_in_batches(run, place, data)):
@@ -39,6 +42,18 @@ def _say_columns(run: Run, data: TaskData) -> None:
         run.watcher.on_note(f"{data.mixed.data.path}: {text}")
     if read:
         run.watcher.on_note(f"{data.mixed.data.path}: reads {', '.join(read)}{rest} (--columns ROLE=NAME changes a column)")
+
+
+def _table_columns(run: Run, data: TaskData) -> Iterator[str]:
+    """Say how the columns of tabular inputs are read; yield what is odd about them."""
+    for name, config in run.setup.interface.inputs.items():
+        if not isinstance(config, TabularModalityConfig):
+            continue
+        cells = (sample.inputs[name] for sample in data.train if name in sample.inputs)
+        columns = described(cells, config.numbers, config.categories)
+        shown = "; ".join(f"{one.column.name}: {one}" for one in columns[:COLUMNS]) + ("; ..." if len(columns) > COLUMNS else "")
+        run.watcher.on_note(f"{data.mixed.data.path}: table columns: {shown}")
+        yield from (one.unread or one.single for one in columns if one.unread or one.single)
 
 
 def _same_targets(data: TaskData) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from braid.datasets.checks.columns import described_columns, odd_columns
 from braid.datasets.checks.defects import ADVICE, Defect, Key, by_kind, unread
 from braid.datasets.checks.files import File, Looked, Watch, compared, in_threads, in_two_splits, look
 from braid.datasets.checks.rows import LeakingColumn, leaking_columns, of_columns, of_texts, row_keys
 from braid.datasets.dataset import Dataset, Rows, file_kinds
 
-__all__ = ["ADVICE", "Defect", "Key", "LeakingColumn", "by_kind", "check", "leaking_columns", "row_keys"]
+__all__ = ["ADVICE", "Defect", "Key", "LeakingColumn", "by_kind", "check", "described_columns", "leaking_columns", "row_keys"]
 
 Interrupted = Callable[[], None]
 
@@ -24,7 +25,9 @@ def check(
         interrupted: called after Ctrl-C; what was found so far is then the result. None: Ctrl-C raises.
     """
     distinct = _files(dataset.examples)
-    result = [*unread(dataset), *of_texts(dataset), *of_columns(dataset.examples), *in_two_splits(distinct)]
+    rows = dataset.examples
+    columns = [*odd_columns(described_columns(rows)), *of_columns(rows)]
+    result = [*unread(dataset), *of_texts(dataset), *columns, *in_two_splits(distinct)]
     if files:
         try:
             for one in _of_files(distinct, watch):

@@ -18,6 +18,8 @@ ADVICE = {
     "leak: a file in two splits": "keep it in one split; --fix removes it from train",
     "leak: a text in two splits": "keep it in one split; --fix removes it from train",
     "leak: a column repeats the label": "remove the column from --columns if it is filled in after the label is known",
+    "numbers that are not read": "write 1,234 as 1234, $3 as 3, 45% as 45, 0,5 as 0.5; write dates as 2024-01-31",
+    "categories that occur once": "leave the column out of tabular, or write what rows have in common",
     "duplicate id": "give every row an id of its own",
     "one caption for all": "write what each image shows",
     "text that says nothing": "write the text, or leave it empty, or remove the row",

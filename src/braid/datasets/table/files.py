@@ -14,6 +14,7 @@ from braid.datasets.table import parquet, separated
 from braid.datasets.table.cells import Row, as_text, plain
 from braid.errors import UserError
 from braid.files import ESCAPED, whole
+from braid.files.foreign import foreign, told
 from braid.files.paths import not_a_path
 from braid.files.text import decoded, open_text
 from braid.modalities.cells import parse
@@ -68,10 +69,12 @@ def stream_table(path: Path) -> Table:
     if not path.exists() and (reason := not_a_path(str(path), "table")):
         raise UserError(f"{path} {reason}")
     if path.suffix.lower() not in (*SUFFIXES, ".txt"):
-        raise UserError(f"{path} is not a table; give a file that ends in {', '.join(SUFFIXES)}")
+        raise UserError(told(path, f"is not a table; give a file that ends in {', '.join(SUFFIXES)}"))
     if path.suffix.lower() == ".parquet":
         columns = separated.distinct(path, parquet.read_columns(path))
         return Table(columns, _OnDisk(path, parquet.read_rows), path, parquet.read_classes(path))
+    if kind := foreign(path):
+        raise UserError(told(path, kind))
     _check_text(path)
     return {".jsonl": _jsonl_table, ".json": _json_table}.get(path.suffix.lower(), _separated_table)(path)
 

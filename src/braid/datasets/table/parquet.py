@@ -10,6 +10,7 @@ from braid.config import parse_json
 from braid.datasets.table.cells import as_text
 from braid.errors import UserError
 from braid.files import writable
+from braid.files.foreign import told
 
 BATCH = 64  # rows in memory at once; with photos, a few megabytes
 FOLD = 100  # the most that a large column may unpack to, times its size: photos unpack to 1, text to 20, a bomb to 30,000
@@ -137,7 +138,8 @@ def _opened(path: Path) -> Iterator[Any]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(f"{path} cannot be read as parquet ({reason}); it may be cut short, copy it again") from None
+        otherwise = f"cannot be read as parquet ({reason}); it may be cut short, copy it again"
+        raise UserError(told(path, otherwise, ("parquet",))) from None
 
 
 def _without_nanoseconds(batch: Any) -> Any:

@@ -14,6 +14,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from braid.errors import UserError
+from braid.files import file_named
+from braid.files.foreign import foreign
 from braid.files.paths import not_a_path, shortened
 from braid.files.reading import find_files, has_suffix, read_part
 from braid.modalities.image.colour import to_srgb
@@ -26,6 +28,7 @@ SUFFIXES = frozenset(
 # other images that a folder may hold, which are not read, and what to do
 NOT_READ = {
     **dict.fromkeys((".heic", ".heif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"), "save them as JPEG"),
+    **dict.fromkeys((".zip", ".7z", ".rar"), "unpack them"),
     **dict.fromkeys((".svg", ".psd", ".eps", ".ico", ".tga", ".pdf"), "save them as PNG"),
 }
 MAX_PIXELS = 100_000_000  # 100 megapixels: more than cameras have, and 300 MB when decoded
@@ -96,6 +99,7 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
     try:
         if isinstance(value, Image.Image):
             return _rgb(_limited(value, where), where)  # Pillow reads the file here
+        value = bytes(value) if isinstance(value, bytearray | memoryview) else value
         inside = read_part(value) if isinstance(value, str) else None
         value = value if inside is None else inside
         with _opened(_regular(os.fspath(value), where) if isinstance(value, str | os.PathLike) else io.BytesIO(value)) as image:
@@ -109,7 +113,8 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
     except IsADirectoryError:
         raise UserError(f"{where} is a folder; give an image file") from None
     except UnidentifiedImageError:
-        raise UserError(f"{where} is not a readable image; save it as PNG or JPEG") from None
+        kind = foreign(value if isinstance(value, bytes) else Path(os.fspath(value)), ("image",))
+        raise UserError(f"{where} {kind or 'is not a readable image; save it as PNG or JPEG'}") from None
     except Image.DecompressionBombError:
         raise UserError(f"{where} has more than {MAX_PIXELS // 1_000_000} megapixels; make it smaller") from None
     except PermissionError:
@@ -123,7 +128,8 @@ def _decoded(value: Any, where: str, size: int) -> Image.Image:
 
 
 def _regular(path: str, where: str) -> str:
-    """Reject pipes and devices, for which reading could wait forever."""
+    """The path as it is on disk. Pipes and devices, for which reading could wait forever, are rejected."""
+    path = file_named(path)
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Real
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from braid.config import did_you_mean, within
 from braid.errors import Missing, UserError
 from braid.modalities.cells import is_empty, text_cell
-from braid.modalities.tabular.columns import Column, NumberColumn, fit_columns, to_category, to_number
+from braid.modalities.tabular.columns import Column, NumberColumn, fit_columns, to_category
 from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, Float32
 
@@ -79,11 +81,12 @@ class TabularModalityConfig:
         return tuple(column.name for column in self.table)
 
     def summary(self) -> str:
-        return f"{len(self.table)} columns: {', '.join(self.names)}" if self.table else "columns of a table"
+        number = f"{len(self.table)} column{'' if len(self.table) == 1 else 's'}"
+        return f"{number}: {', '.join(f'{one.name} ({one.what})' for one in self.table)}" if self.table else "columns of a table"
 
     def fields(self) -> list[dict[str, Any]]:
         return [
-            {"name": column.name, "type": "number"}
+            {"name": column.name, "type": "date" if column.dates else "number"}
             if isinstance(column, NumberColumn)
             else {"name": column.name, "type": "choice", "choices": list(column.categories)}
             for column in self.table
@@ -185,7 +188,7 @@ class TabularModality:
             return None
         if not isinstance(column, NumberColumn):
             return float(self._ids[column.name].get(to_category(cell), UNSEEN))
-        number = to_number(cell)
+        number = column.number(cell)
         return None if number is None else float(np.clip((number - column.mean) / column.std, -LIMIT, LIMIT))
 
     def pad(self, values: Sequence[PreparedRow]) -> Padded:
@@ -219,7 +222,7 @@ class TabularModality:
 def _cell(cell: Any, name: str) -> float | str:
     if isinstance(cell, bool):
         return str(cell).lower()
-    if isinstance(cell, int | float):
+    if isinstance(cell, Real | Decimal):  # with those of numpy
         try:
             return float(cell)
         except OverflowError:
