@@ -40,3 +40,8 @@ def several_rows(rows: Any) -> list[Mapping[str, Any]]:
         if not isinstance(row, Mapping):
             raise UserError(f"row {number} is of type {type(row).__name__}; write its values by name: {{'image': 'dog.jpg'}}")
     return result
+
+
+def given_values(**values: Any) -> dict[str, Any]:
+    """The values that were given, by name: neither None nor an empty text."""
+    return {name: value for name, value in values.items() if value is not None and not (isinstance(value, str) and not value)}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from braid.index import IndexConfig
+    from braid.search import Indexed
 
 
 KINDS = ("exact", "hnsw", "lancedb")
@@ -98,12 +99,13 @@ def index(
     output: Annotated[Path, typer.Option("--output", "-o", help="The index's folder; an index that is there grows.")],
     model: ModelOption = "small",
     kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; an index that is there keeps its own.")] = "exact",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove files that are not there any more from the index.")] = False,
     batch_size: BatchOption = 32,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Embed files and keep their vectors for `braid search`; files that are in the index already are skipped.
+    """Embed files and keep their vectors for `braid search`; files that are in the index and did not change are skipped.
 
     exact compares a query with every vector, hnsw finds nearly all neighbours among millions quickly, lancedb is a database.
 
@@ -112,20 +114,34 @@ def index(
         braid index photos/ -o photos.index
 
         braid index more/*.jpg -o photos.index --kind hnsw
+
+        braid index photos/ -o photos.index --prune
     """
     from braid.api import load
     from braid.config import from_dict
     from braid.index import IndexConfig as Config
 
     config: IndexConfig = from_dict(Config, {"kind": kind}, "--kind")
-    result = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"), note)
+    watch = lambda parts: progress(parts, "indexing")  # noqa: E731
+    result = load(model).index(paths, output, config, batch_size, strict, watch, note, prune)
     opened = result.index
     if json:
-        print_json({"index": str(output), "num_rows": len(opened), "num_skipped": len(result.skipped)})
+        counts = {"num_changed": result.changed, "num_moved": result.moved, "num_missing": result.gone}
+        print_json({"index": str(output), "num_rows": len(opened), "num_skipped": len(result.skipped), **counts})
     else:
-        note(f"{output}: {len(opened)} files")
+        note(f"{output}: {len(opened)} files{_changes(result)}")
     opened.close()
     report_skipped(skipped_rows, [(sample.source, reason) for sample, reason in result.skipped])
+
+
+def _changes(result: "Indexed") -> str:
+    """What became of files that were in the index before."""
+    done = [f"{number:,} {what}" for what, number in (("changed", result.changed), ("moved", result.moved)) if number]
+    if result.gone:
+        what = "were removed" if result.pruned else "are not there any more (--prune removes them)"
+        one = "was removed" if result.pruned else "is not there any more (--prune removes it)"
+        done.append(f"{result.gone:,} {one if result.gone == 1 else what}")
+    return f"; {', '.join(done)}" if done else ""
 
 
 def search(
@@ -148,6 +164,7 @@ def search(
     """
     from braid.api import load
     from braid.index import open_index
+    from braid.index.files import is_gone
     from braid.modalities.cells import check_text
     from braid.search import results_page
 
@@ -164,7 +181,13 @@ def search(
         note(f"{place} is empty; add files with: braid index FOLDER -o {place}")
     if html is not None:
         write_whole(html, results_page(place, hits, text, image))
-    records = ({"id": hit.id, "score": round(hit.score, 4)} for hit in hits)
+    gone = {hit.id: None for hit in hits if is_gone(hit, place)}
+    records = ({"id": hit.id, "score": round(hit.score, 4), **({"missing": True} if hit.id in gone else {})} for hit in hits)
     print_rows(json, records, "Nearest", ["file", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
+    if gone:
+        what = (
+            f"{len(gone)} of {len(hits)} files {'is' if len(gone) == 1 else 'are'} not there any more, first {next(iter(gone))}"
+        )
+        note(f"{what}; remove them with: braid index FOLDER -o {place} --prune")
     if html is not None and not json:
         note(f"the page: {html.resolve()}")

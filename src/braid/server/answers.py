@@ -13,9 +13,10 @@ from PIL import Image
 from braid.api import LoadedModel
 from braid.errors import UserError
 from braid.index import Hit, Index
+from braid.index.files import file_of, is_gone
 from braid.modalities import thumbnail_uri
 from braid.records import Example, Prediction
-from braid.search import choose_by_embedding, embed, file_of, input_named
+from braid.search import choose_by_embedding, embed, input_named
 from braid.tasks import Retrieval
 
 DIGITS = 4  # decimals of confidences and probabilities
@@ -143,7 +144,8 @@ class Search:
 
     def _hit(self, hit: Hit) -> dict[str, Any]:
         thumbnail = {"thumbnail": thumbnail_uri(file_of(hit, self.index.folder), THUMBNAIL)} if self.thumbnails else {}
-        return {"id": hit.id, "score": round(hit.score, DIGITS), **thumbnail}
+        missing = {"missing": True} if is_gone(hit, self.index.folder) else {}
+        return {"id": hit.id, "score": round(hit.score, DIGITS), **thumbnail, **missing}
 
 
 @dataclass(frozen=True)

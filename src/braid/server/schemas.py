@@ -145,6 +145,7 @@ class Hit(BaseModel):
     id: str
     score: float = Field(description="The cosine, -1 to 1.")
     thumbnail: str | None = Field(None, description="A JPEG as data URI; empty where the image cannot be read.")
+    missing: bool | None = Field(None, description="True where the file is not there any more.")
 
 
 class Hits(BaseModel):
