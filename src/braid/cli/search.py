@@ -17,6 +17,7 @@ from braid.cli.options import (
     ModelOption,
     SkippedRowsOption,
     StrictOption,
+    given_text,
     names_file,
     parsed,
 )
@@ -50,14 +51,13 @@ def embed(
         braid embed "two dogs in the snow" dog.jpg -o both.npy
     """
     from braid.api import load
-    from braid.modalities.cells import check_text
 
     ready(output)
     loaded = load(model)
     groups: list[tuple[str, list[Any]]] = []  # an input and its values
     for value in values:
         files = loaded.files(value, note) if names_file(loaded, value) else {}
-        groups += [(name, [file]) for file, name in files.items()] if files else [("text", [check_text(value, "the text")])]
+        groups += [(name, [file]) for file, name in files.items()] if files else [("text", [given_text(value)])]
         if not files and loaded.is_file(value):
             note(f"{value!r} is read as a text, because there is no such file")
     names = [str(one) for _, group in groups for one in group]
@@ -165,13 +165,12 @@ def search(
     from braid.api import load
     from braid.index import open_index
     from braid.index.files import is_gone
-    from braid.modalities.cells import check_text
     from braid.search import results_page
 
     if not text and image is None and not inputs:
         raise UserError("give a text to search for, or an image with --image")
     if text:
-        check_text(text, "the text")
+        given_text(text)
     if html is not None:
         ready(html)
     loaded = load(model)

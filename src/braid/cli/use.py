@@ -40,13 +40,13 @@ from braid.cli.options import (
     TextOption,
     choose_task,
     columns_of,
+    given_text,
     names_file,
     parsed,
     rows_of,
 )
 from braid.errors import UserError
 from braid.files import ready, whole
-from braid.files.paths import is_address
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table
@@ -114,7 +114,7 @@ def complete(
     loaded = load(model)
     for number in range(samples):
         config = GenerationConfig(method="sample", temperature=temperature, top_k=top_k, top_p=top_p, seed=seed + number)
-        result = loaded.complete(text, config)
+        result = loaded.complete(given_text(text), config)
         if json:
             print_json({"id": str(number), "text": result.text, "confidence": round(result.confidence, 4)})
         else:
@@ -246,7 +246,6 @@ def ask(
         braid ask holiday/ "where is this?" --min-confidence 0.5
     """
     from braid.api import load
-    from braid.modalities.cells import check_text
 
     if skipped_rows is not None:
         ready(skipped_rows)
@@ -254,7 +253,7 @@ def ask(
     given = parsed(loaded, inputs)
     paths, questions = _files_and_questions(loaded, words, bool(given))
     for question in questions:
-        check_text(question, "the question")
+        given_text(question, "the question")
     asked = [{**row, "question": question} for row in rows_of(loaded, paths, given) for question in questions]
     answers = loaded.answer_rows("vqa", asked, None, batch_size, strict, with_progress("answering"))
     result = [
@@ -294,7 +293,6 @@ def classify(
     """
     from braid.api import load
     from braid.evaluation import unseen
-    from braid.modalities.cells import check_text
     from braid.search import labels_of
 
     if not paths and not text and not inputs:
@@ -302,7 +300,7 @@ def classify(
     if skipped_rows is not None:
         ready(skipped_rows)
     if text:
-        check_text(text, "the text")
+        given_text(text)
     chosen = labels_of(labels)
     loaded = load(model)
     given = parsed(loaded, inputs) | ({"text": text} if text else {})
@@ -318,12 +316,12 @@ def classify(
 
 
 def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
-    """Split words into files and questions; see ``names_file``. An address is meant as a file, which is then told.
+    """Split words into files and questions; see ``names_file``.
 
     Raises:
         UserError: when there are no files (and nothing else is ``given``), or no questions.
     """
-    paths = [word for word in words if names_file(loaded, word) or is_address(word)]
+    paths = [word for word in words if names_file(loaded, word)]
     questions = [word for word in words if word not in paths]
     if not questions or not (paths or given):
         what = "a question in quotes" if paths else "a file"
