@@ -383,3 +383,24 @@ def test_a_data_uri_that_cannot_be_read(given: str, message: str) -> None:
 )
 def test_a_text_about_data_is_a_text(text: str) -> None:
     assert not is_data_uri(text)
+
+
+def test_texts_that_are_longer_than_the_model_reads_are_named(products: httpx.Client, served_models: dict[str, Path]) -> None:
+    long = "a dog runs in the park " * 20
+    items = [{"text": long}, {"text": "a dog", "tabular": ROW}, {"text": long, "image": URI}]
+    answered = results(products.post("/v1/classify", json={"items": items}))
+    assert [one.get("truncated") for one in answered] == [["text"], None, ["text"]]
+    with Server("--model", served_models["every"]) as server, server.client() as client:
+        (answered_one,) = results(client.post("/v1/answer", json={"image": URI, "question": long}))
+        assert answered_one["truncated"] == ["question"]
+        assert [
+            one.get("truncated") for one in results(client.post("/v1/embed", json={"items": [{"text": long}, {"text": "a"}]}))
+        ] == [
+            ["text"],
+            None,
+        ]
+        data = client.post("/v1/embeddings", json={"model": "every", "input": [long, "a"]}).json()["data"]
+        assert [one.get("truncated") for one in data] == [["text"], None]
+        parts = [{"type": "text", "text": long}, {"type": "image_url", "image_url": {"url": URI}}]
+        body = {"model": "every", "messages": [{"role": "user", "content": parts}]}
+        assert client.post("/v1/chat/completions", json=body).json()["choices"][0]["truncated"] == ["question"]

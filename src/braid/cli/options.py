@@ -110,6 +110,18 @@ def given_text(text: str, what: str = "the text") -> str:
     return check_text(text, what)
 
 
+def note_cut(loaded: "LoadedModel", texts: Sequence[str]) -> None:
+    """Say how many texts are longer than the model reads."""
+    from braid.evaluation import cut_texts
+    from braid.records import Sample
+    from braid.search import input_named
+
+    inputs = loaded.bundle.inputs
+    name = input_named(inputs, "text")
+    for message in cut_texts(inputs, (Sample("", {name: text}) for text in texts)):
+        note(message)
+
+
 def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each file, with what is given for all; without files, one row of what is given. Files of several inputs are the
     parts of one row.

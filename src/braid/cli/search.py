@@ -19,6 +19,7 @@ from braid.cli.options import (
     StrictOption,
     given_text,
     names_file,
+    note_cut,
     parsed,
 )
 from braid.errors import UserError
@@ -72,6 +73,7 @@ def embed(
         for name, part in progress(parts, "embedding"):
             yield loaded.embed(**({"texts": part} if name == "text" else {name: part}))
 
+    note_cut(loaded, [one for name, group in groups if name == "text" for one in group])
     with whole(output) as fresh:
         width = _write_rows(fresh, vectors(), len(names))
     if json:
@@ -176,6 +178,7 @@ def search(
     loaded = load(model)
     opened = open_index(place, loaded.origin)
     hits = loaded.search(opened, text, image, top, **parsed(loaded, inputs))
+    note_cut(loaded, [text] if text else [])
     if not len(opened):
         note(f"{place} is empty; add files with: braid index FOLDER -o {place}")
     if html is not None:

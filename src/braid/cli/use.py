@@ -151,7 +151,7 @@ def predict(
     from braid.api import load
     from braid.datasets import read_rows
     from braid.datasets.table import check_name, table_for, write_table
-    from braid.evaluation import unseen
+    from braid.evaluation import cut_texts, unseen
     from braid.records import Example
     from braid.tasks import confident
 
@@ -179,7 +179,9 @@ def predict(
         below = sum(one.confidence < min_confidence for one in result.values())
         unsure = f", {below} of them below --min-confidence" if below else ""
         note(f"{len(rows)} rows: {len(result)} predicted{unsure}, {len(reasons)} could not be read: {output}")
-    for message in (*(f"{table}: {text}" for text in given.notes), *unseen(loaded.bundle.interface, chosen, answers.samples)):
+    cut = cut_texts(loaded.bundle.inputs, answers.samples)
+    unlike = unseen(loaded.bundle.interface, chosen, answers.samples)
+    for message in (*(f"{table}: {text}" for text in (*given.notes, *cut)), *unlike):
         note(message)
     if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):
         raise typer.Exit(1)
@@ -246,6 +248,7 @@ def ask(
         braid ask holiday/ "where is this?" --min-confidence 0.5
     """
     from braid.api import load
+    from braid.evaluation import cut_texts
 
     if skipped_rows is not None:
         ready(skipped_rows)
@@ -263,6 +266,8 @@ def ask(
     records = ({"id": source, "question": question, **_as_json(one, min_confidence)} for source, question, one in result)
     rows = [[source, question, _shown(one, min_confidence), f"{one.confidence:.2f}"] for source, question, one in result]
     print_rows(json, records, "Answers", ["file", "question", "answer", "confidence"], rows, ["confidence"])
+    for message in cut_texts(loaded.bundle.inputs, answers.samples):
+        note(message)
     report_skipped(skipped_rows, skipped_of(answers))
 
 
@@ -292,7 +297,7 @@ def classify(
         braid classify --text "best day ever" --model sentiment --json
     """
     from braid.api import load
-    from braid.evaluation import unseen
+    from braid.evaluation import cut_texts, unseen
     from braid.search import labels_of
 
     if not paths and not text and not inputs:
@@ -309,6 +314,8 @@ def classify(
     records = ({"id": source, **_labelled(one, min_confidence)} for source, one in pairs)
     rows = [[source, _shown(one, min_confidence), _probabilities(one, top)] for source, one in pairs]
     print_rows(json, records, "Labels", ["input", "label", "probabilities"], rows)
+    for message in cut_texts(loaded.bundle.inputs, answers.samples):
+        note(message)
     if not chosen:
         for message in unseen(loaded.bundle.interface, loaded.task("classification"), answers.samples):
             note(message)

@@ -151,7 +151,7 @@ def event(data: Mapping[str, Any]) -> bytes:
 
 
 def _extra(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: answer[name] for name in ("confidence", "scores", "explanation") if name in answer}
+    return {name: answer[name] for name in ("confidence", "scores", "explanation", "truncated") if name in answer}
 
 
 def openai_routes(service: Service) -> APIRouter:
@@ -228,7 +228,7 @@ async def _embeddings(service: Service, request: Request) -> Json:
         message = f"dimensions: the vectors of model {served.name!r} have {width} numbers; leave it out"
         raise ApiError(400, "invalid_request", message, "dimensions")
     data = [
-        {"object": "embedding", "index": number, "embedding": _written(one["embedding"], body.encoding_format)}
+        {"object": "embedding", "index": number, "embedding": _written(one["embedding"], body.encoding_format), **_extra(one)}
         for number, one in enumerate(result)
     ]
     used = await asyncio.to_thread(_number_of_tokens, served, [item["text"] for item in items if "text" in item])
