@@ -316,3 +316,37 @@ def test_graphs_beside_weights_hold_none_and_others_their_own(captioner: Path, p
     with shapes_unchecked():
         export(read_bundle(captioner / "best"), tmp_path / "own")
     assert load(tmp_path / "own").caption(photos / "0.png") == message
+
+
+LONG = "a red ball " * 300
+CUT = "longer than the {} tokens that this model reads; the rest was left out"
+
+
+def test_a_text_that_is_longer_than_the_model_reads_is_told(
+    braid: Braid, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "posts.csv").write_text(f"text,label\n{LONG},positive\na dog,negative\n")
+    assert braid("index", photos, "-o", "i").code == 0
+    for arguments, expected in (
+        (("classify", "--text", LONG, "-m", "sentiment"), f"the text is {CUT.format(62)}"),
+        (("embed", "a dog", LONG, LONG, "-o", "v.npy"), f"1 of 2 texts is {CUT.format(30)}"),
+        (("search", "i", LONG, "--json"), f"the text is {CUT.format(30)}"),
+        (("ask", photos / "0.png", photos / "1.png", LONG, f"{LONG}?", "what?"), f"2 of 3 texts are {CUT.format(30)}"),
+        (
+            ("predict", "sentiment", "posts.csv", "-o", "out.csv", "--task", "classification"),
+            f"posts.csv: 1 of 2 texts is {CUT.format(62)}",
+        ),
+        (
+            ("evaluate", "--task", "classification", "--data", "posts.csv", "--split", "all", "-m", "sentiment"),
+            f"warning: 1 of 2 texts is {CUT.format(62)}",
+        ),
+    ):
+        ran = braid(*arguments)
+        assert (ran.code, [line for line in ran.err.splitlines() if "left out" in line]) == (0, [expected]), ran.err
+    for arguments in (
+        ("embed", "a dog", "-o", "v.npy"),
+        ("search", "i", "a dog"),
+        ("classify", "--text", "a", "-m", "sentiment"),
+    ):
+        assert "left out" not in braid(*arguments).err

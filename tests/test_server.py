@@ -246,6 +246,27 @@ def test_words_of_http(server: Server, client: httpx.Client) -> None:
         assert client.get("/healthz", headers=headers).json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ("GET /healthz HTTP/1.0", 200),  # as health checks of proxies
+        ("GET /healthz HTTP/1.0\r\nHost: evil.example", 403),
+        ("GET http://127.0.0.1/healthz HTTP/1.1\r\nHost: evil.example", 200),  # the address counts, and not the header
+        ("GET HTTP://LOCALHOST:80 HTTP/1.1\r\nHost: localhost", 200),
+        ("GET http://localhost/v1/models/every?a=/b HTTP/1.1\r\nHost: localhost", 200),
+        ("GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost", 403),
+        ("GET http://localhost@evil.example/healthz HTTP/1.1\r\nHost: localhost", 404),
+        ("GET ftp://localhost/healthz HTTP/1.1\r\nHost: localhost", 404),
+        ("PRI * HTTP/2.0", 400),
+    ],
+)
+def test_requests_of_proxies_and_health_checks(server: Server, sent: str, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), PATIENCE) as connection:
+        connection.sendall(f"{sent}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+
+
 def test_errors_before_a_request_is_known_have_the_same_form(server: Server) -> None:
     address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
     for sent, message in (

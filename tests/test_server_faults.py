@@ -76,6 +76,13 @@ def test_a_key_is_asked_for(tight: Server) -> None:
                 assert client.get("/v1/models", headers=headers).status_code == 200
 
 
+def test_a_key_is_asked_for_whatever_the_form_of_the_address(tight: Server) -> None:
+    for target in ("/v1/models", "http://localhost/v1/models", "HTTP://localhost/%761/models"):
+        with socket.create_connection(("127.0.0.1", int(tight.url.rpartition(":")[2])), PATIENCE) as connection:
+            connection.sendall(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+            assert b"".join(iter(lambda: connection.recv(4096), b"")).startswith(b"HTTP/1.1 401 "), target
+
+
 def test_a_full_queue_says_when_to_come_back(client: httpx.Client) -> None:
     with ThreadPoolExecutor(24) as pool:
         result = list(pool.map(lambda _: client.post("/v1/caption", json={"image": URI}), range(48)))

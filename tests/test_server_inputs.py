@@ -1,10 +1,12 @@
 """The API follows the inputs of the models: a table beside a photo and a title, and a modality that only this file knows."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -16,6 +18,7 @@ from braid.api import load
 from braid.config import add_kind, remove_kind
 from braid.encoders import EncoderConfig
 from braid.errors import UserError
+from braid.files.paths import is_address, is_data_uri
 from braid.layers.context import BuildContext
 from braid.modalities import InputModalityConfig, LabelsModalityConfig, TextModalityConfig
 from braid.presets import tiny
@@ -330,3 +333,74 @@ def test_mistakes_in_it_are_said_with_its_name(beats: TestClient) -> None:
     )
     able = beats.get("/abilities").json()["tools"]["classify"]
     assert {"name": "series", "columns": False, "fields": [{"name": "series", "type": "text"}]} in able
+
+
+BASE64 = URI.partition(",")[2]
+SAFE = BASE64.replace("+", "-").replace("/", "_")
+SAME = {
+    "parameters": f'data:image/png; charset=utf-8;name="a;b,c.png" ; base64,{BASE64}',
+    "a name with a space": f"data:image/png;name=a b.png;base64,{BASE64}",
+    "capitals": f"DATA:IMAGE/PNG;BASE64,{BASE64}",
+    "no type": f"data:;base64,{BASE64}",
+    "any image": f"data:image/*;base64,{BASE64}",
+    "octets": f"data:application/octet-stream;base64,{BASE64}",
+    "space around": f"  data:image/png;base64,\n{BASE64}\n",
+    "lines": "data:image/png;base64," + "\r\n".join(BASE64[k : k + 76] for k in range(0, len(BASE64), 76)),
+    "percent": "data:image/png;base64," + quote(BASE64, safe=""),
+    "url-safe": f"data:image/png;base64,{SAFE}",
+    "no padding": f"data:image/png;base64,{BASE64.rstrip('=')}",
+}
+UPLOADS = Uploads(10**6, lambda url: b"")
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_every_spelling_of_a_data_uri_is_the_same_file(name: str) -> None:
+    assert UPLOADS.encoded(SAME[name]) == IMAGE
+    assert is_data_uri(SAME[name]) and is_address(SAME[name])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("data:image/png,abc", "the data URI is not of the form data:image/png;base64,..."),
+        ("data:image/png;base64," + ";a=b ;" * 100_000, "image is not base64; send a data URI"),
+        ("data:image/png" + " ;a=b" * 100_000, "the data URI is not of the form data:image/png;base64,..."),
+        ("data:image/png;base64,", "image is empty; send the bytes of a file as base64"),
+        (SAFE[:8] + " " + SAFE[8:16] + " abc", "image is base64 with spaces, as a form makes of +; send + as %2B, or send JSON"),
+        ("data:image/png;base64,abcde", "image is not base64; send a data URI"),
+    ],
+)
+def test_a_data_uri_that_cannot_be_read(given: str, message: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(UserError) as refused:
+        UPLOADS.encoded(given)
+    assert str(refused.value).startswith(message)
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    "text", ["data: the new oil", "Data:apples,pears", "a data:image/png;base64,aGk=", "database/base64, two"]
+)
+def test_a_text_about_data_is_a_text(text: str) -> None:
+    assert not is_data_uri(text)
+
+
+def test_texts_that_are_longer_than_the_model_reads_are_named(products: httpx.Client, served_models: dict[str, Path]) -> None:
+    long = "a dog runs in the park " * 20
+    items = [{"text": long}, {"text": "a dog", "tabular": ROW}, {"text": long, "image": URI}]
+    answered = results(products.post("/v1/classify", json={"items": items}))
+    assert [one.get("truncated") for one in answered] == [["text"], None, ["text"]]
+    with Server("--model", served_models["every"]) as server, server.client() as client:
+        (answered_one,) = results(client.post("/v1/answer", json={"image": URI, "question": long}))
+        assert answered_one["truncated"] == ["question"]
+        assert [
+            one.get("truncated") for one in results(client.post("/v1/embed", json={"items": [{"text": long}, {"text": "a"}]}))
+        ] == [
+            ["text"],
+            None,
+        ]
+        data = client.post("/v1/embeddings", json={"model": "every", "input": [long, "a"]}).json()["data"]
+        assert [one.get("truncated") for one in data] == [["text"], None]
+        parts = [{"type": "text", "text": long}, {"type": "image_url", "image_url": {"url": URI}}]
+        body = {"model": "every", "messages": [{"role": "user", "content": parts}]}
+        assert client.post("/v1/chat/completions", json=body).json()["choices"][0]["truncated"] == ["question"]

@@ -1,14 +1,22 @@
 """The page in a real browser with no network but the server: every feature, by mouse and by keyboard, light and dark."""
 
 import io
+import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 from PIL import Image
 
+from braid.server.app import STATIC
 from chromium import Browser, chromium
-from served import Server, scene
+from served import Server, data_uri, scene
 
 ENTER, TAB, RIGHT = ("Enter", 13, "\r"), ("Tab", 9), ("ArrowRight", 39)
 
@@ -151,6 +159,77 @@ def test_a_table_has_a_field_a_column_and_its_explanation(
         browser.look("dark", width=390, height=844)
         assert browser.js("document.documentElement.scrollWidth <= innerWidth")
         assert browser.complaints == []
+
+
+@contextmanager
+def below(prefix: str, server: Server) -> Iterator[str]:
+    """A proxy that serves the server below a prefix, as nginx does: location /braid/ { proxy_pass http://...:8000/; }"""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            if not self.path.startswith(prefix):
+                self.send_error(404)
+                return
+            upstream = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            upstream.request(self.command, "/" + self.path.removeprefix(prefix), body, dict(self.headers))
+            answer = upstream.getresponse()
+            content = answer.read()
+            self.send_response(answer.status)
+            for name in ("Content-Type", "Content-Security-Policy"):
+                if value := answer.getheader(name):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            upstream.close()
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_: object) -> None:
+            """Do not log."""
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{proxy.server_port}{prefix}"
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+
+
+def test_below_a_prefix_of_a_proxy(browser: Browser, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "scene.png").write_bytes(scene(1))
+    with below("/tools/braid/", server) as url:
+        browser.look("light")
+        browser.open(url)
+        browser.wait("document.querySelector('#serving').textContent.includes('every, drawer, and small')")
+        browser.choose_file("#file", tmp_path / "scene.png")
+        browser.wait("!document.querySelector('#shown').hidden")
+        browser.click("#tool-caption .go")
+        assert "sure" in answers(browser, 1)
+        assert [one for one in browser.requested if not one.startswith((url, "blob:", "data:"))] == []
+        assert browser.complaints == []
+
+
+def test_every_file_of_the_page_is_found_below_a_prefix(server: Server) -> None:
+    with below("/tools/braid/", server) as url:
+        waiting, seen = [url], set()
+        while waiting:
+            address = waiting.pop()
+            seen.add(address)
+            answer = httpx.get(address)
+            assert answer.status_code == 200, address
+            found = re.findall(r"""(?:href|src|from|get)[=( ]"([^"#:]+)\"""", answer.text)
+            waiting += {urljoin(address, one) for one in found} - seen
+        names = {file.name for file in STATIC.iterdir()} - {"index.html"}
+        assert seen == {url, *(f"{url}{name}" for name in names), f"{url}abilities"}
+        assert httpx.post(f"{url}v1/caption", json={"image": data_uri(scene(1))}).status_code == 200
+
+
+def test_no_address_of_the_page_begins_at_the_root() -> None:
+    for file in STATIC.iterdir():
+        assert not re.search(r"""["'`(=]/[\w$]""", re.sub(r"//.*", "", file.read_text())), file.name
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer as BPE
 
 from braid.bundle import find_bundle, read_bundle
-from braid.modalities import Tokenizer
+from braid.modalities import TextModalityConfig, Tokenizer
 
 PIECES = (".", ".. ", " ", "\n", "\t", "a", "B", "é", "\u3000", "\u2028", "\x1c", "\x85", "…", "!", "\u00a0", "dog")
 
@@ -29,6 +29,17 @@ def test_the_built_in_tokenizers_are_written_as_they_were_read() -> None:
     folder = find_bundle("small")
     tokenizer = read_bundle(folder).tokenizer
     assert tokenizer is not None and tokenizer.to_json() == (folder / "tokenizer.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("max_length", [3, 8, 30])
+def test_a_text_that_is_cut_is_known(max_length: int) -> None:
+    text = TextModalityConfig(max_length=max_length).build(Tokenizer.train(["a dog."] * 4, 300))
+    assert text.room == max_length - 2
+    for words in range(1, 40):
+        given = "dog " * words + "." * (words % 3)
+        assert text.cuts(given) == (len(text.tokenizer.encode(given)) > text.room), given
+    assert not text.cuts("a" + "." * 1000)  # full stops at the end are left out from every text
+    assert text.cuts("dog " * 1_000_000)
 
 
 @pytest.mark.parametrize("text", ["a" + "." * 10_000_000 + "b", "a" + " ." * 5_000_000 + "b", "a b " * 2_000_000])

@@ -19,7 +19,7 @@ from braid.files import file_named, user_path
 from braid.files.reading import find_files, has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
-from braid.given import is_one, present, several, several_rows
+from braid.given import given_values, is_one, several, several_rows
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.modalities import NOT_READ
 from braid.modalities.cells import check_text
@@ -36,6 +36,7 @@ from braid.search import (
     labels_of,
     origin,
     source_of,
+    source_of_row,
 )
 from braid.shapes import Float
 from braid.tasks import Task, task_of, task_reading
@@ -92,19 +93,19 @@ class LoadedModel:
             inputs: other inputs of the model, by name, the same for every image.
         """
         single = is_one(images)
-        rows = [present(image=image, **inputs) for image in ([images] if single else images)]
+        rows = [given_values(image=image, **inputs) for image in ([images] if single else images)]
         texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
         return texts[0] if single else texts
 
     def captions(self, images: Any, beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one an image, in order; the first unreadable image is an error."""
-        rows = [present(image=image) for image in several(images)]
+        rows = [given_values(image=image) for image in several(images)]
         return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)
 
     def answer(self, image: Any = None, question: str | Iterable[str] = "", **inputs: Any) -> Any:
         """Answer a question about an image or any other input (str), or several questions (list of str)."""
         questions = [question] if is_one(question) else several(question)
-        rows = [present(image=image, question=one, **inputs) for one in questions]
+        rows = [given_values(image=image, question=one, **inputs) for one in questions]
         texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
         return texts[0] if is_one(question) else texts
 
@@ -115,7 +116,7 @@ class LoadedModel:
             labels: any labels, compared with one input by embedding (zero-shot), in any container or as a text with commas;
                 without, those that the model was trained on.
         """
-        return self.classify_rows([present(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
+        return self.classify_rows([given_values(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
 
     def classify_rows(
         self,
@@ -207,7 +208,7 @@ class LoadedModel:
         samples: list[Sample] = []
         for prompt, image in requests:
             check_text(prompt, "the prompt")
-            given = present(image=image)
+            given = given_values(image=image)
             if unread := [name for name in given if name not in self.bundle.inputs]:
                 message = f"this model generates images from text alone; leave the {unread[0]} out"
                 raise UserError(f"{message}, or use a model that was trained to edit")
@@ -261,7 +262,7 @@ class LoadedModel:
         """A row as the task prepares it; an input that the task does not name goes to the model as it is."""
         known = self.bundle.inputs
         fields = {task.role_of(name) if name in known else name: value for name, value in row.items()}
-        sample = task.prepare(Example(str(number), fields, source=_source(row, number)))
+        sample = task.prepare(Example(str(number), fields, source=source_of_row(row, number)))
         others = {name: value for name, value in row.items() if name in known and name not in sample.inputs}
         return replace(sample, inputs={**sample.inputs, **others}) if others else sample
 
@@ -319,8 +320,8 @@ class LoadedModel:
         torch_runtime = self._torch_runtime
         from braid.explain.explaining import explain
 
-        row = present(image=image, question=question, text=text, **inputs)
-        chosen = self.task(task) if task else task_reading(self.bundle.interface, Example("0", row, source=_source(row)))
+        row = given_values(image=image, question=question, text=text, **inputs)
+        chosen = self.task(task) if task else task_reading(self.bundle.interface, Example("0", row, source=source_of_row(row)))
         return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
     def rank_explanations(
@@ -405,19 +406,23 @@ class LoadedModel:
         strict: bool = False,
         watch: IndexWatch | None = None,
         on_note: Callable[[str], None] = lambda text: None,
+        prune: bool = False,
     ) -> Indexed:
-        """Embed files and keep the vectors at ``output`` for ``search``; an index that is there grows.
+        """Embed files and keep the vectors at ``output`` for ``search``; an index that is there grows, and what
+        changed is embedded anew.
 
         Args:
             files: a file, a pattern or a folder, or several of them.
             kind: ``exact``, ``hnsw`` or ``lancedb``, or the settings of one; an index that is there keeps its own.
             on_note: is told of files in folders that are passed over.
+            prune: remove the rows of files that are not there any more.
         Raises:
             UserError: when another model made the index there, or no file can be read; with ``strict``, for the first one.
         """
         config: IndexConfig = from_dict(IndexConfig, {"kind": kind}, "kind") if isinstance(kind, str) else kind
         named = self.files(files, on_note)
-        return index_files(self.runtime, self.collator, named, user_path(output), config, self.origin, batch_size, strict, watch)
+        place = user_path(output)
+        return index_files(self.runtime, self.collator, named, place, config, self.origin, batch_size, strict, watch, prune)
 
     def search(self, index: Index | str | Path, text: str = "", image: Any = None, top: int = 10, **inputs: Any) -> list[Hit]:
         """The ``top`` rows of an index, opened or at a path, that are nearest to a text, an image, another input, or their mean.
@@ -425,7 +430,7 @@ class LoadedModel:
         Raises:
             UserError: when there is nothing to search for, or another model made the index.
         """
-        query = {name: [value] for name, value in present(image=image, text=text, **inputs).items()}
+        query = {name: [value] for name, value in given_values(image=image, text=text, **inputs).items()}
         if not query:
             raise UserError("there is nothing to look for; give a text, an image or both")
         opened = open_index(user_path(index), self.origin) if isinstance(index, str | Path) else index
@@ -443,8 +448,3 @@ class LoadedModel:
     @property
     def collator(self) -> Collator:
         return Collator(self.bundle.inputs, self.bundle.outputs)
-
-
-def _source(row: Given, number: int = 0) -> str:
-    """Where a row stands, for messages: its first value if that is a file or a text, else its number."""
-    return source_of(next(iter(row.values()), None)) or f"row {number + 1}"

@@ -1,7 +1,7 @@
 """The one predict-and-score loop."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.generation import Runtime
 from braid.metrics import Calibration, Outcomes, ReliabilityBin, cross_fit, expected_calibration_error, reliability
+from braid.modalities import InputModality, TextModality
 from braid.records import Example, Prediction, Sample
 from braid.tasks import Task, confident
 
@@ -173,6 +174,19 @@ def _unseen_inputs(interface: Interface, samples: Sequence[Sample]) -> list[str]
         for given, count in rows.items()
         if interface.trained_on and given not in interface.trained_on
     ]
+
+
+def cut_texts(inputs: Mapping[str, InputModality], samples: Iterable[Sample]) -> list[str]:
+    """What a model leaves out of long texts, in words, for each of its inputs; a text of several rows counts once."""
+    result, rows = [], list(samples)
+    for name, modality in inputs.items():
+        if isinstance(modality, TextModality):
+            texts = {value for row in rows if isinstance(value := row.inputs.get(name), str)}
+            if number := sum(map(modality.cuts, texts)):
+                many = "the text" if len(texts) == 1 else f"{number:,} of {len(texts):,} texts"
+                longer = f"{'is' if number == 1 else 'are'} longer than the {modality.room:,} tokens that this model reads"
+                result.append(f"{many} {longer}; the rest was left out")
+    return result
 
 
 def _together(inputs: Sequence[str]) -> str:

@@ -44,8 +44,8 @@ def several_rows(rows: Any) -> list[Mapping[str, Any]]:
     return result
 
 
-def present(**values: Any) -> dict[str, Any]:
-    """The values that were given, by name."""
+def given_values(**values: Any) -> dict[str, Any]:
+    """The values that were given, by name: neither None nor an empty text."""
     return {name: value for name, value in values.items() if value is not None and not (isinstance(value, str) and not value)}
 
 

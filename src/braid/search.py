@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ from braid.bundle import Bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.evaluation import Answers
-from braid.files import file_named, regular, writable
+from braid.files import regular, writable
 from braid.files.gallery import Card, gallery
 from braid.files.reading import identities
 from braid.generation import Runtime
 from braid.given import between_commas, several
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
+from braid.index.files import HASH, Compared, compare, entry, file_of, is_gone, stamp
 from braid.index.local import FILE
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
 from braid.modalities import EmbeddingModalityConfig, modality_of, thumbnail_uri
@@ -31,7 +31,6 @@ from braid.tasks import Task
 PHRASE = "a photo of a {}"  # a label as a caption would say it
 EMBEDDING = EmbeddingModalityConfig.kind
 THUMBNAIL = 480  # pixels, the longer side
-PATH = "path"  # in an index's metadata: a file's path from the folder of the index, without links
 AT_ONCE = 1024  # vectors handed to an index together
 
 IndexWatch = Callable[[Sequence[Sequence[str]]], Iterable[Sequence[str]]]  # wraps portions of files in a progress bar
@@ -85,10 +84,20 @@ def embed(
 
 @dataclass(frozen=True)
 class Indexed:
-    """An index, and the files that could not be read, each with the reason."""
+    """An index, and the files that could not be read, each with the reason.
+
+    Args:
+        changed: files that were embedded anew, because they have changed.
+        moved: rows of a file that was renamed or moved.
+        gone: rows whose file is not there any more; ``pruned`` if they were removed.
+    """
 
     index: Index
     skipped: tuple[tuple[Sample, str], ...]
+    changed: int = 0
+    moved: int = 0
+    gone: int = 0
+    pruned: bool = False
 
 
 def index_files(
@@ -101,10 +110,14 @@ def index_files(
     batch_size: int = 32,
     strict: bool = False,
     watch: IndexWatch | None = None,
+    prune: bool = False,
 ) -> Indexed:
     """Embed files, each with the input that reads it, into the index at ``folder``; without one there, make it. Files that are in
-    the index already, also by another spelling of their path, are skipped; ids are paths as they are given the first time.
+    the index already, also by another spelling of their path, are skipped, unless they have changed; ids are paths as they are
+    given the first time. A row whose file is gone is replaced by a new file of the same content.
 
+    Args:
+        prune: remove the rows whose file is gone.
     Raises:
         UserError: when another model made the index there, or no file can be read; with ``strict``, for the first that cannot.
     """
@@ -112,50 +125,50 @@ def index_files(
     named = dict(zip(reversed([*identities(files)]), reversed([*files]), strict=True))  # the first spelling of each file
     names = [*reversed(named)]
     opened = open_index(folder, model) if (folder / FILE).exists() else None
+    rows = compare(opened, named) if opened else Compared()
     skipped: list[tuple[Sample, str]] = []
+    moved = 0
     parts = [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]
-    there = _files_of(opened, folder) if opened else set()
     for part in watch(parts) if watch else parts:
-        new = [(identity, named[identity]) for identity in part if identity not in there]
+        new = [(identity, named[identity]) for identity in part if identity not in rows.same]
         for name in dict.fromkeys(files[file] for _, file in new):
             own = {file: identity for identity, file in new if files[file] == name}
+            stamps = {file: stamp(file) for file in own.values()}
             result = embed(runtime, collator, list(own), name, batch_size, strict)
             skipped.extend(result.skipped)
+            if opened and (old := [rows.changed[path] for path in own.values() if path in rows.changed]):
+                opened.delete(old)  # also where the file cannot be read any more
             if result.samples:
                 opened = opened or create_index(folder, config, result.vectors.shape[1], model)
-                found = [str(sample.inputs[name]) for sample in result.samples]
-                taken = opened.known([writable(file) for file in found])  # by a file of another folder, once the current one
-                ids = [writable(own[file] if writable(file) in taken else file) for file in found]
-                opened.add(ids, result.vectors, [_from_index(own[file], folder) for file in found])
+                found = {file: own[file] for file in (str(sample.inputs[name]) for sample in result.samples)}
+                moved += _put(opened, rows, found, result.vectors, stamps)
     if opened is None:
         raise UserError(f"none of {len(names)} files could be read; the first: {skipped[0][1]}")
+    gone = [name for same in rows.gone.values() for name in same]
+    if prune and gone:
+        opened.delete(gone)
     opened.save()
-    return Indexed(opened, tuple(skipped))
+    return Indexed(opened, tuple(skipped), len(rows.changed), moved, len(gone), prune)
 
 
-def _from_index(file: str, folder: Path) -> dict[str, str]:
-    """What an index keeps of a file beside its id: its path from the index's folder (an id is one from another)."""
-    return {PATH: writable(os.path.relpath(file, os.path.realpath(folder)))}
-
-
-def _files_of(index: Index, folder: Path) -> set[str]:
-    """The files of an index, by their full paths."""
-    paths = (_path_of(name, metadata, folder) for name, metadata in index.rows())
-    return {*identities(path for path in paths if isinstance(path, str) and "\0" not in path)}
-
-
-def file_of(hit: Hit, folder: Path) -> str:
-    """The path of the file of a hit in the index at ``folder``."""
-    path = _path_of(hit.id, hit.metadata, folder)
-    return path if os.path.lexists(path) else file_named(hit.id)
-
-
-def _path_of(identity: str, metadata: Any, folder: Path) -> str:
-    """The path of a row's file: the one that the index keeps, or else its id."""
-    kept = metadata.get(PATH) if isinstance(metadata, dict) else None
-    if not isinstance(kept, str) or "\0" in kept:
-        return file_named(identity)
-    return file_named(os.path.normpath(os.path.join(os.path.realpath(folder), kept)))
+def _put(
+    index: Index,
+    rows: Compared,
+    files: Mapping[str, str],
+    vectors: Float[np.ndarray, "rows width"],
+    stamps: Mapping[str, Mapping[str, int]],
+) -> int:
+    """Add files, each with its full path, in place of their old rows and of those of the same content whose file is gone;
+    count the latter."""
+    taken = index.known([writable(file) for file in files]).union(rows.changed.values())  # by files of other folders
+    ids = [rows.changed.get(path) or writable(path if writable(file) in taken else file) for file, path in files.items()]
+    entries = [entry(path, index.folder, stamps[path]) for path in files.values()]
+    kept = [known for one in entries if one[HASH] and (known := rows.gone.get(one[HASH]))]
+    moved = [same.pop() for same in kept if same]
+    if moved:
+        index.delete(moved)
+    index.add(ids, vectors, entries)
+    return len(moved)
 
 
 def fidelity(runtime: Runtime, collator: Collator, task: Task, answers: Answers, watch: Watch | None = None) -> dict[str, float]:
@@ -245,6 +258,11 @@ def source_of(value: Any) -> str:
     return str(value) if isinstance(value, str) or hasattr(value, "__fspath__") else ""
 
 
+def source_of_row(row: Mapping[str, Any], number: int = 0) -> str:
+    """Where a row stands, for messages: its first value if that is a file or a text, else its number."""
+    return source_of(next(iter(row.values()), None)) or f"row {number + 1}"
+
+
 def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
     """The hits of a search in an index of files, as HTML that needs no other file. A file that is no image has no thumbnail.
 
@@ -257,10 +275,10 @@ def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | 
     cards = [
         Card(
             image=thumbnail_uri(file_of(hit, index), THUMBNAIL),
-            text="",
             share=min(max(hit.score, 0.0), 1.0),
             measure=f"{hit.score:.3f}",
             credit=hit.id,
+            error="the file is not there any more" if is_gone(hit, index) else "",
         )
         for hit in hits
     ]

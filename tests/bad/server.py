@@ -66,6 +66,16 @@ def _(home: Path) -> Any:
     return received(home, "data:image/svg+xml,<svg/>")
 
 
+@case("server", "a data URI without a file")
+def _(home: Path) -> Any:
+    return received(home, "data:image/png;base64,")
+
+
+@case("server", "base64 whose + became spaces in a form")
+def _(home: Path) -> Any:
+    return received(home, "iVBORw0KGgo AAAANSUhEUgA")
+
+
 @case("server", "the path of a file as image")
 def _(home: Path) -> Any:
     return received(home, "file:///etc/passwd")

@@ -70,3 +70,13 @@ def _(home: Path) -> Any:
 @case("text", "a model of a user who does not exist")
 def _(home: Path) -> Any:
     return braid.load("~no-such-user/model")
+
+
+@case("text", "an image as a data URI in place of a text to search for")
+def _(home: Path) -> Any:
+    return command("search", home / "photos.index", "data:image/png;base64,aGk=")
+
+
+@case("text", "an image as a data URI in place of a text to embed")
+def _(home: Path) -> Any:
+    return command("embed", "data:image/png;base64,aGk=", "-o", home / "vectors.npy")

@@ -73,8 +73,8 @@ def evaluate(
         braid evaluate --task image_generation --data photos.csv --model runs/generator --extractor runs/finder
     """
     from braid.api import load
+    from braid.evaluation import cut_texts, remarks
     from braid.evaluation import evaluate as score
-    from braid.evaluation import remarks
     from braid.metrics import chosen_tokenizer
     from braid.reports import Evaluated, shown_rows, write_evaluated
     from braid.search import fidelity
@@ -103,7 +103,8 @@ def evaluate(
     report_skipped(skipped_rows, skipped, exits=False)
     counted = f"{data}: {len(dataset.examples)} rows, {len(examples)} of them evaluated"
     note(counted + (f", {answers.unscored} without anything to score against" if answers.unscored else ""))
-    for message in remarks(interface, chosen, answers, tokenizer):
+    cut = cut_texts(loaded.bundle.inputs, answers.samples)
+    for message in (*cut, *remarks(interface, chosen, answers, tokenizer)):
         note(f"warning: {message}")
     tokenizer = chosen_tokenizer(tokenizer, (text for sample in answers.samples for text in sample.references))
     texts = [answer_of(prediction, min_confidence) for prediction in answers.predictions]

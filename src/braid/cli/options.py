@@ -10,6 +10,7 @@ import typer
 from braid.cli.console import note
 from braid.errors import UserError
 from braid.files import is_there
+from braid.files.paths import is_address, is_data_uri
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
@@ -94,8 +95,37 @@ def _odd_cells(config: Any, value: Any) -> Iterator[str]:
 
 def names_file(loaded: "LoadedModel", word: str) -> bool:
     """Whether a word means files: a path or a folder that exists, a pattern, or one word with the ending of a file that the model
-    reads. "what is in dog.jpg" is a text, unless there is such a file."""
-    return is_there(word) or (loaded.is_file(word) and (len(word.split()) == 1 or bool(glob.glob(word, recursive=True))))
+    reads. "what is in dog.jpg" is a text, unless there is such a file. An address is meant as a file, which is then told."""
+    return (
+        is_there(word)
+        or is_address(word)
+        or (loaded.is_file(word) and (len(word.split()) == 1 or bool(glob.glob(word, recursive=True))))
+    )
+
+
+def given_text(text: str, what: str = "the text") -> str:
+    """A text that a person gives.
+
+    Raises:
+        UserError: when it is none, such as an image as a data URI.
+    """
+    from braid.modalities.cells import check_text
+
+    if is_data_uri(text):
+        raise UserError(f"{what} is a data URI, which is a file and no text; save the file and give its path")
+    return check_text(text, what)
+
+
+def note_cut(loaded: "LoadedModel", texts: Sequence[str]) -> None:
+    """Say how many texts are longer than the model reads."""
+    from braid.evaluation import cut_texts
+    from braid.records import Sample
+    from braid.search import input_named
+
+    inputs = loaded.bundle.inputs
+    name = input_named(inputs, "text")
+    for message in cut_texts(inputs, (Sample("", {name: text}) for text in texts)):
+        note(message)
 
 
 def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any]) -> list[dict[str, Any]]:

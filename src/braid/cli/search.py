@@ -17,7 +17,9 @@ from braid.cli.options import (
     ModelOption,
     SkippedRowsOption,
     StrictOption,
+    given_text,
     names_file,
+    note_cut,
     parsed,
 )
 from braid.errors import UserError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from braid.index import IndexConfig
+    from braid.search import Indexed
 
 
 KINDS = ("exact", "hnsw", "lancedb")
@@ -49,14 +52,13 @@ def embed(
         braid embed "two dogs in the snow" dog.jpg -o both.npy
     """
     from braid.api import load
-    from braid.modalities.cells import check_text
 
     ready(output)
     loaded = load(model)
     groups: list[tuple[str, list[Any]]] = []  # an input and its values
     for value in values:
         files = loaded.files(value, note) if names_file(loaded, value) else {}
-        groups += [(name, [file]) for file, name in files.items()] if files else [("text", [check_text(value, "the text")])]
+        groups += [(name, [file]) for file, name in files.items()] if files else [("text", [given_text(value)])]
         if not files and loaded.is_file(value):
             note(f"{value!r} is read as a text, because there is no such file")
     names = [str(one) for _, group in groups for one in group]
@@ -71,6 +73,7 @@ def embed(
         for name, part in progress(parts, "embedding"):
             yield loaded.embed(**({"texts": part} if name == "text" else {name: part}))
 
+    note_cut(loaded, [one for name, group in groups if name == "text" for one in group])
     with whole(output) as fresh:
         width = _write_rows(fresh, vectors(), len(names))
     if json:
@@ -98,12 +101,13 @@ def index(
     output: Annotated[Path, typer.Option("--output", "-o", help="The index's folder; an index that is there grows.")],
     model: ModelOption = "small",
     kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; an index that is there keeps its own.")] = "exact",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove files that are not there any more from the index.")] = False,
     batch_size: BatchOption = 32,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Embed files and keep their vectors for `braid search`; files that are in the index already are skipped.
+    """Embed files and keep their vectors for `braid search`; files that are in the index and did not change are skipped.
 
     exact compares a query with every vector, hnsw finds nearly all neighbours among millions quickly, lancedb is a database.
 
@@ -112,20 +116,34 @@ def index(
         braid index photos/ -o photos.index
 
         braid index more/*.jpg -o photos.index --kind hnsw
+
+        braid index photos/ -o photos.index --prune
     """
     from braid.api import load
     from braid.config import from_dict
     from braid.index import IndexConfig as Config
 
     config: IndexConfig = from_dict(Config, {"kind": kind}, "--kind")
-    result = load(model).index(paths, output, config, batch_size, strict, lambda parts: progress(parts, "indexing"), note)
+    watch = lambda parts: progress(parts, "indexing")  # noqa: E731
+    result = load(model).index(paths, output, config, batch_size, strict, watch, note, prune)
     opened = result.index
     if json:
-        print_json({"index": str(output), "num_rows": len(opened), "num_skipped": len(result.skipped)})
+        counts = {"num_changed": result.changed, "num_moved": result.moved, "num_missing": result.gone}
+        print_json({"index": str(output), "num_rows": len(opened), "num_skipped": len(result.skipped), **counts})
     else:
-        note(f"{output}: {len(opened)} files")
+        note(f"{output}: {len(opened)} files{_changes(result)}")
     opened.close()
     report_skipped(skipped_rows, [(sample.source, reason) for sample, reason in result.skipped])
+
+
+def _changes(result: "Indexed") -> str:
+    """What became of files that were in the index before."""
+    done = [f"{number:,} {what}" for what, number in (("changed", result.changed), ("moved", result.moved)) if number]
+    if result.gone:
+        what = "were removed" if result.pruned else "are not there any more (--prune removes them)"
+        one = "was removed" if result.pruned else "is not there any more (--prune removes it)"
+        done.append(f"{result.gone:,} {one if result.gone == 1 else what}")
+    return f"; {', '.join(done)}" if done else ""
 
 
 def search(
@@ -148,23 +166,30 @@ def search(
     """
     from braid.api import load
     from braid.index import open_index
-    from braid.modalities.cells import check_text
+    from braid.index.files import is_gone
     from braid.search import results_page
 
     if not text and image is None and not inputs:
         raise UserError("give a text to search for, or an image with --image")
     if text:
-        check_text(text, "the text")
+        given_text(text)
     if html is not None:
         ready(html)
     loaded = load(model)
     opened = open_index(place, loaded.origin)
     hits = loaded.search(opened, text, image, top, **parsed(loaded, inputs))
+    note_cut(loaded, [text] if text else [])
     if not len(opened):
         note(f"{place} is empty; add files with: braid index FOLDER -o {place}")
     if html is not None:
         write_whole(html, results_page(place, hits, text, image))
-    records = ({"id": hit.id, "score": round(hit.score, 4)} for hit in hits)
+    gone = {hit.id: None for hit in hits if is_gone(hit, place)}
+    records = ({"id": hit.id, "score": round(hit.score, 4), **({"missing": True} if hit.id in gone else {})} for hit in hits)
     print_rows(json, records, "Nearest", ["file", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
+    if gone:
+        what = (
+            f"{len(gone)} of {len(hits)} files {'is' if len(gone) == 1 else 'are'} not there any more, first {next(iter(gone))}"
+        )
+        note(f"{what}; remove them with: braid index FOLDER -o {place} --prune")
     if html is not None and not json:
         note(f"the page: {html.resolve()}")

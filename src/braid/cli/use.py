@@ -40,13 +40,13 @@ from braid.cli.options import (
     TextOption,
     choose_task,
     columns_of,
+    given_text,
     names_file,
     parsed,
     rows_of,
 )
 from braid.errors import UserError
 from braid.files import ready, whole
-from braid.files.paths import is_address
 
 if TYPE_CHECKING:
     from braid.datasets.table import Table
@@ -114,7 +114,7 @@ def complete(
     loaded = load(model)
     for number in range(samples):
         config = GenerationConfig(method="sample", temperature=temperature, top_k=top_k, top_p=top_p, seed=seed + number)
-        result = loaded.complete(text, config)
+        result = loaded.complete(given_text(text), config)
         if json:
             print_json({"id": str(number), "text": result.text, "confidence": round(result.confidence, 4)})
         else:
@@ -151,7 +151,7 @@ def predict(
     from braid.api import load
     from braid.datasets import read_rows
     from braid.datasets.table import check_name, table_for, write_table
-    from braid.evaluation import unseen
+    from braid.evaluation import cut_texts, unseen
     from braid.records import Example
     from braid.tasks import confident
 
@@ -179,7 +179,9 @@ def predict(
         below = sum(one.confidence < min_confidence for one in result.values())
         unsure = f", {below} of them below --min-confidence" if below else ""
         note(f"{len(rows)} rows: {len(result)} predicted{unsure}, {len(reasons)} could not be read: {output}")
-    for message in (*(f"{table}: {text}" for text in given.notes), *unseen(loaded.bundle.interface, chosen, answers.samples)):
+    cut = cut_texts(loaded.bundle.inputs, answers.samples)
+    unlike = unseen(loaded.bundle.interface, chosen, answers.samples)
+    for message in (*(f"{table}: {text}" for text in (*given.notes, *cut)), *unlike):
         note(message)
     if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):
         raise typer.Exit(1)
@@ -249,7 +251,7 @@ def ask(
         braid ask holiday/ "where is this?" --min-confidence 0.5
     """
     from braid.api import load
-    from braid.modalities.cells import check_text
+    from braid.evaluation import cut_texts
 
     if skipped_rows is not None:
         ready(skipped_rows)
@@ -257,7 +259,7 @@ def ask(
     given = parsed(loaded, inputs)
     paths, questions = _files_and_questions(loaded, words, bool(given))
     for question in questions:
-        check_text(question, "the question")
+        given_text(question, "the question")
     asked = [{**row, "question": question} for row in rows_of(loaded, paths, given) for question in questions]
     answers = loaded.answer_rows("vqa", asked, None, batch_size, strict, with_progress("answering"))
     result = [
@@ -267,6 +269,8 @@ def ask(
     records = ({"id": source, "question": question, **_as_json(one, min_confidence)} for source, question, one in result)
     rows = [[source, question, _shown(one, min_confidence), f"{one.confidence:.2f}"] for source, question, one in result]
     print_rows(json, records, "Answers", ["file", "question", "answer", "confidence"], rows, ["confidence"])
+    for message in cut_texts(loaded.bundle.inputs, answers.samples):
+        note(message)
     report_skipped(skipped_rows, skipped_of(answers))
 
 
@@ -300,8 +304,7 @@ def classify(
         braid classify --text "best day ever" --model sentiment --json
     """
     from braid.api import load
-    from braid.evaluation import unseen
-    from braid.modalities.cells import check_text
+    from braid.evaluation import cut_texts, unseen
     from braid.search import labels_of
 
     if not paths and not text and not inputs:
@@ -309,7 +312,7 @@ def classify(
     if skipped_rows is not None:
         ready(skipped_rows)
     if text:
-        check_text(text, "the text")
+        given_text(text)
     chosen = labels_of(",".join(labels or []))
     loaded = load(model)
     given = parsed(loaded, inputs) | ({"text": text} if text else {})
@@ -318,6 +321,8 @@ def classify(
     records = ({"id": source, **_labelled(one, min_confidence)} for source, one in pairs)
     rows = [[source, _shown(one, min_confidence), _probabilities(one, top)] for source, one in pairs]
     print_rows(json, records, "Labels", ["input", "label", "probabilities"], rows)
+    for message in cut_texts(loaded.bundle.inputs, answers.samples):
+        note(message)
     if not chosen:
         for message in unseen(loaded.bundle.interface, loaded.task("classification"), answers.samples):
             note(message)
@@ -325,12 +330,12 @@ def classify(
 
 
 def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: bool) -> tuple[list[str], list[str]]:
-    """Split words into files and questions; see ``names_file``. An address is meant as a file, which is then told.
+    """Split words into files and questions; see ``names_file``.
 
     Raises:
         UserError: when there are no files (and nothing else is ``given``), or no questions.
     """
-    paths = [word for word in words if names_file(loaded, word) or is_address(word)]
+    paths = [word for word in words if names_file(loaded, word)]
     questions = [word for word in words if word not in paths]
     if not questions or not (paths or given):
         what = "a question in quotes" if paths else "a file"

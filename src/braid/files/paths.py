@@ -9,6 +9,7 @@ SHOWN = 60  # characters of a value in a message
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)  # one letter is a drive of Windows
 _DRIVE = re.compile(r"[a-z]:[\\/]|\\\\\w", re.IGNORECASE)
 _DATA = re.compile(r"data:[^\s,]*,", re.IGNORECASE)
+_URI = re.compile(r"\s*data:(?:(?:application|audio|font|image|text|video)/|[^,]{0,200};\s*base64\s*,|[;,])", re.IGNORECASE)
 _BASE64 = re.compile(
     r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR)[A-Za-z0-9+/\s]*={0,2}|[A-Za-z0-9+/\r\n_-]{256,}={0,2}"
 )  # images begin so
@@ -18,7 +19,7 @@ _BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 def not_a_path(value: str, what: str = "image") -> str:
     """What a value is that should be a path and is none, and what to do; "" if it may be a path."""
-    if _DATA.match(value):
+    if _DATA.match(value) or is_data_uri(value):
         return f"is a data URI; save the {what} to a file and give its path"
     if address := _ADDRESS.match(value):
         if address[1].lower() == "file":
@@ -41,7 +42,12 @@ def not_a_path(value: str, what: str = "image") -> str:
 
 def is_address(value: str) -> bool:
     """Whether a value is a web address or a data URI, and no sentence."""
-    return bool(_ADDRESS.match(value) or _DATA.match(value)) and not re.search(r"\s", value)
+    return is_data_uri(value) or (bool(_ADDRESS.match(value) or _DATA.match(value)) and not re.search(r"\s", value))
+
+
+def is_data_uri(value: str) -> bool:
+    """Whether a text is a data URI or was meant as one; "data: the new oil" is a text."""
+    return bool(_URI.match(value))
 
 
 def shortened(text: str, most: int = SHOWN) -> str:

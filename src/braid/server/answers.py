@@ -13,9 +13,10 @@ from PIL import Image
 from braid.api import LoadedModel
 from braid.errors import UserError
 from braid.index import Hit, Index
-from braid.modalities import thumbnail_uri
+from braid.index.files import file_of, is_gone
+from braid.modalities import TextModality, thumbnail_uri
 from braid.records import Example, Prediction
-from braid.search import choose_by_embedding, embed, file_of, input_named
+from braid.search import choose_by_embedding, embed, input_named
 from braid.tasks import Retrieval
 
 DIGITS = 4  # decimals of confidences and probabilities
@@ -143,7 +144,8 @@ class Search:
 
     def _hit(self, hit: Hit) -> dict[str, Any]:
         thumbnail = {"thumbnail": thumbnail_uri(file_of(hit, self.index.folder), THUMBNAIL)} if self.thumbnails else {}
-        return {"id": hit.id, "score": round(hit.score, DIGITS), **thumbnail}
+        missing = {"missing": True} if is_gone(hit, self.index.folder) else {}
+        return {"id": hit.id, "score": round(hit.score, DIGITS), **thumbnail, **missing}
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,22 @@ class Imagine:
         images = [_png(one.image.pixels) for one in result if one.image]
         texts = [{"text": one.text, "confidence": round(one.confidence, DIGITS)} for one in result if one.text is not None]
         return {"images": images, **({"sentences": texts} if texts else {})}
+
+
+def answered(model: LoadedModel, verb: "Verb", rows: Sequence[Row]) -> list[Answer]:
+    """The answers of a verb; ``truncated`` names the fields with a text that is longer than the model reads."""
+    answers = verb.run(model, rows)
+    for row, answer in zip(rows, answers, strict=True):
+        if isinstance(answer, dict) and (cut := _truncated(model, row)):
+            answer["truncated"] = cut
+    return answers
+
+
+def _truncated(model: LoadedModel, row: Row) -> list[str]:
+    inputs = model.bundle.inputs
+    texts = {field: value for field, value in row.fields.items() if isinstance(value, str)}
+    modalities = {field: inputs.get(input_named(inputs, field)) for field in texts}
+    return [field for field, one in modalities.items() if isinstance(one, TextModality) and one.cuts(texts[field])]
 
 
 Predicting = Caption | Reply | Label

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from braid.errors import UserError
+from braid.files.paths import is_data_uri
 from braid.modalities import default_inputs
 from braid.search import PHRASE
 from braid.server import schemas
@@ -113,6 +114,8 @@ def _row(served: Served, item: Mapping[str, Any], files: Mapping[tuple[str, Any]
                 fields[name], encoded[name] = made
             elif isinstance(value, str) and len(value) > schemas.MOST_TEXT:
                 return UserError(f"the {name} has {len(value):,} characters; a text may have {schemas.MOST_TEXT:,}")
+            elif isinstance(value, str) and is_data_uri(value):
+                return UserError(f"the {name} is a data URI, which is a file and no text; send it as a file, such as an image")
     except UserError as error:
         return error
     return Row(fields, encoded if keep else {})

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -136,7 +137,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         # A HEAD is answered as the GET of its address, without the body.
-        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        inner = _origin_form({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope)
         visit = _Visit(inner, receive, send, scope["method"] == "HEAD")
         try:
             self._admit(inner, visit)
@@ -152,7 +153,12 @@ class Guard:
 
     def _admit(self, scope: Scope, visit: "_Visit") -> None:
         headers = visit.headers
-        if self._access.local and not self._access.keys:
+        if scope["http_version"] not in ("1.0", "1.1"):
+            raise ApiError(
+                400, "invalid_http", "this is no valid HTTP request; send one of HTTP/1.1", headers={"Connection": "close"}
+            )
+        # Requests of HTTP/1.0, as health checks send them, need no Host. Every browser sends one.
+        if self._access.local and not self._access.keys and (b"host" in headers or scope["http_version"] != "1.0"):
             host = headers.get(b"host", b"").decode("latin-1").lower()
             if re.sub(r":\d+$", "", host) not in LOOPBACK:
                 message = "this server answers to the name localhost only; start it with --api-key-file to use another"
@@ -215,6 +221,16 @@ class Guard:
         self._metrics.seconds.labels(route).observe(took)
         message: dict[str, Any] = {"method": method if method.isalpha() else "?", "route": route, "status": status}
         log(logging.INFO, "request", id=scope["braid.id"], **message, ms=round(1000 * took, 1), bytes=visit.size)
+
+
+def _origin_form(scope: Scope) -> Scope:
+    """A request for a whole address, as clients of proxies send it: its host stands for the header, as HTTP says (RFC 9112)."""
+    target = re.fullmatch(rb"https?://([^/?#@]+)(/.*)?", scope.get("raw_path") or b"", re.IGNORECASE | re.DOTALL)
+    if target is None:
+        return scope
+    raw_path = target[2] or b"/"
+    headers = [(b"host", target[1]), *(pair for pair in scope["headers"] if pair[0] != b"host")]
+    return {**scope, "path": unquote(raw_path.decode("latin-1")), "raw_path": raw_path, "headers": headers}
 
 
 def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:

@@ -17,6 +17,7 @@ from braid.bundle import DataCard
 from braid.errors import UserError
 from braid.index import Index, open_index
 from braid.search import input_named
+from braid.server.answers import answered
 from braid.server.config import Limits
 from braid.server.guard import Metrics
 from braid.server.requests import ApiError
@@ -303,7 +304,7 @@ def open_catalogue(names: Sequence[str], index: Path | None, limits: Limits, met
 
 
 def _engine(name: str, model: LoadedModel, limits: Limits, metrics: Metrics) -> Engine:
-    return Engine(name, lambda verb, rows: verb.run(model, rows), limits.queue, limits.batch, limits.workers, metrics)
+    return Engine(name, lambda verb, rows: answered(model, verb, rows), limits.queue, limits.batch, limits.workers, metrics)
 
 
 def _written(model: LoadedModel) -> int:

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from braid.errors import UserError
+from braid.files.paths import is_data_uri
 from braid.modalities import modality_of
 from braid.server.answers import Caption, Embed, Label, Reply
 from braid.server.endpoints import Service, deadline, unless_gone
@@ -150,7 +151,7 @@ def event(data: Mapping[str, Any]) -> bytes:
 
 
 def _extra(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: answer[name] for name in ("confidence", "scores", "explanation") if name in answer}
+    return {name: answer[name] for name in ("confidence", "scores", "explanation", "truncated") if name in answer}
 
 
 def openai_routes(service: Service) -> APIRouter:
@@ -214,7 +215,7 @@ async def _embeddings(service: Service, request: Request) -> Json:
         served = service.catalogue.doing(Embed.task, service.catalogue.named(body.model).name)
         service.check_number(len(body.input))
         served.engine.check_room(len(body.input))
-        items = [{_field(one): one} for one in body.input]
+        items = [{_field(one, served): one} for one in body.input]
 
         async def work() -> list[Any]:
             return await service.ask(served, Embed(), await service.rows(served, items, False))
@@ -227,7 +228,7 @@ async def _embeddings(service: Service, request: Request) -> Json:
         message = f"dimensions: the vectors of model {served.name!r} have {width} numbers; leave it out"
         raise ApiError(400, "invalid_request", message, "dimensions")
     data = [
-        {"object": "embedding", "index": number, "embedding": _written(one["embedding"], body.encoding_format)}
+        {"object": "embedding", "index": number, "embedding": _written(one["embedding"], body.encoding_format), **_extra(one)}
         for number, one in enumerate(result)
     ]
     used = await asyncio.to_thread(_number_of_tokens, served, [item["text"] for item in items if "text" in item])
@@ -240,10 +241,13 @@ def _number_of_tokens(served: Served, texts: Sequence[str]) -> int:
     return sum(len(tokenizer.encode(text)) for text in texts) if tokenizer is not None else 0
 
 
-def _field(given: str) -> str:
-    """The field of a value: image for ``data:image/png;base64,...``, otherwise text."""
-    kind = re.match(r"data:(\w+)/", given)
-    return kind[1] if kind and modality_of(kind[1]) else "text"
+def _field(given: str, served: Served) -> str:
+    """The field of a value: text, or for a data URI the modality that it names, else the first field of files."""
+    if not is_data_uri(given):
+        return "text"
+    kind = re.match(r"\s*data:(\w+)/", given, re.IGNORECASE)
+    named = kind[1].lower() if kind else ""
+    return named if modality_of(named) and named != "text" else next(filter(served.reads_file, served.inputs), "image")
 
 
 def _written(vector: list[float], form: str | None) -> list[float] | str:

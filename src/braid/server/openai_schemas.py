@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from braid.server.schemas import MOST_ITEMS, PIXEL, ErrorDetail, Explanation, Probability, Strict, Unable, wrong
+from braid.server.schemas import MOST_ITEMS, PIXEL, ErrorDetail, Explanation, Probability, Strict, Truncated, Unable, wrong
 
 MOST_PARTS = 1000  # messages of a conversation, and parts of a message
 IMAGE = '{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}'
@@ -206,6 +206,7 @@ class Choice(BaseModel):
     confidence: Probability
     scores: dict[str, Probability] | None = None
     explanation: Explanation | None = None
+    truncated: Truncated = None
 
 
 class ChatResponse(BaseModel):
@@ -254,6 +255,7 @@ class EmbeddingEntry(BaseModel):
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
+    truncated: Truncated = None
 
 
 class EmbeddingUsage(BaseModel):

@@ -20,6 +20,7 @@ Model = Annotated[str | None, Field(max_length=200, description="One of /v1/mode
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
+Truncated = Annotated[list[str] | None, Field(description="Fields with a text of which the model read the beginning only.")]
 Unable = Mapping[str, tuple[Sequence[Any], str]]
 SENT = "sent"  # the type of an error in Braid's own words
 
@@ -133,11 +134,13 @@ class Written(BaseModel):
     labels: list[str] | None = None
     scores: dict[str, Probability] | None = None
     explanation: Explanation | None = None
+    truncated: Truncated = None
     error: ErrorDetail | None = None
 
 
 class Vector(BaseModel):
     embedding: list[float] | None = None
+    truncated: Truncated = None
     error: ErrorDetail | None = None
 
 
@@ -145,10 +148,12 @@ class Hit(BaseModel):
     id: str
     score: float = Field(description="The cosine, -1 to 1.")
     thumbnail: str | None = Field(None, description="A JPEG as data URI; empty where the image cannot be read.")
+    missing: bool | None = Field(None, description="True where the file is not there any more.")
 
 
 class Hits(BaseModel):
     hits: list[Hit] | None = None
+    truncated: Truncated = None
     error: ErrorDetail | None = None
 
 

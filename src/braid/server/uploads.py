@@ -16,7 +16,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
@@ -24,7 +24,12 @@ from braid.errors import UserError
 from braid.modalities import InputModality
 from braid.modalities.image import FORMATS
 
-_DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.ASCII)
+# The type may be left out, and parameters come before "base64". It never goes back, so that it takes no time on purpose.
+_DATA = re.compile(
+    r'data:(?:[\w.+-]++/[\w.+*-]++)?(?:\s*+;\s*+[\w.+-]++=(?:"[^"]*+"|[^;,"]*+))*+\s*+;\s*+base64\s*+,',
+    re.ASCII | re.IGNORECASE,
+)
+URL_SAFE = str.maketrans("-_", "+/")
 
 # Braid checks the size itself, with its own message. The filter is set once, because threads share it.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -50,19 +55,17 @@ class Uploads:
         """
         if isinstance(given, bytes):
             return given
+        given = given.strip()
         if re.match(r"https?://", given, re.IGNORECASE):
             return self.fetch(given)
         if given[:5].lower() == "data:":
             header = _DATA.match(given)
             if not header:
                 raise UserError("the data URI is not of the form data:image/png;base64,...")
-            given = given[header.end() :]
+            given = unquote(given[header.end() :])
         elif re.match(r"[\w.+-]+:", given):
             raise UserError(f"{field} must be a data URI, base64, or an http address; other addresses are not read")
-        try:
-            return base64.b64decode("".join(given.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise UserError(f"{field} is not base64; send a data URI (data:image/png;base64,...) or base64 alone") from None
+        return _decoded(given, field)
 
     def prepared(self, encoded: bytes, field: str, modality: InputModality) -> Any:
         """Prepare a file for a model.
@@ -91,6 +94,24 @@ class Uploads:
 
     def _too_large(self, field: str, how: str) -> str:
         return f"the {field} is too large, {how} beyond {self.pixels / 1e6:g} megapixels; make it smaller"
+
+
+def _decoded(given: str, field: str) -> bytes:
+    """The bytes of base64: with + and / or with - and _, over several lines, with or without padding.
+
+    Raises:
+        UserError: when it is none, or empty.
+    """
+    text = "".join(given.split()).translate(URL_SAFE)
+    if not text:
+        raise UserError(f"{field} is empty; send the bytes of a file as base64")
+    spaces = " " in given.strip()
+    try:
+        return base64.b64decode(text if spaces else text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        if spaces and re.fullmatch(r"[A-Za-z0-9+/]++=*+", text):
+            raise UserError(f"{field} is base64 with spaces, as a form makes of +; send + as %2B, or send JSON") from None
+        raise UserError(f"{field} is not base64; send a data URI (data:image/png;base64,...) or base64 alone") from None
 
 
 PORTS = {"http": 80, "https": 443}

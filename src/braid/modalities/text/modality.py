@@ -120,6 +120,15 @@ class TextModality:
     def max_length(self) -> int:
         return self.config.max_length
 
+    @property
+    def room(self) -> int:
+        """The tokens of a text that are read, without <bos> and <eos>."""
+        return self.max_length - len(self.tokenizer.framed("", self.max_length))
+
+    def cuts(self, text: str) -> bool:
+        """Whether a text is longer than what is read of it."""
+        return len(self.tokenizer.framed(text, 2 * self.max_length)) > self.max_length
+
     def prepare(self, value: str, source: str = "", rng: np.random.Generator | None = None) -> Int[np.ndarray, " _"]:
         """Turn one text into tokens.
 

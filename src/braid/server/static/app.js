@@ -1,9 +1,9 @@
 // What the page does: tabs, forms, and a history of answers that lives as long as the tab.
 
-import { ask, get } from "/api.js";
-import { card } from "/cards.js";
-import { build, filled, readsImage, restore } from "/fields.js";
-import { Stage } from "/stage.js";
+import { ask, get } from "./api.js";
+import { card } from "./cards.js";
+import { build, filled, readsImage, restore } from "./fields.js";
+import { Stage } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
 const MOST = 100; // answers that are kept
@@ -100,7 +100,7 @@ async function submit(event) {
   try {
     const file = fields.image instanceof File ? fields.image : null;
     const thumbnail = file ? await stage.thumbnail() : null;
-    const answer = await ask(`/v1/${tool}`, fields);
+    const answer = await ask(`v1/${tool}`, fields);
     show({ tool, words: summary(fields), thumbnail, file, fields }, answer);
   } catch (error) {
     problem(error.message);
@@ -160,7 +160,7 @@ function offer() {
 }
 
 async function begin() {
-  able = await get("/abilities");
+  able = await get("abilities");
   offer();
   const names = new Intl.ListFormat("en").format(able.models);
   byId("serving").textContent = `Served: ${names}. Small models make mistakes; the bar says how sure they are.`;

@@ -115,7 +115,7 @@ function result(hit) {
   const name = hit.id.split(/[/\\]/).pop();
   const image = hit.thumbnail
     ? element("img", { src: hit.thumbnail, alt: name })
-    : element("div", { className: "missing", textContent: "" });
+    : element("div", { className: "missing", textContent: hit.missing ? "not there any more" : "" });
   return element("li", {}, image, element("p", { textContent: `${name} · ${hit.score.toFixed(2)}`, title: hit.id }));
 }
 

@@ -1,6 +1,6 @@
 // The fields of a form that follow from the inputs of the model: a column of a table each, or a value.
 
-import { element } from "/cards.js";
+import { element } from "./cards.js";
 
 // Inputs that the page has another place for: the image on the stage, and the texts that the forms ask for themselves.
 const isImage = (input) => input.fields.some((field) => field.type === "file" && (field.accept ?? "").startsWith("image/"));
