@@ -254,6 +254,16 @@ def test_no_format_is_read_that_runs_programs_or_holds_other_files() -> None:
             prepare(file.getvalue())
 
 
+def test_a_file_of_two_formats_is_the_one_that_is_read() -> None:
+    """An IM of 64 x 64 pixels that begins as a TIFF of 8 x 8: a limit that looks at one must not let the other through."""
+    head = b": x\nImage type: 0 1 image\nImage size (x*y): 64*64\nFile size (no of images): 1\n\x1a"
+    body = (head + bytes(512 - 8 - len(head)) + bytes(8 * 64)).ljust(1085, b"\0")  # no place of it holds a line's end
+    tags = ((256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, 64))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    both = b"II*\0" + struct.pack("<I", 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert ImageModalityConfig(size=32).build().decoded(both).size == (8, 8)
+
+
 def test_too_much_text_is_not_called_damage() -> None:
     info, file = PngInfo(), io.BytesIO()
     info.add_text("workflow", "x" * 2_000_000, zip=True)
