@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
@@ -129,6 +130,8 @@ def test_a_giant_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         (np.zeros((3, 8, 8), np.uint8), r"an array must be \[height, width, 3\]; this one is \[3, 8, 8\]"),
         (np.full((4, 4, 3), np.nan), "an array of floats must lie in 0..1, without NaN"),
         (np.full((4, 4, 3), 300), "an array must be uint8, uint16, or float in 0..1; this one is int64"),
+        (torch.rand(4, 4, 3, requires_grad=True), r"row 1: a Tensor that numpy cannot read \(.*\); give a numpy array"),
+        (torch.rand(4, 4, 3).bfloat16(), r"row 1: a Tensor that numpy cannot read \(.*BFloat16\); give a numpy array"),
         (17, "row 1: expected an image .* found int"),
         ("https://example.org/a.png", "is a web address; download the image and give its path"),
         ("HTTPS://example.org/a.png", "is a web address; download the image and give its path"),
@@ -254,6 +257,16 @@ def test_no_format_is_read_that_runs_programs_or_holds_other_files() -> None:
             prepare(file.getvalue())
 
 
+def test_a_file_of_two_formats_is_the_one_that_is_read() -> None:
+    """An IM of 64 x 64 pixels that begins as a TIFF of 8 x 8: a limit that looks at one must not let the other through."""
+    head = b": x\nImage type: 0 1 image\nImage size (x*y): 64*64\nFile size (no of images): 1\n\x1a"
+    body = (head + bytes(512 - 8 - len(head)) + bytes(8 * 64)).ljust(1085, b"\0")  # no place of it holds a line's end
+    tags = ((256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, 64))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    both = b"II*\0" + struct.pack("<I", 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert ImageModalityConfig(size=32).build().decoded(both).size == (8, 8)
+
+
 def test_too_much_text_is_not_called_damage() -> None:
     info, file = PngInfo(), io.BytesIO()
     info.add_text("workflow", "x" * 2_000_000, zip=True)
@@ -274,14 +287,20 @@ def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
 
 
 def profile_of(kind: str) -> bytes:
-    """An ICC profile: sRGB; sRGB whose red and blue are exchanged; or grey values in proportion to light."""
-    if kind == "grey":
+    """An ICC profile: sRGB; sRGB whose red and blue are exchanged; grey values in proportion to light; or ink that is red."""
+    if kind in ("grey", "ink"):
         white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)  # of D50, with 16 bits behind the point
-        tags = [(b"wtpt", white), (b"kTRC", b"curv" + bytes(8))]  # a curve without points is a straight line
+        ramp, one = bytes(range(256)), 1 << 16
+        corners = bytes([255, 128, 128]) + bytes([136, 208, 195]) * 15  # Lab of paper and of any ink
+        table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, one)
+        ink = table + 4 * ramp + corners + 3 * ramp
+        curve = b"curv" + bytes(8)  # without points: a straight line
+        space, connected, tag = (b"GRAY", b"XYZ ", (b"kTRC", curve)) if kind == "grey" else (b"CMYK", b"Lab ", (b"A2B0", ink))
+        tags = [(b"wtpt", white), tag]
         places = [128 + 4 + 12 * len(tags) + sum(len(data) for _, data in tags[:number]) for number in range(len(tags))]
         table = b"".join(struct.pack(">4s2I", tag, place, len(data)) for (tag, data), place in zip(tags, places, strict=True))
         body = struct.pack(">I", len(tags)) + table + b"".join(data for _, data in tags)
-        header = struct.pack(">2I", 128 + len(body), 0) + struct.pack(">I4s4s4s", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+        header = struct.pack(">2I", 128 + len(body), 0) + struct.pack(">I4s4s4s", 0x02100000, b"prtr", space, connected)
         return (header + bytes(12) + b"acsp").ljust(68, b"\0") + white[8:] + bytes(48) + body
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     if kind == "exchanged":
@@ -313,6 +332,11 @@ def test_profiles_of_other_modes() -> None:
     for grey in (Image.new("L", (8, 8), 128), Image.new("LA", (8, 8), (128, 255))):
         grey.info["icc_profile"] = profile_of("grey")
         assert np.allclose(prepare(grey).pixels, 188, atol=1)  # half of the light, as sRGB writes it
+    printed, file = Image.new("CMYK", (8, 8), (255, 0, 0, 0)), io.BytesIO()
+    printed.save(file, "JPEG", icc_profile=profile_of("ink"))
+    red, green, blue = prepare(file.getvalue()).pixels[0, 0]
+    assert red > 220 and green < 60 and blue < 60
+    assert (prepare(printed).pixels == [0, 255, 255]).all()
 
 
 @pytest.mark.parametrize("profile", ["sRGB", "grey", "exchanged, cut short", "no profile"])

@@ -93,7 +93,7 @@ def _where(value: Any, source: str) -> str:
 def _decoded(value: Any, where: str, size: int) -> Image.Image:
     """The image upright, in RGB, with transparent parts on white."""
     if hasattr(value, "__array__") and not isinstance(value, str | bytes):  # a text from an array is a text
-        return _from_array(np.asarray(value), where)
+        return _from_array(_array(value, where), where)
     if not isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         raise UserError(f"{where}: expected an image (path, bytes, PIL image or array), found {type(value).__name__}")
     try:
@@ -235,6 +235,14 @@ def _most(values: np.ndarray, high: float) -> float:
     if high <= 1 and not (values == np.floor(values)).all():
         return 1.0
     return 255.0 if high <= 255 else 65535.0
+
+
+def _array(value: Any, where: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except Exception as error:  # tensors on a GPU, with a gradient, in bfloat16, sparse
+        kind, reason = type(value).__name__, str(error).partition(".")[0]
+        raise UserError(f"{where}: a {kind} that numpy cannot read ({reason}); give a numpy array") from None
 
 
 def _from_array(array: np.ndarray, where: str) -> Image.Image:
