@@ -1,18 +1,23 @@
 """Going on with a run: more epochs or fewer, data that moved, other data than it began with."""
 
 import json
+import os
 import re
 import shutil
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from braid.errors import UserError
-from braid.training import read_run, train
+from braid.training import Stopped, Watcher, read_run, train
 from braid.training.checkpoint import Position
 from braid.training.resuming import check_meaning, ended
+from conftest import Ran
 from test_training import log, tiny
 
 
@@ -42,6 +47,22 @@ def test_more_epochs_of_a_finished_run_are_trained(finished: Path, tmp_path: Pat
     )
     timed = train(tiny("epochs=3", "time=10m"), folder, resume=True)
     assert timed.steps == 6 and read_run(folder / "run.yaml").epochs == 3
+
+
+def test_a_run_that_was_stopped_before_an_evaluation_goes_on_with_that(tmp_path: Path, braid: Callable[..., Ran]) -> None:
+    folder, steps = tmp_path / "run", list[int]()
+
+    def stop(record: dict[str, Any]) -> None:
+        steps.append(record["step"])
+        if len(steps) == 6:  # the last of the epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        train(tiny("epochs=1"), folder, watcher=Watcher(on_step=stop))
+    ran = braid("train", "--output", folder, "--resume", "--set", "epochs=1")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "Trained"), ran.err
+    assert [record["step"] for record in log(folder) if "val_loss" in record] == [6]
+    assert braid("train", "--output", folder, "--resume", "--set", "epochs=1").code == 1
 
 
 def test_moved_data_are_named_when_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
