@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 import braid
 from bad.case import case, command, run, table
 from braid.datasets import open_dataset
+from braid.datasets.checks import check
 from braid.datasets.table import parse_columns
 from braid.evaluation import evaluate
 from braid.training import train
@@ -38,6 +40,31 @@ def _(home: Path) -> Any:
 @case("data", "a file of no known format")
 def _(home: Path) -> Any:
     return opened(table(home, b"\0\1\2", "data.bin"))
+
+
+@case("data", "an Excel file named .csv")
+def _(home: Path) -> Any:
+    with zipfile.ZipFile(home / "data.csv", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return opened(home / "data.csv")
+
+
+@case("data", "a zip archive as a data set")
+def _(home: Path) -> Any:
+    with zipfile.ZipFile(home / "photos.zip", "w") as archive:
+        archive.write(home / "photo.png", "photo.png")
+    return opened(home / "photos.zip")
+
+
+@case("data", "a web page saved as a table")
+def _(home: Path) -> Any:
+    return opened(table(home, "<!DOCTYPE html>\n<html><body>404</body></html>\n"))
+
+
+@case("data", "a column of prices such as $1,200")
+def _(home: Path) -> Any:
+    path = table(home, "text,price,label\n" + "".join(f'row {k},"${1200 + k:,}",{"ab"[k % 2]}\n' for k in range(30)))
+    return "; ".join(defect.what for defect in check(open_dataset(path, {"tabular": "price"})) if "price" in defect.what)
 
 
 @case("data", "a folder with two tables")
