@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +39,6 @@ def _(home: Path) -> Any:
 @case("data", "a file of no known format")
 def _(home: Path) -> Any:
     return opened(table(home, b"\0\1\2", "data.bin"))
-
-
-@case("data", "an Excel file named .csv")
-def _(home: Path) -> Any:
-    with zipfile.ZipFile(home / "data.csv", "w") as archive:
-        archive.writestr("xl/workbook.xml", "<workbook/>")
-    return opened(home / "data.csv")
-
-
-@case("data", "a zip archive as a data set")
-def _(home: Path) -> Any:
-    with zipfile.ZipFile(home / "photos.zip", "w") as archive:
-        archive.write(home / "photo.png", "photo.png")
-    return opened(home / "photos.zip")
-
-
-@case("data", "a web page saved as a table")
-def _(home: Path) -> Any:
-    return opened(table(home, "<!DOCTYPE html>\n<html><body>404</body></html>\n"))
 
 
 @case("data", "a column of prices such as $1,200")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,25 +54,6 @@ def _(home: Path) -> Any:
 def _(home: Path) -> Any:
     (home / "paper.pdf").write_bytes(b"%PDF-1.4\n1 0 obj\n")
     return look(home / "paper.pdf")
-
-
-@case("image", "a zip archive of images")
-def _(home: Path) -> Any:
-    with zipfile.ZipFile(home / "photos.zip", "w") as archive:
-        archive.write(home / "photo.png", "photo.png")
-    return look(home / "photos.zip")
-
-
-@case("image", "a pointer of Git LFS")
-def _(home: Path) -> Any:
-    (home / "pointer.jpg").write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d7a' * 16}\nsize 39500000\n")
-    return look(home / "pointer.jpg")
-
-
-@case("image", "a HEIC image")
-def _(home: Path) -> Any:
-    (home / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    return look(home / "phone.heic")
 
 
 @case("image", "a PNG named .jpg")
