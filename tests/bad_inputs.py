@@ -14,6 +14,7 @@ from bad import (  # noqa: F401 - each adds its cases
     configuration,
     data,
     explanations,
+    foreign,
     image_generation,
     images,
     indexes,

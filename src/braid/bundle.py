@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from braid.config import from_dict, plain_names, to_dict
 from braid.errors import UserError
 from braid.files import read_json, regular, replaced, user_path, whole, write_whole
-from braid.files.foreign import told
+from braid.files.foreign import START, foreign, told
 from braid.modalities import (
     InputModality,
     InputModalityConfig,
@@ -337,7 +337,10 @@ def _single(tensor: np.ndarray) -> np.ndarray:
 
 def _read_text(path: Path) -> str:
     try:
-        return regular(path).read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
+        if kind := foreign(text[:START].encode()):
+            raise UserError(f"{path} {kind}")
+        return text
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {INCOMPLETE}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -14,6 +14,7 @@ from PIL import Image
 import braid
 from bad.case import case, command, run, table
 from braid.datasets import open_dataset
+from braid.datasets.checks import check
 from braid.datasets.table import parse_columns
 from braid.evaluation import evaluate
 from braid.training import train
@@ -38,6 +39,12 @@ def _(home: Path) -> Any:
 @case("data", "a file of no known format")
 def _(home: Path) -> Any:
     return opened(table(home, b"\0\1\2", "data.bin"))
+
+
+@case("data", "a column of prices such as $1,200")
+def _(home: Path) -> Any:
+    path = table(home, "text,price,label\n" + "".join(f'row {k},"${1200 + k:,}",{"ab"[k % 2]}\n' for k in range(30)))
+    return "; ".join(defect.what for defect in check(open_dataset(path, {"tabular": "price"})) if "price" in defect.what)
 
 
 @case("data", "a folder with two tables")

@@ -93,7 +93,7 @@ def train(
         raise typer.Exit(128 + stopped.number) from None
     if not Group().leads:
         return
-    if asked and not outcome.steps:
+    if asked and not outcome.went_on:
         raise UserError(f"{folder}: nothing was trained, because {outcome.ended}")
     if outcome.skipped_rows:
         note(f"{rows_were(outcome.skipped_rows)} skipped; {folder / SKIPPED} lists them")
@@ -107,10 +107,10 @@ def train(
         print_json({"folder": str(outcome.folder), **metrics, **rest, **said, **profiled})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
-    if outcome.stopped_early or not outcome.steps:
+    if outcome.stopped_early or not outcome.went_on:
         note(outcome.ended)
     print_table(
-        f"Trained{early}" if outcome.steps else "Nothing was trained",
+        f"Trained{early}" if outcome.went_on else "Nothing was trained",
         ["model", config.best, "val rows", "epoch"],
         [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", bar.val_rows, outcome.best_epoch + 1]],
     )

@@ -124,7 +124,7 @@ class _Sequence:
         self.started = time.monotonic()
         self.progress = Progress()
         self.outcome: Outcome | None = None
-        self.steps = 0
+        self.steps, self.went_on = 0, False
 
     @property
     def left(self) -> float:
@@ -151,7 +151,8 @@ class _Sequence:
         best = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
         said = advice(self.config, self.folder, self._halves(), self._encoder_frozen())
         if self.outcome is not None:
-            return replace(self.outcome, folder=self.folder, best=best, stopped_early=False, advice=tuple(said), steps=self.steps)
+            done = replace(self.outcome, folder=self.folder, best=best, stopped_early=False, advice=tuple(said))
+            return replace(done, steps=self.steps, went_on=self.went_on)
         none = "all its stages are done" + (", and no other fits into the time" if self.seconds < math.inf else "")
         ended = f"{none}; it goes on with --resume --time 1h, and other settings need another --output"
         return Outcome(self.folder, best, self._best_epoch(), advice=tuple(said), ended=ended)
@@ -249,6 +250,7 @@ class _Sequence:
         started = time.monotonic()
         outcome = train(config, folder, resume=(folder / CHECKPOINT).exists(), watcher=self.watcher)
         self.steps += outcome.steps
+        self.went_on = self.went_on or outcome.went_on
         done = replace(stage, metric=outcome.best, seconds=round(time.monotonic() - started, 1))
         before = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
         better = before is None or (

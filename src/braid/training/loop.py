@@ -125,7 +125,7 @@ def _trained(config: RunConfig, run: Run, estimate: Estimate, before: Before | N
     steps, early = position.step - first, position.epoch < config.epochs
     breakdown = profile(clock, steps, estimate.flops, config.precision, run.setup.device) if profiled else None
     result = (position.best, position.best_epoch, early, len(run.skipped_rows), breakdown)
-    return Outcome(folder, *result, steps=steps, ended=ended(config, position))
+    return Outcome(folder, *result, steps=steps, went_on=True, ended=ended(config, position))
 
 
 def _collator(setup: Setup, watcher: Watcher) -> Collator:

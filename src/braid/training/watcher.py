@@ -119,7 +119,8 @@ class Watcher:
 class Outcome:
     """The result of a run: the folder of the models, the best value of the main metric, and the number of skipped rows.
 
-    ``steps``: those that were trained now, none if nothing was left to do. ``ended``: why the run ended, and how it goes on.
+    ``steps``: those that were trained now. ``went_on``: False if nothing was left to do; a run that was stopped before an
+    evaluation goes on with that alone. ``ended``: why the run ended, and how it goes on.
     """
 
     folder: Path
@@ -130,4 +131,5 @@ class Outcome:
     profile: Profile | None = None
     advice: tuple[str, ...] = ()  # sentences about the run
     steps: int = 0
+    went_on: bool = False
     ended: str = ""
