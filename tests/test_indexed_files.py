@@ -94,7 +94,7 @@ def test_a_folder_of_photos_that_moved(here: Path, model: LoadedModel, braid: Br
     rows = [json.loads(line) for line in ran.out.splitlines()]
     assert [row["missing"] for row in rows] == [True, True]
     assert ran.err.splitlines() == [
-        f"2 of 2 files are not there any more, first {rows[0]['id']}; remove them with: braid index FOLDER -o i --prune"
+        f"files that are not there any more: 2 of 2, first {rows[0]['id']}; remove them with: braid index FOLDER -o i --prune"
     ]
     assert Path("f.html").read_text().count("the file is not there any more") == 2
     ran = braid("index", "pictures", "-o", "i")

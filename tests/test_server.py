@@ -228,6 +228,12 @@ def test_pages_of_other_sites_are_refused_by_their_origin(server: Server, client
         assert client.post("/v1/embed", json={"text": "a"}, headers=headers).status_code == 200
 
 
+def test_a_slash_at_the_end_changes_nothing(client: httpx.Client) -> None:
+    assert client.get("/v1/models/").json() == client.get("/v1/models").json()
+    assert client.post("/v1/embed/", json={"text": "a"}).json() == client.post("/v1/embed", json={"text": "a"}).json()
+    assert error(client.get("/nothing/"), 404)["code"] == "not_found"
+
+
 def test_words_of_http(server: Server, client: httpx.Client) -> None:
     for path in ("/", "/healthz", "/metrics", "/v1/models", "/app.js"):
         head, get = client.head(path), client.get(path)

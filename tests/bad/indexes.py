@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import braid
 from bad.case import SETTINGS, case, command
@@ -73,6 +74,21 @@ def _(home: Path) -> Any:
     model = braid.load(home / "run")
     create_index(home / "photos.index", ExactIndexConfig(), model.embed(texts=["a dog"]).shape[1], model.origin).save()
     return command("search", home / "photos.index", "two dogs", "-m", home / "run")
+
+
+@case("index", "a search in an index whose photo was moved")
+def _(home: Path) -> Any:
+    command("index", home / "photo.png", "-o", home / "photos.index")
+    (home / "photo.png").rename(home / "moved.png")
+    return command("search", home / "photos.index", "two dogs")
+
+
+@case("index", "a photo that is gone, and one that has changed, indexed again")
+def _(home: Path) -> Any:
+    command("index", home, "-o", home / "photos.index")
+    (home / "photo.png").unlink()
+    Image.new("RGB", (8, 8)).save(home / "photo.jpg")
+    return command("index", home, "-o", home / "photos.index")
 
 
 @case("index", "a search for nothing")

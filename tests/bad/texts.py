@@ -80,3 +80,8 @@ def _(home: Path) -> Any:
 @case("text", "an image as a data URI in place of a text to embed")
 def _(home: Path) -> Any:
     return command("embed", "data:image/png;base64,aGk=", "-o", home / "vectors.npy")
+
+
+@case("text", "a text to label that is longer than the model reads")
+def _(home: Path) -> Any:
+    return command("classify", "--text", "a good day " * 100, "--model", "sentiment")

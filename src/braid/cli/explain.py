@@ -17,6 +17,7 @@ from braid.cli.options import (
     ModelOption,
     SplitOption,
     choose_task,
+    note_cut,
     open_rows,
     parsed,
     rows_to_score,
@@ -65,6 +66,7 @@ def explain(
     files = {name: file for file, name in loaded.files(image, note).items()} if image else {}
     given = {**files, **parsed(loaded, inputs)}
     result = loaded.explain(question=question, text=text, method=method, **given)
+    note_cut(loaded, [one for one in (question, text) if one])
     if output is not None:
         result.save(output)
     if json:

@@ -187,9 +187,7 @@ def search(
     records = ({"id": hit.id, "score": round(hit.score, 4), **({"missing": True} if hit.id in gone else {})} for hit in hits)
     print_rows(json, records, "Nearest", ["file", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])
     if gone:
-        what = (
-            f"{len(gone)} of {len(hits)} files {'is' if len(gone) == 1 else 'are'} not there any more, first {next(iter(gone))}"
-        )
+        what = f"files that are not there any more: {len(gone)} of {len(hits)}, first {next(iter(gone))}"
         note(f"{what}; remove them with: braid index FOLDER -o {place} --prune")
     if html is not None and not json:
         note(f"the page: {html.resolve()}")

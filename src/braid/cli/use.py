@@ -42,6 +42,7 @@ from braid.cli.options import (
     columns_of,
     given_text,
     names_file,
+    note_cut,
     parsed,
     rows_of,
 )
@@ -305,7 +306,7 @@ def classify(
     """
     from braid.api import load
     from braid.evaluation import cut_texts, unseen
-    from braid.search import labels_of
+    from braid.search import PHRASE, labels_of
 
     if not paths and not text and not inputs:
         raise UserError("give a file, a text with --text, or another input with --input")
@@ -323,6 +324,7 @@ def classify(
     print_rows(json, records, "Labels", ["input", "label", "probabilities"], rows)
     for message in cut_texts(loaded.bundle.inputs, answers.samples):
         note(message)
+    note_cut(loaded, [PHRASE.format(label) for label in chosen])
     if not chosen:
         for message in unseen(loaded.bundle.interface, loaded.task("classification"), answers.samples):
             note(message)

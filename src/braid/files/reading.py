@@ -188,10 +188,15 @@ def identities(files: Iterable[str]) -> Iterator[str]:
     """One name for each file, however its path is spelled, and through links."""
     homes: dict[str, str] = {}
     for file in files:
-        home, name = os.path.split(os.path.abspath(file))
-        if home not in homes:
-            homes[home] = os.path.realpath(home)
-        yield os.path.realpath(file) if os.path.islink(file) else os.path.join(homes[home], name)
+        yield identity(file, homes)
+
+
+def identity(file: str, homes: dict[str, str]) -> str:
+    """One name for a file; ``homes`` keeps what folders are found to be."""
+    home, name = os.path.split(os.path.abspath(file))
+    if home not in homes:
+        homes[home] = os.path.realpath(home)
+    return os.path.realpath(file) if os.path.islink(file) else os.path.join(homes[home], name)
 
 
 _PART = re.compile(r"(.+\.tar)#(\d{1,18})\+(\d{1,18})", re.DOTALL)  # numbers that a file position can be

@@ -11,7 +11,7 @@ from typing import Any
 
 from braid.errors import UserError
 from braid.files import file_named, regular, writable
-from braid.files.reading import identities
+from braid.files.reading import identity
 from braid.index.protocol import Hit, Index
 
 PATH = "path"  # a file's path from the folder of the index, without links
@@ -31,13 +31,14 @@ class Compared:
 def compare(index: Index, files: Collection[str]) -> Compared:
     """Compare an index with ``files``, which are named as ``identities`` does; of other files, only whether they are there."""
     result, home = Compared(), os.path.realpath(index.folder)
+    homes: dict[str, str] = {}
     for name, metadata in index.rows():
         path, there = _located(name, metadata, home)
         if not there:
             if _is_file(metadata):
                 result.gone[str(metadata.get(HASH, ""))].append(name)
             continue
-        (file,) = identities([path])
+        file = identity(path, homes)
         if file in files:
             if _is_same(file, metadata):
                 result.same.add(file)

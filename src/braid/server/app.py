@@ -76,6 +76,7 @@ def application(service: Service, access: Access) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers=dict.fromkeys((ApiError, UserError, HTTPException, Exception), failed),
     )

@@ -137,7 +137,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         # A HEAD is answered as the GET of its address, without the body.
-        inner = _origin_form({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope)
+        inner = _routed({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope)
         visit = _Visit(inner, receive, send, scope["method"] == "HEAD")
         try:
             self._admit(inner, visit)
@@ -223,14 +223,15 @@ class Guard:
         log(logging.INFO, "request", id=scope["braid.id"], **message, ms=round(1000 * took, 1), bytes=visit.size)
 
 
-def _origin_form(scope: Scope) -> Scope:
-    """A request for a whole address, as clients of proxies send it: its host stands for the header, as HTTP says (RFC 9112)."""
+def _routed(scope: Scope) -> Scope:
+    """A request as the routes know it: without a slash at the end, because a redirect would lead out of a proxy's prefix. Of a
+    whole address, as clients of proxies send it, the host stands for the header (RFC 9112)."""
     target = re.fullmatch(rb"https?://([^/?#@]+)(/.*)?", scope.get("raw_path") or b"", re.IGNORECASE | re.DOTALL)
-    if target is None:
-        return scope
-    raw_path = target[2] or b"/"
-    headers = [(b"host", target[1]), *(pair for pair in scope["headers"] if pair[0] != b"host")]
-    return {**scope, "path": unquote(raw_path.decode("latin-1")), "raw_path": raw_path, "headers": headers}
+    path, headers = scope["path"], scope["headers"]
+    if target is not None:
+        path = unquote((target[2] or b"/").decode("latin-1"))
+        headers = [(b"host", target[1]), *(pair for pair in headers if pair[0] != b"host")]
+    return {**scope, "path": path.removesuffix("/") or "/", "headers": headers}
 
 
 def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
