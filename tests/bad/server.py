@@ -9,7 +9,10 @@ from typing import Any
 from bad.case import case, command
 from braid.bundle import read_bundle
 from braid.errors import UserError
-from braid.server.endpoints import ENDPOINTS
+from braid.server.config import Limits
+from braid.server.endpoints import ENDPOINTS, Service
+from braid.server.guard import Metrics
+from braid.server.models import Catalogue
 from braid.server.openai_schemas import ChatRequest, EmbeddingsRequest
 from braid.server.requests import ApiError, parse_body, validated
 from braid.server.uploads import Uploads, fetch
@@ -43,7 +46,8 @@ def classified(number: int, *labels: str) -> Any:
     items = [{"text": "a dog"}] * number
     with told():
         settings = validated(endpoint.form([]).many, {"items": items, "labels": list(labels)})
-        return endpoint.verb(None, settings, items)  # type: ignore[arg-type]
+        service = Service(Catalogue([]), Uploads(0, lambda url: b""), Limits(), Metrics())
+        return endpoint.verb(service, settings, items)
 
 
 def asked(*parts: Any, **fields: Any) -> Any:
