@@ -70,10 +70,12 @@ def standing(command: Command, place: Path) -> str:
 
 def killed(command: Command, home: Path, kills: int, rng: random.Random) -> dict[str, int]:
     """Kill the command at random moments; after each kill, it has to run to its end without help."""
+    undisturbed = home / "undisturbed" / command.name
+    undisturbed.parent.mkdir()
     begun = time.perf_counter()
-    assert ended(started(command.words(home / command.name))) == 0
+    assert ended(started(command.words(undisturbed))) == 0
     seconds = time.perf_counter() - begun
-    expected = command.read(home / command.name)
+    expected = command.read(undisturbed)
     result: dict[str, int] = {}
     for number in range(kills):
         place = home / str(number) / command.name

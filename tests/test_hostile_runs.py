@@ -57,13 +57,13 @@ LOGS: dict[str, tuple[str, Change, str]] = {
     ),
     "a line nested without end": (
         "log.jsonl",
-        lambda path: path.write_text('{"a":' * 100_000 + "1" + "}" * 100_000),
+        lambda path: path.write_text('{"a":' * 100_000 + "1" + "}" * 100_000 + "\n"),
         "run/log.jsonl, line 1, is not JSON (it is nested too deeply); copy it again",
     ),
     "no text": (
         "log.jsonl",
-        lambda path: path.write_bytes(b"\xff\xfe{}"),
-        "run/log.jsonl cannot be read ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte); copy it again",
+        lambda path: path.write_bytes(b"{}\n\xff{}\n"),
+        "run/log.jsonl is not UTF-8 text (line 2, byte 3); save it as UTF-8",
     ),
     "a pipe": ("log.jsonl", piped, "run/log.jsonl is a pipe or a device; put the file itself there"),
     "no step": (

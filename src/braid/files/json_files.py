@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,17 @@ def read_json(path: Path, then: str = COPY) -> Any:
 
 
 def read_json_lines(path: Path, then: str = COPY) -> list[dict[str, Any]]:
-    """Read a file of JSON lines, each an object; NaN is allowed. A line without its end is left out: a process was killed while
-    it wrote that line.
+    """Read a file of JSON lines, each an object; NaN is allowed. A last line without a line break is left out if it is not whole:
+    a process was killed while it wrote that line.
 
     Raises:
         FileNotFoundError: when there is none.
         UserError: naming the file and the line.
     """
-    lines = enumerate(_text_of(path, math.inf, then).split("\n"), 1)
-    return [_object_of(line, f"{path}, line {number},", then) for number, line in lines if line.endswith("}")]
+    *lines, last = _text_of(path, math.inf, then).split("\n")
+    with suppress(json.JSONDecodeError):
+        lines += [last] if isinstance(parse_json(last, nan=True), dict) else []
+    return [_object_of(line, f"{path}, line {number},", then) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 @contextmanager

@@ -217,7 +217,11 @@ def _left(aside: Path) -> Iterator[bool]:
             yield False
             return
         said = lock.read(100)
-        yield said == _place(aside) or (not said and os.listdir(aside) == ["lock"])  # killed before it wrote its place
+        try:
+            ours = said == _place(aside) or (not said and os.listdir(aside) == ["lock"])  # killed before it wrote its place
+        except FileNotFoundError:  # another process removed it before the lock was ours
+            ours = False
+        yield ours
 
 
 def _place(folder: Path) -> bytes:
