@@ -218,7 +218,7 @@ def test_scores(braid: Braid, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"1": "a dog"}')
     (tmp_path / "r.json").write_text('{"2": ["a dog"]}')
     arguments = ["score", "captions", "--predictions", tmp_path / "p.json", "--references"]
-    assert "1 ids have no references, first '1'" in one_line(braid(*arguments, tmp_path / "r.json"))
+    assert "ids with no references: 1, first '1'" in one_line(braid(*arguments, tmp_path / "r.json"))
     assert "gone.json does not exist" in one_line(braid(*arguments, tmp_path / "gone.json"))
     (tmp_path / "r.json").write_text('{"1": [3]}')
     assert "the references of '1' are [3], not a list of texts" in one_line(braid(*arguments, tmp_path / "r.json"))

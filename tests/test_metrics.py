@@ -179,8 +179,8 @@ def test_an_empty_prediction_scores_nothing() -> None:
     ("predictions", "references", "message"),
     [
         ({}, {}, "there are no predictions to score"),
-        ({"1": "a", "2": "b"}, {"1": ["a"]}, "1 ids have no references, first '2'; give both for the same ids"),
-        ({"1": "a"}, {"1": ["a"], "2": ["b"]}, "1 ids have no prediction, first '2'; give both for the same ids"),
+        ({"1": "a", "2": "b"}, {"1": ["a"]}, "ids with no references: 1, first '2'; give both for the same ids"),
+        ({"1": "a"}, {"1": ["a"], "2": ["b"]}, "ids with no prediction: 1, first '2'; give both for the same ids"),
         ({"1": "a"}, {"1": []}, "the references of '1' are []; give a list of at least one text"),
     ],
 )

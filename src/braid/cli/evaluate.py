@@ -178,7 +178,7 @@ def captions(
     guesses, truths = read_predictions(predictions), read_references(references)
     unscored = [key for key in truths if key not in guesses]
     if unscored and len(unscored) < len(truths):
-        note(f"{len(unscored)} ids of {references} have no prediction and are skipped, first {unscored[0]!r}")
+        note(f"ids of {references} without a prediction, which are skipped: {len(unscored)}, first {unscored[0]!r}")
         truths = {key: texts for key, texts in truths.items() if key in guesses}
     with named(f"{predictions} against {references}"):
         scores = score_captions(guesses, truths, tokenizer)

@@ -179,7 +179,7 @@ def predict(
     else:
         below = sum(one.confidence < min_confidence for one in result.values())
         unsure = f", {below} of them below --min-confidence" if below else ""
-        note(f"{len(rows)} rows: {len(result)} predicted{unsure}, {len(reasons)} could not be read: {output}")
+        note(f"{output}: {len(result)} of {len(rows)} rows predicted{unsure}, {len(reasons)} could not be read")
     cut = cut_texts(loaded.bundle.inputs, answers.samples)
     unlike = unseen(loaded.bundle.interface, chosen, answers.samples)
     for message in (*(f"{table}: {text}" for text in (*given.notes, *cut)), *unlike):

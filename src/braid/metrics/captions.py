@@ -264,7 +264,7 @@ def _check(predictions: Mapping[str, str], references: Mapping[str, Sequence[str
     for has, lacks, what in ((predictions, references, "no references"), (references, predictions, "no prediction")):
         missing = [key for key in has if key not in lacks]
         if missing:
-            raise UserError(f"{len(missing)} ids have {what}, first {missing[0]!r}; give both for the same ids")
+            raise UserError(f"ids with {what}: {len(missing)}, first {missing[0]!r}; give both for the same ids")
     for key, texts in references.items():
         if isinstance(texts, str) or not texts:
             raise UserError(f"the references of {key!r} are {texts!r}; give a list of at least one text")
