@@ -118,3 +118,12 @@ def test_import_braid_is_lazy() -> None:
 )
 def test_a_recipe_can_be_read(recipe: Path) -> None:
     assert read_run(recipe, ["initialize={}"]).task.kind  # the runs that one begins with are not here
+
+
+@pytest.mark.parametrize("page", ["security.md", "situations.md"])
+def test_a_page_names_tests_that_exist(page: str) -> None:
+    """``test_x.py::test_y``, or the beginning of the name of a test."""
+    files = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("test_*.py")}
+    named = re.findall(r"`(?:(test_\w+\.py)::)?(test_\w+)`", (ROOT / "docs" / page).read_text(encoding="utf-8"))
+    for file, test in named:
+        assert f"def {test}" in (files[file] if file else "".join(files.values())), (file, test)
