@@ -41,19 +41,19 @@ class Interrupt:
     """A signal handler that asks the run to stop after the current step. A second signal ends the process at once."""
 
     def __init__(self) -> None:
-        self._number = 0
+        self.asked = 0  # the number of the signal
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self._number:
+        if self.asked:
             os._exit(128 + number)
-        self._number = number
+        self.asked = number
         if number == CLOSED:
             _leave_terminal()
 
     def check(self, joined: Callable[[list[int]], list[int]] = list) -> None:
         """Raise ``Stopped`` if a signal has arrived; call this between steps. ``joined`` collects the signals of all
         processes."""
-        if number := max(joined([self._number])):
+        if number := max(joined([self.asked])):
             raise Stopped(number)
 
     def watch(self, items: Iterable[T], total: int) -> Iterator[T]:
@@ -105,6 +105,11 @@ def guarded(folder: Path, interrupt: Interrupt, save: Callable[[], None]) -> Ite
         except Stopped:
             save()
             raise
+        except OSError as error:
+            if error.errno != errno.EIO or not interrupt.asked:
+                raise
+            save()  # a line for the terminal was on its way when that was closed
+            raise Stopped(interrupt.asked) from None
     except (RuntimeError, *HUNG_UP) as error:
         if not isinstance(error, HUNG_UP) and not str(error).startswith("DataLoader worker"):
             raise

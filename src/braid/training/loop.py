@@ -78,6 +78,7 @@ def train(
         with group.first():
             collator = setup.collator if over else _collator(setup, watcher)
         run = _begin(setup, collator, folder, watcher, group)
+        run.position.asked = config.epochs
         if before is not None:
             check_meaning(folder, before.meaning, run.meaning)
         if before is not None and over:
