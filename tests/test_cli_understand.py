@@ -91,6 +91,18 @@ def test_classify_gives_every_label_its_probability(braid: Braid, classifier: Pa
     assert {"accuracy", "macro-f1", "micro-f1", "auroc", "ece", "num_samples"} <= set(metrics)
 
 
+def test_a_text_for_a_model_that_reads_none_is_told(braid: Braid, images: Path, tmp_path: Path) -> None:
+    rows = [
+        {"image": str(images / f"{n}.png"), "label": str(n % 2), "split": split} for split in ("train", "val") for n in range(2)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = ["epochs=1", "workers=0", "inputs.image.size=32"]
+    words = ["--model", "tiny", *(word for one in settings for word in ("--set", one)), "--output", tmp_path / "run"]
+    assert braid("train", "--task", "classification", "--data", tmp_path / "rows.jsonl", *words).code == 0
+    ran = braid("classify", images / "0.png", "--text", "a mole", "-m", tmp_path / "run")
+    assert (ran.code, ran.err) == (1, "error: this model reads no text; it reads image, so leave the text out\n")
+
+
 def test_classify_compares_with_any_labels(braid: Braid, finder: Path, images: Path) -> None:
     result = lines(braid("classify", images / "0.png", "--labels", "circle, square,star", "-m", finder, "--json"))
     assert set(result[0]["scores"]) == {"circle", "square", "star"}  # type: ignore[call-overload]

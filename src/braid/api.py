@@ -29,6 +29,7 @@ from braid.search import (
     PHRASE,
     Indexed,
     IndexWatch,
+    check_reads,
     choose_by_embedding,
     embed,
     index_files,
@@ -59,8 +60,7 @@ def load(model: str | Path = "small", runtime: str = "", device: str = "auto", p
     Args:
         model: the name of a built-in checkpoint, a bundle's folder, a run's folder (its best model), or ``hf:`` and a
             Hugging Face image-to-text model: its name on the hub or its folder.
-        runtime: ``torch`` or ``onnx``. By default torch if you name a GPU or bfloat16, else onnx if the folder has graphs, else
-            torch.
+        runtime: ``torch`` or ``onnx``. By default onnx if the folder has graphs, but torch for a GPU or bfloat16.
         device: where torch computes: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU if there is one.
         precision: ``float32``, or ``bfloat16`` for torch's encoders and whatever else is computed once a row.
     Raises:
@@ -113,8 +113,7 @@ class LoadedModel:
         """The label of an image, a text, any other input or several together; ``scores`` has the probability of each label.
 
         Args:
-            labels: any labels, compared with one input by embedding (zero-shot), in any container or as a text with commas;
-                without, those that the model was trained on.
+            labels: your own (a list, or a text with commas), compared with one input by embedding; else those of training.
         """
         return self.classify_rows([given_values(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
 
@@ -261,6 +260,7 @@ class LoadedModel:
     def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
         """A row as the task prepares it; an input that the task does not name goes to the model as it is."""
         known = self.bundle.inputs
+        check_reads(known, row)
         fields = {task.role_of(name) if name in known else name: value for name, value in row.items()}
         sample = task.prepare(Example(str(number), fields, source=source_of_row(row, number)))
         others = {name: value for name, value in row.items() if name in known and name not in sample.inputs}

@@ -204,6 +204,16 @@ def input_named(inputs: Mapping[str, Any], role: str) -> str:
     return role if role in inputs or modality is None else str(modality.input_name)
 
 
+def check_reads(inputs: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        UserError: for a value of a row that no input of a model reads.
+    """
+    for name in row:
+        if name not in inputs and modality_of(name) is not None and input_named(inputs, name) not in inputs:
+            raise UserError(f"this model reads no {name}; it reads {', '.join(inputs)}, so leave the {name} out")
+
+
 def origin(bundle: Bundle) -> Origin:
     """Who makes a model's vectors: its name, and a hash of its architecture, weights and tokenizers."""
     digest = hashlib.sha256()
