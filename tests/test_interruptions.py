@@ -74,7 +74,12 @@ def test_a_closed_terminal_saves_and_resumes(tmp_path: Path) -> None:
     folder, (ours, theirs) = tmp_path / "run", os.openpty()
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(LONG))
     terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
-    process = subprocess.Popen(command(folder), **terminal, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+
+    def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(command(folder), **terminal, preexec_fn=take_terminal)
     os.close(theirs)
     while process.poll() is None and last(folder).get("step", 0) < 3:
         if select.select([ours], [], [], 0.05)[0]:
