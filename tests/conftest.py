@@ -20,6 +20,8 @@ import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 if TYPE_CHECKING:
+    import httpx
+
     from served import Server
 
 # The tests make few cycles and import a million objects that stay: the default looks for cycles far too often.
@@ -183,3 +185,9 @@ def server(served_models: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     models = ("--model", served_models["every"], "--model", served_models["drawer"], "--model", "small")
     with Server(*models, "--index", index) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: "Server") -> Iterator["httpx.Client"]:
+    with server.client() as opened:
+        yield opened

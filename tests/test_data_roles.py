@@ -267,7 +267,8 @@ def test_columns_without_a_role_are_named(braid: Braid, tmp_path: Path) -> None:
     path = tmp_path / "products.csv"
     path.write_text("text,label,season,gender\na shoe,shoe,Fall,Men\na sock,sock,Summer,Women\n")
     assert (
-        "not used: season, gender; map them with --columns, for example tabular=season+gender" in braid("data", "check", path).err
+        "not used: season, gender; map those that you know before the label with --columns, for example tabular=season+gender"
+        in braid("data", "check", path).err
     )
     ran = braid("data", "check", path, "--columns", "tabular=season+gender", "--json")
     assert json.loads(ran.out)["unused"] == []

@@ -22,12 +22,6 @@ IMAGE = scene(1)
 URI = data_uri(IMAGE)
 
 
-@pytest.fixture(scope="module")
-def client(server: Server) -> Iterator[httpx.Client]:
-    with server.client() as opened:
-        yield opened
-
-
 def results(answer: httpx.Response) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     result: list[dict[str, Any]] = answer.json()["results"]

@@ -18,12 +18,6 @@ URI = data_uri(IMAGE)
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Iterator[httpx.Client]:
-    with server.client() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def openai_client(server: Server) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0, timeout=PATIENCE) as opened:
         yield opened

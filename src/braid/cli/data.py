@@ -228,7 +228,9 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         print_table("\nTable columns", ["column", "kind"], [[one.column.name, str(one)] for one in kinds])
     if dataset.unused:
         some = "+".join(dataset.unused[:2])
-        note(f"not used: {', '.join(dataset.unused)}; map them with --columns, for example tabular={some}")
+        note(
+            f"not used: {', '.join(dataset.unused)}; map those that you know before the label with --columns, for example tabular={some}"
+        )
     example = next(iter(dataset.examples), None)
     if example is not None:
         print_table(f"\nThe first row ({example.source})", ["role", "value"], _shown(example))

@@ -16,7 +16,7 @@ MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # the colours of a profile 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """The image in RGB, its colours converted from its profile to sRGB.
 
-    A profile that cannot be read, or is for images of another mode, is left out of account, as browsers do.
+    A profile that cannot be read, or is for images of another mode, is ignored, as in browsers.
     """
     transform = _transform(profile, image.mode) if profile and len(profile) <= LARGEST else None
     if transform is not None:
