@@ -227,10 +227,9 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
     if kinds := described_columns(dataset.examples):
         print_table("\nTable columns", ["column", "kind"], [[one.column.name, str(one)] for one in kinds])
     if dataset.unused:
-        some = "+".join(dataset.unused[:2])
-        note(
-            f"not used: {', '.join(dataset.unused)}; map those that you know before the label with --columns, for example tabular={some}"
-        )
+        some = "tabular=" + "+".join(dataset.unused[:2])
+        how = f"map those that you know before the label with --columns, for example {some}"
+        note(f"not used: {', '.join(dataset.unused)}; {how}")
     example = next(iter(dataset.examples), None)
     if example is not None:
         print_table(f"\nThe first row ({example.source})", ["role", "value"], _shown(example))
