@@ -80,12 +80,14 @@ class Units:
     """The units of one value that people recognise: the patches of an image, the words of a text, the columns of a row.
 
     ``positions`` marks the feature positions of each unit; padding belongs to no unit. ``boxes`` (left, top, right, bottom in
-    0..1) are places in an image, and ``spans`` (first, last) places in a sequence of tokens.
+    0..1) are places in an image, ``times`` (start, end in seconds) places in a recording or a clip, and ``spans`` (first, last)
+    places in a sequence of tokens.
     """
 
     names: tuple[str, ...]
     positions: Bool[Any, "units length"]
     boxes: Float[Any, "units 4"] | None = None
+    times: Float[Any, "units 2"] | None = None
     spans: tuple[tuple[int, int], ...] = ()
     kind: str = "parts"  # the name for people: words, patches, columns
 
@@ -149,7 +151,8 @@ class Batch:
 @dataclass(frozen=True)
 class Features:
     """One input after its encoder. ``extent`` gives the source of each position, the same for all rows: a box (left, top, right,
-    bottom in 0..1) of an image, the (first, last) token of a text, or the number of a column. The input's modality reads it."""
+    bottom in 0..1) of an image, the (first, last) token of a text, the number of a column, a time (start, end in 0..1) of a
+    recording, or a time and a box (start, end, left, top, right, bottom) of a clip. The input's modality reads it."""
 
     values: Float[Any, "batch length width"]
     mask: Bool[Any, "batch length"]
