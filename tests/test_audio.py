@@ -116,7 +116,7 @@ def test_sound_of_a_clip_is_read_by_parts(tmp_path: Path) -> None:
     assert np.abs(part - whole[RATE // 2 : RATE * 3 // 4]).max() < 0.01
     with open_sound(path) as recording:  # a second part of the same file that is open
         first, again = recording.read(0.5, 0.25), recording.read(0.0, 0.25)
-    assert np.allclose(first, part) and np.allclose(again, whole[: RATE // 4], atol=1e-5)
+    assert np.allclose(first, part) and np.allclose(again, whole[: RATE // 4], atol=0.01)
 
 
 def test_resampling_keeps_what_fits_and_removes_what_does_not() -> None:
@@ -293,7 +293,7 @@ def test_a_table_and_a_folder_of_recordings(tmp_path: Path) -> None:
 
 
 def test_settings_are_read_and_written() -> None:
-    for spectrogram in (LogMelConfig(mels=40, high=7000.0), WhisperConfig(128), ASTConfig()):
+    for spectrogram in (LogMelConfig(mels=40, high=7000.0), WhisperConfig(mels=128), ASTConfig()):
         config = AudioModalityConfig(spectrogram=spectrogram, augmentation=AudioAugmentation())
         assert from_dict(InputModalityConfig, json.loads(json.dumps(to_dict(config)))) == config  # type: ignore[arg-type]
     config = AudioModalityConfig()

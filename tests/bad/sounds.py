@@ -192,7 +192,7 @@ def _(home: Path) -> Any:
 
 @case("audio", "a part that starts after the end")
 def _(home: Path) -> Any:
-    return hear(Clip(str(written(home, "short.wav", saved())), 7, 9))
+    return hear(Clip(str(written(home, "short.wav", saved())), 7.0, 9.0))
 
 
 @case("audio", "a folder")
