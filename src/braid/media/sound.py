@@ -200,12 +200,13 @@ class _Av:
         sought = first > PREROLL * self.rate
         if sought or self._used:
             self._inside.seek(round((self._origin + max(0.0, first / self.rate - PREROLL)) * 1e6), backward=True)
-        self._used, place, passed = True, None, 0
+        self._used, passed = True, 0
+        place: int | None = None
         for block, time in self._decoded():
-            if place is None and time is None:
-                place = first if sought else 0
-            elif place is None:  # below 0 where a codec begins before the sound
+            if place is None and time is not None:  # below 0 where a codec begins before the sound
                 place = round((time - self._origin) * self.rate)
+            elif place is None:
+                place = first if sought else 0
             yield block[max(0, first - place) :]
             place += len(block)
             passed += len(block)
