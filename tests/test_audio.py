@@ -119,6 +119,23 @@ def test_sound_of_a_clip_is_read_by_parts(tmp_path: Path) -> None:
     assert np.allclose(first, part) and np.allclose(again, whole[: RATE // 4], atol=0.01)
 
 
+def test_the_length_of_raw_aac_is_counted(tmp_path: Path) -> None:
+    """The file says no length: FFmpeg guesses 10 minutes from its first frames, which are silent."""
+    path = film(tmp_path / "raw.aac", sound=True, picture=False, tone=np.concatenate([np.zeros(8 * RATE, np.float32), STEPS]))
+    whole = read_sound(path)
+    with open_sound(path) as recording:
+        assert recording.seconds == pytest.approx(len(whole) / RATE) == pytest.approx(11, abs=0.1)
+        part = recording.read(9.0, 0.5)
+    assert np.abs(part - whole[9 * RATE :][: len(part)])[1000:].max() < 0.02
+
+
+def test_sound_that_is_shorter_than_its_clip_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = film(tmp_path / "short.mkv", sound=True, tone=TONE[: RATE // 5])
+    with open_sound(path) as recording:
+        assert recording.seconds > 0.9
+        assert np.array_equal(recording.read(0.6, 0.1), recording.read(0.0, 0.1))
+
+
 def test_resampling_keeps_what_fits_and_removes_what_does_not() -> None:
     time = np.arange(44_100) / 44_100
     low, high = (np.sin(2 * np.pi * hertz * time).astype(np.float32) for hertz in (1000, 12_000))
