@@ -64,7 +64,7 @@ def opened(value: Any, where: str, what: str, save_as: str) -> Iterator[File]:
             yield _Memory(value)
         else:
             yield _regular(os.fspath(value), where, what)
-    except UserError:
+    except (UserError, AssertionError):
         raise
     except FileNotFoundError:
         raise UserError(f"{where} does not exist; check the path") from None

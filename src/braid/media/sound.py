@@ -220,10 +220,10 @@ class _Av:
         self._used, passed = True, 0
         place: int | None = None
         for block, time in self._decoded():
-            if place is None and time is not None:  # below 0 where a codec begins before the sound
-                place = round((time - self._origin) * self.rate)
-            elif place is None:
-                place = first if sought else 0
+            if place is None:  # below 0 where a codec begins before the sound
+                known = time is not None
+                place = round(((time or 0.0) - self._origin) * self.rate) if known else first if sought else 0
+                yield np.zeros(min(max(0, place - first), number), np.float32)  # it begins later than the clip
             yield block[max(0, first - place) :]
             place += len(block)
             passed += len(block)
