@@ -44,10 +44,10 @@ def check(
 
         braid data check photos.csv --columns image=file,captions=title --images --fix clean.csv
     """
-    from braid.datasets import open_dataset
+    from braid.datasets import Rows, open_dataset
     from braid.datasets.checks import check as find
     from braid.datasets.checks import unused_columns
-    from braid.datasets.table import parse_columns
+    from braid.datasets.table import parse_columns, unused_cells
 
     roles = parse_columns(columns)
     dataset = open_dataset(data, roles)
@@ -58,7 +58,8 @@ def check(
         dataset, images, lambda items, label: progress(items, label, len(items)), lambda: stopped.append("interrupted")
     )
     fixed = _write_clean(dataset, roles, defects, fix) if fix is not None and not stopped else {}
-    splits, unused = _splits(dataset), unused_columns(dataset, roles)
+    cells = unused_cells(Path(dataset.path), roles, dataset.unused) if dataset.unused else ()
+    splits, unused = _splits(dataset), unused_columns(Rows(cells))
     if json:
         print_json(_as_json(dataset, splits, defects, unused) | fixed)
     else:

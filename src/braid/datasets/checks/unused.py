@@ -1,14 +1,11 @@
 """Columns that have no role: which of them would be a good input, and which would give the label away."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from braid.datasets.checks.columns import described_columns
 from braid.datasets.checks.leaks import LeakingColumn, leaking_columns
-from braid.datasets.dataset import Dataset, Rows
-from braid.datasets.table.examples import unused_cells
+from braid.datasets.dataset import Rows
 
 _ID = re.compile(r"(.*[^a-z])?(id|uuid|index)|Unnamed: \d+|.*[a-z]I[dD]", re.IGNORECASE)
 
@@ -21,15 +18,12 @@ class Unused:
     inputs: tuple[str, ...] = ()
 
 
-def unused_columns(dataset: Dataset, columns: Mapping[str, str]) -> Unused:
-    """Test the columns of a table that have no role; the table is read a second time for it.
+def unused_columns(rows: Rows) -> Unused:
+    """Test columns that have no role.
 
     Args:
-        columns: roles to columns, with which the data set was opened.
+        rows: labels, and the cells of these columns under ``tabular``.
     """
-    if not dataset.unused:
-        return Unused()
-    rows = Rows(unused_cells(Path(dataset.path), columns, dataset.unused))
     leaks = tuple(leaking_columns(rows))
     out = {leak.name for leak in leaks}
     good = [one.column.name for one in described_columns(rows) if one.num_values > 1 and not (one.unread or one.single)]

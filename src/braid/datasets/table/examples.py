@@ -97,7 +97,9 @@ def unused_cells(path: Path, columns: Mapping[str, str], names: Sequence[str]) -
             if isinstance(row, SkippedRow):
                 continue
             cells = {name: row.get(name) for name in names}
-            fields = {"tabular": {name: cell if isinstance(cell, str | int | float) else None for name, cell in cells.items()}}
+            fields: dict[str, Any] = {
+                "tabular": {name: cell if isinstance(cell, str | int | float) else None for name, cell in cells.items()}
+            }
             if column is not None:
                 role, name = column
                 try:
