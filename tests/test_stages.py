@@ -280,7 +280,7 @@ def test_the_last_metrics_of_training_are_those_of_evaluate(table: Path, tmp_pat
     assert said["metrics"] == evaluated and said["best"] == evaluated["macro-f1"]
     assert read_bundle(find_bundle(folder)).interface.card.scores["accuracy"] == round(evaluated["accuracy"], 2)
     rougher = "cached features of bfloat16; at most 5 val rows"
-    assert measured(config, folder, limit=0) == Kept({}, rougher=rougher)
+    assert measured(config, folder, limit=0.0) == Kept({}, rougher=rougher)
     again = braid("train", folder / "run.yaml", "--resume")
     told = f"macro-f1 is measured as braid evaluate does; it was {said['best_while_training']:.2f} while training ({rougher})"
     assert (told in again.err) is (f"{said['best']:.2f}" != f"{said['best_while_training']:.2f}")

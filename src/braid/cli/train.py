@@ -1,7 +1,7 @@
 """braid train, compare, average: from a table or a YAML file to a model folder, or to many side by side."""
 
 import signal
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,7 +92,12 @@ def train(
         if Group().leads:
             note(_best_so_far(config, folder))
             again = f"--output {folder}" if staged else folder / "run.yaml"
-            note(f"stopped, and saved; go on with: braid train {again} --resume")
+            if isinstance(stopped, Stopped):
+                note(f"stopped, and saved; go on with: braid train {again} --resume")
+            elif plan_of(folder) is not None or (folder / "run.yaml").exists():
+                note(f"stopped between two steps; go on with: braid train {again} --resume")
+            else:
+                note("stopped before the first step; run the same command again")
         raise typer.Exit(128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)) from None
     if not Group().leads:
         return
@@ -100,7 +105,7 @@ def train(
         raise UserError(f"{folder}: nothing was trained, because {outcome.ended}")
     if outcome.skipped_rows:
         note(f"{rows_were(outcome.skipped_rows)} skipped; {folder / SKIPPED} lists them")
-    kept = measured(config, folder) if measure else Kept({})
+    kept = measured(replace(config, time=time or config.time), folder) if measure else Kept({})
     best = kept.metrics.get(config.best, outcome.best)
     if json:
         metrics = {"best": best, "best_while_training": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}

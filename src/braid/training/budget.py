@@ -131,7 +131,7 @@ def train_on(
         section = {"path": str(data), "columns": columns_given(columns)}
         config = run_from(default_run(task, section, start=start, settings=changes), changes)
     outcome = train_in_stages(config, folder, time, resume)
-    return replace(outcome, metrics=measured(config, folder).metrics)
+    return replace(outcome, metrics=measured(replace(config, time=time), folder).metrics)
 
 
 class _Sequence:
