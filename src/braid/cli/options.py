@@ -196,5 +196,5 @@ def note_trained(loaded: "LoadedModel", samples: Sequence["Sample"], what: str) 
     from braid.trained_rows import count_trained
 
     if number := count_trained(loaded.bundle.folder, samples, loaded.bundle.interface.inputs):
-        rows = f"{number:,} of {len(samples):,} rows {'was' if number == 1 else 'were'} in this model's training data"
+        rows = f"{number:,} of {len(samples):,} rows were in this model's training data"
         note(f"{rows}; {what} look better than they are")
