@@ -81,7 +81,10 @@ def _is_model(word: str, by_name: bool = True) -> bool:
 
     if word.startswith(HUGGING_FACE):
         return True
-    return ((by_name and not is_there(word)) or Path(word).is_dir()) and bundle_folder(word) is not None
+    try:
+        return ((by_name and not is_there(word)) or Path(word).is_dir()) and bundle_folder(word) is not None
+    except (OSError, ValueError, UserError):  # a text that is too long or too odd for a name
+        return False
 
 
 class Verb(TyperCommand):
