@@ -18,6 +18,7 @@ from braid.errors import Missing, UserError
 from braid.files import file_named
 from braid.files.paths import not_a_path, shortened, spellings
 from braid.files.text import encoding_of, read_text
+from braid.media import Clip
 from braid.modalities import InputModalityConfig
 from braid.modalities.cells import check_length, why_no_text
 from braid.records import Example
@@ -111,6 +112,8 @@ class Rows(Sequence[Example]):
     def _value(self, value: Any) -> Any:
         """The inverse of ``_packable``; a list is a tuple."""
         if isinstance(value, dict):
+            if "clip" in value:
+                return Clip(*value["clip"])
             return value["cells"] if "cells" in value else self._kept[value["kept"]]
         return tuple(value) if isinstance(value, list) else value
 
@@ -142,7 +145,12 @@ class Rows(Sequence[Example]):
 
 
 def _packable(value: Any, keep: Callable[[Any], Any]) -> Any:
-    """A value that JSON can represent. A dict of plain values is marked, because a stored object is a dict in JSON, too."""
+    """A value that JSON can represent. A part of a file and a dict of plain values are marked, because a stored object is a dict in
+    JSON, too. A tuple that holds an object, such as samples and their rate, is an object."""
+    if isinstance(value, Clip) and isinstance(value.file, str):
+        return {"clip": [value.file, value.start, value.end]}
+    if isinstance(value, tuple | list) and not all(isinstance(one, str | int | float | list | tuple | None) for one in value):
+        return keep(value)
     if not isinstance(value, dict):
         return value
     plain = all(isinstance(key, str) and (cell is None or isinstance(cell, str | int | float)) for key, cell in value.items())
