@@ -11,6 +11,7 @@ import numpy as np
 from braid.config import did_you_mean
 from braid.datasets.dataset import Dataset, Rows
 from braid.datasets.scenes import language
+from braid.datasets.scenes.moving import moving_example
 from braid.datasets.scenes.objects import (
     ALL_COLOURS,
     ALL_SHAPES,
@@ -23,7 +24,6 @@ from braid.datasets.scenes.objects import (
     Pair,
     SceneObject,
 )
-from braid.datasets.scenes.moving import moving_example
 from braid.datasets.scenes.sounds import sounding_example
 from braid.datasets.scenes.world import LATTICE, MOST_OBJECTS, SPLITS, Scene, Scenes, inside, touch
 from braid.errors import UserError
