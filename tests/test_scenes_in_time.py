@@ -65,7 +65,7 @@ def test_shapes_move_in_the_moment_of_their_movement_and_as_it_says() -> None:
         starts = [one.start for one in scene.movements]
         assert starts == sorted(starts)
         for one in scene.movements:
-            assert one.event.end <= (FRAMES - 1) / RATE
+            assert one.event.end <= FRAMES / RATE
             assert one.at(0) == one.at(one.start)
             assert one.at(one.end) == one.at(FRAMES - 1)
             across, down = steps[one.direction]

@@ -145,8 +145,8 @@ class Rows(Sequence[Example]):
 
 
 def _packable(value: Any, keep: Callable[[Any], Any]) -> Any:
-    """A value that JSON can represent. A part of a file and a dict of plain values are marked, because a stored object is a dict in
-    JSON, too. A tuple that holds an object, such as samples and their rate, is an object."""
+    """A value that JSON can represent. A part of a file and a dict of plain values are marked, because a stored object is a dict
+    in JSON, too. A tuple that holds an object, such as samples and their rate, is an object."""
     if isinstance(value, Clip) and isinstance(value.file, str):
         return {"clip": [value.file, value.start, value.end]}
     if isinstance(value, tuple | list) and not all(isinstance(one, str | int | float | list | tuple | None) for one in value):

@@ -1,4 +1,4 @@
-"""Procedural scenes of coloured shapes, and of sounds, for tests, tutorials and measurements: no licence, no download, no files."""
+"""Procedural scenes of coloured shapes and of sounds for tests, tutorials and measurements: no licence, no download, no files."""
 
 from braid.datasets.scenes.examples import ScenePicture, open_scenes, read_sentence, scene_examples
 from braid.datasets.scenes.language import Question

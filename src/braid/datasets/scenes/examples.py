@@ -277,8 +277,8 @@ def scene_examples(
     answers; several rows share an image), ``classification`` (image, text, label: the shape of the largest object),
     ``image_generation`` (image, one caption, colours and shapes as labels, the expected objects ``holds`` for the oracle),
     ``editing`` (image, instruction, target, a caption of the target, look and place of the changed object as labels, holds),
-    ``video`` or ``audio`` (a clip or a recording, captions, question, answers, the ``moment`` that they depend on, and as the label
-    what moves or sounds first).
+    ``video`` or ``audio`` (a clip or a recording, captions, question, answers, the ``moment`` (start, end in seconds) that they
+    depend on, and as the label what moves or sounds first).
 
     A scene has 1 to ``objects`` objects. Scenes for generation have at most 3, on a ``lattice``; if ``richer`` is 1, their
     training split has more shapes and colours.

@@ -28,7 +28,7 @@ from braid.datasets.scenes.world import GAP, REACH, TILT, Scenes
 from braid.records import Example
 from braid.shapes import UInt8
 
-FRAMES, RATE = 16, 8.0  # of a clip, and a second
+FRAMES, RATE = 16, 1.0  # of a clip, and a second, as frames in memory are read
 MOVING = 4  # frames from the beginning of a movement to its end
 DISTANCES = (0.3, 0.42)  # sides of the frame; half a side would look the same in both directions
 RADII = (0.095, 0.11)
@@ -51,7 +51,7 @@ class Movement:
 
     @property
     def event(self) -> Event:
-        return Event(self.item.shape, self.start / RATE, self.end / RATE)
+        return Event(self.item.shape, self.start / RATE, (self.end + 1) / RATE)  # its last frame is shown until the next
 
     def at(self, frame: int) -> SceneObject:
         """The object in one frame."""
@@ -176,15 +176,11 @@ SENTENCES = (_say_all, _say_all, _say_order, _say_one)
 
 @dataclass(frozen=True)
 class SceneClip:
-    """A clip that is rendered each time it is read as an array: uint8 [frames, size, size, 3], ``rate`` frames a second."""
+    """A clip that is rendered each time it is read as an array: uint8 [frames, size, size, 3], a frame a second."""
 
     world: Scenes
     split: str
     k: int
-
-    @property
-    def rate(self) -> float:
-        return RATE
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         frames = moving_scene(self.world, self.split, self.k).render(self.world.size)
@@ -192,7 +188,7 @@ class SceneClip:
 
 
 def moving_example(world: Scenes, split: str, k: int) -> Example:
-    """Row ``k``: a clip, captions, a question with its answers and the moment that they depend on, and as the label the shape that
+    """Row ``k``: a clip, captions, a question with its answers and the moment that they depend on; its label is the shape that
     moves first."""
     scene = moving_scene(world, split, k)
     question = scene.question(world.rng(split, k, "question"))

@@ -183,13 +183,16 @@ class SceneSamples:
     split: str
     k: int
 
+    def __len__(self) -> int:
+        return round(SECONDS * RATE)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         samples = sounding_scene(self.world, self.split, self.k).render()
         return samples if dtype is None else samples.astype(dtype)
 
 
 def sounding_example(world: Scenes, split: str, k: int) -> Example:
-    """Row ``k``: samples and rate, captions, a question with its answers and the moment that they depend on, and as the label the
+    """Row ``k``: samples and rate, captions, a question with its answers and the moment that they depend on; its label is the
     sound that comes first."""
     scene = sounding_scene(world, split, k)
     question = scene.question(world.rng(split, k, "question"))
