@@ -249,12 +249,15 @@ def _first(result: "Sequence[Defect]") -> str:
 
 
 def _shown(example: "Example") -> list[list[str]]:
+    from braid.media import Clip
     from braid.modalities import modality_of, show
 
     rows = [["id", example.id]]
     for role, value in example.fields.items():
         modality = modality_of(role)
-        if isinstance(value, bytes):
+        if isinstance(value, Clip):
+            text = f"{Path(value.file).name if isinstance(value.file, str) else 'a file in the table'}, {value}"
+        elif isinstance(value, bytes):
             text = f"{len(value):,} bytes in the table"
         elif modality and modality.suffixes:
             text = Path(value).name if isinstance(value, str) else "rendered when it is read"

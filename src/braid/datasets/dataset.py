@@ -206,10 +206,15 @@ def file_kinds() -> dict[str, Any]:
     return {kind: config for kind, config in kinds(InputModalityConfig).items() if config.suffixes}
 
 
-def files_of(example: Example, roles: Iterable[str]) -> dict[str, Any]:
+def files_of(example: Example, roles: Iterable[str]) -> dict[str, str | bytes]:
     """A row's files by role: paths and encoded bytes. An object in memory is not a file."""
+    return {role: one.file if isinstance(one, Clip) else one for role, one in parts_of(example, roles).items()}
+
+
+def parts_of(example: Example, roles: Iterable[str]) -> dict[str, str | bytes | Clip]:
+    """A row's files by role; a part of a file is told from its other parts."""
     fields = example.fields
-    return {role: fields[role] for role in roles if isinstance(fields.get(role), str | bytes)}
+    return {role: fields[role] for role in roles if isinstance(fields.get(role), str | bytes | Clip)}
 
 
 def file_finder() -> Callable[[str | Path], bool]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from braid.config import kinds
 from braid.datasets.checks.defects import Defect, Key, file_key
-from braid.datasets.dataset import Dataset, Rows, file_kinds, files_of
+from braid.datasets.dataset import Dataset, Rows, file_kinds, parts_of
 from braid.modalities import InputModalityConfig
 from braid.modalities.labels import MOST_NUMBERS
 from braid.records import Example
@@ -38,7 +38,7 @@ MOST = 100_000  # maximum counted pairs of value and label per column
 
 def row_keys(example: Example, roles: Iterable[str]) -> list[Key]:
     """The keys of a row: each of its files (of ``roles``), or its source if it has none, with its split."""
-    files = files_of(example, roles).values()
+    files = parts_of(example, roles).values()
     return [(file_key(file), example.split) for file in files] or [(example.source, example.split)]
 
 
