@@ -122,6 +122,66 @@ def shard(
     print_table("Written", columns_shown, [[str(output), *sizes]], columns_shown[1:])
 
 
+def clips(
+    folder: Annotated[Path, typer.Argument(help="A folder of videos or recordings, with subtitles beside them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write: jsonl, csv, tsv, json or parquet.")],
+    language: Annotated[
+        str, typer.Option(help="Language of the subtitles, such as en. Default: the only one, or that of the info.json.")
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first video that cannot be used.")] = False,
+    skipped_rows: Annotated[
+        Path | None, typer.Option("--skipped-rows", help="List videos that cannot be used in this file (jsonl).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Write a table of clips from videos and their subtitles (vtt, srt), as yt-dlp saves them.
+
+    Each subtitle becomes a row: the file, start and end in seconds, and the text as captions. No file is cut or opened. Automatic
+    subtitles, which repeat the line before, are merged. If there is an info.json, rows also have title, tags and chapter. Any
+    command takes the table; rows of one file stay in one split.
+
+    Examples:
+
+        braid data clips talks/ -o talks/clips.jsonl
+
+        braid data clips talks/ -o clips.csv --language en
+    """
+    from braid.datasets.clips import find_videos, rows_of
+    from braid.datasets.table import Table, check_name, write_table
+    from braid.files import ready
+
+    check_name(output)
+    ready(output)
+    videos, notes = find_videos(folder)
+    without, languages, rows = SkippedRows(note), Counter[str](), list[dict[str, Any]]()
+    for video in progress(videos, "reading", len(videos)):
+        try:
+            found = rows_of(video, language, output.absolute().parent)
+        except UserError as error:
+            if strict:
+                raise
+            without.add([(str(video.name), str(error))])
+            continue
+        rows += found.rows
+        languages[found.language or "no named language"] += 1
+        notes += found.notes
+    if not rows:
+        raise UserError(f"{folder}: none of {len(videos):,} videos and recordings has subtitles to read, so nothing is written")
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    write_table(Table(columns, rows, output), output)
+    for text in notes:
+        note(text)
+    finish(without, skipped_rows)
+    seconds = sum(row["end"] - row["start"] for row in rows)
+    if json:
+        counts = {"num_videos": languages.total(), "num_rows": len(rows), "seconds": round(seconds, 3)}
+        print_json({"output": str(output), **counts, "languages": dict(languages), "num_skipped": len(without)})
+        return
+    said = ", ".join(f"{name} ({count:,})" for name, count in languages.most_common())
+    cells = [str(output), f"{len(rows):,}", f"{languages.total():,}", f"{seconds / 60:,.1f}", said]
+    print_table("Written", ["table", "rows", "videos", "minutes", "subtitles"], [cells], ["rows", "videos", "minutes"])
+
+
 def _check_fix(dataset: "Dataset", output: Path) -> None:
     from braid.datasets.table import check_name
 
