@@ -77,6 +77,7 @@ def test_other_formats_hold_the_same_clips(tmp_path: Path, braid: Braid) -> None
         ran = braid("data", "clips", home, "-o", tmp_path / name)
         assert ran.code == 0, ran.err
         found = open_dataset(tmp_path / name).examples
+        assert [row.fields["text"] for row in found] == ["A talk", "A talk", "b", "b"]
         assert [row.fields["take"] for row in found] == [
             Clip(str(home / file), *times) for file in ("a.take", "b.take") for times in ((1.0, 2.5), (3.0, 4.0))
         ]
@@ -168,7 +169,7 @@ def test_subtitles_after_the_end_of_a_video_are_left_out(tmp_path: Path, braid: 
     ("content", "says"),
     [
         ("{", "a.info.json, line 1, is not JSON"),
-        ("[1]", "a.info.json is not a JSON object; title, tags and chapters of its clips stay empty"),
+        ("[1]", "a.info.json is not a JSON object; its clips get the file's name as the title, and no tags and chapters"),
         ("\udcff", "a.info.json is not UTF-8 text"),
         ('{"title": 5, "tags": "x", "language": "en"}', "a.info.json: title, tags cannot be read and are left out"),
         ('{"chapters": [{"title": "x"}], "duration": -1}', "a.info.json: chapters, duration cannot be read and are left out"),
@@ -181,14 +182,14 @@ def test_a_damaged_info_is_told_once_and_rows_go_on(tmp_path: Path, braid: Braid
     ran = braid("data", "clips", home, "-o", tmp_path / "c.jsonl")
     assert ran.code == 0
     assert ran.err.count(says) == 1, ran.err
-    assert [(row["title"], row["tags"], row["chapter"]) for row in rows(tmp_path / "c.jsonl")] == [("", [], "")] * 2
+    assert [(row["title"], row["tags"], row["chapter"]) for row in rows(tmp_path / "c.jsonl")] == [("a", [], "")] * 2
 
 
 def test_chapters_without_an_end_go_on_to_the_next(tmp_path: Path) -> None:
     chapters = [{"start_time": 5, "title": "two"}, {"start_time": 0, "end_time": None, "title": "one"}]
     (tmp_path / "a.info.json").write_text(json.dumps({"chapters": chapters}))
     info, wrong = read_info(tmp_path / "a.info.json")
-    assert [info.about(time)["chapter"] for time in (0.0, 4.9, 5.0, 99.0)] == ["one", "one", "two", "two"]
+    assert [info.about(time, "a")["chapter"] for time in (0.0, 4.9, 5.0, 99.0)] == ["one", "one", "two", "two"]
     assert wrong == ""
 
 

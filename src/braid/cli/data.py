@@ -137,7 +137,7 @@ def clips(
     """Write a table of clips from videos and their subtitles (vtt, srt), as yt-dlp saves them.
 
     Each subtitle becomes a row: the file, start and end in seconds, and the text as captions. No file is cut or opened. Automatic
-    subtitles, which repeat the line before, are merged. If there is an info.json, rows also have title, tags and chapter. Any
+    subtitles, which repeat the line before, are merged. Title, tags and chapter come from the info.json, if there is one. Any
     command takes the table; rows of one file stay in one split.
 
     Examples:
@@ -168,7 +168,7 @@ def clips(
     if not rows:
         raise UserError(f"{folder}: none of {len(videos):,} videos and recordings has subtitles to read, so nothing is written")
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    write_table(Table(columns, rows, output), output)
+    write_table(Table(columns, rows, folder / "clips"), output)
     for text in notes:
         note(text)
     finish(without, skipped_rows)

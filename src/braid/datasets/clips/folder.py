@@ -91,7 +91,7 @@ def _subtitles(listed: Listing, videos: dict[str, dict[str, str]]) -> tuple[dict
 
 def rows_of(video: Video, language: str, home: Path) -> Found:
     """The clips of a video, one a subtitle: files by kind, ``start`` and ``end`` in seconds, ``captions``, and from the info.json
-    ``title``, ``tags`` and ``chapter``. Paths are relative to ``home``.
+    ``title`` (else the file's name), ``tags`` and ``chapter``. Paths are relative to ``home``.
 
     Args:
         language: of the subtitles; "" takes the only one, or the one that the info.json names.
@@ -109,7 +109,7 @@ def rows_of(video: Video, language: str, home: Path) -> Found:
             late += 1
             continue
         part = {"start": round(one.start, 3), "end": round(end, 3), "captions": one.text}
-        rows.append(paths | part | (info.about((one.start + end) / 2) if video.info else {}))
+        rows.append(paths | part | info.about((one.start + end) / 2, os.path.basename(video.name)))
     name = os.path.basename(next(iter(video.files.values())))
     beyond = f"{name}: {_counted(late, 'subtitle')} left out, after the end of the video or too short" if late else ""
     return Found(rows, chosen, [text for text in (wrong, odd, beyond) if text])

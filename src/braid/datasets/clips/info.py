@@ -33,10 +33,10 @@ class Info:
     seconds: float = math.inf
     language: str = ""
 
-    def about(self, seconds: float) -> dict[str, Any]:
-        """The cells of a clip at this time: ``title``, ``tags`` and ``chapter``."""
+    def about(self, seconds: float, name: str) -> dict[str, Any]:
+        """The cells of a clip at this time: ``title`` (``name`` if there is none), ``tags`` and ``chapter``."""
         chapter = next((one.title for one in self.chapters if one.start <= seconds < one.end), "")
-        return {"title": self.title, "tags": list(self.tags), "chapter": chapter}
+        return {"title": self.title or name, "tags": list(self.tags), "chapter": chapter}
 
 
 def read_info(path: Path) -> tuple[Info, str]:
@@ -45,9 +45,9 @@ def read_info(path: Path) -> tuple[Info, str]:
         whole = read_json(regular(path, LARGEST))
     except (UserError, OSError) as error:
         reason = str(error) if isinstance(error, UserError) else f"{path} cannot be read ({error.strerror})"
-        return Info(), f"{reason}; title, tags and chapters of its clips stay empty"
+        return Info(), f"{reason}; its clips get the file's name as the title, and no tags and chapters"
     if not isinstance(whole, Mapping):
-        return Info(), f"{path} is not a JSON object; title, tags and chapters of its clips stay empty"
+        return Info(), f"{path} is not a JSON object; its clips get the file's name as the title, and no tags and chapters"
     readers = {"title": _text, "tags": _tags, "chapters": _chapters, "duration": _seconds, "language": _text}
     found: dict[str, Any] = {}
     odd = []
