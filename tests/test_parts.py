@@ -14,7 +14,8 @@ from braid.datasets import open_dataset
 from braid.datasets.checks import check
 from braid.datasets.shards import open_shards, write_shards
 from braid.errors import UserError
-from braid.media import Clip, read_seconds
+from braid.media import Clip
+from braid.media.times import read_seconds
 from braid.modalities import InputModalityConfig
 from conftest import Ran
 from takes import TakeConfig

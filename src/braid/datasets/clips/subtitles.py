@@ -13,7 +13,7 @@ from pathlib import Path
 from braid.errors import UserError
 from braid.files.reading import regular
 from braid.files.text import read_lines
-from braid.media import read_seconds
+from braid.media.times import read_seconds
 
 SUFFIXES = (".vtt", ".srt")
 LARGEST = 50_000_000  # bytes of a file; an hour of speech has 100,000

@@ -28,7 +28,8 @@ from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
 from braid.files import file_named
 from braid.files.paths import not_a_path, shortened, spellings
-from braid.media import Clip, read_seconds
+from braid.media import Clip
+from braid.media.times import read_seconds
 from braid.modalities import modality_of
 from braid.modalities.cells import is_empty, text_cell
 from braid.records import Example
