@@ -25,6 +25,7 @@ from braid.records import Example
 from braid.shapes import Int
 
 BLOCK = 32  # rows that are compressed together
+PLAIN = (str, int, float, list, tuple, type(None))  # items of a list that JSON can represent
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,10 @@ class Rows(Sequence[Example]):
 def _packable(value: Any, keep: Callable[[Any], Any]) -> Any:
     """A value that JSON can represent. A part of a file and a dict of plain values are marked, because a stored object is a dict
     in JSON, too. A tuple that holds an object, such as samples and their rate, is an object."""
+    if isinstance(value, tuple | list):
+        return value if all(isinstance(one, PLAIN) for one in value) else keep(value)
     if isinstance(value, Clip) and isinstance(value.file, str):
         return {"clip": [value.file, value.start, value.end]}
-    if isinstance(value, tuple | list) and not all(isinstance(one, str | int | float | list | tuple | None) for one in value):
-        return keep(value)
     if not isinstance(value, dict):
         return value
     plain = all(isinstance(key, str) and (cell is None or isinstance(cell, str | int | float)) for key, cell in value.items())
