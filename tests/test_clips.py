@@ -169,11 +169,14 @@ def test_subtitles_after_the_end_of_a_video_are_left_out(tmp_path: Path, braid: 
     ("content", "says"),
     [
         ("{", "a.info.json, line 1, is not JSON"),
-        ("[1]", "a.info.json is not a JSON object; its clips get the file's name as the title, and no tags and chapters"),
+        ("[1]", "title, tags and chapters are unknown: "),
         ("\udcff", "a.info.json is not UTF-8 text"),
-        ('{"title": 5, "tags": "x", "language": "en"}', "a.info.json: title, tags cannot be read and are left out"),
-        ('{"chapters": [{"title": "x"}], "duration": -1}', "a.info.json: chapters, duration cannot be read and are left out"),
-        ('{"tags": ["a", null]}', "a.info.json: tags cannot be read and is left out"),
+        ('{"title": 5, "tags": "x", "language": "en"}', "a.info.json: title, tags cannot be read; its clips go without"),
+        (
+            '{"chapters": [{"title": "x"}], "duration": -1}',
+            "chapters, duration cannot be read; its clips go without",
+        ),
+        ('{"tags": ["a", null]}', "a.info.json: tags cannot be read; its clips go without"),
     ],
 )
 def test_a_damaged_info_is_told_once_and_rows_go_on(tmp_path: Path, braid: Braid, content: str, says: str) -> None:

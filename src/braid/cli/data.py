@@ -1,5 +1,6 @@
 """braid data: check a data set before training on it, and pack it into a few large files."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -160,13 +161,13 @@ def clips(
         except UserError as error:
             if strict:
                 raise
-            without.add([(str(video.name), str(error))])
+            without.add([(os.path.relpath(next(iter(video.files.values())), folder), str(error))])
             continue
         rows += found.rows
         languages[found.language or "no named language"] += 1
         notes += found.notes
     if not rows:
-        raise UserError(f"{folder}: none of {len(videos):,} videos and recordings has subtitles to read, so nothing is written")
+        raise UserError(f"{folder}: no clip has subtitles that can be read, so nothing is written")
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     write_table(Table(columns, rows, folder / "clips"), output)
     for text in notes:

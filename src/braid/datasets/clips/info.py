@@ -45,9 +45,9 @@ def read_info(path: Path) -> tuple[Info, str]:
         whole = read_json(regular(path, LARGEST))
     except (UserError, OSError) as error:
         reason = str(error) if isinstance(error, UserError) else f"{path} cannot be read ({error.strerror})"
-        return Info(), f"{reason}; its clips get the file's name as the title, and no tags and chapters"
+        return Info(), f"title, tags and chapters are unknown: {reason}"
     if not isinstance(whole, Mapping):
-        return Info(), f"{path} is not a JSON object; its clips get the file's name as the title, and no tags and chapters"
+        return Info(), f"title, tags and chapters are unknown: {path} is not a JSON object"
     readers = {"title": _text, "tags": _tags, "chapters": _chapters, "duration": _seconds, "language": _text}
     found: dict[str, Any] = {}
     odd = []
@@ -62,8 +62,7 @@ def read_info(path: Path) -> tuple[Info, str]:
         found.get("duration") or math.inf,
         found.get("language") or "",
     )
-    wrong = f"{path}: {', '.join(odd)} cannot be read and {'are' if len(odd) > 1 else 'is'} left out" if odd else ""
-    return info, wrong
+    return info, f"{path}: {', '.join(odd)} cannot be read; its clips go without" if odd else ""
 
 
 def _text(value: Any) -> str | None:
