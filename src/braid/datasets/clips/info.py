@@ -83,13 +83,14 @@ def _seconds(value: Any) -> float | None:
 def _chapters(value: Any) -> tuple[Chapter, ...] | None:
     if not isinstance(value, list):
         return None
-    result = []
+    result = list[tuple[float, float | None, str]]()
     for one in value:
-        start, title = (one.get("start_time"), _text(one.get("title"))) if isinstance(one, Mapping) else (None, None)
-        end = _seconds(one.get("end_time")) if title is not None else None
-        if title is None or not (start == 0 or _seconds(start)) or (end is None and one.get("end_time") is not None):
+        cells = one if isinstance(one, Mapping) else {}
+        title, start, end = _text(cells.get("title")), cells.get("start_time"), cells.get("end_time")
+        begins, ends = 0.0 if start == 0 else _seconds(start), _seconds(end)
+        if title is None or begins is None or (ends is None and end is not None):
             return None
-        result.append((float(start), end, title))
+        result.append((begins, ends, title))
     return tuple(_closed(result))
 
 
