@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from bad import (  # noqa: F401 - each adds its cases
+    clips,
     configuration,
     data,
     explanations,

@@ -37,6 +37,7 @@ class ClipConfig:
     suffixes: ClassVar[frozenset[str]] = frozenset({".clip"})
     input_name: ClassVar[str] = "clip"
     parts: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     @staticmethod
     def key(value: Any) -> Any:

@@ -87,6 +87,7 @@ for panel, verbs in VERBS.items():
 score_app.command()(evaluate.captions)
 data_app.command()(data.check)
 data_app.command()(data.shard)
+data_app.command()(data.clips)
 app.add_typer(score_app, name="score", rich_help_panel="Evaluate and inspect")
 app.add_typer(data_app, name="data", rich_help_panel="Evaluate and inspect")
 

@@ -1,5 +1,6 @@
 """braid data: check a data set before training on it, and pack it into a few large files."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -122,6 +123,66 @@ def shard(
     columns_shown = ["folder", "rows", "files", "shards", "MB"]
     sizes = [f"{written.num_rows:,}", f"{written.num_files:,}", written.num_shards, f"{written.num_bytes / MEGABYTE:,.1f}"]
     print_table("Written", columns_shown, [[str(output), *sizes]], columns_shown[1:])
+
+
+def clips(
+    folder: Annotated[Path, typer.Argument(help="A folder of videos or recordings, with subtitles beside them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write: jsonl, csv, tsv, json or parquet.")],
+    language: Annotated[
+        str, typer.Option(help="Language of the subtitles, such as en. Default: the only one, or that of the info.json.")
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first video that cannot be used.")] = False,
+    skipped_rows: Annotated[
+        Path | None, typer.Option("--skipped-rows", help="List videos that cannot be used in this file (jsonl).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Write a table of clips from videos and their subtitles (vtt, srt), as yt-dlp saves them.
+
+    Each subtitle becomes a row: the file, start and end in seconds, and the text as captions. No file is cut or opened. Automatic
+    subtitles, which repeat the line before, are merged. Title, tags and chapter come from the info.json, if there is one. Any
+    command takes the table; rows of one file stay in one split.
+
+    Examples:
+
+        braid data clips talks/ -o talks/clips.jsonl
+
+        braid data clips talks/ -o clips.csv --language en
+    """
+    from braid.datasets.clips import find_videos, rows_of
+    from braid.datasets.table import Table, check_name, write_table
+    from braid.files import ready
+
+    check_name(output)
+    ready(output)
+    videos, notes = find_videos(folder)
+    without, languages, rows = SkippedRows(note), Counter[str](), list[dict[str, Any]]()
+    for video in progress(videos, "reading", len(videos)):
+        try:
+            found = rows_of(video, language, output.absolute().parent)
+        except UserError as error:
+            if strict:
+                raise
+            without.add([(os.path.relpath(next(iter(video.files.values())), folder), str(error))])
+            continue
+        rows += found.rows
+        languages[found.language or "no named language"] += 1
+        notes += found.notes
+    if not rows:
+        raise UserError(f"{folder}: no clip has subtitles that can be read, so nothing is written")
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    write_table(Table(columns, rows, folder / "clips"), output)
+    for text in notes:
+        note(text)
+    finish(without, skipped_rows)
+    seconds = sum(row["end"] - row["start"] for row in rows)
+    if json:
+        counts = {"num_videos": languages.total(), "num_rows": len(rows), "seconds": round(seconds, 3)}
+        print_json({"output": str(output), **counts, "languages": dict(languages), "num_skipped": len(without)})
+        return
+    said = ", ".join(f"{name} ({count:,})" for name, count in languages.most_common())
+    cells = [str(output), f"{len(rows):,}", f"{languages.total():,}", f"{seconds / 60:,.1f}", said]
+    print_table("Written", ["table", "rows", "videos", "minutes", "subtitles"], [cells], ["rows", "videos", "minutes"])
 
 
 def _check_fix(dataset: "Dataset", output: Path) -> None:
@@ -263,12 +324,15 @@ def _first(result: "Sequence[Defect]") -> str:
 
 
 def _shown(example: "Example") -> list[list[str]]:
+    from braid.media import Clip
     from braid.modalities import modality_of, show
 
     rows = [["id", example.id]]
     for role, value in example.fields.items():
         modality = modality_of(role)
-        if isinstance(value, bytes):
+        if isinstance(value, Clip):
+            text = f"{Path(value.file).name if isinstance(value.file, str) else 'a file in the table'}, {value}"
+        elif isinstance(value, bytes):
             text = f"{len(value):,} bytes in the table"
         elif modality and modality.suffixes:
             text = Path(value).name if isinstance(value, str) else "rendered when it is read"

@@ -126,8 +126,9 @@ def _scenes(data: str, task: str) -> str:
 
 
 def _scenes_task(data: str) -> str:
-    """The task of a scenes data set; "" for other data."""
-    return data.removeprefix("scenes:").partition(",")[0] if data.startswith("scenes:") else "vqa" if data == "scenes" else ""
+    """The task of a scenes data set; "" for other data, and for scenes that are for several tasks."""
+    task = data.removeprefix("scenes:").partition(",")[0] if data.startswith("scenes:") else "vqa" if data == "scenes" else ""
+    return "" if task in ("video", "audio") else task
 
 
 def _print(result: "Explanation") -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from braid.datasets.checks.defects import Defect, Key, file_key
-from braid.datasets.dataset import Dataset, Rows, file_kinds, files_of
+from braid.datasets.dataset import Dataset, Rows, file_kinds, parts_of
 from braid.modalities.labels import MOST_NUMBERS
 from braid.records import Example
 
@@ -28,7 +28,7 @@ SPREAD = 0.15  # minimum deviation
 
 def row_keys(example: Example, roles: Iterable[str]) -> list[Key]:
     """The keys of a row: each of its files (of ``roles``), or its source if it has none, with its split."""
-    files = files_of(example, roles).values()
+    files = parts_of(example, roles).values()
     return [(file_key(file), example.split) for file in files] or [(example.source, example.split)]
 
 

@@ -71,6 +71,7 @@ class ImageModalityConfig:
     suffixes: ClassVar[frozenset[str]] = SUFFIXES
     input_name: ClassVar[str] = "image"
     parts: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         within(self, 1, MAX_SIZE, "size")
