@@ -37,7 +37,7 @@ def animated_frames(content: Any, clip: Clip, number: int, size: Size, rng: np.r
         budget.seconds(end - start)
         times = ends - lengths
         wanted = chosen(times, start, end, number, rng)
-        kept = []
+        kept: list[np.ndarray] = []
         for place, one in enumerate(_decoded(image, budget, int(wanted[-1]) + 1)):
             if place in wanted:
                 kept.append(resized(one, size, kept[0].shape if kept else None))

@@ -12,7 +12,7 @@ import numpy as np
 from braid.errors import UserError
 from braid.media.clip import Clip
 from braid.media.moments import Budget, Frames, Size, chosen, part_of
-from braid.shapes import Float, Int, UInt8
+from braid.shapes import UInt8
 
 # Containers that hold their own data. Playlists (HLS, DASH, concat) name other files and addresses, and are never opened.
 FORMATS = (
@@ -265,8 +265,6 @@ class _Converter:
     def __call__(self, frame: Any) -> UInt8[np.ndarray, "height width 3"]:
         self.budget.pixels(frame.width, frame.height)
         turns = round(frame.rotation / 90) % 4
-        if self.shape is None:
-            self.shape = self.size.of(frame.width, frame.height)[:: -1 if turns % 2 and self.size.square else 1]
-        width, height = self.shape
+        width, height = self.shape = self.shape or self.size.of(frame.width, frame.height)
         pixels = self.reformat(frame, width=width, height=height, format="rgb24").to_ndarray()
         return np.ascontiguousarray(np.rot90(pixels, turns))

@@ -1,7 +1,6 @@
 """Frames of a clip: of a video file, an animated image, a still image, or an array."""
 
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
@@ -46,7 +45,8 @@ def read_frames(
         UserError: naming the file, when it is missing, no video, damaged, too large, too long, or takes too long.
     """
     clip = value if isinstance(value, Clip) else Clip(value)
-    content, size = clip.file, Size(side, square)
+    content: Any = clip.file
+    size = Size(side, square)
     budget = Budget(limits, where_of(content, source))
     if isinstance(content, np.ndarray | list | tuple) or hasattr(content, "__array__"):
         return _from_memory(content, clip, number, size, rng, budget)
@@ -122,7 +122,7 @@ def _said(content: Any, error: Exception, where: str) -> str:
 
 def _from_memory(content: Any, clip: Clip, number: int, size: Size, rng: np.random.Generator | None, budget: Budget) -> Frames:
     """Frames of an array or a list of images; without times, each is taken to last a second."""
-    frames: Sequence[Any] = content if isinstance(content, list | tuple) else _array(content, budget.where)
+    frames: Any = content if isinstance(content, list | tuple) else _array(content, budget.where)
     if not len(frames):
         raise UserError(f"{budget.where} has no frames; give at least one")
     start, end = part_of(clip, float(len(frames)), budget.where)
@@ -151,7 +151,9 @@ def _array(value: Any, where: str) -> np.ndarray:
 def _image(value: Any, where: str) -> Image.Image:
     if isinstance(value, Image.Image):
         return value
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3) and 0 not in value.shape:
-        if value.ndim == 2 or value.shape[2] in (1, 3, 4):
-            return Image.fromarray(value[..., 0] if value.ndim == 3 and value.shape[2] == 1 else value)
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and 0 not in value.shape:
+        if value.ndim == 2 or (value.ndim == 3 and value.shape[2] == 1):
+            return Image.fromarray(value.reshape(value.shape[:2]))
+        if value.ndim == 3 and value.shape[2] in (3, 4):
+            return Image.fromarray(value)
     raise UserError(f"{where}: expected an image or an array of uint8 [height, width, 3], found {type(value).__name__}")
