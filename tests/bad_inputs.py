@@ -23,6 +23,7 @@ from bad import (  # noqa: F401 - each adds its cases
     scores,
     server,
     texts,
+    videos,
 )
 from bad.case import CASES, Case, make_home
 from braid.files import write_whole
@@ -31,6 +32,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "bad-inputs.md"
 
 HEADINGS = {
     "image": "Images",
+    "video": "Videos",
     "data": "Data",
     "label": "Labels",
     "text": "Texts and names",
