@@ -33,7 +33,7 @@ class ClipConfig:
     """A modality of files: as much of one as data sets need."""
 
     kind: Literal["clip"] = "clip"
-    columns: ClassVar[tuple[str, ...]] = ("clip", "recording")
+    columns: ClassVar[tuple[str, ...]] = ("clip", "take")
     suffixes: ClassVar[frozenset[str]] = frozenset({".clip"})
     input_name: ClassVar[str] = "clip"
     parts: ClassVar[bool] = False
@@ -156,7 +156,7 @@ def test_rows_that_share_any_file_share_a_split(tmp_path: Path, clips: None) -> 
     for k in range(40):
         Image.new("RGB", (4, 4), (k, 0, 0)).save(tmp_path / f"{k}.png")
     rows = "".join(f"{k % 40}.png,{k % 30}.clip,row {k},{k % 3}\n" for k in (*range(30), *range(3), *range(60, 90)))
-    dataset = open_dataset(table(tmp_path, "image,recording,text,label\n" + rows))
+    dataset = open_dataset(table(tmp_path, "image,take,text,label\n" + rows))
     for role in ("image", "clip"):
         splits: dict[str, set[str]] = {}
         for row in dataset.examples:
@@ -176,8 +176,8 @@ def test_rows_without_files_are_split_by_their_content(tmp_path: Path) -> None:
 
 
 def test_a_file_of_any_modality_that_is_missing_is_named(tmp_path: Path, clips: None) -> None:
-    dataset = open_dataset(table(tmp_path, "recording,label\ngone.clip,x\n"))
-    assert [row.reason for row in dataset.skipped] == [f"{tmp_path / 'gone.clip'} does not exist; check column 'recording'"]
+    dataset = open_dataset(table(tmp_path, "take,label\ngone.clip,x\n"))
+    assert [row.reason for row in dataset.skipped] == [f"{tmp_path / 'gone.clip'} does not exist; check column 'take'"]
 
 
 def test_a_folder_of_any_files(tmp_path: Path, clips: None) -> None:
@@ -196,7 +196,7 @@ def test_a_folder_of_any_files(tmp_path: Path, clips: None) -> None:
 def test_shards_hold_files_of_any_modality_and_cells(tmp_path: Path, clips: None) -> None:
     (tmp_path / "a.clip").write_bytes(b"clip a")
     (tmp_path / "b.clip").write_bytes(b"noise")
-    rows = [{"image": "a.png", "clip": f"{k}.clip", "price": 2.5, "brand": None, "label": "x"} for k in "aab"]
+    rows = [{"image": "a.png", "take": f"{k}.clip", "price": 2.5, "brand": None, "label": "x"} for k in "aab"]
     path = table(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "data.jsonl")
     skipped: list[str] = []
     examples = open_dataset(path, {"tabular": "price+brand"}).examples
@@ -213,7 +213,7 @@ def test_checks_open_files_of_any_modality(tmp_path: Path, clips: None) -> None:
     for name, content in (("a", b"clip a"), ("b", b"clip b"), ("copy", b"clip a"), ("bad", b"noise"), ("leak", b"clip b")):
         (tmp_path / f"{name}.clip").write_bytes(content)
     rows = "a.clip,x,train\nb.clip,y,train\ncopy.clip,x,train\nbad.clip,x,val\nleak.clip,y,val\na.clip,x,val\n"
-    defects = check(open_dataset(table(tmp_path, "clip,label,split\n" + rows)), files=True)
+    defects = check(open_dataset(table(tmp_path, "take,label,split\n" + rows)), files=True)
     assert [(one.kind, one.what) for one in defects] == [
         ("leak: a file in two splits", "data.csv, row 1: a.clip is in train and val"),
         ("unreadable file", f"data.csv, row 4: {tmp_path / 'bad.clip'} is not a clip"),
