@@ -14,6 +14,7 @@ import numpy as np
 
 import fuzz_media
 import fuzz_targets
+from fuzz_clips import TARGETS as CLIPS
 from fuzz_targets import Target
 
 FILES = {"exact": "vectors.bin", "hnsw": "vectors.usearch"}
@@ -202,6 +203,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     **{f"{kind} {file}": partial(_index, kind, file) for kind, file in FILES.items()},
     "rows.sqlite": partial(_index, "exact", "rows.sqlite"),
     **{f"used {file}": partial(_used, file) for file in USED},
+    **CLIPS,
     **{file: partial(_graph, file) for file in GRAPHS},
     **{f"report {file}": partial(_report, file) for file in ("log.jsonl", "samples.jsonl", "run.yaml")},
     "checkpoint.safetensors": _resumed,

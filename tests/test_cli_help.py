@@ -38,6 +38,7 @@ VERBS = [
     "score captions",
     "data check",
     "data shard",
+    "data clips",
 ]
 
 

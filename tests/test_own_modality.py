@@ -48,6 +48,7 @@ class SignalModalityConfig:
     suffixes: ClassVar[frozenset[str]] = frozenset()
     input_name: ClassVar[str] = "signal"
     parts: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     def build(self, tokenizer: object = None) -> "SignalModality":
         return SignalModality(self)

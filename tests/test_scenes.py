@@ -122,7 +122,7 @@ def test_a_data_set_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("scenes:vqq", r"the task is 'vqq'; choose from captioning, .*, vqa \(did you mean 'vqa'\?\)"),
+        ("scenes:vqq", r"the task is 'vqq'; choose from audio, captioning, .*, vqa \(did you mean 'vqa'\?\)"),
         ("scenes:vqa,trian=3", r"there is no setting 'trian'; .*did you mean 'train'"),
         ("scenes:vqa,train=many", r"train is 'many'; give a whole number, such as train=4000"),
     ],

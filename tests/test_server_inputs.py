@@ -172,6 +172,7 @@ class SeriesModalityConfig:
     suffixes: ClassVar[frozenset[str]] = frozenset()
     input_name: ClassVar[str] = "series"
     parts: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     def build(self, tokenizer: Any = None) -> "SeriesModality":
         return SeriesModality(self)

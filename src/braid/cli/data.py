@@ -1,7 +1,8 @@
 """braid data: check a data set before training on it, and pack it into a few large files."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.datasets import Dataset
-    from braid.datasets.checks import Defect
+    from braid.datasets.checks import Defect, Unused
     from braid.records import Example
 
 SHOWN = 4  # defects of each kind that are printed; others are only counted
@@ -44,9 +45,10 @@ def check(
 
         braid data check photos.csv --columns image=file,captions=title --images --fix clean.csv
     """
-    from braid.datasets import open_dataset
+    from braid.datasets import Rows, open_dataset
     from braid.datasets.checks import check as find
-    from braid.datasets.table import parse_columns
+    from braid.datasets.checks import unused_columns
+    from braid.datasets.table import parse_columns, unused_cells
 
     roles = parse_columns(columns)
     dataset = open_dataset(data, roles)
@@ -57,11 +59,12 @@ def check(
         dataset, images, lambda items, label: progress(items, label, len(items)), lambda: stopped.append("interrupted")
     )
     fixed = _write_clean(dataset, roles, defects, fix) if fix is not None and not stopped else {}
-    splits = _splits(dataset)
+    cells = unused_cells(Path(dataset.path), roles, dataset.unused) if dataset.unused else ()
+    splits, unused = _splits(dataset), unused_columns(Rows(cells))
     if json:
-        print_json(_as_json(dataset, splits, defects) | fixed)
+        print_json(_as_json(dataset, splits, defects, unused) | fixed)
     else:
-        _print(dataset, splits, defects)
+        _print(dataset, splits, defects, unused)
     if fixed and not json:
         skipped_rows = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["skipped_rows"].items())
         note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; removed: {skipped_rows or 'none'}")
@@ -122,6 +125,66 @@ def shard(
     print_table("Written", columns_shown, [[str(output), *sizes]], columns_shown[1:])
 
 
+def clips(
+    folder: Annotated[Path, typer.Argument(help="A folder of videos or recordings, with subtitles beside them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write: jsonl, csv, tsv, json or parquet.")],
+    language: Annotated[
+        str, typer.Option(help="Language of the subtitles, such as en. Default: the only one, or that of the info.json.")
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first video that cannot be used.")] = False,
+    skipped_rows: Annotated[
+        Path | None, typer.Option("--skipped-rows", help="List videos that cannot be used in this file (jsonl).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Write a table of clips from videos and their subtitles (vtt, srt), as yt-dlp saves them.
+
+    Each subtitle becomes a row: the file, start and end in seconds, and the text as captions. No file is cut or opened. Automatic
+    subtitles, which repeat the line before, are merged. Title, tags and chapter come from the info.json, if there is one. Any
+    command takes the table; rows of one file stay in one split.
+
+    Examples:
+
+        braid data clips talks/ -o talks/clips.jsonl
+
+        braid data clips talks/ -o clips.csv --language en
+    """
+    from braid.datasets.clips import find_videos, rows_of
+    from braid.datasets.table import Table, check_name, write_table
+    from braid.files import ready
+
+    check_name(output)
+    ready(output)
+    videos, notes = find_videos(folder)
+    without, languages, rows = SkippedRows(note), Counter[str](), list[dict[str, Any]]()
+    for video in progress(videos, "reading", len(videos)):
+        try:
+            found = rows_of(video, language, output.absolute().parent)
+        except UserError as error:
+            if strict:
+                raise
+            without.add([(os.path.relpath(next(iter(video.files.values())), folder), str(error))])
+            continue
+        rows += found.rows
+        languages[found.language or "no named language"] += 1
+        notes += found.notes
+    if not rows:
+        raise UserError(f"{folder}: no clip has subtitles that can be read, so nothing is written")
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    write_table(Table(columns, rows, folder / "clips"), output)
+    for text in notes:
+        note(text)
+    finish(without, skipped_rows)
+    seconds = sum(row["end"] - row["start"] for row in rows)
+    if json:
+        counts = {"num_videos": languages.total(), "num_rows": len(rows), "seconds": round(seconds, 3)}
+        print_json({"output": str(output), **counts, "languages": dict(languages), "num_skipped": len(without)})
+        return
+    said = ", ".join(f"{name} ({count:,})" for name, count in languages.most_common())
+    cells = [str(output), f"{len(rows):,}", f"{languages.total():,}", f"{seconds / 60:,.1f}", said]
+    print_table("Written", ["table", "rows", "videos", "minutes", "subtitles"], [cells], ["rows", "videos", "minutes"])
+
+
 def _check_fix(dataset: "Dataset", output: Path) -> None:
     from braid.datasets.table import check_name
 
@@ -162,7 +225,9 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     return {"output": str(output), "num_rows": len(examples), "num_kept": len(kept), "skipped_rows": dict(skipped_rows)}
 
 
-def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> dict[str, Any]:
+def _as_json(
+    dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]", unused: "Unused"
+) -> dict[str, Any]:
     from braid.datasets.checks import ADVICE, by_kind, described_columns
 
     unreadable = [defect for defect in defects if defect.kind == "unreadable file"]
@@ -173,6 +238,7 @@ def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Se
         "format": dataset.format,
         "columns": dict(dataset.columns),
         "unused": list(dataset.unused),
+        "suspected_leaks": {leak.name: str(leak) for leak in unused.leaks},
         "tabular": {one.column.name: str(one) for one in described_columns(dataset.examples)},
         "notes": list(dataset.said),
         "num_hidden": dataset.hidden,
@@ -213,7 +279,7 @@ def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
     return {split: dict(counts) for split, counts in sorted(result.items(), key=lambda item: -item[1]["rows"])}
 
 
-def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> None:
+def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]", unused: "Unused") -> None:
     from braid.datasets.checks import ADVICE, by_kind, described_columns
 
     names = list(dict.fromkeys(name for counts in splits.values() for name in counts))
@@ -226,10 +292,8 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         print_table("\nColumns", ["role", "column"], list(dataset.columns.items()))
     if kinds := described_columns(dataset.examples):
         print_table("\nTable columns", ["column", "kind"], [[one.column.name, str(one)] for one in kinds])
-    if dataset.unused:
-        some = "tabular=" + "+".join(dataset.unused[:2])
-        how = f"map those that you know before the label with --columns, for example {some}"
-        note(f"not used: {', '.join(dataset.unused)}; {how}")
+    for text in _of_unused(dataset, unused):
+        note(text)
     example = next(iter(dataset.examples), None)
     if example is not None:
         print_table(f"\nThe first row ({example.source})", ["role", "value"], _shown(example))
@@ -243,18 +307,32 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         note("--json lists them all")
 
 
+def _of_unused(dataset: "Dataset", unused: "Unused") -> Iterator[str]:
+    """What the columns without a role would be good for, if for anything."""
+    labelled = bool({"label", "labels"} & set(dataset.columns))
+    which = "those that you know before the label" if labelled else "those that the model is to read"
+    some = f", for example tabular={'+'.join(unused.inputs[:2])}" if unused.inputs else ""
+    if dataset.unused:
+        yield f"not used: {', '.join(dataset.unused)}; map {which} with --columns{some}"
+    for leak in unused.leaks:
+        yield f"suspected leak: {leak}; do not map it, unless you know it before the label"
+
+
 def _first(result: "Sequence[Defect]") -> str:
     more = [f"and {len(result) - SHOWN:,} more"] if len(result) > SHOWN else []
     return "\n".join([defect.what for defect in result[:SHOWN]] + more)
 
 
 def _shown(example: "Example") -> list[list[str]]:
+    from braid.media import Clip
     from braid.modalities import modality_of, show
 
     rows = [["id", example.id]]
     for role, value in example.fields.items():
         modality = modality_of(role)
-        if isinstance(value, bytes):
+        if isinstance(value, Clip):
+            text = f"{Path(value.file).name if isinstance(value.file, str) else 'a file in the table'}, {value}"
+        elif isinstance(value, bytes):
             text = f"{len(value):,} bytes in the table"
         elif modality and modality.suffixes:
             text = Path(value).name if isinstance(value, str) else "rendered when it is read"

@@ -18,12 +18,14 @@ from braid.errors import Missing, UserError
 from braid.files import file_named
 from braid.files.paths import not_a_path, shortened, spellings
 from braid.files.text import encoding_of, read_text
+from braid.media import Clip
 from braid.modalities import InputModalityConfig
 from braid.modalities.cells import check_length, why_no_text
 from braid.records import Example
 from braid.shapes import Int
 
 BLOCK = 32  # rows that are compressed together
+PLAIN = (str, int, float, list, tuple, type(None))  # items of a list that JSON can represent
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class Rows(Sequence[Example]):
     def _value(self, value: Any) -> Any:
         """The inverse of ``_packable``; a list is a tuple."""
         if isinstance(value, dict):
+            if "clip" in value:
+                return Clip(*value["clip"])
             return value["cells"] if "cells" in value else self._kept[value["kept"]]
         return tuple(value) if isinstance(value, list) else value
 
@@ -142,7 +146,12 @@ class Rows(Sequence[Example]):
 
 
 def _packable(value: Any, keep: Callable[[Any], Any]) -> Any:
-    """A value that JSON can represent. A dict of plain values is marked, because a stored object is a dict in JSON, too."""
+    """A value that JSON can represent. A part of a file and a dict of plain values are marked, because a stored object is a dict
+    in JSON, too. A tuple that holds an object, such as samples and their rate, is an object."""
+    if isinstance(value, tuple | list):
+        return value if all(isinstance(one, PLAIN) for one in value) else keep(value)
+    if isinstance(value, Clip) and isinstance(value.file, str):
+        return {"clip": [value.file, value.start, value.end]}
     if not isinstance(value, dict):
         return value
     plain = all(isinstance(key, str) and (cell is None or isinstance(cell, str | int | float)) for key, cell in value.items())
@@ -198,10 +207,15 @@ def file_kinds() -> dict[str, Any]:
     return {kind: config for kind, config in kinds(InputModalityConfig).items() if config.suffixes}
 
 
-def files_of(example: Example, roles: Iterable[str]) -> dict[str, Any]:
+def files_of(example: Example, roles: Iterable[str]) -> dict[str, str | bytes]:
     """A row's files by role: paths and encoded bytes. An object in memory is not a file."""
+    return {role: one.file if isinstance(one, Clip) else one for role, one in parts_of(example, roles).items()}
+
+
+def parts_of(example: Example, roles: Iterable[str]) -> dict[str, str | bytes | Clip]:
+    """A row's files by role; a part of a file is told from its other parts."""
     fields = example.fields
-    return {role: fields[role] for role in roles if isinstance(fields.get(role), str | bytes)}
+    return {role: fields[role] for role in roles if isinstance(fields.get(role), str | bytes | Clip)}
 
 
 def file_finder() -> Callable[[str | Path], bool]:

@@ -17,6 +17,8 @@ from braid.modalities import NOT_READ
 from braid.records import Example
 
 SHOWN = 5  # labels that a note names
+ROWS = "braid data clips FOLDER -o clips.jsonl makes rows of subtitles"
+UNREAD = {**NOT_READ, ".vtt": ROWS, ".srt": ROWS}
 
 
 def recognise(path: Path) -> bool:
@@ -82,7 +84,7 @@ class _Folder:
     def notes(self) -> tuple[str, ...]:
         more = ", ..." if len(self.labels) > SHOWN else ""
         named = f"labels are the names of {len(self.labels):,} folders: {', '.join(self.labels[:SHOWN])}{more}"
-        return (*([named] if self.labels else []), *self.listed.unread(NOT_READ))
+        return (*([named] if self.labels else []), *self.listed.unread(UNREAD))
 
 
 def _read(path: Path) -> _Folder:

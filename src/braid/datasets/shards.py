@@ -18,6 +18,7 @@ from braid.datasets.dataset import Dataset, Rows, SkippedRow, file_finder, skipp
 from braid.errors import Missing, UserError
 from braid.files import ESCAPED, whole
 from braid.files.reading import archive_of, part_name
+from braid.media import Clip
 from braid.modalities import modality_of
 from braid.modalities.cells import check_length, is_text, parse
 from braid.records import Example
@@ -80,7 +81,9 @@ def _value(role: str, value: Any, folder: Path, exists: Callable[[str | Path], b
     modality = modality_of(role)
     texts = value if isinstance(value, list) else [value]
     if modality and modality.suffixes:
-        return _file(role, value, folder, exists)
+        return _part(role, value, folder, exists) if isinstance(value, dict) else _file(role, value, folder, exists)
+    if modality is None and all(isinstance(one, int | float) for one in texts):
+        return tuple(value) if isinstance(value, list) else value
     if not all(isinstance(text, str) for text in texts):
         if modality is None:
             raise UserError(f"{role} is not text; make the shards again with braid data shard")
@@ -90,6 +93,13 @@ def _value(role: str, value: Any, folder: Path, exists: Callable[[str | Path], b
             raise UserError(f"{role} is not text; make the shards again with braid data shard")
         check_length(text, f"its {role}")
     return tuple(value) if isinstance(value, list) else str(value)
+
+
+def _part(role: str, value: dict[str, Any], folder: Path, exists: Callable[[str | Path], bool]) -> Clip:
+    start, end = value.get("start"), value.get("end")
+    if not isinstance(start, int | float) or not isinstance(end, int | float | None):
+        raise UserError(f"{role} has the times {start!r} and {end!r}; make the shards again with braid data shard")
+    return Clip(_file(role, value.get("file"), folder, exists), start, end)
 
 
 def _file(role: str, value: Any, folder: Path, exists: Callable[[str | Path], bool]) -> str:
@@ -130,15 +140,17 @@ def write_shards(
 
 
 def _written(role: str, value: Any, example: Example, tars: "_Tars", longest: int) -> Any:
-    """A file's position in a tar; any other value unchanged, if JSON can represent it."""
+    """A file's position in a tar; any other value unchanged, if JSON can represent it. Parts of a file share the whole of it."""
     modality = modality_of(role)
+    if isinstance(value, Clip):
+        return {"file": _written(role, value.file, example, tars, longest), "start": value.start, "end": value.end}
     if modality and modality.suffixes:
         key = (modality.kind, modality.key(value))
         if key not in tars.places:
             tars.add(key, *modality.encoded(value, example.source, longest))
         return tars.places[key]
     texts = value if isinstance(value, tuple) else (value,)
-    if modality is None and not all(isinstance(text, str) for text in texts):
+    if modality is None and not all(isinstance(one, str | int | float) for one in texts):
         raise UserError(f"{example.source}: {role} is not text; shards hold text and the inputs of models")
     return value
 

@@ -28,6 +28,11 @@ class Clip:
         if self.end is not None and not (math.isfinite(self.end) and self.end > self.start):
             raise UserError(f"end is {self.end:g} seconds, but the part starts at {self.start:g}; end it later")
 
+    def __str__(self) -> str:
+        """The part for people and for ids: ``12.5-15 s``."""
+        start, end = (f"{round(side, 3):.10g}" for side in (self.start, self.end or 0.0))
+        return f"{start}-{end} s" if self.end is not None else f"from {start} s"
+
     @property
     def length(self) -> float:
         """Seconds; infinite if only the file knows its end."""

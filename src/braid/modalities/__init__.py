@@ -31,9 +31,10 @@ from braid.modalities.labels import (
 from braid.modalities.protocol import Does, InputConfig, InputModality, OutputModality, TokenGrid
 from braid.modalities.tabular import TabularModality, TabularModalityConfig
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
+from braid.modalities.video import VideoModality, VideoModalityConfig
 from braid.records import View
 
-InputModalityConfig = ImageModalityConfig | AudioModalityConfig | TabularModalityConfig | TextModalityConfig
+InputModalityConfig = ImageModalityConfig | AudioModalityConfig | TabularModalityConfig | TextModalityConfig | VideoModalityConfig
 OutputModalityConfig = (
     EmbeddingModalityConfig | ImageModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
 )
@@ -79,6 +80,8 @@ __all__ = [
     "TextModalityConfig",
     "TokenGrid",
     "Tokenizer",
+    "VideoModality",
+    "VideoModalityConfig",
     "build_modalities",
     "default_inputs",
     "image_files",

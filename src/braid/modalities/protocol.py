@@ -46,7 +46,8 @@ class InputConfig(Protocol):
 
     ``columns``: usual names of its column in a table; the role is the modality's ``kind``. ``suffixes``: file suffixes; empty for
     a modality without files. ``input_name``: the default name of an input. ``parts``: whether a role may map to several columns
-    (``tabular=price+brand``).
+    (``tabular=price+brand``). ``timed``: a value may be a part of a file, a ``braid.media.Clip``; the table columns ``start`` and
+    ``end`` then say which.
     """
 
     @property
@@ -56,6 +57,7 @@ class InputConfig(Protocol):
     suffixes: ClassVar[frozenset[str]]
     input_name: ClassVar[str]
     parts: ClassVar[bool]
+    timed: ClassVar[bool]
 
     def build(self, tokenizer: Any = None) -> "InputModality": ...
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from braid.datasets.dataset import Dataset
+from braid.media import Clip
 
 Key = tuple[str, str]  # identifies a row: its file (or its source, if it has none) and its split
 
@@ -46,7 +47,9 @@ class Defect:
 
 
 def file_key(value: Any) -> str:
-    """A file's path, or a digest if the table contains the file."""
+    """A file's path, or a digest if the table contains the file; of a part, with its times."""
+    if isinstance(value, Clip):
+        return f"{file_key(value.file)} {value}"
     return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else str(value)
 
 

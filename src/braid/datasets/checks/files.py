@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, groupby
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import numpy as np
 from braid.datasets.checks.defects import Defect, Key, file_key
 from braid.datasets.checks.near_copies import ROWS, SIZE, aligned, are_copies, candidates, colour_descriptor, descriptor
 from braid.errors import UserError
+from braid.media import Clip
 from braid.modalities import ImageModality, ImageModalityConfig, modality_of
 
 ALIGNED = 256  # pairs between two steps of the progress bar
@@ -89,17 +90,21 @@ def compared(looked: list[Looked], watch: Watch) -> Iterator[Defect]:
 
 
 def in_two_splits(files: Iterable[File]) -> list[Defect]:
-    """Find files that are in two splits."""
-    return [
-        Defect(
-            "leak: a file in two splits",
-            tuple(one.rows.values()),
-            f"{one.source}: {_name(one)} is in {_listed(one)}",
-            _out(one, one),
-        )
-        for one in files
-        if len(_assigned(one)) > 1
-    ]
+    """Find files that are in two splits, also if each split has other parts of the file."""
+    groups: dict[Any, list[File]] = {}
+    for one in files:
+        groups.setdefault((one.role, one.value.file) if isinstance(one.value, Clip) else id(one), []).append(one)
+    result = []
+    for parts in groups.values():
+        rows: dict[str, str] = {}
+        for split, source in chain.from_iterable(one.rows.items() for one in parts):
+            rows.setdefault(split, source)
+        whole = replace(parts[0], rows=rows)
+        if len(_assigned(whole)) > 1:
+            what = f"{whole.source}: {_name(whole)} is in {_listed(whole)}"
+            out = tuple(dict.fromkeys(key for one in parts for key in one.keys([_lost(_assigned(whole))])))
+            result.append(Defect("leak: a file in two splits", tuple(rows.values()), what, out))
+    return result
 
 
 def _near_pairs(places: list[int], looked: list[Looked], watch: Watch) -> Iterator[tuple[int, int]]:
@@ -139,15 +144,19 @@ def _assigned(file: File) -> set[str]:
 
 def _out(one: File, other: File) -> tuple[Key, ...]:
     """The rows to remove so that nothing leaks: the rows in train, or in val if none is in train."""
-    splits = _assigned(one) | _assigned(other)
-    lost = next(split for split in ("train", "val", *sorted(splits)) if split in splits)
+    lost = _lost(_assigned(one) | _assigned(other))
     return tuple(dict.fromkeys((*one.keys([lost]), *other.keys([lost]))))
 
 
+def _lost(splits: set[str]) -> str:
+    return next(split for split in ("train", "val", *sorted(splits)) if split in splits)
+
+
 def _name(file: File) -> str:
-    if isinstance(file.value, bytes):
+    value = file.value.file if isinstance(file.value, Clip) else file.value
+    if isinstance(value, bytes):
         return f"the {file.role}"
-    return str(file.value).rpartition("/")[2] if isinstance(file.value, str) else file.source
+    return str(value).rpartition("/")[2] if isinstance(value, str) else file.source
 
 
 def _listed(file: File) -> str:

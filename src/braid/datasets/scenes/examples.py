@@ -11,6 +11,7 @@ import numpy as np
 from braid.config import did_you_mean
 from braid.datasets.dataset import Dataset, Rows
 from braid.datasets.scenes import language
+from braid.datasets.scenes.moving import moving_example
 from braid.datasets.scenes.objects import (
     ALL_COLOURS,
     ALL_SHAPES,
@@ -23,6 +24,7 @@ from braid.datasets.scenes.objects import (
     Pair,
     SceneObject,
 )
+from braid.datasets.scenes.sounds import sounding_example
 from braid.datasets.scenes.world import LATTICE, MOST_OBJECTS, SPLITS, Scene, Scenes, inside, touch
 from braid.errors import UserError
 from braid.records import Example
@@ -39,7 +41,8 @@ RELATED = re.compile(rf"{LOOK} ({'|'.join(STANDS)}) {LOOK}")
 PAPER = Background("plain", "white")
 RADII = {"small": 0.084, "large": 0.15}
 IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "right": ("on the right",)}
-TASKS = ("captioning", "vqa", "classification", "image_generation", "editing")
+TASKS = ("captioning", "vqa", "classification", "image_generation", "editing", "video", "audio")
+SETTINGS = {"video": ("seed", "size"), "audio": ("seed",)}  # of scenes in time; all others have all settings
 ROWS = {"train": 4000, "val": 500, "test": 500, "compositional": 500}
 CAPTIONS = 5  # per image
 QUESTIONS = 4  # per image, at most
@@ -272,8 +275,10 @@ def scene_examples(
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share an image), ``classification`` (image, text, label: the shape of the largest object),
-    ``image_generation`` (image, one caption, colours and shapes as labels, the expected objects ``holds`` for the oracle) or
-    ``editing`` (image, instruction, target, a caption of the target, look and place of the changed object as labels, holds).
+    ``image_generation`` (image, one caption, colours and shapes as labels, the expected objects ``holds`` for the oracle),
+    ``editing`` (image, instruction, target, a caption of the target, look and place of the changed object as labels, holds),
+    ``video`` or ``audio`` (a clip or a recording, captions, question, answers, the ``moment`` (start, end in seconds) that they
+    depend on, and as the label what moves or sounds first).
 
     A scene has 1 to ``objects`` objects. Scenes for generation have at most 3, on a ``lattice``; if ``richer`` is 1, their
     training split has more shapes and colours.
@@ -326,7 +331,14 @@ def _classified(world: Scenes, split: str, k: int) -> Example:
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
 
 
-MAKERS = {"captioning": _captioned, "classification": _classified, "image_generation": _generation_example, "editing": _edit}
+MAKERS = {
+    "captioning": _captioned,
+    "classification": _classified,
+    "image_generation": _generation_example,
+    "editing": _edit,
+    "video": moving_example,
+    "audio": sounding_example,
+}
 
 
 def _questions(world: Scenes, split: str, number: int) -> tuple[Example, ...]:
@@ -353,7 +365,9 @@ def open_scenes(spec: str) -> Dataset:
     for name in task.split("+") if "+" in task else [task]:
         if name not in TASKS or (name == "vqa" and name != task):
             raise UserError(f"{where}: the task is {name!r}; {did_you_mean(name, TASKS)}")
-    chosen = {**ROWS, "seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE, "richer": 0}
+    world = {"seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE, "richer": 0}
+    known = {setting for name in task.split("+") for setting in SETTINGS.get(name, world)}
+    chosen = {**ROWS, **{name: value for name, value in world.items() if name in known}}
     for setting in filter(None, settings):
         name, _, value = (side.strip() for side in setting.partition("="))
         if name not in chosen:
@@ -361,6 +375,6 @@ def open_scenes(spec: str) -> Dataset:
         if not value.isascii() or not value.isdigit():
             raise UserError(f"{where}: {name} is {value!r}; give a whole number, such as {name}={chosen[name]}")
         chosen[name] = int(value)
-    world = {name: chosen[name] for name in ("seed", "size", "objects", "lattice", "richer")}
+    world = {name: chosen[name] for name in world if name in known}
     rows = Rows(row for split in SPLITS for row in scene_examples(task, split, chosen[split], **world))
     return Dataset(where, "scenes (procedural)", rows)

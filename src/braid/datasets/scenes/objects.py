@@ -6,6 +6,7 @@ Lengths are fractions of the image's side; y grows downwards.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -172,7 +173,14 @@ def reach(shape: str) -> float:
 
 def render(objects: Sequence[SceneObject], background: Background, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """Render the image as uint8."""
-    image = paint_background(background, size)
+    return paint_objects(paint_background(background, size), objects, size)
+
+
+def paint_objects(
+    background: Float[np.ndarray, "size size 3"], objects: Sequence[SceneObject], size: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Objects on a painted background, which stays as it is; later objects cover earlier ones."""
+    image = background.copy()
     for item in objects:
         rows, columns, ink, accent, rim = _shares(item, size)
         window = image[rows, columns]
@@ -196,6 +204,7 @@ def object_masks(objects: Sequence[SceneObject], size: int) -> Bool[np.ndarray, 
 Share = Float[np.ndarray, "rows columns"]
 
 
+@lru_cache(16)  # in a clip, most objects stand still from frame to frame
 def _shares(item: SceneObject, size: int) -> tuple[slice, slice, Share, Share, Share]:
     """The window of pixels around an object, and the share of each pixel that is ink, accent (stripes, dots) and rim."""
     extent = item.radius * reach(item.shape)

@@ -16,17 +16,20 @@ from braid.datasets.dataset import (
     file_finder,
     file_kinds,
     files_of,
+    parts_of,
     skipped_row,
 )
 from braid.datasets.splits import SPLITS, split_of, with_splits
 from braid.datasets.table.cells import class_named
 from braid.datasets.table.files import Table, stream_table
 from braid.datasets.table.folders import left_out, tables_in
-from braid.datasets.table.roles import JOIN, LABEL, MANY, OUTPUTS, UNREAD, recognise, roles_of
+from braid.datasets.table.roles import JOIN, LABEL, MANY, OUTPUTS, TIMES, UNREAD, recognise, roles_of
 from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
 from braid.files import file_named
 from braid.files.paths import not_a_path, shortened, spellings
+from braid.media import Clip
+from braid.media.times import read_seconds
 from braid.modalities import modality_of
 from braid.modalities.cells import is_empty, text_cell
 from braid.records import Example
@@ -82,6 +85,32 @@ def _no_split(column: str, values: Sequence[str]) -> str:
     return (
         f"column {column!r} is not taken for the split, because its values ({some}) are not train, val or test; to use it: {use}"
     )
+
+
+def unused_cells(path: Path, columns: Mapping[str, str], names: Sequence[str]) -> Iterator[Example]:
+    """The labels of a data set of tables, each with the cells of some columns (the role ``tabular``), as they would be read.
+
+    Args:
+        names: of the columns; a cell that is no text or number, or is in another table, is None.
+    """
+    for file in tables_in(path) if path.is_dir() else [path]:
+        table = stream_table(file)
+        column = next(((role, *named) for role, named in roles_of(table, columns).items() if role in LABEL), None)
+        for number, row in enumerate(table.rows):
+            if isinstance(row, SkippedRow):
+                continue
+            cells = {name: row.get(name) for name in names}
+            fields: dict[str, Any] = {
+                "tabular": {name: cell if isinstance(cell, str | int | float) else None for name, cell in cells.items()}
+            }
+            if column is not None:
+                role, name = column
+                try:
+                    value = class_named(row.get(name), table.classes[name]) if name in table.classes else row.get(name)
+                    fields["label"] = labels(value, name, role == "labels", {})
+                except UserError:
+                    continue
+            yield Example(str(number), fields)
 
 
 def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -171,14 +200,30 @@ def _example(
     for role in fields:
         if role in modalities and modalities[role].suffixes:
             fields[role] = _located(fields[role], role, next(iter(row[role])), here)
+        if role in modalities and modalities[role].timed:
+            fields[role] = _part(fields[role], row)
+    part = next((f" {value}" for value in fields.values() if isinstance(value, Clip)), "")
     if "answer" in fields:
         fields["answers"] = whole_answers(fields.pop("answer"), fields.get("answers", ()))
     split, named = (
         text_cell(value, column) if value not in (None, "") else ""
         for column, value in (next(iter(row.get(role, {"": None}).items())) for role in ("split", "id"))
     )
-    identity = named or ("" if {"question", "instruction"} & set(fields) else name) or number
+    identity = named or ("" if {"question", "instruction"} & set(fields) else name and name + part) or number
     return Example(identity, fields, split_of(split), source)
+
+
+def _part(value: Any, row: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The part of a file between the row's ``start`` and ``end``; the file itself if both are empty.
+
+    Raises:
+        UserError: when they are no times, or are not in order.
+    """
+    cells = {role: next(iter(row.get(role, {"": None}).items())) for role in TIMES}
+    given = {role: cell for role, cell in cells.items() if not is_empty(cell[1])}
+    if not given or not isinstance(value, str | bytes):
+        return value
+    return Clip(value, **{role: read_seconds(cell, f"column {column!r}") for role, (column, cell) in given.items()})
 
 
 def _located(value: Any, role: str, column: str, here: _Here) -> Any:
@@ -187,6 +232,8 @@ def _located(value: Any, role: str, column: str, here: _Here) -> Any:
     Raises:
         Missing: when the file does not exist, or the value is no path.
     """
+    if isinstance(value, Clip):
+        return replace(value, file=_located(value.file, role, column, here))
     if not isinstance(value, str):
         return value
     path = os.path.join(here.folder, value)  # a Path would intern every name forever
@@ -214,7 +261,8 @@ def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:
 
     def apart(row: Example) -> Example:
         file = _first_file(row, files)
-        return replace(row, id=os.path.relpath(file, folder) if isinstance(file, str) else row.source)
+        part = next((f" {one}" for one in parts_of(row, files).values() if isinstance(one, Clip)), "")
+        return replace(row, id=os.path.relpath(file, folder) + part if isinstance(file, str) else row.source)
 
     return Rows(apart(row) if hash(row.id) in shared else row for row in rows)
 
@@ -224,8 +272,8 @@ def _first_file(row: Example, files: Sequence[str]) -> Any:
 
 
 def _grouped(rows: Rows, files: Sequence[str]) -> Rows:
-    """One example per file and split, with the captions of all its rows, in order of first appearance."""
-    keys = np.fromiter((hash((tuple(files_of(row, files).values()) or row.id, row.split)) for row in rows), np.int64, len(rows))
+    """One example per file, or part of one, and split, with the captions of all its rows, in order of first appearance."""
+    keys = np.fromiter((hash((tuple(parts_of(row, files).values()) or row.id, row.split)) for row in rows), np.int64, len(rows))
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     if len(first) == len(rows):
         return rows

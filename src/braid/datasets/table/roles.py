@@ -1,7 +1,7 @@
 """The roles of a table's columns: recognised by name, or mapped by the user. A role names its modality."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from braid.config import did_you_mean, kinds
@@ -24,11 +24,14 @@ NAMES: dict[str, tuple[str, ...]] = {
     "label": ("label", "class", "category", "sentiment"),
     "labels": ("labels",),
     "split": ("split", "subset", "set", "fold"),
+    "start": ("start", "start_time", "start_seconds", "begin"),
+    "end": ("end", "end_time", "end_seconds", "stop"),
 }
 MANY = ("captions", "answers")  # roles with several texts
 OUTPUTS = (*MANY, "answer", "target")  # roles that are not inputs of a model
 LABEL = ("label", "labels")  # one per row, or several
-UNREAD = ("id", "split")
+TIMES = ("start", "end")  # of the part of a file that a row is about
+UNREAD = ("id", "split", *TIMES)
 JOIN = "+"  # between the columns of one role
 
 _PAIR = re.compile(r'(?:[=+]\s*"(?:[^"]|"")*"|[^,])+')  # of --columns
@@ -92,12 +95,21 @@ def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection
         roles.pop("label" if "labels" in columns else "labels")
     if "text" in roles and file_kinds().keys() & roles.keys() and not {"captions", "question", *LABEL} & {*roles, *target_fields}:
         roles["captions"] = roles.pop("text")  # with a file and no label, the text describes the file
+    if not _timed(roles):
+        if named := [role for role in TIMES if columns.get(role)]:
+            raise UserError(f"{table.path}: {named[0]} is a time in a file, and no column holds files with times; leave it out")
+        roles = {role: names for role, names in roles.items() if role not in TIMES}
     if not set(roles) - set(UNREAD):
         example = "image=COLUMN,captions=COLUMN"
         raise UserError(
             f"{table.path}: no column has a usual name ({', '.join(table.columns)}); say which is which: --columns {example}"
         )
     return {role: names for role, names in roles.items() if role not in target_fields}
+
+
+def _timed(roles: Iterable[str]) -> bool:
+    """Whether a role's files have parts, as recordings and clips do."""
+    return any(modality.timed for role in roles if (modality := modality_of(role)))
 
 
 def fields_of(table: Table, columns: Mapping[str, str]) -> list[str]:

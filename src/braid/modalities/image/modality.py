@@ -14,8 +14,8 @@ from PIL import Image
 from braid.config import within
 from braid.errors import Missing, UserError
 from braid.files.reading import archive_of
+from braid.media.augmentation import Augmentation, jittered, random_crop
 from braid.modalities.cells import file_cell
-from braid.modalities.image.augmentation import Augmentation, jittered, random_crop
 from braid.modalities.image.decoding import SUFFIXES, decoded, thumbnail
 from braid.modalities.protocol import Does
 from braid.records import Padded, Units, View
@@ -71,6 +71,7 @@ class ImageModalityConfig:
     suffixes: ClassVar[frozenset[str]] = SUFFIXES
     input_name: ClassVar[str] = "image"
     parts: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         within(self, 1, MAX_SIZE, "size")

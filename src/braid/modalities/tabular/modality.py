@@ -52,6 +52,7 @@ class TabularModalityConfig:
     suffixes: ClassVar[frozenset[str]] = frozenset()
     input_name: ClassVar[str] = "tabular"
     parts: ClassVar[bool] = True
+    timed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         within(self, 1, 1_000_000, "max_categories")

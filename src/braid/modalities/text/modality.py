@@ -36,6 +36,7 @@ class TextModalityConfig:
     suffixes: ClassVar[frozenset[str]] = frozenset()
     input_name: ClassVar[str] = "prompt"
     parts: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         within(self, 3, MAX_LENGTH, "max_length")
