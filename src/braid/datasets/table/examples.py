@@ -27,6 +27,7 @@ from braid.datasets.table.texts import joined, labels, several, whole_answers
 from braid.errors import Missing, UserError
 from braid.files import file_named
 from braid.files.paths import not_a_path, shortened, spellings
+from braid.media import Clip
 from braid.modalities import modality_of
 from braid.modalities.cells import is_empty, text_cell
 from braid.records import Example
@@ -187,6 +188,8 @@ def _located(value: Any, role: str, column: str, here: _Here) -> Any:
     Raises:
         Missing: when the file does not exist, or the value is no path.
     """
+    if isinstance(value, Clip):
+        return replace(value, file=_located(value.file, role, column, here))
     if not isinstance(value, str):
         return value
     path = os.path.join(here.folder, value)  # a Path would intern every name forever
