@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from braid.collate import Collator
 from braid.datasets import open_dataset
 from braid.encoders import MeanVideoEncoderConfig, TransformerVideoEncoderConfig
 from braid.errors import UserError
@@ -17,9 +19,12 @@ from braid.media import Clip, FrameLimits, read_frames
 from braid.media.container import video_frames
 from braid.media.moments import Budget, Size
 from braid.modalities import Augmentation, VideoModalityConfig
-from braid.records import Padded
+from braid.presets import tiny
+from braid.records import Padded, Sample
+from braid.runtime.torch import to_tensors
+from braid.training.features import with_features
 from clips import SHADE, animation, clip, shades, sound, turned
-from variants import ENCODERS, FRAMES, SIZE
+from variants import ENCODERS, FRAMES, SIZE, build, inputs
 
 VIDEO = [name for name, one in ENCODERS.items() if one.modality == "video"]
 
@@ -255,6 +260,28 @@ def test_cells_and_keys(tmp_path: Path) -> None:
     (tmp_path / "clips.jsonl").write_text('{"video": "dog.mp4", "label": "dog"}\n{"video": "cat.mp4", "label": "cat"}\n')
     dataset = open_dataset(tmp_path / "clips.jsonl")
     assert [one.fields["video"] for one in dataset.examples] == [str(tmp_path / "dog.mp4")]
+    row = '{"video": {"path": "dog.mp4", "start": 0.5, "end": 1}, "label": "dog"}\n'
+    (tmp_path / "parts.jsonl").write_text(row)
+    (example,) = open_dataset(tmp_path / "parts.jsonl").examples
+    assert example.fields["video"] == Clip(str(tmp_path / "dog.mp4"), 0.5, 1.0)
+
+
+def test_frames_features_are_cached_also_those_of_parts(tmp_path: Path) -> None:
+    (tmp_path / "dog.mp4").write_bytes(clip())
+    values = [str(tmp_path / "dog.mp4"), Clip(str(tmp_path / "dog.mp4"), 0.6, 1.0), clip(3)]
+    config = replace(tiny(), encoders={"video": ENCODERS["video convolution"]})
+    model = build(config)
+    model.encoders["video"].requires_grad_(False)
+    samples = [Sample(str(k), {"video": value}) for k, value in enumerate(values)]
+    plain = Collator(inputs(config))
+    cached = with_features(model, plain, samples, str(tmp_path / "cache"), print)
+    ours, theirs = (to_tensors(one(samples).batch, torch.device("cpu")) for one in (plain, cached))
+    assert theirs.inputs["video"].encoded and not ours.inputs["video"].encoded
+    assert theirs.inputs["video"].distinct.values.shape[0] == 3
+    with torch.no_grad():
+        first, second = (model.encode(one)["video"] for one in (ours, theirs))
+    assert torch.equal(first.mask, second.mask) and first.mask.sum(1).tolist() == [4, 4, 3]
+    assert torch.allclose(first.values[first.mask], second.values[second.mask], atol=2e-2)
 
 
 def context(frames: int = FRAMES) -> BuildContext:

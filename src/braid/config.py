@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import accumulate
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from braid.errors import UserError
@@ -18,6 +19,7 @@ from braid.renamed import renamed
 T = TypeVar("T")
 
 MOST_VALUES = 100_000  # in a YAML file, with aliases expanded: a few lines of aliases can mean billions
+MOST_DEPTH = 100  # of brackets in a YAML file
 
 
 def to_dict(config: Any) -> Any:
@@ -215,6 +217,9 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
+    if _depth(text) > MOST_DEPTH:  # PyYAML takes seconds to find out
+        raise RecursionError
+
     class Loader(yaml.SafeLoader):
         """Without merge keys: PyYAML copies what they name, again for every level, so half a kilobyte fills the memory."""
 
@@ -231,6 +236,12 @@ def parse_yaml(text: str) -> Any:
     if _num_values(value, {}) > MOST_VALUES:
         raise UserError(f"holds more than {MOST_VALUES:,} values; use fewer aliases")
     return value
+
+
+def _depth(text: str) -> int:
+    """How deep brackets and braces are nested, at most; those inside of texts are counted, too."""
+    steps = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text))
+    return max(accumulate(steps), default=0)
 
 
 def _num_values(value: Any, known: dict[int, int]) -> int:

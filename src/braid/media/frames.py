@@ -21,7 +21,7 @@ from braid.media.moments import Budget, FrameLimits, Frames, Size, chosen, part_
 
 START = 4096  # bytes that tell a kind of file
 LIMITS = FrameLimits()
-INVALID = "Invalid data"  # what FFmpeg says of a file that it does not know
+INVALID = ("Invalid data", "Invalid argument")  # what FFmpeg says of a file of a format that it does not know, or may not open
 ALL = Clip(b"")  # no part, but all seconds of a clip
 
 

@@ -23,6 +23,7 @@ from braid.encoders import TwoPartEncoder
 from braid.errors import UserError
 from braid.files import alone, user_path
 from braid.files.reading import read_part
+from braid.media import Clip
 from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
 from braid.records import Features, Padded, Sample
@@ -127,6 +128,9 @@ class _Given:
 
     def _hash(self) -> str:
         value = self.value
+        if isinstance(value, Clip):
+            part = f"{_Given(value.file, '')._hash()} {value.start} {value.end}"
+            return hashlib.sha1(part.encode(), usedforsecurity=False).hexdigest()
         if isinstance(value, str | os.PathLike):
             name = os.fspath(value)
             inside = read_part(name)
