@@ -9,6 +9,7 @@ from typing import Any
 
 from braid.config import kinds
 from braid.errors import UserError
+from braid.modalities.audio import AudioAugmentation, AudioModality, AudioModalityConfig
 from braid.modalities.encoded import EncodedModality
 from braid.modalities.image import (
     NOT_READ,
@@ -32,7 +33,7 @@ from braid.modalities.tabular import TabularModality, TabularModalityConfig
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
 from braid.records import View
 
-InputModalityConfig = ImageModalityConfig | TabularModalityConfig | TextModalityConfig
+InputModalityConfig = AudioModalityConfig | ImageModalityConfig | TabularModalityConfig | TextModalityConfig
 OutputModalityConfig = (
     EmbeddingModalityConfig | ImageModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
 )
@@ -51,6 +52,9 @@ ROLES = {
 __all__ = [
     "NOT_READ",
     "ROLES",
+    "AudioAugmentation",
+    "AudioModality",
+    "AudioModalityConfig",
     "Augmentation",
     "Does",
     "EmbeddingModality",
