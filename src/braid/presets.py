@@ -15,8 +15,11 @@ from braid.decoders import (
     TransformerTextDecoderConfig,
 )
 from braid.encoders import (
+    AudioCNNEncoderConfig,
+    AudioTransformerEncoderConfig,
     EfficientNetEncoderConfig,
     EncoderConfig,
+    FrameAudioEncoderConfig,
     FTTransformerEncoderConfig,
     MobileNetEncoderConfig,
     NgramTextEncoderConfig,
@@ -27,6 +30,7 @@ from braid.encoders import (
 from braid.errors import UserError
 from braid.fusions import AttentionFusionConfig, ConcatFusionConfig
 from braid.layers.levels import LevelsConfig
+from braid.layers.sound_levels import SoundLevelsConfig
 from braid.modalities import InputModalityConfig
 from braid.model import ModelConfig
 
@@ -41,6 +45,7 @@ def classic(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
         "image": image or ResNetEncoderConfig(depth=18),
         "text": TransformerTextEncoderConfig(attention="bidirectional", width=256, depth=3, heads=4),
         "tabular": FTTransformerEncoderConfig(width=192, depth=3, heads=8),
+        "audio": AudioCNNEncoderConfig(),
     }
     return ModelConfig(
         width=256,
@@ -59,6 +64,7 @@ def compact(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
         "image": image or MobileNetEncoderConfig(padding="tensorflow", folded=True),
         "text": TransformerTextEncoderConfig(attention="bidirectional", width=192, depth=3, heads=4),
         "tabular": FTTransformerEncoderConfig(),
+        "audio": _heard_as_image(),
     }
     return ModelConfig(
         width=384,
@@ -78,6 +84,7 @@ def quick(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Se
         "image": image or EfficientNetEncoderConfig(variant="lite2", folded=True, levels=levels),
         "text": NgramTextEncoderConfig(),
         "tabular": FTTransformerEncoderConfig(),
+        "audio": _heard_as_image(),
     }
     return ModelConfig(
         width=384,
@@ -93,6 +100,7 @@ def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
         "image": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
         "text": TransformerTextEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
         "tabular": FTTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+        "audio": AudioTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     }
     return ModelConfig(
         width=32,
@@ -100,6 +108,11 @@ def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
         fusion=AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
         decoders=_decoders(outputs, TransformerTextDecoderConfig(width=32, depth=1, heads=2, dropout=0.0), hidden_width=32),
     )
+
+
+def _heard_as_image() -> FrameAudioEncoderConfig:
+    """The image encoder of the built-in model over recordings."""
+    return FrameAudioEncoderConfig(frame=EfficientNetEncoderConfig(variant="lite2", folded=True), levels=SoundLevelsConfig())
 
 
 def _encoders(inputs: Inputs, by_modality: Mapping[str, EncoderConfig]) -> dict[str, EncoderConfig]:

@@ -1,5 +1,16 @@
 """Padded -> Features: one folder a modality, one file a kind; ``weights.py`` fills them from standard files."""
 
+from braid.encoders.audio import (
+    AudioCNNEncoder,
+    AudioCNNEncoderConfig,
+    AudioEncoderConfig,
+    AudioTransformerEncoder,
+    AudioTransformerEncoderConfig,
+    FrameAudioEncoder,
+    FrameAudioEncoderConfig,
+    PretrainedAudioEncoder,
+    PretrainedAudioEncoderConfig,
+)
 from braid.encoders.image import (
     EfficientNetEncoder,
     EfficientNetEncoderConfig,
@@ -38,7 +49,7 @@ from braid.encoders.text import (
 )
 from braid.encoders.weights import load_weights
 
-EncoderConfig = ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig
+EncoderConfig = AudioEncoderConfig | ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig
 
 __all__ = [
     "EfficientNetEncoder",
@@ -73,4 +84,13 @@ __all__ = [
     "ViTEncoder",
     "ViTEncoderConfig",
     "load_weights",
+    "AudioCNNEncoder",
+    "AudioCNNEncoderConfig",
+    "AudioEncoderConfig",
+    "AudioTransformerEncoder",
+    "AudioTransformerEncoderConfig",
+    "FrameAudioEncoder",
+    "FrameAudioEncoderConfig",
+    "PretrainedAudioEncoder",
+    "PretrainedAudioEncoderConfig",
 ]

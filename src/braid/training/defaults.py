@@ -16,8 +16,10 @@ from braid.training.watcher import matrix_peak
 
 BUILT_IN = "small"
 FINE_TUNED = ("captioning", "retrieval")  # tasks that the built-in model does itself
+FILES = {"image", "audio"}  # inputs that the built-in image encoder reads
 WRITES_VALUES = {"label", "answer", "number"}
 CONVOLUTIONS = "encoders.image.features"
+AUDIO_MELS = 128  # bands of frequency for an image encoder, one a row of its images
 TEXT_EPOCHS = 30  # n-grams start from nothing, and without images an epoch takes a second (docs/log.md)
 FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
 
@@ -59,7 +61,7 @@ def default_run(
             "optimizer": rate,
         }
     if not WRITES_VALUES.issuperset(outputs):
-        return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if "image" in inputs else {})}
+        return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if FILES.intersection(inputs) else {})}
     rest = {"objective": {"kind": "likelihood", "label_smoothing": 0.1}} if "number" not in outputs else {}
     optimizer = {"learning_rate": 5e-4, "warmup_steps": 50}
     quick = _with_image_encoder("quick", outputs, inputs)
@@ -68,19 +70,28 @@ def default_run(
 
 
 def _with_image_encoder(name: str, outputs: Sequence[str], inputs: Sequence[str]) -> dict[str, Any]:
-    """A preset; its image encoder, if it has one, is the frozen one of the built-in model."""
+    """A preset; the image encoders of images and of recordings, if it has any, are the frozen one of the built-in model."""
     architecture = preset(name, outputs, inputs)
-    if "image" not in architecture.get("encoders", {}):
+    encoders: dict[str, Any] = architecture.get("encoders", {})
+    built_in = [one for one in ("image", "audio") if one in encoders]
+    if not built_in:
         return {"model": architecture}
     bundle = read_bundle(find_bundle(BUILT_IN))
     assert bundle.architecture is not None  # the built-in model has an architecture
-    levels = architecture["encoders"]["image"].get("levels") if name == "quick" else None
-    architecture["encoders"]["image"] = {**bundle.architecture["encoders"]["image"], "levels": levels}
+    own, read = bundle.architecture["encoders"]["image"], to_dict(default_inputs())
+    if "image" in encoders:
+        levels = encoders["image"].get("levels") if name == "quick" else None
+        encoders["image"] = {**own, "levels": levels}
+        read["image"] = to_dict(bundle.interface.inputs["image"])
+    if "audio" in encoders:
+        encoders["audio"]["frame"] = {**own, "levels": None}
+        read["audio"]["spectrogram"]["mels"] = AUDIO_MELS
+    frozen = {"image": CONVOLUTIONS, "audio": "encoders.audio.frame"}
     return {
         "model": architecture,
-        "inputs": {**to_dict(default_inputs()), "image": to_dict(bundle.interface.inputs["image"])},
-        "initialize": {"encoders.image": BUILT_IN},
-        "freeze": [CONVOLUTIONS],
+        "inputs": read,
+        "initialize": {f"encoders.{one}": BUILT_IN for one in built_in},
+        "freeze": [frozen[one] for one in built_in],
         "cache_features": AUTO,
     }
 

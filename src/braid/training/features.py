@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from braid.collate import Collator
 from braid.encoders import TwoPartEncoder
@@ -142,8 +143,7 @@ class _Store:
 
     def __init__(self, encoder: nn.Module, modality: InputModality, folder: Path, precision: str) -> None:
         self.encoder, self.modality, self.precision = encoder.eval(), modality, precision
-        example, _ = modality.example()
-        _, *shape = self._features(example).values.shape
+        _, *shape = self._features(_longest(modality)).values.shape
         self.shape = (int(shape[0]), int(shape[1]))
         self.made = _fingerprint(encoder, modality, f"{self.shape} {precision}")
         self.folder = folder / self.made[:16]
@@ -205,8 +205,8 @@ class _Store:
                         unreadable.write(f"{content}\n".encode("ascii"))
                 if prepared:
                     features = self._features(self.modality.pad(prepared))
-                    values.write(features.values.float().clamp(-LARGEST, LARGEST).half().cpu().numpy().tobytes())
-                    masks.write(features.mask.cpu().numpy().tobytes())
+                    values.write(self._filled(features.values.float().clamp(-LARGEST, LARGEST).half()).tobytes())
+                    masks.write(self._filled(features.mask).tobytes())
                     values.flush()
                     masks.flush()
                     index.write("".join(f"{content}\n" for content in kept).encode("ascii"))
@@ -216,6 +216,12 @@ class _Store:
                     told = now
                     left = (now - started) / done * (len(new) - done)
                     on_note(f"  {done:,} of {len(new):,} images, {left:.0f} s left")
+
+    def _filled(self, values: Tensor) -> np.ndarray:
+        """With positions that are not real, up to those of the longest value."""
+        filled = np.zeros((len(values), self.shape[0], *values.shape[2:]), values.cpu().numpy().dtype)
+        filled[:, : values.shape[1]] = values.cpu().numpy()
+        return filled
 
     def _reason(self, one: _Given) -> str:
         """Why a value cannot be read; "" if it can be."""
@@ -233,6 +239,14 @@ class _Store:
         with torch.autocast(device.type, torch.bfloat16) if fast else nullcontext():
             result: Features = self.encoder.describe(padded) if isinstance(self.encoder, TwoPartEncoder) else self.encoder(padded)
         return result
+
+
+def _longest(modality: InputModality) -> Padded:
+    """An example; where values have different lengths, one as long as any."""
+    example, _ = modality.example()
+    length: int = getattr(modality, "length", example.mask.shape[1])
+    values = np.zeros((1, length, *example.values.shape[2:]), np.float32) if example.values.ndim == 3 else example.values[:1]
+    return Padded(values, np.ones((1, length), bool)) if example.values.ndim == 3 else Padded(values, example.mask[:1])
 
 
 def _described_by(encoder: nn.Module) -> Iterator[nn.Module]:

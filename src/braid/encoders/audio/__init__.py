@@ -2,9 +2,12 @@
 
 from braid.encoders.audio.cnn import AudioCNNEncoder, AudioCNNEncoderConfig
 from braid.encoders.audio.frame import FrameAudioEncoder, FrameAudioEncoderConfig
+from braid.encoders.audio.pretrained import PretrainedAudioEncoder, PretrainedAudioEncoderConfig
 from braid.encoders.audio.transformer import AudioTransformerEncoder, AudioTransformerEncoderConfig
 
-AudioEncoderConfig = AudioCNNEncoderConfig | AudioTransformerEncoderConfig | FrameAudioEncoderConfig
+AudioEncoderConfig = (
+    AudioCNNEncoderConfig | AudioTransformerEncoderConfig | FrameAudioEncoderConfig | PretrainedAudioEncoderConfig
+)
 
 __all__ = [
     "AudioCNNEncoder",
@@ -14,4 +17,6 @@ __all__ = [
     "AudioTransformerEncoderConfig",
     "FrameAudioEncoder",
     "FrameAudioEncoderConfig",
+    "PretrainedAudioEncoder",
+    "PretrainedAudioEncoderConfig",
 ]
