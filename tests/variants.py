@@ -9,6 +9,7 @@ from functools import cache
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import torch
 
 from braid.bundle import Interface
@@ -28,13 +29,17 @@ from braid.decoders import (
     RecurrentTextDecoderConfig,
 )
 from braid.encoders import (
+    AudioCNNEncoderConfig,
+    AudioTransformerEncoderConfig,
     EfficientNetEncoderConfig,
     EncoderConfig,
+    FrameAudioEncoderConfig,
     FTTransformerEncoderConfig,
     ImageTokenEncoderConfig,
     MLPEncoderConfig,
     MobileNetEncoderConfig,
     NgramTextEncoderConfig,
+    PretrainedAudioEncoderConfig,
     PretrainedImageEncoderConfig,
     PretrainedTextEncoderConfig,
     RecurrentTextEncoderConfig,
@@ -58,7 +63,9 @@ from braid.fusions import (
 )
 from braid.index import ExactIndexConfig, HnswIndexConfig, IndexConfig, LanceDBIndexConfig
 from braid.layers.levels import LevelsConfig
+from braid.layers.sound_levels import SoundLevelsConfig
 from braid.modalities import (
+    AudioModalityConfig,
     EmbeddingModalityConfig,
     ImageModalityConfig,
     InputModality,
@@ -70,6 +77,7 @@ from braid.modalities import (
     TextModalityConfig,
     Tokenizer,
 )
+from braid.modalities.audio import LogMelConfig
 from braid.modalities.tabular import CategoryColumn, NumberColumn
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
@@ -77,6 +85,7 @@ from braid.records import Sample
 from braid.tasks import VisualQuestionAnswering
 
 SIZE = 32  # pixels
+SOUND = AudioModalityConfig(seconds=0.64, spectrogram=LogMelConfig(mels=32))  # 64 frames
 
 # Hugging Face models with random weights; a frozen one is learned around.
 BERT = {
@@ -110,6 +119,17 @@ GPT2 = {
     "attn_pdrop": 0.0,
 }
 
+AST = {
+    "model_type": "audio-spectrogram-transformer",
+    "max_length": 64,
+    "num_mel_bins": 32,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
 VQ = {
     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
     "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
@@ -149,6 +169,15 @@ ENCODERS: dict[str, EncoderConfig] = {
     "pretrained bert": PretrainedTextEncoderConfig(architecture=BERT, train="full"),
     "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
+    "audio cnn": AudioCNNEncoderConfig(channels=8, stages=2, dropout=0.0),
+    "audio transformer": AudioTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+    "audio frame": FrameAudioEncoderConfig(
+        frame=ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0), frames=16, size=SIZE
+    ),
+    "audio frame levels": FrameAudioEncoderConfig(
+        frame=MobileNetEncoderConfig(width_multiplier=0.25), frames=32, levels=SoundLevelsConfig(width=16, dropout=0.0)
+    ),
+    "pretrained ast": PretrainedAudioEncoderConfig(architecture=AST, train="full"),
     "recurrent lstm": RecurrentTextEncoderConfig(cell="lstm", width=32, dropout=0.0),
 }
 FUSIONS: dict[str, FusionConfig] = {
@@ -232,8 +261,8 @@ def variants() -> dict[str, ModelConfig]:
 def combined_variants() -> dict[str, ModelConfig]:
     """Fewer models, for what takes long: every encoder, fusion and decoder is in one of them at least."""
     base = tiny()
-    groups = [[name for name, one in ENCODERS.items() if one.modality == kind] for kind in ("image", "text", "tabular")]
-    images, texts, tables = groups
+    groups = [[name for name, one in ENCODERS.items() if one.modality == kind] for kind in ("image", "text", "tabular", "audio")]
+    images, texts, tables, sounds = groups
     result = {}
     decoders = cycle(DECODERS)
     for k in range(max(map(len, (images, texts, FUSIONS, DECODERS)))):
@@ -244,6 +273,9 @@ def combined_variants() -> dict[str, ModelConfig]:
         if k < len(tables):
             encoders["tabular"] = ENCODERS[tables[k]]
             names.append(tables[k])
+        if k < len(sounds):
+            encoders["audio"] = ENCODERS[sounds[k]]
+            names.append(sounds[k])
         config = replace(base, encoders=encoders, fusion=FUSIONS[fusion], decoders={"text": DECODERS[decoder]})
         result[", ".join([*names, fusion, decoder])] = replace(config, codecs=codecs_read(encoders))
     return result
@@ -280,11 +312,21 @@ def tokenizer() -> Tokenizer:
 
 
 def samples_of(config: ModelConfig) -> tuple[Sample, ...]:
-    """The samples with all that a model of ``config`` reads: with a row of a table, if it does."""
-    if "tabular" not in config.encoders:
-        return samples()
+    """The samples with all that a model of ``config`` reads: with a row of a table and a recording, if it does."""
     rows = [{"size": None if k == 3 else 0.5 * k, "kind": ("round", "square", "other")[k % 3]} for k in range(8)]
-    return tuple(replace(one, inputs={**one.inputs, "tabular": row}) for one, row in zip(samples(), rows, strict=True))
+    more = [{"tabular": row, "audio": sound} for row, sound in zip(rows, recordings(), strict=True)]
+    added = [{name: value for name, value in one.items() if name in config.encoders} for one in more]
+    return tuple(replace(one, inputs={**one.inputs, **extra}) for one, extra in zip(samples(), added, strict=True))
+
+
+@cache
+def recordings() -> tuple[tuple[np.ndarray, int], ...]:
+    """Tones of 0.1 to 0.8 seconds, each with its pitch."""
+    rate = SOUND.rate
+    return tuple(
+        (0.5 * np.sin(np.arange(rate * (1 + k) // 10) * 2 * np.pi * 300 * 1.4**k / rate).astype(np.float32), rate)
+        for k in range(8)
+    )
 
 
 def inputs(config: ModelConfig | None = None) -> dict[str, InputModality]:
@@ -293,6 +335,7 @@ def inputs(config: ModelConfig | None = None) -> dict[str, InputModality]:
         "image": ImageModalityConfig(size=SIZE).build(),
         "prompt": TextModalityConfig(max_length=32).build(tokenizer()),
         "tabular": TABLE.build(),
+        "audio": SOUND.build(),
     }
     return {name: every[name] for name in (config.encoders if config else tiny().encoders)}
 
