@@ -33,7 +33,7 @@ from braid.modalities.tabular import TabularModality, TabularModalityConfig
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
 from braid.records import View
 
-InputModalityConfig = AudioModalityConfig | ImageModalityConfig | TabularModalityConfig | TextModalityConfig
+InputModalityConfig = ImageModalityConfig | AudioModalityConfig | TabularModalityConfig | TextModalityConfig
 OutputModalityConfig = (
     EmbeddingModalityConfig | ImageModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
 )
