@@ -32,8 +32,10 @@ from braid.training.sections import AUTO
 FOLDER = "BRAID_CACHE"  # environment variable with another folder for AUTO
 MOST = 10 << 30  # bytes that the folder keeps; the encoders that were used least recently go first
 BATCH = 32  # values that are encoded at once
+PIECES = 8  # recordings that are: each is many images, or as long as many
 TELL = 10.0  # seconds between two notes
 LARGEST = 65504.0  # in float16
+KINDS = {"audio": "recordings"}  # what is encoded, in messages; images else
 LINE = 41  # bytes of a line of the index: a SHA-1 in hexadecimal and a line break
 
 OnNote = Callable[[str], None]
@@ -145,6 +147,8 @@ class _Store:
         self.encoder, self.modality, self.precision = encoder.eval(), modality, precision
         _, *shape = self._features(_longest(modality)).values.shape
         self.shape = (int(shape[0]), int(shape[1]))
+        self.kinds = KINDS.get(modality.config.kind, "images")
+        self.batch = BATCH if self.kinds == "images" else PIECES
         self.made = _fingerprint(encoder, modality, f"{self.shape} {precision}")
         self.folder = folder / self.made[:16]
 
@@ -161,7 +165,7 @@ class _Store:
             new = {content: given[key] for key, content in hashes.items() if content and content not in known}
             new = {content: one for content, one in new.items() if content not in unreadable or not self._reason(one)}
             if new:
-                on_note(f"{len(new):,} images are encoded now, once for all runs with this encoder; {self.folder} keeps them")
+                on_note(f"{len(new):,} {self.kinds} are encoded now, once for all runs with this encoder; {self.folder} keeps them")
                 self._append(list(new.items()), known, on_note)
         places = {key: known[content] for key, content in hashes.items() if content in known}
         changed = "the image changed while the run started; start the run again"
@@ -195,9 +199,9 @@ class _Store:
         with ExitStack() as stack:
             names = ("values", "masks", "index", "unreadable")
             values, masks, index, unreadable = (stack.enter_context(open(self.folder / name, "ab")) for name in names)
-            for first in range(0, len(new), BATCH):
+            for first in range(0, len(new), self.batch):
                 prepared, kept = [], []
-                for content, one in new[first : first + BATCH]:
+                for content, one in new[first : first + self.batch]:
                     try:
                         prepared.append(self.modality.prepare(one.value, one.source))
                         kept.append(content)
@@ -211,11 +215,11 @@ class _Store:
                     masks.flush()
                     index.write("".join(f"{content}\n" for content in kept).encode("ascii"))
                     known |= {content: len(known) + k for k, content in enumerate(kept)}
-                done, now = min(first + BATCH, len(new)), time.perf_counter()
+                done, now = min(first + self.batch, len(new)), time.perf_counter()
                 if now - told > TELL and done < len(new):
                     told = now
                     left = (now - started) / done * (len(new) - done)
-                    on_note(f"  {done:,} of {len(new):,} images, {left:.0f} s left")
+                    on_note(f"  {done:,} of {len(new):,} {self.kinds}, {left:.0f} s left")
 
     def _filled(self, values: Tensor) -> np.ndarray:
         """With positions that are not real, up to those of the longest value."""
