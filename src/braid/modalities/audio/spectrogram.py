@@ -15,7 +15,7 @@ from braid.shapes import Float, Float32
 DECADE = math.log(10)  # in natural logarithms, which all figures here are
 PREEMPHASIS = 0.97  # of Kaldi
 TRAINED_RATE = 16_000  # Hz, of Whisper and AST
-CHUNK = 256  # frames that are transformed at once: they stay in the processor's cache
+CHUNK = 128  # frames that are transformed at once: they stay in the processor's cache
 Scale = Literal["slaney", "htk", "kaldi"]
 
 
@@ -134,9 +134,7 @@ class LogMel:
         points = config.points or 1 << (self._length - 1).bit_length()
         high = config.high or rate / 2
         if points < self._length:
-            raise UserError(
-                f"points is {points}; the window has {self._length} samples at {rate:,} Hz, so set it higher, or to 0"
-            )
+            raise UserError(f"points is {points}; the window has {self._length} samples at {rate:,} Hz; set it higher, or to 0")
         if not config.low < high <= rate / 2:
             raise UserError(f"low is {config.low:g} and high is {high:g}; they must rise, up to half the rate ({rate / 2:g})")
         self._points, centred = points, config.framing == "centred"
@@ -203,7 +201,8 @@ def mel_filters(
     mels: int, bins: int, rate: int, low: float, high: float, scale: Scale, area: bool
 ) -> Float32[np.ndarray, "bins mels"]:
     """Triangles of equal width on the mel scale, as in Slaney's Auditory Toolbox, HTK or Kaldi."""
-    edges = np.linspace(*_mel(np.array([low, high]), scale), mels + 2)
+    lowest, highest = _mel(np.array([low, high]), scale)
+    edges = np.linspace(lowest, highest, mels + 2)
     if scale == "kaldi":
         hertz = edges
         given = _mel(np.arange(bins) * (rate / 2 / (bins - 1)), scale)
