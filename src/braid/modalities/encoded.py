@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from braid.errors import UserError
+from braid.media import Clip
 from braid.records import Padded
 from braid.shapes import Bool, Float16
 
@@ -38,11 +39,13 @@ class EncodedModality:
 
     @staticmethod
     def key_of(value: Any, source: str = "") -> str:
-        """The real path of a file, or a hash of bytes.
+        """The real path of a file, or a hash of bytes; a part of one has its times, too.
 
         Raises:
             UserError: for a value that is neither.
         """
+        if isinstance(value, Clip):
+            return f"{EncodedModality.key_of(value.file, source)} {value.start} {value.end}"
         if isinstance(value, str | os.PathLike):
             return os.path.realpath(value)
         if isinstance(value, bytes):

@@ -24,6 +24,7 @@ from braid.encoders import TwoPartEncoder
 from braid.errors import UserError
 from braid.files import alone, user_path
 from braid.files.reading import read_part
+from braid.media import Clip
 from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
 from braid.records import Features, Padded, Sample
@@ -130,6 +131,9 @@ class _Given:
 
     def _hash(self) -> str:
         value = self.value
+        if isinstance(value, Clip):
+            whole = _Given(value.file, self.source)._hash()
+            return hashlib.sha1(f"{whole} {value.start} {value.end}".encode(), usedforsecurity=False).hexdigest()
         if isinstance(value, str | os.PathLike):
             name = os.fspath(value)
             inside = read_part(name)
@@ -246,11 +250,12 @@ class _Store:
 
 
 def _longest(modality: InputModality) -> Padded:
-    """An example; where values have different lengths, one as long as any."""
+    """Example values; where they have different lengths, one that is as long as any."""
     example, _ = modality.example()
-    length: int = getattr(modality, "length", example.mask.shape[1])
-    values = np.zeros((1, length, *example.values.shape[2:]), np.float32) if example.values.ndim == 3 else example.values[:1]
-    return Padded(values, np.ones((1, length), bool)) if example.values.ndim == 3 else Padded(values, example.mask[:1])
+    length = getattr(modality, "length", None)
+    if length is None:
+        return example
+    return Padded(np.zeros((1, length, *example.values.shape[2:]), np.float32), np.ones((1, length), bool))
 
 
 def _described_by(encoder: nn.Module) -> Iterator[nn.Module]:
