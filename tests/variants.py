@@ -175,6 +175,11 @@ ENCODERS: dict[str, EncoderConfig] = {
         frame=ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0), frames=16, size=SIZE
     ),
     "audio frame levels": FrameAudioEncoderConfig(
+        frame=MobileNetEncoderConfig(width_multiplier=0.25),
+        frames=32,
+        levels=SoundLevelsConfig(width=16, dropout=0.0, pieces=True),
+    ),
+    "audio frame levels of all": FrameAudioEncoderConfig(
         frame=MobileNetEncoderConfig(width_multiplier=0.25), frames=32, levels=SoundLevelsConfig(width=16, dropout=0.0)
     ),
     "pretrained ast": PretrainedAudioEncoderConfig(architecture=AST, train="full"),

@@ -64,7 +64,7 @@ def compact(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
         "image": image or MobileNetEncoderConfig(padding="tensorflow", folded=True),
         "text": TransformerTextEncoderConfig(attention="bidirectional", width=192, depth=3, heads=4),
         "tabular": FTTransformerEncoderConfig(),
-        "audio": _heard_as_image(),
+        "audio": _heard_as_image(outputs),
     }
     return ModelConfig(
         width=384,
@@ -84,7 +84,7 @@ def quick(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Se
         "image": image or EfficientNetEncoderConfig(variant="lite2", folded=True, levels=levels),
         "text": NgramTextEncoderConfig(),
         "tabular": FTTransformerEncoderConfig(),
-        "audio": _heard_as_image(),
+        "audio": _heard_as_image(outputs),
     }
     return ModelConfig(
         width=384,
@@ -110,9 +110,10 @@ def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
     )
 
 
-def _heard_as_image() -> FrameAudioEncoderConfig:
-    """The image encoder of the built-in model over recordings."""
-    return FrameAudioEncoderConfig(frame=EfficientNetEncoderConfig(variant="lite2", folded=True), levels=SoundLevelsConfig())
+def _heard_as_image(outputs: Sequence[str]) -> FrameAudioEncoderConfig:
+    """The image encoder of the built-in model over recordings; texts are written from every piece."""
+    levels = SoundLevelsConfig(pieces="text" in outputs)
+    return FrameAudioEncoderConfig(frame=EfficientNetEncoderConfig(variant="lite2", folded=True), levels=levels)
 
 
 def _encoders(inputs: Inputs, by_modality: Mapping[str, EncoderConfig]) -> dict[str, EncoderConfig]:

@@ -51,9 +51,7 @@ def _as_whisper(given: Any, config: Any) -> AudioModalityConfig:
 
 def _as_clap(given: Any, config: Any) -> AudioModalityConfig:
     if config.enable_fusion:
-        raise UserError(
-            "this CLAP model fuses several parts of a recording; give one without, as laion/clap-htsat-unfused"
-        )
+        raise UserError("this CLAP model fuses several parts of a recording; give one without, as laion/clap-htsat-unfused")
     rate = int(given.sampling_rate)
     bands = LogMelConfig(
         window=given.fft_window_size / rate,

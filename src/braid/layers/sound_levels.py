@@ -32,11 +32,13 @@ class SoundLevelsConfig:
 
     Args:
         stages: of the network; the later ones know photos, and are removed.
-        width: of each group's layer; the encoder gives them as one vector a piece.
+        pieces: give one vector a piece, for texts and moments; else one a recording, from the means and deviations over all of it.
+        width: of each group's layer.
         dropout: probability that a value is dropped in training.
     """
 
     stages: int = 6
+    pieces: bool = False
     width: int = 128
     dropout: float = 0.4
 
@@ -55,6 +57,7 @@ class SoundLevels(nn.Module):
 
     def __init__(self, config: SoundLevelsConfig, channels: Sequence[int]) -> None:
         super().__init__()
+        self.pieces, self.map_sizes = config.pieces, [BANDS * count for count in channels]
         self.sizes = [2 * BANDS * int(third.sum()) for third in np.array_split(np.asarray(channels), 3)]
         self.width = config.width * len(self.sizes)
         self.norms = nn.ModuleList(nn.BatchNorm1d(size, affine=False) for size in self.sizes)
@@ -74,10 +77,26 @@ class SoundLevels(nn.Module):
             weights = real.unsqueeze(1).float()
             return torch.cat([part for one in maps for part in _moments(one.float(), weights)], 1)
 
-    def read(self, described: Float[Tensor, "n length size"], mask: Bool[Tensor, "n length"]) -> Float[Tensor, "n length width"]:
-        """One vector a piece."""
+    def read(
+        self, described: Float[Tensor, "n pieces size"], mask: Bool[Tensor, "n pieces"]
+    ) -> tuple[Float[Tensor, "n length width"], Bool[Tensor, "n length"]]:
+        """One vector a piece, or one a recording, and where they are real."""
+        if not self.pieces:
+            described, mask = self._whole(described, mask), mask.any(1, keepdim=True)
         groups = zip(self.layers, self.norms, described.split(self.sizes, 2), strict=True)
-        return torch.cat([layer(_standardised(norm, group, mask)) for layer, norm, group in groups], 2)
+        return torch.cat([layer(_standardised(norm, group, mask)) for layer, norm, group in groups], 2), mask
+
+    def _whole(self, described: Float[Tensor, "n pieces size"], mask: Bool[Tensor, "n pieces"]) -> Float[Tensor, "n 1 size"]:
+        """Means and deviations over all pieces, from those of each."""
+        share = mask.unsqueeze(2).to(described.dtype)
+        share = share / share.sum(1, keepdim=True).clamp(min=1)
+        parts = []
+        for part in described.split([2 * size for size in self.map_sizes], 2):
+            means, deviations = part.chunk(2, 2)
+            mean = (means * share).sum(1, keepdim=True)
+            variance = ((deviations**2 + (means - mean) ** 2) * share).sum(1, keepdim=True)
+            parts += [mean, (variance + EPSILON).sqrt()]
+        return torch.cat(parts, 2)
 
 
 def _moments(one: Float[Tensor, "n channels rows columns"], weights: Float[Tensor, "n 1 width"]) -> tuple[Tensor, Tensor]:

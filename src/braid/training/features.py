@@ -169,7 +169,9 @@ class _Store:
             new = {content: given[key] for key, content in hashes.items() if content and content not in known}
             new = {content: one for content, one in new.items() if content not in unreadable or not self._reason(one)}
             if new:
-                on_note(f"{len(new):,} {self.kinds} are encoded now, once for all runs with this encoder; {self.folder} keeps them")
+                on_note(
+                    f"{len(new):,} {self.kinds} are encoded now, once for all runs with this encoder; {self.folder} keeps them"
+                )
                 self._append(list(new.items()), known, on_note)
         places = {key: known[content] for key, content in hashes.items() if content in known}
         changed = "the image changed while the run started; start the run again"

@@ -33,7 +33,7 @@ class FrameAudioEncoderConfig:
         frame: the image encoder.
         frames: of the spectrogram in one piece.
         size: pixels a side of the square image that a piece becomes.
-        levels: give several depths of a mobilenet or an efficientnet, one vector a piece; null gives the last feature map.
+        levels: give several depths of a mobilenet or an efficientnet, null gives the last feature map.
     """
 
     kind: Literal["audio_frame"] = "audio_frame"
@@ -118,7 +118,9 @@ class FrameAudioEncoder(nn.Module):
     def read(self, described: Features) -> Features:
         if self.levels is None:
             return described
-        return replace(described, values=self.levels.read(described.values, described.mask))
+        values, mask = self.levels.read(described.values, described.mask)
+        extent = described.extent if self.config.levels and self.config.levels.pieces else values.new_tensor([[0.0, 1.0]])
+        return Features(values, mask, extent)
 
     def load(self, folder: Path) -> None:
         """Fill in the weights of a pretrained image encoder."""

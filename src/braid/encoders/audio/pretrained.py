@@ -72,9 +72,7 @@ class PretrainedAudioEncoder(PretrainedEncoder):
         given = modality.spectrogram.config
         bands = self.network.config.num_mel_bins
         if given.mels != bands:
-            raise UserError(
-                f"the spectrogram has {given.mels} mel bands, the {kind} model reads {bands}; set mels to {bands}"
-            )
+            raise UserError(f"the spectrogram has {given.mels} mel bands, the {kind} model reads {bands}; set mels to {bands}")
         self.frames = modality.spectrogram.frames(round(modality.config.seconds * modality.config.rate))
         # after a recording: zeros of the logarithm (AST), or silence, which may be limited by the loudest moment (Whisper)
         self.silence = -given.mean / given.std if kind == "audio-spectrogram-transformer" else modality.spectrogram.silence
