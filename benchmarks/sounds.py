@@ -1,10 +1,10 @@
 """Does the usual recipe hear more than the statistics of a spectrogram? ESC-10 in its five official folds, and RAVDESS speech.
 
-    python benchmarks/sounds.py esc10 data/esc10/clips.jsonl            everyday sounds; columns audio, label, fold
-    python benchmarks/sounds.py ravdess data/ravdess-speech/clips.jsonl emotions of speakers never heard; columns audio, label, split
+    python benchmarks/sounds.py esc10 data/esc10/clips.jsonl             sounds of every day; columns audio, label, fold
+    python benchmarks/sounds.py ravdess data/ravdess-speech/clips.jsonl  emotions of new speakers; columns audio, label, split
 
-Every model is trained as `braid train --task classification` does in its main stage, for a fixed number of epochs: test rows select
-nothing, because the last model answers. The control has the mean, the deviation and the mean change of every mel band, and
+Every model is trained as `braid train --task classification` does in its main stage, for a fixed number of epochs: test rows
+select nothing, because the last model answers. The control has the mean, the deviation and the mean change of every mel band, and
 logistic regression on the same rows. Intervals (95%) are from a bootstrap over the recordings.
 """
 

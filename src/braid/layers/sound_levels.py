@@ -27,12 +27,12 @@ class SoundLevelsConfig:
     """What an image encoder gives of a piece of a spectrogram instead of the cells of its last map.
 
     Every map of the first ``stages`` is averaged over the time, in four bands of frequency; so is its deviation. Early, middle
-    and late maps are a group each. A group is standardised (batch norm without parameters, as in arXiv:2111.06377) and has a layer of
-    its own.
+    and late maps are a group each. A group is standardised (batch norm without parameters, as in arXiv:2111.06377) and has a
+    layer of its own.
 
     Args:
         stages: of the network; the later ones know photos, and are removed.
-        pieces: give one vector a piece, for texts and moments; else one a recording, from the means and deviations over all of it.
+        pieces: give one vector a piece, for texts and moments; else one a recording, from means and deviations over all of it.
         width: of each group's layer.
         dropout: probability that a value is dropped in training.
     """
