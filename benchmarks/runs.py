@@ -26,14 +26,14 @@ class Trained:
     parameters: int
 
 
-def trained(settings: dict[str, Any], folder: Path) -> Trained:
-    """Train or resume a run, or return it if it is finished."""
+def trained(settings: dict[str, Any], folder: Path, changes: Sequence[str] = ()) -> Trained:
+    """Train or resume a run with ``changes`` to its settings, or return it if it is finished."""
     say(f"{folder.name}: training")
     started = time.perf_counter()
     done = folder / "seconds.json"
     if not done.exists():
         sizes: list[int] = []
-        config = run_from(settings, where=folder.name)
+        config = run_from(settings, changes, where=folder.name)
         train(
             config, folder, resume=True, watcher=Watcher(lambda e: sizes.append(e.parameters), on_epoch=_say_epoch, on_note=say)
         )

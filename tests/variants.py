@@ -29,15 +29,19 @@ from braid.decoders import (
     RecurrentTextDecoderConfig,
 )
 from braid.encoders import (
+    AudioCNNEncoderConfig,
+    AudioTransformerEncoderConfig,
     ConvolutionVideoEncoderConfig,
     EfficientNetEncoderConfig,
     EncoderConfig,
+    FrameAudioEncoderConfig,
     FTTransformerEncoderConfig,
     ImageTokenEncoderConfig,
     MeanVideoEncoderConfig,
     MLPEncoderConfig,
     MobileNetEncoderConfig,
     NgramTextEncoderConfig,
+    PretrainedAudioEncoderConfig,
     PretrainedImageEncoderConfig,
     PretrainedTextEncoderConfig,
     RecurrentTextEncoderConfig,
@@ -63,7 +67,9 @@ from braid.fusions import (
 )
 from braid.index import ExactIndexConfig, HnswIndexConfig, IndexConfig, LanceDBIndexConfig
 from braid.layers.levels import LevelsConfig
+from braid.layers.sound_levels import SoundLevelsConfig
 from braid.modalities import (
+    AudioModalityConfig,
     EmbeddingModalityConfig,
     ImageModalityConfig,
     InputModality,
@@ -76,6 +82,7 @@ from braid.modalities import (
     Tokenizer,
     VideoModalityConfig,
 )
+from braid.modalities.audio import LogMelConfig
 from braid.modalities.tabular import CategoryColumn, NumberColumn
 from braid.model import Model, ModelConfig
 from braid.presets import tiny
@@ -84,6 +91,7 @@ from braid.tasks import VisualQuestionAnswering
 
 SIZE = 32  # pixels
 FRAMES = 4  # of a clip
+SOUND = AudioModalityConfig(seconds=0.64, spectrogram=LogMelConfig(mels=32))  # 64 frames
 
 # Hugging Face models with random weights; a frozen one is learned around.
 BERT = {
@@ -117,6 +125,17 @@ GPT2 = {
     "attn_pdrop": 0.0,
 }
 
+AST = {
+    "model_type": "audio-spectrogram-transformer",
+    "max_length": 64,
+    "num_mel_bins": 32,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
 VQ = {
     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
     "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
@@ -163,6 +182,20 @@ ENCODERS: dict[str, EncoderConfig] = {
     "video shift": ShiftVideoEncoderConfig(frame=FRAME, width=32, depth=1, dropout=0.0),
     "video transformer": TransformerVideoEncoderConfig(frame=FRAME, width=32, depth=1, heads=2, dropout=0.0),
     "video convolution": ConvolutionVideoEncoderConfig(frame=LEVELS, width=32, depth=1, dropout=0.0),
+    "audio cnn": AudioCNNEncoderConfig(channels=8, stages=2, dropout=0.0),
+    "audio transformer": AudioTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+    "audio frame": FrameAudioEncoderConfig(
+        frame=ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0), frames=16, size=SIZE
+    ),
+    "audio frame levels": FrameAudioEncoderConfig(
+        frame=MobileNetEncoderConfig(width_multiplier=0.25),
+        frames=32,
+        levels=SoundLevelsConfig(width=16, dropout=0.0, pieces=True),
+    ),
+    "audio frame levels of all": FrameAudioEncoderConfig(
+        frame=MobileNetEncoderConfig(width_multiplier=0.25), frames=32, levels=SoundLevelsConfig(width=16, dropout=0.0)
+    ),
+    "pretrained ast": PretrainedAudioEncoderConfig(architecture=AST, train="full"),
     "recurrent lstm": RecurrentTextEncoderConfig(cell="lstm", width=32, dropout=0.0),
 }
 FUSIONS: dict[str, FusionConfig] = {
@@ -246,8 +279,8 @@ def variants() -> dict[str, ModelConfig]:
 def combined_variants() -> dict[str, ModelConfig]:
     """Fewer models, for what takes long: every encoder, fusion and decoder is in one of them at least."""
     base = tiny()
-    groups = [[name for name, one in ENCODERS.items() if one.modality == kind] for kind in ("image", "text", "tabular", "video")]
-    images, texts, tables, videos = groups
+    kinds = ("image", "text", "tabular", "audio", "video")
+    images, texts, tables, sounds, films = ([name for name, one in ENCODERS.items() if one.modality == kind] for kind in kinds)
     result = {}
     decoders = cycle(DECODERS)
     for k in range(max(map(len, (images, texts, FUSIONS, DECODERS)))):
@@ -258,9 +291,12 @@ def combined_variants() -> dict[str, ModelConfig]:
         if k < len(tables):
             encoders["tabular"] = ENCODERS[tables[k]]
             names.append(tables[k])
-        if k < len(videos):
-            encoders["video"] = ENCODERS[videos[k]]
-            names.append(videos[k])
+        if k < len(sounds):
+            encoders["audio"] = ENCODERS[sounds[k]]
+            names.append(sounds[k])
+        if k < len(films):
+            encoders["video"] = ENCODERS[films[k]]
+            names.append(films[k])
         config = replace(base, encoders=encoders, fusion=FUSIONS[fusion], decoders={"text": DECODERS[decoder]})
         result[", ".join([*names, fusion, decoder])] = replace(config, codecs=codecs_read(encoders))
     return result
@@ -297,9 +333,10 @@ def tokenizer() -> Tokenizer:
 
 
 def samples_of(config: ModelConfig) -> tuple[Sample, ...]:
-    """The samples with all that a model of ``config`` reads: with a row of a table and a clip, if it does."""
+    """The samples with all that a model of ``config`` reads: with a row of a table, a recording and a clip, if it does."""
     rows = [{"size": None if k == 3 else 0.5 * k, "kind": ("round", "square", "other")[k % 3]} for k in range(8)]
-    more = [{"tabular": row, "video": clip} for row, clip in zip(rows, clips(), strict=True)]
+    values = zip(rows, recordings(), clips(), strict=True)
+    more = [{"tabular": row, "audio": sound, "video": clip} for row, sound, clip in values]
     added = [{name: value for name, value in one.items() if name in config.encoders} for one in more]
     return tuple(replace(one, inputs={**one.inputs, **extra}) for one, extra in zip(samples(), added, strict=True))
 
@@ -311,6 +348,16 @@ def clips() -> tuple[np.ndarray, ...]:
     return tuple(rng.integers(0, 256, (1 + k % 6, SIZE, SIZE, 3), np.uint8) for k in range(8))
 
 
+@cache
+def recordings() -> tuple[tuple[np.ndarray, int], ...]:
+    """Tones of 0.1 to 0.8 seconds, each with its pitch."""
+    rate = SOUND.rate
+    return tuple(
+        (0.5 * np.sin(np.arange(rate * (1 + k) // 10) * 2 * np.pi * 300 * 1.4**k / rate).astype(np.float32), rate)
+        for k in range(8)
+    )
+
+
 def inputs(config: ModelConfig | None = None) -> dict[str, InputModality]:
     """Those of ``tiny()``, or of a model of ``config``."""
     every: dict[str, InputModality] = {
@@ -318,6 +365,7 @@ def inputs(config: ModelConfig | None = None) -> dict[str, InputModality]:
         "prompt": TextModalityConfig(max_length=32).build(tokenizer()),
         "tabular": TABLE.build(),
         "video": VideoModalityConfig(frames=FRAMES, size=SIZE).build(),
+        "audio": SOUND.build(),
     }
     return {name: every[name] for name in (config.encoders if config else tiny().encoders)}
 

@@ -15,8 +15,11 @@ from braid.decoders import (
     TransformerTextDecoderConfig,
 )
 from braid.encoders import (
+    AudioCNNEncoderConfig,
+    AudioTransformerEncoderConfig,
     EfficientNetEncoderConfig,
     EncoderConfig,
+    FrameAudioEncoderConfig,
     FTTransformerEncoderConfig,
     MobileNetEncoderConfig,
     NgramTextEncoderConfig,
@@ -28,6 +31,7 @@ from braid.encoders import (
 from braid.errors import UserError
 from braid.fusions import AttentionFusionConfig, ConcatFusionConfig
 from braid.layers.levels import LevelsConfig
+from braid.layers.sound_levels import SoundLevelsConfig
 from braid.modalities import InputModalityConfig
 from braid.model import ModelConfig
 
@@ -43,6 +47,7 @@ def classic(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
         "text": TransformerTextEncoderConfig(attention="bidirectional", width=256, depth=3, heads=4),
         "tabular": FTTransformerEncoderConfig(width=192, depth=3, heads=8),
         "video": TransformerVideoEncoderConfig(frame=ResNetEncoderConfig(depth=18)),
+        "audio": AudioCNNEncoderConfig(),
     }
     return ModelConfig(
         width=256,
@@ -62,6 +67,7 @@ def compact(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
         "text": TransformerTextEncoderConfig(attention="bidirectional", width=192, depth=3, heads=4),
         "tabular": FTTransformerEncoderConfig(),
         "video": _frames_over_time(),
+        "audio": _heard_as_image(outputs),
     }
     return ModelConfig(
         width=384,
@@ -82,6 +88,7 @@ def quick(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Se
         "text": NgramTextEncoderConfig(),
         "tabular": FTTransformerEncoderConfig(),
         "video": _frames_over_time(),
+        "audio": _heard_as_image(outputs),
     }
     return ModelConfig(
         width=384,
@@ -100,6 +107,7 @@ def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
         "video": TransformerVideoEncoderConfig(
             frame=ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0), width=32, depth=1, heads=2, dropout=0.0
         ),
+        "audio": AudioTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
     }
     return ModelConfig(
         width=32,
@@ -107,6 +115,12 @@ def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
         fusion=AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
         decoders=_decoders(outputs, TransformerTextDecoderConfig(width=32, depth=1, heads=2, dropout=0.0), hidden_width=32),
     )
+
+
+def _heard_as_image(outputs: Sequence[str]) -> FrameAudioEncoderConfig:
+    """The image encoder of the built-in model over recordings; texts are written from every piece."""
+    levels = SoundLevelsConfig(pieces="text" in outputs)
+    return FrameAudioEncoderConfig(frame=EfficientNetEncoderConfig(variant="lite2", folded=True), levels=levels)
 
 
 def _frames_over_time() -> TransformerVideoEncoderConfig:

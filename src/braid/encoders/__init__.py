@@ -1,5 +1,16 @@
 """Padded -> Features: one folder a modality, one file a kind; ``weights.py`` fills them from standard files."""
 
+from braid.encoders.audio import (
+    AudioCNNEncoder,
+    AudioCNNEncoderConfig,
+    AudioEncoderConfig,
+    AudioTransformerEncoder,
+    AudioTransformerEncoderConfig,
+    FrameAudioEncoder,
+    FrameAudioEncoderConfig,
+    PretrainedAudioEncoder,
+    PretrainedAudioEncoderConfig,
+)
 from braid.encoders.image import (
     EfficientNetEncoder,
     EfficientNetEncoderConfig,
@@ -49,7 +60,7 @@ from braid.encoders.video import (
 )
 from braid.encoders.weights import load_weights
 
-EncoderConfig = ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig | VideoEncoderConfig
+EncoderConfig = AudioEncoderConfig | ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig | VideoEncoderConfig
 
 __all__ = [
     "ConvolutionVideoEncoder",
@@ -93,4 +104,13 @@ __all__ = [
     "ViTEncoderConfig",
     "VideoEncoderConfig",
     "load_weights",
+    "AudioCNNEncoder",
+    "AudioCNNEncoderConfig",
+    "AudioEncoderConfig",
+    "AudioTransformerEncoder",
+    "AudioTransformerEncoderConfig",
+    "FrameAudioEncoder",
+    "FrameAudioEncoderConfig",
+    "PretrainedAudioEncoder",
+    "PretrainedAudioEncoderConfig",
 ]

@@ -34,7 +34,7 @@ class Role(NamedTuple):
     auto: str
     mapping: str  # which configurations the auto class knows
     half: str  # where the configuration of a model of images and text keeps this half
-    reads: str  # the model's main input
+    reads: str  # the model's main input, or several that it may have
     wanted: str
 
 
@@ -45,6 +45,13 @@ IMAGE = Role(
     "vision_config",
     "pixel_values",
     "encode images; give a vision encoder such as ViT, ResNet or CLIP",
+)
+AUDIO = Role(
+    "AutoModel",
+    "MODEL_MAPPING",
+    "audio_config",
+    "input_features input_values",
+    "encode recordings; give an audio encoder such as AST, Whisper or CLAP",
 )
 WRITER = Role(
     "AutoModelForCausalLM",
@@ -126,11 +133,20 @@ def configuration(folder: Path, role: Role) -> Any:
         raise UserError(f"{folder}/config.json cannot be read ({_short(error)})") from None
     half = getattr(result, role.half, None) if role.half else None
     config = result if half is None else half
+    _auto(role)
     known = getattr(transformers, role.mapping)
-    fits = type(config) in known and (role is WHOLE or _reads(known[type(config)]) == role.reads)
+    fits = type(config) in known and (role is WHOLE or _reads(known[type(config)]) in role.reads.split())
     if not fits:
         raise UserError(f"{folder} holds a {result.model_type} model, which does not {role.wanted}")
     return config
+
+
+def _auto(role: Role) -> Any:
+    """The auto class of a role. It learns the audio half of CLAP, which transformers leaves out."""
+    transformers = library()
+    if role is AUDIO:
+        transformers.AutoModel.register(transformers.ClapAudioConfig, transformers.ClapAudioModel, exist_ok=True)
+    return getattr(transformers, role.auto)
 
 
 def _reads(model: Any) -> str:
@@ -168,7 +184,7 @@ def build(architecture: Mapping[str, Any], role: Role) -> Any:
         )
     config = _config(architecture)
     try:
-        network = getattr(transformers, role.auto).from_config(config, dtype=torch.float32, trust_remote_code=False)
+        network = _auto(role).from_config(config, dtype=torch.float32, trust_remote_code=False)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise UserError(f"the architecture of the {kind} model cannot be built ({_short(error)})") from None
     return _part(network, role)
@@ -194,9 +210,8 @@ def whole(folder: Path) -> Any:
 
 def _loaded(folder: Path, config: Any, role: Role, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
     """A network with its folder's weights, and the ``optional`` parameters that the folder lacks."""
-    auto = getattr(library(), role.auto)
     try:
-        network, report = auto.from_pretrained(
+        network, report = _auto(role).from_pretrained(
             folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **AS_DATA
         )
     except Exception as error:  # each file format, and transformers itself, fails in its own way
@@ -333,7 +348,7 @@ def _config(architecture: Mapping[str, Any]) -> Any:
 
 
 def _part(network: Any, role: Role) -> Any:
-    return network.get_encoder() if role is TEXT and network.config.is_encoder_decoder else network
+    return network.get_encoder() if role in (TEXT, AUDIO) and network.config.is_encoder_decoder else network
 
 
 def _short(error: Exception) -> str:

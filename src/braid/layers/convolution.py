@@ -140,7 +140,8 @@ class InvertedResidualEncoder(nn.Module):
         super().__init__()
         self.style, self.scales, self.width = style, scales, head
         blocks: list[nn.Module] = [ConvolutionBlock(3, stem, 3, 2, 1, style)]
-        channels, widths = stem, []
+        channels = stem
+        self.stage_widths: list[int] = []
         self.tapped: list[int] = []  # the last block of each stage, and the head
         for stage in stages:
             for number in range(stage.blocks):
@@ -148,12 +149,12 @@ class InvertedResidualEncoder(nn.Module):
                 blocks.append(InvertedResidual(channels, stage.channels, stage.kernel, stride, stage.expansion, style))
                 channels = stage.channels
             self.tapped.append(len(blocks) - 1)
-            widths.append(channels)
+            self.stage_widths.append(channels)
         self.features = nn.Sequential(*blocks, ConvolutionBlock(channels, head, 1, 1, 1, style))
         self.tapped.append(len(blocks))
         self.levels: Levels | None = None
         if levels is not None and image is not None:
-            self.levels = Levels(levels, [*widths, head], image.config.mean, image.config.std)
+            self.levels = Levels(levels, [*self.stage_widths, head], image.config.mean, image.config.std)
             self.width = self.levels.width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -176,13 +177,23 @@ class InvertedResidualEncoder(nn.Module):
         """The result of the convolutions."""
         if self.levels is None:
             return self(inputs)
-        values = inputs.values.contiguous(memory_format=torch.channels_last)
+        return self.levels.describe(self.maps(inputs.values), inputs)
+
+    def maps(self, pixels: Float[Tensor, "n 3 height width"]) -> list[Tensor]:
+        """The last map of each stage, and that of the head: [n, channels, rows, columns], from the largest to the smallest."""
+        values = pixels.contiguous(memory_format=torch.channels_last)
         maps = []
         for place, block in enumerate(self.features):
             values = block(values)
             if place in self.tapped:
                 maps.append(values)
-        return self.levels.describe(maps, inputs)
+        return maps
+
+    def shorten(self, stages: int) -> list[int]:
+        """Remove all blocks after so many stages, and return the channels of the maps that are left."""
+        self.tapped = self.tapped[:stages]
+        self.features = self.features[: self.tapped[-1] + 1]
+        return self.stage_widths[:stages]
 
     def read(self, described: Features) -> Features:
         return described if self.levels is None else self.levels.read(described)

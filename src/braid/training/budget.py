@@ -50,6 +50,7 @@ COPIED = (
 AT_ONCE = ("best", "run.yaml", "log.jsonl", "samples.jsonl", MEDIA, "skipped_rows.jsonl", TRAINED)  # of a stage that is not over
 FIRST_SECONDS = 50.0  # of the first stage
 IMAGES_A_SECOND = 40  # that are read, resized and encoded in the first stage on two slow cores
+RECORDINGS_A_SECOND = 10  # each is four images of that size
 MAIN = 0.7  # share of the time that is left, for the main stage
 MAIN_CHEAP = 0.8  # the same where it is the last stage but that on half of the rows
 HALF = 0.75  # share of the seconds of the main stage's steps and evaluations that half of the rows may take
@@ -209,12 +210,14 @@ class _Sequence:
         """Small images and few epochs, on as many images as can be encoded in half of the time."""
         config, cheaper = self.config, self.config.inputs[image].cheaper()
         first = replace(config, inputs={**config.inputs, image: cheaper}, epochs=min(5, config.epochs))
-        images = _count(config, image) * getattr(cheaper, "frames", 1)
-        every = max(1, round(images / (FIRST_SECONDS / 2 * IMAGES_A_SECOND)))
+        heard = config.inputs[image].kind == "audio"
+        rate = RECORDINGS_A_SECOND if heard else IMAGES_A_SECOND
+        every = max(1, round(_count(config, image) * getattr(cheaper, "frames", 1) / (FIRST_SECONDS / 2 * rate)))
         first = replace(first, data=replace(first.data, every=every), time=f"{FIRST_SECONDS:.0f}s")
         evaluation = replace(first.evaluation, limit=min(300, first.evaluation.limit or 300))
-        rows = "all images" if every == 1 else f"1 of {every} images"
-        return Stage("first", f"a model within a minute, from {rows} in a small size"), replace(first, evaluation=evaluation)
+        values, size = ("recordings", "short parts") if heard else ("images", "a small size")
+        rows = f"all {values}" if every == 1 else f"1 of {every} {values}"
+        return Stage("first", f"a model within a minute, from {rows} in {size}"), replace(first, evaluation=evaluation)
 
     def _again(self, number: int) -> tuple[Stage, RunConfig]:
         """The main stage with another seed and more regularisation, since it costs little where features are cached."""
@@ -242,7 +245,8 @@ class _Sequence:
             workers=1,
         )
         what = "the last blocks of the image encoder are" if blocks < 1 else "the whole image encoder is"
-        return Stage(name, f"{what} trained, too, on augmented images"), self._within(config, share)
+        values = "recordings" if config.inputs[image].kind == "audio" else "images"
+        return Stage(name, f"{what} trained, too, on augmented {values}"), self._within(config, share)
 
     def _best_epoch(self) -> int:
         before = read_before(self.folder)
@@ -361,7 +365,7 @@ def _count(config: RunConfig, image: str) -> int:
 def _augmenting(config: RunConfig, image: str) -> Any:
     """The modality with augmentation; the images of an encoder that takes any size are made smaller."""
     modality: Any = config.inputs[image].augmenting()
-    if getattr(config.model.encoders[image], "levels", None) is None:
+    if modality.kind != "image" or getattr(config.model.encoders[image], "levels", None) is None:
         return modality
     return replace(modality, augmentation=replace(modality.augmentation, scale=SMALLER))
 

@@ -18,7 +18,9 @@ BUILT_IN = "small"
 FINE_TUNED = ("captioning", "retrieval")  # tasks that the built-in model does itself
 WRITES_VALUES = {"label", "answer", "number"}
 CONVOLUTIONS = "encoders.image.features"
-FROZEN = {"image": CONVOLUTIONS, "video": "encoders.video.frame.features"}  # of inputs that the built-in image encoder reads
+# the convolutions of the built-in image encoder, in each input that they read
+FROZEN = {"image": CONVOLUTIONS, "video": "encoders.video.frame.features", "audio": "encoders.audio.frame"}
+AUDIO_MELS = 128  # bands of frequency for an image encoder, one a row of its images
 TEXT_EPOCHS = 30  # n-grams start from nothing, and without images an epoch takes a second (docs/log.md)
 FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
 
@@ -64,13 +66,13 @@ def default_run(
     rest = {"objective": {"kind": "likelihood", "label_smoothing": 0.1}} if "number" not in outputs else {}
     optimizer = {"learning_rate": 5e-4, "warmup_steps": 50}
     quick = _with_image_encoder("quick", outputs, inputs)
-    longer = {"epochs": TEXT_EPOCHS} if not FROZEN.keys() & set(inputs) or "answer" in outputs else {}
+    longer = {"epochs": TEXT_EPOCHS} if not {"image", "video"}.intersection(inputs) or "answer" in outputs else {}
     return {**whole, **quick, **machine, **rest, **longer, "optimizer": optimizer, "batch_size": 64}
 
 
 def _with_image_encoder(name: str, outputs: Sequence[str], inputs: Sequence[str]) -> dict[str, Any]:
-    """A preset; the image encoders of images and of the frames of clips, if it has any, are the frozen one of the built-in
-    model."""
+    """A preset; the image encoders of images, recordings and the frames of clips, if it has any, are the frozen one of the
+    built-in model."""
     architecture = preset(name, outputs, inputs)
     encoders: dict[str, Any] = architecture.get("encoders", {})
     built_in = [one for one in FROZEN if one in encoders]
@@ -84,6 +86,9 @@ def _with_image_encoder(name: str, outputs: Sequence[str], inputs: Sequence[str]
         levels = encoders["image"].get("levels") if name == "quick" else None
         encoders["image"] = {**own, "levels": levels}
         read["image"] = prepared
+    if "audio" in encoders:
+        encoders["audio"]["frame"] = {**own, "levels": None}
+        read["audio"]["spectrogram"]["mels"] = AUDIO_MELS
     if "video" in encoders:
         encoders["video"]["frame"] = {**own, "levels": encoders["video"]["frame"]["levels"]}
         read["video"] |= {setting: prepared[setting] for setting in ("size", "mean", "std")}

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from braid.collate import Collator
 from braid.encoders import TwoPartEncoder
@@ -32,8 +33,10 @@ from braid.training.sections import AUTO
 FOLDER = "BRAID_CACHE"  # environment variable with another folder for AUTO
 MOST = 10 << 30  # bytes that the folder keeps; the encoders that were used least recently go first
 BATCH = 32  # images, or frames of clips, that are encoded at once
+PIECES = 8  # recordings that are: each is many images, or as long as many
 TELL = 10.0  # seconds between two notes
 LARGEST = 65504.0  # in float16
+KINDS = {"audio": "recordings", "video": "clips"}  # what is encoded, in messages; images else
 LINE = 41  # bytes of a line of the index: a SHA-1 in hexadecimal and a line break
 
 OnNote = Callable[[str], None]
@@ -146,9 +149,10 @@ class _Store:
 
     def __init__(self, encoder: nn.Module, modality: InputModality, folder: Path, precision: str) -> None:
         self.encoder, self.modality, self.precision = encoder.eval(), modality, precision
-        example, _ = modality.example()
-        _, *shape = self._features(example).values.shape
+        _, *shape = self._features(_longest(modality)).values.shape
         self.shape = (int(shape[0]), int(shape[1]))
+        self.kinds = KINDS.get(modality.config.kind, "images")
+        self.batch = PIECES if self.kinds == "recordings" else max(1, BATCH // getattr(modality.config, "frames", 1))
         self.made = _fingerprint(encoder, modality, f"{self.shape} {precision}")
         self.folder = folder / self.made[:16]
 
@@ -165,7 +169,9 @@ class _Store:
             new = {content: given[key] for key, content in hashes.items() if content and content not in known}
             new = {content: one for content, one in new.items() if content not in unreadable or not self._reason(one)}
             if new:
-                on_note(f"{len(new):,} images are encoded now, once for all runs with this encoder; {self.folder} keeps them")
+                on_note(
+                    f"{len(new):,} {self.kinds} are encoded now, once for all runs with this encoder; {self.folder} keeps them"
+                )
                 self._append(list(new.items()), known, on_note)
         places = {key: known[content] for key, content in hashes.items() if content in known}
         changed = "the image changed while the run started; start the run again"
@@ -199,10 +205,9 @@ class _Store:
         with ExitStack() as stack:
             names = ("values", "masks", "index", "unreadable")
             values, masks, index, unreadable = (stack.enter_context(open(self.folder / name, "ab")) for name in names)
-            size = max(1, BATCH // getattr(self.modality.config, "frames", 1))
-            for first in range(0, len(new), size):
+            for first in range(0, len(new), self.batch):
                 prepared, kept = [], []
-                for content, one in new[first : first + size]:
+                for content, one in new[first : first + self.batch]:
                     try:
                         prepared.append(self.modality.prepare(one.value, one.source))
                         kept.append(content)
@@ -210,17 +215,23 @@ class _Store:
                         unreadable.write(f"{content}\n".encode("ascii"))
                 if prepared:
                     features = self._features(self.modality.pad(prepared))
-                    values.write(features.values.float().clamp(-LARGEST, LARGEST).half().cpu().numpy().tobytes())
-                    masks.write(features.mask.cpu().numpy().tobytes())
+                    values.write(self._filled(features.values.float().clamp(-LARGEST, LARGEST).half()).tobytes())
+                    masks.write(self._filled(features.mask).tobytes())
                     values.flush()
                     masks.flush()
                     index.write("".join(f"{content}\n" for content in kept).encode("ascii"))
                     known |= {content: len(known) + k for k, content in enumerate(kept)}
-                done, now = min(first + size, len(new)), time.perf_counter()
+                done, now = min(first + self.batch, len(new)), time.perf_counter()
                 if now - told > TELL and done < len(new):
                     told = now
                     left = (now - started) / done * (len(new) - done)
-                    on_note(f"  {done:,} of {len(new):,} images, {left:.0f} s left")
+                    on_note(f"  {done:,} of {len(new):,} {self.kinds}, {left:.0f} s left")
+
+    def _filled(self, values: Tensor) -> np.ndarray:
+        """With positions that are not real, up to those of the longest value."""
+        filled = np.zeros((len(values), self.shape[0], *values.shape[2:]), values.cpu().numpy().dtype)
+        filled[:, : values.shape[1]] = values.cpu().numpy()
+        return filled
 
     def _reason(self, one: _Given) -> str:
         """Why a value cannot be read; "" if it can be."""
@@ -238,6 +249,15 @@ class _Store:
         with torch.autocast(device.type, torch.bfloat16) if fast else nullcontext():
             result: Features = self.encoder.describe(padded) if isinstance(self.encoder, TwoPartEncoder) else self.encoder(padded)
         return result
+
+
+def _longest(modality: InputModality) -> Padded:
+    """Example values; where they have different lengths, one that is as long as any."""
+    example, _ = modality.example()
+    length = getattr(modality, "length", None)
+    if length is None:
+        return example
+    return Padded(np.zeros((1, length, *example.values.shape[2:]), np.float32), np.ones((1, length), bool))
 
 
 def _described_by(encoder: nn.Module) -> Iterator[nn.Module]:

@@ -1,0 +1,108 @@
+"""A small convolutional network over the spectrogram, trained from scratch."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from braid.config import within
+from braid.layers.context import BuildContext
+from braid.layers.spectrogram import in_pieces, pieces_of_mask, times
+from braid.records import Features, Padded
+from braid.shapes import Bool, Float
+
+STEM = (5, 2)  # frames and mel bands of a step of the first convolution
+
+
+@dataclass(frozen=True)
+class AudioCNNEncoderConfig:
+    """Residual convolutions over time and frequency, for a few hundred to a few thousand recordings (arXiv:1512.03385).
+
+    The frequency is a second channel, because the same pattern at another pitch is another sound (arXiv:1807.03247).
+
+    Args:
+        channels: of the first convolution; every stage doubles them.
+        stages: each halves time and frequency.
+        dropout: probability that a channel is dropped in training, after each stage.
+    """
+
+    kind: Literal["audio_cnn"] = "audio_cnn"
+    channels: int = 24
+    stages: int = 3
+    dropout: float = 0.1
+
+    modality: ClassVar[str] = "audio"
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "channels")
+        within(self, 1, 5, "stages")
+        within(self, 0, 1, "dropout")
+
+    def build(self, context: BuildContext) -> "AudioCNNEncoder":
+        return AudioCNNEncoder(self)
+
+
+class MaskedConvolution(nn.Module):
+    """Convolution and batch norm; frames that are not real are zero before and after, as beyond the edges."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int | tuple[int, int] = 1) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(out)
+        nn.init.kaiming_normal_(self.convolution.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, values: Float[Tensor, "n channels length bands"], real: Float[Tensor, "n 1 steps 1"]) -> Tensor:
+        return self.norm(self.convolution(values)) * real
+
+
+class Stage(nn.Module):
+    """Two convolutions beside a shortcut, at half the size."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.first = MaskedConvolution(channels, out, 3, 2)
+        self.second = MaskedConvolution(out, out, 3)
+        self.shortcut = MaskedConvolution(channels, out, 1, 2)
+
+    def forward(self, values: Float[Tensor, "n channels length bands"], real: Float[Tensor, "n 1 steps 1"]) -> Tensor:
+        inner = self.second(self.first(values, real).relu(), real)
+        return (inner + self.shortcut(values, real)).relu()
+
+
+class AudioCNNEncoder(nn.Module):
+    """Spectrogram [n, length, mels] -> mean and maximum over the frequencies, for each step of the last stage."""
+
+    def __init__(self, config: AudioCNNEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.channels
+        self.stem = MaskedConvolution(2, channels, 7, STEM)
+        stages: list[nn.Module] = []
+        for _ in range(config.stages):
+            stages.append(Stage(channels, 2 * channels))
+            channels *= 2
+        self.stages = nn.ModuleList(stages)
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.frames = STEM[0] * 2**config.stages  # of one position
+        self.width = 2 * channels
+
+    def forward(self, inputs: Padded) -> Features:
+        pieces = in_pieces(inputs, self.frames)
+        real = pieces_of_mask(inputs.mask, self.frames).flatten(1)
+        spectrogram = pieces.flatten(1, 2).unsqueeze(1)
+        pitch = torch.linspace(-1, 1, spectrogram.shape[3], device=spectrogram.device).to(spectrogram.dtype)
+        values = torch.cat([spectrogram, pitch.expand_as(spectrogram) * _weights(real, spectrogram)], 1)
+        real = real.unflatten(1, (-1, STEM[0])).any(2)
+        values = self.stem(values, _weights(real, values)).relu()
+        for stage in self.stages:
+            real = real.unflatten(1, (-1, 2)).any(2)
+            values = self.dropout(stage(values, _weights(real, values)))
+        pooled = torch.cat([values.mean(3), values.amax(3)], 1).transpose(1, 2)
+        spans = pooled.new_tensor([[0.0, 1.0]])
+        return Features(pooled, real, times(real.shape[1], self.frames, inputs.values.shape[1], spans))
+
+
+def _weights(real: Bool[Tensor, "n steps"], like: Tensor) -> Float[Tensor, "n 1 steps 1"]:
+    return real[:, None, :, None].to(like.dtype)
