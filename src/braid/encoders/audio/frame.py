@@ -87,7 +87,7 @@ class FrameAudioEncoder(nn.Module):
             self.levels = SoundLevels(config.levels, frame.shorten(config.levels.stages))
             self.width, self.spans = self.levels.width, torch.tensor([[0.0, 1.0]])
             return
-        self.width = 2 * int(frame.width)  # type: ignore[call-overload]
+        self.width = 2 * int(frame.width)  # type: ignore[arg-type]
         mean, rows, spans = _columns(self._boxes())
         for name, value in (("mean", mean), ("rows", rows), ("spans", spans)):
             self.register_buffer(name, value, persistent=False)
