@@ -245,7 +245,7 @@ def _clips() -> Target:
     from braid.modalities import VideoModalityConfig
     from clips import animation, clip
 
-    modality = VideoModalityConfig(frames=4, size=16, decoding_limit=5).build()
+    modality = VideoModalityConfig(frames=4, size=16, decoding_limit=5.0).build()
     containers = {"mp4": "mpeg4", "avi": "mpeg4", "matroska": "libx264", "mpegts": "libx264", "webm": "libvpx", "flv": "flv1"}
     videos = [clip(8, codec=codec, container=container) for container, codec in containers.items()]
     return Target("video", (*videos, *(animation(kind) for kind in ("GIF", "WEBP", "PNG"))), modality.prepare)
