@@ -46,7 +46,8 @@ def _as_ast(given: Any, config: Any) -> AudioModalityConfig:
 
 def _as_whisper(given: Any, config: Any) -> AudioModalityConfig:
     seconds = 2 * config.max_source_positions * given.hop_length / given.sampling_rate
-    return AudioModalityConfig(int(given.sampling_rate), seconds, spectrogram=WhisperConfig(mels=int(config.num_mel_bins)))
+    bands = WhisperConfig(mels=int(config.num_mel_bins))
+    return AudioModalityConfig(rate=int(given.sampling_rate), seconds=seconds, spectrogram=bands)
 
 
 def _as_clap(given: Any, config: Any) -> AudioModalityConfig:
@@ -66,7 +67,7 @@ def _as_clap(given: Any, config: Any) -> AudioModalityConfig:
         mean=0.0,
         std=math.log(10) / 10,  # decibels
     )
-    return AudioModalityConfig(rate, float(given.max_length_s), spectrogram=bands)
+    return AudioModalityConfig(rate=rate, seconds=float(given.max_length_s), spectrogram=bands)
 
 
 # by model_type: from the feature extractor and the configuration to the audio input
