@@ -211,9 +211,12 @@ def whole(folder: Path) -> Any:
 def _loaded(folder: Path, config: Any, role: Role, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
     """A network with its folder's weights, and the ``optional`` parameters that the folder lacks."""
     try:
-        network, report = _auto(role).from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **AS_DATA
+        whole = config.model_type == "clap_audio_model"  # transformers does not read it out of CLAP
+        auto, given = (library().ClapModel, {}) if whole else (_auto(role), {"config": config})
+        network, report = auto.from_pretrained(
+            folder, **given, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **AS_DATA
         )
+        network = network.audio_model if whole else network
     except Exception as error:  # each file format, and transformers itself, fails in its own way
         for file in sorted(folder.glob("*.safetensors")):
             if kind := foreign(file):

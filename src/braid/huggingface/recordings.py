@@ -46,8 +46,8 @@ def _as_ast(given: Any, config: Any) -> AudioModalityConfig:
 
 def _as_whisper(given: Any, config: Any) -> AudioModalityConfig:
     seconds = 2 * config.max_source_positions * given.hop_length / given.sampling_rate
-    spectrogram = WhisperConfig(mels=int(config.num_mel_bins))
-    return AudioModalityConfig(rate=int(given.sampling_rate), seconds=seconds, spectrogram=spectrogram)
+    bands = WhisperConfig(mels=int(config.num_mel_bins))
+    return AudioModalityConfig(rate=int(given.sampling_rate), seconds=seconds, spectrogram=bands)
 
 
 def _as_clap(given: Any, config: Any) -> AudioModalityConfig:
