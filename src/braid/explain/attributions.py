@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from braid.evaluation import subsets
 from braid.records import View
 from braid.shapes import Float, UInt8
 
@@ -138,6 +138,27 @@ def shapley(
     return result
 
 
-def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """All subsets, from the empty one to the full one."""
-    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]
+def sampled_shapley(
+    worth: Mapping[tuple[str, ...], Float[np.ndarray, "..."]], names: Sequence[str], orders: Sequence[tuple[str, ...]]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """The Shapley value of each name, estimated over some ``orders``; the values still add up to the whole.
+
+    Args:
+        worth: the value of every subset that ``begun`` gives for the orders.
+    """
+    total = {name: np.zeros_like(worth[()], dtype=float) for name in names}
+    for order in orders:
+        for before, after, name in zip(begun(order, names), begun(order, names)[1:], order, strict=False):
+            total[name] = total[name] + (worth[after] - worth[before])
+    return {name: np.asarray(value / len(orders)) for name, value in total.items()}
+
+
+def begun(order: Sequence[str], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """What an order has added after 0, 1, ... names; each subset has its names in the order of ``names``."""
+    return [tuple(name for name in names if name in order[:size]) for size in range(len(order) + 1)]
+
+
+def random_orders(names: Sequence[str], pairs: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Random orders, each followed by its reverse, which makes estimates steadier (arXiv:2104.12199)."""
+    forwards = [tuple(names[place] for place in rng.permutation(len(names))) for _ in range(pairs)]
+    return [order for one in forwards for order in (one, one[::-1])]

@@ -6,7 +6,8 @@ import numpy as np
 
 from braid.collate import Collator
 from braid.config import from_dict
-from braid.explain.attributions import InputAttribution, shapley, subsets
+from braid.evaluation import subsets
+from braid.explain.attributions import InputAttribution, shapley
 from braid.explain.explanation import Explanation
 from braid.explain.grades import faithfulness, graded_input, sensitivity
 from braid.explain.methods import Method, check_methods
