@@ -9,6 +9,7 @@ from functools import cache
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import torch
 
 from braid.bundle import Interface
@@ -28,10 +29,12 @@ from braid.decoders import (
     RecurrentTextDecoderConfig,
 )
 from braid.encoders import (
+    ConvolutionVideoEncoderConfig,
     EfficientNetEncoderConfig,
     EncoderConfig,
     FTTransformerEncoderConfig,
     ImageTokenEncoderConfig,
+    MeanVideoEncoderConfig,
     MLPEncoderConfig,
     MobileNetEncoderConfig,
     NgramTextEncoderConfig,
@@ -39,7 +42,9 @@ from braid.encoders import (
     PretrainedTextEncoderConfig,
     RecurrentTextEncoderConfig,
     ResNetEncoderConfig,
+    ShiftVideoEncoderConfig,
     TransformerTextEncoderConfig,
+    TransformerVideoEncoderConfig,
     VGGEncoderConfig,
     ViTEncoderConfig,
 )
@@ -69,6 +74,7 @@ from braid.modalities import (
     TabularModalityConfig,
     TextModalityConfig,
     Tokenizer,
+    VideoModalityConfig,
 )
 from braid.modalities.tabular import CategoryColumn, NumberColumn
 from braid.model import Model, ModelConfig
@@ -77,6 +83,7 @@ from braid.records import Sample
 from braid.tasks import VisualQuestionAnswering
 
 SIZE = 32  # pixels
+FRAMES = 4  # of a clip
 
 # Hugging Face models with random weights; a frozen one is learned around.
 BERT = {
@@ -121,6 +128,9 @@ VQ = {
     "norm_num_groups": 4,
 }
 
+# of the frames of clips
+FRAME = ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2, dropout=0.0)
+LEVELS = MobileNetEncoderConfig(width_multiplier=0.25, levels=LevelsConfig(width=16, dropout=0.0))
 ENCODERS: dict[str, EncoderConfig] = {
     "efficientnet": EfficientNetEncoderConfig(),
     "efficientnet folded": EfficientNetEncoderConfig(variant="lite1", padding="torch", folded=True),
@@ -149,6 +159,10 @@ ENCODERS: dict[str, EncoderConfig] = {
     "pretrained bert": PretrainedTextEncoderConfig(architecture=BERT, train="full"),
     "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
+    "video mean": MeanVideoEncoderConfig(frame=FRAME),
+    "video shift": ShiftVideoEncoderConfig(frame=FRAME, width=32, depth=1, dropout=0.0),
+    "video transformer": TransformerVideoEncoderConfig(frame=FRAME, width=32, depth=1, heads=2, dropout=0.0),
+    "video convolution": ConvolutionVideoEncoderConfig(frame=LEVELS, width=32, depth=1, dropout=0.0),
     "recurrent lstm": RecurrentTextEncoderConfig(cell="lstm", width=32, dropout=0.0),
 }
 FUSIONS: dict[str, FusionConfig] = {
@@ -232,8 +246,8 @@ def variants() -> dict[str, ModelConfig]:
 def combined_variants() -> dict[str, ModelConfig]:
     """Fewer models, for what takes long: every encoder, fusion and decoder is in one of them at least."""
     base = tiny()
-    groups = [[name for name, one in ENCODERS.items() if one.modality == kind] for kind in ("image", "text", "tabular")]
-    images, texts, tables = groups
+    groups = [[name for name, one in ENCODERS.items() if one.modality == kind] for kind in ("image", "text", "tabular", "video")]
+    images, texts, tables, videos = groups
     result = {}
     decoders = cycle(DECODERS)
     for k in range(max(map(len, (images, texts, FUSIONS, DECODERS)))):
@@ -244,6 +258,9 @@ def combined_variants() -> dict[str, ModelConfig]:
         if k < len(tables):
             encoders["tabular"] = ENCODERS[tables[k]]
             names.append(tables[k])
+        if k < len(videos):
+            encoders["video"] = ENCODERS[videos[k]]
+            names.append(videos[k])
         config = replace(base, encoders=encoders, fusion=FUSIONS[fusion], decoders={"text": DECODERS[decoder]})
         result[", ".join([*names, fusion, decoder])] = replace(config, codecs=codecs_read(encoders))
     return result
@@ -280,11 +297,18 @@ def tokenizer() -> Tokenizer:
 
 
 def samples_of(config: ModelConfig) -> tuple[Sample, ...]:
-    """The samples with all that a model of ``config`` reads: with a row of a table, if it does."""
-    if "tabular" not in config.encoders:
-        return samples()
+    """The samples with all that a model of ``config`` reads: with a row of a table and a clip, if it does."""
     rows = [{"size": None if k == 3 else 0.5 * k, "kind": ("round", "square", "other")[k % 3]} for k in range(8)]
-    return tuple(replace(one, inputs={**one.inputs, "tabular": row}) for one, row in zip(samples(), rows, strict=True))
+    more = [{"tabular": row, "video": clip} for row, clip in zip(rows, clips(), strict=True)]
+    added = [{name: value for name, value in one.items() if name in config.encoders} for one in more]
+    return tuple(replace(one, inputs={**one.inputs, **extra}) for one, extra in zip(samples(), added, strict=True))
+
+
+@cache
+def clips() -> tuple[np.ndarray, ...]:
+    """Clips of 1 to 6 frames: those of at least ``FRAMES`` are whole, the others are padded."""
+    rng = np.random.default_rng(3)
+    return tuple(rng.integers(0, 256, (1 + k % 6, SIZE, SIZE, 3), np.uint8) for k in range(8))
 
 
 def inputs(config: ModelConfig | None = None) -> dict[str, InputModality]:
@@ -293,6 +317,7 @@ def inputs(config: ModelConfig | None = None) -> dict[str, InputModality]:
         "image": ImageModalityConfig(size=SIZE).build(),
         "prompt": TextModalityConfig(max_length=32).build(tokenizer()),
         "tabular": TABLE.build(),
+        "video": VideoModalityConfig(frames=FRAMES, size=SIZE).build(),
     }
     return {name: every[name] for name in (config.encoders if config else tiny().encoders)}
 

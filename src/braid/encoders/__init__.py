@@ -36,11 +36,24 @@ from braid.encoders.text import (
     TransformerTextEncoder,
     TransformerTextEncoderConfig,
 )
+from braid.encoders.video import (
+    ConvolutionVideoEncoder,
+    ConvolutionVideoEncoderConfig,
+    MeanVideoEncoder,
+    MeanVideoEncoderConfig,
+    ShiftVideoEncoder,
+    ShiftVideoEncoderConfig,
+    TransformerVideoEncoder,
+    TransformerVideoEncoderConfig,
+    VideoEncoderConfig,
+)
 from braid.encoders.weights import load_weights
 
-EncoderConfig = ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig
+EncoderConfig = ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig | VideoEncoderConfig
 
 __all__ = [
+    "ConvolutionVideoEncoder",
+    "ConvolutionVideoEncoderConfig",
     "EfficientNetEncoder",
     "EfficientNetEncoderConfig",
     "EncoderConfig",
@@ -51,6 +64,8 @@ __all__ = [
     "ImageTokenEncoderConfig",
     "MLPEncoder",
     "MLPEncoderConfig",
+    "MeanVideoEncoder",
+    "MeanVideoEncoderConfig",
     "MobileNetEncoder",
     "MobileNetEncoderConfig",
     "NgramTextEncoder",
@@ -63,14 +78,19 @@ __all__ = [
     "RecurrentTextEncoderConfig",
     "ResNetEncoder",
     "ResNetEncoderConfig",
+    "ShiftVideoEncoder",
+    "ShiftVideoEncoderConfig",
     "TabularEncoderConfig",
     "TextEncoderConfig",
     "TransformerTextEncoder",
     "TransformerTextEncoderConfig",
+    "TransformerVideoEncoder",
+    "TransformerVideoEncoderConfig",
     "TwoPartEncoder",
     "VGGEncoder",
     "VGGEncoderConfig",
     "ViTEncoder",
     "ViTEncoderConfig",
+    "VideoEncoderConfig",
     "load_weights",
 ]

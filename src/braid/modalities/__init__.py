@@ -9,6 +9,7 @@ from typing import Any
 
 from braid.config import kinds
 from braid.errors import UserError
+from braid.modalities.audio import AudioAugmentation, AudioModality, AudioModalityConfig
 from braid.modalities.encoded import EncodedModality
 from braid.modalities.image import (
     NOT_READ,
@@ -30,9 +31,12 @@ from braid.modalities.labels import (
 from braid.modalities.protocol import Does, InputConfig, InputModality, OutputModality, TokenGrid
 from braid.modalities.tabular import TabularModality, TabularModalityConfig
 from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfig, Tokenizer
+from braid.modalities.video import VideoModality, VideoModalityConfig
 from braid.records import View
 
-InputModalityConfig = ImageModalityConfig | TabularModalityConfig | TextModalityConfig
+InputModalityConfig = (
+    AudioModalityConfig | ImageModalityConfig | TabularModalityConfig | TextModalityConfig | VideoModalityConfig
+)
 OutputModalityConfig = (
     EmbeddingModalityConfig | ImageModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
 )
@@ -51,6 +55,9 @@ ROLES = {
 __all__ = [
     "NOT_READ",
     "ROLES",
+    "AudioAugmentation",
+    "AudioModality",
+    "AudioModalityConfig",
     "Augmentation",
     "Does",
     "EmbeddingModality",
@@ -75,6 +82,8 @@ __all__ = [
     "TextModalityConfig",
     "TokenGrid",
     "Tokenizer",
+    "VideoModality",
+    "VideoModalityConfig",
     "build_modalities",
     "default_inputs",
     "image_files",

@@ -1,6 +1,6 @@
 """The image modality: decoding, preparation, augmentation, files."""
 
-from braid.modalities.image.augmentation import Augmentation
+from braid.media.augmentation import Augmentation
 from braid.modalities.image.decoding import FORMATS, NOT_READ, image_files, is_image, thumbnail
 from braid.modalities.image.modality import ImageModality, ImageModalityConfig, PreparedImage
 

@@ -14,8 +14,8 @@ from PIL import Image
 from braid.config import within
 from braid.errors import Missing, UserError
 from braid.files.reading import archive_of
+from braid.media.augmentation import Augmentation, jittered, random_crop
 from braid.modalities.cells import file_cell
-from braid.modalities.image.augmentation import Augmentation, jittered, random_crop
 from braid.modalities.image.decoding import SUFFIXES, decoded, thumbnail
 from braid.modalities.protocol import Does
 from braid.records import Padded, Units, View

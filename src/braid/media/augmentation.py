@@ -1,4 +1,4 @@
-"""Random changes to a training image that leave its caption true."""
+"""Random changes to a training image, or to the frames of a clip, that leave its caption true."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to a training image that leave its caption true.
+    """Random changes to a training image, or alike to all frames of a clip, that leave its caption true.
 
     Args:
         horizontal_flip: probability of mirroring.

@@ -1,0 +1,16 @@
+"""The audio modality: recordings as log-mel frames, augmentation."""
+
+from braid.modalities.audio.augmentation import AudioAugmentation
+from braid.modalities.audio.modality import AudioModality, AudioModalityConfig, PreparedSound
+from braid.modalities.audio.spectrogram import ASTConfig, LogMelConfig, SpectrogramConfig, WhisperConfig
+
+__all__ = [
+    "ASTConfig",
+    "AudioAugmentation",
+    "AudioModality",
+    "AudioModalityConfig",
+    "LogMelConfig",
+    "PreparedSound",
+    "SpectrogramConfig",
+    "WhisperConfig",
+]
