@@ -13,7 +13,7 @@ import numpy as np
 
 from braid.errors import UserError
 from braid.media.clip import Clip
-from braid.media.opened import File, Unreadable, container, opened, where_of
+from braid.media.opened import File, container, opened, where_of
 from braid.shapes import Float32, Shaped
 
 RATE = 16_000  # samples a second
