@@ -108,6 +108,7 @@ def refusal(answer: httpx.Response) -> tuple[str, str]:
     return str(result["param"]), str(result["message"])
 
 
+CHOOSE = "choose from image_url, input_audio, text, video_url"
 PART = '{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}'
 
 
@@ -117,17 +118,17 @@ PART = '{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}
         (
             {"type": "image", "image": URI},
             "",
-            f"there is no part of type 'image'; choose from image_url, input_audio, text, video_url, and send an image as {PART}",
+            f"there is no part of type 'image'; {CHOOSE}, and send an image as {PART}",
         ),
         (
             {"type": "input_image", "image_url": URI},
             "",
-            f"there is no part of type 'input_image'; choose from image_url, input_audio, text, video_url, and send an image as {PART}",
+            f"there is no part of type 'input_image'; {CHOOSE}, and send an image as {PART}",
         ),
         (
             {"image_url": {"url": URI}},
             "",
-            f"this part has no type; choose from image_url, input_audio, text, video_url, and send an image as {PART}",
+            f"this part has no type; {CHOOSE}, and send an image as {PART}",
         ),
         (5, "", f"this is a number; send a part such as {PART}"),
         (None, "", f"this is null; send a part such as {PART}"),

@@ -204,6 +204,11 @@ def input_named(inputs: Mapping[str, Any], role: str) -> str:
     return role if role in inputs or modality is None else str(modality.input_name)
 
 
+def file_input(inputs: Mapping[str, Any]) -> str:
+    """The input that a file without a name is for: the image, or in a model without one the first that reads files."""
+    return "image" if "image" in inputs else next((name for name, config in inputs.items() if config.suffixes), "image")
+
+
 def check_reads(inputs: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """
     Raises:
@@ -273,15 +278,15 @@ def source_of_row(row: Mapping[str, Any], number: int = 0) -> str:
     return source_of(next(iter(row.values()), None)) or f"row {number + 1}"
 
 
-def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
-    """The hits of a search in an index of files, as HTML that needs no other file. A file that is no image has no thumbnail.
+def results_page(index: Path, hits: Sequence[Hit], text: str = "", file: str | Path | None = None) -> str:
+    """The hits of a search in an index of files, as HTML that needs no other file. Images, clips and recordings have a thumbnail.
 
     Args:
         index: the folder of the index that was searched.
         hits: best first; an id is the path of a file.
-        text, image: the query, one or both.
+        text, file: the query, one or both.
     """
-    query = text or (Path(image).name if image is not None else "")
+    query = text or (Path(file).name if file is not None else "")
     cards = [
         Card(
             image=thumbnail_uri(file_of(hit, index), THUMBNAIL),
@@ -294,5 +299,5 @@ def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | 
     ]
     result = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
     footer = ["The figure is the cosine of the query with the row, in the space of the model that made the index; 1 is the same."]
-    beside = "" if image is None else thumbnail_uri(image, THUMBNAIL)
+    beside = "" if file is None else thumbnail_uri(file, THUMBNAIL)
     return gallery(query, query, f"{index.name}: {result}.", cards, footer, beside)
