@@ -377,7 +377,7 @@ class LoadedModel:
     def files(
         self, paths: str | Path | Iterable[str | Path], on_note: Callable[[str], None] = lambda text: None
     ) -> dict[str, str]:
-        """The files that paths, patterns and folders mean, each with the input that reads it; ``on_note`` is told what is passed over.
+        """The files that paths, patterns and folders mean, each with the input that reads it; ``on_note`` is told of the rest.
 
         Raises:
             UserError: when no input reads files, or a folder or a pattern has none.

@@ -42,12 +42,12 @@ class FrameEncoder(nn.Module):
 
     def describe(self, inputs: Padded) -> Features:
         """Positions [n, frames * cells] with extent (start, end, left, top, right, bottom) in 0..1, if the cells have boxes."""
-        number, frames = inputs.values.shape[:2]
+        frames = inputs.values.shape[1]
         pixels = inputs.values.flatten(0, 1)
         images = Padded(pixels, torch.ones_like(pixels[:, 0], dtype=torch.bool))
         found = self.image.describe(images) if isinstance(self.image, TwoPartEncoder) else self.image(images)
-        values = found.values.unflatten(0, (number, frames)).flatten(1, 2)
-        mask = found.mask.unflatten(0, (number, frames)) & inputs.mask.unsqueeze(2)
+        values = found.values.unflatten(0, (-1, frames)).flatten(1, 2)
+        mask = found.mask.unflatten(0, (-1, frames)) & inputs.mask.unsqueeze(2)
         extent = None if found.extent is None else _over_time(found.extent, frames)
         return Features(values, mask.flatten(1), extent)
 
@@ -56,19 +56,18 @@ class FrameEncoder(nn.Module):
         vector a frame."""
         if not isinstance(self.image, TwoPartEncoder):
             return described
-        number = len(described.values)
         values, mask = (one.unflatten(1, (self.frames, -1)).flatten(0, 1) for one in (described.values, described.mask))
         real = mask.any(1, keepdim=True)
         found = self.image.read(Features(values, mask | ~real))
-        kept = (found.mask & real).unflatten(0, (number, self.frames)).flatten(1)
+        kept = (found.mask & real).unflatten(0, (-1, self.frames)).flatten(1)
         extent = described.extent if found.extent is None else _over_time(found.extent, self.frames)
-        return Features(found.values.unflatten(0, (number, self.frames)).flatten(1, 2), kept, extent)
+        return Features(found.values.unflatten(0, (-1, self.frames)).flatten(1, 2), kept, extent)
 
     def vectors(self, described: Features) -> Features:
         """One vector a frame: the mean of its cells."""
         read = self.read(described)
         values, mask = (one.unflatten(1, (self.frames, -1)) for one in (read.values, read.mask))
-        means = masked_mean(values.flatten(0, 1), mask.flatten(0, 1)).unflatten(0, (len(values), self.frames))
+        means = masked_mean(values.flatten(0, 1), mask.flatten(0, 1)).unflatten(0, (-1, self.frames))
         return Features(means, mask.any(2), moments(self.frames, values.device))
 
 

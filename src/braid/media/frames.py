@@ -21,6 +21,7 @@ from braid.media.moments import Budget, FrameLimits, Frames, Size, chosen, part_
 
 START = 4096  # bytes that tell a kind of file
 LIMITS = FrameLimits()
+ALL = Clip(b"")  # no part, but all seconds of a clip
 
 
 def read_frames(
@@ -44,8 +45,8 @@ def read_frames(
     Raises:
         UserError: naming the file, when it is missing, no video, damaged, too large, too long, or takes too long.
     """
-    clip = value if isinstance(value, Clip) else Clip(value)
-    content: Any = clip.file
+    clip = value if isinstance(value, Clip) else ALL
+    content: Any = value.file if isinstance(value, Clip) else value
     size = Size(side, square)
     budget = Budget(limits, where_of(content, source))
     if isinstance(content, np.ndarray | list | tuple) or hasattr(content, "__array__"):

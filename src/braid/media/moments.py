@@ -50,7 +50,7 @@ class Size:
 
     longest: int = 8  # the longer side has at most so many times the pixels of the shorter one
 
-    def of(self, width: float, height: float) -> tuple[int, int]:
+    def of(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of a frame that has these proportions."""
         if self.square:
             return self.side, self.side

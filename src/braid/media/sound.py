@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +38,7 @@ _SOUNDFILE = re.compile(
 )
 
 
+@runtime_checkable
 class _Decoder(Protocol):
     """``seconds`` is infinite if the file does not say; ``exact`` tells that a file that ends earlier is cut short."""
 
@@ -107,7 +107,8 @@ def open_sound(value: Any, source: str = "") -> Iterator[Recording]:
     value = value.file if isinstance(value, Clip) else value
     where = where_of(value, source, "recording")
     if isinstance(value, tuple | list) and len(value) == 2:
-        yield _part(_Samples(*value, where), part, where)
+        samples, rate = value
+        yield _part(_Samples(samples, rate, where), part, where)
     elif isinstance(value, str | bytes | bytearray | memoryview | os.PathLike):
         with opened(value, where, "recording", SAVE_AS) as file, _decoder(file, where) as decoder:
             yield _part(decoder, part, where)
@@ -263,10 +264,11 @@ SCALES[np.dtype("uint8")] = (128, 1 << 7)
 
 
 def _checked_rate(rate: Any, where: str) -> int:
-    if not isinstance(rate, Real) or not float(rate).is_integer() or not RATES[0] <= rate <= RATES[1]:
-        shown = f"{rate} Hz" if isinstance(rate, Integral | float) else repr(rate)
+    number = float(rate) if isinstance(rate, int | float | np.number) else math.nan
+    if not number.is_integer() or not RATES[0] <= number <= RATES[1]:
+        shown = repr(rate) if math.isnan(number) else f"{number:,g} Hz"
         raise UserError(f"{where} has a rate of {shown}; {RATES[0]:,} to {RATES[1]:,} Hz are read")
-    return int(rate)
+    return int(number)
 
 
 def _check_channels(channels: int, where: str) -> None:

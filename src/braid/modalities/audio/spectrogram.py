@@ -203,7 +203,7 @@ def mel_filters(
     mels: int, bins: int, rate: int, low: float, high: float, scale: Scale, area: bool
 ) -> Float32[np.ndarray, "bins mels"]:
     """Triangles of equal width on the mel scale, as in Slaney's Auditory Toolbox, HTK or Kaldi."""
-    edges = np.linspace(_mel(np.array(low), scale), _mel(np.array(high), scale), mels + 2)
+    edges = np.linspace(*_mel(np.array([low, high]), scale), mels + 2)
     if scale == "kaldi":
         hertz = edges
         given = _mel(np.arange(bins) * (rate / 2 / (bins - 1)), scale)
@@ -220,13 +220,13 @@ def mel_filters(
 _CORNER, _LINEAR, _STEP = 1000.0, 3 / 200, math.log(6.4) / 27
 
 
-def _mel(hertz: Float[np.ndarray, "*_"], scale: Scale) -> Float[np.ndarray, "*_"]:
+def _mel(hertz: Float[np.ndarray, " _"], scale: Scale) -> Float[np.ndarray, " _"]:
     if scale != "slaney":
         return (1127.0 if scale == "kaldi" else 2595.0 / DECADE) * np.log1p(hertz / 700)
     return np.where(hertz < _CORNER, _LINEAR * hertz, _CORNER * _LINEAR + np.log(np.maximum(hertz, _CORNER) / _CORNER) / _STEP)
 
 
-def _hertz(mels: Float[np.ndarray, "*_"], scale: Scale) -> Float[np.ndarray, "*_"]:
+def _hertz(mels: Float[np.ndarray, " _"], scale: Scale) -> Float[np.ndarray, " _"]:
     if scale != "slaney":
         return 700 * np.expm1(mels / (1127.0 if scale == "kaldi" else 2595.0 / DECADE))
     corner = _CORNER * _LINEAR
