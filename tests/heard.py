@@ -129,7 +129,7 @@ def write_hearing_model(folder: Path) -> Path:
         "prompt": TextModalityConfig(max_length=16),
     }
     outputs = {
-        "text": TextModalityConfig(max_length=20),
+        "text": TextModalityConfig(max_length=26),
         "label": LabelsModalityConfig(labels=("cat", "dog", "star")),
         "embedding": EmbeddingModalityConfig(),
     }
@@ -145,5 +145,5 @@ def write_hearing_model(folder: Path) -> Path:
 def image_model(folder: Path) -> Path:
     """A model that reads images and texts alone."""
     inputs = {"image": ImageModalityConfig(size=32), "prompt": TextModalityConfig(max_length=16)}
-    write_model(folder, tiny(), inputs, {"text": TextModalityConfig(max_length=20)}, (Captioning(), VisualQuestionAnswering()))
+    write_model(folder, tiny(), inputs, {"text": TextModalityConfig(max_length=26)}, (Captioning(), VisualQuestionAnswering()))
     return folder

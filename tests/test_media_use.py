@@ -67,7 +67,7 @@ def test_python_reads_paths_bytes_samples_and_frames(media: Path) -> None:
         for one in (model.classify(audio=dog), model.classify(audio=WAV), model.classify(dog), model.classify(str(dog)))
     }
     assert len(given) == 1
-    assert model.classify(audio=(tone(1.0), RATE)).scores == pytest.approx(model.classify(audio=dog).scores, abs=1e-3)
+    assert model.classify(audio=(tone(1.0), RATE)).scores == pytest.approx(model.classify(audio=dog).scores, abs=0.05)
     frames = np.stack(moving())
     assert model.caption(video=clip) == model.caption(video=CLIP) != ""
     assert model.classify(video=frames).label in ("cat", "dog", "star")
@@ -142,7 +142,7 @@ def test_the_server_reads_uploads_and_data_uris(client: TestClient, media: Path)
         ("classify", {"audio": uri(b"RIFF1234", "audio/wav")}, "the audio"),
         ("classify", {"audio": uri(b"", "audio/wav")}, "audio is empty"),
         ("classify", {"audio": uri(SILENT, "video/mp4")}, "the audio"),
-        ("classify", {"audio": uri(WAV[:60], "audio/wav")}, "the audio"),
+        ("classify", {"audio": uri(WAV[:30], "audio/wav")}, "the audio"),
         ("caption", {"video": uri(WAV, "audio/wav")}, "the video"),
         ("caption", {"video": uri(CLIP[:300], "video/mp4")}, "the video"),
         ("caption", {"video": uri(b"#EXTM3U\nhttp://127.0.0.1/secret", "application/x-mpegURL")}, "the video"),
@@ -220,7 +220,7 @@ def test_an_explanation_is_in_the_seconds_of_the_file(media: Path, tmp_path: Pat
     explained = model.explain(audio=path, graded=False)
     (one,) = [one for one in explained.inputs if one.name == "audio"]
     assert one.times is not None and one.times[0, 0] == pytest.approx(2.0) and one.times[-1, 1] == pytest.approx(4.0, abs=0.1)
-    assert one.image is not None and one.image.min() < 255  # the waveform of what is read
+    assert one.image is not None and one.image.min() < 200  # the waveform of what is read
     assert one.view.media_type == "audio/wav" and len(one.view.media) == pytest.approx(2 * 2 * RATE, rel=0.1)
     page = explained._repr_html_()
     assert "<audio controls" in page and '<span style="left:50.0%">3 s</span>' in page
@@ -237,4 +237,4 @@ def test_thumbnails_of_recordings_and_clips(media: Path) -> None:
     assert thumbnail_uri(media / "files" / "dog.wav", 64).startswith("data:image/png")
     assert thumbnail_uri(str(media / "files" / "clip.mp4"), 64).startswith("data:image/jpeg")
     assert thumbnail_uri(media / "files" / "gone.wav", 64) == ""
-    assert AudioModalityConfig.picture((np.zeros(0, np.float32), RATE), 64).media or True
+    assert AudioModalityConfig.picture((np.zeros(8, np.float32), RATE), 64).media_type == "image/png"

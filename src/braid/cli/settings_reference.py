@@ -61,7 +61,8 @@ def groups() -> tuple[Group, ...]:
     from braid.generation.images import ImageSamplingConfig
     from braid.index import IndexConfig
     from braid.metrics import Calibration
-    from braid.modalities import Augmentation, ModalityConfig
+    from braid.modalities import AudioAugmentation, Augmentation, ModalityConfig
+    from braid.modalities.audio import SpectrogramConfig
     from braid.modalities.tabular import CategoryColumn, NumberColumn
     from braid.model import ModelConfig
     from braid.objectives import ObjectiveConfig
@@ -83,6 +84,8 @@ def groups() -> tuple[Group, ...]:
         Group("objective", "Objectives", "`objective` of a run", kinds(ObjectiveConfig)),
         Group("modality", "Inputs and outputs", "`inputs.NAME` and `outputs.NAME`", kinds(ModalityConfig)),
         Group("augmentation", "Image augmentation", "`inputs.NAME.augmentation` of an image", {"": Augmentation}),
+        Group("sound", "Audio augmentation", "`inputs.NAME.augmentation` of a recording", {"": AudioAugmentation}),
+        Group("spectrogram", "Spectrograms", "`inputs.NAME.spectrogram` of a recording", kinds(SpectrogramConfig)),
         Group("column", "Table columns", "each item of `inputs.NAME.table`; a run writes them", columns),
         Group("tokenizer", "Tokenizer", "`tokenizer` of a run", {"": TokenizerConfig}),
         Group("model", "Model", "`model` of a run", {"": ModelConfig}),

@@ -35,7 +35,7 @@ from braid.modalities.text import SpecialTokens, TextModality, TextModalityConfi
 from braid.modalities.video import VideoModality, VideoModalityConfig
 from braid.records import View
 
-InputModalityConfig = AudioModalityConfig | ImageModalityConfig | TabularModalityConfig | TextModalityConfig | VideoModalityConfig
+InputModalityConfig = ImageModalityConfig | AudioModalityConfig | TabularModalityConfig | TextModalityConfig | VideoModalityConfig
 OutputModalityConfig = (
     EmbeddingModalityConfig | ImageModalityConfig | LabelsModalityConfig | NumberModalityConfig | TextModalityConfig
 )

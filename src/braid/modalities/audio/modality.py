@@ -126,7 +126,7 @@ class AudioModalityConfig:
 
     @staticmethod
     def from_cells(cells: Mapping[str, Any]) -> Any:
-        """A path, the bytes of a file, or (samples, rate). Hugging Face data sets have {bytes, path} or {array, sampling_rate}."""
+        """A path, the bytes of a file, or (samples, rate); Hugging Face has {bytes, path} or {array, sampling_rate}."""
         ((column, value),) = cells.items()
         if isinstance(value, Mapping) and value.get("array") is not None:
             return (_samples(value["array"], column), value.get("sampling_rate", RATE))
