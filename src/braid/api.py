@@ -39,6 +39,7 @@ from braid.search import (
     origin,
     source_of,
     source_of_row,
+    values_by_role,
 )
 from braid.shapes import Float
 from braid.tasks import Task, task_of, task_reading
@@ -98,8 +99,8 @@ class LoadedModel:
         return texts[0] if single else texts
 
     def _given(self, file: Any, **values: Any) -> dict[str, Any]:
-        """The values of a row by name; a file without a name is for the image, or else the first input that reads files."""
-        return given_values(**{file_input(self.bundle.interface.inputs): file, **values})
+        """The values of a row by name; a file without a name is for the input that reads such files."""
+        return given_values(**{file_input(self.bundle.interface.inputs, file): file, **values})
 
     def captions(self, images: Any, beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one an image, in order; the first unreadable image is an error."""
@@ -154,8 +155,7 @@ class LoadedModel:
 
     def embed(self, images: Any = (), texts: str | Iterable[str] = (), **inputs: Any) -> Float[np.ndarray, "rows width"]:
         """Unit vectors of images, then of texts, then of the values of any other input, in one space: of each, one or several."""
-        named = {file_input(self.bundle.interface.inputs): images, "text": texts, **inputs}
-        given = {role: several(values, role == "video") for role, values in named.items()}
+        given = values_by_role(self.bundle.interface.inputs, images, text=texts, **inputs)
         parts = [
             embed(self.runtime, self.collator, values, input_named(self.collator.inputs, role), strict=True).vectors
             for role, values in given.items()

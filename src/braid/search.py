@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from braid.errors import UserError
 from braid.evaluation import Answers
 from braid.files import regular, writable
 from braid.files.gallery import Card, gallery
-from braid.files.reading import identities
+from braid.files.reading import has_suffix, identities
 from braid.generation import Runtime
-from braid.given import between_commas, several
+from braid.given import between_commas, is_one, several
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
 from braid.index.files import HASH, Compared, compare, entry, file_of, is_gone, stamp
 from braid.index.local import FILE
@@ -204,9 +205,20 @@ def input_named(inputs: Mapping[str, Any], role: str) -> str:
     return role if role in inputs or modality is None else str(modality.input_name)
 
 
-def file_input(inputs: Mapping[str, Any]) -> str:
-    """The input that a file without a name is for: the image, or in a model without one the first that reads files."""
-    return "image" if "image" in inputs else next((name for name, config in inputs.items() if config.suffixes), "image")
+def file_input(inputs: Mapping[str, Any], value: Any) -> str:
+    """The input that a value without a name is for: the one that reads files of its suffix, else the image, or in a model without
+    one the first that reads files."""
+    readers = [name for name, config in inputs.items() if config.suffixes]
+    named = isinstance(value, str | os.PathLike)
+    fitting = [name for name in readers if named and has_suffix(value, inputs[name].suffixes)]
+    return next(iter(fitting), "image" if "image" in readers else next(iter(readers), "image"))
+
+
+def values_by_role(inputs: Mapping[str, Any], files: Any, **others: Any) -> dict[str, list[Any]]:
+    """One value or several of each role; ``files`` are for the input that reads the first of them."""
+    first = files if is_one(files) else next(iter(files := several(files)), None)
+    named = {file_input(inputs, first): files, **others}
+    return {role: several(values, role == "video") for role, values in named.items()}
 
 
 def check_reads(inputs: Mapping[str, Any], row: Mapping[str, Any]) -> None:

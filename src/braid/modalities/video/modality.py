@@ -265,7 +265,7 @@ class VideoModality:
             return Units(names, np.broadcast_to(real, (number, len(real))).copy(), boxes, times, kind="moments")
         places = np.flatnonzero(real)
         moments = [min(number - 1, int(start * frames + 0.5)) for start in extent[places, 0]]
-        boxes = np.stack([_cell(k, number, extent[place, 2:]) for k, place in zip(moments, places, strict=True)])
+        boxes = np.stack([_cell(k, number, extent[place, 2:].tolist()) for k, place in zip(moments, places, strict=True)])
         times = _shares(moments, number)
         return Units(_names(moments, number), np.eye(len(real), dtype=bool)[places], boxes, times, kind="moments")
 
