@@ -214,7 +214,7 @@ def file_input(inputs: Mapping[str, Any], value: Any) -> str:
     return next(iter(fitting), "image" if "image" in readers else next(iter(readers), "image"))
 
 
-def values_by_role(inputs: Mapping[str, Any], files: Any, **others: Any) -> dict[str, list[Any]]:
+def values_by_role(inputs: Mapping[str, Any], files: Any, others: Mapping[str, Any]) -> dict[str, list[Any]]:
     """One value or several of each role; ``files`` are for the input that reads the first of them."""
     first = files if is_one(files) else next(iter(files := several(files)), None)
     named = {file_input(inputs, first): files, **others}
