@@ -22,6 +22,7 @@ from bad import (  # noqa: F401 - each adds its cases
     models,
     scores,
     server,
+    sounds,
     texts,
 )
 from bad.case import CASES, Case, make_home
@@ -31,6 +32,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "bad-inputs.md"
 
 HEADINGS = {
     "image": "Images",
+    "audio": "Recordings",
     "data": "Data",
     "label": "Labels",
     "text": "Texts and names",

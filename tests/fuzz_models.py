@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import fuzz_media
 import fuzz_targets
 from fuzz_targets import Target
 
@@ -197,6 +198,7 @@ USED = ("model.json", "interface.json", "tokenizer.json", "model.safetensors")
 
 TARGETS: dict[str, Callable[[], Target]] = {
     **fuzz_targets.TARGETS,
+    **fuzz_media.TARGETS,
     **{f"{kind} {file}": partial(_index, kind, file) for kind, file in FILES.items()},
     "rows.sqlite": partial(_index, "exact", "rows.sqlite"),
     **{f"used {file}": partial(_used, file) for file in USED},

@@ -33,7 +33,7 @@ class ClipConfig:
     """A modality of files: as much of one as data sets need."""
 
     kind: Literal["clip"] = "clip"
-    columns: ClassVar[tuple[str, ...]] = ("clip", "recording")
+    columns: ClassVar[tuple[str, ...]] = ("clip", "take")
     suffixes: ClassVar[frozenset[str]] = frozenset({".clip"})
     input_name: ClassVar[str] = "clip"
     parts: ClassVar[bool] = False
@@ -156,7 +156,7 @@ def test_rows_that_share_any_file_share_a_split(tmp_path: Path, clips: None) -> 
     for k in range(40):
         Image.new("RGB", (4, 4), (k, 0, 0)).save(tmp_path / f"{k}.png")
     rows = "".join(f"{k % 40}.png,{k % 30}.clip,row {k},{k % 3}\n" for k in (*range(30), *range(3), *range(60, 90)))
-    dataset = open_dataset(table(tmp_path, "image,recording,text,label\n" + rows))
+    dataset = open_dataset(table(tmp_path, "image,take,text,label\n" + rows))
     for role in ("image", "clip"):
         splits: dict[str, set[str]] = {}
         for row in dataset.examples:
@@ -176,8 +176,8 @@ def test_rows_without_files_are_split_by_their_content(tmp_path: Path) -> None:
 
 
 def test_a_file_of_any_modality_that_is_missing_is_named(tmp_path: Path, clips: None) -> None:
-    dataset = open_dataset(table(tmp_path, "recording,label\ngone.clip,x\n"))
-    assert [row.reason for row in dataset.skipped] == [f"{tmp_path / 'gone.clip'} does not exist; check column 'recording'"]
+    dataset = open_dataset(table(tmp_path, "take,label\ngone.clip,x\n"))
+    assert [row.reason for row in dataset.skipped] == [f"{tmp_path / 'gone.clip'} does not exist; check column 'take'"]
 
 
 def test_a_folder_of_any_files(tmp_path: Path, clips: None) -> None:

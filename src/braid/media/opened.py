@@ -64,7 +64,7 @@ def opened(value: Any, where: str, what: str, save_as: str) -> Iterator[File]:
     except PermissionError:
         raise UserError(f"{where} cannot be read: permission denied; change its permissions") from None
     except Unreadable:
-        kind = foreign(value if isinstance(value, bytes) else Path(os.fspath(value)), ("video",))
+        kind = foreign(value if isinstance(value, bytes) else Path(os.fspath(value)), ("image", "video"))
         raise UserError(f"{where} {kind or f'is not a readable {what}; save it as {save_as}'}") from None
     except Exception as error:  # decoders raise errors of many kinds on damaged files
         raise UserError(f"{where} is damaged or cut short ({_reason(error)}); copy it again") from None

@@ -200,11 +200,12 @@ class _Av:
         sought = first > PREROLL * self.rate
         if sought or self._used:
             self._inside.seek(round((self._origin + max(0.0, first / self.rate - PREROLL)) * 1e6), backward=True)
-        self._used, place, passed = True, -1, 0
+        self._used, place, passed = True, None, 0
         for block, time in self._decoded():
-            if place < 0:
-                place = first if time is None and sought else max(0, round(((time or 0.0) - self._origin) * self.rate))
-                place = 0 if not sought else place
+            if place is None and time is None:
+                place = first if sought else 0
+            elif place is None:  # below 0 where a codec begins before the sound
+                place = round((time - self._origin) * self.rate)
             yield block[max(0, first - place) :]
             place += len(block)
             passed += len(block)
@@ -217,15 +218,16 @@ class _Av:
         """Mono blocks, and the time of each in seconds."""
         import av
 
-        planes = av.AudioResampler(format="fltp")
+        packed = av.AudioResampler(format="flt")  # PyAV reads planes of 8 channels and more beyond their end
         for frame in self._inside.decode(self._stream):
+            channels = frame.layout.nb_channels
+            _check_channels(channels, self._where)
             if frame.sample_rate != self.rate:
-                raise UserError(
-                    f"{self._where} changes its rate from {self.rate} to {frame.sample_rate} Hz; save it as {SAVE_AS}"
-                )
-            _check_channels(frame.layout.nb_channels, self._where)
-            for converted in planes.resample(frame):
-                yield _mono(converted.to_ndarray().T), frame.time
+                raise UserError(f"{self._where} changes its rate, {self.rate} to {frame.sample_rate} Hz; save it as {SAVE_AS}")
+            for converted in packed.resample(frame):
+                if converted.format.name != "flt" or converted.layout.nb_channels != channels:
+                    raise UserError(f"{self._where} changes its channels; save it as {SAVE_AS}")
+                yield _mono(converted.to_ndarray().reshape(-1, channels)), frame.time
 
 
 class _Samples:

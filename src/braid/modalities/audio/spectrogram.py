@@ -134,9 +134,7 @@ class LogMel:
         points = config.points or 1 << (self._length - 1).bit_length()
         high = config.high or rate / 2
         if points < self._length:
-            raise UserError(
-                f"points is {points}; the window has {self._length} samples at {rate:,} Hz, so set it higher, or to 0"
-            )
+            raise UserError(f"points is {points}; the window has {self._length} samples at {rate:,} Hz; set it higher, or to 0")
         if not config.low < high <= rate / 2:
             raise UserError(f"low is {config.low:g} and high is {high:g}; they must rise, up to half the rate ({rate / 2:g})")
         self._points, centred = points, config.framing == "centred"
