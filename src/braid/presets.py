@@ -22,6 +22,7 @@ from braid.encoders import (
     NgramTextEncoderConfig,
     ResNetEncoderConfig,
     TransformerTextEncoderConfig,
+    TransformerVideoEncoderConfig,
     ViTEncoderConfig,
 )
 from braid.errors import UserError
@@ -41,6 +42,7 @@ def classic(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
         "image": image or ResNetEncoderConfig(depth=18),
         "text": TransformerTextEncoderConfig(attention="bidirectional", width=256, depth=3, heads=4),
         "tabular": FTTransformerEncoderConfig(width=192, depth=3, heads=8),
+        "video": TransformerVideoEncoderConfig(frame=ResNetEncoderConfig(depth=18)),
     }
     return ModelConfig(
         width=256,
@@ -59,6 +61,7 @@ def compact(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: 
         "image": image or MobileNetEncoderConfig(padding="tensorflow", folded=True),
         "text": TransformerTextEncoderConfig(attention="bidirectional", width=192, depth=3, heads=4),
         "tabular": FTTransformerEncoderConfig(),
+        "video": _frames_over_time(),
     }
     return ModelConfig(
         width=384,
@@ -78,6 +81,7 @@ def quick(inputs: Inputs = BOTH, image: EncoderConfig | None = None, outputs: Se
         "image": image or EfficientNetEncoderConfig(variant="lite2", folded=True, levels=levels),
         "text": NgramTextEncoderConfig(),
         "tabular": FTTransformerEncoderConfig(),
+        "video": _frames_over_time(),
     }
     return ModelConfig(
         width=384,
@@ -93,6 +97,9 @@ def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
         "image": ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0),
         "text": TransformerTextEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
         "tabular": FTTransformerEncoderConfig(width=32, depth=1, heads=2, dropout=0.0),
+        "video": TransformerVideoEncoderConfig(
+            frame=ViTEncoderConfig(patch_size=8, width=32, depth=1, heads=2, dropout=0.0), width=32, depth=1, heads=2, dropout=0.0
+        ),
     }
     return ModelConfig(
         width=32,
@@ -100,6 +107,12 @@ def tiny(inputs: Inputs = BOTH, outputs: Sequence[str] = TEXT) -> ModelConfig:
         fusion=AttentionFusionConfig(depth=1, heads=2, dropout=0.0),
         decoders=_decoders(outputs, TransformerTextDecoderConfig(width=32, depth=1, heads=2, dropout=0.0), hidden_width=32),
     )
+
+
+def _frames_over_time() -> TransformerVideoEncoderConfig:
+    """One vector a frame from several depths of the built-in model's image encoder, which takes little room in a cache."""
+    frame = EfficientNetEncoderConfig(variant="lite2", folded=True, levels=LevelsConfig(dropout=0.4))
+    return TransformerVideoEncoderConfig(frame=frame, width=256, depth=1, heads=4, dropout=0.2)
 
 
 def _encoders(inputs: Inputs, by_modality: Mapping[str, EncoderConfig]) -> dict[str, EncoderConfig]:

@@ -17,7 +17,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a whole frame
 
 
 class FrameEncoder(nn.Module):
-    """Clips [n, frames, 3, size, size] -> the features of each frame, one frame after the other.
+    """What every encoder of video has: an image encoder for the frames, ``frame``. Its own part is ``read``.
 
     ``describe`` is the work of the image encoder, or of its first part, and can be cached if that is frozen. Frames under a False
     mask are encoded, because exported graphs have fixed sizes, and their features are masked.
@@ -32,40 +32,47 @@ class FrameEncoder(nn.Module):
         modality: VideoModality = context.input
         image = ImageModalityConfig(size=modality.size, mean=modality.config.mean, std=modality.config.std).build()
         self.frames = modality.config.frames
-        self.image = config.build(replace(context, inputs={**context.inputs, context.name: image}))
-        self.width: int = self.image.width
+        self.frame = config.build(replace(context, inputs={**context.inputs, context.name: image}))
 
     @property
     def described_by(self) -> list[nn.Module]:
         """The modules that ``describe`` uses."""
-        return list(self.image.described_by) if isinstance(self.image, TwoPartEncoder) else [self.image]
+        return list(self.frame.described_by) if isinstance(self.frame, TwoPartEncoder) else [self.frame]
+
+    def forward(self, inputs: Padded) -> Features:
+        return self.read(self.describe(inputs))
 
     def describe(self, inputs: Padded) -> Features:
-        """Positions [n, frames * cells] with extent (start, end, left, top, right, bottom) in 0..1, if the cells have boxes."""
+        """Clips [n, frames, 3, size, size] -> positions [n, frames * cells], with extent (start, end, left, top, right, bottom)
+        in 0..1 if the cells have boxes."""
         frames = inputs.values.shape[1]
         pixels = inputs.values.flatten(0, 1)
         images = Padded(pixels, torch.ones_like(pixels[:, 0], dtype=torch.bool))
-        found = self.image.describe(images) if isinstance(self.image, TwoPartEncoder) else self.image(images)
+        found = self.frame.describe(images) if isinstance(self.frame, TwoPartEncoder) else self.frame(images)
         values = found.values.unflatten(0, (-1, frames)).flatten(1, 2)
         mask = found.mask.unflatten(0, (-1, frames)) & inputs.mask.unsqueeze(2)
         extent = None if found.extent is None else _over_time(found.extent, frames)
         return Features(values, mask.flatten(1), extent)
 
     def read(self, described: Features) -> Features:
-        """The features of frames, from what ``describe`` gave; those of cached frames have an extent only if they are one
-        vector a frame."""
-        if not isinstance(self.image, TwoPartEncoder):
+        """The features of clips, from what ``describe`` gave."""
+        raise NotImplementedError
+
+    def cells(self, described: Features) -> Features:
+        """The features of the image encoder, one frame after the other. Features from a cache have no extent, unless each frame
+        is one vector."""
+        if not isinstance(self.frame, TwoPartEncoder):
             return described
         values, mask = (one.unflatten(1, (self.frames, -1)).flatten(0, 1) for one in (described.values, described.mask))
         real = mask.any(1, keepdim=True)
-        found = self.image.read(Features(values, mask | ~real))
+        found = self.frame.read(Features(values, mask | ~real))
         kept = (found.mask & real).unflatten(0, (-1, self.frames)).flatten(1)
         extent = described.extent if found.extent is None else _over_time(found.extent, self.frames)
         return Features(found.values.unflatten(0, (-1, self.frames)).flatten(1, 2), kept, extent)
 
     def vectors(self, described: Features) -> Features:
         """One vector a frame: the mean of its cells."""
-        read = self.read(described)
+        read = self.cells(described)
         values, mask = (one.unflatten(1, (self.frames, -1)) for one in (read.values, read.mask))
         means = masked_mean(values.flatten(0, 1), mask.flatten(0, 1)).unflatten(0, (-1, self.frames))
         return Features(means, mask.any(2), moments(self.frames, values.device))

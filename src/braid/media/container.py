@@ -23,7 +23,9 @@ THREADS = 2
 BUFFER = 1 << 18  # bytes that are read at once
 LATE = 10.0  # seconds: a part that starts later is found by seeking
 RATE = 25.0  # frames a second of a file that does not say when its frames are shown
-PICTURE = "it has a picture alone, the cover of a recording"
+PICTURE = "a picture alone, the cover of a recording"
+ROOM = 4  # frames of so many times the pixels are opened, so that the message can say their size
+DAMAGED = "is damaged or cut short ({}); copy it again"
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,16 @@ class _Video:
         import av
 
         file.seek(0)
-        options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_pixels": str(budget.limits.pixels)}
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_pixels": str(ROOM * budget.limits.pixels)}
         self.container = av.open(file, options=options, metadata_errors="replace", buffer_size=BUFFER)
         try:
             self.stream = self._moving(budget.where)
             self.context = self.stream.codec_context
+            if not self.context.width or not self.context.height:
+                most = ROOM * budget.limits.pixels // 1_000_000
+                raise UserError(
+                    f"{budget.where} has frames of no size, or of more than {most} megapixels; save it again, smaller"
+                )
             budget.pixels(self.context.width, self.context.height)
             self.context.thread_count, self.context.thread_type = THREADS, "AUTO"
         except BaseException:
@@ -83,9 +90,11 @@ class _Video:
     def _moving(self, where: str) -> Any:
         streams = self.container.streams.video
         moving = [one for one in streams if not one.disposition & type(one.disposition).attached_pic]
+        others = sorted({one.type for one in self.container.streams} - {"video", "data"})
+        if not moving and not streams and not others:
+            raise UserError(f"{where} {DAMAGED.format('nothing in it can be read')}")
         if not moving:
-            reason = PICTURE if streams else "it holds " + (", ".join({one.type for one in self.container.streams}) or "nothing")
-            raise UserError(f"{where} has no video: {reason}; give a video file")
+            raise UserError(f"{where} has no video, but {PICTURE if streams else ', '.join(others)}; give a video file")
         if moving[0].codec_context is None:
             raise UserError(f"{where} has a video codec that is not known; save it as MP4 with H.264")
         return moving[0]
@@ -139,14 +148,14 @@ def video_frames(file: Any, clip: Clip, number: int, size: Size, rng: np.random.
             found = _in_order(video, picked, size, budget) or found
     kept = [pts for pts in picked.wanted if pts in found]
     if not kept:
-        raise UserError(f"{budget.where} is damaged or cut short (no frame of it can be decoded); copy it again")
+        raise UserError(f"{budget.where} {DAMAGED.format('no frame of it can be decoded')}")
     times = np.array([picked.wanted[pts] for pts in kept])
     return Frames(np.stack([found[pts] for pts in kept]), times, picked.start, picked.end)
 
 
 def _picked(index: _Index, clip: Clip, number: int, rng: np.random.Generator | None, budget: Budget) -> _Picked:
     if not index.shown:
-        raise UserError(f"{budget.where} is damaged or cut short (it has no frames); copy it again")
+        raise UserError(f"{budget.where} {DAMAGED.format('it has no frames')}")
     start, end = part_of(clip, index.end, budget.where)
     budget.seconds(end - start)
     seconds = index.seconds()

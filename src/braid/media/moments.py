@@ -9,6 +9,8 @@ from braid.errors import UserError
 from braid.media.clip import Clip
 from braid.shapes import Float, Int, UInt8
 
+ROUNDING = 1e-6  # seconds: a frame that appears at a moment is the one on screen then
+
 
 @dataclass(frozen=True)
 class FrameLimits:
@@ -137,4 +139,4 @@ def chosen(
     """
     edges = np.linspace(start, end, number + 1)
     moments = edges[:-1] + (edges[1:] - edges[:-1]) * (0.5 if rng is None else rng.random(number))
-    return np.unique(np.clip(np.searchsorted(times, moments, side="right") - 1, 0, len(times) - 1))
+    return np.unique(np.clip(np.searchsorted(times, moments + ROUNDING, side="right") - 1, 0, len(times) - 1))

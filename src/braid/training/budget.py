@@ -185,7 +185,8 @@ class _Sequence:
         """Small images and few epochs, on as many images as can be encoded in half of the time."""
         config, cheaper = self.config, self.config.inputs[image].cheaper()
         first = replace(config, inputs={**config.inputs, image: cheaper}, epochs=min(5, config.epochs))
-        every = max(1, round(_count(config, image) / (FIRST_SECONDS / 2 * IMAGES_A_SECOND)))
+        images = _count(config, image) * getattr(cheaper, "frames", 1)
+        every = max(1, round(images / (FIRST_SECONDS / 2 * IMAGES_A_SECOND)))
         first = replace(first, data=replace(first.data, every=every), time=f"{FIRST_SECONDS:.0f}s")
         evaluation = replace(first.evaluation, limit=min(300, first.evaluation.limit or 300))
         rows = "all images" if every == 1 else f"1 of {every} images"

@@ -18,6 +18,7 @@ BUILT_IN = "small"
 FINE_TUNED = ("captioning", "retrieval")  # tasks that the built-in model does itself
 WRITES_VALUES = {"label", "answer", "number"}
 CONVOLUTIONS = "encoders.image.features"
+FROZEN = {"image": CONVOLUTIONS, "video": "encoders.video.frame.features"}  # of inputs that the built-in image encoder reads
 TEXT_EPOCHS = 30  # n-grams start from nothing, and without images an epoch takes a second (docs/log.md)
 FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
 
@@ -59,28 +60,38 @@ def default_run(
             "optimizer": rate,
         }
     if not WRITES_VALUES.issuperset(outputs):
-        return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if "image" in inputs else {})}
+        return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if FROZEN.keys() & set(inputs) else {})}
     rest = {"objective": {"kind": "likelihood", "label_smoothing": 0.1}} if "number" not in outputs else {}
     optimizer = {"learning_rate": 5e-4, "warmup_steps": 50}
     quick = _with_image_encoder("quick", outputs, inputs)
-    longer = {"epochs": TEXT_EPOCHS} if "image" not in inputs or "answer" in outputs else {}
+    longer = {"epochs": TEXT_EPOCHS} if not FROZEN.keys() & set(inputs) or "answer" in outputs else {}
     return {**whole, **quick, **machine, **rest, **longer, "optimizer": optimizer, "batch_size": 64}
 
 
 def _with_image_encoder(name: str, outputs: Sequence[str], inputs: Sequence[str]) -> dict[str, Any]:
-    """A preset; its image encoder, if it has one, is the frozen one of the built-in model."""
+    """A preset; the image encoders of images and of the frames of clips, if it has any, are the frozen one of the built-in
+    model."""
     architecture = preset(name, outputs, inputs)
-    if "image" not in architecture.get("encoders", {}):
+    encoders: dict[str, Any] = architecture.get("encoders", {})
+    built_in = [one for one in FROZEN if one in encoders]
+    if not built_in:
         return {"model": architecture}
     bundle = read_bundle(find_bundle(BUILT_IN))
     assert bundle.architecture is not None  # the built-in model has an architecture
-    levels = architecture["encoders"]["image"].get("levels") if name == "quick" else None
-    architecture["encoders"]["image"] = {**bundle.architecture["encoders"]["image"], "levels": levels}
+    own, prepared = bundle.architecture["encoders"]["image"], to_dict(bundle.interface.inputs["image"])
+    read = to_dict(default_inputs())
+    if "image" in encoders:
+        levels = encoders["image"].get("levels") if name == "quick" else None
+        encoders["image"] = {**own, "levels": levels}
+        read["image"] = prepared
+    if "video" in encoders:
+        encoders["video"]["frame"] = {**own, "levels": encoders["video"]["frame"]["levels"]}
+        read["video"] |= {setting: prepared[setting] for setting in ("size", "mean", "std")}
     return {
         "model": architecture,
-        "inputs": {**to_dict(default_inputs()), "image": to_dict(bundle.interface.inputs["image"])},
-        "initialize": {"encoders.image": BUILT_IN},
-        "freeze": [CONVOLUTIONS],
+        "inputs": read,
+        "initialize": {f"encoders.{one}": BUILT_IN for one in built_in},
+        "freeze": [FROZEN[one] for one in built_in],
         "cache_features": AUTO,
     }
 

@@ -30,7 +30,7 @@ from braid.training.sections import AUTO
 
 FOLDER = "BRAID_CACHE"  # environment variable with another folder for AUTO
 MOST = 10 << 30  # bytes that the folder keeps; the encoders that were used least recently go first
-BATCH = 32  # values that are encoded at once
+BATCH = 32  # images, or frames of clips, that are encoded at once
 TELL = 10.0  # seconds between two notes
 LARGEST = 65504.0  # in float16
 LINE = 41  # bytes of a line of the index: a SHA-1 in hexadecimal and a line break
@@ -195,9 +195,10 @@ class _Store:
         with ExitStack() as stack:
             names = ("values", "masks", "index", "unreadable")
             values, masks, index, unreadable = (stack.enter_context(open(self.folder / name, "ab")) for name in names)
-            for first in range(0, len(new), BATCH):
+            size = max(1, BATCH // getattr(self.modality.config, "frames", 1))
+            for first in range(0, len(new), size):
                 prepared, kept = [], []
-                for content, one in new[first : first + BATCH]:
+                for content, one in new[first : first + size]:
                     try:
                         prepared.append(self.modality.prepare(one.value, one.source))
                         kept.append(content)
@@ -211,7 +212,7 @@ class _Store:
                     masks.flush()
                     index.write("".join(f"{content}\n" for content in kept).encode("ascii"))
                     known |= {content: len(known) + k for k, content in enumerate(kept)}
-                done, now = min(first + BATCH, len(new)), time.perf_counter()
+                done, now = min(first + size, len(new)), time.perf_counter()
                 if now - told > TELL and done < len(new):
                     told = now
                     left = (now - started) / done * (len(new) - done)

@@ -93,6 +93,7 @@ def _texts_of(samples: Iterable[Iterable[Sample]], name: str) -> Iterator[str]:
 
 
 T = TypeVar("T")
+IMAGE = "encoders.image"
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None =
     """Initialize one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or a saved model.
 
     Parameters that the saved model lacks, or that have another shape there, keep their random values. At least half of the
-    part's parameters must fit.
+    part's parameters must fit. An encoder of recordings or clips that holds an image encoder takes that of the saved model.
 
     Args:
         tokenizer: of the texts that the part reads or writes. If the saved model has another one, each token begins with the mean
@@ -237,9 +238,12 @@ def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None =
         return
     bundle = read_bundle(folder)
     source = load_model(bundle)
-    if part not in _parts(source):
+    given = part
+    if part not in _parts(source) and hasattr(module, "frame") and IMAGE in _parts(source):
+        module, given = module.frame, IMAGE
+    elif part not in _parts(source):
         raise UserError(f"initialize: the model {path} has no {part}")
-    own, other = module.state_dict(), source.get_submodule(part).state_dict()
+    own, other = module.state_dict(), source.get_submodule(given).state_dict()
     if tokenizer is not None and bundle.tokenizer is not None:
         other = other | _token_vectors(module, source.get_submodule(part), tokenizer, bundle.tokenizer)
     fitting = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}

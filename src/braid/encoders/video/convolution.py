@@ -11,7 +11,7 @@ from braid.encoders.frames import FrameEncoder, zeroed
 from braid.encoders.image import ImageEncoderConfig, MobileNetEncoderConfig
 from braid.errors import UserError
 from braid.layers.context import BuildContext
-from braid.records import Features, Padded
+from braid.records import Features
 from braid.shapes import Bool, Float
 
 
@@ -61,29 +61,18 @@ class TimeConvolution(nn.Module):
         return values + self.over_channels(near)
 
 
-class ConvolutionVideoEncoder(nn.Module):
+class ConvolutionVideoEncoder(FrameEncoder):
     """Clips [n, frames, 3, size, size] -> one vector a frame, which has read its neighbours."""
 
     def __init__(self, config: ConvolutionVideoEncoderConfig, context: BuildContext) -> None:
-        super().__init__()
+        super().__init__(config.frame, context)
         self.width = config.width
-        self.frame = FrameEncoder(config.frame, context)
         self.projection = nn.Sequential(nn.Linear(self.frame.width, config.width), nn.LayerNorm(config.width))
         self.blocks = nn.ModuleList(TimeConvolution(config.width, config.kernel, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
-    @property
-    def described_by(self) -> list[nn.Module]:
-        return self.frame.described_by
-
-    def describe(self, inputs: Padded) -> Features:
-        return self.frame.describe(inputs)
-
-    def forward(self, inputs: Padded) -> Features:
-        return self.read(self.describe(inputs))
-
     def read(self, described: Features) -> Features:
-        frames = self.frame.vectors(described)
+        frames = self.vectors(described)
         values = self.projection(frames.values)
         for block in self.blocks:
             values = block(values, frames.mask)

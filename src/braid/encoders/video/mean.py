@@ -3,13 +3,11 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from torch import nn
-
 from braid.encoders.frames import FrameEncoder, moments
 from braid.encoders.image import ImageEncoderConfig, MobileNetEncoderConfig
 from braid.layers.attention import masked_mean
 from braid.layers.context import BuildContext
-from braid.records import Features, Padded
+from braid.records import Features
 
 
 @dataclass(frozen=True)
@@ -29,25 +27,14 @@ class MeanVideoEncoderConfig:
         return MeanVideoEncoder(self, context)
 
 
-class MeanVideoEncoder(nn.Module):
+class MeanVideoEncoder(FrameEncoder):
     """Clips [n, frames, 3, size, size] -> one vector a clip."""
 
     def __init__(self, config: MeanVideoEncoderConfig, context: BuildContext) -> None:
-        super().__init__()
-        self.frame = FrameEncoder(config.frame, context)
-        self.width = self.frame.width
-
-    @property
-    def described_by(self) -> list[nn.Module]:
-        return self.frame.described_by
-
-    def describe(self, inputs: Padded) -> Features:
-        return self.frame.describe(inputs)
-
-    def forward(self, inputs: Padded) -> Features:
-        return self.read(self.describe(inputs))
+        super().__init__(config.frame, context)
+        self.width: int = self.frame.width
 
     def read(self, described: Features) -> Features:
-        frames = self.frame.vectors(described)
+        frames = self.vectors(described)
         mean = masked_mean(frames.values, frames.mask).unsqueeze(1)
         return Features(mean, frames.mask.any(1, keepdim=True), moments(1, mean.device))

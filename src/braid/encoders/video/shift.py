@@ -13,7 +13,7 @@ from braid.encoders.frames import FrameEncoder
 from braid.encoders.image import ImageEncoderConfig, MobileNetEncoderConfig
 from braid.layers.attention import FeedForward
 from braid.layers.context import BuildContext
-from braid.records import Features, Padded
+from braid.records import Features
 from braid.shapes import Bool, Float
 
 
@@ -64,30 +64,19 @@ class ShiftBlock(nn.Module):
         return values + self.layers(shifted(shown, self.moved))
 
 
-class ShiftVideoEncoder(nn.Module):
+class ShiftVideoEncoder(FrameEncoder):
     """Clips [n, frames, 3, size, size] -> one vector a cell of every frame."""
 
     def __init__(self, config: ShiftVideoEncoderConfig, context: BuildContext) -> None:
-        super().__init__()
+        super().__init__(config.frame, context)
         self.width = config.width
-        self.frame = FrameEncoder(config.frame, context)
         self.projection = nn.Sequential(nn.Linear(self.frame.width, config.width), nn.LayerNorm(config.width))
         self.blocks = nn.ModuleList(ShiftBlock(config.width, config.share, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
-    @property
-    def described_by(self) -> list[nn.Module]:
-        return self.frame.described_by
-
-    def describe(self, inputs: Padded) -> Features:
-        return self.frame.describe(inputs)
-
-    def forward(self, inputs: Padded) -> Features:
-        return self.read(self.describe(inputs))
-
     def read(self, described: Features) -> Features:
-        cells = self.frame.read(described)
-        values, mask = (one.unflatten(1, (self.frame.frames, -1)) for one in (self.projection(cells.values), cells.mask))
+        cells = self.cells(described)
+        values, mask = (one.unflatten(1, (self.frames, -1)) for one in (self.projection(cells.values), cells.mask))
         for block in self.blocks:
             values = block(values, mask)
         return Features(self.norm(values).flatten(1, 2), cells.mask, cells.extent)

@@ -12,7 +12,7 @@ from braid.encoders.frames import FrameEncoder
 from braid.encoders.image import ImageEncoderConfig, MobileNetEncoderConfig
 from braid.layers.attention import EncoderBlock
 from braid.layers.context import BuildContext
-from braid.records import Features, Padded
+from braid.records import Features
 
 
 @dataclass(frozen=True)
@@ -44,31 +44,20 @@ class TransformerVideoEncoderConfig:
         return TransformerVideoEncoder(self, context)
 
 
-class TransformerVideoEncoder(nn.Module):
+class TransformerVideoEncoder(FrameEncoder):
     """Clips [n, frames, 3, size, size] -> one vector a frame, which has read the others."""
 
     def __init__(self, config: TransformerVideoEncoderConfig, context: BuildContext) -> None:
-        super().__init__()
+        super().__init__(config.frame, context)
         self.width = config.width
-        self.frame = FrameEncoder(config.frame, context)
         self.projection = nn.Sequential(nn.Linear(self.frame.width, config.width), nn.LayerNorm(config.width))
-        self.positions = nn.Parameter(0.02 * torch.randn(self.frame.frames, config.width))
+        self.positions = nn.Parameter(0.02 * torch.randn(self.frames, config.width))
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config.width, config.heads, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
-    @property
-    def described_by(self) -> list[nn.Module]:
-        return self.frame.described_by
-
-    def describe(self, inputs: Padded) -> Features:
-        return self.frame.describe(inputs)
-
-    def forward(self, inputs: Padded) -> Features:
-        return self.read(self.describe(inputs))
-
     def read(self, described: Features) -> Features:
-        frames = self.frame.vectors(described)
+        frames = self.vectors(described)
         values = self.dropout(self.projection(frames.values) + self.positions)
         for block in self.blocks:
             values = block(values, frames.mask.unsqueeze(1))
