@@ -226,7 +226,7 @@ def test_an_explanation_is_in_the_seconds_of_the_file(media: Path, tmp_path: Pat
     assert one.image is not None and one.image.min() < 200  # the waveform of what is read
     assert one.view.media_type == "audio/wav" and len(one.view.media) == pytest.approx(2 * 2 * RATE, rel=0.1)
     page = explained._repr_html_()
-    assert "<audio controls" in page and '<span style="left:50.0%">3 s</span>' in page
+    assert "<audio controls" in page and '<span style="left:50.0%;transform:translateX(-50%)">3 s</span>' in page
     part = model.explain(audio=Clip(str(path), 1.0, 2.0), graded=False)
     (heard,) = [one for one in part.inputs if one.name == "audio"]
     assert heard.times is not None and heard.times[0, 0] == pytest.approx(1.0)

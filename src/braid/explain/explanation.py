@@ -20,6 +20,7 @@ from braid.shapes import UInt8
 TEMPLATE = Path(__file__).with_name("explanation.html")
 WIDTH = 320  # pixels of an image on the page
 MOST_ROWS = 16  # rows of a table on a card
+INSIDE = 0.06  # of an axis: marks nearer to its ends are moved inwards
 MESSAGES = {
     "completeness_gap": ("completeness", "the attributions add up to the change of the score, with an error of {:.1%}"),
     "efficiency_gap": ("efficiency", "the values add up to the score of all units minus that of none, with an error of {:.1e}"),
@@ -120,7 +121,11 @@ def _over_time(one: InputAttribution, output: int, text: str) -> str:
 
 
 def _axis(one: InputAttribution) -> str:
-    marks = (f'<span style="left:{100 * place:.1f}%">{escape(name)}</span>' for place, name in ticks(*span(one)))
+    """Seconds below a strip: each is centred on its place, but for those at the ends, which stay inside."""
+    marks = []
+    for place, name in ticks(*span(one)):
+        shift = 0 if place < INSIDE else 100 if place > 1 - INSIDE else 50
+        marks.append(f'<span style="left:{100 * place:.1f}%;transform:translateX(-{shift}%)">{escape(name)}</span>')
     return f'<div class="axis">{"".join(marks)}</div>'
 
 

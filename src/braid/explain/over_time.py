@@ -11,7 +11,7 @@ from braid.records import Units
 from braid.shapes import Float
 
 TICKS = (1, 2, 5)  # times a power of ten: the seconds between two marks of an axis
-MOST_TICKS = 6
+MOST_TICKS = 5
 
 
 def seconds_of(modality: Any, units: Units, value: Any, source: str) -> Float[np.ndarray, "units 2"] | None:
