@@ -120,7 +120,7 @@ def test_methods_are_ranked_by_the_moments_that_they_point_at() -> None:
     encoders = {"prompt": tiny().encoders["prompt"], "audio": HeardEncoderConfig()}
     torch.manual_seed(0)
     model = replace(tiny(), encoders=encoders, decoders={"answer": ClassesDecoderConfig(dropout=0.0)}).build(inputs, outputs)
-    runtime, collator, task = TorchRuntime(model.eval()), Collator(inputs, outputs), VisualQuestionAnswering(closed=True)
+    runtime, collator, task = TorchRuntime(model.eval(), None), Collator(inputs, outputs), VisualQuestionAnswering(closed=True)
 
     def rows(moment: tuple[float, float], answer: str) -> list[Example]:
         fields = {"question": "what is it?", "answers": (answer,), "moment": moment}
