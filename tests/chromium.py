@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 PATIENCE = 90  # seconds: the machine may be busy
+OTHER_SITE = "other.example"  # a name of this machine, as an attacker's name server would say
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -27,7 +28,7 @@ def chromium(folder: Path) -> Iterator["Browser"]:
         pytest.skip(f"no browser to drive: none of {', '.join(NAMES)} is installed")
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio"]
     flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a microphone that beeps
-    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    offline = f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     places = ["--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
     process = subprocess.Popen([program, *flags, offline, *places], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -51,7 +52,8 @@ def _port(file: Path) -> str:
 
 
 class Browser:
-    """One page. ``requested``: all addresses that it asked for; ``complaints``: what its console and its policy complained of."""
+    """One page. ``requested``: all addresses that it asked for; ``complaints``: what its console and its policy complained of,
+    both since the page was opened."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -82,6 +84,8 @@ class Browser:
             self.complaints.append(given["entry"]["text"])
 
     def open(self, address: str) -> None:
+        self.requested.clear()
+        self.complaints.clear()
         self.call("Page.navigate", url=address)
         self.wait("document.readyState === 'complete'")
 

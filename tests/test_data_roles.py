@@ -222,10 +222,13 @@ def test_checks_open_files_of_any_modality(tmp_path: Path, clips: None) -> None:
     ]
 
 
-def leaks(columns: dict[str, list[Any]], labels: list[Any]) -> list[str]:
+def labelled(columns: dict[str, list[Any]], labels: list[Any]) -> Iterator[Example]:
     rows = ({name: values[k] for name, values in columns.items()} for k in range(len(labels)))
-    examples = (Example(str(k), {"tabular": row, "label": labels[k]}) for k, row in enumerate(rows))
-    return [column.name for column in leaking_columns(Rows(examples))]
+    return (Example(str(k), {"tabular": row, "label": labels[k]}) for k, row in enumerate(rows))
+
+
+def leaks(columns: dict[str, list[Any]], labels: list[Any]) -> list[str]:
+    return [column.name for column in leaking_columns(Rows(labelled(columns, labels)))]
 
 
 def test_a_column_that_gives_the_label_away_is_found_and_no_other() -> None:
@@ -261,6 +264,72 @@ def test_data_check_reports_a_leaking_column(braid: Braid, tmp_path: Path) -> No
     what = "column 'confirmed_by' gives the label away in 100% of rows: 'follow up' is always 'well'"
     assert [row["what"] for row in defect["rows"]] == [what]
     assert "leak: a column" not in braid("data", "check", path, "--columns", "tabular=age").out
+
+
+def test_a_rule_that_is_right_on_rows_it_never_saw_gives_the_label_away() -> None:
+    rng = np.random.default_rng(0)
+    labels = ["ill" if number % 3 == 0 else "well" for number in range(400)]
+    ill = np.array(labels) == "ill"
+    columns: dict[str, list[Any]] = {
+        "score": (0.5 * rng.random(400) + 0.5 * ill).tolist(),  # above 0.5 for every ill row, never twice the same
+        "noisy score": (0.8 * rng.random(400) + 0.2 * ill).tolist(),
+        "file": [f"scans/{label}/{number}.png" for number, label in enumerate(labels)],
+        "note": [f"looks {rng.choice(['ill', 'well'])}" for _ in labels],
+        "both": ["ill or well"] * 400,
+        "room": [f"room {number % 30}" for number in range(400)],  # each with some rows of one label
+        "case": [f"case {number}" for number in range(400)],
+    }
+    ruled = "its values alone tell the label of 100% of rows that were held out"
+    assert list(map(str, leaking_columns(Rows(labelled(columns, labels))))) == [
+        f"column 'score' gives the label away in 100% of rows: {ruled}",
+        "column 'file' gives the label away in 100% of rows: it names the label, as in 'scans/ill/0.png'",
+        f"column 'room' gives the label away in 100% of rows: {ruled}",
+    ]
+    prices = np.round(rng.random(400) * 100, 2)
+    numbers: dict[str, list[Any]] = {
+        "gross": (1.19 * prices + 3).tolist(),
+        "size": (prices + 20 * rng.random(400)).tolist(),
+        "brand": [f"brand {number % 7}" for number in range(400)],
+    }
+    (leak,) = leaking_columns(Rows(labelled(numbers, list(map(str, prices)))))
+    ruled = "its values alone explain 100.0% of the label on rows that were held out"
+    assert str(leak) == f"column 'gross' gives the label away in 100% of rows: {ruled}"
+
+
+def test_an_unused_column_that_gives_the_label_away_is_named_and_not_proposed(braid: Braid, tmp_path: Path) -> None:
+    names = {"well": "w", "ill": "i"}
+    lines = [("ill", "well")[number % 3 > 0] for number in range(90)]
+    seen = ["follow up" if label == "well" else ("lab", "home")[number % 2] for number, label in enumerate(lines)]
+    cells = (
+        f"text {number},{names[label]},{number},{seen[number]},{20 + number % 41},{'mf'[number % 2]},,{label}\n"
+        for number, label in enumerate(lines)
+    )
+    path = table(tmp_path, "text,dx,lesion_id,confirmed_by,age,sex,empty,label\n" + "".join(cells))
+    ran = braid("data", "check", path)
+    unused = "dx, lesion_id, confirmed_by, age, sex, empty"
+    rest = "do not map it, unless you know it before the label"
+    assert [line for line in ran.err.splitlines() if "used" in line or "leak" in line] == [
+        f"not used: {unused}; map those that you know before the label with --columns, for example tabular=age+sex",
+        f"suspected leak: column 'dx' gives the label away in 100% of rows: 'w' is always 'well'; {rest}",
+        f"suspected leak: column 'confirmed_by' gives the label away in 67% of rows: 'follow up' is always 'well'; {rest}",
+    ]
+    suspected = json.loads(braid("data", "check", path, "--json").out)["suspected_leaks"]
+    assert list(suspected) == ["dx", "confirmed_by"]
+    assert json.loads(braid("data", "check", path, "--columns", "tabular=dx+age", "--json").out)["suspected_leaks"].keys() == {
+        "confirmed_by"
+    }
+
+
+def test_unused_columns_of_several_tables_are_tested_together(braid: Braid, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.jsonl").write_text(
+            "".join(
+                json.dumps({"text": f"{split} {number}", "label": number % 2, "code": f"c{number % 2}", split: [number]}) + "\n"
+                for number in range(40)
+            )
+        )
+    told = json.loads(braid("data", "check", tmp_path, "--json").out)
+    assert (told["unused"], list(told["suspected_leaks"])) == (["code", "train", "val"], ["code"])
 
 
 def test_columns_without_a_role_are_named(braid: Braid, tmp_path: Path) -> None:

@@ -276,6 +276,23 @@ def test_an_operator_that_does_not_exist(exported: Path) -> None:
     assert refused(exported, "onnx").startswith("model/text.start.onnx cannot be read (")
 
 
+@pytest.mark.parametrize("padded", [False, True], ids=["as protobuf writes it", "with lengths of more bytes"])
+def test_a_graph_that_could_run_for_ever(padded: bool, exported: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    flag = onnx.helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, [])
+    step = onnx.helper.make_tensor_value_info("step", onnx.TensorProto.INT64, [])
+    body = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["go"], ["on"])], "body", [step, flag], [flag])
+    body.output[0].name = "on"
+    data = graph([onnx.helper.make_node("Loop", ["", ""], [], body=body), onnx.helper.make_node("Add", ["x", "w"], ["memory"])])
+    assert b"\x22\x04Loop" in data
+    if padded:
+        data = data.replace(b"\x22\x04Loop", b"\xa2\x80\x00\x84\x00Loop")
+    (exported / "model" / "text.start.onnx").write_bytes(data)
+    (exported / "model" / "text.start.weights.json").unlink(missing_ok=True)
+    message = refused(exported, "onnx")
+    assert message == "model/text.start.onnx has a node Loop, which could run for ever; export it again"
+
+
 def test_code_in_a_folder_of_hugging_face_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even after a question at the terminal."""
     pytest.importorskip("transformers")

@@ -125,20 +125,30 @@ def test_an_index_that_moved_alone(here: Path, model: LoadedModel) -> None:
 
 def test_what_the_command_says(here: Path, braid: Braid) -> None:
     assert braid("index", "img", "-o", "i").err == "i: 5 files\n"
+    assert braid("index", "img", "-o", "i").err == "i: 5 files; nothing new, 5 files unchanged\n"
     painted("img/0.png")
     os.remove("img/1.png")
-    assert braid("index", "img", "-o", "i").err == "i: 5 files; 1 changed, 1 is not there any more (--prune removes it)\n"
+    assert braid("index", "img", "-o", "i").err == (
+        "i: 5 files; 1 changed, 3 files unchanged, 1 is not there any more (--prune removes it)\n"
+    )
+    painted("img/5.png")
+    assert braid("index", "img", "-o", "i").err == (
+        "i: 6 files; 1 new, 4 files unchanged, 1 is not there any more (--prune removes it)\n"
+    )
+    os.remove("img/5.png")
     os.remove("img/2.png")
     ran = braid("index", "img", "-o", "i", "--json")
     assert json.loads(ran.out) == {
         "index": "i",
-        "num_rows": 5,
+        "num_rows": 6,
         "num_skipped": 0,
+        "num_new": 0,
+        "num_unchanged": 3,
         "num_changed": 0,
         "num_moved": 0,
-        "num_missing": 2,
+        "num_missing": 3,
     }
-    assert braid("index", "img", "-o", "i", "--prune").err == "i: 3 files; 2 were removed\n"
+    assert braid("index", "img", "-o", "i", "--prune").err == "i: 3 files; nothing new, 3 files unchanged, 3 were removed\n"
 
 
 def test_rows_of_one_s_own_are_no_files(here: Path, model: LoadedModel) -> None:

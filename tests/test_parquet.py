@@ -285,10 +285,24 @@ def test_a_file_that_unpacks_to_more_than_data_can_is_refused(columns: dict[str,
         open_dataset(path)
 
 
+def test_a_damaged_description_of_a_column_ends_no_process(tmp_path: Path) -> None:
+    """One byte says that captions may not be missing; asked for this column's description, pyarrow calls abort()."""
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"image": ["a.png"], "captions": [["a dog"]]}), path)
+    data = path.read_bytes()
+    named = b"\x35\x02\x18\x08captions"
+    assert data.count(named) == 1
+    path.write_bytes(data.replace(named, b"\x34" + named[1:]))
+    reason = "Definition level histogram size mismatch, size: 4, expected: 3"
+    with pytest.raises(UserError) as caught:
+        open_dataset(path)
+    assert str(caught.value) == f"{path} cannot be read as parquet ({reason}); it may be cut short, copy it again"
+
+
 def test_a_text_that_many_rows_share_is_held_once(tmp_path: Path) -> None:
     """A dictionary of one long text fills many rows; they are then read a few at a time."""
     path = tmp_path / "data.parquet"
     pq.write_table(pa.table({"text": ["a" * 8_000_000] * 64}), path, compression="zstd")
-    assert parquet._batch_size(path, pq.ParquetFile(path).metadata) == 7
+    assert parquet._batch_size(path, pq.ParquetFile(path)) == 7
     pq.write_table(pa.table({"text": [f"a dog {k}" for k in range(1000)], "label": ["x"] * 1000}), path)
-    assert parquet._batch_size(path, pq.ParquetFile(path).metadata) == parquet.BATCH
+    assert parquet._batch_size(path, pq.ParquetFile(path)) == parquet.BATCH

@@ -205,15 +205,18 @@ def test_the_better_of_two_runs_stands_out_where_less_is_better_too() -> None:
 def test_overfitting_is_told_by_the_courses_of_both_losses() -> None:
     falls = [{"val_loss": loss} for loss in (3.0, 2.0, 1.9)]
     rises = [{"val_loss": loss} for loss in (3.0, 2.0, 2.5)]
-    good, text = message(logged(rises, [3.0, 2.0, 1.0]))["Does not overfit"]
+    good, text = message(logged(rises, [3.0, 2.0, 1.0]))["Generalises to val rows"]
     assert good is False
     assert text.startswith("val loss rose from 2.000 (epoch 2) to 2.500 while train loss fell from 2.000 to 1.000; try more data")
-    assert message(logged(falls, [3.0, 2.0, 1.0]))["Does not overfit"] == (True, "val loss ends at 1.900; its lowest is 1.900")
-    assert message(logged(rises, [3.0, 2.0, 2.2]))["Does not overfit"][0] is True  # both rise: not that
-    assert message(logged(rises[:2], [3.0, 2.0]))["Does not overfit"][0] is None
+    assert message(logged(falls, [3.0, 2.0, 1.0]))["Generalises to val rows"] == (
+        True,
+        "val loss ends at 1.900; its lowest is 1.900",
+    )
+    assert message(logged(rises, [3.0, 2.0, 2.2]))["Generalises to val rows"][0] is True  # both rise: not that
+    assert message(logged(rises[:2], [3.0, 2.0]))["Generalises to val rows"][0] is None
     rewarded = logged(rises, [3.0, 2.0, 1.0])
     rewarded.settings["objective"] = {"kind": "self_critical"}
-    assert message(rewarded)["Does not overfit"][0] is None
+    assert message(rewarded)["Generalises to val rows"][0] is None
 
 
 def test_the_same_answer_and_an_ignored_input_are_told_in_training_s_words() -> None:
@@ -226,6 +229,8 @@ def test_the_same_answer_and_an_ignored_input_are_told_in_training_s_words() -> 
     seeing = {"image": {"loss": 2.0, "loss_shuffled": 3.0, "warning": None}}
     result = message(logged([{"val_loss": 2.0, "answers": lively, "reliance": seeing}], [2.0]))
     assert result["Answers differ"] == (True, "7 different texts for 8 val rows; the commonest, “a dog”, is given to 2")
+    labels = message(logged([{"val_loss": 2.0, "answers": {**lively, "what": "label"}}], [2.0]))
+    assert labels["Answers differ"][1].startswith("7 different labels for 8 val rows")
     assert result["Reads its image"] == (True, "val loss is 2.000, and 3.000 (+50%) with another row’s image in its place")
 
 

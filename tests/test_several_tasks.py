@@ -286,10 +286,10 @@ def test_the_command_line_tells_each_task_on_a_line(braid: Braid, tmp_path: Path
     (tmp_path / "three.yaml").write_text(json.dumps(THREE))
     ran = braid("train", tmp_path / "three.yaml", "--set", "epochs=1", "-o", tmp_path / "run")
     assert ran.code == 0, ran.err
-    lines = [line.split()[:2] for line in ran.err.splitlines()]
-    assert ["epoch", "1,"] in lines  # "epoch 1, N val rows: ..."
-    assert ["retrieval:", "val_loss"] in lines
-    assert ["vqa:", "val_loss"] in lines
+    lines = [line.split()[:3] for line in ran.err.splitlines()]
+    assert ["epoch", "1", "of"] in lines  # "epoch 1 of N: ..."
+    assert ["retrieval:", "images", "found"] in lines
+    assert ["vqa:", "right", "answers"] in lines
     assert "num_samples" not in ran.err
     assert "mean" in ran.out
     assert json.loads(braid("report", tmp_path / "run", "--json").out)["runs"][0]["task"] == "captioning, retrieval, vqa"

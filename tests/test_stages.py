@@ -1,7 +1,9 @@
 """Training in stages and within a time, and what a run is when no settings file says how."""
 
 import json
+import math
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,21 @@ from PIL import Image, ImageDraw
 
 from braid.api import load
 from braid.bundle import find_bundle, read_bundle
+from braid.cli.train import _best_so_far
+from braid.cli.training import WORDS, TrainingLines
 from braid.comparison import comparison_of, read_comparison, within_time
-from braid.comparison.config import cells
+from braid.comparison.config import cells, planned
+from braid.comparison.loop import _Jobs
+from braid.config import kinds
 from braid.errors import UserError
+from braid.evaluation import empty_answers
 from braid.files import shipped
+from braid.records import Prediction, Sample
 from braid.reports import read_log
-from braid.training import Watcher, default_run, next_commands, plan_of, read_run, run_from, train, train_in_stages
+from braid.tasks import MEAN, Captioning, Task
+from braid.training import Watcher, default_run, next_commands, plan_of, read_run, run_from, train, train_in_stages, write_run
 from braid.training.advice import advice
+from braid.training.kept import Kept, measured
 from braid.training.sections import seconds_of
 from braid.training.setup import set_up
 from conftest import Ran
@@ -67,6 +77,14 @@ def tiny(table: Path, *settings: str) -> Any:
     return run_from(whole, settings)
 
 
+class Killed(Exception):
+    pass
+
+
+def killed(record: dict[str, Any]) -> None:
+    raise Killed
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("10m", 600), ("1.5h", 5400), ("90s", 90), ("30", 30), ("2 min", 120)])
 def test_times_are_read(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
@@ -96,8 +114,8 @@ def test_stages_keep_the_best_model(table: Path, tmp_path: Path) -> None:
     outcome = train_in_stages(tiny(table), folder)
     stages = json.loads((folder / "stages.json").read_text())
     by_name = {stage["name"]: stage["metric"] for stage in stages["stages"]}
-    assert list(by_name) == ["first", "main"]
-    assert outcome.best == max(by_name.values()) == by_name[stages["best"]]
+    assert list(by_name) == ["first", "main", "half"]
+    assert outcome.best == max(by_name["first"], by_name["main"]) == by_name[stages["best"]]
     assert stages["first_model"] > 0
     kept = read_bundle(find_bundle(folder)).interface
     assert kept.card.scores["macro-f1"] == pytest.approx(outcome.best, abs=0.01)
@@ -112,8 +130,8 @@ def test_a_run_in_stages_goes_on_with_more_time(table: Path, tmp_path: Path) -> 
     train_in_stages(tiny(table), folder, "10m", resume=True)
     after = json.loads((folder / "stages.json").read_text())
     names = [stage["name"] for stage in after["stages"]]
-    assert names == ["first", "main", "again-1", "again-2", "deeper"]
-    assert after["stages"][:2] == before["stages"]
+    assert names == ["first", "main", "half", "again-1", "again-2", "deeper"]
+    assert after["stages"][:3] == before["stages"]
     deeper = read_run(folder / "stages" / "deeper" / "run.yaml")
     assert not deeper.cache_features and deeper.augmented == ["image"]
     assert read_run(folder / "run.yaml").time == ""
@@ -208,6 +226,121 @@ def test_after_training_it_says_what_helps_what_is_confused_and_whether_more_row
     ]
 
 
+def test_a_run_with_a_time_says_whether_more_rows_would_help(table: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    outcome = train_in_stages(tiny(table), tmp_path / "run", "110s", watcher=Watcher(on_note=notes.append))
+    by_name = {stage["name"]: stage["metric"] for stage in json.loads((tmp_path / "run" / "stages.json").read_text())["stages"]}
+    (said,) = (sentence for sentence in outcome.advice if sentence.startswith("rows: "))
+    assert said.startswith(
+        f"rows: macro-f1 {by_name['half']:.1f} from half of the rows, {by_name['main']:.1f} from all of them; "
+    )
+    assert f"stage half: macro-f1 {by_name['half']:.2f} after" in " ".join(notes)
+    assert outcome.advice[-1].startswith("time: ")
+
+
+@pytest.mark.parametrize(
+    ("val", "train", "rows", "time"),
+    [
+        (
+            [0.9, 0.7, 1.1],
+            [0.8, 0.5, 0.1],
+            "the loss on val rose from 0.70 (epoch 2) to 1.10, while that on training rows fell from 0.50 to 0.10; more rows "
+            "would probably help",
+            "macro-f1 was best in epoch 2 of 3; more time alone would hardly help",
+        ),
+        (
+            [0.9, 0.7, 0.6],
+            [0.8, 0.5, 0.4],
+            "the loss on val did not rise while that on training rows fell, so try more time before more rows",
+            "macro-f1 was best in epoch 3 of 3; more time would probably help",
+        ),
+    ],
+)
+def test_where_half_of_the_rows_take_long_the_losses_say_what_would_help(
+    val: list[float], train: list[float], rows: str, time: str, table: Path, tmp_path: Path
+) -> None:
+    lines: list[dict[str, float]] = []
+    for epoch, (on_val, on_train) in enumerate(zip(val, train, strict=True)):
+        lines.append({"step": epoch + 1, "epoch": epoch, "loss": on_train})
+        lines.append({"step": epoch + 1, "epoch": epoch, "val_loss": on_val, "macro-f1": 100 - 50 * on_val})
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert advice(tiny(table), tmp_path) == [f"rows: {rows}", f"time: {time}"]
+
+
+def test_the_last_metrics_of_training_are_those_of_evaluate(table: Path, tmp_path: Path, braid: Callable[..., Ran]) -> None:
+    """Though training measures on some rows, with features in bfloat16."""
+    config = tiny(table, "precision=bfloat16", "evaluation.limit=5")
+    write_run(config, tmp_path / "run.yaml")
+    folder = tmp_path / "run"
+    ran = braid("train", tmp_path / "run.yaml", "-o", folder, "--json")
+    assert ran.code == 0, ran.err
+    said = json.loads(ran.out)
+    evaluated = json.loads(braid("evaluate", "--model", folder, "--data", table, "--columns", "text=title", "--json").out)
+    assert evaluated.pop("num_samples") == said["num_val_rows"] == 8
+    assert said["metrics"] == evaluated and said["best"] == evaluated["macro-f1"]
+    assert read_bundle(find_bundle(folder)).interface.card.scores["accuracy"] == round(evaluated["accuracy"], 2)
+    rougher = "cached features of bfloat16; at most 5 val rows"
+    assert measured(config, folder, limit=0.0) == Kept({}, rougher=rougher)
+    again = braid("train", folder / "run.yaml", "--resume")
+    told = f"macro-f1 is measured as braid evaluate does; it was {said['best_while_training']:.2f} while training ({rougher})"
+    assert (told in again.err) is (f"{said['best']:.2f}" != f"{said['best_while_training']:.2f}")
+    assert f"{said['best']:.2f}" in again.out
+    shutil.copytree(table.parent, tmp_path / "moved", ignore=shutil.ignore_patterns("run", "cache"))
+    (tmp_path / "alone").mkdir()
+    shutil.copytree(folder / "best", tmp_path / "alone" / "best")  # a model that was passed on
+    trained = "40 of 48 rows were in this model's training data; their predictions look better than they are"
+    for model, known in ((folder, True), (tmp_path / "alone", False)):
+        ran = braid(
+            "predict", tmp_path / "moved" / table.name, "--model", model, "-o", tmp_path / "out.csv", "--columns", "text=title"
+        )
+        assert ran.code == 0, ran.err
+        assert (trained in ran.err) is known
+
+
+def test_a_run_that_is_stopped_in_its_first_stage_has_the_first_model(table: Path, tmp_path: Path) -> None:
+    config, folder = tiny(table), tmp_path / "run"
+    with pytest.raises(Killed):
+        train_in_stages(config, folder, watcher=Watcher(on_step=killed))
+    assert _best_so_far(config, folder) == f"there is no model in {folder} yet: the first one is saved after the first epoch"
+    with pytest.raises(Killed):
+        train_in_stages(config, folder, resume=True, watcher=Watcher(on_epoch=killed))
+    assert set(load(folder).classify(str(table.parent / "5.png"), text="Disc No 5").scores) == set(COLOURS)
+    score = read_bundle(find_bundle(folder)).interface.card.scores["macro-f1"]
+    assert _best_so_far(config, folder) == f"the best model so far is in {folder / 'best'} (macro-f1 {score:.2f})"
+
+
+def test_an_epoch_is_one_line_in_words(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = TrainingLines(tiny(table))
+    watcher = lines.watcher()
+    step = {"step": 3, "steps": 9, "epoch": 0, "epochs": 3, "loss": 1.25, "seconds_left": 130.0}
+    watcher.on_step(step)
+    watcher.on_step({**step, "loss": 0.75})
+    metrics = {"step": 3, "epoch": 0, "val_loss": 1.0, "num_samples": 1200.0, "accuracy": 70.0, "macro-f1": 61.239, "best": True}
+    watcher.on_epoch(metrics)
+    watcher.on_step({**step, "epoch": 1, "loss": 0.5, "seconds_left": 0.1})
+    watcher.on_epoch({**metrics, "epoch": 1, "num_samples": 1.0, "macro-f1": 50.0, "best": False})
+    assert capsys.readouterr().err.splitlines() == [
+        "epoch 1 of 3: loss 1.00, F1 as the mean over labels (macro-f1) 61.24 on 1,200 val rows (best so far), about 2 min left",
+        "epoch 2 of 3: loss 0.50, F1 as the mean over labels (macro-f1) 50.00 on 1 val row, nearly done",
+    ]
+
+
+def test_empty_answers_and_how_captions_are_compared_are_told() -> None:
+    written = [Prediction(str(number), text=text) for number, text in enumerate(("a dog", " ", ""))]
+    assert empty_answers(written) == ["2 of 3 answers are empty: the model wrote no word"]
+    assert empty_answers(written[:2]) == ["1 of 2 answers is empty: the model wrote no word"]
+    assert empty_answers([Prediction("0", text="", label="", labels=())]) == []  # a row may have no label
+    chinese, english = ([Sample("0", {}, references=(text,))] for text in ("一只狗在雪地里跑", "a dog runs in the snow"))
+    assert Captioning().compared(english) == "captions are compared word by word (tokenizer ptb)"
+    assert Captioning().compared(chinese) == (
+        "captions are compared character by character (tokenizer characters), because most of them have no spaces"
+    )
+
+
+def test_every_main_metric_has_words() -> None:
+    assert {task.main_metric for task in kinds(Task).values()} | {MEAN} == {*WORDS, "val_loss"}
+
+
 def test_recipes_ship_with_braid(braid: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # no folder recipes/ here
     listed = [json.loads(line) for line in braid("recipes", "--json").out.splitlines()]
@@ -219,11 +352,30 @@ def test_recipes_ship_with_braid(braid: Callable[..., Ran], tmp_path: Path, monk
     assert wrong.code == 1 and "did you mean 'sentiment'?" in wrong.err
 
 
+def test_a_comparison_says_what_it_will_train_and_stays_within_its_time(table: Path, tmp_path: Path) -> None:
+    write_run(tiny(table, "cache_features=''", "freeze=[]"), tmp_path / "run" / "run.yaml")
+    compared = comparison_of(tmp_path / "run", ["fusion=concat,gated"], 3)
+    plan = "2 cells (concat, gated), 2 controls (image-only, prompt-only), 3 seeds: 12 runs"
+    assert planned(compared) == plan
+    assert within_time(compared, "3m").run["time"] == "7s"  # and 8 for its start and its scoring
+    with pytest.raises(UserError) as error:
+        within_time(compared, "2m")
+    assert str(error.value) == (
+        f"--time 2m is too short for {plan}: 10 s a run, of which its start and its scoring take about 8; give 3m or more, "
+        "fewer --seeds, or --set controls=false"
+    )
+    notes: list[str] = []
+    late, early = (_Jobs(cells(compared), (0, 1, 2), tmp_path / "compared", until) for until in (0.0, math.inf))
+    assert [seed for _, seed, _ in late.in_time(notes.append)] == [0, 0, 0, 0] and late.begun == [0]
+    assert notes == ["the time is over after 1 of 3 seeds; the same command trains the others, too"]
+    assert len(list(early.in_time(notes.append))) == 12 and early.begun == [0, 1, 2]
+
+
 def test_a_comparison_within_a_time_gives_every_run_the_same_share(table: Path, tmp_path: Path) -> None:
     train(tiny(table, "cache_features=''", "freeze=[]"), tmp_path / "run")
     compared = comparison_of(tmp_path / "run", ["fusion=concat,gated"], 2)
     assert len(cells(compared)) == 4  # and two controls
-    assert within_time(compared, "10m").run["time"] == "75s"
+    assert within_time(compared, "10m").run["time"] == "67s"
 
 
 def test_an_encoder_that_is_frozen_with_random_weights_is_warned_of(table: Path, tmp_path: Path) -> None:
@@ -243,14 +395,6 @@ def test_the_next_commands_are_commands(table: Path, tmp_path: Path, braid: Call
         ran = braid(*command[1:])
         assert ran.code == 0, ran.err
     assert braid(*serve[1:], "--help").code == 0
-
-
-class Killed(Exception):
-    pass
-
-
-def killed(record: dict[str, Any]) -> None:
-    raise Killed
 
 
 def test_a_run_that_is_killed_in_its_first_stage_goes_on(table: Path, tmp_path: Path) -> None:

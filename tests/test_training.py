@@ -191,12 +191,15 @@ def test_the_same_caption_for_every_picture_is_told() -> None:
     message = "all 9 rows get the same text 'a shape'; train longer, or check that inputs reach the model"
     assert same_answer(bored) == message
     assert same_answer([*bored, Prediction("9", text="a dog")]) is None
+    labels = [Prediction(str(k), text="ill", label="ill") for k in range(9)]
+    assert (same_answer(labels) or "").startswith("all 9 rows get the same label 'ill'; ")
 
 
 def test_a_picture_that_is_not_looked_at_is_told(tmp_path: Path) -> None:
     notes: list[str] = []
     train(tiny("epochs=1", "optimizer.scales={encoders.image: 0}"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
     assert any(note.startswith("warning: the model ignores its input 'image': val loss is 5") for note in notes)
+    assert notes.count("val: captions are compared word by word (tokenizer ptb)") == 1
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:

@@ -207,6 +207,14 @@ def remarks(interface: Interface, task: Task, answers: Answers, tokenizer: str =
     return [*unseen(interface, task, samples), *alone, *task.remarks(answers.predictions, samples, tokenizer)]
 
 
+def empty_answers(predictions: Sequence[Prediction]) -> list[str]:
+    """How many of the texts that a model wrote have no word, in words."""
+    texts = [one.text for one in predictions if one.text is not None and one.label is None and one.image is None]
+    if number := sum(not text.strip() for text in texts):
+        return [f"{number:,} of {len(texts):,} answers {'is' if number == 1 else 'are'} empty: the model wrote no word"]
+    return []
+
+
 def unseen(interface: Interface, task: Task, samples: Sequence[Sample]) -> list[str]:
     """What training never showed a model, in words: inputs that rows have together, and labels."""
     inputs = [] if task.sides else _unseen_inputs(interface, samples)

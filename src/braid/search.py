@@ -88,6 +88,7 @@ class Indexed:
     """An index, and the files that could not be read, each with the reason.
 
     Args:
+        new: files that were not in the index; ``unchanged``: files that were, and are skipped.
         changed: files that were embedded anew, because they have changed.
         moved: rows of a file that was renamed or moved.
         gone: rows whose file is not there any more; ``pruned`` if they were removed.
@@ -95,6 +96,8 @@ class Indexed:
 
     index: Index
     skipped: tuple[tuple[Sample, str], ...]
+    new: int = 0
+    unchanged: int = 0
     changed: int = 0
     moved: int = 0
     gone: int = 0
@@ -128,7 +131,7 @@ def index_files(
     opened = open_index(folder, model) if (folder / FILE).exists() else None
     rows = compare(opened, named) if opened else Compared()
     skipped: list[tuple[Sample, str]] = []
-    moved = 0
+    new_files = moved = 0
     parts = [names[first : first + AT_ONCE] for first in range(0, len(names), AT_ONCE)]
     for part in watch(parts) if watch else parts:
         new = [(identity, named[identity]) for identity in part if identity not in rows.same]
@@ -142,6 +145,7 @@ def index_files(
             if result.samples:
                 opened = opened or create_index(folder, config, result.vectors.shape[1], model)
                 found = {file: own[file] for file in (str(sample.inputs[name]) for sample in result.samples)}
+                new_files += sum(path not in rows.changed for path in found.values())
                 moved += _put(opened, rows, found, result.vectors, stamps)
     if opened is None:
         raise UserError(f"none of {len(names)} files could be read; the first: {skipped[0][1]}")
@@ -149,7 +153,8 @@ def index_files(
     if prune and gone:
         opened.delete(gone)
     opened.save()
-    return Indexed(opened, tuple(skipped), len(rows.changed), moved, len(gone), prune)
+    unchanged = sum(name in rows.same for name in names)
+    return Indexed(opened, tuple(skipped), max(0, new_files - moved), unchanged, len(rows.changed), moved, len(gone), prune)
 
 
 def _put(

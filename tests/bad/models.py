@@ -260,3 +260,28 @@ def _(home: Path) -> Any:
 
     (home / "evil.pt").write_bytes(pickle.dumps(Case))
     train(run(None, f"initialize={{encoders.image: {home / 'evil.pt'}}}"), home / "run")
+
+
+@case("model", "a model as the first word of a command that takes it by --model")
+def _(home: Path) -> Any:
+    return command("caption", home / "model", home / "photo.png")
+
+
+@case("model", "data without a model")
+def _(home: Path) -> Any:
+    return command("audit", home / "photos.csv")
+
+
+@case("model", "a model without data")
+def _(home: Path) -> Any:
+    return command("predict", home / "model", "-o", home / "out.csv")
+
+
+@case("model", "a model by word and another by --model")
+def _(home: Path) -> Any:
+    return command("predict", "small", home / "photos.csv", "--model", home / "model", "-o", home / "out.csv")
+
+
+@case("model", "two models where one is read")
+def _(home: Path) -> Any:
+    return command("inspect", home / "model", "--model", "small")

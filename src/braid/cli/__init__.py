@@ -25,6 +25,7 @@ from braid.cli import (
     use,
 )
 from braid.cli.console import printable
+from braid.cli.places import Verb
 from braid.errors import UserError
 
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -82,7 +83,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before tra
 
 for panel, verbs in VERBS.items():
     for verb in verbs:
-        app.command(rich_help_panel=panel)(verb)
+        app.command(rich_help_panel=panel, cls=Verb)(verb)
 score_app.command()(evaluate.captions)
 data_app.command()(data.check)
 data_app.command()(data.shard)

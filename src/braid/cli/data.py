@@ -1,7 +1,7 @@
 """braid data: check a data set before training on it, and pack it into a few large files."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from braid.skipped_rows import SkippedRows
 
 if TYPE_CHECKING:
     from braid.datasets import Dataset
-    from braid.datasets.checks import Defect
+    from braid.datasets.checks import Defect, Unused
     from braid.records import Example
 
 SHOWN = 4  # defects of each kind that are printed; others are only counted
@@ -44,9 +44,10 @@ def check(
 
         braid data check photos.csv --columns image=file,captions=title --images --fix clean.csv
     """
-    from braid.datasets import open_dataset
+    from braid.datasets import Rows, open_dataset
     from braid.datasets.checks import check as find
-    from braid.datasets.table import parse_columns
+    from braid.datasets.checks import unused_columns
+    from braid.datasets.table import parse_columns, unused_cells
 
     roles = parse_columns(columns)
     dataset = open_dataset(data, roles)
@@ -57,11 +58,12 @@ def check(
         dataset, images, lambda items, label: progress(items, label, len(items)), lambda: stopped.append("interrupted")
     )
     fixed = _write_clean(dataset, roles, defects, fix) if fix is not None and not stopped else {}
-    splits = _splits(dataset)
+    cells = unused_cells(Path(dataset.path), roles, dataset.unused) if dataset.unused else ()
+    splits, unused = _splits(dataset), unused_columns(Rows(cells))
     if json:
-        print_json(_as_json(dataset, splits, defects) | fixed)
+        print_json(_as_json(dataset, splits, defects, unused) | fixed)
     else:
-        _print(dataset, splits, defects)
+        _print(dataset, splits, defects, unused)
     if fixed and not json:
         skipped_rows = ", ".join(f"{kind} ({count:,})" for kind, count in fixed["skipped_rows"].items())
         note(f"\n{fix}: {fixed['num_kept']:,} of {fixed['num_rows']:,} rows; removed: {skipped_rows or 'none'}")
@@ -162,7 +164,9 @@ def _write_clean(dataset: "Dataset", columns: dict[str, str], defects: "Sequence
     return {"output": str(output), "num_rows": len(examples), "num_kept": len(kept), "skipped_rows": dict(skipped_rows)}
 
 
-def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> dict[str, Any]:
+def _as_json(
+    dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]", unused: "Unused"
+) -> dict[str, Any]:
     from braid.datasets.checks import ADVICE, by_kind, described_columns
 
     unreadable = [defect for defect in defects if defect.kind == "unreadable file"]
@@ -173,6 +177,7 @@ def _as_json(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Se
         "format": dataset.format,
         "columns": dict(dataset.columns),
         "unused": list(dataset.unused),
+        "suspected_leaks": {leak.name: str(leak) for leak in unused.leaks},
         "tabular": {one.column.name: str(one) for one in described_columns(dataset.examples)},
         "notes": list(dataset.said),
         "num_hidden": dataset.hidden,
@@ -213,7 +218,7 @@ def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
     return {split: dict(counts) for split, counts in sorted(result.items(), key=lambda item: -item[1]["rows"])}
 
 
-def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]") -> None:
+def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]", unused: "Unused") -> None:
     from braid.datasets.checks import ADVICE, by_kind, described_columns
 
     names = list(dict.fromkeys(name for counts in splits.values() for name in counts))
@@ -226,10 +231,8 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         print_table("\nColumns", ["role", "column"], list(dataset.columns.items()))
     if kinds := described_columns(dataset.examples):
         print_table("\nTable columns", ["column", "kind"], [[one.column.name, str(one)] for one in kinds])
-    if dataset.unused:
-        some = "tabular=" + "+".join(dataset.unused[:2])
-        how = f"map those that you know before the label with --columns, for example {some}"
-        note(f"not used: {', '.join(dataset.unused)}; {how}")
+    for text in _of_unused(dataset, unused):
+        note(text)
     example = next(iter(dataset.examples), None)
     if example is not None:
         print_table(f"\nThe first row ({example.source})", ["role", "value"], _shown(example))
@@ -241,6 +244,17 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
     print_table(title, ["defect", "count", "examples", "what to do"], table, ["count"])
     if any(len(result) > SHOWN for result in by_kind(defects).values()):
         note("--json lists them all")
+
+
+def _of_unused(dataset: "Dataset", unused: "Unused") -> Iterator[str]:
+    """What the columns without a role would be good for, if for anything."""
+    labelled = bool({"label", "labels"} & set(dataset.columns))
+    which = "those that you know before the label" if labelled else "those that the model is to read"
+    some = f", for example tabular={'+'.join(unused.inputs[:2])}" if unused.inputs else ""
+    if dataset.unused:
+        yield f"not used: {', '.join(dataset.unused)}; map {which} with --columns{some}"
+    for leak in unused.leaks:
+        yield f"suspected leak: {leak}; do not map it, unless you know it before the label"
 
 
 def _first(result: "Sequence[Defect]") -> str:

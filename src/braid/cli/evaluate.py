@@ -10,6 +10,7 @@ import typer
 
 from braid.cli.console import answer_of, note, print_json, print_table, report_skipped, skipped_of, with_progress
 from braid.cli.options import (
+    USUAL_TASK,
     BatchOption,
     BeamOption,
     ColumnsOption,
@@ -17,7 +18,6 @@ from braid.cli.options import (
     JsonOption,
     LimitOption,
     MinConfidenceOption,
-    ModelArgument,
     ModelOption,
     SeedOption,
     SkippedRowsOption,
@@ -25,10 +25,13 @@ from braid.cli.options import (
     StrictOption,
     TaskOption,
     TokenizerOption,
+    UsualTaskOption,
     choose_task,
+    note_trained,
     open_rows,
     rows_to_score,
 )
+from braid.cli.places import ModelAndDataWords, model_and_data
 from braid.config import NotStandard, json_text, named, parse_json
 from braid.errors import UserError
 from braid.files import ready, write_whole
@@ -41,10 +44,11 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: DataOption,
-    task: Annotated[str, typer.Option(help="captioning, vqa, classification, retrieval, ...")] = "captioning",
+    words: ModelAndDataWords = None,
+    data: DataOption = "",
+    task: UsualTaskOption = "",
     split: SplitOption = "",
-    model: ModelOption = "small",
+    model: ModelOption = "",
     beam: BeamOption = None,
     tokenizer: TokenizerOption = "auto",
     columns: ColumnsOption = "",
@@ -66,6 +70,8 @@ def evaluate(
 
     Examples:
 
+        braid evaluate runs/mine photos.csv
+
         braid evaluate --task captioning --data photos/captions.jsonl --split val --beam 3
 
         braid evaluate --task vqa --data questions.jsonl --split test --model runs/vqa --json
@@ -77,14 +83,16 @@ def evaluate(
         braid evaluate --task classification --data clips.csv --model runs/clips --subsets
     """
     from braid.api import load
-    from braid.evaluation import cut_texts, remarks
+    from braid.evaluation import cut_texts, empty_answers, remarks
     from braid.evaluation import evaluate as score
     from braid.metrics import chosen_tokenizer
     from braid.reports import Evaluated, shown_rows, write_evaluated
     from braid.search import fidelity
 
+    model, data = model_and_data("evaluate", words, model, data, "small")
     loaded = load(model)
     embedder = load(extractor) if extractor else None
+    task = choose_task(loaded, task, USUAL_TASK)
     chosen = loaded.task(task, beam)
     if record:
         _check_recordable(loaded)
@@ -107,8 +115,9 @@ def evaluate(
     report_skipped(skipped_rows, skipped, exits=False)
     counted = f"{data}: {len(dataset.examples)} rows, {len(examples)} of them evaluated"
     note(counted + (f", {answers.unscored} without anything to score against" if answers.unscored else ""))
+    note_trained(loaded, answers.samples, "metrics on them")
     cut = cut_texts(loaded.bundle.inputs, answers.samples)
-    for message in (*cut, *remarks(interface, chosen, answers, tokenizer)):
+    for message in (*cut, *remarks(interface, chosen, answers, tokenizer), *empty_answers(answers.predictions)):
         note(f"warning: {message}")
     tokenizer = chosen_tokenizer(tokenizer, (text for sample in answers.samples for text in sample.references))
     texts = [answer_of(prediction, min_confidence) for prediction in answers.predictions]
@@ -288,9 +297,10 @@ def _short(value: Any) -> str:
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="A model's folder or a run's folder; its interface.json is rewritten.")],
-    data: DataOption,
-    task: Annotated[str, typer.Option(help="captioning, classification or vqa.")] = "captioning",
+    words: ModelAndDataWords = None,
+    model: ModelOption = "",
+    data: DataOption = "",
+    task: UsualTaskOption = "",
     split: Annotated[
         str, typer.Option(help="The split to fit and measure on, never the one trained on. Default: as evaluate.")
     ] = "",
@@ -303,7 +313,8 @@ def calibrate(
     """Make confidence the probability of being right: fit on half of a split, measured on the other half.
 
     From then on, the confidence of a label or an answer is the probability that it is right; that of a caption is the probability
-    that its own cider-2015 is above the median. No answer changes. ECE is the mean gap between confidence and truth, in ten bins.
+    that its own cider-2015 is above the median. No answer changes; the model's interface.json is rewritten. ECE is the mean gap
+    between confidence and truth, in ten bins.
 
     Examples:
 
@@ -319,13 +330,16 @@ def calibrate(
     from braid.evaluation import predict, prepared
     from braid.tasks import confident
 
+    model, data = model_and_data("calibrate", words, model, data)
     loaded = load(model)
+    task = choose_task(loaded, task, USUAL_TASK)
     raw = confident(loaded.task(task), "braid calibrate").unfitted
     split, rows = rows_to_score(loaded, open_rows(loaded, data, columns), split)
     samples = [sample for sample in prepared(raw, rows) if sample.targets]
     if not samples:
         message = f"{data}: no row of split {split!r} says what is right in {task}"
         raise UserError(f"{message}; map the column of captions, answers or label with --columns")
+    note_trained(loaded, samples, "confidences of them")
     answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=with_progress("answering"))
     report = fit(raw, answers, tokenizer, seed)
     write_task(loaded.bundle, report.task)
@@ -345,8 +359,9 @@ def calibrate(
 
 
 def audit(
-    model: ModelArgument,
-    data: DataOption,
+    words: ModelAndDataWords = None,
+    model: ModelOption = "",
+    data: DataOption = "",
     task: TaskOption = "",
     split: SplitOption = "",
     columns: ColumnsOption = "",
@@ -366,6 +381,7 @@ def audit(
     from braid.api import load
     from braid.explain import audit as examine
 
+    model, data = model_and_data("audit", words, model, data)
     loaded = load(model)
     chosen = loaded.task(choose_task(loaded, task))
     split, examples = rows_to_score(loaded, open_rows(loaded, data, columns), split, limit)

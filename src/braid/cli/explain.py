@@ -13,7 +13,6 @@ from braid.cli.options import (
     InputOption,
     JsonOption,
     LimitOption,
-    ModelArgument,
     ModelOption,
     SplitOption,
     choose_task,
@@ -22,6 +21,7 @@ from braid.cli.options import (
     parsed,
     rows_to_score,
 )
+from braid.cli.places import ModelAndDataWords, model_and_data
 from braid.errors import UserError
 from braid.files import ready
 
@@ -80,8 +80,9 @@ def explain(
 
 
 def grade_explanations(
-    model: ModelArgument,
-    data: DataOption,
+    words: ModelAndDataWords = None,
+    model: ModelOption = "",
+    data: DataOption = "",
     task: Annotated[str, typer.Option(help="Default: the one that the scenes are for, or the model's only one.")] = "",
     split: SplitOption = "",
     columns: ColumnsOption = "",
@@ -105,6 +106,7 @@ def grade_explanations(
     check_methods(chosen)
     if output is not None:
         ready(output)
+    model, data = model_and_data("grade-explanations", words, model, data)
     loaded = load(model)
     _, examples = rows_to_score(loaded, open_rows(loaded, _scenes(data, task), columns), split, limit)
     wanted = choose_task(loaded, task or _scenes_task(data))

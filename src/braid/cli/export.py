@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table, with_progress
-from braid.cli.options import JsonOption, ModelArgument
+from braid.cli.options import JsonOption, ModelOption
+from braid.cli.places import ModelWords, model_of
 from braid.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: ModelArgument,
+    words: ModelWords = None,
+    model: ModelOption = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A folder; default: the model's own.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="8 bit weights, if answers stay within bounds.")] = False,
     photos: Annotated[str, typer.Option(help="Data to compare int8 with; default: scenes.")] = "",
@@ -39,7 +41,7 @@ def export(
     from braid.bundle import find_bundle, read_bundle, write_descriptions
     from braid.runtime.export import export as write_graphs
 
-    bundle = read_bundle(find_bundle(model))
+    bundle = read_bundle(find_bundle(model_of("export", words, model)))
     if int8:
         result, paths = _export_int8(bundle, output, photos, limit, json)
         measured: dict[str, Any] = {"parity": [asdict(one) for one in result]}

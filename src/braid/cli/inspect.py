@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from braid.cli.console import note, print_json, print_table, print_text
-from braid.cli.options import JsonOption, ModelArgument
+from braid.cli.options import JsonOption, ModelOption
+from braid.cli.places import ModelWords, model_of
 
 if TYPE_CHECKING:
     from braid.reports import Description
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: ModelArgument = "small",
+    words: ModelWords = None,
+    model: ModelOption = "",
     reconstruct: Annotated[
         list[Path] | None, typer.Option(help="Show an image as the model's codec reconstructs it. Repeatable.")
     ] = None,
@@ -37,6 +39,7 @@ def inspect(
 
         braid inspect runs/tokens --reconstruct photo.jpg --reconstruct dog.jpg -o beside.png
     """
+    model = model_of("inspect", words, model, "small")
     if reconstruct:
         _beside(model, reconstruct, output)
         print_json({"path": str(output)}) if json else print_text(f"{output}: originals above, reconstructions below")

@@ -15,13 +15,13 @@ from braid.files.paths import is_address, is_data_uri
 if TYPE_CHECKING:
     from braid.api import LoadedModel
     from braid.datasets import Dataset, Rows
+    from braid.records import Sample
 
 
 MODELS = "A built-in name, a model's folder, a run's folder, or hf:NAME_OR_FOLDER."
 DATA = "A file or folder of any supported format, or scenes:TASK."
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=MODELS)]
-ModelArgument = Annotated[str, typer.Argument(help=MODELS)]
 FilesArgument = Annotated[list[str], typer.Argument(help="Files, patterns or folders.", show_default=False)]
 OptionalFilesArgument = Annotated[list[str] | None, typer.Argument(help="Files, patterns or folders.", show_default=False)]
 InputOption = Annotated[
@@ -33,7 +33,6 @@ InputOption = Annotated[
 TextOption = Annotated[str, typer.Option(help="A text: alone, or together with every file.")]
 
 DataOption = Annotated[str, typer.Option(help=DATA)]
-DataArgument = Annotated[str, typer.Argument(help=DATA)]
 ColumnsOption = Annotated[
     str, typer.Option(help="Roles to column names: image=photo,captions=title,tabular=price+brand; text= leaves the text out.")
 ]
@@ -41,6 +40,8 @@ SplitHelp = "The split to use; all takes every row. Default: val; all rows of da
 SplitOption = Annotated[str, typer.Option(help=SplitHelp)]
 LimitOption = Annotated[int, typer.Option(min=0, help="Use the first rows only; 0 takes all.")]
 TaskOption = Annotated[str, typer.Option(help="Default: the model's only task.")]
+USUAL_TASK = "captioning"
+UsualTaskOption = Annotated[str, typer.Option(help=f"Default: the model's only task; of several, {USUAL_TASK}.")]
 SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: --set optimizer.learning_rate=1e-4")]
 
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows processed together.")]
@@ -163,13 +164,15 @@ def _sound(loaded: "LoadedModel", name: str, file: str) -> dict[str, str]:
         return {}
 
 
-def choose_task(loaded: "LoadedModel", task: str) -> str:
-    """The task that is named, or the model's only one.
+def choose_task(loaded: "LoadedModel", task: str, usual: str = "") -> str:
+    """The task that is named, or the model's only one; of several, the ``usual`` one.
 
     Raises:
         UserError: when the model does several, and none is named.
     """
     kinds = sorted(loaded.bundle.interface.tasks)
+    if not task and usual in kinds:
+        return usual
     if not task and len(kinds) > 1:
         raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
     return task or kinds[0]
@@ -202,3 +205,12 @@ def rows_to_score(loaded: "LoadedModel", dataset: "Dataset", split: str, limit: 
         why = f"no row names a split, and the model was {'' if trained else 'not '}trained on data of this name"
         note(f"{dataset.path}: {len(rows):,} of {len(dataset.examples):,} rows, split {chosen}: {why}")
     return chosen, rows
+
+
+def note_trained(loaded: "LoadedModel", samples: Sequence["Sample"], what: str) -> None:
+    """Say how many of the rows the model was trained on, if its run's folder tells; ``what`` of them looks too good."""
+    from braid.trained_rows import count_trained
+
+    if number := count_trained(loaded.bundle.folder, samples, loaded.bundle.interface.inputs):
+        rows = f"{number:,} of {len(samples):,} rows were in this model's training data"
+        note(f"{rows}; {what} look better than they are")

@@ -128,7 +128,13 @@ def index(
     result = load(model).index(paths, output, config, batch_size, strict, watch, note, prune)
     opened = result.index
     if json:
-        counts = {"num_changed": result.changed, "num_moved": result.moved, "num_missing": result.gone}
+        counts = {
+            "num_new": result.new,
+            "num_unchanged": result.unchanged,
+            "num_changed": result.changed,
+            "num_moved": result.moved,
+            "num_missing": result.gone,
+        }
         print_json({"index": str(output), "num_rows": len(opened), "num_skipped": len(result.skipped), **counts})
     else:
         note(f"{output}: {len(opened)} files{_changes(result)}")
@@ -137,13 +143,18 @@ def index(
 
 
 def _changes(result: "Indexed") -> str:
-    """What became of files that were in the index before."""
-    done = [f"{number:,} {what}" for what, number in (("changed", result.changed), ("moved", result.moved)) if number]
+    """What became of files that were in the index before; "" for a new index."""
+    if not (result.unchanged or result.changed or result.moved or result.gone):
+        return ""
+    counts = (("new", result.new), ("changed", result.changed), ("moved", result.moved))
+    done = [f"{number:,} {what}" for what, number in counts if number] or ["nothing new"]
+    if result.unchanged:
+        done.append(f"{result.unchanged:,} {'file' if result.unchanged == 1 else 'files'} unchanged")
     if result.gone:
         what = "were removed" if result.pruned else "are not there any more (--prune removes them)"
         one = "was removed" if result.pruned else "is not there any more (--prune removes it)"
         done.append(f"{result.gone:,} {one if result.gone == 1 else what}")
-    return f"; {', '.join(done)}" if done else ""
+    return f"; {', '.join(done)}"
 
 
 def search(

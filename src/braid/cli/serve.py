@@ -16,6 +16,9 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def serve(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models; or give them by --model.", show_default=False)
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,7 +58,7 @@ def serve(
     from braid.server.app import serve as run
 
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as addresses write IPv6
-    names = model or list(DEFAULT)
+    names = [*(words or []), *(model or [])] or list(DEFAULT)
     keys = _keys(api_key_file) if api_key_file is not None else ()
     limits = Limits(
         body=round(max_body * 1e6),

@@ -1,23 +1,21 @@
 """braid train, compare, average: from a table or a YAML file to a model folder, or to many side by side."""
 
-from dataclasses import asdict
+import signal
+from dataclasses import asdict, replace
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, print_json, print_table, print_text, rows_were, stderr, with_progress
+from braid.cli.console import note, print_json, print_table, print_text, rows_were, with_progress
 from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
+from braid.cli.training import TrainingLines
 from braid.errors import UserError
 
 if TYPE_CHECKING:
-    from braid.training import Estimate, Profile, RunConfig, Watcher
-if TYPE_CHECKING:
     from braid.reports import Compared
-
-TELL = 15.0  # seconds between two lines where output is no terminal
+    from braid.training import Outcome, Profile, RunConfig
+    from braid.training.kept import Kept
 
 
 def train(
@@ -38,6 +36,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the folder's checkpoint.")] = False,
     strict: StrictOption = False,
     profile: Annotated[bool, typer.Option("--profile", help="At the end, print a breakdown of the time per step.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="At the end, measure the best model as `braid evaluate` does.")
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Train a model. Without a YAML file, a first model is there within a minute, and a later one replaces it if it is better.
@@ -65,6 +66,7 @@ def train(
     from braid.skipped_rows import FILE as SKIPPED
     from braid.training import Stopped, next_commands, plan_of, train_in_stages
     from braid.training import train as run_training
+    from braid.training.kept import Kept, measured
     from braid.training.parallel import Group
 
     if resume and run is None and not task and output is not None:
@@ -79,47 +81,80 @@ def train(
     if time and not staged:
         settings.append(f"time={time}")
     config, folder = _config(plan or run, task, data, columns, model, start, settings, begun if plan else output)
-    bar = _Bar()
+    lines = TrainingLines(config)
     try:
-        with bar.progress:
+        with lines.progress:
             if staged:
-                outcome = train_in_stages(config, folder, time, resume, bar.watcher())
+                outcome = train_in_stages(config, folder, time, resume, lines.watcher())
             else:
-                outcome = run_training(config, folder, resume, bar.watcher(), profile)
-    except Stopped as stopped:
+                outcome = run_training(config, folder, resume, lines.watcher(), profile)
+    except (Stopped, KeyboardInterrupt) as stopped:
         if Group().leads:
+            note(_best_so_far(config, folder))
             again = f"--output {folder}" if staged else folder / "run.yaml"
-            note(f"stopped, and saved; go on with: braid train {again} --resume")
-        raise typer.Exit(128 + stopped.number) from None
+            if isinstance(stopped, Stopped):
+                note(f"stopped, and saved; go on with: braid train {again} --resume")
+            elif plan_of(folder) is not None or (folder / "run.yaml").exists():
+                note(f"stopped between two steps; go on with: braid train {again} --resume")
+            else:
+                note("stopped before the first step; run the same command again")
+        raise typer.Exit(128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)) from None
     if not Group().leads:
         return
     if asked and not outcome.went_on:
         raise UserError(f"{folder}: nothing was trained, because {outcome.ended}")
     if outcome.skipped_rows:
         note(f"{rows_were(outcome.skipped_rows)} skipped; {folder / SKIPPED} lists them")
+    kept = measured(replace(config, time=time or config.time), folder) if measure else Kept({})
+    best = kept.metrics.get(config.best, outcome.best)
     if json:
-        metrics = {"best": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
+        metrics = {"best": best, "best_while_training": outcome.best, "best_epoch": outcome.best_epoch, "metric": config.best}
+        scores = {"metrics": dict(kept.metrics), "num_val_rows": kept.num_rows} if kept.metrics else {}
         profiled = (
             {"profile": {**asdict(outcome.profile), "share_of_peak": outcome.profile.share_of_peak}} if outcome.profile else {}
         )
         said = {"advice": list(outcome.advice)} if outcome.advice else {}
         rest = {"num_steps": outcome.steps, "ended": outcome.ended, "num_skipped": outcome.skipped_rows}
-        print_json({"folder": str(outcome.folder), **metrics, **rest, **said, **profiled})
+        print_json({"folder": str(outcome.folder), **metrics, **scores, **rest, **said, **profiled})
         return
     early = " (stopped early)" if outcome.stopped_early else ""
     if outcome.stopped_early or not outcome.went_on:
         note(outcome.ended)
+    val_rows = f"{kept.num_rows:,}" if kept.metrics else lines.val_rows
     print_table(
         f"Trained{early}" if outcome.went_on else "Nothing was trained",
         ["model", config.best, "val rows", "epoch"],
-        [[str(folder / "best"), f"{outcome.best:.2f}" if outcome.best is not None else "", bar.val_rows, outcome.best_epoch + 1]],
+        [[str(folder / "best"), f"{best:.2f}" if best is not None else "", val_rows, outcome.best_epoch + 1]],
     )
+    if remark := _measured_otherwise(config, outcome, kept):
+        note(remark)
     for sentence in outcome.advice:
         print_text(sentence)
     if staged:
         print_text("next:", *(f"  {command}" for command in next_commands(config, folder, "1h")))
     if outcome.profile:
         _print_profile(outcome.profile, f"{config.precision}, {config.threads} threads")
+
+
+def _best_so_far(config: "RunConfig", folder: Path) -> str:
+    """What a run that was stopped has left."""
+    from braid.bundle import find_bundle, read_bundle
+
+    if not (folder / "best").is_dir():
+        return f"there is no model in {folder} yet: the first one is saved after the first epoch"
+    score = read_bundle(find_bundle(folder)).interface.card.scores.get(config.best)
+    return f"the best model so far is in {folder / 'best'}" + (f" ({config.best} {score:.2f})" if score is not None else "")
+
+
+def _measured_otherwise(config: "RunConfig", outcome: "Outcome", kept: "Kept") -> str:
+    """Why the metric in the table is not that of the epochs, or not that of ``braid evaluate``."""
+    if outcome.best is None or not kept.rougher:
+        return ""
+    if not kept.metrics:
+        return f"{config.best} is that of training ({kept.rougher}); braid evaluate measures all val rows, and may differ"
+    if f"{kept.metrics[config.best]:.2f}" == f"{outcome.best:.2f}":
+        return ""
+    return f"{config.best} is measured as braid evaluate does; it was {outcome.best:.2f} while training ({kept.rougher})"
 
 
 def _print_profile(profile: "Profile", kind: str) -> None:
@@ -156,60 +191,6 @@ def _config(
     return run_from(whole, settings), folder
 
 
-class _Bar:
-    """A live line: epoch, loss, rate, samples a second, time left; every few seconds a line of its own without a terminal."""
-
-    def __init__(self) -> None:
-        line = TextColumn("{task.fields[line]}")
-        self.progress = Progress(line, BarColumn(), TimeElapsedColumn(), console=stderr, disable=not stderr.is_terminal)
-        self._task: TaskID | None = None
-        self.val_rows = ""  # of the last epoch
-        self._told = perf_counter()
-
-    def watcher(self) -> "Watcher":
-        from braid.training import Watcher
-
-        return Watcher(self._start, self._step, self._epoch, note)
-
-    def _start(self, estimate: "Estimate") -> None:
-        parameters = f"{estimate.parameters / 1e6:.1f} M parameters, {estimate.trained / 1e6:.1f} M of them trained"
-        cost = f"about {_time(estimate.seconds)} and {estimate.memory_bytes / 1e9:.1f} GB of memory"
-        note(f"{parameters}; {estimate.steps} steps, {cost}")
-        self._task = self.progress.add_task("", total=estimate.steps, line="starting")
-
-    def _step(self, record: dict[str, Any]) -> None:
-        about = f"{record['task']} " if "task" in record else ""
-        line = (
-            f"epoch {record['epoch'] + 1}/{record['epochs']}  {about}loss {record['loss']:.3f}  "
-            f"rate {record['learning_rate']:.1e}  {record['samples_per_second']:.0f} samples/s  "
-            f"{_time(record['seconds_left'])} left"
-        )
-        if self._task is not None:
-            self.progress.update(self._task, completed=record["step"], line=line)
-        if self.progress.disable and perf_counter() - self._told > TELL:
-            self._told = perf_counter()
-            note(f"  step {record['step']} of {record['steps']}: {line}")
-
-    def _epoch(self, record: dict[str, Any]) -> None:
-        """Print the metrics of the main task on one line, and those of each other task on a separate line."""
-        by_task: dict[str, list[str]] = {}
-        for name, value in record.items():
-            task, _, metric = name.rpartition(".")
-            if metric not in ("step", "epoch", "best", "num_samples"):
-                by_task.setdefault(task, []).append(f"{metric} {'not known' if value is None else f'{value:.2f}'}")
-        self.val_rows = f"{int(record['num_samples']):,}" if "num_samples" in record else ""
-        rows = f", {self.val_rows} val rows" if self.val_rows else ""
-        note(f"epoch {record['epoch'] + 1}{rows}: {'  '.join(by_task.pop(''))}{'  (best)' if record['best'] else ''}")
-        for task, metrics in by_task.items():
-            note(f"  {task}: {'  '.join(metrics)}")
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def average(
     models: Annotated[list[str], typer.Argument(help="Two or more models of one architecture and tokenizer.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the new model.")],
@@ -243,7 +224,7 @@ def compare(
     run: Annotated[Path | None, typer.Option("--from", help="Instead: a run's folder or YAML file, varied by --vary.")] = None,
     vary: Annotated[list[str] | None, typer.Option(help="A setting and its values: fusion=concat,gated. Repeatable.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="With --from: train every cell with so many seeds.")] = 3,
-    time: Annotated[str, typer.Option(help="What all trainings together may take: 30m, 2h. Each run gets the same share.")] = "",
+    time: Annotated[str, typer.Option(help="What the whole comparison may take: 30m, 2h. Each run gets the same share.")] = "",
     settings: SettingsOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder. Default: runs/NAME")] = None,
     json: JsonOption = False,
@@ -264,6 +245,7 @@ def compare(
     from braid.comparison import compare as run_comparison
     from braid.comparison import comparison_of, read_comparison, within_time
     from braid.config import to_dict
+    from braid.training.sections import seconds_of
 
     if comparison is not None and run is None and not vary:
         folder, config = output or Path("runs") / comparison.stem, read_comparison(comparison, settings or [])
@@ -275,7 +257,7 @@ def compare(
     if time:
         config = within_time(config, time)
     try:
-        result = run_comparison(config, folder, with_progress("comparing"), note)
+        result = run_comparison(config, folder, with_progress("comparing"), note, seconds_of(time))
     except KeyboardInterrupt:
         note("stopped; run the same command again to continue")
         raise

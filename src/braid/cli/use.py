@@ -29,7 +29,6 @@ from braid.cli.options import (
     JsonOption,
     LinesOption,
     MinConfidenceOption,
-    ModelArgument,
     ModelOption,
     OptionalFilesArgument,
     SeedOption,
@@ -43,9 +42,11 @@ from braid.cli.options import (
     given_text,
     names_file,
     note_cut,
+    note_trained,
     parsed,
     rows_of,
 )
+from braid.cli.places import ModelAndDataWords, model_and_data
 from braid.errors import UserError
 from braid.files import ready, whole
 
@@ -80,6 +81,7 @@ def caption(
         braid caption dog.jpg --model hf:Salesforce/blip-image-captioning-base
     """
     from braid.api import load
+    from braid.evaluation import empty_answers
 
     if skipped_rows is not None:
         ready(skipped_rows)
@@ -90,6 +92,8 @@ def caption(
     records = ({"id": source, "text": one.text, "confidence": round(one.confidence, 4)} for source, one in pairs)
     cells = [[source, one.text, f"{one.confidence:.2f}"] for source, one in pairs]
     print_rows(json, records, "Captions", ["file", "caption", "confidence"], cells, ["confidence"])
+    for message in empty_answers(answers.predictions):
+        note(message)
     report_skipped(skipped_rows, skipped_of(answers))
 
 
@@ -127,11 +131,10 @@ def complete(
 
 
 def predict(
-    model: ModelArgument,
-    table: Annotated[
-        Path, typer.Argument(help="csv, tsv, jsonl or parquet, with an input in each row; or a folder.", show_default=False)
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write: the same with the predictions added.")],
+    words: ModelAndDataWords = None,
+    model: ModelOption = "",
+    data: Annotated[str, typer.Option(help="csv, tsv, jsonl or parquet, with an input in each row; or a folder.")] = "",
     task: TaskOption = "",
     columns: ColumnsOption = "",
     beam: BeamOption = None,
@@ -154,10 +157,12 @@ def predict(
     from braid.api import load
     from braid.datasets import read_rows
     from braid.datasets.table import check_name, table_for, write_table
-    from braid.evaluation import cut_texts, unseen
+    from braid.evaluation import cut_texts, empty_answers, unseen
     from braid.records import Example
     from braid.tasks import confident
 
+    model, data = model_and_data("predict", words, model, data)
+    table = Path(data)
     loaded = load(model)
     chosen = loaded.task(choose_task(loaded, task), beam)
     if min_confidence:
@@ -182,9 +187,10 @@ def predict(
         below = sum(one.confidence < min_confidence for one in result.values())
         unsure = f", {below} of them below --min-confidence" if below else ""
         note(f"{output}: {len(result)} of {len(rows)} rows predicted{unsure}, {len(reasons)} could not be read")
+    note_trained(loaded, answers.samples, "their predictions")
     cut = cut_texts(loaded.bundle.inputs, answers.samples)
     unlike = unseen(loaded.bundle.interface, chosen, answers.samples)
-    for message in (*(f"{table}: {text}" for text in (*given.notes, *cut)), *unlike):
+    for message in (*(f"{table}: {text}" for text in (*given.notes, *cut)), *unlike, *empty_answers(answers.predictions)):
         note(message)
     if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):
         raise typer.Exit(1)
@@ -256,7 +262,7 @@ def ask(
         braid ask holiday/ "where is this?" --min-confidence 0.5
     """
     from braid.api import load
-    from braid.evaluation import cut_texts
+    from braid.evaluation import cut_texts, empty_answers
 
     if skipped_rows is not None:
         ready(skipped_rows)
@@ -274,7 +280,7 @@ def ask(
     records = ({"id": source, "question": question, **_as_json(one, min_confidence)} for source, question, one in result)
     rows = [[source, question, _shown(one, min_confidence), f"{one.confidence:.2f}"] for source, question, one in result]
     print_rows(json, records, "Answers", ["file", "question", "answer", "confidence"], rows, ["confidence"])
-    for message in cut_texts(loaded.bundle.inputs, answers.samples):
+    for message in (*cut_texts(loaded.bundle.inputs, answers.samples), *empty_answers(answers.predictions)):
         note(message)
     report_skipped(skipped_rows, skipped_of(answers))
 

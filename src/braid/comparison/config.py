@@ -1,6 +1,7 @@
 """The configuration of a comparison: its cells are normal runs with the same data, budget, seeds and stopping rule."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -16,6 +17,8 @@ from braid.training import RunConfig, plan_of, read_yaml, run_from
 from braid.training.sections import seconds_of
 
 SAME = ("data", "epochs", "time", "batch_size", "evaluation", "seed")  # equal in all cells, so that metrics are comparable
+BESIDE = 8.0  # seconds of a run beside its training: its process starts, and its best model is scored
+LEAST = 5.0  # seconds that a run trains at least
 EXAMPLE = "for example vary: {fusion: {concat: {model.fusion: {kind: concat}}, gated: {model.fusion: {kind: gated}}}}"
 
 
@@ -91,13 +94,31 @@ def comparison_of(run: Path, axes: Sequence[str], num_seeds: int = 3, settings: 
 
 
 def within_time(config: ComparisonConfig, time: str) -> ComparisonConfig:
-    """The comparison whose trainings take ``time`` in all; every run gets the same share.
+    """The comparison whose runs take ``time`` in all; every run gets the same share, less what its start and its scoring take.
 
     Raises:
-        UserError: when ``time`` is not a time.
+        UserError: when ``time`` is not a time, or too short for so many runs.
     """
-    share = seconds_of(time) / (len(cells(config)) * len(config.seeds))
-    return replace(config, run={**config.run, "time": f"{max(1.0, share):.0f}s"})
+    number = len(cells(config)) * len(config.seeds)
+    share = seconds_of(time) / number - BESIDE
+    if share < LEAST:
+        enough = math.ceil(number * (LEAST + BESIDE) / 60)
+        raise UserError(
+            f"--time {time} is too short for {planned(config)}: {seconds_of(time) / number:.0f} s a run, of which its start and "
+            f"its scoring take about {BESIDE:.0f}; give {enough}m or more, fewer --seeds, or --set controls=false"
+        )
+    return replace(config, run={**config.run, "time": f"{share:.0f}s"})
+
+
+def planned(config: ComparisonConfig) -> str:
+    """The cells, controls, seeds and runs of a comparison, in words."""
+    every = cells(config)
+    whole, controls = ([cell.name for cell in every if cell.control is kind] for kind in (False, True))
+    parts = [f"{len(whole)} cells ({', '.join(whole)})"] if len(whole) != 1 else [f"1 cell ({whole[0]})"]
+    if controls:
+        parts.append(f"{len(controls)} control{'s' if len(controls) > 1 else ''} ({', '.join(controls)})")
+    parts.append(f"{len(config.seeds)} seed{'s' if len(config.seeds) > 1 else ''}")
+    return f"{', '.join(parts)}: {len(every) * len(config.seeds)} runs"
 
 
 def _axis(run: Mapping[str, Any], axis: str) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -1,16 +1,18 @@
 """Trains and scores every cell with every seed, then ranks the cells and tests whether the differences are significant."""
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from braid.comparison.config import Cell, ComparisonConfig, cells
-from braid.comparison.runs import Scores, begin, scored
+from braid.comparison.config import Cell, ComparisonConfig, cells, planned
+from braid.comparison.runs import FILE, Scores, begin, scored
 from braid.config import json_text, to_dict
 from braid.datasets import Rows, open_dataset
 from braid.errors import UserError
@@ -18,6 +20,7 @@ from braid.files import held, write_whole
 from braid.metrics import Difference, over_seeds, paired_difference
 from braid.reports import Compared, ComparedCell, Finding, format_difference, rounded, write_compared
 from braid.shapes import Float
+from braid.training import RunConfig
 
 Scored = Float[np.ndarray, "rows seeds"]
 
@@ -180,25 +183,33 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def compare(
-    config: ComparisonConfig, folder: Path, watch: Progress | None = None, on_note: Callable[[str], None] = print
+    config: ComparisonConfig,
+    folder: Path,
+    watch: Progress | None = None,
+    on_note: Callable[[str], None] = print,
+    limit: float = math.inf,
 ) -> Compared:
     """Run a comparison. ``folder`` gets the runs (CELL/seed-N), comparison.json, comparison.html, and compare.yaml to repeat it.
 
     If it was stopped or killed, call it again to continue. A cell that fails is reported, left out, and listed in ``failed``.
 
+    Args:
+        limit: the seconds that it may take. If they are too short, all cells are compared with fewer seeds.
     Raises:
         UserError: for settings that are not a valid run, missing rows, or a folder with runs of other settings.
     """
     every = cells(config)
+    on_note(f"plan: {planned(config)}, {_each(every[0].run)}")
     examples = _examples(every[0], config.split)
     with held(folder, lambda who: on_note(f"waiting for another comparison in {folder} to end ({who})"), on_note) as lock:
-        jobs = [(cell, seed, folder / cell.name / f"seed-{seed}") for seed in config.seeds for cell in every]
-        for cell, seed, place in jobs:
+        jobs = _Jobs(every, config.seeds, folder, time.monotonic() + limit)
+        for cell, seed, place in jobs.all:
             begin(cell.seeded(seed), place)
         write_whole(folder / "compare.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120))
         result: dict[str, list[Scores]] = {}
         failed: dict[str, str] = {}
-        for cell, seed, place in watch(jobs, len(jobs)) if watch else jobs:
+        left = jobs.in_time(on_note)
+        for cell, seed, place in watch(left, len(jobs.all)) if watch else left:
             try:
                 scores = scored(cell.seeded(seed), place, examples, config.split, lock)
             except UserError as error:
@@ -208,11 +219,53 @@ def compare(
             result.setdefault(cell.name, []).append(scores)
             name, metric = next(iter(scores.metrics.items()))
             on_note(f"{cell.name}, seed {seed}: {name} {rounded(metric)}")
+        config = replace(config, seeds=tuple(jobs.begun))
         whole = {name: scores for name, scores in result.items() if name not in failed}
         compared = evaluated(folder.resolve().name, config, every, whole, failed)
         write_whole(folder / "comparison.json", json_text(to_dict(compared), ensure_ascii=False) + "\n")
         write_compared(compared, folder / "comparison.html")
     return compared
+
+
+def _each(run: RunConfig) -> str:
+    return f"each trained for at most {run.time}" if run.time else f"each of {run.epochs} epoch{'s' if run.epochs > 1 else ''}"
+
+
+Job = tuple[Cell, int, Path]  # a cell, its seed and its folder
+
+
+@dataclass
+class _Jobs:
+    """The runs of a comparison, seed by seed, so that all cells have the same seeds whenever time is over."""
+
+    cells: Sequence[Cell]
+    seeds: Sequence[int]
+    folder: Path
+    until: float  # on the clock of ``time.monotonic``
+    begun: list[int] = field(default_factory=list)  # seeds
+
+    def of(self, seed: int) -> list[Job]:
+        return [(cell, seed, self.folder / cell.name / f"seed-{seed}") for cell in self.cells]
+
+    @property
+    def all(self) -> list[Job]:
+        return [job for seed in self.seeds for job in self.of(seed)]
+
+    def in_time(self, on_note: Callable[[str], None]) -> Iterator[Job]:
+        """The runs that are likely to end in time, by the longest of those before; always those of one seed."""
+        longest = 0.0
+        for seed in self.seeds:
+            jobs = self.of(seed)
+            new = sum(not (place / FILE).is_file() for *_, place in jobs)
+            if self.begun and time.monotonic() + longest * new > self.until:
+                done = f"{len(self.begun)} of {len(self.seeds)} seeds"
+                on_note(f"the time is over after {done}; the same command trains the others, too")
+                return
+            self.begun.append(seed)
+            for job in jobs:
+                started = time.monotonic()
+                yield job
+                longest = max(longest, time.monotonic() - started)
 
 
 def _examples(cell: Cell, split: str) -> Rows:

@@ -91,7 +91,8 @@ def train(folder: Path, lock: int) -> int:
     Raises:
         UserError: when the process fails, with the last line that it printed.
     """
-    command = [sys.executable, "-m", "braid.comparison", str(os.getpid()), "train", str(folder / "run.yaml"), "--resume"]
+    verb = ["train", str(folder / "run.yaml"), "--resume", "--no-measure"]  # ``score`` measures it
+    command = [sys.executable, "-m", "braid.comparison", str(os.getpid()), *verb]
     environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
     with tempfile.TemporaryFile() as message:
         # A separate session: a terminal's Ctrl-C reaches it only once, through this process.

@@ -221,7 +221,7 @@ def _answers(run: LoggedRun, task: LoggedTask) -> list[Finding]:
     result = run.epochs[-1].get(f"{task.start}answers") if run.epochs else None
     if not result:
         return []
-    calm = f"{result['distinct']:,} different texts for {result['rows']:,} val rows"
+    calm = f"{result['distinct']:,} different {result.get('what', 'text')}s for {result['rows']:,} val rows"
     often = f"; the commonest, “{result['commonest']}”, is given to {result['times']:,}" if result["times"] > 1 else ""
     return [Finding(task.titled("Answers differ"), result["warning"] or calm + often, not result["warning"])]
 
@@ -243,7 +243,7 @@ def _reliance(run: LoggedRun, task: LoggedTask) -> list[Finding]:
 def _overfitting(run: LoggedRun, task: LoggedTask) -> Finding:
     """Overfitting: val loss rises while train loss falls. Only trends are compared, because levels differ (dropout, smoothing,
     augmentation)."""
-    title, name = task.titled("Does not overfit"), f"{task.start}val_loss"
+    title, name = task.titled("Generalises to val rows"), f"{task.start}val_loss"
     if task.objective != "likelihood":
         return Finding(title, "the loss of a reward does not show it; compare the task's metrics on val", None)
     known = [record for record in run.epochs if record.get(name) is not None]

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import mmap
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -28,6 +29,8 @@ FAILURES = (errors.Fail, errors.InvalidArgument, errors.NotImplemented, errors.R
 PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 MOST_ROWS = 4096  # rows and columns of image tokens
 OTHER_GRAPHS = "the graphs are of another model; export them again"
+# A node that repeats others as often as its inputs say, as protobuf writes it: field 4, its length, the operator.
+REPEATS = re.compile(rb"(?:\x22|\xa2\x80*\x00)(?:\x04|\x84\x80*\x00)(Loop|Scan)")
 NEXT = ".next"  # suffix of the new cache of a step graph: an output cannot have the name of an input
 
 
@@ -229,6 +232,7 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
         raise UserError(
             f"{path} is missing; run `braid export {path.parent}` where torch is installed, or install braidlm[train]"
         )
+    _check_repeats(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -245,6 +249,15 @@ def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxrunt
         if "external" in str(error).lower() and not shared and not outside:
             raise UserError(f"{path.parent / STORE} is missing or cut short; copy it again") from None
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); export it again") from None
+
+
+def _check_repeats(path: Path) -> None:
+    """Refuse a graph that could run for ever; the graphs that ``export.py`` writes repeat nothing."""
+    if not path.stat().st_size:
+        return
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if found := REPEATS.search(data):
+            raise UserError(f"{path} has a node {found[1].decode()}, which could run for ever; export it again")
 
 
 def _run(

@@ -8,7 +8,16 @@ import numpy as np
 
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
-from braid.metrics import Calibration, CaptionScores, Decisions, TextOutcomes, caption_diversity, caption_remarks, score_captions
+from braid.metrics import (
+    Calibration,
+    CaptionScores,
+    Decisions,
+    TextOutcomes,
+    caption_diversity,
+    caption_remarks,
+    chosen_tokenizer,
+    score_captions,
+)
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
@@ -72,6 +81,12 @@ class Captioning(TaskProtocol):
 
     def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
         return caption_remarks([sample.references for sample in samples], tokenizer)
+
+    def compared(self, samples: Sequence[Sample], tokenizer: str = "auto") -> str:
+        name = chosen_tokenizer(tokenizer, (text for sample in samples for text in sample.references))
+        by = {"ptb": "word by word", "characters": "character by character"}.get(name, "as they are split by spaces")
+        why = ", because most of them have no spaces" if tokenizer == "auto" and name == "characters" else ""
+        return f"captions are compared {by} (tokenizer {name}){why}"
 
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """CIDEr of each row, x100, with the document frequencies of all rows."""

@@ -135,6 +135,10 @@ class TaskProtocol(Protocol):
         """What the metrics of these rows cannot say, such as accuracy on rows of one label."""
         return []
 
+    def compared(self, samples: Sequence[Sample], tokenizer: str = "auto") -> str:
+        """How answers are compared with references, where the language decides; "" where it does not."""
+        return ""
+
     def items(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> Float[np.ndarray, " rows"]:
         """``per_sample_metric`` of each row."""
         ...

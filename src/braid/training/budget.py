@@ -8,7 +8,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from braid.datasets.table import columns_given
 from braid.errors import UserError
 from braid.files import read_json, user_path, whole, write_whole
 from braid.given import several
+from braid.reports import read_log
+from braid.trained_rows import FILE as TRAINED
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
 from braid.training.config import RunConfig, read_run, run_from, write_run
 from braid.training.defaults import WRITES_VALUES, default_run
 from braid.training.guard import claimed
+from braid.training.kept import measured
 from braid.training.loop import train
 from braid.training.resuming import check_data, read_before
 from braid.training.samples import MEDIA
@@ -32,10 +35,24 @@ from braid.training.sections import seconds_of
 from braid.training.watcher import Outcome, Watcher
 
 STAGES, LIST, PLAN = "stages", "stages.json", "run.yaml"
-COPIED = ("best", "last", "run.yaml", "log.jsonl", "samples.jsonl", MEDIA, "report.html", "skipped_rows.jsonl", CHECKPOINT)
+COPIED = (
+    "best",
+    "last",
+    "run.yaml",
+    "log.jsonl",
+    "samples.jsonl",
+    MEDIA,
+    "report.html",
+    "skipped_rows.jsonl",
+    TRAINED,
+    CHECKPOINT,
+)
+AT_ONCE = ("best", "run.yaml", "log.jsonl", "samples.jsonl", MEDIA, "skipped_rows.jsonl", TRAINED)  # of a stage that is not over
 FIRST_SECONDS = 50.0  # of the first stage
 IMAGES_A_SECOND = 40  # that are read, resized and encoded in the first stage on two slow cores
 MAIN = 0.7  # share of the time that is left, for the main stage
+MAIN_CHEAP = 0.8  # the same where it is the last stage but that on half of the rows
+HALF = 0.75  # share of the seconds of the main stage's steps and evaluations that half of the rows may take
 LEAST = 60.0  # seconds that are worth another stage
 AGAIN = 2  # at most so many stages with another seed
 DEEPER = 240.0  # seconds that are worth training the last blocks of the encoder
@@ -93,6 +110,7 @@ def train_on(
     resume: bool = False,
 ) -> Outcome:
     """Train a model on your own data, as ``braid train --task TASK --data DATA --time TIME`` does; ``braid.train`` in Python.
+    The outcome's ``metrics`` are those of the best model, as ``braid evaluate`` measures them.
 
     Args:
         task: captioning, classification, vqa, retrieval, ...
@@ -112,7 +130,8 @@ def train_on(
     else:
         section = {"path": str(data), "columns": columns_given(columns)}
         config = run_from(default_run(task, section, start=start, settings=changes), changes)
-    return train_in_stages(config, folder, time, resume)
+    outcome = train_in_stages(config, folder, time, resume)
+    return replace(outcome, metrics=measured(replace(config, time=time), folder).metrics)
 
 
 class _Sequence:
@@ -167,7 +186,12 @@ class _Sequence:
         if "first" not in done and "main" not in done and image is not None and self.seconds >= 2 * FIRST_SECONDS:
             return self._first(image)
         if "main" not in done:
-            return Stage("main", "all rows"), self._within(self.config, MAIN if self.left > 2 * DEEPER else 1.0)
+            share = MAIN if self.left > 2 * DEEPER else MAIN_CHEAP if self._cheap else 1.0
+            return Stage("main", "all rows"), self._within(self.config, share)
+        if "half" not in done and self._cheap and self.left > (seconds := self._half_seconds()):
+            config = replace(self.config, data=replace(self.config.data, every=2 * self.config.data.every))
+            timed = config if self.seconds == math.inf else replace(config, time=f"{seconds:.0f}s")
+            return Stage("half", "the main stage with half of the rows, to see whether more rows would help"), timed
         if self.seconds == math.inf:
             return None
         number = len([name for name in done if name.startswith("again")]) + 1
@@ -224,17 +248,21 @@ class _Sequence:
         before = read_before(self.folder)
         return before.position.best_epoch if before else 0
 
+    @property
+    def _cheap(self) -> bool:
+        """Whether a stage takes seconds, once the features of its images are cached."""
+        return bool(self.config.cache_features) and self.config.model.decoders.keys() <= WRITES_VALUES
+
+    def _half_seconds(self) -> float:
+        """The seconds that half of the rows may take: those of the main stage, without its preparations."""
+        records = read_log(self.folder / STAGES / "main" / "log.jsonl")
+        return max(10.0, HALF * sum(record.get("seconds", 0.0) for record in records))
+
     def _halves(self) -> tuple[float, float] | None:
-        """The main metric of the main stage with half of the rows, and with all; None where that takes long."""
-        main = next((one.metric for one in self.progress.stages if one.name == "main"), None)
-        path = self.folder / STAGES / "half"
-        cheap = self.config.cache_features and self.config.model.decoders.keys() <= WRITES_VALUES
-        if not cheap or main is None or self.left < LEAST or (path / CHECKPOINT).exists():
-            return None
-        config = self._within(replace(self.config, data=replace(self.config.data, every=2)), 1.0)
-        self.watcher.on_note("half: the main stage with half of the rows, to see whether more would help")
-        half = train(config, path, watcher=Watcher(on_start=self.watcher.on_start, on_step=self.watcher.on_step)).best
-        return None if half is None else (half, main)
+        """The main metric of the main stage with half of the rows, and with all; None if half was not trained."""
+        by_name = {one.name: one.metric for one in self.progress.stages}
+        half, main = by_name.get("half"), by_name.get("main")
+        return None if half is None or main is None else (half, main)
 
     def _encoder_frozen(self) -> bool:
         """Whether a stage that trains the image encoder is left."""
@@ -249,14 +277,14 @@ class _Sequence:
         limit = f"; at most {seconds_of(config.time):.0f} s" if config.time else ""
         self.watcher.on_note(f"stage {stage.name}: {stage.why}{limit}")
         started = time.monotonic()
-        outcome = train(config, folder, resume=(folder / CHECKPOINT).exists(), watcher=self.watcher)
+        measures = stage.name == "half"  # its model is for nothing else
+        before = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
+        keeping = self._silent() if measures else self._keeping(folder, config, before)
+        outcome = train(config, folder, resume=(folder / CHECKPOINT).exists(), watcher=keeping)
         self.steps += outcome.steps
         self.went_on = self.went_on or outcome.went_on
         done = replace(stage, metric=outcome.best, seconds=round(time.monotonic() - started, 1))
-        before = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
-        better = before is None or (
-            outcome.best is not None and (outcome.best >= before if config.better == "higher" else outcome.best <= before)
-        )
+        better = not measures and (before is None or _as_good(config, outcome.best, before))
         first_model = self.progress.first_model or round(time.monotonic() - self.started, 1)
         stages = (*self.progress.stages, done)
         self.progress = Progress(stages, stage.name if better else self.progress.best, first_model)
@@ -265,13 +293,26 @@ class _Sequence:
             self.outcome = outcome
         self.outcome = self.outcome or outcome
         self._write_progress()
-        kept = "kept" if better else f"not better than {self.progress.best}"
+        kept = "kept" if better else "not kept" if measures else f"not better than {self.progress.best}"
         self.watcher.on_note(f"stage {stage.name}: {config.best} {outcome.best:.2f} after {done.seconds:.0f} s, {kept}")
 
-    def _keep(self, stage: Path) -> None:
+    def _keeping(self, stage: Path, config: RunConfig, before: float | None) -> Watcher:
+        """A watcher that copies each better model to the run's folder at once, so that a run that is stopped has the best one."""
+
+        def keep(record: dict[str, Any]) -> None:
+            if record["best"] and (before is None or _as_good(config, record[config.best], before)):
+                self._keep(stage, AT_ONCE)
+            self.watcher.on_epoch(record)
+
+        return replace(self.watcher, on_epoch=keep)
+
+    def _silent(self) -> Watcher:
+        return Watcher(on_start=self.watcher.on_start, on_step=self.watcher.on_step)
+
+    def _keep(self, stage: Path, names: Sequence[str] = COPIED) -> None:
         """Copy what the stage wrote to the run's folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in COPIED:
+        for name in names:
             source, target = stage / name, self.folder / name
             if source.is_dir():
                 with whole(target) as fresh:
@@ -292,6 +333,10 @@ def _once(note: Callable[[str], None]) -> Callable[[str], None]:
             note(text)
 
     return pass_on
+
+
+def _as_good(config: RunConfig, metric: float | None, before: float) -> bool:
+    return metric is not None and (metric >= before if config.better == "higher" else metric <= before)
 
 
 def plan_of(folder: Path) -> Path | None:

@@ -18,13 +18,14 @@ from braid.bundle import card_scores, write_bundle
 from braid.collate import Collated, Collator, Watch, collated
 from braid.config import json_text, to_dict
 from braid.errors import UserError
-from braid.evaluation import evaluate, prepared, remarks
+from braid.evaluation import empty_answers, evaluate, prepared, remarks
 from braid.files import as_written, settle, write_whole
 from braid.reports import read_log
 from braid.runtime.torch import TorchRuntime, to_tensors
 from braid.skipped_rows import FILE as SKIPPED
 from braid.skipped_rows import SkippedRows
 from braid.tasks import MEAN, Task
+from braid.trained_rows import write_trained_rows
 from braid.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
 from braid.training.data import batches
@@ -114,6 +115,9 @@ def _trained(config: RunConfig, run: Run, estimate: Estimate, before: Before | N
             (folder / SINKS).unlink(missing_ok=True)
         if leads:
             write_run(config, folder / "run.yaml")
+            if before is None:
+                samples = chain.from_iterable(data.train for data in run.setup.tasks)
+                write_trained_rows(folder, samples, run.setup.interface.inputs)
             _cut_logs(folder, run.position)
         first = run.position.step
         run.skipped_rows.add((row.source, row.reason) for row in run.setup.skipped)
@@ -252,6 +256,8 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
     )
     run.skipped_rows.add((sample.source, reason) for sample, reason in answers.skipped)
     about = f"{task.kind}: {data.mixed.data.val}" if config.tasks else data.mixed.data.val
+    if compared := task.compared(answers.samples, config.evaluation.tokenizer):
+        run.say(f"{about}: {compared}")
     for remark in remarks(setup.interface, task, answers, config.evaluation.tokenizer):
         run.warn(f"{about}: {remark}")
     parts = [to_tensors(c.batch, setup.device) for c in collated(run.collator, answers.samples[:DIAGNOSED], size) if c.samples]
@@ -265,7 +271,7 @@ def _evaluate_task(run: Run, place: int, data: TaskData) -> tuple[dict[str, Any]
     _check_figures(run, task, figures)
     diagnosis = diagnosed(answers, [one for one in relied if one])
     last = run.position.done or run.position.epoch + 1 >= config.epochs
-    for warning in warnings(diagnosis, last):
+    for warning in (*warnings(diagnosis, last), *(empty_answers(answers.predictions) if last else ())):
         run.watcher.on_note(f"warning: {task.kind}: {warning}" if config.tasks else f"warning: {warning}")
     kind, position, inputs = task.kind if place else "", run.position, setup.collator.inputs
     write_samples(run.folder, position.step, position.epoch, answers, inputs, task.decoder, kind)

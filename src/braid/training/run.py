@@ -50,7 +50,7 @@ class Run:
     clock: Clock = field(default_factory=Clock)
     group: Group = field(default_factory=Group)
     deadline: float = math.inf  # on the clock of ``time.monotonic``, when the last evaluation has to start
-    warned: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
 
     @property
     def config(self) -> RunConfig:
@@ -76,9 +76,13 @@ class Run:
 
     def warn(self, text: str) -> None:
         """Give a warning, unless it was given before."""
-        if text not in self.warned:
-            self.warned.add(text)
-            self.watcher.on_note(f"warning: {text}")
+        self.say(f"warning: {text}")
+
+    def say(self, text: str) -> None:
+        """Pass on a note, unless it was passed on before."""
+        if text not in self.said:
+            self.said.add(text)
+            self.watcher.on_note(text)
 
     def named(self, task: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """The names of a task's metrics in a record: tasks beside the main one get their kind as a prefix."""

@@ -38,12 +38,17 @@ def diverged(what: str) -> UserError:
     )
 
 
+def kind_of(prediction: Prediction) -> str:
+    """What a prediction is, in a word."""
+    return "label" if prediction.label is not None else "number" if prediction.value is not None else "text"
+
+
 def same_answer(predictions: Sequence[Prediction]) -> str | None:
-    """Warn when many different images get the same text."""
+    """Warn when many different images get the same answer."""
     texts = {prediction.text for prediction in predictions}
     if len(predictions) >= 8 and len(texts) == 1:
-        (text,) = texts
-        return f"all {len(predictions)} rows get the same text {text!r}; train longer, or check that inputs reach the model"
+        (text,), what = texts, kind_of(predictions[0])
+        return f"all {len(predictions)} rows get the same {what} {text!r}; train longer, or check that inputs reach the model"
     return None
 
 
@@ -151,6 +156,7 @@ def diagnosed(answers: Answers, result: Sequence[Reliance]) -> dict[str, Any]:
     if texts:
         (text, times), *_ = texts.most_common(1)
         message["answers"] = {"rows": texts.total(), "distinct": len(texts), "commonest": text, "times": times}
+        message["answers"]["what"] = kind_of(answers.predictions[0])
         message["answers"]["warning"] = same_answer(answers.predictions)
         message["reliance"] = {
             one.input: {"loss": round(one.loss, 5), "loss_shuffled": round(one.loss_shuffled, 5), "warning": one.warning}

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,3 +133,6 @@ class Outcome:
     steps: int = 0
     went_on: bool = False
     ended: str = ""
+    metrics: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of the best model on all val rows, as ``braid evaluate`` has them

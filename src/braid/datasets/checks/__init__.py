@@ -6,10 +6,24 @@ from typing import Any
 from braid.datasets.checks.columns import described_columns, odd_columns
 from braid.datasets.checks.defects import ADVICE, Defect, Key, by_kind, unread
 from braid.datasets.checks.files import File, Looked, Watch, compared, in_threads, in_two_splits, look
-from braid.datasets.checks.rows import LeakingColumn, leaking_columns, of_columns, of_texts, row_keys
+from braid.datasets.checks.leaks import LeakingColumn, leaking_columns, of_columns
+from braid.datasets.checks.rows import of_texts, row_keys
+from braid.datasets.checks.unused import Unused, unused_columns
 from braid.datasets.dataset import Dataset, Rows, file_kinds
 
-__all__ = ["ADVICE", "Defect", "Key", "LeakingColumn", "by_kind", "check", "described_columns", "leaking_columns", "row_keys"]
+__all__ = [
+    "ADVICE",
+    "Defect",
+    "Key",
+    "LeakingColumn",
+    "Unused",
+    "by_kind",
+    "check",
+    "described_columns",
+    "leaking_columns",
+    "row_keys",
+    "unused_columns",
+]
 
 Interrupted = Callable[[], None]
 

@@ -1,19 +1,15 @@
-"""Checks of a data set's rows: texts, ids, labels, splits, and columns that give the label away. No file is opened."""
+"""Checks of a data set's rows: texts, ids, labels and splits. No file is opened."""
 
-import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from braid.config import kinds
 from braid.datasets.checks.defects import Defect, Key, file_key
 from braid.datasets.dataset import Dataset, Rows, file_kinds, files_of
-from braid.modalities import InputModalityConfig
 from braid.modalities.labels import MOST_NUMBERS
 from braid.records import Example
 
@@ -28,12 +24,6 @@ LEAST_WORDS = 8  # shorter texts may be equal in two splits by chance
 FAR = 6.0  # robust standard deviations (1.4826 x the median absolute deviation, of log words)
 FACTOR = 4.0  # minimum ratio between an unusual length and the median
 SPREAD = 0.15  # minimum deviation
-PURE = 0.99  # minimum share of one label among the rows of a value that gives it away
-CHANCE = 1e-4  # maximum probability that all rows of a value have one label by chance
-COVERED = 0.1  # minimum share of rows with such values in a leaking column
-SAME = 0.95  # minimum share of rows in which the column equals the label
-FEWEST = 20  # rows below which a share means nothing
-MOST = 100_000  # maximum counted pairs of value and label per column
 
 
 def row_keys(example: Example, roles: Iterable[str]) -> list[Key]:
@@ -222,72 +212,3 @@ def _first(sources: Iterable[str]) -> tuple[str, ...]:
 def _short(text: str | Sequence[str]) -> str:
     text = text if isinstance(text, str) else " ".join(text)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-@dataclass(frozen=True)
-class LeakingColumn:
-    """A column that gives the label away: a ``share`` of the labelled rows has a value that determines the label.
-
-    ``value`` and ``label`` are the most common such pair.
-    """
-
-    name: str
-    value: str
-    label: str
-    share: float
-
-    def __str__(self) -> str:
-        return f"column {self.name!r} gives the label away in {self.share:.0%} of rows: {self.value!r} is always {self.label!r}"
-
-
-def leaking_columns(rows: Rows) -> list[LeakingColumn]:
-    """Find columns of tabular inputs (such as ``tabular``) that repeat the label, in part or whole.
-
-    A value gives the label away if nearly all of its rows have the same label, and there are too many of them for chance. A
-    column leaks if such values cover a tenth of the rows, or if the column equals the label. An id is unique, so it has no such
-    values.
-    """
-    roles = [kind for kind, config in kinds(InputModalityConfig).items() if config.parts]
-    pairs: dict[str, Counter[tuple[str, str]]] = {}
-    labels: Counter[str] = Counter()
-    for row in rows:
-        if label := _label(row):
-            labels[label] += 1
-            for name, cell in ((name, cell) for role in roles for name, cell in row.fields.get(role, {}).items()):
-                counts = pairs.setdefault(name, Counter())
-                if cell is not None and ((pair := (_spelled(cell), label)) in counts or len(counts) < MOST):
-                    counts[pair] += 1
-    if labels.total() < FEWEST or len(labels) < 2:
-        return []
-    results = (_leaking(name, counts, labels) for name, counts in pairs.items())
-    return [result for result in results if result]
-
-
-def _label(row: Example) -> str:
-    """The label of a row; several are joined to one text, and "" means none."""
-    label = row.fields.get("label", "")
-    return label if isinstance(label, str) else " | ".join(sorted(label))
-
-
-def _spelled(cell: object) -> str:
-    """The same spelling for 3, 3.0 and "3"."""
-    return str(cell).strip().removesuffix(".0")
-
-
-def _leaking(name: str, counts: Counter[tuple[str, str]], labels: Counter[str]) -> LeakingColumn | None:
-    total = labels.total()
-    needed = math.log(CHANCE) / math.log(max(labels.values()) / total)
-    rows_of = Counter[str]()
-    for (value, _), times in counts.items():
-        rows_of[value] += times
-    same = Counter({pair: times for pair, times in counts.items() if pair[0].lower() == _spelled(pair[1]).lower()})
-    pure = Counter({pair: times for pair, times in counts.items() if needed <= times >= PURE * rows_of[pair[0]]})
-    for result, least in ((same, SAME), (pure, COVERED)):
-        if result.total() >= least * total:
-            (value, label), _ = result.most_common(1)[0]
-            return LeakingColumn(name, value, label, result.total() / total)
-    return None
-
-
-def of_columns(rows: Rows) -> list[Defect]:
-    return [Defect("leak: a column repeats the label", (), str(column)) for column in leaking_columns(rows)]

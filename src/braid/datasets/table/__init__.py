@@ -1,6 +1,6 @@
 """Tables (csv, tsv, jsonl, json, parquet): columns recognised by name or mapped to roles."""
 
-from braid.datasets.table.examples import open_table, open_tables, table_examples, with_model_columns
+from braid.datasets.table.examples import open_table, open_tables, table_examples, unused_cells, with_model_columns
 from braid.datasets.table.files import Table, check_name, read_table, stream_table, write_table
 from braid.datasets.table.folders import left_out, tables_in
 from braid.datasets.table.moving import table_for
@@ -21,6 +21,7 @@ __all__ = [
     "table_examples",
     "table_for",
     "tables_in",
+    "unused_cells",
     "with_model_columns",
     "write_table",
 ]

@@ -84,6 +84,32 @@ def _no_split(column: str, values: Sequence[str]) -> str:
     )
 
 
+def unused_cells(path: Path, columns: Mapping[str, str], names: Sequence[str]) -> Iterator[Example]:
+    """The labels of a data set of tables, each with the cells of some columns (the role ``tabular``), as they would be read.
+
+    Args:
+        names: of the columns; a cell that is no text or number, or is in another table, is None.
+    """
+    for file in tables_in(path) if path.is_dir() else [path]:
+        table = stream_table(file)
+        column = next(((role, *named) for role, named in roles_of(table, columns).items() if role in LABEL), None)
+        for number, row in enumerate(table.rows):
+            if isinstance(row, SkippedRow):
+                continue
+            cells = {name: row.get(name) for name in names}
+            fields: dict[str, Any] = {
+                "tabular": {name: cell if isinstance(cell, str | int | float) else None for name, cell in cells.items()}
+            }
+            if column is not None:
+                role, name = column
+                try:
+                    value = class_named(row.get(name), table.classes[name]) if name in table.classes else row.get(name)
+                    fields["label"] = labels(value, name, role == "labels", {})
+                except UserError:
+                    continue
+            yield Example(str(number), fields)
+
+
 def with_model_columns(path: Path, columns: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, str]:
     """Add to ``columns`` the columns of the table at ``path`` that a model's inputs read by name, unless their role is mapped.
 

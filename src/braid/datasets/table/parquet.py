@@ -31,7 +31,7 @@ def read_columns(path: Path) -> tuple[str, ...]:
         UserError: when pyarrow is not installed, or the file is missing, not parquet, too large unpacked, or has no rows.
     """
     with _opened(path) as file:
-        _batch_size(path, file.metadata)
+        _batch_size(path, file)
         columns, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
     if not rows:
         raise UserError(f"{path} has no rows; a table needs at least one")
@@ -61,17 +61,23 @@ def _class_names(feature: Any) -> tuple[str, ...]:
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows as Python values: bytes, lists and dicts keep their types; null is None."""
     with _opened(path) as file:
-        for batch in file.iter_batches(_batch_size(path, file.metadata), use_threads=False):
+        for batch in file.iter_batches(_batch_size(path, file), use_threads=False):
             yield from _without_nanoseconds(batch).to_pylist()
 
 
-def _batch_size(path: Path, metadata: Any) -> int:
+def _batch_size(path: Path, file: Any) -> int:
     """Rows to hold at once: fewer if one packed text may fill many rows.
 
     Raises:
         UserError: when the file is a bomb: a few kilobytes that unpack to gigabytes.
+        ArrowException, OSError: when a column's description is damaged.
     """
+    metadata = file.metadata
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    _check_size(f"{path}", path.stat().st_size, sum(group.total_byte_size for group in groups), metadata.num_columns)
+    for place in range(len(groups)):
+        # pyarrow 26 ends the process when it is asked for a damaged description, but raises when it reads the column.
+        next(file.iter_batches(1, row_groups=[place], use_threads=False), None)
     chunks = [(group.num_rows, group.column(place)) for group in groups for place in range(group.num_columns)]
     _check_size(f"{path}", sum(chunk.total_compressed_size for _, chunk in chunks), VALUE * metadata.num_rows)
     largest = 1
@@ -84,8 +90,8 @@ def _batch_size(path: Path, metadata: Any) -> int:
     return min(BATCH, max(1, ROOM // largest))
 
 
-def _check_size(what: str, packed: int, unpacked: int) -> None:
-    if unpacked > max(ROOM, FOLD * packed):
+def _check_size(what: str, packed: int, unpacked: int, columns: int = 1) -> None:
+    if unpacked > max(ROOM * columns, FOLD * packed):
         size = f"unpacks to {unpacked / 1e6:,.0f} MB, more than {FOLD} times its size"
         raise UserError(f"{what} {size}, which no data does; check that it is the right file")
 
