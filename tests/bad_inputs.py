@@ -24,6 +24,7 @@ from bad import (  # noqa: F401 - each adds its cases
     server,
     sounds,
     texts,
+    videos,
 )
 from bad.case import CASES, Case, make_home
 from braid.files import write_whole
@@ -33,6 +34,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "bad-inputs.md"
 HEADINGS = {
     "image": "Images",
     "audio": "Recordings",
+    "video": "Videos",
     "data": "Data",
     "label": "Labels",
     "text": "Texts and names",

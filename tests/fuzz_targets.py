@@ -240,6 +240,17 @@ def _decoder() -> Target:
     return Target("image", images(), modality.prepare)
 
 
+def _clips() -> Target:
+    """One small clip of usual containers and codecs, and animated images."""
+    from braid.modalities import VideoModalityConfig
+    from clips import animation, clip
+
+    modality = VideoModalityConfig(frames=4, size=16, decoding_limit=5).build()
+    containers = {"mp4": "mpeg4", "avi": "mpeg4", "matroska": "libx264", "mpegts": "libx264", "webm": "libvpx", "flv": "flv1"}
+    videos = [clip(8, codec=codec, container=container) for container, codec in containers.items()]
+    return Target("video", (*videos, *(animation(kind) for kind in ("GIF", "WEBP", "PNG"))), modality.prepare)
+
+
 def _reader(name: str, file: str, *seeds: bytes | str, structured: bool = False, beside: dict[str, str] | None = None) -> Target:
     """``open_dataset`` of one file, with pictures (and the files ``beside``) in its folder."""
     from braid.datasets import open_dataset
@@ -423,6 +434,7 @@ BUNDLE = ("interface.json", "model.json", "tokenizer.json", "model.safetensors")
 
 TARGETS: dict[str, Callable[[], Target]] = {
     "image": _decoder,
+    "video": _clips,
     **_readers(),
     **{file: partial(_bundle, file) for file in BUNDLE},
     "run.yaml": _run,

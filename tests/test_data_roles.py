@@ -196,7 +196,7 @@ def test_a_folder_of_any_files(tmp_path: Path, clips: None) -> None:
 def test_shards_hold_files_of_any_modality_and_cells(tmp_path: Path, clips: None) -> None:
     (tmp_path / "a.clip").write_bytes(b"clip a")
     (tmp_path / "b.clip").write_bytes(b"noise")
-    rows = [{"image": "a.png", "clip": f"{k}.clip", "price": 2.5, "brand": None, "label": "x"} for k in "aab"]
+    rows = [{"image": "a.png", "take": f"{k}.clip", "price": 2.5, "brand": None, "label": "x"} for k in "aab"]
     path = table(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "data.jsonl")
     skipped: list[str] = []
     examples = open_dataset(path, {"tabular": "price+brand"}).examples
@@ -213,7 +213,7 @@ def test_checks_open_files_of_any_modality(tmp_path: Path, clips: None) -> None:
     for name, content in (("a", b"clip a"), ("b", b"clip b"), ("copy", b"clip a"), ("bad", b"noise"), ("leak", b"clip b")):
         (tmp_path / f"{name}.clip").write_bytes(content)
     rows = "a.clip,x,train\nb.clip,y,train\ncopy.clip,x,train\nbad.clip,x,val\nleak.clip,y,val\na.clip,x,val\n"
-    defects = check(open_dataset(table(tmp_path, "clip,label,split\n" + rows)), files=True)
+    defects = check(open_dataset(table(tmp_path, "take,label,split\n" + rows)), files=True)
     assert [(one.kind, one.what) for one in defects] == [
         ("leak: a file in two splits", "data.csv, row 1: a.clip is in train and val"),
         ("unreadable file", f"data.csv, row 4: {tmp_path / 'bad.clip'} is not a clip"),

@@ -21,6 +21,7 @@ from braid.media.moments import Budget, FrameLimits, Frames, Size, chosen, part_
 
 START = 4096  # bytes that tell a kind of file
 LIMITS = FrameLimits()
+INVALID = "Invalid data"  # what FFmpeg says of a file that it does not know
 ALL = Clip(b"")  # no part, but all seconds of a clip
 
 
@@ -118,7 +119,9 @@ def _said(content: Any, error: Exception, where: str) -> str:
     if isinstance(error, MemoryError):
         return f"{where} does not fit into memory; make it smaller"
     reason = (getattr(error, "strerror", None) or str(error)).strip().rstrip(".")
-    return f"{where} is no video that can be read, or damaged ({reason}); save it as MP4 with H.264"
+    if reason.startswith(INVALID):
+        return f"{where} is no video that can be read; save it as MP4 with H.264"
+    return f"{where} is damaged or cut short ({reason}); copy it again"
 
 
 def _from_memory(content: Any, clip: Clip, number: int, size: Size, rng: np.random.Generator | None, budget: Budget) -> Frames:

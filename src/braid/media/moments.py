@@ -109,8 +109,8 @@ class Budget:
         """
         if length > self.limits.seconds:
             raise UserError(
-                f"{self.where} is {length:,.0f} s long; at most {self.limits.seconds:,g} s are read, "
-                "so give a part of it, or raise seconds_limit of the input"
+                f"{self.where} is longer than the {self.limits.seconds:,g} s that are read; give a part of it, "
+                "or raise seconds_limit of the input"
             )
 
 

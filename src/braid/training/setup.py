@@ -231,7 +231,7 @@ def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None =
     """
     if part not in _parts(model):
         raise UserError(f"initialize names {part!r}; {did_you_mean(part, _parts(model))}")
-    module = model.get_submodule(part)
+    module: Any = model.get_submodule(part)
     folder = bundle_folder(path)
     if folder is None:
         load_weights(module, Path(path))

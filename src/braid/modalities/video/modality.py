@@ -16,7 +16,7 @@ from braid.config import within
 from braid.errors import Missing, UserError
 from braid.files.reading import archive_of
 from braid.media import Clip, FrameLimits, read_frames
-from braid.media.augmentation import Augmentation, jittered, random_crop
+from braid.media.augmentation import Augmentation, Box, jittered, random_crop
 from braid.modalities.cells import file_cell
 from braid.records import Padded, Units, View
 from braid.shapes import Bool, Float, UInt8
@@ -222,7 +222,7 @@ class VideoModality:
         if plain:
             return PreparedVideo(pixels)
         images = [Image.fromarray(one) for one in pixels]
-        box: tuple[float, ...] = (0.0, 0.0, float(images[0].width), float(images[0].height))
+        box: Box = (0.0, 0.0, float(images[0].width), float(images[0].height))
         size = self.size
         if changes is not None and rng is not None:
             box, size = random_crop(images[0], changes, rng), max(1, round(changes.scale * self.size))
@@ -316,7 +316,7 @@ def _seconds(value: Any, column: str) -> float | None:
     return float(value)
 
 
-def _middle(box: Sequence[float]) -> tuple[float, ...]:
+def _middle(box: Box) -> Box:
     """The middle square of a box."""
     left, top, right, bottom = box
     side = min(right - left, bottom - top)
