@@ -29,7 +29,7 @@ def saved(samples: Any = TONE, kind: str = "WAV", subtype: str | None = None, ra
     return file.getvalue()
 
 
-def film(path: Path, sound: bool, picture: bool = True) -> Path:
+def film(path: Path, sound: bool, picture: bool = True, tone: np.ndarray = TONE[:RATE]) -> Path:
     """A clip of eight grey frames, with or without a tone."""
     import av
 
@@ -42,7 +42,7 @@ def film(path: Path, sound: bool, picture: bool = True) -> Path:
                 file.mux(pictures.encode(av.VideoFrame.from_ndarray(np.full((16, 16, 3), 99, np.uint8), format="rgb24")))
             file.mux(pictures.encode())
         if sounds:
-            frame = av.AudioFrame.from_ndarray(TONE[None, :RATE].copy(), format="fltp", layout="mono")
+            frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
             frame.sample_rate = RATE
             file.mux(sounds.encode(frame))
             file.mux(sounds.encode())
@@ -192,7 +192,7 @@ def _(home: Path) -> Any:
 
 @case("audio", "a part that starts after the end")
 def _(home: Path) -> Any:
-    return hear(Clip(str(written(home, "short.wav", saved())), 7, 9))
+    return hear(Clip(str(written(home, "short.wav", saved())), 7.0, 9.0))
 
 
 @case("audio", "a folder")

@@ -25,6 +25,13 @@ SHOWN = 80  # characters of a decoder's own words
 File = str | io.BytesIO  # a path, or the content in memory
 
 
+class _Memory(io.BytesIO):
+    """Bytes in which a decoder may look before the beginning, as libsndfile does in damaged files."""
+
+    def seek(self, place: int, whence: int = io.SEEK_SET, /) -> int:
+        return super().seek(max(0, place) if whence == io.SEEK_SET else place, whence)
+
+
 class Unreadable(Exception):
     """A decoder does not know what a file is."""
 
@@ -54,10 +61,10 @@ def opened(value: Any, where: str, what: str, save_as: str) -> Iterator[File]:
         if isinstance(value, bytes):
             if not value:
                 raise UserError(f"{where} is empty; copy it again")
-            yield io.BytesIO(value)
+            yield _Memory(value)
         else:
             yield _regular(os.fspath(value), where, what)
-    except UserError:
+    except (UserError, AssertionError):
         raise
     except FileNotFoundError:
         raise UserError(f"{where} does not exist; check the path") from None

@@ -27,6 +27,7 @@ SHORT = 0.1  # seconds that may lack at the end of a file: some headers count a 
 PREROLL = 0.1  # seconds that are decoded before a part, because codecs overlap their frames
 BLOCK = 1 << 18  # samples that are decoded at once, all channels together
 CHANNELS = 64
+RAW = ("aac", "ac3", "eac3", "amr")  # formats of FFmpeg that do not say their length
 SAVE_AS = "WAV, FLAC, Ogg or MP3"
 MALFORMED = 3  # the code of libsndfile for a damaged file of a format that it knows
 UNKNOWN = 1 << 60  # frames; libsndfile says so of a stream without a length
@@ -68,7 +69,8 @@ class Recording:
     def read(self, start: float, length: float, rate: int = RATE) -> Float32[np.ndarray, " _"]:
         """Mono samples in -1..1, at most ``length`` seconds from ``start`` on; fewer where the recording ends.
 
-        Channels are averaged; another rate is made by the filter of soxr.
+        Channels are averaged; another rate is made by the filter of soxr. A file that only estimates its length is read from its
+        beginning where there is nothing at ``start``.
 
         Raises:
             UserError: when there are none, or they are damaged, or not numbers.
@@ -81,6 +83,8 @@ class Recording:
         if self.decoder.exact and lacking > SHORT:
             says = f"it should last {self.decoder.seconds:.1f} s, and ends after {self.start + start + got:.1f} s"
             raise UserError(f"{self.where} is cut short: {says}; copy it again")
+        if not len(result) and start > 0 and not self.decoder.exact:  # the file is shorter than was estimated
+            return self.read(0.0, length, rate)
         if not len(result):
             raise UserError(f"{self.where} holds no sound; remove it or record it again")
         return _sane(result, self.where)
@@ -189,23 +193,37 @@ class _Av:
         self._inside, self._stream, self._where = inside, inside.streams.audio[0], where
         self._stream.thread_type = "NONE"
         self.rate = _checked_rate(self._stream.rate or 0, where)
-        length = self._stream.duration and float(self._stream.duration * self._stream.time_base)
-        length = length or (inside.duration and inside.duration / 1e6)
-        self.seconds = length if length and length > 0 else math.inf
         self._origin = (inside.start_time or 0) / 1e6
-        self._used = False
+        self._used = inside.format.name in RAW
+        self.seconds = self._counted() if self._used else self._told()
+
+    def _told(self) -> float:
+        """Seconds, as the file says."""
+        length = self._stream.duration and float(self._stream.duration * self._stream.time_base)
+        length = length or (self._inside.duration and self._inside.duration / 1e6)
+        return length if length and length > 0 else math.inf
+
+    def _counted(self) -> float:
+        """Seconds of all packets, which are not decoded: FFmpeg guesses the length of raw streams from their first frames."""
+        seconds = 0.0
+        for packet in self._inside.demux(self._stream):
+            seconds += float((packet.duration or 0) * self._stream.time_base)
+            if seconds > MOST_SECONDS:
+                break
+        return seconds or math.inf
 
     def blocks(self, first: int, number: int) -> Iterator[Float32[np.ndarray, " _"]]:
         """Frames whose time is before the part are decoded and dropped; a file without times is counted from its beginning."""
         sought = first > PREROLL * self.rate
         if sought or self._used:
             self._inside.seek(round((self._origin + max(0.0, first / self.rate - PREROLL)) * 1e6), backward=True)
-        self._used, place, passed = True, None, 0
+        self._used, passed = True, 0
+        place: int | None = None
         for block, time in self._decoded():
-            if place is None and time is None:
-                place = first if sought else 0
-            elif place is None:  # below 0 where a codec begins before the sound
-                place = round((time - self._origin) * self.rate)
+            if place is None:  # below 0 where a codec begins before the sound
+                known = time is not None
+                place = round(((time or 0.0) - self._origin) * self.rate) if known else first if sought else 0
+                yield np.zeros(min(max(0, place - first), number), np.float32)  # it begins later than the clip
             yield block[max(0, first - place) :]
             place += len(block)
             passed += len(block)

@@ -15,7 +15,7 @@ from braid.shapes import Float, Float32
 DECADE = math.log(10)  # in natural logarithms, which all figures here are
 PREEMPHASIS = 0.97  # of Kaldi
 TRAINED_RATE = 16_000  # Hz, of Whisper and AST
-CHUNK = 256  # frames that are transformed at once: they stay in the processor's cache
+CHUNK = 128  # frames that are transformed at once: they stay in the processor's cache
 Scale = Literal["slaney", "htk", "kaldi"]
 
 
@@ -138,7 +138,6 @@ class LogMel:
         if not config.low < high <= rate / 2:
             raise UserError(f"low is {config.low:g} and high is {high:g}; they must rise, up to half the rate ({rate / 2:g})")
         self._points, centred = points, config.framing == "centred"
-        self._before = np.maximum(np.arange(self._length) - 1, 0)  # the sample before each one in a frame
         self._window = np.hanning(self._length + centred)[: self._length]  # periodic, as it is usual for centred frames
         self._filters = mel_filters(config.mels, points // 2 + 1, rate, config.low, high, config.scale, config.area)
 
@@ -175,7 +174,8 @@ class LogMel:
             part = framed[first : min(first + CHUNK, number)]
             if config.framing == "kaldi":
                 part = part - part.mean(1, keepdims=True, dtype=np.float64)
-                part -= PREEMPHASIS * part[:, self._before]
+                part[:, 1:] -= PREEMPHASIS * part[:, :-1]
+                part[:, 0] *= 1 - PREEMPHASIS
             spectrum = np.fft.rfft(part * self._window, self._points)
             power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
             np.matmul(power, self._filters, out=result[first : first + CHUNK])
@@ -201,7 +201,8 @@ def mel_filters(
     mels: int, bins: int, rate: int, low: float, high: float, scale: Scale, area: bool
 ) -> Float32[np.ndarray, "bins mels"]:
     """Triangles of equal width on the mel scale, as in Slaney's Auditory Toolbox, HTK or Kaldi."""
-    edges = np.linspace(*_mel(np.array([low, high]), scale), mels + 2)
+    lowest, highest = _mel(np.array([low, high]), scale)
+    edges = np.linspace(lowest, highest, mels + 2)
     if scale == "kaldi":
         hertz = edges
         given = _mel(np.arange(bins) * (rate / 2 / (bins - 1)), scale)
