@@ -27,6 +27,7 @@ def chromium(folder: Path) -> Iterator["Browser"]:
     if program is None:
         pytest.skip(f"no browser to drive: none of {', '.join(NAMES)} is installed")
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio"]
+    flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a microphone that beeps
     offline = f"--host-resolver-rules=MAP {OTHER_SITE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     places = ["--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
     process = subprocess.Popen([program, *flags, offline, *places], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

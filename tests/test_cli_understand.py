@@ -140,7 +140,7 @@ def test_an_index_is_searched_with_the_model_that_made_it(braid: Braid, finder: 
     assert ran.code == 1
     assert "was made by model" in ran.err
     assert "search with the model that made it, or make it anew" in ran.err
-    assert "give a text to search for, or an image with --image" in braid("search", place, "-m", finder).err
+    assert "give a text to search for, or a file with --image, --audio or --video" in braid("search", place, "-m", finder).err
 
 
 def test_embed_writes_unit_vectors(braid: Braid, finder: Path, classifier: Path, images: Path, tmp_path: Path) -> None:

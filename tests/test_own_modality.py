@@ -189,6 +189,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "model": "tiny",
         "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text"}, "signal": {"kind": "signal"}},
         "optimizer": {"learning_rate": 1e-2, "warmup_steps": 5},
+        "objective": {"kind": "likelihood", "input_weights": {}},  # what says nothing is not to be learned alone
+        "input_dropout": {},
         "epochs": 6,
         "batch_size": 12,
         "workers": 0,

@@ -73,7 +73,7 @@ def test_openai_embeddings(openai_client: openai.OpenAI, served_models: dict[str
         result = openai_client.embeddings.create(model="every", input=[spelled])  # an image, too, and never a text
         assert np.allclose(result.data[0].embedding, expected[1], atol=1e-5)
     for unread in ("data:image/png,abc", "data:;base64,", "DATA:audio/wav;base64,aGk="):
-        with pytest.raises(openai.BadRequestError, match="the data URI is not|is empty|is not a file of JPEG"):
+        with pytest.raises(openai.BadRequestError, match="the data URI is not|is empty|does not read audio"):
             openai_client.embeddings.create(model="every", input=[unread])
     plain = openai_client.embeddings.create(model="every", input="a dog", encoding_format="float")
     assert np.allclose(plain.data[0].embedding, expected[0], atol=1e-5)
@@ -108,6 +108,7 @@ def refusal(answer: httpx.Response) -> tuple[str, str]:
     return str(result["param"]), str(result["message"])
 
 
+CHOOSE = "choose from image_url, input_audio, text, video_url"
 PART = '{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}'
 
 
@@ -117,14 +118,18 @@ PART = '{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}
         (
             {"type": "image", "image": URI},
             "",
-            f"there is no part of type 'image'; choose from image_url, text, and send an image as {PART}",
+            f"there is no part of type 'image'; {CHOOSE}, and send an image as {PART}",
         ),
         (
             {"type": "input_image", "image_url": URI},
             "",
-            f"there is no part of type 'input_image'; choose from image_url, text, and send an image as {PART}",
+            f"there is no part of type 'input_image'; {CHOOSE}, and send an image as {PART}",
         ),
-        ({"image_url": {"url": URI}}, "", f"this part has no type; choose from image_url, text, and send an image as {PART}"),
+        (
+            {"image_url": {"url": URI}},
+            "",
+            f"this part has no type; {CHOOSE}, and send an image as {PART}",
+        ),
         (5, "", f"this is a number; send a part such as {PART}"),
         (None, "", f"this is null; send a part such as {PART}"),
         ({"type": "image_url"}, "", "a part of type image_url needs the field image_url"),

@@ -32,12 +32,14 @@ from braid.search import (
     check_reads,
     choose_by_embedding,
     embed,
+    file_input,
     index_files,
     input_named,
     labels_of,
     origin,
     source_of,
     source_of_row,
+    values_by_role,
 )
 from braid.shapes import Float
 from braid.tasks import Task, task_of, task_reading
@@ -85,27 +87,30 @@ class LoadedModel:
     runtime: Runtime
 
     def caption(self, images: Any = None, beam: int | None = None, **inputs: Any) -> Any:
-        """Describe one image (str), or a list of them (list of str).
+        """Describe one image, recording or clip (str), or a list of them (list of str).
 
         Args:
-            images: path, bytes, PIL image or array (uint8 [h, w, 3]), or several of them in any container.
+            images: path, bytes, PIL image, array (uint8 [h, w, 3]), (samples, rate) or several of them in any container.
             beam: beams of the search; 1 is greedy.
-            inputs: other inputs of the model, by name, the same for every image.
         """
         single = is_one(images)
-        rows = [given_values(image=image, **inputs) for image in ([images] if single else images)]
+        rows = [self._given(image, **inputs) for image in ([images] if single else images)]
         texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
         return texts[0] if single else texts
 
+    def _given(self, file: Any, **values: Any) -> dict[str, Any]:
+        """The values of a row by name; a file without a name is for the input that reads such files."""
+        return given_values(**{file_input(self.bundle.interface.inputs, file): file, **values})
+
     def captions(self, images: Any, beam: int | None = None) -> list[Prediction]:
         """Captions with confidence, one an image, in order; the first unreadable image is an error."""
-        rows = [given_values(image=image) for image in several(images)]
+        rows = [self._given(image) for image in several(images)]
         return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)
 
     def answer(self, image: Any = None, question: str | Iterable[str] = "", **inputs: Any) -> Any:
         """Answer a question about an image or any other input (str), or several questions (list of str)."""
         questions = [question] if is_one(question) else several(question)
-        rows = [given_values(image=image, question=one, **inputs) for one in questions]
+        rows = [self._given(image, question=one, **inputs) for one in questions]
         texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
         return texts[0] if is_one(question) else texts
 
@@ -115,7 +120,7 @@ class LoadedModel:
         Args:
             labels: your own (a list, or a text with commas), compared with one input by embedding; else those of training.
         """
-        return self.classify_rows([given_values(image=image, text=text, **inputs)], labels, strict=True).predictions[0]
+        return self.classify_rows([self._given(image, text=text, **inputs)], labels, strict=True).predictions[0]
 
     def classify_rows(
         self,
@@ -150,7 +155,7 @@ class LoadedModel:
 
     def embed(self, images: Any = (), texts: str | Iterable[str] = (), **inputs: Any) -> Float[np.ndarray, "rows width"]:
         """Unit vectors of images, then of texts, then of the values of any other input, in one space: of each, one or several."""
-        given = {role: several(values) for role, values in {"image": images, "text": texts, **inputs}.items()}
+        given = values_by_role(self.bundle.interface.inputs, images, {"text": texts, **inputs})
         parts = [
             embed(self.runtime, self.collator, values, input_named(self.collator.inputs, role), strict=True).vectors
             for role, values in given.items()
@@ -165,8 +170,7 @@ class LoadedModel:
     ) -> Image.Image | list[Image.Image]:
         """Generate an image from a sentence, or edit ``image`` as the sentence says; a list, if ``count`` is above 1.
 
-        The same seed gives the same images, of which the first ``n`` do not depend on how many there are. ``guidance``: how
-        closely they follow the prompt; None is the model's own.
+        The same seed gives the same images, also of more of them; ``guidance``: how closely they follow the prompt.
         """
         sampling: dict[str, Any] = {} if guidance is None else {"guidance": guidance}
         result = self.generate_images(prompt, image, count, seed, **sampling)
@@ -313,14 +317,13 @@ class LoadedModel:
                 points best on scenes.
             task: captioning, vqa, classification or regression, to choose another one.
             graded: also grade the explanation, which takes about as long again.
-            inputs: other inputs of the model, by name.
         Raises:
             UserError: when there is nothing to explain, the method is unknown, or the model runs on ONNX only.
         """
         torch_runtime = self._torch_runtime
         from braid.explain.explaining import explain
 
-        row = given_values(image=image, question=question, text=text, **inputs)
+        row = self._given(image, question=question, text=text, **inputs)
         chosen = self.task(task) if task else task_reading(self.bundle.interface, Example("0", row, source=source_of_row(row)))
         return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
@@ -339,7 +342,7 @@ class LoadedModel:
 
     @property
     def explains(self) -> bool:
-        """Whether this model's answers can be explained: it has weights that torch runs."""
+        """Whether this model's answers can be explained: torch can run it."""
         return has_torch(self.bundle)
 
     def apart(self) -> "LoadedModel":
@@ -374,10 +377,8 @@ class LoadedModel:
     def files(
         self, paths: str | Path | Iterable[str | Path], on_note: Callable[[str], None] = lambda text: None
     ) -> dict[str, str]:
-        """The files that paths, patterns and folders mean, each with the name of the input that reads it.
+        """The files that paths, patterns and folders mean, each with the input that reads it; ``on_note`` is told of the rest.
 
-        Args:
-            on_note: is told of files in folders that are passed over.
         Raises:
             UserError: when no input reads files, or a folder or a pattern has none.
         """
@@ -414,7 +415,6 @@ class LoadedModel:
         Args:
             files: a file, a pattern or a folder, or several of them.
             kind: ``exact``, ``hnsw`` or ``lancedb``, or the settings of one; an index that is there keeps its own.
-            on_note: is told of files in folders that are passed over.
             prune: remove the rows of files that are not there any more.
         Raises:
             UserError: when another model made the index there, or no file can be read; with ``strict``, for the first one.
@@ -430,7 +430,7 @@ class LoadedModel:
         Raises:
             UserError: when there is nothing to search for, or another model made the index.
         """
-        query = {name: [value] for name, value in given_values(image=image, text=text, **inputs).items()}
+        query = {name: [value] for name, value in self._given(image, text=text, **inputs).items()}
         if not query:
             raise UserError("there is nothing to look for; give a text, an image or both")
         opened = open_index(user_path(index), self.origin) if isinstance(index, str | Path) else index

@@ -1,8 +1,9 @@
 """The one predict-and-score loop."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,55 @@ def evaluate(
         own = task.score(sure.predictions, sure.samples, tokenizer)
         metrics = {**own, "aurc": metrics["aurc"], "coverage": 100 * len(sure.samples) / len(answers.samples)}
     return metrics, answers
+
+
+MOST_SUBSETS = 8  # inputs whose subsets are all evaluated: 255 times
+
+
+@dataclass(frozen=True)
+class SubsetScore:
+    """The metrics of a task when a model gets only some of its inputs."""
+
+    inputs: tuple[str, ...]
+    metrics: Mapping[str, Any]
+
+
+def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """All subsets, from the empty one to the full one."""
+    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]
+
+
+def only(sample: Sample, names: Sequence[str]) -> Sample:
+    """The sample with only these inputs."""
+    return replace(sample, inputs={name: value for name, value in sample.inputs.items() if name in names})
+
+
+def evaluate_subsets(
+    runtime: Runtime,
+    collator: Collator,
+    task: Task,
+    samples: Sequence[Sample],
+    tokenizer: str = "auto",
+    batch_size: int = 32,
+    watch: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+) -> tuple[SubsetScore, ...]:
+    """Score the same rows with every subset of the inputs that they have, 2^n - 1 of them, from all inputs to each one alone.
+
+    Raises:
+        UserError: when the model reads its inputs apart, the rows have one input only, or too many for all subsets.
+    """
+    names = tuple(name for name in collator.inputs if any(name in sample.inputs for sample in samples))
+    if task.sides:
+        raise UserError(f"{task.kind} reads its inputs apart, so it has no subsets of inputs; leave out --subsets")
+    if not 2 <= len(names) <= MOST_SUBSETS:
+        found = f"there is {names[0]}" if len(names) == 1 else f"there are {len(names)}"
+        raise UserError(f"--subsets needs rows with 2 to {MOST_SUBSETS} inputs that the model reads; {found}")
+    chosen = subsets(names)[:0:-1]
+    result = []
+    for some in watch(chosen, len(chosen)) if watch else chosen:
+        answers = predict(runtime, collator, task, [only(sample, some) for sample in samples], batch_size)
+        result.append(SubsetScore(some, dict(task.score(answers.predictions, answers.samples, tokenizer))))
+    return tuple(result)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,30 @@ from braid.errors import UserError
 
 _PART = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:,|\Z)|([^,]*)(?:,|\Z)', re.DOTALL)  # in quotes, or up to a comma
 IMAGE_AXES = (2, 3)  # of an array that is one image: [height, width] or [height, width, channels]
+CLIP_AXES = 4  # of an array of images: [frames, height, width, channels]
 
 
 def is_one(values: Any) -> bool:
-    """Whether ``values`` is one value: a text, a path, bytes, a dict, an image, an array of one image, or no container at all."""
+    """Whether ``values`` is one value: a text, a path, bytes, a dict, an image, an array of one image,
+    samples with their rate, or no container at all."""
     if isinstance(values, str | bytes | bytearray | memoryview | os.PathLike | Mapping) or hasattr(values, "read"):
         return True
     if hasattr(values, "_fields"):  # a named tuple is one record
         return True
+    if isinstance(values, tuple) and len(values) == 2 and isinstance(values[1], Real) and not is_one(values[0]):
+        return True
     return getattr(values, "ndim", 1) in (0, *IMAGE_AXES) or not hasattr(values, "__iter__")
 
 
-def several(values: Any) -> list[Any]:
-    """The values of any container; one value is a list of itself, never its letters or its rows of pixels."""
+def several(values: Any, frames: bool = False) -> list[Any]:
+    """The values of any container; one value is a list of itself, never its letters, its rows of pixels or its samples.
+
+    Args:
+        frames: an array of images is one value: a clip.
+    """
     if values is None:
         return []
-    if is_one(values):
+    if is_one(values) or (frames and getattr(values, "ndim", 0) == CLIP_AXES):
         return [values]
     return list(values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values)
 

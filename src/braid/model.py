@@ -137,13 +137,64 @@ class Model(nn.Module):
         weights: Float[Tensor, "..."] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Each output's loss on the batch's targets: of its decoder, all from one h, or of a codec that stands alone."""
-        fused = self(batch) if any(name in self.decoders for name in outputs) else None
+        return self.losses_of_inputs(batch, outputs, (), label_smoothing, weights)[0]
+
+    def losses_of_inputs(
+        self,
+        batch: Batch,
+        outputs: Sequence[str],
+        alone: Sequence[str],
+        label_smoothing: float = 0.0,
+        weights: Float[Tensor, "..."] | None = None,
+    ) -> tuple[dict[str, Float[Tensor, ""]], dict[str, dict[str, Float[Tensor, ""]]]]:
+        """``losses``; and for each input in ``alone``, those of the same fusion and decoders when a row has nothing else. Every
+        input is encoded once for all of them. A row without the input counts as 0 in its mean."""
+        if not any(name in self.decoders for name in outputs):
+            return {name: self.codec(name).loss(batch.targets[name]) for name in outputs}, {}
+        batch = self._augmented(batch) if self.training else batch
+        features = self.encode(batch)
+        losses = self._losses(features, batch, outputs, label_smoothing, weights)
+        return losses, {name: self._alone(name, features, batch, outputs, label_smoothing, weights) for name in alone}
+
+    def _losses(
+        self,
+        features: Mapping[str, Features],
+        batch: Batch,
+        outputs: Sequence[str],
+        label_smoothing: float,
+        weights: Float[Tensor, "..."] | None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        fused = replace(self.fuse(features), given=batch.inputs)
         losses = {}
         for name in outputs:
             part: Any = self.decoders[name] if name in self.decoders else self.codecs[name]
             target = batch.targets[name]
             losses[name] = part.loss(fused, target, label_smoothing, weights) if name in self.decoders else part.loss(target)
         return losses
+
+    def _alone(
+        self,
+        name: str,
+        features: Mapping[str, Features],
+        batch: Batch,
+        outputs: Sequence[str],
+        label_smoothing: float,
+        weights: Float[Tensor, "..."] | None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The losses of the rows that have an input, from that input alone."""
+        given = batch.inputs.get(name)
+        present = given.index >= 0 if given is not None else torch.zeros(batch.size, dtype=torch.bool)
+        rows = present.nonzero().flatten()
+        if not len(rows):  # processes that share a model take the same steps, so that a row is computed for nothing
+            rows = torch.zeros(1, dtype=torch.long, device=rows.device)
+        own = {other: self._missing(len(rows)) for other in features}
+        own[name] = Features(features[name].values[rows], features[name].mask[rows], features[name].extent)
+        inputs = {name: replace(given, index=given.index[rows])} if given is not None else {}
+        targets = {key: Padded(target.values[rows], target.mask[rows]) for key, target in batch.targets.items()}
+        part = Batch(batch.ids[: len(rows)], inputs, targets)
+        losses = self._losses(own, part, outputs, label_smoothing, None if weights is None else weights[rows])
+        share = present.float().mean()
+        return {key: loss * share for key, loss in losses.items()}
 
     def _augmented(self, batch: Batch) -> Batch:
         """A training batch as its parts asked for it."""

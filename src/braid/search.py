@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from braid.errors import UserError
 from braid.evaluation import Answers
 from braid.files import regular, writable
 from braid.files.gallery import Card, gallery
-from braid.files.reading import identities
+from braid.files.reading import has_suffix, identities
 from braid.generation import Runtime
-from braid.given import between_commas, several
+from braid.given import between_commas, is_one, several
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
 from braid.index.files import HASH, Compared, compare, entry, file_of, is_gone, stamp
 from braid.index.local import FILE
@@ -209,6 +210,22 @@ def input_named(inputs: Mapping[str, Any], role: str) -> str:
     return role if role in inputs or modality is None else str(modality.input_name)
 
 
+def file_input(inputs: Mapping[str, Any], value: Any) -> str:
+    """The input that a value without a name is for: the one that reads files of its suffix, else the image, or in a model without
+    one the first that reads files."""
+    readers = [name for name, config in inputs.items() if config.suffixes]
+    named = isinstance(value, str | os.PathLike)
+    fitting = [name for name in readers if named and has_suffix(value, inputs[name].suffixes)]
+    return next(iter(fitting), "image" if "image" in readers else next(iter(readers), "image"))
+
+
+def values_by_role(inputs: Mapping[str, Any], files: Any, others: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """One value or several of each role; ``files`` are for the input that reads the first of them."""
+    first = files if is_one(files) else next(iter(files := several(files)), None)
+    named = {file_input(inputs, first): files, **others}
+    return {role: several(values, role == "video") for role, values in named.items()}
+
+
 def check_reads(inputs: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """
     Raises:
@@ -278,15 +295,15 @@ def source_of_row(row: Mapping[str, Any], number: int = 0) -> str:
     return source_of(next(iter(row.values()), None)) or f"row {number + 1}"
 
 
-def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | Path | None = None) -> str:
-    """The hits of a search in an index of files, as HTML that needs no other file. A file that is no image has no thumbnail.
+def results_page(index: Path, hits: Sequence[Hit], text: str = "", file: str | Path | None = None) -> str:
+    """The hits of a search in an index of files, as HTML that needs no other file. Images, clips and recordings have a thumbnail.
 
     Args:
         index: the folder of the index that was searched.
         hits: best first; an id is the path of a file.
-        text, image: the query, one or both.
+        text, file: the query, one or both.
     """
-    query = text or (Path(image).name if image is not None else "")
+    query = text or (Path(file).name if file is not None else "")
     cards = [
         Card(
             image=thumbnail_uri(file_of(hit, index), THUMBNAIL),
@@ -299,5 +316,5 @@ def results_page(index: Path, hits: Sequence[Hit], text: str = "", image: str | 
     ]
     result = "nothing was found" if not cards else "the nearest one" if len(cards) == 1 else f"the {len(cards)} nearest"
     footer = ["The figure is the cosine of the query with the row, in the space of the model that made the index; 1 is the same."]
-    beside = "" if image is None else thumbnail_uri(image, THUMBNAIL)
+    beside = "" if file is None else thumbnail_uri(file, THUMBNAIL)
     return gallery(query, query, f"{index.name}: {result}.", cards, footer, beside)

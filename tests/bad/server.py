@@ -186,6 +186,16 @@ def _(home: Path) -> Any:
     return asked({"type": "input_image", "image_url": "data:image/png;base64,aGk="})
 
 
+@case("server", "an input_audio that is a text")
+def _(home: Path) -> Any:
+    return asked({"type": "input_audio", "input_audio": "UklGRg=="})
+
+
+@case("server", "a video_url that is a text")
+def _(home: Path) -> Any:
+    return asked({"type": "video_url", "video_url": "data:video/mp4;base64,aGk="})
+
+
 @case("server", "an image_url that is a text")
 def _(home: Path) -> Any:
     return asked({"type": "image_url", "image_url": "data:image/png;base64,aGk="})

@@ -39,6 +39,7 @@ from braid.files.text import read_text
 
 if TYPE_CHECKING:
     from braid.api import LoadedModel
+    from braid.evaluation import Answers
     from braid.records import Example
 
 
@@ -58,6 +59,7 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(help="Write a page here: metrics, confidence, a confusion matrix.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the metrics into the model's data card.")] = False,
     extractor: Annotated[str, typer.Option(help="Embedding model for FID and KID of generated images.")] = "",
+    subsets: Annotated[bool, typer.Option("--subsets", help="Also score the rows with each subset of their inputs.")] = False,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
     json: JsonOption = False,
@@ -77,6 +79,8 @@ def evaluate(
         braid evaluate --task classification --data posts.csv --model runs/sentiment --html posts.html --min-confidence 0.6
 
         braid evaluate --task image_generation --data photos.csv --model runs/generator --extractor runs/finder
+
+        braid evaluate --task classification --data clips.csv --model runs/clips --subsets
     """
     from braid.api import load
     from braid.evaluation import cut_texts, empty_answers, remarks
@@ -122,6 +126,7 @@ def evaluate(
         write_whole(save_predictions, json_text(named, ensure_ascii=False, indent=1) + "\n")
     method = chosen.method + (f", answered from a confidence of {min_confidence:g}" if min_confidence else "")
     how = f"{method}, tokenizer {tokenizer}"
+    scores = _of_subsets(loaded, chosen, answers, tokenizer, batch_size) if subsets else []
     if record:
         _record(loaded, metrics, f"{Path(data).name} {split}, {len(answers.predictions)} rows, {how}")
     training = [example for example in dataset.examples if example.split == "train" and split not in ("train", "all")]
@@ -134,10 +139,28 @@ def evaluate(
     title = f"{task} on {data}, split {split}: {len(answers.predictions)} of {len(dataset.examples)} rows, {how}"
     if json:
         note(title)
-        print_json({**metrics, "num_samples": int(metrics["num_samples"])})
+        print_json({**metrics, "num_samples": int(metrics["num_samples"]), **({"subsets": scores} if subsets else {})})
         return
     cells = [[name, f"{value:.2f}"] for name, value in metrics.items() if name != "num_samples"]
     print_table(title, ["metric", chosen.unit], cells, ["x100", "value"])
+    if subsets:
+        _print_subsets(scores, chosen.main_metric)
+
+
+def _of_subsets(loaded: "LoadedModel", task: Any, answers: "Answers", tokenizer: str, batch_size: int) -> list[dict[str, Any]]:
+    """The metrics of the rows with each subset of their inputs, all inputs first."""
+    from braid.evaluation import evaluate_subsets
+
+    watch = with_progress("subsets of inputs")
+    scores = evaluate_subsets(loaded.runtime, loaded.collator, task, answers.samples, tokenizer, batch_size, watch)
+    return [{"inputs": list(one.inputs), **one.metrics, "num_samples": int(one.metrics["num_samples"])} for one in scores]
+
+
+def _print_subsets(scores: Sequence[dict[str, Any]], metric: str) -> None:
+    whole = scores[0][metric]
+    rows = [[" + ".join(one["inputs"]), f"{one[metric]:.2f}", f"{one[metric] - whole:+.2f}"] for one in scores]
+    names = ["inputs", metric, "difference from all"]
+    print_table(f"{metric} with each subset of the inputs, {scores[0]['num_samples']} rows", names, rows, names[1:])
 
 
 def _check_recordable(loaded: "LoadedModel") -> None:

@@ -43,7 +43,7 @@ def explain(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="why.html, a page, or why.png, an image.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Explain an answer: which patches, words and columns moved each word of a caption, an answer or a label.
+    """Explain an answer: which patches, words, columns and seconds moved each word of a caption, an answer or a label.
 
     Examples:
 
@@ -52,6 +52,8 @@ def explain(
         braid explain photo.jpg --question "what colour is the dog?" --method gradients -o why.png
 
         braid explain post.jpg --text "best day ever" --model sentiment --json
+
+        braid explain clip.mp4 --model runs/clips -o why.html
     """
     from braid.api import load
 

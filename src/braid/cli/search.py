@@ -161,39 +161,44 @@ def search(
     place: Annotated[Path, typer.Argument(metavar="INDEX", help="The folder that `braid index` made.", show_default=False)],
     text: Annotated[str, typer.Argument(help="The text to search for.", show_default=False)] = "",
     image: Annotated[Path | None, typer.Option(help="Find files like this image; with a text, like both.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Find files like this recording.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Find files like this clip.")] = None,
     inputs: InputOption = None,
     top: Annotated[int, typer.Option(min=1, help="Show so many of the nearest.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Write a page with the results.")] = None,
     model: ModelOption = "small",
     json: LinesOption = False,
 ) -> None:
-    """Search an index by a text, by an image, by any other input, or by several together.
+    """Search an index by a text, an image, a recording, a clip, any other input, or several together.
 
     Examples:
 
         braid search photos.index "two dogs running in snow"
 
         braid search photos.index --image query.jpg --top 20 --html found.html
+
+        braid search media.index --audio query.wav --model runs/media
     """
     from braid.api import load
     from braid.index import open_index
     from braid.index.files import is_gone
     from braid.search import results_page
 
-    if not text and image is None and not inputs:
-        raise UserError("give a text to search for, or an image with --image")
+    files = {name: file for name, file in (("image", image), ("audio", audio), ("video", video)) if file is not None}
+    if not text and not files and not inputs:
+        raise UserError("give a text to search for, or a file with --image, --audio or --video")
     if text:
         given_text(text)
     if html is not None:
         ready(html)
     loaded = load(model)
     opened = open_index(place, loaded.origin)
-    hits = loaded.search(opened, text, image, top, **parsed(loaded, inputs))
+    hits = loaded.search(opened, text, top=top, **files, **parsed(loaded, inputs))
     note_cut(loaded, [text] if text else [])
     if not len(opened):
         note(f"{place} is empty; add files with: braid index FOLDER -o {place}")
     if html is not None:
-        write_whole(html, results_page(place, hits, text, image))
+        write_whole(html, results_page(place, hits, text, next(iter(files.values()), None)))
     gone = {hit.id: None for hit in hits if is_gone(hit, place)}
     records = ({"id": hit.id, "score": round(hit.score, 4), **({"missing": True} if hit.id in gone else {})} for hit in hits)
     print_rows(json, records, "Nearest", ["file", "cosine"], [[hit.id, f"{hit.score:.3f}"] for hit in hits], ["cosine"])

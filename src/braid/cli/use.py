@@ -68,11 +68,13 @@ def caption(
     strict: StrictOption = False,
     json: LinesOption = False,
 ) -> None:
-    """Describe images: path, caption, confidence.
+    """Describe images, clips or recordings, as the model reads them: path, caption, confidence.
 
     Examples:
 
         braid caption dog.jpg
+
+        braid caption clip.mp4 --model runs/clips
 
         braid caption *.png holiday/ --beam 5 --json
 
@@ -247,11 +249,13 @@ def ask(
     strict: StrictOption = False,
     json: LinesOption = False,
 ) -> None:
-    """Ask questions about images: every question about every image.
+    """Ask questions about images, clips or recordings: every question about every file.
 
     Examples:
 
         braid ask photo.jpg "what colour is the dog?"
+
+        braid ask clip.mp4 "what moves left?" --model runs/clips
 
         braid ask *.jpg "how many people are there?" "is it raining?" --json
 
@@ -307,6 +311,8 @@ def classify(
         braid classify post.jpg --text "best day ever" --model sentiment
 
         braid classify photo.jpg --input tabular="price=12,brand=Acme" --model runs/products
+
+        braid classify dog.ogg --model runs/sounds
 
         braid classify --text "best day ever" --model sentiment --json
     """

@@ -12,6 +12,7 @@ from typing import Any
 from braid.config import from_dict, named, parse_yaml, with_overrides
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
+from braid.objectives import LikelihoodConfig
 from braid.training import RunConfig, plan_of, read_yaml, run_from
 from braid.training.sections import seconds_of
 
@@ -173,6 +174,7 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
         freeze=tuple(_without([*lost, "fusion"], dict.fromkeys(run.freeze))),
         input_dropout={},  # a row's only input must not be dropped
+        objective=replace(run.objective, input_weights={}) if isinstance(run.objective, LikelihoodConfig) else run.objective,
         cache_features=run.cache_features if run.inputs[name].suffixes else "",
     )
 

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from braid.evaluation import subsets
 from braid.records import View
 from braid.shapes import Float, UInt8
 
@@ -19,7 +19,8 @@ class InputAttribution:
     """The attributions of one input. ``kind`` names its ``units``: words, patches, columns, or another name of its modality.
 
     ``values`` of one output are comparable; a positive value supports the output, a negative one opposes it. An input with an
-    ``image`` has a box (left, top, right, bottom in 0..1) for each unit in ``boxes``. Other inputs are shown by their ``view``.
+    ``image`` has a box (left, top, right, bottom in 0..1) for each unit in ``boxes``, or its width is the time of ``times``
+    (start, end in seconds of the file). Other inputs are shown by their ``view``, and a recording is also played by it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class InputAttribution:
     image: UInt8[np.ndarray, "height width 3"] | None = None
     kind: str = "parts"
     view: View = field(default_factory=View)
+    times: Float[np.ndarray, "units 2"] | None = None
 
     def heat_map(self, output: int) -> Float[np.ndarray, "rows columns"]:
         """The scores of an image's patches on a grid of the finest patch size."""
@@ -90,15 +92,20 @@ class Attributions:
                 }
                 for k, text in enumerate(self.outputs)
             ],
-            "inputs": {
-                one.name: {one.kind: list(one.units)} if one.boxes is None else {"boxes": np.round(one.boxes, 5).tolist()}
-                for one in self.inputs
-            },
+            "inputs": {one.name: _places(one) for one in self.inputs},
             "shares": {name: round(share, 4) for name, share in self.shares.items()},
             "checks": {name: round(value, 6) for name, value in self.checks.items()},
             "grades": {name: round(value, 4) for name, value in self.grades.items()},
             "notes": list(self.notes),
         }
+
+
+def _places(one: InputAttribution) -> dict[str, Any]:
+    """The units of an input: where they are in an image and in time, or what they are called."""
+    known = {"boxes": one.boxes, "times": one.times}
+    return {name: np.round(places, 5).tolist() for name, places in known.items() if places is not None} or {
+        one.kind: list(one.units)
+    }
 
 
 def painted(boxes: Float[np.ndarray, "units 4"], values: Float[np.ndarray, " units"]) -> Float[np.ndarray, "rows columns"]:
@@ -138,6 +145,27 @@ def shapley(
     return result
 
 
-def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """All subsets, from the empty one to the full one."""
-    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]
+def sampled_shapley(
+    worth: Mapping[tuple[str, ...], Float[np.ndarray, "..."]], names: Sequence[str], orders: Sequence[tuple[str, ...]]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """The Shapley value of each name, estimated over some ``orders``; the values still add up to the whole.
+
+    Args:
+        worth: the value of every subset that ``begun`` gives for the orders.
+    """
+    total = {name: np.zeros_like(worth[()], dtype=float) for name in names}
+    for order in orders:
+        for before, after, name in zip(begun(order, names), begun(order, names)[1:], order, strict=False):
+            total[name] = total[name] + (worth[after] - worth[before])
+    return {name: np.asarray(value / len(orders)) for name, value in total.items()}
+
+
+def begun(order: Sequence[str], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """What an order has added after 0, 1, ... names; each subset has its names in the order of ``names``."""
+    return [tuple(name for name in names if name in order[:size]) for size in range(len(order) + 1)]
+
+
+def random_orders(names: Sequence[str], pairs: int, rng: np.random.Generator) -> list[tuple[str, ...]]:
+    """Random orders, each followed by its reverse, which makes estimates steadier (arXiv:2104.12199)."""
+    forwards = [tuple(names[place] for place in rng.permutation(len(names))) for _ in range(pairs)]
+    return [order for one in forwards for order in (one, one[::-1])]

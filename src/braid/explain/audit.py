@@ -9,8 +9,8 @@ import numpy as np
 
 from braid.collate import Collator
 from braid.errors import UserError
-from braid.evaluation import predict, prepared
-from braid.explain.attributions import shapley, subsets
+from braid.evaluation import only, predict, prepared, subsets
+from braid.explain.attributions import begun, random_orders, sampled_shapley, shapley
 from braid.generation import Runtime
 from braid.records import Example, Prediction, Sample
 from braid.shapes import Float
@@ -20,7 +20,8 @@ LOST = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of rows that lose an input
 IGNORED = 0.05  # an input with a smaller share of the effect of all inputs on the answer is ignored,
 UNMOVED = 0.005  # and so is one whose shuffling changes the probability of an answer by less
 FOLDS = 10
-MOST_INPUTS = 4  # 2 ** inputs evaluations
+EXACT = 4  # inputs up to which every subset is evaluated
+PAIRS = 4  # of orders in which more inputs are added, each with its reverse
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -84,7 +85,8 @@ def audit(
     seed: int = 0,
     watch: Progress | None = None,
 ) -> Audit:
-    """Evaluate with every subset of the inputs, and with each input shuffled and corrupted.
+    """Evaluate with subsets of the inputs, and with each input shuffled and corrupted. With more than four inputs, Shapley values
+    and shares are estimated over eight random orders of the inputs instead of all subsets.
 
     ``share`` follows MM-SHAP (arXiv:2212.08158), with whole inputs as players: v(S) is the probability of the model's answer to
     all inputs when it only gets the inputs S. An input's share is its |phi|, divided by the sum over all inputs.
@@ -95,22 +97,30 @@ def audit(
     answers = predict(runtime, collator, task, [sample for sample in prepared(task, examples) if sample.targets], batch_size)
     samples = answers.samples
     names = tuple(name for name in collator.inputs if any(name in sample.inputs for sample in samples))
-    if not names or len(names) > MOST_INPUTS:
-        raise UserError(f"an audit needs references and 1 to {MOST_INPUTS} inputs that the model reads; there are {len(names)}")
+    if not names:
+        raise UserError("an audit needs rows with references and an input that the model reads; there are none")
     rng = np.random.default_rng(seed)
-    jobs = {subset: [only(sample, subset) for sample in samples] for subset in subsets(names)}
+    orders = random_orders(names, PAIRS, rng) if len(names) > EXACT else []
+    jobs = {subset: [only(sample, subset) for sample in samples] for subset in _measured(names, orders)}
     jobs |= {("shuffled", name): _shuffled(samples, name, rng) for name in names}
     jobs |= {("corrupted", name): [corrupted(sample, name, collator, rng) for sample in samples] for name in names}
     result = {names: answers.predictions}
     left = [key for key in jobs if key != names]
     for key in watch(left, len(left)) if watch else left:
         result[key] = predict(runtime, collator, task, jobs[key], batch_size).predictions
-    return _report(task, names, samples, result, rng)
+    return _report(task, names, orders, samples, result, rng)
 
 
-def only(sample: Sample, names: Sequence[str]) -> Sample:
-    """The sample with only these inputs."""
-    return replace(sample, inputs={name: value for name, value in sample.inputs.items() if name in names})
+def _others(name: str, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(other for other in names if other != name)
+
+
+def _measured(names: tuple[str, ...], orders: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The subsets of inputs that are evaluated: all, or those that ``orders`` need and those without one input."""
+    if not orders:
+        return subsets(names)
+    some = [(), names, *(_others(name, names) for name in names), *(one for order in orders for one in begun(order, names))]
+    return list(dict.fromkeys(some))
 
 
 def corrupted(sample: Sample, name: str, collator: Collator, rng: np.random.Generator) -> Sample:
@@ -137,23 +147,26 @@ def _shuffled(samples: Sequence[Sample], name: str, rng: np.random.Generator) ->
 def _report(
     task: Task,
     names: tuple[str, ...],
+    orders: Sequence[tuple[str, ...]],
     samples: Sequence[Sample],
     result: Mapping[tuple[str, ...], Sequence[Prediction]],
     rng: np.random.Generator,
 ) -> Audit:
     metrics = {key: float(task.score(predictions, samples)[task.main_metric]) for key, predictions in result.items()}
     whole = result[names]
-    worth = {subset: _agreement(result[subset], whole) for subset in subsets(names)}
-    effects = {name: np.abs(value) for name, value in shapley(worth, names).items()}
+    measured = _measured(names, orders)
+    worth = {subset: _agreement(result[subset], whole) for subset in measured}
+    scores = {subset: np.array(metrics[subset]) for subset in measured}
+    effects = {name: np.abs(value) for name, value in _shapley(worth, names, orders).items()}
     total = sum(float(value.sum()) for value in effects.values())
-    values = shapley({subset: np.array(metrics[subset]) for subset in subsets(names)}, names)
+    values = _shapley(scores, names, orders)
     reports = []
     for name in names:
-        without = result[tuple(other for other in names if other != name)]
+        without = result[_others(name, names)]
         reports.append(
             InputReport(
                 name,
-                metrics[tuple(other for other in names if other != name)],
+                metrics[_others(name, names)],
                 metrics["shuffled", name],
                 metrics["corrupted", name],
                 float(values[name]),
@@ -164,6 +177,12 @@ def _report(
             )
         )
     return Audit(task.main_metric, metrics[names], metrics[()], tuple(reports), len(samples))
+
+
+def _shapley(
+    worth: Mapping[tuple[str, ...], Float[np.ndarray, "..."]], names: Sequence[str], orders: Sequence[tuple[str, ...]]
+) -> dict[str, Float[np.ndarray, "..."]]:
+    return sampled_shapley(worth, names, orders) if orders else shapley(worth, names)
 
 
 def _agreement(predictions: Sequence[Prediction], whole: Sequence[Prediction]) -> Float[np.ndarray, " rows"]:

@@ -6,12 +6,15 @@ import numpy as np
 
 from braid.collate import Collator
 from braid.config import from_dict
-from braid.explain.attributions import InputAttribution, shapley, subsets
+from braid.evaluation import subsets
+from braid.explain.attributions import InputAttribution, shapley
 from braid.explain.explanation import Explanation
 from braid.explain.grades import faithfulness, graded_input, sensitivity
 from braid.explain.methods import Method, check_methods
+from braid.explain.over_time import seconds_of, time_names
 from braid.explain.subject import Measured, Subject, subject_of
-from braid.records import Prediction, Sample, View
+from braid.modalities.protocol import TimedModality
+from braid.records import Prediction, Sample
 from braid.runtime.torch import TorchRuntime
 from braid.shapes import Float
 from braid.tasks import Task
@@ -93,6 +96,12 @@ def _said(subject: Subject, prediction: Prediction) -> str:
 
 def _shown(subject: Subject, name: str, values: Float[np.ndarray, "outputs units"], sample: Sample) -> InputAttribution:
     units, modality, value = subject.units[name], subject.modalities[name], sample.inputs[name]
-    image = modality.canvas(value, sample.source, SHOWN) if units.boxes is not None else None
-    view = modality.config.show(value, SHOWN, sample.source) if image is None else View()
-    return InputAttribution(name, units.names, values, units.boxes, image, units.kind, view)
+    times = seconds_of(modality, units, value, sample.source)
+    placed = units.boxes is not None or times is not None
+    image = modality.canvas(value, sample.source, SHOWN) if placed else None
+    names = units.names if times is None else time_names(times)
+    if image is not None and units.boxes is not None:
+        return InputAttribution(name, names, values, units.boxes, image, units.kind, times=times)
+    read = modality.read(value, sample.source) if isinstance(modality, TimedModality) else value
+    view = modality.config.show(read, SHOWN, sample.source)
+    return InputAttribution(name, names, values, None, image, units.kind, view, times)

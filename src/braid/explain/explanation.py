@@ -12,13 +12,15 @@ from PIL import Image
 
 from braid.errors import UserError
 from braid.explain.attributions import Attributions, InputAttribution
-from braid.explain.overlay import colours, explanation_image, overlay, shade
+from braid.explain.over_time import heat_over_time, span, strongest_moment, ticks
+from braid.explain.overlay import colours, explanation_image, overlay, shade, time_strip
 from braid.files import whole, writable, write_whole
 from braid.shapes import UInt8
 
 TEMPLATE = Path(__file__).with_name("explanation.html")
 WIDTH = 320  # pixels of an image on the page
 MOST_ROWS = 16  # rows of a table on a card
+INSIDE = 0.06  # of an axis: marks nearer to its ends are moved inwards
 MESSAGES = {
     "completeness_gap": ("completeness", "the attributions add up to the change of the score, with an error of {:.1%}"),
     "efficiency_gap": ("efficiency", "the values add up to the score of all units minus that of none, with an error of {:.1e}"),
@@ -66,6 +68,9 @@ def _inputs(explanation: Attributions) -> str:
 
 
 def _plain(one: InputAttribution) -> str:
+    if one.times is not None:
+        shown = "" if one.image is None else f'<img src="{_uri(_small(one.image), "JPEG")}" alt="{escape(one.name)}">'
+        return _played(one) + shown + _axis(one)
     if one.image is not None:
         return f'<img src="{_uri(_small(one.image), "JPEG")}" alt="{escape(one.name)}">'
     if one.view.cells:
@@ -84,6 +89,8 @@ def _output(explanation: Attributions, output: int) -> str:
 
 
 def _attributed(one: InputAttribution, output: int, text: str) -> str:
+    if one.times is not None:
+        return _over_time(one, output, text)
     if one.image is not None:
         shown = overlay(_small(one.image), one.heat_map(output))
         return f'<img src="{_uri(shown, "JPEG")}" alt="where the {escape(one.name)} speaks for {escape(text)}">'
@@ -100,6 +107,30 @@ def _attributed(one: InputAttribution, output: int, text: str) -> str:
         for k, unit in enumerate(one.units)
     )
     return f'<p class="words">{" ".join(marked)}</p>'
+
+
+def _over_time(one: InputAttribution, output: int, text: str) -> str:
+    """The image of a recording or a clip under its heat, and a strip of the heat over time, on an axis of seconds."""
+    heat, said = heat_over_time(one, output), f"when the {one.name} speaks for {text}, most at {strongest_moment(one, output)}"
+    shown = ""
+    if one.image is not None:
+        places = one.heat_map(output) if one.boxes is not None else heat
+        shown = f'<img src="{_uri(overlay(_small(one.image), places), "JPEG")}" alt="{escape(said)}">'
+    strip = f'<img class="strip" src="{_uri(time_strip(heat, WIDTH), "PNG")}" alt="{escape(said)}" title="{escape(said)}">'
+    return shown + strip + _axis(one)
+
+
+def _axis(one: InputAttribution) -> str:
+    """Seconds below a strip: each is centred on its place, but for those at the ends, which stay inside."""
+    marks = []
+    for place, name in ticks(*span(one)):
+        shift = 0 if place < INSIDE else 100 if place > 1 - INSIDE else 50
+        marks.append(f'<span style="left:{100 * place:.1f}%;transform:translateX(-{shift}%)">{escape(name)}</span>')
+    return f'<div class="axis">{"".join(marks)}</div>'
+
+
+def _played(one: InputAttribution) -> str:
+    return one.view.html() if one.view.media_type.startswith(("audio/", "video/")) else ""
 
 
 def _cell(one: InputAttribution, unit: int) -> str:

@@ -11,11 +11,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from braid.explain.attributions import Attributions, InputAttribution
+from braid.explain.over_time import heat_over_time, span, ticks
 from braid.shapes import Float, UInt8
 
 FOR = ((120, 50, 0), (230, 100, 0), (255, 226, 70))  # from faint to strong
 AGAINST = ((0, 40, 80), (0, 114, 178), (150, 215, 255))
 CARD, GAP, LINE, EDGE = 224, 16, 20, 10  # pixels
+STRIP = 12  # pixels of heat over time
 HEAD = 28  # pixels above the first block of a card
 MOST_ROWS = 12  # rows of a table on a card
 PAPER, SHEET, INK, SOFT, RULE = (247, 244, 238), (255, 253, 249), (36, 33, 29), (107, 100, 90), (228, 221, 209)
@@ -40,6 +42,12 @@ def colours(strength: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 
     size = np.clip(np.abs(strength), 0, 1)
     ramps = [np.stack([np.interp(size, stops, [stop[c] for stop in ramp]) for c in range(3)], -1) for ramp in (FOR, AGAINST)]
     return np.where(strength[..., None] >= 0, ramps[0], ramps[1])
+
+
+def time_strip(heat: Float[np.ndarray, "1 bins"], width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Heat over time as a strip, on a dark ground."""
+    ground = np.full((STRIP, width, 3), 30, np.uint8)
+    return overlay(ground, heat)
 
 
 def shade(strength: float) -> str:
@@ -72,16 +80,47 @@ def explanation_image(explanation: Attributions) -> UInt8[np.ndarray, "height wi
 
 def _inputs_card(explanation: Attributions) -> Image.Image:
     shares = ", ".join(f"{name} {100 * share:.0f}%" for name, share in explanation.shares.items())
-    blocks = [_fitted(one.image) if one.image is not None else _plain(one) for one in explanation.inputs]
+    blocks = [_timed(one) if one.times is not None else _pictured(one) for one in explanation.inputs]
     return _card("input", "", [_words(shares.split(" "), [0.0] * len(shares.split(" ")), SOFT), *blocks])
 
 
 def _output_card(explanation: Attributions, output: int) -> Image.Image:
-    blocks = [
-        _fitted(overlay(np.asarray(_fitted(one.image)), one.heat_map(output))) if one.image is not None else _shaded(one, output)
-        for one in explanation.inputs
-    ]
+    blocks = [_timed(one, output) if one.times is not None else _heated(one, output) for one in explanation.inputs]
     return _card(explanation.outputs[output], f"{explanation.probabilities[output]:.2f}", blocks)
+
+
+def _pictured(one: InputAttribution) -> Image.Image:
+    return _fitted(one.image) if one.image is not None else _plain(one)
+
+
+def _heated(one: InputAttribution, output: int) -> Image.Image:
+    if one.image is None:
+        return _shaded(one, output)
+    return _fitted(overlay(np.asarray(_fitted(one.image)), one.heat_map(output)))
+
+
+def _timed(one: InputAttribution, output: int | None = None) -> Image.Image:
+    """The image of a recording or a clip, its heat over time if an output is given, and an axis of seconds."""
+    width, parts = CARD - 2 * EDGE, []
+    if one.image is not None:
+        picture = np.asarray(_fitted(one.image))
+        if output is not None:
+            picture = overlay(picture, one.heat_map(output) if one.boxes is not None else heat_over_time(one, output))
+        parts.append(Image.fromarray(picture))
+    if output is not None:
+        parts.append(Image.fromarray(time_strip(heat_over_time(one, output), width)))
+    axis = Image.new("RGB", (width, LINE), SHEET)
+    draw = ImageDraw.Draw(axis)
+    for place, name in ticks(*span(one)):
+        length = draw.textlength(name, _font(12))
+        draw.text((min(max(0.0, place * width - length / 2), width - length), 2), name, SOFT, _font(12))
+    parts.append(axis)
+    block = Image.new("RGB", (width, sum(part.height for part in parts)), SHEET)
+    y = 0
+    for part in parts:
+        block.paste(part, (0, y))
+        y += part.height
+    return block
 
 
 def _plain(one: InputAttribution) -> Image.Image:

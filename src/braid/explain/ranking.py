@@ -14,9 +14,10 @@ from braid.datasets.scenes import grounded, is_scene
 from braid.errors import UserError
 from braid.explain.grades import Chance, faithfulness, graded_input, sensitivity
 from braid.explain.methods import Method
+from braid.explain.over_time import points_in_time, seconds_of
 from braid.explain.subject import Measured, NothingToExplain, Subject, subject_of
 from braid.metrics import exact_match
-from braid.records import Example, Prediction
+from braid.records import Example, Prediction, Sample
 from braid.reports.charts import Figure, intervals
 from braid.reports.page import whole_page
 from braid.runtime.torch import TorchRuntime
@@ -27,10 +28,10 @@ CHANCE = "chance"
 SHUFFLED = 20  # rows with shuffled weights; each needs a copy of the model
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 FOOTER = (
-    "Pointing: the share of words whose hottest patch touches the object that they are about (arXiv:1608.00507). Deletion "
-    "and insertion: the area under the probability while patches go or come, the strongest first (arXiv:1806.07421). "
-    "Sensitivity: how much of a map changes where the model&rsquo;s weights are shuffled (arXiv:1810.03292). Lines are two "
-    "standard errors."
+    "Pointing: the share of words whose hottest patch touches the object that they are about (arXiv:1608.00507), or whose "
+    "hottest moment lies in the one that the answer depends on. Deletion and insertion: the area under the probability while "
+    "patches go or come, the strongest first (arXiv:1806.07421). Sensitivity: how much of a map changes where the "
+    "model&rsquo;s weights are shuffled (arXiv:1810.03292). Lines are two standard errors."
 )
 CHARTS = {
     "deletion": "deletion, lower is better",
@@ -43,9 +44,9 @@ CHARTS = {
 class MethodGrade:
     """The grades of one method over all rows.
 
-    ``pointing``: the share (x100) of words with a known object whose highest-scoring patch touches it (arXiv:1608.00507), with
-    its standard error; None if no object is known. ``deletion`` (lower is better), ``insertion`` (higher) and ``sensitivity`` are
-    means, 0..1. ``seconds``: time per row.
+    ``pointing``: the share (x100) of words with a known object whose highest-scoring patch touches it (arXiv:1608.00507), or with
+    a known moment in which the highest-scoring one lies, with its standard error; None if neither is known. ``deletion`` (lower
+    is better), ``insertion`` (higher) and ``sensitivity`` are means, 0..1. ``seconds``: time per row.
     """
 
     method: str
@@ -97,7 +98,8 @@ def rank_methods(
     """Explain every row with every method (``methods`` empty: all of them), and grade the results, together with random scores.
 
     On scenes, only words with a known object are graded: correct colours, shapes and textures in captions, and all words of
-    correct answers. On other data, every word is graded.
+    correct answers. On rows that know the ``moment`` of their answer (start, end in seconds), only correct answers are graded,
+    and pointing is in time. On other data, every word is graded.
 
     Raises:
         UserError: when no row has anything to grade.
@@ -107,23 +109,62 @@ def rank_methods(
     tallies = {name: _Tally() for name in graders}
     rows = words = 0
     for example in watch(examples, len(examples)) if watch else examples:
+        sample = task.prepare(example)
         try:
-            subject, prediction = subject_of(runtime, collator, task, task.prepare(example))
+            subject, prediction = subject_of(runtime, collator, task, sample)
         except NothingToExplain:
             continue
         name = graded_input(subject)
-        masks = _masks(subject, example, prediction) if is_scene(example) else {}
-        outputs = list(masks) if is_scene(example) else list(range(subject.num_outputs))
+        targets = _targets(subject, name, example, sample, prediction)
+        outputs = list(range(subject.num_outputs)) if targets is None else list(targets)
         if not name or not outputs or isinstance(subject.answer, Measured):
             continue
         for kind, grader in graders.items():
             given = Chance(rows) if kind == CHANCE else grader
-            _add(tallies[kind], subject, given, name, outputs, masks, rows < SHUFFLED)
+            _add(tallies[kind], subject, given, name, outputs, targets or {}, rows < SHUFFLED)
         rows, words = rows + 1, words + len(outputs)
     if not rows:
         raise UserError("no row has anything to grade; explanations are graded on words and labels that a model gives")
     grades = [_grade(kind, tally, rows) for kind, tally in tallies.items()]
     return Ranking(tuple(sorted(grades, key=lambda one: -one.rank)), rows, words)
+
+
+def _targets(subject: Subject, name: str, example: Example, sample: Sample, prediction: Prediction) -> dict[int, "Target"] | None:
+    """What each output that is graded should point at; None if nothing is known, and every output is graded."""
+    if is_scene(example):
+        return {k: Place(mask) for k, mask in _masks(subject, example, prediction).items()}
+    moment = example.fields.get("moment")
+    if moment is None or not name or sample.references != tuple(example.fields.get("answers", ())):
+        return None
+    times = seconds_of(subject.modalities[name], subject.units[name], sample.inputs[name], sample.source)
+    if times is None:
+        return None
+    right = exact_match(prediction.text or "", sample.references)
+    return dict.fromkeys(range(subject.num_outputs), Moment(times, tuple(moment))) if right else {}
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The pixels of an object."""
+
+    mask: Bool[np.ndarray, "size size"]
+
+    def touched(self, subject: Subject, name: str, values: Float[np.ndarray, " units"]) -> bool:
+        return points_at(subject, name, values, self.mask)
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """The seconds that an answer depends on, and those of the units."""
+
+    times: Float[np.ndarray, "units 2"]
+    known: tuple[float, ...]
+
+    def touched(self, subject: Subject, name: str, values: Float[np.ndarray, " units"]) -> bool:
+        return points_in_time(self.times, values, self.known)
+
+
+Target = Moment | Place
 
 
 def _masks(subject: Subject, example: Example, prediction: Prediction) -> dict[int, Bool[np.ndarray, "size size"]]:
@@ -140,7 +181,7 @@ def _add(
     method: Any,
     name: str,
     outputs: Sequence[int],
-    masks: dict[int, Bool[np.ndarray, "size size"]],
+    targets: dict[int, Target],
     shuffled: bool,
 ) -> None:
     start = time.perf_counter()
@@ -149,7 +190,7 @@ def _add(
     deletion, insertion = faithfulness(subject, name, values[list(outputs)], [[k] for k in outputs])
     tally.deletions.extend(deletion.tolist())
     tally.insertions.extend(insertion.tolist())
-    tally.hits.extend(points_at(subject, name, values[k], mask) for k, mask in masks.items())
+    tally.hits.extend(target.touched(subject, name, values[k]) for k, target in targets.items())
     if shuffled:
         tally.sensitivities.append(sensitivity(subject, method, values, name))
 

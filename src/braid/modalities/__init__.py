@@ -4,6 +4,7 @@ modality provides.
 The *role* of a value names its modality: ``image`` and ``tabular`` are roles themselves; captions and questions are texts.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,9 +106,13 @@ def default_inputs() -> dict[str, InputModalityConfig]:
 
 
 def thumbnail_uri(value: Any, size: int) -> str:
-    """A thumbnail of an image as a data URI, at most ``size`` pixels a side; "" if the image cannot be read."""
+    """A thumbnail of a file as a data URI, at most ``size`` pixels a side: an image, frames of a clip, or the waveform of a
+    recording, as its suffix says; "" if the file cannot be read."""
+    suffix = os.path.splitext(value)[1].lower() if isinstance(value, str | os.PathLike) else ""
+    moving = VideoModalityConfig.show if suffix in VideoModalityConfig.suffixes else ImageModalityConfig.show
+    draw = AudioModalityConfig.picture if suffix in AudioModalityConfig.suffixes else moving
     try:
-        return ImageModalityConfig.show(value, size).uri
+        return draw(value, size).uri
     except UserError:
         return ""
 

@@ -199,7 +199,21 @@ class InputModality(Protocol):
         ...
 
     def canvas(self, value: Any, source: str, size: int) -> UInt8[np.ndarray, "height width 3"] | None:
-        """The image that the units' boxes refer to, at most ``size`` pixels a side, or None if units have no boxes."""
+        """The image that the units' boxes refer to, or whose width is the time that their ``times`` refer to, at most ``size``
+        pixels a side; None if there is no such image."""
+        ...
+
+
+@runtime_checkable
+class TimedModality(Protocol):
+    """A modality whose units have ``times``, and whose model may read a part of a value only."""
+
+    def seconds(self, value: Any, source: str, times: Float[np.ndarray, "units 2"]) -> Float[np.ndarray, "units 2"]:
+        """The ``times`` of units of a value, in seconds from the beginning of its file."""
+        ...
+
+    def read(self, value: Any, source: str) -> Any:
+        """The part of a value that the model reads, as a value that can be shown."""
         ...
 
 

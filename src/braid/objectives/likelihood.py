@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,18 +28,23 @@ class LikelihoodConfig:
             0 weighs all rows the same, 1 all labels.
         output_weights: weight of an output's loss, by output; 1 where none is given. Losses are means over tokens, so an image of
             many tokens otherwise counts as much as one word.
+        input_weights: weight of the loss that an input gives alone, by input, beside the loss of all inputs together, so that no
+            input stays unused because another one is learned faster (arXiv:2203.15332). A model with three inputs or more has
+            0.2 for each, unless you set it; ``{}`` leaves these losses out.
     """
 
     kind: Literal["likelihood"] = "likelihood"
     label_smoothing: float = 0.1
     class_balance: float = 0.0
     output_weights: dict[str, float] = field(default_factory=dict)
+    input_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         within(self, 0, 1, "label_smoothing", "class_balance")
-        for name, value in self.output_weights.items():
-            if not 0 < value < math.inf:
-                raise UserError(f"output_weights.{name} is {value:g}; it must be above 0")
+        for setting in ("output_weights", "input_weights"):
+            for name, value in getattr(self, setting).items():
+                if not 0 < value < math.inf:
+                    raise UserError(f"{setting}.{name} is {value:g}; it must be above 0")
 
     def build(self, task: Task, tokenizer: Tokenizer | None, samples: Sequence[Sample]) -> "Likelihood":
         return Likelihood(self, task, samples)
@@ -65,14 +70,25 @@ class Likelihood:
             self._of_labels = {labels: (mean / count) ** config.class_balance for labels, count in rows.items()}
 
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """The loss; and, where several decoders learn, the loss of each, unweighted."""
+        """The loss; and its parts, unweighted: of each decoder where several learn, and of all inputs and of each alone."""
         weights = None
         if self._of_labels:
             of_rows = [self._of_labels[tuple(sample.targets[self.output])] for sample in samples]
             weights = torch.tensor(of_rows, device=batch.targets[self.output].values.device)
-        losses = model.losses(batch, self.outputs, self.config.label_smoothing, weights)
+        of_inputs = self.config.input_weights
+        losses, alone = model.losses_of_inputs(batch, self.outputs, list(of_inputs), self.config.label_smoothing, weights)
+        whole = self._sum(losses)
         parts = {f"{name}_loss": float(loss.detach()) for name, loss in losses.items()} if len(losses) > 1 else {}
-        return torch.stack([loss * self.config.output_weights.get(name, 1.0) for name, loss in losses.items()]).sum(), parts
+        if alone:
+            parts["together_loss"] = float(whole.detach())
+        for name, own in alone.items():
+            loss = self._sum(own)
+            parts[f"{name}_alone_loss"] = float(loss.detach())
+            whole = whole + of_inputs[name] * loss
+        return whole, parts
+
+    def _sum(self, losses: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
+        return torch.stack([loss * self.config.output_weights.get(name, 1.0) for name, loss in losses.items()]).sum()
 
     def validation_loss(self, model: Model, batch: Batch) -> Float[Tensor, ""]:
         """The validation loss: plain."""

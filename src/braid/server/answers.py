@@ -232,9 +232,9 @@ def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[
     """Explain an answer of a model, for the web page.
 
     Each word of the answer has ``heat``, a grid over the image (row by row from the upper left corner): how much each cell
-    supports the word, divided by the maximum, in 0..1. It also has ``units`` by field: how much each column of a table or word of
-    a text supports it (above 0) or opposes it (below 0), divided by the strongest. ``shares`` are the fields' shares of the
-    effect on the answer.
+    supports the word, divided by the maximum, in 0..1. It also has ``units`` by field: how much each column of a table, word of a
+    text or moment of a recording supports it (above 0) or opposes it (below 0), divided by the strongest. ``shares`` are the
+    fields' shares of the effect on the answer.
 
     Raises:
         UserError: for a model that cannot be explained.
@@ -251,8 +251,8 @@ def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[
         sample = chosen.prepare(Example("0", fields, source="the item"))
         result = explain(copy.runtime, copy.collator, chosen, sample, graded=False)  # type: ignore[arg-type]
     names = {input_named(model.bundle.inputs, field): field for field in fields}
-    image = next((one for one in result.inputs if one.boxes is not None), None)
-    others = {names[one.name]: one for one in result.inputs if one.boxes is None and one.name in names}
+    image = next((one for one in result.inputs if _is_image(one)), None)
+    others = {names[one.name]: one for one in result.inputs if not _is_image(one) and one.name in names}
     words = [
         {"text": text, "heat": [] if image is None else _heat(image.heat_map(k)), "units": _units(others, k)}
         for k, text in enumerate(result.outputs)
@@ -267,15 +267,29 @@ def _heat(scores: np.ndarray) -> list[list[float]]:
     return rows
 
 
+def _is_image(one: Any) -> bool:
+    """Whether an input is shown as it is, with its heat: an image, and not the frames of a clip."""
+    return one.boxes is not None and one.times is None
+
+
 def _units(inputs: Mapping[str, Any], output: int) -> dict[str, list[dict[str, Any]]]:
-    most = max((float(np.abs(one.values[output]).max(initial=0)) for one in inputs.values()), default=0) or 1.0
+    scored = {field: _scored(one, output) for field, one in inputs.items()}
+    most = max((abs(score) for units in scored.values() for _, score, _ in units), default=0) or 1.0
     return {
-        field: [
-            {"name": name, "score": round(float(score) / most, HEAT_DIGITS)}
-            for name, score in zip(one.units, one.values[output], strict=True)
-        ]
-        for field, one in inputs.items()
+        field: [{"name": name, "score": round(score / most, HEAT_DIGITS), **when} for name, score, when in units]
+        for field, units in scored.items()
     }
+
+
+def _scored(one: Any, output: int) -> list[tuple[str, float, dict[str, float]]]:
+    """The units of an input: name, score, and when they are."""
+    if one.times is None:
+        return [(name, float(score), {}) for name, score in zip(one.units, one.values[output], strict=True)]
+    from braid.explain.over_time import of_moments, time_names
+
+    moments, sums = of_moments(one.times, one.values)
+    when = [{"start": round(start, DIGITS), "end": round(end, DIGITS)} for start, end in moments.tolist()]
+    return list(zip(time_names(moments), sums[output].tolist(), when, strict=True))
 
 
 def _vectors(model: LoadedModel, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -35,10 +35,10 @@ from braid.server.uploads import Uploads, fetch
 
 STATIC = Path(__file__).with_name("static")
 TOOLS = ("caption", "answer", "classify", "search", "imagine")  # endpoints with a form on the page
-# The page may only load its own files, show embedded images, and connect to its own server.
+# The page may only load its own files, show and play what is embedded or recorded in it, and connect to its own server.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ERRORS = {
     "400": "What was sent cannot be used; the message says what to send.",

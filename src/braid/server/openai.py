@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from braid.errors import UserError
 from braid.files.paths import is_data_uri
 from braid.modalities import modality_of
+from braid.search import input_named
 from braid.server.answers import Caption, Embed, Label, Reply
 from braid.server.endpoints import Service, deadline, unless_gone
 from braid.server.guard import answer_of
@@ -32,12 +33,16 @@ from braid.server.openai_schemas import (
 from braid.server.requests import ApiError, Json, read_json
 from braid.server.schemas import MOST_TEXT
 
-# Texts that ask for a description of an image; any other text is a question about it.
+# Texts that ask for a description of an image, a clip or a recording; any other text is a question about it.
 DESCRIBE = re.compile(
-    r"(please |can you |could you )*((describe|caption)\b.*|(what is|what's|whats) (in|on|shown in) (this|the) "
-    r"(image|picture|photo)\W*|what do you see\b.*|(generate|write|give)( me)? (a|the) (short )?(caption|description)\b.*)",
+    r"(please |can you |could you )*((describe|caption)\b.*|(what is|what's|whats) (in|on|shown in|happening in) (this|the) "
+    r"(image|picture|photo|video|clip|recording|audio|sound)\W*|what do you (see|hear)\b.*|"
+    r"(generate|write|give)( me)? (a|the) (short )?(caption|description)\b.*)",
     re.IGNORECASE | re.DOTALL,
 )
+MANY = {"image": "images", "audio": "recordings", "video": "clips"}  # several files of a field, in words
+ARTICLES = {"image": "an", "audio": "an", "video": "a"}
+TYPES = {"image": "image_url", "audio": "input_audio", "video": "video_url"}  # the type of a content part
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Turn:
 
 
 def turn(request: ChatRequest, served: Served) -> Turn:
-    """What the user asks since the last answer, about the image that came with it, or else the latest one before.
+    """What the user asks since the last answer, about the files that came with it, or else the latest ones before: at most one
+    image, one recording and one clip.
 
     Raises:
         ApiError: 400 when this model cannot answer the conversation.
@@ -61,18 +67,19 @@ def turn(request: ChatRequest, served: Served) -> Turn:
     asked = [row for row, message in rows[begun:] if message.role == "user"]
     if not asked:
         raise ApiError(400, "invalid_request", "the last message is not of the role user; ask something", "messages")
-    images = [url for row in asked for url in request.messages[row].images()]
-    if len(images) > 1:
-        raise ApiError(400, "invalid_request", f"these are {len(images)} images; ask about one at a time", "messages")
-    shown = [row for row, message in rows[:begun] if message.role == "user" and message.images()][-1:]
-    if not images:
+    files = [file for row in asked for file in request.messages[row].files()]
+    for field, many in MANY.items():
+        if (number := sum(name == field for name, _ in files)) > 1:
+            raise ApiError(400, "invalid_request", f"these are {number} {many}; ask about one at a time", "messages")
+    shown = [row for row, message in rows[:begun] if message.role == "user" and message.files()][-1:]
+    if not files:
         asked += shown
-        images = [request.messages[row].images()[-1] for row in shown]
+        files = [file for row in shown for file in request.messages[row].files()]
     text = " ".join(text for row in asked if row >= begun for text in request.messages[row].texts())
     if len(text) > MOST_TEXT:
         message = f"the text has {len(text):,} characters; a text may have {MOST_TEXT:,}"
         raise ApiError(400, "invalid_request", message, "messages")
-    item = {"image": images[0]} if images else {}
+    item: dict[str, Any] = dict(files)
     unread = tuple(f"messages.{row}" for row, message in rows if row not in asked and message.role != "assistant")
     return Turn(*_asked(served, item, text, request.explain), text, unread)
 
@@ -86,9 +93,11 @@ def _asked(served: Served, item: dict[str, Any], text: str, explain: bool) -> tu
         return Caption(explain), item
     if "classification" in served.tasks and (text or item):
         return Label(explain), {**item, **({"text": text} if text else {})}
-    needs = f"it does {', '.join(served.tasks)}" if item else "send an image, as a content part of type image_url"
+    read = [field for field in MANY if input_named(served.inputs, field) in served.inputs] or ["image"]
+    wanted = " or ".join(f"{ARTICLES[field]} {field}, as a content part of type {TYPES[field]}" for field in read)
+    needs = f"it does {', '.join(served.tasks)}" if item else f"send {wanted}"
     if item and "captioning" in served.tasks:
-        needs = "it describes images, and answers no questions; ask it to describe the image"
+        needs = f"it describes {MANY[read[0]]}, and answers no questions; ask it to describe the {read[0]}"
     raise ApiError(400, "invalid_request", f"model {served.name!r} cannot answer this; {needs}", "messages")
 
 

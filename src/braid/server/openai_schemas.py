@@ -8,6 +8,7 @@ from braid.server.schemas import MOST_ITEMS, PIXEL, ErrorDetail, Explanation, Pr
 
 MOST_PARTS = 1000  # messages of a conversation, and parts of a message
 IMAGE = '{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}'
+PARTS = ("image_url", "input_audio", "text", "video_url")  # types of a part of a message
 JSON_TYPES = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 
 NO_TOOLS = "this server calls no tools; leave it out"
@@ -25,17 +26,40 @@ class ImageUrl(Strict):
 
 
 def _image_url(given: Any) -> Any:
+    return _object(given, '{"url": "data:image/png;base64,..."}')
+
+
+def _input_audio(given: Any) -> Any:
+    return _object(given, '{"data": "...", "format": "wav"}')
+
+
+def _video_url(given: Any) -> Any:
+    return _object(given, '{"url": "data:video/mp4;base64,..."}')
+
+
+def _object(given: Any, example: str) -> Any:
     if isinstance(given, str):
-        raise wrong('this is a text; send an object, {"url": "data:image/png;base64,..."}')
+        raise wrong(f"this is a text; send an object, {example}")
     return given
 
 
-class Part(Strict):
-    """A text or an image, as ``type`` says."""
+class VideoUrl(Strict):
+    url: Annotated[str, Field(min_length=1)]
 
-    type: Literal["text", "image_url"]
+
+class InputAudio(Strict):
+    data: Annotated[str, Field(min_length=1, description="Base64, or a data URI.")]
+    format: str | None = Field(None, description="Changes nothing: the content says what it is.")
+
+
+class Part(Strict):
+    """A text, an image, a recording or a clip, as ``type`` says."""
+
+    type: Literal["image_url", "input_audio", "text", "video_url"]
     text: str | None = None
     image_url: Annotated[ImageUrl | None, BeforeValidator(_image_url)] = None
+    input_audio: Annotated[InputAudio | None, BeforeValidator(_input_audio)] = None
+    video_url: Annotated[VideoUrl | None, BeforeValidator(_video_url)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -44,12 +68,12 @@ class Part(Strict):
         if not isinstance(given, dict):
             raise wrong(f"this is {json_type(given)}; send a part such as {IMAGE}")
         kind = given.get("type")
-        if kind not in ("text", "image_url"):
+        if kind not in PARTS:
             sent = f"there is no part of type {kind[:80]!r}" if isinstance(kind, str) else "this part has no type"
-            raise wrong(f"{sent}; choose from image_url, text, and send an image as {IMAGE}")
+            raise wrong(f"{sent}; choose from {', '.join(PARTS)}, and send an image as {IMAGE}")
         if given.get(kind) is None:
             raise wrong(f"a part of type {kind} needs the field {kind}")
-        if (other := "image_url" if kind == "text" else "text") in given:
+        if other := next((name for name in PARTS if name != kind and name in given), ""):
             raise wrong(f"a part of type {kind} has no {other}; send it as a part of its own")
         return given
 
@@ -66,7 +90,7 @@ class Message(Strict):
     """A text is a list of one part."""
 
     unable: ClassVar[Unable] = {
-        "audio": ((), "sound is not read here; leave it out"),
+        "audio": ((), "an answer is text; send a recording as a part of type input_audio"),
         "tool_calls": (([],), NO_TOOLS),
         "function_call": ((), NO_TOOLS),
     }
@@ -85,8 +109,14 @@ class Message(Strict):
     def texts(self) -> list[str]:
         return [part.text.strip() for part in self.content or () if part.text and part.text.strip()]
 
-    def images(self) -> list[str]:
-        return [part.image_url.url for part in self.content or () if part.image_url]
+    def files(self) -> list[tuple[str, str]]:
+        """The images, recordings and clips, each with the field that it is for."""
+        result = []
+        for part in self.content or ():
+            result += [("image", part.image_url.url)] if part.image_url else []
+            result += [("audio", part.input_audio.data)] if part.input_audio else []
+            result += [("video", part.video_url.url)] if part.video_url else []
+        return result
 
 
 class StreamOptions(Strict):

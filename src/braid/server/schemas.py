@@ -72,7 +72,7 @@ class LabelSettings(Explained):
 
 class SearchSettings(Settings):
     top: int = Field(10, ge=1, le=200)
-    thumbnails: bool = Field(False, description="Send a small copy of each image along.")
+    thumbnails: bool = Field(False, description="Send a small image of each file along.")
 
 
 class SamplingSettings(Settings):
@@ -111,12 +111,16 @@ class ErrorBody(BaseModel):
 class UnitScore(BaseModel):
     name: str
     score: float = Field(ge=-1, le=1, description="Above 0 speaks for the word, below against it; a share of the strongest.")
+    start: float | None = Field(None, description="Of a moment: seconds from the beginning of the file.")
+    end: float | None = None
 
 
 class Word(BaseModel):
     text: str
     heat: list[list[Probability]] = Field(description="A grid over the image, from its upper left corner, row by row.")
-    units: dict[str, list[UnitScore]] = Field(description="By field: the columns of a table, the words of a text.")
+    units: dict[str, list[UnitScore]] = Field(
+        description="By field: the columns of a table, the words of a text, the moments of a recording or a clip."
+    )
 
 
 class Explanation(BaseModel):

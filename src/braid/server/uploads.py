@@ -24,9 +24,10 @@ from braid.errors import UserError
 from braid.modalities import InputModality
 from braid.modalities.image import FORMATS
 
-# The type may be left out, and parameters come before "base64". It never goes back, so that it takes no time on purpose.
+# The type may be left out, and parameters come before "base64"; browsers write codecs=vp8,opus without quotes. It never goes
+# back, so that it takes no time on purpose.
 _DATA = re.compile(
-    r'data:(?:[\w.+-]++/[\w.+*-]++)?(?:\s*+;\s*+[\w.+-]++=(?:"[^"]*+"|[^;,"]*+))*+\s*+;\s*+base64\s*+,',
+    r'data:(?:[\w.+-]++/[\w.+*-]++)?(?:\s*+;\s*+[\w.+-]++=(?:"[^"]*+"|[^;,"]*+(?:,[\w.]++(?=[;,]))*+))*+\s*+;\s*+base64\s*+,',
     re.ASCII | re.IGNORECASE,
 )
 URL_SAFE = str.maketrans("-_", "+/")

@@ -32,6 +32,9 @@ from braid.sinks import SinkConfig
 from braid.tasks import MEAN, Task, task_named, too_long
 from braid.training.sections import AUTO, DataConfig, EvaluationConfig, OptimizerConfig, TokenizerConfig, seconds_of
 
+SEVERAL = 3  # inputs from which on each is also learned alone
+DROPPED, ALONE = 0.1, 0.2  # then: the probability that a row loses an input, and the weight of an input's own loss
+
 
 def default_outputs() -> dict[str, OutputModalityConfig]:
     return {
@@ -107,7 +110,8 @@ class RunConfig:
         sharded: let several processes share parameters, gradients and optimizer state (FSDP2).
         cache_features: a folder that keeps the features of frozen image encoders, so that each image is encoded once; ``auto`` is
             a folder that all your runs share; "" keeps none.
-        input_dropout: inputs to the probability that a training row loses them, so that missing inputs are learned.
+        input_dropout: inputs to the probability that a training row loses them, so that missing inputs are learned. A model
+            with three inputs or more has 0.1 for each, unless you set it; ``{}`` keeps all inputs.
         ema: decay of a moving average of the weights; 0 keeps none.
         checkpoint_steps: steps between two checkpoints.
         keep: save the models of the last so many epochs, as epoch-1/, epoch-2/, ..., for ``braid average``.
@@ -180,6 +184,9 @@ class RunConfig:
         for name, probability in self.input_dropout.items():
             if not 0 <= probability <= 1:
                 raise UserError(f"input_dropout.{name} is {probability:g}; it must be 0 to 1")
+        for name in (name for mixed in self.mixture for name in input_weights(mixed.objective)):
+            if name not in self.model.encoders:
+                raise UserError(f"objective.input_weights names {name!r}; {did_you_mean(name, list(self.model.encoders))}")
 
     def _check(self, task: Task, where: str) -> None:
         group, parts = task.part.removesuffix("s"), getattr(self.model, task.part)
@@ -269,6 +276,7 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
     _add_codecs(whole)
     if isinstance(whole.get("sinks"), list):  # a name alone is a sink with its default settings
         whole["sinks"] = [{"kind": sink} if isinstance(sink, str) else sink for sink in whole["sinks"]]
+    _expand_inputs(whole)
     try:
         return from_dict(RunConfig, whole, where)
     except UserError as error:
@@ -350,6 +358,24 @@ def _expand_freeze(whole: dict[str, Any]) -> None:
         matching = [part for part in parts if part.partition(".")[2] == name]
         result.append(matching[0] if len(matching) == 1 else name)
     whole["freeze"] = result
+
+
+def _expand_inputs(whole: dict[str, Any]) -> None:
+    """The usual settings of a model with several inputs: each may be missing in training, and each has a loss of its own, so that
+    none stays unused. Retrieval, whose objective is another one, always reads its inputs apart."""
+    model, objectives = whole.get("model"), [section.get("objective") for section in (whole, *_task_sections(whole))]
+    names = list(model.get("encoders") or {}) if isinstance(model, dict) else []
+    if len(names) < SEVERAL or any(isinstance(one, dict) and one.get("kind") != "likelihood" for one in objectives):
+        return
+    whole.setdefault("input_dropout", dict.fromkeys(names, DROPPED))
+    for one in objectives:
+        if isinstance(one, dict):
+            one.setdefault("input_weights", dict.fromkeys(names, ALONE))
+
+
+def input_weights(objective: ObjectiveConfig) -> dict[str, float]:
+    """The weight of each input's own loss."""
+    return objective.input_weights if isinstance(objective, LikelihoodConfig) else {}
 
 
 def _expand_initialize(whole: dict[str, Any]) -> None:

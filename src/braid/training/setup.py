@@ -30,7 +30,7 @@ from braid.records import Sample
 from braid.runtime.device import find_device
 from braid.runtime.torch import load_model
 from braid.tasks import Task
-from braid.training.config import MixedTask, RunConfig
+from braid.training.config import MixedTask, RunConfig, input_weights
 from braid.training.data import Mixture, Plan, Samples, lengths, shared_numbers, with_targets
 from braid.training.optimizer import freeze
 
@@ -336,6 +336,7 @@ def _seen(data: TaskData, inputs: Sequence[str], dropped: Sequence[str]) -> set[
     if data.task.sides:
         return {(name,) for name in data.task.sides if name in inputs}
     whole = {tuple(name for name in inputs if name in sample.inputs) for sample in data.train}
+    whole |= {(name,) for seen in whole for name in input_weights(data.mixed.objective) if name in seen}
     return whole | {tuple(name for name in seen if name != lost) for seen in whole for lost in dropped if lost in seen}
 
 

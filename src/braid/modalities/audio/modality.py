@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from braid.config import within
 from braid.errors import Missing, UserError
 from braid.files.reading import read_part, regular
 from braid.media import Clip, Recording, open_sound, read_sound
 from braid.media.sound import RATE, RATES, SUFFIXES
+from braid.media.waveform import waveform
 from braid.modalities.audio.augmentation import AudioAugmentation, changed, masked, with_noise
 from braid.modalities.audio.spectrogram import LogMelConfig, SpectrogramConfig
 from braid.modalities.cells import file_cell
 from braid.records import Padded, Units, View
-from braid.shapes import Bool, Float, Float32
+from braid.shapes import Bool, Float, Float32, UInt8
 
 LONGEST = 600.0  # seconds that a model reads at once
 CHEAP = 4.0  # seconds of a recording for a first model
@@ -167,6 +169,13 @@ class AudioModalityConfig:
         return View(f"{name} ({len(samples) / RATE:.1f} s)", media=wav(samples, RATE), media_type="audio/wav")
 
     @staticmethod
+    def picture(value: Any, size: int = 320, source: str = "") -> View:
+        """The waveform of the recording, at most 30 seconds of it, where an image is needed."""
+        with io.BytesIO() as file:
+            Image.fromarray(waveform(read_sound(value, source, most=SHOWN), size, size // 4)).save(file, "PNG")
+            return View("a waveform", media=file.getvalue(), media_type="image/png")
+
+    @staticmethod
     def corrupt(value: Any, rng: np.random.Generator, source: str = "") -> tuple[Float32[np.ndarray, " _"], int]:
         """The recording, at most 10 minutes of it, under noise as loud as itself."""
         return with_noise(read_sound(value, source, most=LONGEST), LOUD, rng), RATE
@@ -224,16 +233,33 @@ class AudioModality:
 
     def _parts(self, recording: Recording, rng: np.random.Generator | None) -> list[tuple[Float32[np.ndarray, " _"], bool]]:
         """The samples that are read, and whether the recording goes on after them."""
-        length, windows, whole = self.config.seconds, 1 if rng else self.config.windows, recording.seconds
-        if math.isinf(whole) or whole <= windows * length:
-            starts, length = [0.0], windows * length
-        elif rng:
-            starts = [rng.uniform(0, whole - length)]
-        else:
-            starts = [(place + 0.5) * whole / windows - length / 2 for place in range(windows)]
+        starts, length = self._starts(recording.seconds, rng)
         most = round(length * self.config.rate)
         parts = [recording.read(start, length, self.config.rate)[:most] for start in starts]
         return [(samples, len(samples) == most) for samples in parts]
+
+    def _starts(self, whole: float, rng: np.random.Generator | None) -> tuple[list[float], float]:
+        """The seconds at which the parts of a recording of ``whole`` seconds begin, and their length."""
+        length, windows = self.config.seconds, 1 if rng else self.config.windows
+        if math.isinf(whole) or whole <= windows * length:
+            return [0.0], windows * length
+        if rng:
+            return [rng.uniform(0, whole - length)], length
+        return [(place + 0.5) * whole / windows - length / 2 for place in range(windows)], length
+
+    def read(self, value: Any, source: str) -> tuple[Float32[np.ndarray, " n"], int]:
+        """The samples that the model reads in use, and their rate."""
+        with open_sound(value, source) as recording:
+            parts = self._parts(recording, None)
+        return np.concatenate([samples for samples, _ in parts]), self.config.rate
+
+    def seconds(self, value: Any, source: str, times: Float[np.ndarray, "units 2"]) -> Float[np.ndarray, "units 2"]:
+        """The ``times`` of units in seconds from the beginning of the file: a model may read its middle."""
+        with open_sound(value, source) as recording:
+            starts, length = self._starts(recording.seconds, None)
+        window = np.clip((times[:, :1] / length).astype(int), 0, len(starts) - 1)
+        moved = np.array(starts)[window] - window * length + (value.start if isinstance(value, Clip) else 0.0)
+        return np.asarray(times + moved)
 
     def pad(self, values: Sequence[PreparedSound]) -> Padded:
         """Stack recordings, each from frame 0 on: ``values [n, frames, mels]`` float32, ``mask [n, frames]``."""
@@ -286,8 +312,9 @@ class AudioModality:
         silent = np.where((removed & real)[:, :, None], np.asarray(silence, frames.dtype), frames)
         return Padded(silent, np.broadcast_to(real, removed.shape).copy())
 
-    def canvas(self, value: Any, source: str, size: int) -> None:
-        return None
+    def canvas(self, value: Any, source: str, size: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The waveform of what the model reads."""
+        return waveform(self.read(value, source)[0], size, size // 4)
 
 
 def wav(samples: Float32[np.ndarray, " _"], rate: int) -> bytes:

@@ -262,11 +262,21 @@ class VideoModality:
         frames, number = given.mask.shape[1], int(given.mask[0].sum())
         if (extent[:, :2] == (0, 1)).all():
             names, boxes = _names(range(number), number), np.stack([_cell(k, number, WHOLE) for k in range(number)])
-            return Units(names, np.broadcast_to(real, (number, len(real))).copy(), boxes, kind="moments")
+            times = _shares(range(number), number)
+            return Units(names, np.broadcast_to(real, (number, len(real))).copy(), boxes, times, kind="moments")
         places = np.flatnonzero(real)
         moments = [min(number - 1, int(start * frames + 0.5)) for start in extent[places, 0]]
-        boxes = np.stack([_cell(k, number, extent[place, 2:]) for k, place in zip(moments, places, strict=True)])
-        return Units(_names(moments, number), np.eye(len(real), dtype=bool)[places], boxes, kind="moments")
+        boxes = np.stack([_cell(k, number, extent[place, 2:].tolist()) for k, place in zip(moments, places, strict=True)])
+        times = _shares(moments, number)
+        return Units(_names(moments, number), np.eye(len(real), dtype=bool)[places], boxes, times, kind="moments")
+
+    def read(self, value: Any, source: str) -> Any:
+        return value
+
+    def seconds(self, value: Any, source: str, times: Float[np.ndarray, "units 2"]) -> Float[np.ndarray, "units 2"]:
+        """The ``times`` of units, which are shares of the clip, in seconds from the beginning of the file."""
+        frames = read_frames(value, source, 1, 16, limits=self.config.limits)
+        return np.asarray(frames.start + times * (frames.end - frames.start))
 
     def without(self, given: Padded, units: Units, kept: Bool[np.ndarray, "rows units"]) -> Padded:
         """Removed moments, and places in them, get the mean colour of the clip."""
@@ -327,6 +337,12 @@ def _cell(moment: int, number: int, box: Iterable[float]) -> Float[np.ndarray, "
     row, column = divmod(moment, columns)
     left, top, right, bottom = box
     return np.array(((column + left) / columns, (row + top) / rows, (column + right) / columns, (row + bottom) / rows))
+
+
+def _shares(moments: Iterable[int], number: int) -> Float[np.ndarray, "units 2"]:
+    """Where moments start and end, as shares of the clip."""
+    first = np.fromiter(moments, np.float64)
+    return np.stack([first, first + 1], 1) / number
 
 
 def _names(moments: Iterable[int], number: int) -> tuple[str, ...]:

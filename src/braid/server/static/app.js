@@ -2,59 +2,67 @@
 
 import { ask, get } from "./api.js";
 import { card } from "./cards.js";
-import { build, filled, readsImage, restore } from "./fields.js";
+import { build, files, filled, readsImage, readsMedia, restore } from "./fields.js";
+import { Media } from "./media.js";
 import { Stage } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
 const MOST = 100; // answers that are kept
-const IMAGE = "Choose an image first.";
 let able = { tools: {}, labels: [], explains: [], models: [], zero_shot: false };
 
 const reads = (tool, name) => able.tools[tool].some((input) => input.name === name);
 const explain = (form) => form.explain.checked || null;
+const first = (tool) => `Choose ${files(able.tools[tool])} first.`;
+const others = (form, tool) => ({ ...filled(form), ...media.values(able.tools[tool]) });
 
 // tool -> what is sent; a text says what is missing.
 const TOOLS = {
   caption: (form, file) => {
-    const others = filled(form);
-    return file || Object.keys(others).length ? { image: file, ...others, explain: explain(form) } : IMAGE;
+    const more = others(form, "caption");
+    const image = readsImage(able.tools.caption) ? file : null;
+    return image || Object.keys(more).length ? { image, ...more, explain: explain(form) } : first("caption");
   },
   answer: (form, file) => {
-    const others = filled(form);
-    const given = file || Object.keys(others).length;
-    return given ? { image: file, ...others, question: form.question.value, explain: explain(form) } : IMAGE;
+    const more = others(form, "answer");
+    const image = readsImage(able.tools.answer) ? file : null;
+    const given = image || Object.keys(more).length;
+    return given ? { image, ...more, question: form.question.value, explain: explain(form) } : first("answer");
   },
   classify: (form, file) => {
     const labels = form.labels.value.trim();
     const text = form.text.value.trim();
     if (labels) return text ? { text, labels } : file ? { image: file, labels } : "Choose an image, or write a text."; // one of them
     const image = readsImage(able.tools.classify) ? file : null;
-    const sent = { image, text: reads("classify", "text") ? text : "", ...filled(form) };
+    const sent = { image, text: reads("classify", "text") ? text : "", ...others(form, "classify") };
     return Object.values(sent).some(Boolean) ? { ...sent, explain: explain(form) } : missing("classify");
   },
   search: (form, file) => {
     const text = form.text.value.trim();
-    const image = form.alike.checked ? file : null;
-    const others = filled(form);
-    if (form.alike.checked && !file) return IMAGE;
-    const given = text || image || Object.keys(others).length;
-    return given ? { text, image, ...others, thumbnails: "true", top: "12" } : "Write what to look for.";
+    const image = form.alike.checked && readsImage(able.tools.search) ? file : null;
+    const alike = form.alike.checked ? media.values(able.tools.search) : {};
+    if (form.alike.checked && !image && !Object.keys(alike).length) return first("search");
+    const more = { ...filled(form), ...alike };
+    const given = text || image || Object.keys(more).length;
+    return given ? { text, image, ...more, thumbnails: "true", top: "12" } : "Write what to look for.";
   },
   imagine: (form, file) => {
-    if (form.change.checked && !file) return IMAGE;
+    if (form.change.checked && !file) return first("imagine");
     const image = form.change.checked ? file : null;
     return { prompt: form.prompt.value, count: form.count.value, seed: form.seed.value, image };
   },
 };
 
 const stage = new Stage(() => problem(""));
+const media = new Media(byId("media"), (text) => problem(text));
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const forms = [...document.querySelectorAll("form[role=tabpanel]")];
 const toolOf = (form) => form.id.replace("tool-", "");
 
 function missing(tool) {
-  const ways = [readsImage(able.tools[tool]) && "choose an image", reads(tool, "text") && "write a text"].filter(Boolean);
-  if (able.tools[tool].length > ways.length) ways.push("fill in a field");
+  const inputs = able.tools[tool];
+  const read = readsImage(inputs) || readsMedia(inputs);
+  const ways = [read && `choose ${files(inputs)}`, reads(tool, "text") && "write a text"].filter(Boolean);
+  if (inputs.some((input) => input.columns || !(input.name === "text" || input.fields[0]?.type === "file"))) ways.push("fill in a field");
   const said = ways.join(", or ");
   return `${said.charAt(0).toUpperCase()}${said.slice(1)}.`;
 }
@@ -99,7 +107,7 @@ async function submit(event) {
   problem("");
   try {
     const file = fields.image instanceof File ? fields.image : null;
-    const thumbnail = file ? await stage.thumbnail() : null;
+    const thumbnail = file ? await stage.thumbnail() : media.thumbnail(fields);
     const answer = await ask(`v1/${tool}`, fields);
     show({ tool, words: summary(fields), thumbnail, file, fields }, answer);
   } catch (error) {
@@ -117,7 +125,7 @@ function summary(fields) {
 }
 
 function show(request, answer) {
-  byId("answers").prepend(card(request, answer, stage, () => again(request)));
+  byId("answers").prepend(card(request, answer, stage, media, () => again(request)));
   while (byId("answers").children.length > MOST) byId("answers").lastChild.remove();
   byId("empty").hidden = true;
   byId("clear").hidden = false;
@@ -132,6 +140,7 @@ function again(request) {
     else if (form[name] && form[name].type !== "file") form[name].value = value ?? "";
   }
   restore(form, request.fields);
+  media.restore(request.fields);
   if (request.file) stage.show(request.file);
   (form.querySelector("input:not([type=checkbox]), select") ?? form.querySelector(".go")).focus();
 }
@@ -152,7 +161,9 @@ function offer() {
     build(form, inputs);
     for (const one of form.querySelectorAll("[data-explains]")) one.hidden = !able.explains.includes(tool);
     for (const one of form.querySelectorAll("[data-image]")) one.hidden = !readsImage(inputs);
+    for (const one of form.querySelectorAll("[data-file]")) one.hidden = !readsImage(inputs) && !readsMedia(inputs);
   }
+  media.build(Object.values(able.tools).flat());
   byId("stage").hidden = !Object.values(able.tools).some(readsImage);
   byId("own-labels").hidden = !able.zero_shot;
   byId("own-text").hidden = !able.zero_shot && able.tools.classify && !reads("classify", "text");

@@ -4,6 +4,7 @@ const NAMES = { caption: "Caption", answer: "Answer", classify: "Label", search:
 const MOST_SCORES = 8;
 const MOST_UNITS = 8; // columns or words of an explanation
 const HINT = "Point at a word, or step through them with Tab: the image shows where the model looked.";
+const MOMENTS = "A strip shows when: what is darker speaks for the word. Press it to play from there.";
 
 export function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -12,30 +13,32 @@ export function element(tag, properties = {}, ...children) {
 }
 
 // request: {tool, words, thumbnail, file}; answer: one result of the server.
-export function card(request, answer, stage, again) {
+export function card(request, answer, stage, media, again) {
   const body = element("div");
   const button = element("button", { className: "again", type: "button", textContent: "Again" });
   button.setAttribute("aria-label", `Again: ${NAMES[request.tool]} ${request.words}`);
   button.addEventListener("click", again);
   const heading = request.words ? `${NAMES[request.tool]} · ${request.words}` : NAMES[request.tool];
   body.append(element("div", { className: "request" }, element("span", { textContent: heading }), button));
-  for (const part of parts(answer, request, stage)) body.append(part);
+  for (const part of parts(answer, request, stage, media)) body.append(part);
   const made = element("li", { className: request.thumbnail ? "card" : "card plain" });
   if (request.thumbnail) made.append(element("img", { src: request.thumbnail, alt: "" }));
   made.append(body);
   return made;
 }
 
-function* parts(answer, request, stage) {
+function* parts(answer, request, stage, media) {
   const reasons = element("div", { className: "units" });
-  if (answer.explanation) yield words(answer.explanation, request, stage, reasons);
+  if (answer.explanation) yield words(answer.explanation, request, stage, media, reasons);
   else if (answer.text) yield element("p", { className: "answer", textContent: answer.text });
   if (answer.scores) yield scores(answer.scores);
   else if (answer.confidence !== undefined) yield sure(answer.confidence);
   if (answer.explanation) {
     reasons.hidden = !reasons.children.length;
     yield reasons;
-    if (answer.explanation.words.some((word) => word.heat.length)) yield element("p", { className: "hint", textContent: HINT });
+    const told = answer.explanation.words;
+    if (told.some((word) => word.heat.length)) yield element("p", { className: "hint", textContent: HINT });
+    if (told.some((word) => Object.values(word.units).some(timed))) yield element("p", { className: "hint", textContent: MOMENTS });
   }
   if (answer.hits) yield tiles(answer.hits.map((hit) => result(hit)), "The index is empty.");
   if (answer.images) yield tiles(answer.images.map((image, number) => generated(image, number, request, stage)), "No image was generated.");
@@ -43,12 +46,12 @@ function* parts(answer, request, stage) {
 }
 
 // The words of an answer; pointing at one shows what it is based on: heat on the image, and bars of columns and words.
-function words(explanation, request, stage, reasons) {
+function words(explanation, request, stage, media, reasons) {
   const answer = element("p", { className: "answer" });
   for (const word of explanation.words) {
     const made = element("button", { type: "button", className: "word", textContent: word.text });
     const show = async () => {
-      reasons.replaceChildren(...units(word, explanation.shares));
+      reasons.replaceChildren(...units(word, explanation.shares, request, media));
       if (!word.heat.length) return;
       if (stage.file !== request.file) await stage.show(request.file);
       if (made.matches(":hover, :focus")) stage.heat(word.heat);
@@ -57,7 +60,7 @@ function words(explanation, request, stage, reasons) {
     for (const event of ["pointerleave", "blur"]) made.addEventListener(event, () => stage.cool());
     answer.append(made, " ");
   }
-  if (explanation.words.length) reasons.replaceChildren(...units(explanation.words[0], explanation.shares));
+  if (explanation.words.length) reasons.replaceChildren(...units(explanation.words[0], explanation.shares, request, media));
   return answer;
 }
 
@@ -66,13 +69,41 @@ const signed = (score) => {
   return Number(size) ? `${score < 0 ? "−" : "+"}${size}` : size;
 };
 
-function* units(word, shares) {
+const timed = (scored) => scored.length > 0 && scored.every((one) => one.start !== undefined && one.start !== null);
+
+// The moments of a recording or a clip on one line, as long as they take; pressing one plays from there.
+function* strip(field, scored, word, request, media) {
+  const whole = scored.at(-1).end - scored[0].start || 1;
+  const strongest = scored.reduce((best, one) => (one.score > best.score ? one : best));
+  const line = element("div", { className: "strip" });
+  for (const one of scored) {
+    const said = `${one.name}: ${signed(one.score)}`;
+    const made = element("button", { type: "button", className: one.score < 0 ? "against" : "", title: said, ariaLabel: said });
+    made.style.flexGrow = String((one.end - one.start) / whole);
+    made.style.setProperty("--share", Math.max(0, one.score).toFixed(3));
+    made.addEventListener("click", async () => {
+      if (!media.has(field, request.fields[field])) media.restore({ [field]: request.fields[field] });
+      media.play(field, one.start);
+    });
+    line.append(made);
+  }
+  const ends = [`${scored[0].start.toFixed(1)} s`, `${scored.at(-1).end.toFixed(1)} s`].map((text) => element("span", { textContent: text }));
+  yield element("h3", { textContent: `${field}: “${word.text}” is based most on ${strongest.name}` });
+  yield line;
+  yield element("div", { className: "ends" }, ...ends);
+}
+
+function* units(word, shares, request, media) {
   const fields = Object.entries(shares);
   if (fields.length > 1) {
     const said = fields.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
     yield element("h3", { textContent: `The answer is based on: ${said}` });
   }
   for (const [field, scored] of Object.entries(word.units)) {
+    if (timed(scored)) {
+      yield* strip(field, scored, word, request, media);
+      continue;
+    }
     const strongest = [...scored].sort((one, other) => Math.abs(other.score) - Math.abs(one.score)).slice(0, MOST_UNITS);
     const list = element("div", { className: "sure scores" });
     for (const { name, score } of strongest) {

@@ -1,16 +1,25 @@
 // The fields of a form that follow from the inputs of the model: a column of a table each, or a value.
 
 import { element } from "./cards.js";
+import { kindOf, wordOf } from "./media.js";
 
-// Inputs that the page has another place for: the image on the stage, and the texts that the forms ask for themselves.
+// Inputs that the page has another place for: the image on the stage, recordings and clips below it, and the texts that the forms ask
+// for themselves.
 const isImage = (input) => input.fields.some((field) => field.type === "file" && (field.accept ?? "").startsWith("image/"));
 export const readsImage = (inputs) => inputs.some(isImage);
+export const readsMedia = (inputs) => inputs.some(kindOf);
+
+// The files that inputs read, in words: "an image or a recording".
+export function files(inputs) {
+  const words = [...(readsImage(inputs) ? ["an image"] : []), ...inputs.filter(kindOf).map((input) => `a ${wordOf(input)}`)];
+  return [...new Set(words)].join(" or ") || "a file";
+}
 
 // Put a field for every other input into a form.
 export function build(form, inputs) {
   const place = form.querySelector("[data-inputs]");
   if (!place) return;
-  const others = inputs.filter((input) => !isImage(input) && !form.querySelector(`[name="${CSS.escape(input.name)}"]`));
+  const others = inputs.filter((input) => !isImage(input) && !kindOf(input) && !form.querySelector(`[name="${CSS.escape(input.name)}"]`));
   place.replaceChildren(...others.map((input) => (input.columns ? table(input) : single(input))));
 }
 

@@ -25,6 +25,7 @@ export class Stage {
   }
 
   take(carried, event) {
+    if (byId("stage").hidden) return; // no model reads images
     const file = [...(carried?.files ?? [])].find((one) => one.type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();
