@@ -272,3 +272,15 @@ def test_an_image_that_could_not_be_read_before_is_tried_again(table: Path, tmp_
     (index.parent / "unreadable").write_text(f"{hashes[-1]}\n")
     train(tiny(table), tmp_path / "after")
     assert sorted(index.read_text().split()) == sorted(hashes)
+
+
+def test_questions_about_few_images_are_answered_without_a_hidden_layer(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {"path": str(table), "columns": {"question": "title", "answer": "label"}}
+
+    def settings_of(few: int) -> Any:
+        monkeypatch.setattr("braid.training.defaults.FEW_IMAGES", few)
+        return run_from(default_run("vqa", data, settings=["task.closed=true"]), ["task.closed=true"])
+
+    few, many = settings_of(41), settings_of(40)  # of 40 train images
+    assert few.model.decoders["answer"].hidden_width == 0 and few.input_dropout == {"image": 0.5} and few.epochs == 8
+    assert many.model.decoders["answer"].hidden_width == 256 and not many.input_dropout and many.epochs == 30
