@@ -20,6 +20,7 @@ from braid.files import shipped
 from braid.reports import read_log
 from braid.training import Watcher, default_run, next_commands, plan_of, read_run, run_from, train, train_in_stages
 from braid.training.advice import advice
+from braid.training.defaults import _few_images
 from braid.training.sections import seconds_of
 from braid.training.setup import set_up
 from conftest import Ran
@@ -277,10 +278,9 @@ def test_an_image_that_could_not_be_read_before_is_tried_again(table: Path, tmp_
 def test_questions_about_few_images_are_answered_without_a_hidden_layer(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = {"path": str(table), "columns": {"question": "title", "answer": "label"}}
 
-    def settings_of(few: int) -> Any:
-        monkeypatch.setattr("braid.training.defaults.FEW_IMAGES", few)
-        return run_from(default_run("vqa", data, settings=["task.closed=true"]), ["task.closed=true"])
-
-    few, many = settings_of(41), settings_of(40)  # of 40 train images
-    assert few.model.decoders["answer"].hidden_width == 0 and few.input_dropout == {"image": 0.5} and few.epochs == 8
-    assert many.model.decoders["answer"].hidden_width == 256 and not many.input_dropout and many.epochs == 30
+    monkeypatch.setattr("braid.training.defaults.FEW_IMAGES", 40)
+    assert not _few_images(data)  # the train rows have 40
+    monkeypatch.setattr("braid.training.defaults.FEW_IMAGES", 41)
+    run = default_run("vqa", data, settings=["task.closed=true"])
+    assert run["model"]["decoders"]["answer"]["hidden_width"] == 0
+    assert run["input_dropout"] == {"image": 0.5} and run["epochs"] == 8
