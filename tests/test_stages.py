@@ -29,6 +29,7 @@ from braid.reports import read_log
 from braid.tasks import MEAN, Captioning, Task
 from braid.training import Watcher, default_run, next_commands, plan_of, read_run, run_from, train, train_in_stages, write_run
 from braid.training.advice import advice
+from braid.training.defaults import _few_images
 from braid.training.kept import Kept, measured
 from braid.training.sections import seconds_of
 from braid.training.setup import set_up
@@ -416,3 +417,14 @@ def test_an_image_that_could_not_be_read_before_is_tried_again(table: Path, tmp_
     (index.parent / "unreadable").write_text(f"{hashes[-1]}\n")
     train(tiny(table), tmp_path / "after")
     assert sorted(index.read_text().split()) == sorted(hashes)
+
+
+def test_questions_about_few_images_are_answered_without_a_hidden_layer(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {"path": str(table), "columns": {"question": "title", "answer": "label"}}
+
+    monkeypatch.setattr("braid.training.defaults.FEW_IMAGES", 40)
+    assert not _few_images(data)  # the train rows have 40
+    monkeypatch.setattr("braid.training.defaults.FEW_IMAGES", 41)
+    run = default_run("vqa", data, settings=["task.closed=true"])
+    assert run["model"]["decoders"]["answer"]["hidden_width"] == 0
+    assert run["input_dropout"] == {"image": 0.5} and run["epochs"] == 8

@@ -192,7 +192,7 @@ class InvertedResidualEncoder(nn.Module):
     def shorten(self, stages: int) -> list[int]:
         """Remove all blocks after so many stages, and return the channels of the maps that are left."""
         self.tapped = self.tapped[:stages]
-        self.features = nn.Sequential(*self.features[: self.tapped[-1] + 1])
+        self.features = nn.Sequential(*list(self.features)[: self.tapped[-1] + 1])
         return self.stage_widths[:stages]
 
     def read(self, described: Features) -> Features:
