@@ -274,7 +274,7 @@ def test_clap_without_fusion_gives_what_transformers_gives(tmp_path: Path) -> No
     assert modality.config.rate == 48_000 and modality.mels == 16
     ours = _heard(encoder, modality, tone(0.5, 48_000), 48_000)
     assert ours.values.shape[0] == 1 and ours.mask.any() and not ours.mask.all()
-    network = transformers.ClapAudioModel.from_pretrained(tmp_path / "clap").eval()
+    network = transformers.ClapModel.from_pretrained(tmp_path / "clap").eval().audio_model
     whole = modality.pad([modality.prepare((tone(1.0, 48_000), 48_000))])
     with torch.no_grad():
         theirs = network(torch.from_numpy(whole.values).unsqueeze(1)).last_hidden_state.mean(2).transpose(1, 2)
