@@ -144,7 +144,7 @@ class _Sequence:
         self.started = time.monotonic()
         self.progress = Progress()
         self.outcome: Outcome | None = None
-        self.steps, self.went_on = 0, False
+        self.steps, self.went_on, self.halving = 0, False, True
 
     @property
     def left(self) -> float:
@@ -189,7 +189,7 @@ class _Sequence:
         if "main" not in done:
             share = MAIN if self.left > 2 * DEEPER else MAIN_CHEAP if self._cheap else 1.0
             return Stage("main", "all rows"), self._within(self.config, share)
-        if "half" not in done and self._cheap and self.left > (seconds := self._half_seconds()):
+        if "half" not in done and self.halving and self._cheap and self.left > (seconds := self._half_seconds()):
             config = replace(self.config, data=replace(self.config.data, every=2 * self.config.data.every))
             timed = config if self.seconds == math.inf else replace(config, time=f"{seconds:.0f}s")
             return Stage("half", "the main stage with half of the rows, to see whether more rows would help"), timed
@@ -284,7 +284,14 @@ class _Sequence:
         measures = stage.name == "half"  # its model is for nothing else
         before = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
         keeping = self._silent() if measures else self._keeping(folder, config, before)
-        outcome = train(config, folder, resume=(folder / CHECKPOINT).exists(), watcher=keeping)
+        try:
+            outcome = train(config, folder, resume=(folder / CHECKPOINT).exists(), watcher=keeping)
+        except UserError as error:
+            if not measures:
+                raise
+            self.halving = False
+            self.watcher.on_note(f"stage {stage.name} is left out: {error}")
+            return
         self.steps += outcome.steps
         self.went_on = self.went_on or outcome.went_on
         done = replace(stage, metric=outcome.best, seconds=round(time.monotonic() - started, 1))

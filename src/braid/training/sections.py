@@ -37,7 +37,7 @@ class DataConfig:
         train: the split to train on.
         val: the split to evaluate on after each epoch.
         limit_train: train on the first rows only; 0 takes all.
-        every: train on every n-th image and its rows only, or on every n-th row without images.
+        every: train on one of n images and its rows only, or on one of n rows without images, chosen at random.
         limit_val: evaluate on the first rows only; 0 takes all.
     """
 

@@ -190,7 +190,9 @@ def _rows(mixed: MixedTask, dataset: Dataset, inputs: Mapping[str, InputModality
     val = _limited(dataset.split(data.val), data.limit_val)
     train = with_targets(mixed.task, train_examples)
     if data.every > 1 and len(train):
-        train = replace(train, examples=train.examples.take(np.flatnonzero(shared_numbers(train, inputs) % data.every == 0)))
+        numbers = shared_numbers(train, inputs)
+        mixed_up = np.random.default_rng(0).permutation(int(numbers.max()) + 1)  # rows may be in the order of their labels
+        train = replace(train, examples=train.examples.take(np.flatnonzero(mixed_up[numbers] % data.every == 0)))
     if not train:
         where = "".join(f"; map the column that has it with --columns {role}=NAME" for role in mixed.task.target_fields[:1])
         where = where if dataset.columns else f", because it is a {dataset.format}; give a table with a column of them"
