@@ -179,6 +179,8 @@ ENCODERS: dict[str, EncoderConfig] = {
     "pretrained clip lora": PretrainedImageEncoderConfig(architecture=CLIP, train="lora", lora_rank=2),
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
     "video mean": MeanVideoEncoderConfig(frame=FRAME),
+    "video mean of cells": MeanVideoEncoderConfig(frame=FRAME, cells=True),
+    "video mean of levels": MeanVideoEncoderConfig(frame=replace(LEVELS, levels=replace(LEVELS.levels, cells=True)), cells=True),
     "video shift": ShiftVideoEncoderConfig(frame=FRAME, width=32, depth=1, dropout=0.0),
     "video transformer": TransformerVideoEncoderConfig(frame=FRAME, width=32, depth=1, heads=2, dropout=0.0),
     "video convolution": ConvolutionVideoEncoderConfig(frame=LEVELS, width=32, depth=1, dropout=0.0),

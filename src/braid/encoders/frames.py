@@ -51,7 +51,7 @@ class FrameEncoder(nn.Module):
         found = self.frame.describe(images) if isinstance(self.frame, TwoPartEncoder) else self.frame(images)
         values = found.values.unflatten(0, (-1, frames)).flatten(1, 2)
         mask = found.mask.unflatten(0, (-1, frames)) & inputs.mask.unsqueeze(2)
-        extent = None if found.extent is None else _over_time(found.extent, frames)
+        extent = None if found.extent is None else over_time(found.extent, frames)
         return Features(values, mask.flatten(1), extent)
 
     def read(self, described: Features) -> Features:
@@ -67,7 +67,7 @@ class FrameEncoder(nn.Module):
         real = mask.any(1, keepdim=True)
         found = self.frame.read(Features(values, mask | ~real))
         kept = (found.mask & real).unflatten(0, (-1, self.frames)).flatten(1)
-        extent = described.extent if found.extent is None else _over_time(found.extent, self.frames)
+        extent = described.extent if found.extent is None else over_time(found.extent, self.frames)
         return Features(found.values.unflatten(0, (-1, self.frames)).flatten(1, 2), kept, extent)
 
     def vectors(self, described: Features) -> Features:
@@ -80,7 +80,7 @@ class FrameEncoder(nn.Module):
 
 def moments(frames: int, device: torch.device) -> Float[Tensor, "frames 6"]:
     """The extent of whole frames."""
-    return _over_time(torch.tensor([WHOLE], device=device), frames)
+    return over_time(torch.tensor([WHOLE], device=device), frames)
 
 
 def zeroed(values: Float[Tensor, "n frames width"], mask: Bool[Tensor, "n frames"]) -> Float[Tensor, "n frames width"]:
@@ -88,7 +88,7 @@ def zeroed(values: Float[Tensor, "n frames width"], mask: Bool[Tensor, "n frames
     return values * mask.unsqueeze(-1).to(values.dtype)
 
 
-def _over_time(boxes: Float[Tensor, "cells 4"], frames: int) -> Float[Tensor, "positions 6"]:
+def over_time(boxes: Float[Tensor, "cells 4"], frames: int) -> Float[Tensor, "positions 6"]:
     """The boxes of one frame as places in each of the frames."""
     starts = torch.arange(frames, device=boxes.device, dtype=torch.float32).unsqueeze(1) / frames
     times = torch.cat([starts, starts + 1 / frames], 1).repeat_interleave(len(boxes), 0)

@@ -51,20 +51,16 @@ def default_run(
     if start:
         return {**whole, **starting_from(start, task, outputs)}
     machine = {"threads": threads(), "workers": 0, "precision": precision()}
-    if task in FINE_TUNED and "image" in inputs:
-        tuned = with_overrides(starting_from(BUILT_IN, task, outputs), ["model.encoders.image.levels={cells: true}"])
+    if task in FINE_TUNED and {"image", "video"}.intersection(inputs):
+        tuned = starting_from(BUILT_IN, task, outputs)
+        if "image" in inputs:
+            tuned = with_overrides(tuned, ["model.encoders.image.levels={cells: true}"])
+        tuned = tuned if "image" in inputs else _reading_clips(tuned)
         if task == "captioning":  # in the words, the script and the case of the data
             tuned = {**tuned, "tokenizer": {}}
         rate = {"learning_rate": 3e-4, "warmup_steps": 50}
-        return {
-            **whole,
-            **tuned,
-            **machine,
-            "freeze": [CONVOLUTIONS],
-            "cache_features": AUTO,
-            "batch_size": 64,
-            "optimizer": rate,
-        }
+        quick = {"freeze": [FROZEN["image" if "image" in inputs else "video"]], "cache_features": AUTO, "batch_size": 64}
+        return {**whole, **tuned, **machine, **quick, "optimizer": rate}
     if not WRITES_VALUES.issuperset(outputs):
         return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if FROZEN.keys() & set(inputs) else {})}
     rest = {"objective": {"kind": "likelihood", "label_smoothing": 0.1}} if "number" not in outputs else {}
@@ -76,6 +72,17 @@ def default_run(
         return {**whole, **flat, **machine, **rest, **steps, "batch_size": 64}
     longer = {"epochs": TEXT_EPOCHS} if not {"image", "video"}.intersection(inputs) or "answer" in outputs else {}
     return {**whole, **quick, **machine, **rest, **longer, "optimizer": optimizer, "batch_size": 64}
+
+
+def _reading_clips(tuned: Mapping[str, Any]) -> dict[str, Any]:
+    """The built-in model that reads a clip as it reads images: each place of its frames, averaged over time."""
+    model, inputs = dict(tuned["model"]), dict(tuned["inputs"])
+    encoders, image = dict(model["encoders"]), inputs.pop("image")
+    clip = {"kind": "video_mean", "frame": encoders.pop("image"), "cells": True}
+    read = to_dict(default_inputs())["video"] | {setting: image[setting] for setting in ("size", "mean", "std")}
+    begin = {part.replace(".image", ".video"): start for part, start in tuned["initialize"].items()}
+    model["encoders"] = {"video": clip, **encoders}
+    return {**tuned, "model": model, "inputs": {"video": read, **inputs}, "initialize": begin}
 
 
 def _few_images(data: Mapping[str, Any]) -> bool:

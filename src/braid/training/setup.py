@@ -1,5 +1,6 @@
 """Build everything that the training loop needs from a RunConfig: samples, tokenizers, model, pretrained parts."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -93,7 +94,6 @@ def _texts_of(samples: Iterable[Iterable[Sample]], name: str) -> Iterator[str]:
 
 
 T = TypeVar("T")
-IMAGE = "encoders.image"
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,8 @@ def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None =
     """Initialize one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or a saved model.
 
     Parameters that the saved model lacks, or that have another shape there, keep their random values. At least half of the
-    part's parameters must fit. An encoder of recordings or clips that holds an image encoder takes that of the saved model.
+    part's parameters must fit. Recordings and clips that the saved model does not read take the place of its images: an encoder
+    that holds an image encoder takes that.
 
     Args:
         tokenizer: of the texts that the part reads or writes. If the saved model has another one, each token begins with the mean
@@ -240,14 +241,16 @@ def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None =
         return
     bundle = read_bundle(folder)
     source = load_model(bundle)
-    given = part
-    if part not in _parts(source) and hasattr(module, "frame") and IMAGE in _parts(source):
-        module, given = module.frame, IMAGE
-    elif part not in _parts(source):
+    given = part if part in _parts(source) else _read_as_image(part)
+    if given != part and part.startswith("encoders."):
+        module = getattr(module, "frame", None)
+    if given not in _parts(source) or module is None:
         raise UserError(f"initialize: the model {path} has no {part}")
     own, other = module.state_dict(), source.get_submodule(given).state_dict()
     if tokenizer is not None and bundle.tokenizer is not None:
-        other = other | _token_vectors(module, source.get_submodule(part), tokenizer, bundle.tokenizer)
+        other = other | _token_vectors(module, source.get_submodule(given), tokenizer, bundle.tokenizer)
+    if given == "fusion":
+        other = other | {name: other[image] for name in own if name not in other and (image := _read_as_image(name)) in other}
     fitting = {name: value for name, value in other.items() if name in own and own[name].shape == value.shape}
     if len(fitting) < 0.5 * len(own):
         raise UserError(
@@ -261,6 +264,11 @@ def _tokenizer_of(part: str, interface: Interface, tokenizers: Mapping[str, Toke
     sides: dict[str, Mapping[str, Any]] = {"encoders": interface.inputs, "decoders": interface.outputs}
     modality = sides.get(group, {}).get(name)
     return tokenizers.get(getattr(modality, "tokenizer", ""))
+
+
+def _read_as_image(name: str) -> str:
+    """The part, or the parameter, of images that stands for one of recordings or clips."""
+    return re.sub(r"\.(video|audio)$", ".image", name)
 
 
 @torch.no_grad()
