@@ -102,7 +102,7 @@ def split_table(chosen: argparse.Namespace, question: Question, name: str) -> Pa
     photos. Other columns are left out, because Braid would recognise some of them."""
     source = chosen.data / question.data
     target = ROOT / f"{slug(name)}.jsonl"
-    kept = {"image", "split", "question", "answer", "answers", *QUERY_COLUMNS}
+    kept = {"image", "split", "question", "answers", *QUERY_COLUMNS}  # DAQUAR's ``answer`` is all answers in one text
     kept |= {column for columns in question.columns.values() for column in columns.split("+")}
     if "image" not in question.columns:
         kept -= {"image"}
