@@ -97,8 +97,8 @@ def captions(table: Path, seeds: int) -> None:
         gap = paired_difference(columned(items["trained on clips"]), columned(items[name]), first_column)
         rows.append([f"clips less {name}", "", f"{gap.difference:+.1f} ({gap.low:+.1f} to {gap.high:+.1f})", "", ""])
     how = (
-        f"{len(items['trained on clips'])} held-out clips, 20 references each, beam {BEAM}, tokenizer ptb. CIDEr is that of coco-caption, "
-        "with a 95% bootstrap interval over clips; the last rows are paired. No claim on the public test set."
+        f"{len(items['trained on clips'])} held-out clips, 20 references each, beam {BEAM}, tokenizer ptb. CIDEr is that of "
+        "coco-caption, with a 95% bootstrap interval over clips; the last rows are paired. No claim on the public test set."
     )
     report("clips_captions", "Captions of clips", ["system", "seeds", "cider", "bleu-4", "rouge-l"], rows, how)
 

@@ -175,7 +175,7 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
     }
     for name, text in lists.items():
         (tmp_path / name).write_text(text)
-        with pytest.raises(UserError, match="is no video that can be read"):
+        with pytest.raises(UserError, match="is not a readable video; save it as MP4 with H.264"):
             read_frames(tmp_path / name)
 
 
@@ -183,7 +183,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(UserError, match="is a pipe or a device; save the video to a file"):
         read_frames(tmp_path / "pipe.mp4")
-    with pytest.raises(UserError, match="is a folder; give a video file"):
+    with pytest.raises(UserError, match="is a folder; give the file of a video"):
         read_frames(tmp_path)
     with pytest.raises(UserError, match=r"^row 3 has no video, but audio; give a video file$"):
         read_frames(sound(), "row 3")

@@ -12,13 +12,9 @@ import numpy as np
 from braid.errors import UserError
 from braid.media.clip import Clip
 from braid.media.moments import Budget, Frames, Size, chosen, part_of
+from braid.media.opened import DEMUXERS, Unreadable, installed
 from braid.shapes import UInt8
 
-# Containers that hold their own data. Playlists (HLS, DASH, concat) name other files and addresses, and are never opened.
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,nut,mxf,dv,wtv,rm,obu,"
-    "yuv4mpegpipe,swf,vc1,h261,h263,mjpeg,wav,mp3,flac,aac,aiff,caf"
-)
 THREADS = 2
 BUFFER = 1 << 18  # bytes that are read at once
 LATE = 10.0  # seconds: a part that starts later is found by seeking
@@ -62,11 +58,13 @@ class _Video:
     """A file while it is open: its container, and its first stream of moving images."""
 
     def __init__(self, file: Any, budget: Budget) -> None:
-        import av
-
+        av = installed(budget.where, "video")
         file.seek(0)
-        options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_pixels": str(ROOM * budget.limits.pixels)}
-        self.container = av.open(file, options=options, metadata_errors="replace", buffer_size=BUFFER)
+        options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none", "max_pixels": str(ROOM * budget.limits.pixels)}
+        try:
+            self.container = av.open(file, options=options, metadata_errors="replace", buffer_size=BUFFER)
+        except (av.InvalidDataError, av.EOFError, av.ArgumentError) as error:
+            raise Unreadable(str(error)) from None
         try:
             self.stream = self._moving(budget.where)
             self.context = self.stream.codec_context

@@ -2,26 +2,21 @@
 
 import os
 from contextlib import ExitStack
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from braid.errors import UserError
-from braid.files import file_named
-from braid.files.foreign import foreign
-from braid.files.paths import not_a_path, shortened
-from braid.files.reading import read_part
 from braid.media.animation import animated_frames, is_animation, resized
 from braid.media.clip import Clip
 from braid.media.container import video_frames
 from braid.media.moments import Budget, FrameLimits, Frames, Size, chosen, part_of
+from braid.media.opened import opened, where_of
 
 START = 4096  # bytes that tell a kind of file
 LIMITS = FrameLimits()
-INVALID = ("Invalid data", "Invalid argument")  # what FFmpeg says of a file of a format that it does not know, or may not open
+SAVE_AS = "MP4 with H.264"
 ALL = Clip(b"")  # no part, but all seconds of a clip
 
 
@@ -49,79 +44,22 @@ def read_frames(
     clip = value if isinstance(value, Clip) else ALL
     content: Any = value.file if isinstance(value, Clip) else value
     size = Size(side, square)
-    budget = Budget(limits, where_of(content, source))
+    budget = Budget(limits, where_of(content, source, "video"))
     if isinstance(content, np.ndarray | list | tuple) or hasattr(content, "__array__"):
         return _from_memory(content, clip, number, size, rng, budget)
-    if isinstance(content, bytearray | memoryview):
-        content = bytes(content)
-    if not isinstance(content, str | os.PathLike | bytes):
+    if not isinstance(content, str | os.PathLike | bytes | bytearray | memoryview):
         kind = type(content).__name__
         raise UserError(f"{budget.where}: expected a video (path, bytes, Clip, or array of frames), found {kind}")
-    try:
-        with ExitStack() as stack:
-            file = BytesIO(content) if isinstance(content, bytes) else stack.enter_context(opened(content, budget.where))
-            return _from_file(file, clip, number, size, rng, budget)
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise errors of many kinds on damaged files
-        raise UserError(_said(content, error, budget.where)) from None
-
-
-def where_of(value: Any, source: str) -> str:
-    """The file and its row, for messages, without repetition."""
-    if not isinstance(value, str | os.PathLike):
-        return source or "video"
-    name = os.fspath(value)
-    return source if source and str(name) in source else ": ".join(part for part in (source, str(name)) if part)
-
-
-def opened(value: str | os.PathLike[str], where: str) -> Any:
-    """The file, open for reading in binary mode; of a member of a tar, its bytes.
-
-    Raises:
-        UserError: when there is no such file, or it is a folder, a pipe or a device.
-    """
-    name = file_named(os.fspath(value))
-    if reason := not_a_path(name, "video"):
-        shown = where.removesuffix(name) + shortened(name).replace("\0", "\\0")
-        raise UserError(f"{shown} {reason}")
-    inside = read_part(name)
-    if inside is not None:
-        return BytesIO(inside)
-    path = Path(name)
-    if path.is_dir():
-        raise UserError(f"{where} is a folder; give a video file")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{where} is a pipe or a device; save the video to a file")
-    return open(path, "rb")
+    with opened(content, budget.where, "video", SAVE_AS) as place, ExitStack() as stack:
+        file = stack.enter_context(open(place, "rb")) if isinstance(place, str) else place
+        return _from_file(file, clip, number, size, rng, budget)
 
 
 def _from_file(file: Any, clip: Clip, number: int, size: Size, rng: np.random.Generator | None, budget: Budget) -> Frames:
     start = file.read(START)
-    if not start:
-        raise UserError(f"{budget.where} is empty; copy it again")
     file.seek(0)
     read = animated_frames if is_animation(start) else video_frames
     return read(file, clip, number, size, rng, budget)
-
-
-def _said(content: Any, error: Exception, where: str) -> str:
-    """The message for an error of a decoder or of the file system."""
-    if isinstance(error, ImportError):
-        return 'videos need another package; pip install "braidlm[video]"'
-    if isinstance(error, FileNotFoundError):
-        return f"{where} does not exist; check the path"
-    if isinstance(error, PermissionError):
-        return f"{where} cannot be read: permission denied; change its permissions"
-    kind = foreign(content if isinstance(content, bytes) else Path(os.fspath(content)), ("video", "image"))
-    if kind:
-        return f"{where} {kind}"
-    if isinstance(error, MemoryError):
-        return f"{where} does not fit into memory; make it smaller"
-    reason = (getattr(error, "strerror", None) or str(error)).strip().rstrip(".")
-    if reason.startswith(INVALID):
-        return f"{where} is no video that can be read; save it as MP4 with H.264"
-    return f"{where} is damaged or cut short ({reason}); copy it again"
 
 
 def _from_memory(content: Any, clip: Clip, number: int, size: Size, rng: np.random.Generator | None, budget: Budget) -> Frames:

@@ -15,9 +15,10 @@ from braid.files.foreign import foreign
 from braid.files.paths import not_a_path, shortened
 from braid.files.reading import read_part
 
-# of FFmpeg: without playlists and others that open further files or addresses
+# of FFmpeg: those that hold their own data. Playlists (HLS, DASH, concat) name other files and addresses, and are never opened.
 DEMUXERS = (
-    "3gp,aac,ac3,aiff,amr,asf,au,avi,caf,eac3,flac,flv,m4a,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,ogg,rm,w64,wav,webm,wv"
+    "3g2,3gp,aac,ac3,aiff,amr,asf,au,avi,caf,dv,eac3,flac,flv,h261,h263,h264,hevc,ivf,m4a,m4v,matroska,mj2,mjpeg,mov,mp3,mp4,mpeg,"
+    "mpegts,mpegvideo,mxf,nut,obu,ogg,rm,swf,vc1,w64,wav,webm,wtv,wv,yuv4mpegpipe"
 )
 PATIENCE = 60.0  # seconds until opening a file, or one read of it, is given up
 SHOWN = 80  # characters of a decoder's own words
@@ -73,6 +74,8 @@ def opened(value: Any, where: str, what: str, save_as: str) -> Iterator[File]:
     except Unreadable:
         kind = foreign(value if isinstance(value, bytes) else Path(os.fspath(value)), ("image", "video"))
         raise UserError(f"{where} {kind or f'is not a readable {what}; save it as {save_as}'}") from None
+    except MemoryError:
+        raise UserError(f"{where} does not fit into memory; make it smaller") from None
     except Exception as error:  # decoders raise errors of many kinds on damaged files
         raise UserError(f"{where} is damaged or cut short ({_reason(error)}); copy it again") from None
 
@@ -87,10 +90,7 @@ def container(file: File, where: str, extra: str) -> Iterator[Any]:
         UserError: when PyAV is not installed.
         Unreadable: when it is none of the formats that are read.
     """
-    try:
-        import av
-    except ImportError:
-        raise UserError(f'{where} needs PyAV to be read; run pip install "braidlm[{extra}]"') from None
+    av = installed(where, extra)
     if not isinstance(file, str):
         file.seek(0)
     options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
@@ -102,6 +102,19 @@ def container(file: File, where: str, extra: str) -> Iterator[Any]:
         raise Unreadable(str(error)) from None
     with result:
         yield result
+
+
+def installed(where: str, extra: str) -> Any:
+    """PyAV.
+
+    Raises:
+        UserError: when it is not installed; ``extra`` of Braid brings it.
+    """
+    try:
+        import av
+    except ImportError:
+        raise UserError(f'{where} needs PyAV to be read; run pip install "braidlm[{extra}]"') from None
+    return av
 
 
 def _regular(path: str, where: str, what: str) -> str:
