@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import braid as library
 from braid.config import parse_yaml
+from braid.modalities.audio.modality import wav
 from braid.training import run_from
+from clips import clip
 from conftest import Ran
 from served import Server
 
@@ -47,7 +50,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 @pytest.fixture
 def home(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the pages talk of: photo.jpg, photos/, photos.csv, posts.csv, products.csv and the references truth.json."""
+    """What the pages talk of: photo.jpg, photos/, photos.csv, posts.csv, products.csv, the references truth.json, dog.wav,
+    sounds.csv, clip.mp4 and clips.jsonl."""
     from PIL import Image
 
     for k in range(5):
@@ -74,8 +78,23 @@ def home(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_table(tmp_path / "products.csv", products)
     truth = {Path(row["image"]).name: [row["caption"]] for row in rows if row["split"] == "val"}
     (tmp_path / "truth.json").write_text(json.dumps(truth))
+    write_media(tmp_path, splits)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_media(folder: Path, splits: Sequence[str]) -> None:
+    """Tones of two pitches, and clips of two shades."""
+    for k in range(len(splits)):
+        tone = 0.3 * np.sin(np.arange(8000) * (0.1, 0.4)[k % 2])
+        (folder / f"{k}.wav").write_bytes(wav(tone.astype(np.float32), 16000))
+        (folder / f"{k}.mp4").write_bytes(clip())
+    (folder / "dog.wav").write_bytes((folder / "0.wav").read_bytes())
+    (folder / "clip.mp4").write_bytes((folder / "0.mp4").read_bytes())
+    sounds = [{"file": f"{k}.wav", "sound": ("low", "high")[k % 2], "split": split} for k, split in enumerate(splits)]
+    write_table(folder / "sounds.csv", sounds)
+    clips = [{"file": f"{k}.mp4", "captions": ["it grows light"], "split": split} for k, split in enumerate(splits)]
+    (folder / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in clips))
 
 
 def run_pages(pages: Sequence[Path], braid: Callable[..., Ran], home: Path) -> int:
