@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from braid.bundle import read_bundle, write_bundle
+from braid.bundle import Interface, read_bundle, write_bundle
+from braid.collate import Collator
 from braid.config import from_dict, to_dict
 from braid.generation import GenerationConfig, generate
+from braid.modalities import build_modalities
 from braid.model import Model, ModelConfig
 from braid.records import Batch, BatchInput, Fused, Padded, Sample
-from braid.runtime.export import export_decoder
+from braid.runtime.export import export_decoder, export_vector
 from braid.runtime.onnx import OnnxRuntime
 from braid.runtime.quantize import quantize
 from braid.runtime.torch import TorchRuntime, load_model, to_tensors
@@ -21,6 +23,8 @@ from variants import (
     DECODERS,
     ENCODERS,
     FUSIONS,
+    MODALITIES,
+    VECTOR_DECODERS,
     build,
     collator,
     combined_variants,
@@ -63,7 +67,8 @@ def test_every_kind_has_a_variant() -> None:
 def test_every_part_is_in_a_combined_variant() -> None:
     combined = combined_variants().values()
     parts = [part for config in combined for part in (*config.encoders.values(), config.fusion, *config.decoders.values())]
-    assert [one for one in (*ENCODERS.values(), *FUSIONS.values(), *DECODERS.values()) if one not in parts] == []
+    encoders = [one for one in ENCODERS.values() if one.modality not in ("audio", "video")]
+    assert [one for one in (*encoders, *FUSIONS.values(), *DECODERS.values()) if one not in parts] == []
 
 
 @every_variant
@@ -214,6 +219,24 @@ def test_10_onnx_gives_torchs_tokens_and_int8_nearly(config: ModelConfig, tmp_pa
             settings = GenerationConfig(method=method, max_length=10)  # type: ignore[arg-type]
             expected = [result.tokens for result in generate(ours, batch, settings)]
             assert [result.tokens for result in generate(theirs, batch, settings)] == expected
+
+
+@pytest.mark.parametrize("name", [name for name, one in ENCODERS.items() if one.modality in ("audio", "video")])
+def test_10_onnx_gives_torchs_labels_of_recordings_and_clips(name: str, tmp_path: Path) -> None:
+    kind = ENCODERS[name].modality
+    config = ModelConfig(width=32, encoders={kind: ENCODERS[name]}, decoders={"label": VECTOR_DECODERS["classes"]})
+    outputs = build_modalities({"label": MODALITIES["labels"]}, {})
+    torch.manual_seed(0)
+    model = config.build(inputs(config), outputs).eval()
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    described = Interface({kind: inputs(config)[kind].config}, {"label": MODALITIES["labels"]}, {})
+    write_bundle(tmp_path / "model", described, {}, to_dict(config), weights)
+    with shapes_unchecked():
+        export_vector(model, inputs(config), "label", tmp_path / "model")
+    exported, ours = OnnxRuntime(read_bundle(tmp_path / "model")), TorchRuntime(model, None)
+    for rows in (samples_of(config), samples_of(config)[:1], samples_of(config)[5:8]):
+        batch = Collator(inputs(config))([replace(one, targets={}) for one in rows]).batch
+        assert np.abs(exported.vector("label", batch) - ours.vector("label", batch)).max() < 1e-4
 
 
 def _repeated(fused: Fused, times: int) -> Fused:

@@ -239,7 +239,7 @@ def test_a_results_page_is_small_and_of_text(tmp_path: Path) -> None:
     """Large photos become small ones; a name that is no text does not break the page."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)).save(tmp_path / "large.jpg")
     (tmp_path / "large.jpg").rename(tmp_path / "caf\udce9.jpg")
-    page = results_page(Path("photos.index"), [], image=tmp_path / "caf\udce9.jpg")
+    page = results_page(Path("photos.index"), [], file=tmp_path / "caf\udce9.jpg")
     assert len(page.encode()) < 300_000 < (tmp_path / "caf\udce9.jpg").stat().st_size
     assert "<h1>caf\\udce9.jpg</h1>" in page
     assert "photos.index: nothing was found." in page

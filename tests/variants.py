@@ -180,7 +180,6 @@ ENCODERS: dict[str, EncoderConfig] = {
     "recurrent gru": RecurrentTextEncoderConfig(cell="gru", width=32, dropout=0.0),
     "video mean": MeanVideoEncoderConfig(frame=FRAME),
     "video mean of cells": MeanVideoEncoderConfig(frame=FRAME, cells=True),
-    "video mean of levels": MeanVideoEncoderConfig(frame=replace(LEVELS, levels=replace(LEVELS.levels, cells=True)), cells=True),
     "video shift": ShiftVideoEncoderConfig(frame=FRAME, width=32, depth=1, dropout=0.0),
     "video transformer": TransformerVideoEncoderConfig(frame=FRAME, width=32, depth=1, heads=2, dropout=0.0),
     "video convolution": ConvolutionVideoEncoderConfig(frame=LEVELS, width=32, depth=1, dropout=0.0),
@@ -279,10 +278,11 @@ def variants() -> dict[str, ModelConfig]:
 
 
 def combined_variants() -> dict[str, ModelConfig]:
-    """Fewer models, for what takes long: every encoder, fusion and decoder is in one of them at least."""
+    """Fewer models, for what takes long: every fusion, every decoder, and every encoder but those of recordings and clips is in
+    one of them at least."""
     base = tiny()
-    kinds = ("image", "text", "tabular", "audio", "video")
-    images, texts, tables, sounds, films = ([name for name, one in ENCODERS.items() if one.modality == kind] for kind in kinds)
+    kinds = ("image", "text", "tabular")
+    images, texts, tables = ([name for name, one in ENCODERS.items() if one.modality == kind] for kind in kinds)
     result = {}
     decoders = cycle(DECODERS)
     for k in range(max(map(len, (images, texts, FUSIONS, DECODERS)))):
@@ -293,12 +293,6 @@ def combined_variants() -> dict[str, ModelConfig]:
         if k < len(tables):
             encoders["tabular"] = ENCODERS[tables[k]]
             names.append(tables[k])
-        if k < len(sounds):
-            encoders["audio"] = ENCODERS[sounds[k]]
-            names.append(sounds[k])
-        if k < len(films):
-            encoders["video"] = ENCODERS[films[k]]
-            names.append(films[k])
         config = replace(base, encoders=encoders, fusion=FUSIONS[fusion], decoders={"text": DECODERS[decoder]})
         result[", ".join([*names, fusion, decoder])] = replace(config, codecs=codecs_read(encoders))
     return result

@@ -103,7 +103,7 @@ class FrameAudioEncoder(nn.Module):
     def describe(self, inputs: Padded) -> Features:
         """The result of the image encoder."""
         images, seen = self._images(inputs)
-        pieces = -(-inputs.values.shape[1] // self.config.frames)
+        pieces = (inputs.values.shape[1] + self.config.frames - 1) // self.config.frames  # graphs round towards 0
         if self.levels is None:
             cells = self.frame(Padded(images, seen))
             values = torch.cat([self.mean.to(cells.values.dtype) @ cells.values, cells.values[:, self.rows].amax(2)], 2)
