@@ -16,7 +16,9 @@ from braid.search import results_page
 from conftest import Ran
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-POLICY = re.compile(r"default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'")
+POLICY = re.compile(
+    r"default-src 'none'; img-src data:; (media-src data:; )?style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 
 
 class Tags(HTMLParser):
