@@ -1,6 +1,7 @@
 """braid data clips: a folder of clips with subtitles, as yt-dlp saves it, becomes a table."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,8 +148,9 @@ def test_a_video_without_one_choice_is_skipped_and_told(
 def test_files_find_their_subtitles_whatever_their_names(tmp_path: Path) -> None:
     names = ["Dr. No.mp4.take", "Café.take", "a/1.take", "b/1.take", "my.en.take"]
     texts = ["Dr. No.mp4.take.en.vtt", "Cafe\u0301.de.srt", "a/1.vtt", "b/1.pt-BR.vtt", "my.en.vtt", "lost.vtt", "Dr. No.mp4.vtt"]
-    videos, notes = find_videos(folder(tmp_path, dict.fromkeys([*names, *texts], ENGLISH)))
-    found = {Path(one.name).name if "1" not in one.name else one.name[-3:]: sorted(one.subtitles) for one in videos}
+    home = folder(tmp_path, dict.fromkeys([*names, *texts], ENGLISH))
+    videos, notes = find_videos(home)
+    found = {os.path.relpath(one.name, home): sorted(one.subtitles) for one in videos}
     assert found == {"Dr. No.mp4": ["", "en"], "Café": ["de"], "a/1": [""], "b/1": ["pt-BR"], "my.en": [""]}
     assert notes == ["1 file of subtitles without a clip of the same name: lost.vtt"]
 
