@@ -1,5 +1,6 @@
 """Frames of clips through an image encoder; what encoders of video share."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from braid.shapes import Bool, Float
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a whole frame
 
 
-class FrameEncoder(nn.Module):
+class FrameEncoder(nn.Module, ABC):
     """What every encoder of video has: an image encoder for the frames, ``frame``. Its own part is ``read``.
 
     ``describe`` is the work of the image encoder, or of its first part, and can be cached if that is frozen. Frames under a False
@@ -54,9 +55,9 @@ class FrameEncoder(nn.Module):
         extent = None if found.extent is None else over_time(found.extent, frames)
         return Features(values, mask.flatten(1), extent)
 
+    @abstractmethod
     def read(self, described: Features) -> Features:
         """The features of clips, from what ``describe`` gave."""
-        raise NotImplementedError
 
     def cells(self, described: Features) -> Features:
         """The features of the image encoder, one frame after the other. Features from a cache have no extent, unless each frame

@@ -95,7 +95,8 @@ class ImageGeneration(TaskProtocol):
         assert isinstance(modality, ImageModality)
         codec = runtime.codec(self.decoder)
         tokens = sample_tokens(runtime.image_decoder(self.decoder), codec.grid, batch, self.sampling, watch)
-        images = modality.images(codec.pixels(tokens))
+        # one by one: how many are computed at once would change the last bit of a sum, and with it a rounded pixel
+        images = [modality.images(codec.pixels(one[None]))[0] for one in tokens]
         generated = [GeneratedImage(image, row, codec.grid.codes) for image, row in zip(images, tokens, strict=True)]
         texts = runtime.write("text", batch, self.generation) if self.sentence else [Prediction(one) for one in batch.ids]
         return [replace(one, image=image) for one, image in zip(texts, generated, strict=True)]
