@@ -28,7 +28,7 @@ class TakeConfig:
     @staticmethod
     def from_cells(cells: Mapping[str, Any]) -> Any:
         ((column, value),) = cells.items()
-        return value if isinstance(value, bytes) else file_cell(value, column)
+        return file_cell(value, column)
 
     @staticmethod
     def from_json(value: Any) -> Any:

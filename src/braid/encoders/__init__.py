@@ -63,6 +63,11 @@ from braid.encoders.weights import load_weights
 EncoderConfig = AudioEncoderConfig | ImageEncoderConfig | TabularEncoderConfig | TextEncoderConfig | VideoEncoderConfig
 
 __all__ = [
+    "AudioCNNEncoder",
+    "AudioCNNEncoderConfig",
+    "AudioEncoderConfig",
+    "AudioTransformerEncoder",
+    "AudioTransformerEncoderConfig",
     "ConvolutionVideoEncoder",
     "ConvolutionVideoEncoderConfig",
     "EfficientNetEncoder",
@@ -70,6 +75,8 @@ __all__ = [
     "EncoderConfig",
     "FTTransformerEncoder",
     "FTTransformerEncoderConfig",
+    "FrameAudioEncoder",
+    "FrameAudioEncoderConfig",
     "ImageEncoderConfig",
     "ImageTokenEncoder",
     "ImageTokenEncoderConfig",
@@ -81,6 +88,8 @@ __all__ = [
     "MobileNetEncoderConfig",
     "NgramTextEncoder",
     "NgramTextEncoderConfig",
+    "PretrainedAudioEncoder",
+    "PretrainedAudioEncoderConfig",
     "PretrainedImageEncoder",
     "PretrainedImageEncoderConfig",
     "PretrainedTextEncoder",
@@ -104,13 +113,4 @@ __all__ = [
     "ViTEncoderConfig",
     "VideoEncoderConfig",
     "load_weights",
-    "AudioCNNEncoder",
-    "AudioCNNEncoderConfig",
-    "AudioEncoderConfig",
-    "AudioTransformerEncoder",
-    "AudioTransformerEncoderConfig",
-    "FrameAudioEncoder",
-    "FrameAudioEncoderConfig",
-    "PretrainedAudioEncoder",
-    "PretrainedAudioEncoderConfig",
 ]

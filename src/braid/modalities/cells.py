@@ -34,8 +34,20 @@ def text_cell(value: Any, column: str) -> str:
     return check_length(check_text(str(value).strip(), f"column {column!r}"), f"column {column!r}")
 
 
-def file_cell(value: Any, column: str) -> str:
-    """Read a cell as the path of a file, which need not be UTF-8; raises like ``text_cell``."""
+def file_cell(value: Any, column: str) -> str | bytes:
+    """Read a cell as the path of a file, which need not be UTF-8, or as the bytes of one. Hugging Face data sets have
+    {bytes, path}, of which one may be null.
+
+    Raises:
+        Missing: when the cell is empty.
+        UserError: when the cell is neither.
+    """
+    if isinstance(value, dict) and "path" in value and isinstance(value.get("bytes"), bytes | None):
+        value = value["path"] if value.get("bytes") is None else value["bytes"]
+    if isinstance(value, bytes):
+        if not value:
+            raise Missing(f"column {column!r} is empty; fill it in or remove the row")
+        return value
     return str(value) if isinstance(value, str) and is_file_name(value) else text_cell(value, column)
 
 

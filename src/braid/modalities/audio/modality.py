@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from braid.config import within
-from braid.errors import Missing, UserError
+from braid.errors import UserError
 from braid.files.reading import read_part, regular
 from braid.media import Clip, Recording, open_sound, read_sound
 from braid.media.sound import RATE, RATES, SUFFIXES
@@ -130,12 +130,6 @@ class AudioModalityConfig:
         ((column, value),) = cells.items()
         if isinstance(value, Mapping) and value.get("array") is not None:
             return (_samples(value["array"], column), value.get("sampling_rate", RATE))
-        if isinstance(value, Mapping) and "path" in value and isinstance(value.get("bytes"), bytes | None):
-            value = value["path"] if value.get("bytes") is None else value["bytes"]
-        if isinstance(value, bytes):
-            if not value:
-                raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-            return value
         return file_cell(value, column)
 
     @staticmethod

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from braid.config import within
-from braid.errors import Missing, UserError
+from braid.errors import UserError
 from braid.files.reading import archive_of
 from braid.media.augmentation import Augmentation, jittered, random_crop
 from braid.modalities.cells import file_cell
@@ -115,12 +115,6 @@ class ImageModalityConfig:
     def from_cells(cells: Mapping[str, Any]) -> str | bytes:
         """A path, or the bytes of an image. Hugging Face data sets have {bytes, path}, of which one may be null."""
         ((column, value),) = cells.items()
-        if isinstance(value, dict) and "path" in value and isinstance(value.get("bytes"), bytes | None):
-            value = value["path"] if value.get("bytes") is None else value["bytes"]
-        if isinstance(value, bytes):
-            if not value:
-                raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-            return value
         return file_cell(value, column)
 
     @staticmethod

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from braid.config import within
-from braid.errors import Missing, UserError
+from braid.errors import UserError
 from braid.files.reading import archive_of
 from braid.media import Clip, FrameLimits, read_frames
 from braid.media.augmentation import Augmentation, Box, jittered, random_crop
@@ -132,13 +132,9 @@ class VideoModalityConfig:
         """A path, or the bytes of a file. Hugging Face data sets have {bytes, path}, of which one may be null; with ``start`` or
         ``end``, in seconds, it is a part."""
         ((column, value),) = cells.items()
-        start, end = 0.0, None
-        if isinstance(value, dict) and "path" in value and isinstance(value.get("bytes"), bytes | None):
-            start, end = _seconds(value.get("start"), column) or 0.0, _seconds(value.get("end"), column)
-            value = value["path"] if value.get("bytes") is None else value["bytes"]
-        if isinstance(value, bytes) and not value:
-            raise Missing(f"column {column!r} is empty; fill it in or remove the row")
-        file = value if isinstance(value, bytes) else file_cell(value, column)
+        said = value if isinstance(value, dict) else {}
+        start, end = _seconds(said.get("start"), column) or 0.0, _seconds(said.get("end"), column)
+        file = file_cell(value, column)
         return Clip(file, start, end) if start or end is not None else file
 
     @staticmethod
