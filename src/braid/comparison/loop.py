@@ -199,12 +199,12 @@ def compare(
         UserError: for settings that are not a valid run, missing rows, or a folder with runs of other settings.
     """
     every = cells(config)
-    on_note(f"plan: {planned(config)}, {_each(every[0].run)}")
     examples = _examples(every[0], config.split)
     with held(folder, lambda who: on_note(f"waiting for another comparison in {folder} to end ({who})"), on_note) as lock:
         jobs = _Jobs(every, config.seeds, folder, time.monotonic() + limit)
         for cell, seed, place in jobs.all:
             begin(cell.seeded(seed), place)
+        on_note(f"plan: {planned(config)}, {_each(every[0].run)}")
         write_whole(folder / "compare.yaml", yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, width=120))
         result: dict[str, list[Scores]] = {}
         failed: dict[str, str] = {}

@@ -25,7 +25,7 @@ CONVOLUTIONS = "encoders.image.features"
 FROZEN = {"image": CONVOLUTIONS, "video": "encoders.video.frame.features", "audio": "encoders.audio.frame"}
 AUDIO_MELS = 128  # bands of frequency for an image encoder, one a row of its images
 TEXT_EPOCHS = 30  # n-grams start from nothing, and without images an epoch takes a second (docs/log.md)
-FEW_IMAGES = 1000  # fewer are learned by heart by a hidden layer over image and question (docs/log.md)
+FEW_IMAGES = 1000  # with fewer, a hidden layer over image and question was worse on held-out rooms (docs/log.md)
 FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
 
 
