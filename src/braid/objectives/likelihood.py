@@ -13,6 +13,7 @@ from braid.config import did_you_mean, within
 from braid.errors import UserError
 from braid.modalities import Tokenizer
 from braid.model import Model
+from braid.objectives.mixup import mixed
 from braid.records import Batch, Sample
 from braid.shapes import Float
 from braid.tasks import Task
@@ -31,6 +32,8 @@ class LikelihoodConfig:
         input_weights: weight of the loss that an input gives alone, by input, beside the loss of all inputs together, so that no
             input stays unused because another one is learned faster (arXiv:2203.15332). A model with three inputs or more has
             0.2 for each, unless you set it; ``{}`` leaves these losses out.
+        mixup: mix pairs of rows, inputs and labels, by a share from Beta(mixup, mixup) (arXiv:1710.09412); 0 mixes none. For
+            labels of images, recordings and clips.
     """
 
     kind: Literal["likelihood"] = "likelihood"
@@ -38,9 +41,11 @@ class LikelihoodConfig:
     class_balance: float = 0.0
     output_weights: dict[str, float] = field(default_factory=dict)
     input_weights: dict[str, float] = field(default_factory=dict)
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         within(self, 0, 1, "label_smoothing", "class_balance")
+        within(self, 0, 100, "mixup")
         for setting in ("output_weights", "input_weights"):
             for name, value in getattr(self, setting).items():
                 if not 0 < value < math.inf:
@@ -60,11 +65,12 @@ class Likelihood:
         if unknown:
             raise UserError(f"objective.output_weights names {unknown[0]!r}; {did_you_mean(unknown[0], self.outputs)}")
         self._of_labels: dict[tuple[str, ...], float] = {}
-        if config.class_balance:
-            if not task.labels_rows:
+        for setting in ("class_balance", "mixup"):
+            if getattr(config, setting) and not task.labels_rows:
                 raise UserError(
-                    f"objective.class_balance is {config.class_balance:g}, and {task.kind} has no labels; leave it out"
+                    f"objective.{setting} is {getattr(config, setting):g}, and {task.kind} has no labels; leave it out"
                 )
+        if config.class_balance:
             rows = Counter(tuple(sample.targets[self.output]) for sample in samples)
             mean = rows.total() / len(rows)
             self._of_labels = {labels: (mean / count) ** config.class_balance for labels, count in rows.items()}
@@ -75,6 +81,8 @@ class Likelihood:
         if self._of_labels:
             of_rows = [self._of_labels[tuple(sample.targets[self.output])] for sample in samples]
             weights = torch.tensor(of_rows, device=batch.targets[self.output].values.device)
+        if self.config.mixup:
+            batch = mixed(batch, self.output, len(model.outputs[self.output].config.labels), self.config.mixup)
         of_inputs = self.config.input_weights
         losses, alone = model.losses_of_inputs(batch, self.outputs, list(of_inputs), self.config.label_smoothing, weights)
         whole = self._sum(losses)
