@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,22 @@ def freeze(model: nn.Module, scales: dict[str, float]) -> None:
         parameter.requires_grad_(parameter.requires_grad and scale_of(name, scales) != 0.0)
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+def _plain(method: Any) -> Any:
+    """A method of torch's optimizers without its detour through torch's compiler, whose import takes 2 seconds of every run."""
+    return getattr(method, "__wrapped__", method)
+
+
+class AdamW(torch.optim.AdamW):
+    """AdamW (arXiv:1711.05101) as torch has it; nothing here is compiled."""
+
+    add_param_group = _plain(torch.optim.Optimizer.add_param_group)
+    zero_grad = _plain(torch.optim.Optimizer.zero_grad)
+    state_dict = _plain(torch.optim.Optimizer.state_dict)
+    load_state_dict = _plain(torch.optim.Optimizer.load_state_dict)
+    step = torch.no_grad()(_plain(torch.optim.AdamW.step))
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
     """AdamW over the trainable parameters, grouped by learning rate and weight decay.
 
     Raises:
@@ -47,7 +63,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
             groups.setdefault((scale_of(name, config.scales), decayed), []).append(parameter)
     if not groups:
         raise UserError("every part of the model is frozen, so there is nothing to train; leave a part out of freeze")
-    return torch.optim.AdamW(
+    return AdamW(
         [
             {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if decayed else 0.0}
             for (scale, decayed), parameters in groups.items()

@@ -5,20 +5,18 @@ would take. Only the first process evaluates, writes files and prints.
 """
 
 import atexit
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from braid.collate import Collated
 from braid.decoders.pretrained import PretrainedTextDecoder
@@ -33,6 +31,9 @@ from braid.shapes import Float
 from braid.training.config import RunConfig
 from braid.training.guard import Stopped
 from braid.training.optimizer import MovingAverage
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 
@@ -166,6 +167,9 @@ class Loss(nn.Module):
 
 def sharded(model: Model, device: torch.device, group: Group) -> Loss:
     """The loss of a sharded copy of ``model``; the parameters of ``model`` itself are emptied."""
+    from torch.distributed.device_mesh import init_device_mesh  # takes two seconds to import, for sharded training alone
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
     loss = Loss(_moved(model))
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -232,21 +236,31 @@ def aligned(part: Collated, group: Group) -> Collated:
     return replace(own, batch=replace(own.batch, inputs=inputs))
 
 
+def _is_shard(tensor: Tensor) -> TypeGuard["DTensor"]:
+    """Whether this process has only its share of the tensor."""
+    module = sys.modules.get("torch.distributed.tensor")  # without a shard nobody has imported it, which takes long
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """The tensor with the shares of all processes."""
+    return tensor.full_tensor() if _is_shard(tensor) else tensor
+
+
 def unshared(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that are not sharded: all of an unsharded model, or the scalars of a sharded one."""
-    return [parameter for parameter in model.parameters() if not isinstance(parameter, DTensor)]
+    return [parameter for parameter in model.parameters() if not _is_shard(parameter)]
 
 
 def clip(parameters: Iterable[nn.Parameter], most: float) -> Float[Tensor, ""]:
     """Clip the global norm of the gradients to ``most`` (0: no limit), and return the norm before clipping."""
-    norm = nn.utils.clip_grad_norm_(parameters, most or float("inf"))
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return _whole(nn.utils.clip_grad_norm_(parameters, most or float("inf")))
 
 
 def not_finite(model: nn.Module) -> list[str]:
     """The names of the trained weights and buffers with a value that is not finite, of this process's share."""
     changing = {name: value for name, value in model.named_parameters() if value.requires_grad} | dict(model.named_buffers())
-    own = {name: value.to_local() if isinstance(value, DTensor) else value for name, value in changing.items()}
+    own = {name: value.to_local() if _is_shard(value) else value for name, value in changing.items()}
     finite = [torch.isfinite(value.detach()).all() for value in own.values()]
     return [name for name, good in zip(own, torch.stack(finite).tolist() if finite else (), strict=True) if not good]
 
@@ -255,7 +269,7 @@ def gathered(tensors: Mapping[str, Tensor], group: Group, device: torch.device =
     """Whole tensors, in the first process only; all processes must call this."""
     result = {}
     for name, value in tensors.items():
-        whole = value.full_tensor() if isinstance(value, DTensor) else value
+        whole = _whole(value)
         if group.leads:
             result[name] = whole.to(device)
     return result
@@ -264,7 +278,11 @@ def gathered(tensors: Mapping[str, Tensor], group: Group, device: torch.device =
 def placed(whole: Tensor, like: Tensor) -> Tensor:
     """Move a whole tensor to the device of ``like``; if ``like`` is sharded, this process gets its shard."""
     whole = whole.to(like.device)
-    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None) if isinstance(like, DTensor) else whole
+    if not _is_shard(like):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
 
 
 @contextmanager
