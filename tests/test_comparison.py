@@ -19,7 +19,7 @@ import yaml
 from braid.comparison import ComparisonConfig, comparison_of, read_comparison
 from braid.comparison.config import cells
 from braid.comparison.loop import evaluated, rank
-from braid.comparison.runs import Scores
+from braid.comparison.runs import Scores, begin
 from braid.config import from_dict, to_dict
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FilmFusionConfig, GatedFusionConfig
@@ -378,6 +378,17 @@ def test_a_folder_with_runs_of_other_settings_is_refused(braid: Braid, compared:
         f"error: {compared / 'concat' / 'seed-0'} holds a run with another epochs; "
         "give the comparison another --output, or remove that folder\n"
     )
+
+
+def test_a_run_of_an_earlier_braid_that_lacks_a_setting_is_gone_on_with(tmp_path: Path) -> None:
+    run = run_from(RUN)
+    begin(run, tmp_path)
+    settings = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    assert settings["objective"].pop("mixup") == 0
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(settings))
+    begin(run, tmp_path)
+    with pytest.raises(UserError, match="holds a run with another objective.mixup"):
+        begin(run_from(RUN, ["objective.mixup=0.2"]), tmp_path)
 
 
 def test_a_killed_comparison_goes_on_and_ends_with_the_same_figures(compared: Path, tmp_path: Path) -> None:

@@ -102,6 +102,28 @@ def test_a_caption_imports_nothing_that_it_has_no_use_for(tmp_path: Path) -> Non
     assert json.loads(said)["text"] and left == "[]"
 
 
+def test_a_training_imports_nothing_of_torchs_compiler(tmp_path: Path) -> None:
+    """It would be two seconds of every run."""
+    settings = {
+        "task": "classification",
+        "data": {"path": "scenes:classification,train=8,val=4,test=1,compositional=1,size=32"},
+        "model": "tiny",
+        "inputs": {"image": {"kind": "image", "size": 32}, "prompt": {"kind": "text", "max_length": 16}},
+        "tokenizer": {"vocab_size": 300},
+        "epochs": 2,
+        "workers": 0,
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    run = f"sys.argv[1:] = ['train', {str(tmp_path / 'run.yaml')!r}, '--output', {str(tmp_path / 'run')!r}]"
+    unused = "torch._dynamo|torch._inductor|torch.distributed.fsdp|torch.distributed.tensor|sympy"
+    code = (
+        f"import sys, runpy; {run}\ntry:\n runpy.run_module('braid')\nexcept SystemExit as left: assert not left.code\n"
+        f"print([m for m in '{unused}'.split('|') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (tmp_path / "run" / "best").is_dir() and result.stdout.splitlines()[-1] == "[]"
+
+
 def test_shapes_are_checked_while_tests_run() -> None:
     with pytest.raises(TypeCheckError, match=r"logits"):
         log_softmax(np.zeros((2, 3), np.int64))

@@ -24,10 +24,10 @@ from braid.evaluation import evaluate
 from braid.files import read_json, write_whole
 from braid.generation import Runtime
 from braid.records import Example, Sample
-from braid.reports import describe, read_run_folder, read_settings
+from braid.reports import describe, read_run_folder
 from braid.runtime.torch import TorchRuntime, load_model
 from braid.tasks import Task, task_of
-from braid.training import RunConfig, write_run
+from braid.training import RunConfig, read_run, write_run
 
 FILE = "scores.json"
 WARM_UP, TIMED = 3, 30  # rows that are answered one by one
@@ -60,7 +60,7 @@ def begin(run: RunConfig, folder: Path) -> None:
     if not (folder / "run.yaml").exists():
         write_run(run, folder / "run.yaml")
         return
-    there, given = (flat(settings) for settings in (read_settings(folder), yaml.safe_load(yaml.safe_dump(to_dict(run)))))
+    there, given = (flat(yaml.safe_load(yaml.safe_dump(to_dict(one)))) for one in (read_run(folder / "run.yaml"), run))
     fitted = ("epochs",) if run.time else ()  # the run writes how many fit into its time
     other = next((name for name in there | given if there.get(name) != given.get(name) and name not in fitted), "")
     if other:
