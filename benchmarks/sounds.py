@@ -4,13 +4,16 @@
     python benchmarks/sounds.py ravdess data/ravdess-speech/clips.jsonl  emotions of new speakers; columns audio, label, split
     python benchmarks/sounds.py urban data/UrbanSound8K/audio            folds 1 and 2 -> 10; the class is in the file's name
 
-Every model is trained as `braid train --task classification` does in its main stage, for a fixed number of epochs: test rows
-select nothing, because the last model answers. The control has the mean, the deviation and the mean change of every mel band, and
-logistic regression on the same rows. Intervals (95%) are from a bootstrap over the recordings.
+Every model is trained as `braid train --task classification` does in its main stage, and then as `--time` goes on: with the last
+blocks of the encoder. Both have a fixed number of epochs: test rows select nothing, because the last model answers. The control
+has the mean, the deviation and the mean change of every mel band, and logistic regression on the same rows. Intervals (95%) are
+from a bootstrap over the recordings.
 """
 
 import argparse
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braid.api import load
+from braid.config import to_dict
 from braid.datasets import open_dataset
 from braid.evaluation import evaluate
 from braid.files import write_whole
 from braid.metrics import interval, paired_difference
 from braid.modalities import AudioModalityConfig
+from braid.training import run_from
+from braid.training.budget import LAST_HEARD, deeper_run
 from braid.training.defaults import default_run
 from runs import report, say, trained
 
 Rows = list[dict[str, Any]]
+CONTROL = "statistics and logistic regression"
+QUICK = "Braid, the quick way"
+DEEPER = "Braid, then the last blocks of the encoder"
 TITLES = {
     "esc10": "ESC-10 in its five folds",
     "ravdess": "RAVDESS speech, speakers never heard",
@@ -41,23 +50,26 @@ def main() -> None:
     parser.add_argument("name", choices=("esc10", "ravdess", "urban"))
     parser.add_argument("data", type=Path, help="a table, or the folder of UrbanSound8K")
     parser.add_argument("--folds", nargs="*", default=[], help="of ESC-10; all by default")
+    parser.add_argument("--deeper", type=int, default=10, help="epochs with the last blocks of the encoder; 0 leaves them out")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", dest="settings", nargs="*", default=[], help="settings of the runs")
     parser.add_argument("--output", type=Path, default=Path("runs/sounds"))
     chosen = parser.parse_args()
     rows = rows_of_urban(chosen.data) if chosen.name == "urban" else rows_of(chosen.data)
     known = statistics(rows)
-    ours, control, f1 = [], [], []
+    right: dict[str, list[np.ndarray]] = {CONTROL: [], QUICK: [], DEEPER: []}
+    f1: dict[str, list[float]] = {QUICK: [], DEEPER: []}
     for fold, tested in folds(rows):
         if chosen.folds and fold not in chosen.folds:
             continue
         folder = chosen.output / f"{chosen.name}-{fold}"
-        right, macro = answered(rows, tested, folder, chosen.threads, chosen.settings)
-        ours.append(right)
-        f1.append(macro)
-        control.append(regressed(known, rows, tested))
-        say(f"  fold {fold}: {100 * ours[-1].mean():.1f}, control {100 * control[-1].mean():.1f}")
-    write(chosen.name, np.concatenate(ours), np.concatenate(control), [100 * one.mean() for one in ours], f1)
+        right[CONTROL].append(regressed(known, rows, tested))
+        for name, model in models(rows, tested, folder, chosen.threads, chosen.deeper, chosen.settings):
+            answers, macro = answered(model, folder.with_suffix(".jsonl"))
+            right[name].append(answers)
+            f1[name].append(macro)
+        say(f"  fold {fold}: " + ", ".join(f"{name} {100 * one[-1].mean():.1f}" for name, one in right.items() if one))
+    write(chosen.name, {name: one for name, one in right.items() if one}, f1)
 
 
 def rows_of(table: Path) -> Rows:
@@ -98,8 +110,10 @@ def regressed(known: np.ndarray, rows: Rows, tested: np.ndarray) -> np.ndarray:
     return np.asarray(right, np.float64)
 
 
-def answered(rows: Rows, tested: np.ndarray, folder: Path, threads: int, settings: list[str]) -> tuple[np.ndarray, float]:
-    """Whether the last model of a run is right, for each tested row; and its macro F1, x100."""
+def models(
+    rows: Rows, tested: np.ndarray, folder: Path, threads: int, deeper: int, settings: list[str]
+) -> Iterator[tuple[str, Path]]:
+    """The last models of the main stage, and of the stage after it."""
     table = folder.with_suffix(".jsonl")
     split = [
         {"audio": row["audio"], "label": row["label"], "split": "test" if one else "train"}
@@ -107,27 +121,46 @@ def answered(rows: Rows, tested: np.ndarray, folder: Path, threads: int, setting
     ]
     write_whole(table, "".join(json.dumps(row) + "\n" for row in split))
     run = default_run("classification", {"path": str(table), "val": "test", "limit_val": 8}) | {"threads": threads}
-    run |= {"evaluation": {"limit": 8}}
-    trained(run, folder, settings)
-    model = load(folder / "last")
+    config = run_from({**run, "evaluation": {"limit": 8}}, settings)
+    trained(to_dict(config), folder)
+    yield QUICK, folder / "last"
+    if deeper:
+        going_on = replace(deeper_run(config, folder / "last", "audio", LAST_HEARD), epochs=deeper)
+        after = folder.with_name(f"{folder.name}-deeper")
+        trained(to_dict(going_on), after)
+        yield DEEPER, after / "last"
+
+
+def answered(folder: Path, table: Path) -> tuple[np.ndarray, float]:
+    """Whether a model is right, for each tested row; and its macro F1, x100."""
+    model = load(folder)
     metrics, answers = evaluate(model.runtime, model.collator, model.task("classification"), open_dataset(table).split("test"))
     known = zip(answers.predictions, answers.samples, strict=True)
     return np.array([float(prediction.label in sample.references) for prediction, sample in known]), metrics["macro-f1"]
 
 
-def write(name: str, ours: np.ndarray, control: np.ndarray, each: list[float], f1: list[float]) -> None:
+def write(name: str, right: dict[str, list[np.ndarray]], f1: dict[str, list[float]]) -> None:
     def accuracy(means: np.ndarray) -> np.ndarray:
         return means[:, 0]
 
     rows = []
-    for label, right in (("statistics and logistic regression", control), ("Braid, the usual recipe", ours)):
-        low, high = interval(right[:, None], accuracy)
-        rows.append([label, f"{100 * right.mean():.1f} ({100 * low:.1f} to {100 * high:.1f})", ""])
-    lead = paired_difference(ours[:, None], control[:, None], accuracy)
-    rows[1][2] = f"{100 * lead.difference:+.1f} ({100 * lead.low:+.1f} to {100 * lead.high:+.1f})"
-    folds = f" By fold: {', '.join(f'{one:.1f}' for one in each)}." if len(each) > 1 else ""
-    how = f"{len(ours):,} recordings; accuracy x100 of the last model, seed 0.{folds} Macro F1 of Braid: {np.mean(f1):.1f}."
-    report(f"sounds_{name}", TITLES[name], ["model", "accuracy", "lead"], rows, how)
+    control = np.concatenate(right[CONTROL])[:, None]
+    for label, folds in right.items():
+        whole = np.concatenate(folds)[:, None]
+        low, high = interval(whole, accuracy)
+        lead = paired_difference(whole, control, accuracy)
+        shown = f"{100 * lead.difference:+.1f} ({100 * lead.low:+.1f} to {100 * lead.high:+.1f})"
+        rows.append(
+            [
+                label,
+                f"{100 * whole.mean():.1f} ({100 * low:.1f} to {100 * high:.1f})",
+                "" if label == CONTROL else shown,
+                f"{np.mean(f1[label]):.1f}" if label in f1 else "",
+                ", ".join(f"{100 * one.mean():.1f}" for one in folds) if len(folds) > 1 else "",
+            ]
+        )
+    how = f"{len(control):,} recordings, accuracy x100 of the last model, seed 0."
+    report(f"sounds_{name}", TITLES[name], ["model", "accuracy", "lead", "macro F1", "folds"], rows, how)
 
 
 if __name__ == "__main__":

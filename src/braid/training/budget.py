@@ -20,6 +20,7 @@ from braid.datasets.table import columns_given
 from braid.errors import UserError
 from braid.files import read_json, user_path, whole, write_whole
 from braid.given import several
+from braid.objectives import LikelihoodConfig
 from braid.reports import read_log
 from braid.trained_rows import FILE as TRAINED
 from braid.training.advice import advice
@@ -59,8 +60,11 @@ AGAIN = 2  # at most so many stages with another seed
 DEEPER = 240.0  # seconds that are worth training the last blocks of the encoder
 DEEPEST = 900.0  # seconds that are worth training all of it
 LAST = 1 / 3  # share of the encoder's blocks that are its last ones: they cost little, because their maps are small
+LAST_HEARD = 0.6  # the same of recordings: an encoder of photos has more to learn (docs/log.md)
 SMALLER = 0.75  # size of the images that train a convolutional network, relative to those in use
 DEEPER_RATE = 2e-4  # learning rate then
+HEARD_RATE = 3e-4  # the same of recordings
+MIXUP = 0.2  # of recordings then
 WHOLE_RATE = 0.2  # the share of it that a whole encoder has
 
 
@@ -135,6 +139,38 @@ def train_on(
     return replace(outcome, metrics=measured(replace(config, time=time), folder).metrics)
 
 
+def deeper_run(config: RunConfig, start: Path, image: str, blocks: float) -> RunConfig:
+    """A run that also trains the last blocks of a frozen encoder, or all, from the model ``start``; the input is augmented.
+
+    Args:
+        config: the run of ``start``, whose features were cached.
+        image: the input of the encoder.
+        blocks: share of the encoder's blocks that are trained; 1 trains all of it.
+    """
+    frozen = [part for part in config.freeze if part.startswith(f"encoders.{image}")]
+    trained = [block for part in frozen for block in _last_blocks(start, part, blocks)]
+    rates = {block: WHOLE_RATE if block in frozen else 1.0 for block in trained}
+    heard = config.inputs[image].kind == "audio"
+    objective = config.objective
+    if heard and len(config.model.encoders) == 1 and config.task.labels_rows and isinstance(objective, LikelihoodConfig):
+        objective = replace(objective, mixup=objective.mixup or MIXUP)
+    return replace(
+        config,
+        initialize=dict.fromkeys(_all_parts(config), str(start)),
+        freeze=tuple(part for part in config.freeze if part not in trained),
+        cache_features="",
+        inputs={**config.inputs, image: _augmenting(config, image)},
+        optimizer=replace(
+            config.optimizer,
+            learning_rate=HEARD_RATE if heard else DEEPER_RATE,
+            scales={**config.optimizer.scales, **rates},
+        ),
+        objective=objective,
+        batch_size=min(32, config.batch_size),
+        workers=1,
+    )
+
+
 class _Sequence:
     """A sequence of stages while it is trained."""
 
@@ -195,13 +231,16 @@ class _Sequence:
             return Stage("half", "the main stage with half of the rows, to see whether more rows would help"), timed
         if self.seconds == math.inf:
             return None
+        deeper = image is not None and bool(self.config.freeze) and self.left > DEEPER and "deeper" not in done
+        heard = image is not None and self.config.inputs[image].kind == "audio"
         number = len([name for name in done if name.startswith("again")]) + 1
-        if self.left > LEAST and number <= AGAIN and self.config.model.decoders.keys() <= WRITES_VALUES:
+        again = self.left > LEAST and number <= AGAIN and self.config.model.decoders.keys() <= WRITES_VALUES
+        if again and not (deeper and heard):  # to recordings, an encoder of photos is worth more than another seed
             return self._again(number)
         if image is None or not self.config.freeze:
             return None
-        if self.left > DEEPER and "deeper" not in done:
-            return self._deeper(image, "deeper", LAST, 0.4 if self.left > 2 * DEEPEST else 1.0)
+        if deeper:
+            return self._deeper(image, "deeper", LAST_HEARD if heard else LAST, 0.4 if self.left > 2 * DEEPEST else 1.0)
         if self.left > DEEPEST and "deepest" not in done:
             return self._deeper(image, "deepest", 1.0, 1.0)
         return None
@@ -227,25 +266,11 @@ class _Sequence:
         return Stage(f"again-{number}", why), self._within(config, 0.5)
 
     def _deeper(self, image: str, name: str, blocks: float, share: float) -> tuple[Stage, RunConfig]:
-        """The image encoder is trained, too, from the best model so far: the last of its blocks, or all."""
-        best = self.folder / "best"
-        frozen = [part for part in self.config.freeze if part.startswith(f"encoders.{image}")]
-        trained = [block for part in frozen for block in _last_blocks(best, part, blocks)]
-        rates = {block: WHOLE_RATE if block in frozen else 1.0 for block in trained}
-        scales = {**self.config.optimizer.scales, **rates}
-        optimizer = replace(self.config.optimizer, learning_rate=DEEPER_RATE, scales=scales)
-        config = replace(
-            self.config,
-            initialize=dict.fromkeys(_all_parts(self.config), str(best)),
-            freeze=tuple(part for part in self.config.freeze if part not in trained),
-            cache_features="",
-            inputs={**self.config.inputs, image: _augmenting(self.config, image)},
-            optimizer=optimizer,
-            batch_size=min(32, self.config.batch_size),
-            workers=1,
-        )
-        what = "the last blocks of the image encoder are" if blocks < 1 else "the whole image encoder is"
-        values = "recordings" if config.inputs[image].kind == "audio" else "images"
+        """The encoder of images or recordings is trained, too, from the best model so far: the last of its blocks, or all."""
+        config = deeper_run(self.config, self.folder / "best", image, blocks)
+        kind = config.inputs[image].kind
+        what = f"the last blocks of the {kind} encoder are" if blocks < 1 else f"the whole {kind} encoder is"
+        values = "recordings" if kind == "audio" else "images"
         return Stage(name, f"{what} trained, too, on augmented {values}"), self._within(config, share)
 
     def _best_epoch(self) -> int:
