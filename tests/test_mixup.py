@@ -1,6 +1,8 @@
 """Mixup: rows and their labels are mixed alike, and what has no mean is refused."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,12 +12,15 @@ import variants
 from braid.collate import Collator
 from braid.errors import UserError
 from braid.modalities import OutputModality
+from braid.modalities.audio.modality import wav
 from braid.objectives import LikelihoodConfig
 from braid.objectives.mixup import mixed
 from braid.presets import tiny
 from braid.records import Batch, BatchInput, Padded, Sample
+from braid.reports import read_log
 from braid.runtime.torch import to_tensors
 from braid.tasks import Captioning, Classification
+from braid.training import read_run, run_from, train_in_stages
 
 LABELS = 3
 
@@ -113,3 +118,37 @@ def test_a_task_without_labels_is_refused() -> None:
     with pytest.raises(UserError, match="objective.mixup is 0.2, and captioning has no labels; leave it out"):
         LikelihoodConfig(mixup=0.2).build(Captioning(), None, ())
     LikelihoodConfig(mixup=0.2).build(Classification(), None, ())
+
+
+def test_with_time_left_the_encoder_of_recordings_is_trained_before_other_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAID_CACHE", str(tmp_path / "cache"))
+    lines = []
+    for number, (samples, rate) in enumerate(variants.recordings() * 2):
+        (tmp_path / f"{number}.wav").write_bytes(wav(samples, rate))
+        split = "val" if number % 4 == 3 else "train"
+        lines.append({"audio": f"{number}.wav", "label": ("low", "high")[number % 8 // 4], "split": split})
+    table = tmp_path / "tones.jsonl"
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = {
+        "task": "classification",
+        "data": {"path": str(table)},
+        "model": "tiny",
+        "inputs": {"audio": {"kind": "audio", "seconds": 1.0, "spectrogram": {"kind": "log_mel", "mels": 32}}},
+        "freeze": ["encoders.audio"],
+        "cache_features": "auto",
+        "batch_size": 8,
+        "epochs": 2,
+        "workers": 0,
+        "threads": 1,
+    }
+    train_in_stages(run_from(settings), tmp_path / "run", "10m")
+    stages = json.loads((tmp_path / "run" / "stages.json").read_text())["stages"]
+    assert [stage["name"] for stage in stages] == ["first", "main", "half", "deeper", "again-1", "again-2"]
+    assert stages[3]["why"] == "the last blocks of the audio encoder are trained, too, on augmented recordings"
+    deeper = read_run(tmp_path / "run" / "stages" / "deeper" / "run.yaml")
+    assert isinstance(deeper.objective, LikelihoodConfig) and deeper.objective.mixup == 0.2
+    assert deeper.augmented == ["audio"] and deeper.scales["encoders.audio.blocks.0"] == 1
+    log = read_log(tmp_path / "run" / "stages" / "deeper" / "log.jsonl")
+    assert all(record["loss"] > 0 for record in log if "loss" in record)
