@@ -83,7 +83,7 @@ def test_no_name_can_break_a_diagram() -> None:
     assert nodes["fusion"] == "<b>concat fusion</b><br/>over #60;script#62;<br/>3 parameters"
 
 
-@pytest.mark.parametrize("name", ["small", "sentiment", "imagine"])
+@pytest.mark.parametrize("name", ["small", "sentiment", "sounds", "imagine"])
 def test_a_built_in_model_is_shown_with_every_output(name: str, braid: Braid) -> None:
     ran = braid("inspect", name)
     assert ran.code == 0, ran.err

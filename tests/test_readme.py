@@ -50,7 +50,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 @pytest.fixture
 def home(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the pages talk of: photo.jpg, photos/, photos.csv, posts.csv, products.csv, the references truth.json, dog.wav,
+    """What the pages talk of: photo.jpg, photos/, photos.csv, posts.csv, products.csv, the references truth.json, dog.wav, sounds/,
     sounds.csv, clip.mp4 and clips.jsonl."""
     from PIL import Image
 
@@ -90,6 +90,8 @@ def write_media(folder: Path, splits: Sequence[str]) -> None:
         (folder / f"{k}.wav").write_bytes(wav(tone.astype(np.float32), 16000))
         (folder / f"{k}.mp4").write_bytes(clip(3))
     (folder / "dog.wav").write_bytes((folder / "0.wav").read_bytes())
+    (folder / "sounds").mkdir()
+    (folder / "sounds" / "dog.wav").write_bytes((folder / "0.wav").read_bytes())
     (folder / "clip.mp4").write_bytes((folder / "0.mp4").read_bytes())
     sounds = [{"file": f"{k}.wav", "sound": ("low", "high")[k % 2], "split": split} for k, split in enumerate(splits)]
     write_table(folder / "sounds.csv", sounds)

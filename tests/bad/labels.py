@@ -68,6 +68,12 @@ def _(home: Path) -> Any:
     return command("classify", "--text", "a dog", "-m", trained(home, POSTS))
 
 
+@case("label", "a damaged image alone, beside labels of your own")
+def _(home: Path) -> Any:
+    (home / "cut.png").write_bytes((home / "photo.png").read_bytes()[:3000])
+    return command("classify", home / "cut.png", "--labels", "dog,cat")
+
+
 @case("label", "rows with an image alone, a text alone, and neither")
 def _(home: Path) -> Any:
     return opened(table(home, "image,text,label\nphoto.png,,dog\n,a cat,cat\n,,cow\n"))
