@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 # In this order, because later pages use what earlier ones made.
+BASICS = [README, DOCS / "sounds.md"]
 WITH_COMMANDS = [DOCS / f"{name}.md" for name in ("training", "use", "data", "evaluation", "explain", "generation")]
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SHORTER = {  # the same work, less of it
@@ -50,8 +51,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 @pytest.fixture
 def home(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the pages talk of: photo.jpg, photos/, photos.csv, posts.csv, products.csv, the references truth.json, dog.wav, sounds/,
-    sounds.csv, clip.mp4 and clips.jsonl."""
+    """What the pages talk of: photo.jpg, photos/, photos.csv, posts.csv, products.csv, the references truth.json, dog.wav,
+    sounds/, sounds.csv, clip.mp4 and clips.jsonl."""
     from PIL import Image
 
     for k in range(5):
@@ -123,7 +124,7 @@ def run_pages(pages: Sequence[Path], braid: Callable[..., Ran], home: Path) -> i
 
 
 def test_every_command_of_the_readme_works(braid: Callable[..., Ran], home: Path) -> None:
-    assert run_pages([README], braid, home) > 10
+    assert run_pages(BASICS, braid, home) > 10
 
 
 def test_every_command_of_the_docs_works(braid: Callable[..., Ran], home: Path) -> None:
@@ -132,7 +133,7 @@ def test_every_command_of_the_docs_works(braid: Callable[..., Ran], home: Path) 
 
 def test_every_page_with_commands_is_run() -> None:
     assert {page for page in PAGES if re.search(r"```(bash|python)\n", page.read_text(encoding="utf-8"))} == {
-        README,
+        *BASICS,
         *WITH_COMMANDS,
     }
 
