@@ -23,6 +23,7 @@ import braid as library
 from braid.datasets import open_dataset, read_rows
 from braid.errors import UserError
 from braid.files.foreign import foreign
+from braid.modalities.audio.modality import wav
 from conftest import Ran
 
 Braid = Callable[..., Ran]
@@ -119,7 +120,9 @@ def test_images_that_are_not_read_are_told(captioner: Path) -> None:
     model = library.load(captioner)
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     svg = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
+    heard = "is a recording; give it to a model that reads recordings, such as --model sounds"
     says = {heic: "is a HEIC image; save it as JPEG", svg: "is an SVG drawing; save it as PNG"}
+    says |= dict.fromkeys((wav(np.zeros(800, np.float32), 8000), b"OggS\0\2" + bytes(100), b"fLaC" + bytes(100)), heard)
     for image, what in says.items():
         with pytest.raises(UserError, match=what):
             model.caption(image)

@@ -37,6 +37,13 @@ IMAGES = (
     Kind("video", rb"....ftyp(?!avi[fs])|\x1a\x45\xdf\xa3|RIFF....AVI ", "is a video; save a frame of it as PNG"),
     Kind("svg", rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]", "is an SVG drawing; save it as PNG"),
 )
+SOUNDS = (
+    Kind(
+        "audio",
+        rb"RIFF....WAVE|OggS\0|fLaC|ID3[\x02-\x04]|\xff[\xfb\xf3\xf2]|FORM....AIF[FC]",
+        "is a recording; give it to a model that reads recordings, such as --model sounds, or give the table that names it",
+    ),
+)
 DOCUMENTS = (
     Kind("ole", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Office file; save it as CSV"),
     Kind("pdf", rb"%PDF-", "is a PDF; save its pages as PNG, or its tables as CSV"),
@@ -47,7 +54,7 @@ DOCUMENTS = (
     Kind("numpy", rb"\x93NUMPY", "is an array of numpy; save it as an image or a table"),
     Kind("hdf5", rb"\x89HDF\r\n", "is an HDF5 file; save it as images or a table"),
 )
-KINDS = (*ARCHIVES, *POINTERS, *IMAGES, *DOCUMENTS)
+KINDS = (*ARCHIVES, *POINTERS, *IMAGES, *SOUNDS, *DOCUMENTS)
 ZIP = re.compile(rb"PK(\x03\x04|\x05\x06)")
 INSIDE = (  # a zip archive: what its list of files has, and what it then is
     (rb"xl/workbook|xl/worksheets/", "is an Excel file; save it as CSV"),

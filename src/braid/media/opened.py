@@ -72,7 +72,7 @@ def opened(value: Any, where: str, what: str, save_as: str) -> Iterator[File]:
     except PermissionError:
         raise UserError(f"{where} cannot be read: permission denied; change its permissions") from None
     except Unreadable:
-        kind = foreign(value if isinstance(value, bytes) else Path(os.fspath(value)), ("image", "video"))
+        kind = foreign(value if isinstance(value, bytes) else Path(os.fspath(value)), ("image", "video", "audio"))
         raise UserError(f"{where} {kind or f'is not a readable {what}; save it as {save_as}'}") from None
     except MemoryError:
         raise UserError(f"{where} does not fit into memory; make it smaller") from None
