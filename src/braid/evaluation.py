@@ -43,6 +43,16 @@ class Answers:
         predictions, samples = tuple(self.predictions[k] for k in kept), tuple(self.samples[k] for k in kept)
         return replace(self, predictions=predictions, samples=samples)
 
+    def some(self) -> "Answers":
+        """These answers.
+
+        Raises:
+            UserError: when no row could be read, with the reason of the first.
+        """
+        if self.skipped and not self.predictions:
+            raise UserError(f"none of {len(self.skipped)} rows could be read; the first: {self.skipped[0][1]}")
+        return self
+
 
 def predict(
     runtime: Runtime,
@@ -95,9 +105,7 @@ def evaluate(
     if not samples:
         raise UserError(f"no row has anything to score against; {task.kind} needs references (captions, answers or text)")
     answers = predict(runtime, collator, task, samples, batch_size, strict, watch)
-    answers = replace(answers, unscored=len(whole) - len(samples))
-    if not answers.predictions:
-        raise UserError(f"none of {len(samples)} rows could be read; the first: {answers.skipped[0][1]}")
+    answers = replace(answers.some(), unscored=len(whole) - len(samples))
     metrics = dict(task.score(answers.predictions, answers.samples, tokenizer))
     if min_confidence:
         sure = answers.sure(min_confidence)

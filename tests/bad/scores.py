@@ -52,3 +52,19 @@ def _(home: Path) -> Any:
 def _(home: Path) -> Any:
     (home / "mine.json").write_bytes('{"1": "café"}'.encode("latin-1"))
     return command("score", "captions", "--predictions", home / "mine.json", "--references", home / "mine.json")
+
+
+def unreadable(home: Path, verb: str, *words: str) -> str:
+    """A verb on a table whose only image is damaged."""
+    (home / "cut.png").write_bytes((home / "photo.png").read_bytes()[:3000])
+    return command(verb, *words, "--task", "captioning", "--data", table(home, "image,caption\ncut.png,a dog\n", "cut.csv"))
+
+
+@case("score", "no row that can be read, for `braid audit`")
+def _(home: Path) -> Any:
+    return unreadable(home, "audit", "small")
+
+
+@case("score", "no row that can be read, for `braid evaluate`")
+def _(home: Path) -> Any:
+    return unreadable(home, "evaluate")

@@ -340,7 +340,7 @@ def calibrate(
         message = f"{data}: no row of split {split!r} says what is right in {task}"
         raise UserError(f"{message}; map the column of captions, answers or label with --columns")
     note_trained(loaded, samples, "confidences of them")
-    answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=with_progress("answering"))
+    answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=with_progress("answering")).some()
     report = fit(raw, answers, tokenizer, seed)
     write_task(loaded.bundle, report.task)
     if json:

@@ -94,7 +94,8 @@ def audit(
     Raises:
         UserError: when no row has a reference, or the rows have no input that the model reads.
     """
-    answers = predict(runtime, collator, task, [sample for sample in prepared(task, examples) if sample.targets], batch_size)
+    scored = [sample for sample in prepared(task, examples) if sample.targets]
+    answers = predict(runtime, collator, task, scored, batch_size).some()
     samples = answers.samples
     names = tuple(name for name in collator.inputs if any(name in sample.inputs for sample in samples))
     if not names:
