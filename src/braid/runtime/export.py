@@ -280,6 +280,10 @@ def _write(
         )
     assert program is not None
     program.model.metadata_props.update(metadata or {})
+    kept = {id(value) for value in program.model.graph.outputs}
+    for node in program.model.graph:  # ONNX Runtime finds the sizes within a graph itself; those noted here may be the example's
+        for value in node.outputs:
+            value.shape = value.shape if id(value) in kept else None
     shared_path(path).unlink(missing_ok=True)  # of an earlier graph without weights
     with whole(path) as fresh, utf8_path(fresh) as reachable:
         program.save(str(reachable), external_data=False)

@@ -32,6 +32,7 @@ SPANS = 20  # units of one recording, at most
 STEPS = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)  # seconds of a unit
 LOUD = 0.0  # decibels between a corrupted recording and its noise
 STAND_IN = 32  # frames of what stands for a missing recording
+EXAMPLE = 300  # frames of what a graph is traced with: several pieces of an encoder, and no whole number of them
 EPSILON = 1e-6
 CHECKED = 10.0  # seconds of a file that are decoded to see whether it is damaged
 
@@ -267,7 +268,7 @@ class AudioModality:
         return PreparedSound(np.zeros((STAND_IN, self.mels), np.float32), np.ones(STAND_IN, bool))
 
     def example(self) -> tuple[Padded, bool]:
-        frames = min(self.length, 2 * STAND_IN)
+        frames = min(self.length, EXAMPLE)
         return Padded(np.zeros((3, frames, self.mels), np.float32), np.ones((3, frames), bool)), True
 
     def size_of(self, value: Any) -> int:
