@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from braid.cli.places import model_and_data, model_of
 from braid.errors import UserError
@@ -111,6 +112,13 @@ def test_one_model_is_enough() -> None:
 def test_a_model_that_stands_first_is_told_its_place(words: list[str], message: str, braid: Braid) -> None:
     ran = braid(*words)
     assert (ran.code, ran.err) == (1, f"error: {message}\n")
+
+
+def test_a_folder_of_files_may_have_the_name_of_a_built_in_model(braid: Braid) -> None:
+    Path("small").mkdir()
+    Image.new("RGB", (32, 32), "teal").save("small/a.png")
+    ran = braid("caption", "small/", "--model", "small", "--json")
+    assert ran.code == 0 and len(ran.out.splitlines()) == 1, ran.err
 
 
 def test_other_words_too_many_are_wrong_usage(braid: Braid) -> None:

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -77,12 +76,13 @@ def model_and_data(verb: str, words: Sequence[str] | None, model: str, data: str
 def _is_model(word: str, by_name: bool = True) -> bool:
     """Whether a word means a model: its folder, a run's folder, or (``by_name``) a built-in name, unless a file has that."""
     from braid.api import HUGGING_FACE
-    from braid.bundle import bundle_folder
+    from braid.bundle import BUILT_IN, bundle_folder
 
     if word.startswith(HUGGING_FACE):
         return True
     try:
-        return ((by_name and not is_there(word)) or Path(word).is_dir()) and bundle_folder(word) is not None
+        found = bundle_folder(word)
+        return found is not None and (found != BUILT_IN / word if is_there(word) else by_name)
     except (OSError, ValueError, UserError):  # a text that is too long or too odd for a name
         return False
 
