@@ -26,10 +26,8 @@ def mixed(batch: Batch, output: str, labels: int, alpha: float) -> Batch:
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     share = max(share, 1 - share)
     target = batch.targets[output]
-    other = torch.randperm(batch.size).to(target.values.device)
-    other = torch.where(
-        target.mask[other], other, torch.arange(batch.size, device=other.device)
-    )  # a row without a label stays out
+    own, other = (order.to(target.values.device) for order in (torch.arange(batch.size), torch.randperm(batch.size)))
+    other = torch.where(target.mask[other], other, own)  # a row without a label is mixed into none
     values = target.values if target.values.is_floating_point() else F.one_hot(target.values, labels).float()
     targets = {**batch.targets, output: Padded(share * values + (1 - share) * values[other], target.mask)}
     inputs = {name: _mixed(name, given, other, share) for name, given in batch.inputs.items()}
