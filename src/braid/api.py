@@ -149,7 +149,7 @@ class LoadedModel:
         values = [value for row in rows for value in row.values()]
         name = input_named(self.collator.inputs, names.pop())
         result = embed(self.runtime, self.collator, values, name, batch_size, strict, watch)
-        chosen = choose_by_embedding(result.vectors, labels, phrases.vectors, task.scale)
+        chosen = choose_by_embedding(result.vectors, labels, phrases.vectors, task.scale) if result.samples else []
         named = tuple(replace(one, id=sample.id) for one, sample in zip(chosen, result.samples, strict=True))
         return Answers(named, result.samples, result.skipped)
 

@@ -250,8 +250,6 @@ def choose_by_embedding(
     vectors: Float[np.ndarray, "rows width"], labels: Sequence[str], phrases: Float[np.ndarray, "labels width"], scale: float
 ) -> list[Prediction]:
     """The label whose phrase is nearest to each row (zero-shot, arXiv:2103.00020): softmax of ``scale`` x cosine."""
-    if not len(vectors):  # no row could be read
-        return []
     logits = scale * vectors @ phrases.T
     probabilities = np.exp(logits - logits.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)

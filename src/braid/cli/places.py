@@ -82,7 +82,7 @@ def _is_model(word: str, by_name: bool = True) -> bool:
         return True
     try:
         found = bundle_folder(word)
-        return found is not None and (found != BUILT_IN / word if is_there(word) else by_name)
+        return found is not None and (found.parent != BUILT_IN if is_there(word) else by_name)
     except (OSError, ValueError, UserError):  # a text that is too long or too odd for a name
         return False
 
