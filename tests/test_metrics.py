@@ -54,6 +54,12 @@ def test_both_ciders_equal_the_official_scores_item_by_item(shared_data: Path) -
         assert ours == pytest.approx([100 * score for score in expected["per_item"]], abs=1e-4), name
 
 
+@given(candidate=WORDS, references=st.lists(WORDS, min_size=1, max_size=6))
+def test_meteor_is_the_best_over_the_references(candidate: str, references: list[str]) -> None:
+    words = [text.split() for text in references]
+    assert meteor(candidate.split(), words) == max(meteor(candidate.split(), [one]) for one in words)
+
+
 def test_bleu_rouge_and_cider_equal_the_official_scores(shared_data: Path) -> None:
     folder = shared_data / "metric-reference" / "nlg-eval"
     hypotheses, first, second = ((folder / name).read_text().split("\n")[:2] for name in ("hyp.txt", "ref1.txt", "ref2.txt"))

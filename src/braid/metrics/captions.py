@@ -357,17 +357,29 @@ def meteor(candidate: Sequence[str], references: Sequence[Sequence[str]]) -> flo
     It needs no Java because it leaves out synonyms and paraphrases; so it is called ``meteor-exact-stem``, and its values do
     not compare with those of coco-caption.
     """
-    return max(_meteor_of_one(candidate, reference) for reference in references)
+    own = Counter(map(stem, candidate))
+    most = [(_f_mean((own & Counter(map(stem, one))).total(), candidate, one), one) for one in references]
+    best = 0.0
+    for bound, reference in sorted(most, key=lambda pair: -pair[0]):
+        if bound <= best:  # without an alignment, which takes long: no other reference can be better
+            break
+        best = max(best, _meteor_of_one(candidate, reference))
+    return best
 
 
 def _meteor_of_one(candidate: Sequence[str], reference: Sequence[str]) -> float:
-    """P R / (0.9 P + 0.1 R), lowered by up to half where the matches fall apart into many chunks."""
+    """The mean of precision and recall, lowered by up to half where the matches fall apart into many chunks."""
     matches, chunks = aligned(candidate, reference)
+    fallen = (chunks / matches) ** METEOR_BETA if matches else 0.0
+    return _f_mean(matches, candidate, reference) * (1 - METEOR_GAMMA * fallen)
+
+
+def _f_mean(matches: int, candidate: Sequence[str], reference: Sequence[str]) -> float:
+    """P R / (0.9 P + 0.1 R)."""
     if not matches:
         return 0.0
     precision, recall = matches / len(candidate), matches / len(reference)
-    mean = precision * recall / (METEOR_ALPHA * precision + (1 - METEOR_ALPHA) * recall)
-    return mean * (1 - METEOR_GAMMA * (chunks / matches) ** METEOR_BETA)
+    return precision * recall / (METEOR_ALPHA * precision + (1 - METEOR_ALPHA) * recall)
 
 
 def aligned(candidate: Sequence[str], reference: Sequence[str]) -> tuple[int, int]:
