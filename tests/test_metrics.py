@@ -54,6 +54,7 @@ def test_both_ciders_equal_the_official_scores_item_by_item(shared_data: Path) -
         assert ours == pytest.approx([100 * score for score in expected["per_item"]], abs=1e-4), name
 
 
+@settings(deadline=None)
 @given(candidate=WORDS, references=st.lists(WORDS, min_size=1, max_size=6))
 def test_meteor_is_the_best_over_the_references(candidate: str, references: list[str]) -> None:
     words = [text.split() for text in references]
