@@ -60,7 +60,7 @@ AGAIN = 2  # at most so many stages with another seed
 DEEPER = 240.0  # seconds that are worth training the last blocks of the encoder
 DEEPEST = 900.0  # seconds that are worth training all of it
 LAST = 1 / 3  # share of the encoder's blocks that are its last ones: they cost little, because their maps are small
-LAST_HEARD = 0.6  # the same of recordings: an encoder of photos has more to learn (docs/log.md)
+LAST_HEARD = 4 / 7  # the same of recordings: an encoder of photos has more to learn (docs/log.md)
 SMALLER = 0.75  # size of the images that train a convolutional network, relative to those in use
 DEEPER_RATE = 2e-4  # learning rate then
 HEARD_RATE = 3e-4  # the same of recordings
@@ -139,18 +139,18 @@ def train_on(
     return replace(outcome, metrics=measured(replace(config, time=time), folder).metrics)
 
 
-def deeper_run(config: RunConfig, start: Path, image: str, blocks: float) -> RunConfig:
+def deeper_run(config: RunConfig, start: Path, name: str, blocks: float) -> RunConfig:
     """A run that also trains the last blocks of a frozen encoder, or all, from the model ``start``; the input is augmented.
 
     Args:
         config: the run of ``start``, whose features were cached.
-        image: the input of the encoder.
+        name: the input that the encoder reads.
         blocks: share of the encoder's blocks that are trained; 1 trains all of it.
     """
-    frozen = [part for part in config.freeze if part.startswith(f"encoders.{image}")]
+    frozen = [part for part in config.freeze if part.startswith(f"encoders.{name}")]
     trained = [block for part in frozen for block in _last_blocks(start, part, blocks)]
     rates = {block: WHOLE_RATE if block in frozen else 1.0 for block in trained}
-    heard = config.inputs[image].kind == "audio"
+    heard = config.inputs[name].kind == "audio"
     objective = config.objective
     if heard and len(config.model.encoders) == 1 and config.task.labels_rows and isinstance(objective, LikelihoodConfig):
         objective = replace(objective, mixup=objective.mixup or MIXUP)
@@ -159,7 +159,7 @@ def deeper_run(config: RunConfig, start: Path, image: str, blocks: float) -> Run
         initialize=dict.fromkeys(_all_parts(config), str(start)),
         freeze=tuple(part for part in config.freeze if part not in trained),
         cache_features="",
-        inputs={**config.inputs, image: _augmenting(config, image)},
+        inputs={**config.inputs, name: _augmenting(config, name)},
         optimizer=replace(
             config.optimizer,
             learning_rate=HEARD_RATE if heard else DEEPER_RATE,
