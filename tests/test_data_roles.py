@@ -21,7 +21,7 @@ from braid.modalities import InputModalityConfig, TabularModalityConfig
 from braid.modalities.cells import text_cell
 from braid.modalities.tabular import CategoryColumn, NumberColumn
 from braid.records import Example
-from braid.training import run_from, train
+from braid.training import default_run, run_from, train
 from conftest import Ran
 
 Braid = Callable[..., Ran]
@@ -357,3 +357,24 @@ def test_a_category_that_training_never_showed_is_noted_on_the_command_line(brai
     assert (
         "--input tabular: season 'Fal' was not in the training data; choose from Fall, Summer (did you mean 'Fall'?)" in ran.err
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "sides"),
+    [
+        ("audio", ("audio", "prompt")),
+        ("video", ("video", "prompt")),
+        ("image,audio", ("image", "prompt")),
+        ("", ("image", "prompt")),
+    ],
+)
+def test_retrieval_compares_texts_with_what_a_data_set_has(columns: str, sides: tuple[str, str], tmp_path: Path) -> None:
+    names = [name for name in (*columns.split(","), "caption") if name]
+    (tmp_path / "rows.csv").write_text(f"{','.join(names)}\n{','.join('x' for _ in names)}\n")
+    data = {"path": str(tmp_path / "rows.csv")}
+    run = run_from(default_run("retrieval", data))
+    assert run.task.sides == sides and set(run.model.encoders) >= set(sides)
+    kept = run_from(
+        {**default_run("retrieval", data), "task": {"kind": "retrieval", "sides": ["image", "prompt"]}, "model": "compact"}
+    )
+    assert kept.task.sides == ("image", "prompt")

@@ -52,7 +52,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 @pytest.fixture
 def home(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the pages talk of: photo.jpg, photos/, photos.csv, posts.csv, products.csv, the references truth.json, dog.wav,
-    sounds/, sounds.csv, clip.mp4 and clips.jsonl."""
+    sounds/, sounds.csv, sounds.jsonl, clip.mp4 and clips.jsonl."""
     from PIL import Image
 
     for k in range(5):
@@ -96,6 +96,8 @@ def write_media(folder: Path, splits: Sequence[str]) -> None:
     (folder / "clip.mp4").write_bytes((folder / "0.mp4").read_bytes())
     sounds = [{"file": f"{k}.wav", "sound": ("low", "high")[k % 2], "split": split} for k, split in enumerate(splits)]
     write_table(folder / "sounds.csv", sounds)
+    said = [{"file": row["file"], "said": f"a {row['sound']} tone", "split": row["split"]} for row in sounds]
+    (folder / "sounds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
     clips = [{"file": f"{k}.mp4", "captions": ["it grows light"], "split": split} for k, split in enumerate(splits)]
     (folder / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in clips))
 

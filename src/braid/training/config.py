@@ -306,12 +306,28 @@ def _task_sections(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _expand_task(section: dict[str, Any]) -> None:
     """Expand a task that is given by name alone, and add its default objective."""
-    if isinstance(section.get("task"), str):
-        section["task"] = to_dict(task_named(section["task"]))
     task = section.get("task")
+    if isinstance(task, str):
+        named = task_named(task)
+        task = section["task"] = {name: value for name, value in to_dict(named).items() if name != "sides"}
     if isinstance(task, dict):
         known = kinds(Task).get(str(task.get("kind")))
+        if known is not None and known.sides and "sides" not in task:
+            task["sides"] = _sides_of_data(known(), section.get("data"))
         section.setdefault("objective", {"kind": known.objectives[0] if known else "likelihood"})
+
+
+def _sides_of_data(task: Task, data: Any) -> list[str]:
+    """The sides of a task that compares a value with its text: the image, or what a data set without images has instead."""
+    roles = _roles(data) or ()
+    described = next((role for role in (task.sides[0], "video", "audio") if role in roles), task.sides[0])
+    return [described, *task.sides[1:]]
+
+
+def _roles(data: Any) -> list[str] | None:
+    """The roles of a data set's columns, if they can be known without reading its rows."""
+    path, columns = (data.get("path"), data.get("columns") or {}) if isinstance(data, Mapping) else (None, {})
+    return roles_of_data(path, columns) if isinstance(path, str) and isinstance(columns, Mapping) else None
 
 
 def outputs_and_inputs(whole: Mapping[str, Any], settings: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -332,8 +348,7 @@ def outputs_and_inputs(whole: Mapping[str, Any], settings: Sequence[str]) -> tup
 
 def inputs_of_data(task: Task, data: Any) -> list[str]:
     """The inputs that a task reads from a data set's columns; image and prompt, if the columns are not known yet."""
-    path, columns = (data.get("path"), data.get("columns") or {}) if isinstance(data, Mapping) else (None, {})
-    roles = roles_of_data(path, columns) if isinstance(path, str) and isinstance(columns, Mapping) else None
+    roles = _roles(data)
     return list(BOTH) if roles is None else list(task.inputs_of(dict.fromkeys(roles)))
 
 
