@@ -365,7 +365,6 @@ def test_a_category_that_training_never_showed_is_noted_on_the_command_line(brai
         ("audio", ("audio", "prompt")),
         ("video", ("video", "prompt")),
         ("image,audio", ("image", "prompt")),
-        ("", ("image", "prompt")),
     ],
 )
 def test_retrieval_compares_texts_with_what_a_data_set_has(columns: str, sides: tuple[str, str], tmp_path: Path) -> None:
