@@ -1,9 +1,11 @@
 """How many planted copies does `braid data check --images` find among catalogue photos, and in what time?
 
-    python benchmarks/near_copies.py ../shared/data/products/products.csv      about 2 minutes of two cores
+    python benchmarks/near_copies.py ../shared/data/products/products.csv                  about 2 minutes of two cores
+    python benchmarks/near_copies.py ../shared/data/products/products.csv --made 100000    about 20 minutes of two cores
 
 Copies of --planted photos are written beside the others: encoded again, resized, brightened, or cropped by up to 4%, 8% or 12% of
-each side at random. The photos are mostly on white, so that most of them resemble each other.
+each side at random. The photos are mostly on white, so that most of them resemble each other. With --made, so many others are
+made of the photos: a part of one, with its colours turned, perhaps mirrored.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from PIL import Image, ImageEnhance
 
 from braid.datasets import open_dataset
 from braid.datasets.checks import Defect, check
-from runs import report
+from runs import report, say
 
 KINDS = (
     "encoded again",
@@ -35,12 +37,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--planted", type=int, default=300)
+    parser.add_argument("--made", type=int, default=0, help="photos to make of the given ones and to check in their place")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     images = sorted({example.fields["image"] for example in open_dataset(chosen.data).examples})
     rng = np.random.default_rng(chosen.seed)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        if chosen.made:
+            images = made(images, chosen.made, folder, rng)
         planted = {}
         for number, source in enumerate(rng.choice(images, chosen.planted, replace=False)):
             kind = KINDS[number % len(KINDS)]
@@ -61,7 +66,35 @@ def main() -> None:
         f"{len(images):,} photos and {len(planted)} planted copies, checked in {seconds:.0f} s; seed {chosen.seed}. "
         f"{others} other copies were reported among the photos themselves."
     )
-    report("near_copies", "Planted copies that the data check finds", ["copies", "planted", "found, x100"], rows, how)
+    report(
+        f"near_copies{f'_{chosen.made}' if chosen.made else ''}",
+        "Planted copies that the data check finds",
+        ["copies", "planted", "found, x100"],
+        rows,
+        how,
+    )
+
+
+def made(images: list[str], number: int, folder: Path, rng: np.random.Generator) -> list[str]:
+    """Photos of which each shows half to two thirds of a side of a given one, in other colours."""
+    say(f"making {number:,} photos")
+    paths = []
+    for place, source in enumerate(rng.choice(images, number)):
+        photo = Image.open(source).convert("RGB")
+        side = int(rng.uniform(0.5, 0.67) * min(photo.size))
+        left, top = (int(rng.integers(whole - side + 1)) for whole in photo.size)
+        part = photo.crop((left, top, left + side, top + side)).resize((160, 160))
+        if rng.random() < 0.5:
+            part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        paths.append(str(folder / f"made-{place:06}.jpg"))
+        turned(part, rng).save(paths[-1], quality=85)
+    return paths
+
+
+def turned(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The channels in another order, some of them inverted."""
+    channels = [np.asarray(image)[..., place] for place in rng.permutation(3)]
+    return Image.fromarray(np.stack([255 - one if rng.random() < 0.3 else one for one in channels], -1))
 
 
 def changed(image: Image.Image, kind: str, rng: np.random.Generator) -> Image.Image:

@@ -10,6 +10,8 @@ from torch import Tensor
 from braid.records import Padded
 from braid.shapes import Bool, Float
 
+LONGEST = 10_000.0  # wavelength of the slowest position wave, in positions (arXiv:1706.03762)
+
 
 def in_pieces(inputs: Padded, frames: int) -> Float[Tensor, "n pieces frames mels"]:
     """Cut spectrograms [n, length, mels] into pieces of ``frames`` frames; zeros fill up the last piece."""
@@ -36,3 +38,15 @@ def times(pieces: int, frames: int, length: int, spans: Float[Tensor, "spans 2"]
     """
     first = torch.arange(pieces, device=spans.device).view(-1, 1, 1)
     return ((first + spans) * (frames / length)).flatten(0, 1).clamp(max=1)
+
+
+def waves(number: int, width: int, device: torch.device) -> Float[Tensor, "number width"]:
+    """Sines and cosines that tell positions in time apart, for recordings of any length (arXiv:1706.03762).
+
+    Args:
+        width: of a position; even.
+    """
+    half = width // 2
+    rates = LONGEST ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
+    angles = torch.arange(number, device=device, dtype=torch.float32).unsqueeze(1) * rates
+    return torch.cat([angles.sin(), angles.cos()], 1)

@@ -3,7 +3,7 @@
 import random
 import re
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from braid.config import did_you_mean
 from braid.datasets.dataset import Dataset, Rows
 from braid.datasets.scenes import language
-from braid.datasets.scenes.moving import moving_example
+from braid.datasets.scenes.moving import moving_examples
 from braid.datasets.scenes.objects import (
     ALL_COLOURS,
     ALL_SHAPES,
@@ -24,7 +24,7 @@ from braid.datasets.scenes.objects import (
     Pair,
     SceneObject,
 )
-from braid.datasets.scenes.sounds import sounding_example
+from braid.datasets.scenes.sounds import sounding_examples
 from braid.datasets.scenes.world import LATTICE, MOST_OBJECTS, SPLITS, Scene, Scenes, inside, touch
 from braid.errors import UserError
 from braid.records import Example
@@ -42,7 +42,9 @@ PAPER = Background("plain", "white")
 RADII = {"small": 0.084, "large": 0.15}
 IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "right": ("on the right",)}
 TASKS = ("captioning", "vqa", "classification", "image_generation", "editing", "video", "audio")
-SETTINGS = {"video": ("seed", "size"), "audio": ("seed",)}  # of scenes in time; all others have all settings
+TIMED = {"video": moving_examples, "audio": sounding_examples}
+SETTINGS = {"video": ("seed", "size", "questions"), "audio": ("seed", "questions")}  # of scenes in time
+DRAWN = ("seed", "size", "objects", "lattice", "richer")  # settings of all others
 ROWS = {"train": 4000, "val": 500, "test": 500, "compositional": 500}
 CAPTIONS = 5  # per image
 QUESTIONS = 4  # per image, at most
@@ -272,13 +274,14 @@ def scene_examples(
     objects: int = MOST_OBJECTS,
     lattice: int = LATTICE,
     richer: int = 0,
+    questions: int = 1,
 ) -> tuple[Example, ...]:
     """The first ``number`` rows of a split for one task: ``captioning`` (image, captions), ``vqa`` (image, question,
     answers; several rows share an image), ``classification`` (image, text, label: the shape of the largest object),
     ``image_generation`` (image, one caption, colours and shapes as labels, the expected objects ``holds`` for the oracle),
     ``editing`` (image, instruction, target, a caption of the target, look and place of the changed object as labels, holds),
     ``video`` or ``audio`` (a clip or a recording, captions, question, answers, the ``moment`` (start, end in seconds) that they
-    depend on, and as the label what moves or sounds first).
+    depend on, and as the label what moves or sounds first; ``questions`` rows share a clip).
 
     A scene has 1 to ``objects`` objects. Scenes for generation have at most 3, on a ``lattice``; if ``richer`` is 1, their
     training split has more shapes and colours.
@@ -292,6 +295,9 @@ def scene_examples(
     world = Scenes(seed, size, objects, lattice, bool(richer))
     if task == "vqa":
         return _questions(world, split, number)
+    if task in TIMED:
+        scenes = (TIMED[task](world, split, k, questions) for k in range(-(-number // questions)))
+        return tuple(chain.from_iterable(scenes))[:number]
     for name in task.split("+"):
         if name not in MAKERS:
             raise UserError(f"scenes have no task {name!r}; {did_you_mean(name, TASKS)}")
@@ -336,8 +342,6 @@ MAKERS = {
     "classification": _classified,
     "image_generation": _generation_example,
     "editing": _edit,
-    "video": moving_example,
-    "audio": sounding_example,
 }
 
 
@@ -362,11 +366,12 @@ def open_scenes(spec: str) -> Dataset:
     """
     task, *settings = (part.strip() for part in spec.removeprefix("scenes").removeprefix(":").split(","))
     where = f"scenes:{spec.removeprefix('scenes').removeprefix(':')}"
-    for name in task.split("+") if "+" in task else [task]:
-        if name not in TASKS or (name == "vqa" and name != task):
-            raise UserError(f"{where}: the task is {name!r}; {did_you_mean(name, TASKS)}")
-    world = {"seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE, "richer": 0}
-    known = {setting for name in task.split("+") for setting in SETTINGS.get(name, world)}
+    for name in task.split("+"):
+        alternating = TASKS if name == task else tuple(MAKERS)
+        if name not in alternating:
+            raise UserError(f"{where}: the task is {name!r}; {did_you_mean(name, alternating)}")
+    world = {"seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE, "richer": 0, "questions": 1}
+    known = {setting for name in task.split("+") for setting in SETTINGS.get(name, DRAWN)}
     chosen = {**ROWS, **{name: value for name, value in world.items() if name in known}}
     for setting in filter(None, settings):
         name, _, value = (side.strip() for side in setting.partition("="))
@@ -375,6 +380,8 @@ def open_scenes(spec: str) -> Dataset:
         if not value.isascii() or not value.isdigit():
             raise UserError(f"{where}: {name} is {value!r}; give a whole number, such as {name}={chosen[name]}")
         chosen[name] = int(value)
+    if chosen.get("questions") == 0:
+        raise UserError(f"{where}: questions is 0; a scene needs at least one")
     world = {name: chosen[name] for name in world if name in known}
     rows = Rows(row for split in SPLITS for row in scene_examples(task, split, chosen[split], **world))
     return Dataset(where, "scenes (procedural)", rows)

@@ -6,7 +6,7 @@ cover each other: if they never did, the free places of a frame would say where 
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from math import hypot
@@ -187,17 +187,19 @@ class SceneClip:
         return frames if dtype is None else frames.astype(dtype)
 
 
-def moving_example(world: Scenes, split: str, k: int) -> Example:
-    """Row ``k``: a clip, captions, a question with its answers and the moment that they depend on; its label is the shape that
-    moves first."""
-    scene = moving_scene(world, split, k)
-    question = scene.question(world.rng(split, k, "question"))
-    fields = {
-        "video": SceneClip(world, split, k),
-        "captions": scene.captions(world.rng(split, k, "captions")),
-        "question": question.text,
-        "answers": question.answers,
-        "label": scene.movements[0].item.shape,
-        "moment": question.moment,
-    }
-    return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}, {question.kind} question")
+def moving_examples(world: Scenes, split: str, k: int, number: int) -> Iterator[Example]:
+    """``number`` rows of scene ``k``: the clip, captions, a question with its answers and the moment that they depend on; the
+    label is the shape that moves first."""
+    scene, clip = moving_scene(world, split, k), SceneClip(world, split, k)
+    for place in range(number):
+        again = f"-{place + 1}" if place else ""
+        question = scene.question(world.rng(split, k, f"question{again}"))
+        fields = {
+            "video": clip,
+            "captions": scene.captions(world.rng(split, k, f"captions{again}")),
+            "question": question.text,
+            "answers": question.answers,
+            "label": scene.movements[0].item.shape,
+            "moment": question.moment,
+        }
+        yield Example(f"{split}/{k}{again}", fields, split, f"scenes, {split} {k}, {question.kind} question")

@@ -1,7 +1,7 @@
 """Scenes that sound: tones and noises of different kinds, one after another, low or high, steady, rising or falling."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,17 +191,19 @@ class SceneSamples:
         return samples if dtype is None else samples.astype(dtype)
 
 
-def sounding_example(world: Scenes, split: str, k: int) -> Example:
-    """Row ``k``: samples and rate, captions, a question with its answers and the moment that they depend on; its label is the
-    sound that comes first."""
-    scene = sounding_scene(world, split, k)
-    question = scene.question(world.rng(split, k, "question"))
-    fields = {
-        "audio": (SceneSamples(world, split, k), RATE),
-        "captions": scene.captions(world.rng(split, k, "captions")),
-        "question": question.text,
-        "answers": question.answers,
-        "label": scene.sounds[0].timbre,
-        "moment": question.moment,
-    }
-    return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}, {question.kind} question")
+def sounding_examples(world: Scenes, split: str, k: int, number: int) -> Iterator[Example]:
+    """``number`` rows of scene ``k``: samples and rate, captions, a question with its answers and the moment that they depend
+    on; the label is the sound that comes first."""
+    scene, samples = sounding_scene(world, split, k), (SceneSamples(world, split, k), RATE)
+    for place in range(number):
+        again = f"-{place + 1}" if place else ""
+        question = scene.question(world.rng(split, k, f"question{again}"))
+        fields = {
+            "audio": samples,
+            "captions": scene.captions(world.rng(split, k, f"captions{again}")),
+            "question": question.text,
+            "answers": question.answers,
+            "label": scene.sounds[0].timbre,
+            "moment": question.moment,
+        }
+        yield Example(f"{split}/{k}{again}", fields, split, f"scenes, {split} {k}, {question.kind} question")

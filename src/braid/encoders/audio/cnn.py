@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from braid.config import within
 from braid.layers.context import BuildContext
-from braid.layers.spectrogram import in_pieces, pieces_of_mask, times
+from braid.layers.spectrogram import in_pieces, pieces_of_mask, times, waves
 from braid.records import Features, Padded
 from braid.shapes import Bool, Float
 
@@ -100,6 +100,7 @@ class AudioCNNEncoder(nn.Module):
             real = real.unflatten(1, (-1, 2)).any(2)
             values = self.dropout(stage(values, _weights(real, values)))
         pooled = torch.cat([values.mean(3), values.amax(3)], 1).transpose(1, 2)
+        pooled = pooled + waves(pooled.shape[1], self.width, pooled.device).to(pooled.dtype)
         spans = pooled.new_tensor([[0.0, 1.0]])
         return Features(pooled, real, times(real.shape[1], self.frames, inputs.values.shape[1], spans))
 

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from braid.config import within
 from braid.errors import UserError
 from braid.layers.attention import EncoderBlock
 from braid.layers.context import BuildContext
-from braid.layers.spectrogram import in_pieces, pieces_of_mask, times
+from braid.layers.spectrogram import in_pieces, pieces_of_mask, times, waves
 from braid.records import Features, Padded
-from braid.shapes import Float
-
-LONGEST = 10_000.0  # wavelength of the slowest position wave, in patches (arXiv:1706.03762)
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,8 @@ class AudioTransformerEncoder(nn.Module):
         number = pieces.shape[1]
         # [n, pieces, frames, rows, bands] -> [n, pieces, rows, frames * bands]
         cut = pieces.unflatten(3, (self.rows, self.bands)).transpose(2, 3).flatten(3)
-        patches = self.patches(cut) + self.frequencies + self._waves(number, cut).unsqueeze(1)
+        when = waves(number, self.width, cut.device).to(cut.dtype)
+        patches = self.patches(cut) + self.frequencies + when.unsqueeze(1)
         values = self.dropout(patches.flatten(1, 2))
         readable = mask.unsqueeze(2).expand(-1, -1, self.rows).flatten(1).unsqueeze(1)
         for block in self.blocks:
@@ -85,10 +83,3 @@ class AudioTransformerEncoder(nn.Module):
         spans = values.new_tensor([[0.0, 1.0]])
         pooled = self.norm(values).unflatten(1, (number, self.rows)).mean(2)
         return Features(pooled, mask, times(number, frames, inputs.values.shape[1], spans))
-
-    def _waves(self, number: int, like: Tensor) -> Float[Tensor, "pieces width"]:
-        """Sines and cosines of the positions in time."""
-        half = self.width // 2
-        rates = LONGEST ** (-torch.arange(half, device=like.device, dtype=torch.float32) / half)
-        angles = torch.arange(number, device=like.device, dtype=torch.float32).unsqueeze(1) * rates
-        return torch.cat([angles.sin(), angles.cos()], 1).to(like.dtype)

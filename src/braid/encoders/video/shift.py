@@ -71,12 +71,14 @@ class ShiftVideoEncoder(FrameEncoder):
         super().__init__(config.frame, context)
         self.width = config.width
         self.projection = nn.Sequential(nn.Linear(self.frame.width, config.width), nn.LayerNorm(config.width))
+        self.positions = nn.Parameter(0.02 * torch.randn(self.frames, 1, config.width))
         self.blocks = nn.ModuleList(ShiftBlock(config.width, config.share, config.dropout) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
 
     def read(self, described: Features) -> Features:
         cells = self.cells(described)
         values, mask = (one.unflatten(1, (self.frames, -1)) for one in (self.projection(cells.values), cells.mask))
+        values = values + self.positions
         for block in self.blocks:
             values = block(values, mask)
         return Features(self.norm(values).flatten(1, 2), cells.mask, cells.extent)

@@ -114,12 +114,15 @@ class AudioModalityConfig:
 
     @staticmethod
     def key(value: Any) -> Hashable:
-        """A path or bytes are their own key, a part has its times, too; samples are compared by content."""
+        """A path or bytes are their own key, a part has its times, too; arrays are compared by content, samples that are computed
+        when they are read by identity."""
         if isinstance(value, Clip):
             return (AudioModalityConfig.key(value.file), value.start, value.end)
         if isinstance(value, os.PathLike):
             return os.fspath(value)
         if isinstance(value, tuple | list) and len(value) == 2:
+            if not isinstance(value[0], np.ndarray | list | tuple):
+                return (id(value[0]), str(value[1]))
             array = np.asarray(value[0])
             content = hashlib.sha1(np.ascontiguousarray(array).tobytes(), usedforsecurity=False).digest()
             return (array.shape, array.dtype.str, content, str(value[1]))
