@@ -10,20 +10,14 @@ as it is, and the same recipe trained on the middle frames.
 import argparse
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from braid.api import load
-from braid.datasets import open_dataset
-from braid.evaluation import evaluate
 from braid.media import read_frames
-from braid.metrics import interval, paired_difference
-from braid.training import Watcher, default_run, run_from, train_in_stages
-from runs import report, say
+from runs import answered, lead, report, say, shown, trained_by_default
 
 ROOT = Path("runs/clips")
 BEAM = 3
@@ -61,17 +55,6 @@ def table_of(source: Path) -> Path:
     return target
 
 
-def trained(task: str, table: Path, columns: Mapping[str, str], name: str, seed: int) -> Path:
-    """What ``braid train`` gives by default."""
-    folder = ROOT / f"{name}-{seed}"
-    if not (folder / "done").exists():
-        settings = [f"seed={seed}"]
-        config = run_from(default_run(task, {"path": str(table), "columns": dict(columns)}, settings=settings), settings)
-        train_in_stages(config, folder, "", watcher=Watcher(on_note=say))
-        (folder / "done").touch()
-    return folder
-
-
 def captions(table: Path, seeds: int) -> None:
     systems = {
         "built-in, middle frame": ("image", None),
@@ -83,19 +66,17 @@ def captions(table: Path, seeds: int) -> None:
         columns = {role: "clip" if role == "video" else "frame", "captions": "captions"}
         each, whole = [], []
         for seed in range(seeds if run else 1):
-            model = load(trained("captioning", table, columns, run, seed) if run else "small")
-            task = model.task("captioning", BEAM)
-            metrics, answers = evaluate(model.runtime, model.collator, task, open_dataset(table, columns).split("held"))
-            each.append(task.items(answers.predictions, answers.samples))
-            whole.append(metrics)
-            for one, sample in list(zip(answers.predictions, answers.samples, strict=True))[:10]:
+            folder = trained_by_default("captioning", table, columns, ROOT / f"{run}-{seed}") if run else "small"
+            said = answered(folder, "captioning", table, columns, "held", BEAM)
+            each.append(said.right)
+            whole.append(said.metrics)
+            for one, sample in list(zip(said.predictions, said.samples, strict=True))[:10]:
                 say(f"  {one.text}   |   {sample.references[0]}")
         items[name], seed_count[name] = np.mean(each, axis=0), len(each)
         rows.append([name, seed_count[name], shown(items[name]), *(mean(whole, key) for key in ("bleu-4", "rouge-l"))])
         say(str(rows[-1]))
     for name in list(systems)[:-1]:
-        gap = paired_difference(columned(items["trained on clips"]), columned(items[name]), first_column)
-        rows.append([f"clips less {name}", "", f"{gap.difference:+.1f} ({gap.low:+.1f} to {gap.high:+.1f})", "", ""])
+        rows.append([f"clips less {name}", "", lead(items["trained on clips"], items[name]), "", ""])
     how = (
         f"{len(items['trained on clips'])} held-out clips, 20 references each, beam {BEAM}, tokenizer ptb. CIDEr is that of "
         "coco-caption, with a 95% bootstrap interval over clips; the last rows are paired. No claim on the public test set."
@@ -109,11 +90,8 @@ def categories(table: Path, seeds: int) -> None:
         columns = {role: "clip" if role == "video" else "frame", "label": "category"}
         each = []
         for seed in range(seeds):
-            model = load(trained("classification", table, columns, f"categories-{role}", seed))
-            task = model.task("classification")
-            held = open_dataset(table, columns).split("held")
-            _, answers = evaluate(model.runtime, model.collator, task, held)
-            each.append(task.items(answers.predictions, answers.samples))
+            folder = trained_by_default("classification", table, columns, ROOT / f"categories-{role}-{seed}")
+            each.append(answered(folder, "classification", table, columns, "held").right)
         right[name] = np.mean(each, axis=0)
         rows.append([name, seeds, shown(right[name])])
         say(str(rows[-1]))
@@ -121,19 +99,6 @@ def categories(table: Path, seeds: int) -> None:
     rows.append(["largest category", "", f"{100 * max(held.count(one) for one in set(held)) / len(held):.1f}"])
     how = f"Accuracy on {len(held)} held-out clips, 20 categories, x100, with 95% bootstrap intervals over clips."
     report("clips_categories", "Categories of clips", ["input", "seeds", "accuracy"], rows, how)
-
-
-def columned(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values, float)[:, None]
-
-
-def first_column(means: np.ndarray) -> np.ndarray:
-    return means[:, 0]
-
-
-def shown(values: np.ndarray) -> str:
-    low, high = interval(columned(values), first_column)
-    return f"{np.mean(values):.1f} ({low:.1f} to {high:.1f})"
 
 
 def mean(metrics: list[dict[str, Any]], name: str) -> float:

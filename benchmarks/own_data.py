@@ -37,9 +37,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from braid.api import load
 from braid.datasets import open_dataset
 from braid.evaluation import evaluate
-from braid.metrics import interval, paired_difference
 from braid.training import Watcher, default_run, run_from, train_in_stages
-from runs import report, say
+from runs import lead, report, say, shown
 
 ROOT = Path("runs/own_data")
 QUERY_COLUMNS = ("baseColour", "subCategory")  # that tell what a photo shows; no role is recognised in them
@@ -157,17 +156,15 @@ def labels(chosen: argparse.Namespace) -> None:
             folder = ROOT / f"{slug(name)}-{chosen.time or 'default'}-{seed}"
             seconds.append(trained(question, table, folder, seed, chosen.time))
             right.append(correct(folder, question, table))
-        mean = 100 * np.mean(right, axis=0)[:, None]
-        low, high = interval(mean, first_column)
+        mean = 100 * np.mean(right, axis=0)
         other, taken = colleague(question, table)
-        gap = paired_difference(mean, 100 * other[:, None], first_column)
         first, whole = (max(one[kind] for one in seconds) for kind in ("first", "all"))
         rows.append(
             [
                 name,
-                f"{mean.mean():.1f} ({low:.1f} to {high:.1f})",
+                shown(mean),
                 f"{100 * other.mean():.1f}",
-                f"{gap.difference:+.1f} ({gap.low:+.1f} to {gap.high:+.1f})",
+                lead(mean, 100 * other),
                 f"{taken:.0f}",
                 f"{first:.0f}",
                 f"{whole:.0f}",
@@ -197,10 +194,6 @@ def correct(folder: Path, question: Question, table: Path) -> np.ndarray:
     return np.array(
         [one.label in sample.references for one, sample in zip(answers.predictions, answers.samples, strict=True)], float
     )
-
-
-def first_column(means: np.ndarray) -> np.ndarray:
-    return means[..., 0]
 
 
 def colleague(question: Question, table: Path) -> tuple[np.ndarray, float]:

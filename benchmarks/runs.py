@@ -1,18 +1,22 @@
-"""Shared functions of the quality benchmarks: train a run unless it exists, score it, write the results."""
+"""Shared functions of the quality benchmarks: train a run unless it exists, score it row by row, write the results."""
 
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from braid.api import load
 from braid.datasets import open_dataset
 from braid.evaluation import evaluate
 from braid.files import write_whole
-from braid.training import Watcher, run_from, train
+from braid.metrics import interval, paired_difference
+from braid.records import Prediction, Sample
+from braid.training import Watcher, default_run, run_from, train, train_in_stages
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,6 +44,61 @@ def trained(settings: dict[str, Any], folder: Path, changes: Sequence[str] = ())
         write_whole(done, json.dumps({"seconds": time.perf_counter() - started, "parameters": sizes[0]}))
     result = json.loads(done.read_text())
     return Trained(folder, result["seconds"] / 60, result["parameters"])
+
+
+def trained_by_default(
+    task: str, table: Path, columns: Mapping[str, str], folder: Path, settings: Sequence[str] = (), limit: str = ""
+) -> Path:
+    """What ``braid train`` gives without a settings file, within the time ``limit``; a finished run is not trained again."""
+    if not (folder / "done").exists():
+        data = {"path": str(table), "columns": dict(columns)}
+        config = run_from(default_run(task, data, settings=settings), settings)
+        train_in_stages(config, folder, limit, watcher=Watcher(on_note=say))
+        (folder / "done").touch()
+    return folder
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a model says to the rows of a split, and how right each is, x100."""
+
+    metrics: dict[str, float]
+    predictions: Sequence[Prediction]
+    samples: Sequence[Sample]
+    right: np.ndarray
+
+
+def answered(
+    model: Path | str, task: str, data: Path | str, columns: Mapping[str, str], split: str, beam: int | None = None
+) -> Rows:
+    """The answers of a saved model to one split."""
+    loaded = load(model)
+    chosen = loaded.task(task, beam)
+    examples = open_dataset(data, dict(columns)).split(split)
+    metrics, answers = evaluate(loaded.runtime, loaded.collator, chosen, examples)
+    return Rows(
+        metrics, answers.predictions, answers.samples, np.asarray(chosen.items(answers.predictions, answers.samples), float)
+    )
+
+
+def shown(values: np.ndarray) -> str:
+    """The mean of the rows with its 95% bootstrap interval."""
+    low, high = interval(_column(values), _mean)
+    return f"{np.mean(values):.1f} ({low:.1f} to {high:.1f})"
+
+
+def lead(values: np.ndarray, others: np.ndarray) -> str:
+    """The paired difference of two systems on the same rows, with its 95% bootstrap interval."""
+    gap = paired_difference(_column(values), _column(others), _mean)
+    return f"{gap.difference:+.1f} ({gap.low:+.1f} to {gap.high:+.1f})"
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, float)[:, None]
+
+
+def _mean(means: np.ndarray) -> np.ndarray:
+    return means[:, 0]
 
 
 def scored(folder: Path, task: str, data: str, split: str, beam: int | None = None) -> dict[str, float]:

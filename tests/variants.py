@@ -31,6 +31,7 @@ from braid.decoders import (
 from braid.encoders import (
     AudioCNNEncoderConfig,
     AudioTransformerEncoderConfig,
+    CNNEncoderConfig,
     ConvolutionVideoEncoderConfig,
     EfficientNetEncoderConfig,
     EncoderConfig,
@@ -161,6 +162,7 @@ ENCODERS: dict[str, EncoderConfig] = {
         width_multiplier=0.25, levels=LevelsConfig(width=16, dropout=0.0, cells=True)
     ),
     "resnet": ResNetEncoderConfig(depth=18),
+    "cnn": CNNEncoderConfig(channels=8),
     "vgg": VGGEncoderConfig(depth=11),
     "vgg norm": VGGEncoderConfig(depth=11, batch_norm=True),
     "tokens": ImageTokenEncoderConfig(conv_depth=1, width=32, depth=1, heads=2, dropout=0.0),

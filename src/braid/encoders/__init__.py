@@ -12,6 +12,8 @@ from braid.encoders.audio import (
     PretrainedAudioEncoderConfig,
 )
 from braid.encoders.image import (
+    CNNEncoder,
+    CNNEncoderConfig,
     EfficientNetEncoder,
     EfficientNetEncoderConfig,
     ImageEncoderConfig,
@@ -68,6 +70,8 @@ __all__ = [
     "AudioEncoderConfig",
     "AudioTransformerEncoder",
     "AudioTransformerEncoderConfig",
+    "CNNEncoder",
+    "CNNEncoderConfig",
     "ConvolutionVideoEncoder",
     "ConvolutionVideoEncoderConfig",
     "EfficientNetEncoder",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from braid.config import within
 from braid.layers.context import BuildContext
+from braid.layers.residual import MaskedConvolution, ResidualStage
 from braid.layers.spectrogram import in_pieces, pieces_of_mask, times, waves
 from braid.records import Features, Padded
 from braid.shapes import Bool, Float
@@ -44,33 +45,6 @@ class AudioCNNEncoderConfig:
         return AudioCNNEncoder(self)
 
 
-class MaskedConvolution(nn.Module):
-    """Convolution and batch norm; frames that are not real are zero before and after, as beyond the edges."""
-
-    def __init__(self, channels: int, out: int, kernel: int, stride: int | tuple[int, int] = 1) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(out)
-        nn.init.kaiming_normal_(self.convolution.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, values: Float[Tensor, "n channels length bands"], real: Float[Tensor, "n 1 steps 1"]) -> Tensor:
-        return self.norm(self.convolution(values)) * real
-
-
-class Stage(nn.Module):
-    """Two convolutions beside a shortcut, at half the size."""
-
-    def __init__(self, channels: int, out: int) -> None:
-        super().__init__()
-        self.first = MaskedConvolution(channels, out, 3, 2)
-        self.second = MaskedConvolution(out, out, 3)
-        self.shortcut = MaskedConvolution(channels, out, 1, 2)
-
-    def forward(self, values: Float[Tensor, "n channels length bands"], real: Float[Tensor, "n 1 steps 1"]) -> Tensor:
-        inner = self.second(self.first(values, real).relu(), real)
-        return (inner + self.shortcut(values, real)).relu()
-
-
 class AudioCNNEncoder(nn.Module):
     """Spectrogram [n, length, mels] -> mean and maximum over the frequencies, for each step of the last stage."""
 
@@ -81,7 +55,7 @@ class AudioCNNEncoder(nn.Module):
         self.stem = MaskedConvolution(2, channels, 7, STEM)
         stages: list[nn.Module] = []
         for _ in range(config.stages):
-            stages.append(Stage(channels, 2 * channels))
+            stages.append(ResidualStage(channels, 2 * channels))
             channels *= 2
         self.stages = nn.ModuleList(stages)
         self.dropout = nn.Dropout2d(config.dropout)

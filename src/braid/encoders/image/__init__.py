@@ -1,5 +1,6 @@
 """Images -> Features, one file a kind."""
 
+from braid.encoders.image.cnn import CNNEncoder, CNNEncoderConfig
 from braid.encoders.image.efficientnet import EfficientNetEncoder, EfficientNetEncoderConfig
 from braid.encoders.image.mobilenet import MobileNetEncoder, MobileNetEncoderConfig
 from braid.encoders.image.pretrained import PretrainedImageEncoder, PretrainedImageEncoderConfig
@@ -9,7 +10,8 @@ from braid.encoders.image.vgg import VGGEncoder, VGGEncoderConfig
 from braid.encoders.image.vit import ViTEncoder, ViTEncoderConfig
 
 ImageEncoderConfig = (
-    EfficientNetEncoderConfig
+    CNNEncoderConfig
+    | EfficientNetEncoderConfig
     | ImageTokenEncoderConfig
     | MobileNetEncoderConfig
     | PretrainedImageEncoderConfig
@@ -19,6 +21,8 @@ ImageEncoderConfig = (
 )
 
 __all__ = [
+    "CNNEncoder",
+    "CNNEncoderConfig",
     "EfficientNetEncoder",
     "EfficientNetEncoderConfig",
     "ImageEncoderConfig",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from braid.config import within
-from braid.encoders.frames import FrameEncoder
+from braid.encoders.frames import FrameEncoder, moments
 from braid.encoders.image import ImageEncoderConfig, MobileNetEncoderConfig
 from braid.layers.attention import FeedForward
 from braid.layers.context import BuildContext
@@ -20,7 +20,7 @@ from braid.shapes import Bool, Float
 @dataclass(frozen=True)
 class ShiftVideoEncoderConfig:
     """Residual shifts over time (arXiv:1811.08383) between layers over the cells of the frames, after the image encoder. A shift
-    costs no multiplication and has no parameters. Cells stay apart, so an explanation shows when and where.
+    costs no multiplication and has no parameters.
 
     Args:
         frame: the image encoder of the frames.
@@ -28,6 +28,8 @@ class ShiftVideoEncoderConfig:
         depth: number of shifts, each with two layers.
         share: of the channels, that come from the next frame, and as many from the one before.
         dropout: probability that a value is dropped in training.
+        cells: give every cell of every frame, so that an explanation shows when and where; else the mean and the maximum over
+            the cells of each frame, which is faster, and learns small things from nothing sooner (docs/log.md).
     """
 
     kind: Literal["video_shift"] = "video_shift"
@@ -36,6 +38,7 @@ class ShiftVideoEncoderConfig:
     depth: int = 2
     share: float = 0.125
     dropout: float = 0.1
+    cells: bool = True
 
     modality: ClassVar[str] = "video"
 
@@ -65,11 +68,12 @@ class ShiftBlock(nn.Module):
 
 
 class ShiftVideoEncoder(FrameEncoder):
-    """Clips [n, frames, 3, size, size] -> one vector a cell of every frame."""
+    """Clips [n, frames, 3, size, size] -> one vector a cell of every frame, or one a frame."""
 
     def __init__(self, config: ShiftVideoEncoderConfig, context: BuildContext) -> None:
         super().__init__(config.frame, context)
-        self.width = config.width
+        self.by_cell = config.cells
+        self.width = config.width if config.cells else 2 * config.width
         self.projection = nn.Sequential(nn.Linear(self.frame.width, config.width), nn.LayerNorm(config.width))
         self.positions = nn.Parameter(0.02 * torch.randn(self.frames, 1, config.width))
         self.blocks = nn.ModuleList(ShiftBlock(config.width, config.share, config.dropout) for _ in range(config.depth))
@@ -81,7 +85,20 @@ class ShiftVideoEncoder(FrameEncoder):
         values = values + self.positions
         for block in self.blocks:
             values = block(values, mask)
-        return Features(self.norm(values).flatten(1, 2), cells.mask, cells.extent)
+        values = self.norm(values)
+        if self.by_cell:
+            return Features(values.flatten(1, 2), cells.mask, cells.extent)
+        return Features(mean_and_maximum(values, mask), mask.any(2), moments(self.frames, values.device))
+
+
+def mean_and_maximum(
+    values: Float[Tensor, "n frames cells width"], mask: Bool[Tensor, "n frames cells"]
+) -> Float[Tensor, "n frames double"]:
+    """Over the real cells of each frame; zeros for a frame without any."""
+    real = mask.unsqueeze(-1)
+    mean = (values * real.to(values.dtype)).sum(2) / real.sum(2).clamp(min=1).to(values.dtype)
+    highest = values.masked_fill(~real, -torch.inf).amax(2)
+    return torch.cat([mean, highest.masked_fill(~mask.any(2, keepdim=True), 0)], 2)
 
 
 def shifted(values: Float[Tensor, "n frames cells width"], moved: int) -> Float[Tensor, "n frames cells width"]:
