@@ -83,6 +83,15 @@ def test_positions_are_stretches_of_time_in_order(config: EncoderConfig) -> None
     assert (extent[:, 1] > extent[:, 0]).all() and (extent[1:, 0] >= extent[:-1, 0]).all()
 
 
+@pytest.mark.parametrize("config", AUDIO.values(), ids=AUDIO)
+def test_positions_know_their_time(config: EncoderConfig) -> None:
+    """What sounds the same all the time is not the same at every position."""
+    steady = Padded(torch.full((1, 160, 32), 0.3), torch.ones(1, 160, dtype=torch.bool))
+    middle = encoded(encoder_of(config), steady).values[0, 1:-1]
+    if len(middle) > 1:
+        assert not torch.allclose(middle[:-1], middle[1:], atol=1e-3)
+
+
 def test_a_sound_moves_the_position_of_its_time_alone() -> None:
     """Of an encoder whose pieces do not see each other."""
     encoder = encoder_of(AUDIO["audio frame"])

@@ -16,6 +16,7 @@ from torch import nn
 from braid.config import from_dict, to_dict
 from braid.decoders import ClassesDecoderConfig
 from braid.encoders import (
+    CNNEncoderConfig,
     EfficientNetEncoderConfig,
     EncoderConfig,
     FTTransformerEncoderConfig,
@@ -130,8 +131,9 @@ def test_parameters_have_torchvision_s_names(config: EncoderConfig, names: list[
         (VGGEncoderConfig(depth=11), 4),
         (MobileNetEncoderConfig(), 4),
         (ViTEncoderConfig(patch_size=16, width=32, depth=1, heads=2), 16),
+        (CNNEncoderConfig(channels=4), 16),
     ],
-    ids=["resnet", "vgg", "mobilenet", "vit"],
+    ids=["resnet", "vgg", "mobilenet", "vit", "cnn"],
 )
 def test_every_cell_knows_its_box(config: EncoderConfig, cells: int) -> None:
     mask = torch.ones(1, 64, 64, dtype=torch.bool)
@@ -157,6 +159,11 @@ def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
         assert torch.equal(encoded(source, pixels), encoded(target, pixels))
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, tmp_path / "wrapped.pt")
     load_weights(target, tmp_path / "wrapped.pt")
+
+
+def test_a_small_network_refuses_images_that_are_smaller_than_a_cell() -> None:
+    with pytest.raises(UserError, match=r"^images of 8 pixels are smaller than a cell of 16; use fewer stages$"):
+        CNNEncoderConfig().build(reading(ImageModalityConfig(size=8).build()))
 
 
 def test_vgg_refuses_pictures_that_its_poolings_leave_nothing_of() -> None:

@@ -23,6 +23,7 @@ from braid.datasets.scenes.moving import FRAMES, RATE
 from braid.datasets.scenes.sounds import RATE as HERTZ
 from braid.datasets.scenes.sounds import SECONDS, UNHEARD
 from braid.errors import UserError
+from braid.modalities import default_inputs
 from braid.records import Example
 
 WORLD = Scenes(size=32)
@@ -187,6 +188,17 @@ def test_a_data_set_by_its_name_keeps_values_and_moments() -> None:
     assert (np.asarray(samples).shape, np.asarray(samples).dtype, rate) == ((48_000,), np.float32, 16_000)
 
 
+@pytest.mark.parametrize("kind", ["video", "audio"])
+def test_several_questions_share_a_clip(kind: str) -> None:
+    rows = open_dataset(f"scenes:{kind},train=10,questions=4").split("train")
+    assert [row.id for row in rows[:5]] == ["train/0", "train/0-2", "train/0-3", "train/0-4", "train/1"]
+    keys = [default_inputs()[kind].key(row.fields[kind]) for row in rows]
+    assert len(rows) == 10 and len(set(keys)) == 3 and keys[0] == keys[3] != keys[4]
+    alone = open_dataset(f"scenes:{kind},train=3").split("train")
+    assert [row.fields["question"] for row in alone] == [rows[place].fields["question"] for place in (0, 4, 8)]
+    assert len({row.fields["question"] for row in rows}) > 5
+
+
 def test_rows_of_both_alternate() -> None:
     rows = open_dataset("scenes:video+audio,train=4,val=1,test=1,compositional=1").examples
     assert [("video" in row.fields, "audio" in row.fields) for row in rows[:3]] == [(True, False), (False, True), (True, False)]
@@ -195,8 +207,13 @@ def test_rows_of_both_alternate() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("scenes:audio,size=32", "there is no setting 'size'; choose from compositional, seed, test, train, val"),
-        ("scenes:video,objects=2", "there is no setting 'objects'; choose from compositional, seed, size, test, train, val"),
+        ("scenes:audio,size=32", "there is no setting 'size'; choose from compositional, questions, seed, test, train, val"),
+        (
+            "scenes:video,objects=2",
+            "there is no setting 'objects'; choose from compositional, questions, seed, size, test, train, val",
+        ),
+        ("scenes:audio,questions=0", "questions is 0; a scene needs at least one"),
+        ("scenes:video+audio,questions=2", "there is no setting 'questions'"),
         ("scenes:vidio", r"the task is 'vidio'; .*did you mean 'video'"),
         ("scenes:video,size=4", "size is 4; a scene needs at least 16 pixels a side"),
     ],

@@ -318,6 +318,16 @@ def test_all_but_the_mean_know_the_order_of_frames(name: str) -> None:
     assert torch.allclose(forward, back, atol=1e-5) == isinstance(ENCODERS[name], MeanVideoEncoderConfig)
 
 
+def test_shifts_know_the_time_of_a_frame() -> None:
+    """A clip that stands still is not the same in all its frames, the first and the last aside."""
+    torch.manual_seed(0)
+    for name in ("video shift", "video shift by frame"):
+        encoder = ENCODERS[name].build(context(6)).eval()
+        still = torch.randn(1, 1, 3, SIZE, SIZE).expand(1, 6, 3, SIZE, SIZE)
+        values = encoder(Padded(still, torch.ones(1, 6, dtype=torch.bool))).values.unflatten(1, (6, -1))
+        assert not torch.allclose(values[:, 2], values[:, 3], atol=1e-3)
+
+
 @pytest.mark.parametrize("name", VIDEO)
 def test_features_in_two_parts_are_those_of_one(name: str) -> None:
     torch.manual_seed(0)

@@ -183,6 +183,7 @@ ENCODERS: dict[str, EncoderConfig] = {
     "video mean": MeanVideoEncoderConfig(frame=FRAME),
     "video mean of cells": MeanVideoEncoderConfig(frame=FRAME, cells=True),
     "video shift": ShiftVideoEncoderConfig(frame=FRAME, width=32, depth=1, dropout=0.0),
+    "video shift by frame": ShiftVideoEncoderConfig(frame=FRAME, width=32, depth=1, dropout=0.0, cells=False),
     "video transformer": TransformerVideoEncoderConfig(frame=FRAME, width=32, depth=1, heads=2, dropout=0.0),
     "video convolution": ConvolutionVideoEncoderConfig(frame=LEVELS, width=32, depth=1, dropout=0.0),
     "audio cnn": AudioCNNEncoderConfig(channels=8, stages=2, dropout=0.0),

@@ -2,7 +2,9 @@
 
 import random
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, combinations
 from typing import Any
 
@@ -43,7 +45,7 @@ RADII = {"small": 0.084, "large": 0.15}
 IN = {"centre": ("in the centre", "in the middle"), "left": ("on the left",), "right": ("on the right",)}
 TASKS = ("captioning", "vqa", "classification", "image_generation", "editing", "video", "audio")
 TIMED = {"video": moving_examples, "audio": sounding_examples}
-SETTINGS = {"video": ("seed", "size", "questions"), "audio": ("seed", "questions")}  # of scenes in time
+SETTINGS = {"video": ("seed", "size"), "audio": ("seed",)}  # of scenes in time, which alone also have ``questions``
 DRAWN = ("seed", "size", "objects", "lattice", "richer")  # settings of all others
 ROWS = {"train": 4000, "val": 500, "test": 500, "compositional": 500}
 CAPTIONS = 5  # per image
@@ -337,11 +339,18 @@ def _classified(world: Scenes, split: str, k: int) -> Example:
     return Example(f"{split}/{k}", fields, split, f"scenes, {split} {k}")
 
 
-MAKERS = {
+def _one(make: Callable[..., Iterable[Example]], world: Scenes, split: str, k: int) -> Example:
+    """The only row of a scene in time."""
+    (row,) = make(world, split, k, 1)
+    return row
+
+
+MAKERS: dict[str, Callable[[Scenes, str, int], Example]] = {
     "captioning": _captioned,
     "classification": _classified,
     "image_generation": _generation_example,
     "editing": _edit,
+    **{name: partial(_one, make) for name, make in TIMED.items()},
 }
 
 
@@ -371,7 +380,9 @@ def open_scenes(spec: str) -> Dataset:
         if name not in alternating:
             raise UserError(f"{where}: the task is {name!r}; {did_you_mean(name, alternating)}")
     world = {"seed": 0, "size": 64, "objects": MOST_OBJECTS, "lattice": LATTICE, "richer": 0, "questions": 1}
-    known = {setting for name in task.split("+") for setting in SETTINGS.get(name, DRAWN)}
+    known = {setting for name in task.split("+") for setting in SETTINGS.get(name, DRAWN)} | (
+        {"questions"} if task in TIMED else set()
+    )
     chosen = {**ROWS, **{name: value for name, value in world.items() if name in known}}
     for setting in filter(None, settings):
         name, _, value = (side.strip() for side in setting.partition("="))

@@ -16,7 +16,7 @@ from braid.errors import UserError
 from braid.layers.context import BuildContext
 from braid.layers.convolution import InvertedResidualEncoder
 from braid.layers.sound_levels import LEAST, SoundLevels, SoundLevelsConfig
-from braid.layers.spectrogram import in_pieces, pieces_of_mask, times
+from braid.layers.spectrogram import in_pieces, pieces_of_mask, times, waves
 from braid.modalities import AudioModalityConfig, ImageModalityConfig, Tokenizer
 from braid.records import Features, Padded
 from braid.shapes import Bool, Float
@@ -116,11 +116,13 @@ class FrameAudioEncoder(nn.Module):
         return Features(_joined(values, pieces), _joined(mask, pieces), extent)
 
     def read(self, described: Features) -> Features:
-        if self.levels is None:
-            return described
-        values, mask = self.levels.read(described.values, described.mask)
-        extent = described.extent if self.config.levels and self.config.levels.pieces else values.new_tensor([[0.0, 1.0]])
-        return Features(values, mask, extent)
+        values, mask = described.values, described.mask
+        if self.levels is not None:
+            values, mask = self.levels.read(values, mask)
+            if not self.levels.pieces:
+                return Features(values, mask, values.new_tensor([[0.0, 1.0]]))
+        when = waves(values.shape[1], self.width, values.device).to(values.dtype)
+        return Features(values + when, mask, described.extent)
 
     def load(self, folder: Path) -> None:
         """Fill in the weights of a pretrained image encoder."""
