@@ -1,10 +1,9 @@
-"""Questions about order in scenes that sound or move, and whether explanations point at the moment that the answer depends on.
+"""Questions about the order of sounds, and whether explanations point at the moment that the answer depends on.
 
-    python benchmarks/questions_in_time.py audio            about 40 minutes of a core
-    python benchmarks/questions_in_time.py video
+    python benchmarks/questions_in_time.py            about 40 minutes of a core
 
-The model is that of the recipe. The control is trained alike, without the sound, or on one frame. Accuracy is that of 2,000
-questions of the split test; the best epoch was chosen on val. Explanations are those of answers that are right (split val).
+The model is that of the recipe; the control is trained alike, without the sound. Accuracy is that of 2,000 questions of the split
+test; the best epoch was chosen on val. Explanations are those of answers that are right (split val).
 """
 
 import argparse
@@ -18,54 +17,48 @@ import numpy as np
 import braid
 from braid.config import to_dict
 from braid.datasets import open_dataset
+from braid.explain.ranking import CHANCE
 from braid.training import read_run
 from runs import answered, lead, report, say, shown, trained
 
-RECIPES = Path(__file__).parents[1] / "src" / "braid" / "recipes"
-RECIPE = {"audio": "order-of-sounds.yaml", "video": "motion/2-motion.yaml"}
-CONTROL = {"audio": "no sound", "video": "one frame"}
+RECIPE = Path(__file__).parents[1] / "src" / "braid" / "recipes" / "order-of-sounds.yaml"
+MODEL, CONTROL = "sound and question", "question alone"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=list(RECIPE))
     parser.add_argument("--explained", type=int, default=200, help="rows of which explanations are graded")
     parser.add_argument("--output", type=Path, default=Path("runs/order"))
     chosen = parser.parse_args()
-    settings = to_dict(read_run(RECIPES / RECIPE[chosen.what]))
-    systems = {chosen.what: settings, CONTROL[chosen.what]: without(settings, chosen.what)}
-    said, by_kind = {}, {}
-    for name, config in systems.items():
+    settings = to_dict(read_run(RECIPE))
+    data = settings["data"]["path"]
+    said = {}
+    for name, config in {MODEL: settings, CONTROL: without_sound(settings)}.items():
         run = trained(config, chosen.output / name.replace(" ", "-"))
-        said[name] = answered(run.folder, "vqa", settings["data"]["path"], {}, "test")
-        by_kind[name] = kinds(said[name])
+        said[name] = answered(run.folder, "vqa", data, {}, "test")
         say(f"{name}: {shown(said[name].right)}")
-    control = said[CONTROL[chosen.what]].right
-    rows: list[list[Any]] = [["all", shown(said[name].right), lead(said[name].right, control)] for name in systems]
-    rows[0][0], rows[1][0] = systems
-    rows[1][2] = ""
-    rows += [
-        [f"{chosen.what}: {kind}", shown(right), lead(right, by_kind[CONTROL[chosen.what]][kind])]
-        for kind, right in by_kind[chosen.what].items()
-    ]
-    rows += pointing(chosen.output / chosen.what, settings["data"]["path"], chosen.explained)
+    right, floor = kinds(said[MODEL]), kinds(said[CONTROL])
+    rows: list[list[Any]] = [["all", *compared(said[MODEL].right, said[CONTROL].right)]]
+    rows += [[kind, *compared(right[kind], floor[kind])] for kind in right]
+    rows += pointing(chosen.output / MODEL.replace(" ", "-"), data, chosen.explained)
     how = (
-        f"Accuracy on {len(control):,} questions of test, x100, with 95% bootstrap intervals, seed 0; leads are paired. "
-        f"Pointing in time: the share of right answers whose hottest moment lies in the one that the answer depends on, "
-        f"{chosen.explained} rows of val, ± its standard error."
+        f"Accuracy on {len(said[MODEL].right):,} questions of test, x100, 95% bootstrap intervals, seed 0; leads are paired. "
+        f"Pointing in time: the share of right answers whose hottest moment lies in the one that the answer depends on, of "
+        f"{chosen.explained} rows of val, ± its standard error; in the column after it, that of random scores."
     )
-    report(f"questions_in_time_{chosen.what}", "Questions about order", ["system", "right", "lead"], rows, how)
+    report("questions_in_time", "Questions about the order of sounds", ["questions", MODEL, CONTROL, "lead"], rows, how)
 
 
-def without(settings: dict[str, Any], what: str) -> dict[str, Any]:
+def without_sound(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of the control."""
     other = copy.deepcopy(settings)
-    if what == "video":
-        other["inputs"]["video"]["frames"] = 1
-        return other
     del other["model"]["encoders"]["audio"], other["inputs"]["audio"]
     other["model"]["fusion"] = {"kind": "concat"}
     return other
+
+
+def compared(right: np.ndarray, floor: np.ndarray) -> tuple[str, str, str]:
+    return shown(right), shown(floor), lead(right, floor)
 
 
 def kinds(said: Any) -> dict[str, np.ndarray]:
@@ -77,12 +70,10 @@ def kinds(said: Any) -> dict[str, np.ndarray]:
 
 
 def pointing(model: Path, data: str, number: int) -> list[list[str]]:
-    ranking = braid.load(model).rank_explanations(open_dataset(data).split("val")[:number], "vqa")
-    return [
-        [f"pointing in time: {one.method}", f"{one.pointing:.1f} ± {one.pointing_error:.1f}", ""]
-        for one in ranking.grades
-        if one.pointing is not None
-    ]
+    grades = braid.load(model).rank_explanations(open_dataset(data).split("val")[:number], "vqa").grades
+    found = {one.method: f"{one.pointing:.1f} ± {one.pointing_error:.1f}" for one in grades}
+    chance = found.pop(CHANCE)
+    return [[f"pointing in time: {method}", score, chance, ""] for method, score in found.items()]
 
 
 if __name__ == "__main__":
