@@ -161,15 +161,13 @@ def test_a_standard_file_loads_with_its_head_left_out(tmp_path: Path) -> None:
     load_weights(target, tmp_path / "wrapped.pt")
 
 
-def test_a_small_network_refuses_images_that_are_smaller_than_a_cell() -> None:
-    with pytest.raises(UserError, match=r"^images of 8 pixels are smaller than a cell of 16; use fewer stages$"):
-        CNNEncoderConfig().build(reading(ImageModalityConfig(size=8).build()))
-
-
-def test_vgg_refuses_pictures_that_its_poolings_leave_nothing_of() -> None:
-    with pytest.raises(UserError) as caught:
-        VGGEncoderConfig(depth=11).build(reading(ImageModalityConfig(size=31).build()))
-    assert str(caught.value) == "images of 31 pixels vanish in five halvings; vgg needs at least 32"
+def test_images_of_which_nothing_would_be_left_are_refused() -> None:
+    for config, size, message in (
+        (VGGEncoderConfig(depth=11), 31, "images of 31 pixels vanish in five halvings; vgg needs at least 32"),
+        (CNNEncoderConfig(), 8, "images of 8 pixels are smaller than a cell of 16; use fewer stages"),
+    ):
+        with pytest.raises(UserError, match=f"^{message}$"):
+            config.build(reading(ImageModalityConfig(size=size).build()))
 
 
 def test_folding_batch_norm_changes_nothing() -> None:

@@ -221,6 +221,7 @@ def test_an_explanation_is_in_the_seconds_of_the_file(media: Path, tmp_path: Pat
     path.write_bytes(wav(np.concatenate([tone(2.0, loud=0.0), tone(2.0), tone(2.0, loud=0.0)])))
     model = library.load(media / "model")
     explained = model.explain(audio=path, graded=False)
+    assert explained.method == "occlusion"
     (one,) = [one for one in explained.inputs if one.name == "audio"]
     assert one.times is not None and one.times[0, 0] == pytest.approx(2.0) and one.times[-1, 1] == pytest.approx(4.0, abs=0.1)
     assert one.image is not None and one.image.min() < 200  # the waveform of what is read

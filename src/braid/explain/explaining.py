@@ -20,7 +20,8 @@ from braid.shapes import Float
 from braid.tasks import Task
 
 DEFAULT = "gradients"  # the best on scenes, with rollout (benchmarks/results/explanations.md); works with every decoder
-AT_INPUT = "occlusion"  # the default if an encoder returns one vector for all units of a value
+AT_INPUT = "occlusion"  # the default if an encoder returns one vector for all units of a value, and in time, where it is
+# better (benchmarks/results/questions_in_time.md)
 SHOWN = 480  # pixels of the longer side of shown images
 
 
@@ -30,15 +31,15 @@ def explain(
     """Predict the answer for a sample, and explain it.
 
     Args:
-        method: the ``kind`` of a class in ``braid.explain.methods``; "" means gradients, or occlusion if an encoder returns one
-            vector for all units of a value, such as all columns of a row.
+        method: the ``kind`` of a class in ``braid.explain.methods``; "" means gradients; or occlusion for recordings, clips,
+            and where an encoder returns one vector for all units of a value, such as all columns of a row.
         graded: also grade the explanation, which about doubles the time.
     Raises:
         UserError: for an unknown method, a row that cannot be read, or an answer without anything to explain.
     """
     check_methods([method or DEFAULT])
     subject, prediction = subject_of(runtime, collator, task, sample)
-    method = method or (DEFAULT if all(units.separate for units in subject.units.values()) else AT_INPUT)
+    method = method or _usual(subject)
     chosen: Method = from_dict(Method, {"kind": method}, "method")
     result = chosen.attribute(subject)
     contributions, gap = input_contributions(subject)
@@ -54,6 +55,11 @@ def explain(
         _grades(subject, chosen, result.values) if graded else {},
         _notes(subject, method, result.values),
     )
+
+
+def _usual(subject: Subject) -> str:
+    units = subject.units.values()
+    return DEFAULT if all(one.separate and one.times is None for one in units) else AT_INPUT
 
 
 def input_contributions(subject: Subject) -> tuple[dict[str, Float[np.ndarray, " outputs"]], float]:
