@@ -23,7 +23,7 @@ from braid.datasets.scenes.objects import (
     paint_background,
     paint_objects,
 )
-from braid.datasets.scenes.timed import NUMBER, ORDER, Event, TimedQuestion, Wording, about_order, in_turn, joined
+from braid.datasets.scenes.timed import NUMBER, ORDER, Event, TimedQuestion, Wording, about_order, in_turn, joined, timed_examples
 from braid.datasets.scenes.world import GAP, REACH, TILT, Scenes
 from braid.records import Example
 from braid.shapes import UInt8
@@ -190,16 +190,6 @@ class SceneClip:
 def moving_examples(world: Scenes, split: str, k: int, number: int) -> Iterator[Example]:
     """``number`` rows of scene ``k``: the clip, captions, a question with its answers and the moment that they depend on; the
     label is the shape that moves first."""
-    scene, clip = moving_scene(world, split, k), SceneClip(world, split, k)
-    for place in range(number):
-        again = f"-{place + 1}" if place else ""
-        question = scene.question(world.rng(split, k, f"question{again}"))
-        fields = {
-            "video": clip,
-            "captions": scene.captions(world.rng(split, k, f"captions{again}")),
-            "question": question.text,
-            "answers": question.answers,
-            "label": scene.movements[0].item.shape,
-            "moment": question.moment,
-        }
-        yield Example(f"{split}/{k}{again}", fields, split, f"scenes, {split} {k}, {question.kind} question")
+    scene = moving_scene(world, split, k)
+    fields = {"video": SceneClip(world, split, k), "label": scene.movements[0].item.shape}
+    return timed_examples(world, split, k, number, scene, fields)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from braid.datasets.scenes import language
-from braid.datasets.scenes.timed import NUMBER, ORDER, Event, TimedQuestion, Wording, about_order, in_turn, joined
+from braid.datasets.scenes.timed import NUMBER, ORDER, Event, TimedQuestion, Wording, about_order, in_turn, joined, timed_examples
 from braid.datasets.scenes.world import Scenes
 from braid.records import Example
 from braid.shapes import Float, Float32
@@ -194,16 +194,6 @@ class SceneSamples:
 def sounding_examples(world: Scenes, split: str, k: int, number: int) -> Iterator[Example]:
     """``number`` rows of scene ``k``: samples and rate, captions, a question with its answers and the moment that they depend
     on; the label is the sound that comes first."""
-    scene, samples = sounding_scene(world, split, k), (SceneSamples(world, split, k), RATE)
-    for place in range(number):
-        again = f"-{place + 1}" if place else ""
-        question = scene.question(world.rng(split, k, f"question{again}"))
-        fields = {
-            "audio": samples,
-            "captions": scene.captions(world.rng(split, k, f"captions{again}")),
-            "question": question.text,
-            "answers": question.answers,
-            "label": scene.sounds[0].timbre,
-            "moment": question.moment,
-        }
-        yield Example(f"{split}/{k}{again}", fields, split, f"scenes, {split} {k}, {question.kind} question")
+    scene = sounding_scene(world, split, k)
+    fields = {"audio": (SceneSamples(world, split, k), RATE), "label": scene.sounds[0].timbre}
+    return timed_examples(world, split, k, number, scene, fields)

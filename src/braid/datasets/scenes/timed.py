@@ -1,10 +1,13 @@
 """What scenes in time share: events one after another, and questions whose answers are in their order."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from braid.datasets.scenes.world import Scenes
+from braid.records import Example
 
 NUMBER = 3  # events of a scene: with two, "next after the circle" would leave one answer only
 PLACES = {  # of an event in time, with all correct wordings
@@ -42,6 +45,32 @@ class Wording:
     noun: str
     does: str
     do: str
+
+
+@runtime_checkable
+class TimedScene(Protocol):
+    """A scene that can be described and asked about."""
+
+    def captions(self, rng: random.Random) -> tuple[str, ...]: ...
+
+    def question(self, rng: random.Random) -> TimedQuestion: ...
+
+
+def timed_examples(
+    world: Scenes, split: str, k: int, number: int, scene: TimedScene, fields: Mapping[str, Any]
+) -> Iterator[Example]:
+    """``number`` rows of scene ``k``: what they share (``fields``), captions, a question with its answers, and the moment that
+    they depend on."""
+    for place in range(number):
+        again = f"-{place + 1}" if place else ""
+        question = scene.question(world.rng(split, k, f"question{again}"))
+        own = {
+            "captions": scene.captions(world.rng(split, k, f"captions{again}")),
+            "question": question.text,
+            "answers": question.answers,
+            "moment": question.moment,
+        }
+        yield Example(f"{split}/{k}{again}", {**fields, **own}, split, f"scenes, {split} {k}, {question.kind} question")
 
 
 def about_order(kind: str, events: Sequence[Event], wording: Wording, rng: random.Random) -> TimedQuestion:
