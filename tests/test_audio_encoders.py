@@ -83,6 +83,13 @@ def test_positions_are_stretches_of_time_in_order(config: EncoderConfig) -> None
     assert (extent[:, 1] > extent[:, 0]).all() and (extent[1:, 0] >= extent[:-1, 0]).all()
 
 
+def test_levels_of_any_width_know_their_time() -> None:
+    """Waves come in pairs, and a width may be odd."""
+    config = FrameAudioEncoderConfig(frame=MOBILENET, levels=SoundLevelsConfig(width=15, dropout=0.0, pieces=True))
+    values = encoded(encoder_of(config), spectrograms((300,))).values
+    assert values.shape[2] == 45 and not torch.allclose(values[:, 0], values[:, 1], atol=1e-3)
+
+
 @pytest.mark.parametrize("config", AUDIO.values(), ids=AUDIO)
 def test_positions_know_their_time(config: EncoderConfig) -> None:
     """What sounds the same all the time is not the same at every position."""

@@ -194,6 +194,7 @@ def test_several_questions_share_a_clip(kind: str) -> None:
     assert [row.id for row in rows[:5]] == ["train/0", "train/0-2", "train/0-3", "train/0-4", "train/1"]
     keys = [default_inputs()[kind].key(row.fields[kind]) for row in rows]
     assert len(rows) == 10 and len(set(keys)) == 3 and keys[0] == keys[3] != keys[4]
+    assert default_inputs()["audio"].key(([0.5, 0.1], 8000)) == default_inputs()["audio"].key((np.array([0.5, 0.1]), 8000))
     alone = open_dataset(f"scenes:{kind},train=3").split("train")
     assert [row.fields["question"] for row in alone] == [rows[place].fields["question"] for place in (0, 4, 8)]
     assert len({row.fields["question"] for row in rows}) > 5

@@ -20,8 +20,7 @@ from braid.shapes import Float
 from braid.tasks import Task
 
 DEFAULT = "gradients"  # the best on scenes, with rollout (benchmarks/results/explanations.md); works with every decoder
-AT_INPUT = "occlusion"  # the default if an encoder returns one vector for all units of a value, and in time, where it is
-# better (benchmarks/results/questions_in_time.md)
+AT_INPUT = "occlusion"  # the default in time (benchmarks/results/questions_in_time.md), and if all units share one vector
 SHOWN = 480  # pixels of the longer side of shown images
 
 

@@ -31,3 +31,8 @@ class ResidualStage(nn.Module):
     def forward(self, values: Float[Tensor, "n channels rows columns"], real: Float[Tensor, "n 1 #steps #bands"]) -> Tensor:
         inner = self.second(self.first(values, real).relu(), real)
         return (inner + self.shortcut(values, real)).relu()
+
+
+def residual_stages(channels: int, number: int) -> nn.ModuleList:
+    """``number`` stages one after another; each doubles the channels."""
+    return nn.ModuleList(ResidualStage(channels * 2**stage, channels * 2 ** (stage + 1)) for stage in range(number))

@@ -44,9 +44,9 @@ def waves(number: int, width: int, device: torch.device) -> Float[Tensor, "numbe
     """Sines and cosines that tell positions in time apart, for recordings of any length (arXiv:1706.03762).
 
     Args:
-        width: of a position; even.
+        width: of a position.
     """
-    half = width // 2
+    half = (width + 1) // 2
     rates = LONGEST ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
     angles = torch.arange(number, device=device, dtype=torch.float32).unsqueeze(1) * rates
-    return torch.cat([angles.sin(), angles.cos()], 1)
+    return torch.cat([angles.sin(), angles.cos()], 1)[:, :width]

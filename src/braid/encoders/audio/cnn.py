@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from braid.config import within
 from braid.layers.context import BuildContext
-from braid.layers.residual import MaskedConvolution, ResidualStage
+from braid.layers.residual import MaskedConvolution, residual_stages
 from braid.layers.spectrogram import in_pieces, pieces_of_mask, times, waves
 from braid.records import Features, Padded
 from braid.shapes import Bool, Float
@@ -51,16 +51,11 @@ class AudioCNNEncoder(nn.Module):
     def __init__(self, config: AudioCNNEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        channels = config.channels
-        self.stem = MaskedConvolution(2, channels, 7, STEM)
-        stages: list[nn.Module] = []
-        for _ in range(config.stages):
-            stages.append(ResidualStage(channels, 2 * channels))
-            channels *= 2
-        self.stages = nn.ModuleList(stages)
+        self.stem = MaskedConvolution(2, config.channels, 7, STEM)
+        self.stages = residual_stages(config.channels, config.stages)
         self.dropout = nn.Dropout2d(config.dropout)
         self.frames = STEM[0] * 2**config.stages  # of one position
-        self.width = 2 * channels
+        self.width = 2 * config.channels * 2**config.stages
 
     def forward(self, inputs: Padded) -> Features:
         pieces = in_pieces(inputs, self.frames)

@@ -11,7 +11,7 @@ from braid.config import within
 from braid.errors import UserError
 from braid.layers.attention import grid_features
 from braid.layers.context import BuildContext
-from braid.layers.residual import MaskedConvolution, ResidualStage
+from braid.layers.residual import MaskedConvolution, residual_stages
 from braid.modalities import ImageModality
 from braid.records import Features, Padded
 from braid.shapes import Float
@@ -52,15 +52,10 @@ class CNNEncoder(nn.Module):
         if modality.size < cell:
             raise UserError(f"images of {modality.size} pixels are smaller than a cell of {cell}; use fewer stages")
         self.config = config
-        channels = config.channels
-        self.stem = MaskedConvolution(3, channels, 3, 2)
-        stages: list[nn.Module] = []
-        for _ in range(config.stages):
-            stages.append(ResidualStage(channels, 2 * channels))
-            channels *= 2
-        self.stages = nn.ModuleList(stages)
+        self.stem = MaskedConvolution(3, config.channels, 3, 2)
+        self.stages = residual_stages(config.channels, config.stages)
         self.dropout = nn.Dropout2d(config.dropout)
-        self.width = channels
+        self.width = config.channels * 2**config.stages
 
     def forward(self, inputs: Padded) -> Features:
         real = _halved(inputs.mask.unsqueeze(1).to(inputs.values.dtype))

@@ -28,8 +28,8 @@ class ShiftVideoEncoderConfig:
         depth: number of shifts, each with two layers.
         share: of the channels, that come from the next frame, and as many from the one before.
         dropout: probability that a value is dropped in training.
-        cells: give every cell of every frame, so that an explanation shows when and where; else the mean and the maximum over
-            the cells of each frame, which is faster, and learns small things from nothing sooner (docs/log.md).
+        cells: give every cell of every frame, so that an explanation shows when and where. False gives the mean and the maximum
+            over the cells of each frame, so that what follows has fewer positions to read.
     """
 
     kind: Literal["video_shift"] = "video_shift"

@@ -114,15 +114,15 @@ class AudioModalityConfig:
 
     @staticmethod
     def key(value: Any) -> Hashable:
-        """A path or bytes are their own key, a part has its times, too; arrays are compared by content, samples that are computed
-        when they are read by identity."""
+        """A path or bytes are their own key, a part has its times, too. Arrays are compared by content. Samples that are computed
+        when they are read, as those of scenes, are their own key."""
         if isinstance(value, Clip):
             return (AudioModalityConfig.key(value.file), value.start, value.end)
         if isinstance(value, os.PathLike):
             return os.fspath(value)
         if isinstance(value, tuple | list) and len(value) == 2:
-            if not isinstance(value[0], np.ndarray | list | tuple):
-                return (id(value[0]), str(value[1]))
+            if isinstance(value[0], Hashable):
+                return (value[0], str(value[1]))
             array = np.asarray(value[0])
             content = hashlib.sha1(np.ascontiguousarray(array).tobytes(), usedforsecurity=False).digest()
             return (array.shape, array.dtype.str, content, str(value[1]))
