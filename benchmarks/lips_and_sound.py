@@ -1,6 +1,6 @@
 """Words from lips, from sound, from sound in noise, and from lips and that sound together (GRID, one speaker).
 
-    python benchmarks/lips_and_sound.py ../shared/data/grid-s1/clips.jsonl            about 40 minutes of a core
+    python benchmarks/lips_and_sound.py ../shared/data/grid-s1/clips.jsonl            more than an hour of a core
 
 Every sentence is cut into its words, with --margin seconds around each, by the times of words in the table. White noise is added
 to the sound of all rows, train rows too. The sentences of split val are held out; a tenth of the others chooses the epoch. All

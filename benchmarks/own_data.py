@@ -35,10 +35,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from braid.api import load
-from braid.datasets import open_dataset
-from braid.evaluation import evaluate
 from braid.training import Watcher, default_run, run_from, train_in_stages
-from runs import lead, report, say, shown
+from runs import answered, lead, report, say, shown
 
 ROOT = Path("runs/own_data")
 QUERY_COLUMNS = ("baseColour", "subCategory")  # that tell what a photo shows; no role is recognised in them
@@ -155,8 +153,8 @@ def labels(chosen: argparse.Namespace) -> None:
         for seed in range(chosen.seeds):
             folder = ROOT / f"{slug(name)}-{chosen.time or 'default'}-{seed}"
             seconds.append(trained(question, table, folder, seed, chosen.time))
-            right.append(correct(folder, question, table))
-        mean = 100 * np.mean(right, axis=0)
+            right.append(answered(folder, question.task, table, question.columns, "held").right)
+        mean = np.mean(right, axis=0)
         other, taken = colleague(question, table)
         first, whole = (max(one[kind] for one in seconds) for kind in ("first", "all"))
         rows.append(
@@ -182,17 +180,6 @@ def labels(chosen: argparse.Namespace) -> None:
         columns,
         rows,
         how,
-    )
-
-
-def correct(folder: Path, question: Question, table: Path) -> np.ndarray:
-    """Whether each held row is answered right."""
-    model = load(folder)
-    task = model.task(question.task)
-    examples = open_dataset(table, dict(question.columns)).split("held")
-    _, answers = evaluate(model.runtime, model.collator, task, examples)
-    return np.array(
-        [one.label in sample.references for one, sample in zip(answers.predictions, answers.samples, strict=True)], float
     )
 
 
@@ -257,10 +244,9 @@ def titles(chosen: argparse.Namespace) -> None:
     for seed in range(chosen.seeds):
         folder = ROOT / f"titles-{chosen.time or 'default'}-{seed}"
         seconds = trained(question, table, folder, seed, chosen.time)
-        model = load(folder)
-        examples = open_dataset(table, dict(question.columns)).split("held")
-        metrics, answers = evaluate(model.runtime, model.collator, model.task("captioning", 3), examples)
-        pairs = list(zip(answers.predictions, answers.samples, strict=True))
+        titled = answered(folder, question.task, table, question.columns, "held", 3)
+        metrics = titled.metrics
+        pairs = list(zip(titled.predictions, titled.samples, strict=True))
         named = [(colours(one.text or ""), colours(sample.references[0])) for one, sample in pairs]
         said = [ours == theirs for ours, theirs in named if theirs]
         kept = np.mean([(one.text or "")[:1].isupper() for one, _ in pairs])

@@ -49,11 +49,12 @@ def trained(settings: dict[str, Any], folder: Path, changes: Sequence[str] = ())
 def trained_by_default(
     task: str, table: Path, columns: Mapping[str, str], folder: Path, settings: Sequence[str] = (), limit: str = ""
 ) -> Path:
-    """What ``braid train`` gives without a settings file, within the time ``limit``; a finished run is not trained again."""
+    """What ``braid train`` gives without a settings file, within the time ``limit``. A run that was stopped goes on; a
+    finished one is not trained again."""
     if not (folder / "done").exists():
         data = {"path": str(table), "columns": dict(columns)}
         config = run_from(default_run(task, data, settings=settings), settings)
-        train_in_stages(config, folder, limit, watcher=Watcher(on_note=say))
+        train_in_stages(config, folder, limit, resume=True, watcher=Watcher(on_note=say))
         (folder / "done").touch()
     return folder
 

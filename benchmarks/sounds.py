@@ -22,17 +22,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braid.api import load
 from braid.config import to_dict
-from braid.datasets import open_dataset
-from braid.evaluation import evaluate
 from braid.files import write_whole
 from braid.metrics import interval, paired_difference
 from braid.modalities import AudioModalityConfig
 from braid.training import run_from
 from braid.training.budget import LAST_HEARD, deeper_run
 from braid.training.defaults import default_run
-from runs import report, say, trained
+from runs import answered, report, say, trained
 
 Rows = list[dict[str, Any]]
 CONTROL = "statistics and logistic regression"
@@ -65,9 +62,9 @@ def main() -> None:
         folder = chosen.output / f"{chosen.name}-{fold}"
         right[CONTROL].append(regressed(known, rows, tested))
         for name, model in models(rows, tested, folder, chosen.threads, chosen.deeper, chosen.settings):
-            answers, macro = answered(model, folder.with_suffix(".jsonl"))
-            right[name].append(answers)
-            f1[name].append(macro)
+            said = answered(model, "classification", folder.with_suffix(".jsonl"), {}, "test")
+            right[name].append(said.right / 100)
+            f1[name].append(said.metrics["macro-f1"])
         say(f"  fold {fold}: " + ", ".join(f"{name} {100 * one[-1].mean():.1f}" for name, one in right.items() if one))
     write(chosen.name, {name: one for name, one in right.items() if one}, f1)
 
@@ -129,14 +126,6 @@ def models(
         after = folder.with_name(f"{folder.name}-deeper")
         trained(to_dict(going_on), after)
         yield DEEPER, after / "last"
-
-
-def answered(folder: Path, table: Path) -> tuple[np.ndarray, float]:
-    """Whether a model is right, for each tested row; and its macro F1, x100."""
-    model = load(folder)
-    metrics, answers = evaluate(model.runtime, model.collator, model.task("classification"), open_dataset(table).split("test"))
-    known = zip(answers.predictions, answers.samples, strict=True)
-    return np.array([float(prediction.label in sample.references) for prediction, sample in known]), metrics["macro-f1"]
 
 
 def write(name: str, right: dict[str, list[np.ndarray]], f1: dict[str, list[float]]) -> None:
