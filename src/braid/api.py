@@ -32,6 +32,7 @@ from braid.search import (
     check_reads,
     choose_by_embedding,
     embed,
+    extension,
     file_input,
     index_files,
     input_named,
@@ -156,6 +157,8 @@ class LoadedModel:
     def embed(self, images: Any = (), texts: str | Iterable[str] = (), **inputs: Any) -> Float[np.ndarray, "rows width"]:
         """Unit vectors of images, then of texts, then of the values of any other input, in one space: of each, one or several."""
         given = values_by_role(self.bundle.interface.inputs, images, {"text": texts, **inputs})
+        if wider := extension(self.bundle, given):
+            return load(wider).embed(**given)
         parts = [
             embed(self.runtime, self.collator, values, input_named(self.collator.inputs, role), strict=True).vectors
             for role, values in given.items()

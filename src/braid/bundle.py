@@ -5,6 +5,7 @@ tokenizer.json (and one for each pretrained part that reads or writes text). Not
 format number.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -15,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from braid.config import from_dict, plain_names, to_dict
 from braid.errors import UserError
 from braid.files import read_json, regular, replaced, user_path, whole, write_whole
 from braid.files.foreign import START, foreign, told
+from braid.files.tensors import fits_half, read_tensors, tensor_shapes, write_tensors
 from braid.modalities import (
     InputModality,
     InputModalityConfig,
@@ -36,10 +36,6 @@ FORMAT = 1
 WEIGHTS = "model.safetensors"
 TRAINING_ONLY = ("dropout", "_probability")  # suffixes of settings that only training uses
 FITTED = ("calibration", "temperature")  # settings of tasks that were fitted on a model's predictions
-NUMBERS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # in safetensors, that numpy reads
-STRIDE = 1 << 15  # numbers that are converted at once, so that they fit into the CPU cache
-# the extra mantissa bits of float32; a mask of the sign, exponent and mantissa bits of float16; 2 ** (127 - 15)
-MANTISSA, KEPT, EXPONENT = 23 - 10, np.int32(~0x70001FFF), np.float32(2.0**112)
 INCOMPLETE = "the folder is not a complete model"
 BUILT_IN = Path(__file__).parent / "checkpoints"
 
@@ -85,11 +81,27 @@ class DataCard:
 
 
 @dataclass(frozen=True)
+class Base:
+    """A model of which another one has parts, unchanged, and does not store them again.
+
+    Args:
+        model: the name of a built-in model, or the path of a folder from the model's own.
+        hash: of its weights: others are not taken in their place.
+        parts: such as ``encoders.image``: of these, what the model's own file lacks is the base's.
+    """
+
+    model: str
+    hash: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Interface:
     """Everything that tasks, the API and the runtimes need to know of a model, except its architecture.
 
     ``tasks`` maps the name of a task to its settings (prompt, generation), which ``braid.tasks`` reads. ``trained_on`` lists the
     subsets of inputs that occurred together in training, and ``data`` names the files or folders that it was trained on.
+    ``base`` has the weights that the model's own folder leaves out.
     """
 
     inputs: dict[str, InputModalityConfig]
@@ -98,6 +110,7 @@ class Interface:
     trained_on: tuple[tuple[str, ...], ...] = ()
     card: DataCard = field(default_factory=DataCard)
     data: tuple[str, ...] = ()
+    base: Base | None = None
 
     def __post_init__(self) -> None:
         plain_names("an input", self.inputs)
@@ -131,27 +144,51 @@ class Bundle:
         return self.tokenizers[names[0]] if names else None
 
     def weights(self, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """Read parameters by name, as float32 (the file may hold float16 or bfloat16).
+        """Read parameters by name, as float32 (the file may hold float16 or bfloat16), also those that the base has.
 
         Args:
             names: the parameters to read; by default all.
         Raises:
-            UserError: when the file is missing or damaged, or a value is not finite.
+            UserError: when the file is missing or damaged, a value is not finite, or the base is not there or another one.
         """
         path = regular(self.folder / WEIGHTS, math.inf)
         if not path.is_file():
             raise UserError(f"{self.folder} has no {WEIGHTS}; this bundle runs on ONNX only")
-        try:
-            with safe_open(path, "np") as mapped:
-                tensors = {name: _tensor(mapped, path, name) for name in (mapped.keys() if names is None else names)}
-        except UserError:
-            raise
-        except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(told(path, f"cannot be read ({error}); it may be cut short, copy it again")) from None
-        for name, tensor in tensors.items():
-            if not _all_finite(tensor):
-                raise UserError(f"{path}: {name} contains values that are not numbers; copy it again, or train again")
-        return {name: _single(tensor) for name, tensor in tensors.items()}
+        if self.base is None:
+            return read_tensors(path, names)
+        wanted = set(self.shapes() if names is None else names)
+        return read_tensors(path, wanted - self.taken) | self.base.weights(wanted & self.taken)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all parameters by name, also of those that the base has, without reading their values."""
+        own = tensor_shapes(self.folder / WEIGHTS)
+        return own | {name: shape for name, shape in (self.base.shapes() if self.base else {}).items() if name in self.taken}
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """The parameters that the base has and this model's own file does not."""
+        base = self.interface.base
+        if base is None or self.base is None:
+            return frozenset()
+        own = tensor_shapes(self.folder / WEIGHTS)
+        return frozenset(name for name in self.base.shapes() if part_of(name) in base.parts and name not in own)
+
+    @cached_property
+    def base(self) -> "Bundle | None":
+        """The model whose parts this one has.
+
+        Raises:
+            UserError: when it is not there, or has other weights than when this one was saved.
+        """
+        base = self.interface.base
+        if base is None:
+            return None
+        folder = bundle_folder(base.model if (BUILT_IN / base.model).is_dir() else self.folder / base.model)
+        if folder is None or not (folder / WEIGHTS).is_file():
+            raise UserError(f"{self.folder} has parts of the model {base.model!r}, which is not there; put it there again")
+        if fingerprint(folder) != base.hash:
+            raise UserError(f"{self.folder} has parts of the model {base.model!r}, whose weights have changed; save it again")
+        return read_bundle(folder)
 
 
 def bundle_folder(model: str | Path) -> Path | None:
@@ -191,6 +228,17 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, interface, tokenizers, architecture)
 
 
+def part_of(parameter: str) -> str:
+    """The part of a model that a parameter belongs to: ``fusion``, ``encoders.image``."""
+    return "fusion" if parameter.startswith("fusion.") else ".".join(parameter.split(".")[:2])
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of a folder's weights."""
+    with open(folder / WEIGHTS, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_bundle(
     folder: Path,
     interface: Interface,
@@ -210,8 +258,7 @@ def write_bundle(
         names = tokenizer_names(interface.inputs, interface.outputs)
         write_descriptions(fresh, interface, {name: tokenizers[name] for name in names})
         write_whole(fresh / "model.json", _json({"format": FORMAT, **architecture}))
-        save_file({name: _stored(value, half) for name, value in weights.items()}, fresh / WEIGHTS)
-        os.chmod(fresh / WEIGHTS, 0o644)  # safetensors makes it readable for the owner only
+        write_tensors(fresh / WEIGHTS, weights, half)
 
 
 def write_descriptions(folder: Path, interface: Interface, tokenizers: Mapping[str, Tokenizer]) -> None:
@@ -219,6 +266,27 @@ def write_descriptions(folder: Path, interface: Interface, tokenizers: Mapping[s
     write_whole(folder / "interface.json", _json({"format": FORMAT, **to_dict(interface)}))
     for name, tokenizer in tokenizers.items():
         write_whole(folder / f"{name}.json", tokenizer.to_json())
+
+
+def write_without(bundle: Bundle, base: str, folder: Path) -> None:
+    """Write a model without the parts that another model has, too. The folder needs that model wherever it is used.
+
+    Args:
+        base: the name of a built-in model, or a folder.
+    Raises:
+        UserError: when the two have no part in common, or the model has no weights.
+    """
+    other = read_bundle(find_bundle(base))
+    own, theirs = bundle.weights(), other.weights()
+    same = {name for name, value in theirs.items() if name in own and np.array_equal(value, own[name])}
+    unlike = {part_of(name) for name, value in theirs.items() if name not in own or (name not in same and value.ndim > 1)}
+    parts = tuple(sorted({part_of(name) for name in same} - unlike))
+    if not parts or bundle.architecture is None:
+        raise UserError(f"{bundle.folder} has no part with the weights of {base}; leave the base out")
+    kept = {name: value for name, value in own.items() if name not in same or part_of(name) not in parts}
+    place = other.folder.name if other.folder.parent == BUILT_IN else os.path.relpath(other.folder.resolve(), folder.resolve())
+    interface = replace(bundle.interface, base=Base(place, fingerprint(other.folder), parts))
+    write_bundle(folder, interface, bundle.tokenizers, bundle.architecture, kept, half=fits_half(kept))
 
 
 def average(bundles: Sequence[Bundle], folder: Path, half: bool = False) -> None:
@@ -285,54 +353,6 @@ def write_task(bundle: Bundle, task: Any) -> None:
 
 def write_interface(bundle: Bundle, interface: Interface) -> None:
     write_descriptions(bundle.folder, interface, {})
-
-
-def _tensor(mapped: Any, path: Path, name: str) -> np.ndarray:
-    """One tensor of a safetensors file that is open; numpy has no bfloat16, so its bits are widened to float32.
-
-    Raises:
-        UserError: for numbers that models do not have.
-    """
-    kind = mapped.get_slice(name).get_dtype()
-    if kind == "BF16":
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            first, last = json.loads(file.read(size))[name]["data_offsets"]
-            bits = np.fromfile(file, "<u2", (last - first) // 2, offset=first)
-        shape = mapped.get_slice(name).get_shape()
-        return (bits.astype(np.uint32) << 16).view(np.float32).reshape(shape)
-    if kind not in NUMBERS:
-        raise UserError(f"{path}: {name} is stored as {kind}; save the weights as float32, float16 or bfloat16")
-    tensor: np.ndarray = mapped.get_tensor(name)
-    return tensor
-
-
-def _stored(value: np.ndarray, half: bool) -> np.ndarray:
-    stored = value.astype(np.float16) if half and value.dtype == np.float32 else value
-    if not _all_finite(stored):
-        raise UserError("a weight is not a finite number in the chosen precision; save it in float32 or train again")
-    return np.asarray(stored, order="C")  # unlike ascontiguousarray, keeps a scalar a scalar
-
-
-def _all_finite(tensor: np.ndarray) -> bool:
-    if tensor.dtype == np.float16:  # by its bits, which takes a quarter of the time of every command's start
-        return not tensor.size or int((tensor.view(np.uint16) & 0x7FFF).max()) < 0x7C00
-    return tensor.dtype.kind != "f" or bool(np.isfinite(tensor).all())
-
-
-def _single(tensor: np.ndarray) -> np.ndarray:
-    """Convert finite float16 to float32 by bits: numpy's own conversion takes seven times as long (numpy 2.5)."""
-    if tensor.dtype != np.float16:
-        return tensor
-    single = np.empty(tensor.shape, np.float32)
-    halves, bits = tensor.reshape(-1).view(np.int16), single.reshape(-1).view(np.int32)
-    for first in range(0, len(bits), STRIDE):
-        part = bits[first : first + STRIDE]
-        part[:] = halves[first : first + STRIDE]
-        part <<= MANTISSA  # the sign bit is repeated; the other bits are now where float32 has them
-        part &= KEPT
-        part.view(np.float32)[:] *= EXPONENT
-    return single
 
 
 def _read_text(path: Path) -> str:

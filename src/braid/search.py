@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from braid.bundle import Bundle
+from braid.bundle import BUILT_IN, Bundle, part_of, read_bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.errors import UserError
 from braid.evaluation import Answers
@@ -237,13 +237,39 @@ def check_reads(inputs: Mapping[str, Any], row: Mapping[str, Any]) -> None:
 
 
 def origin(bundle: Bundle) -> Origin:
-    """Who makes a model's vectors: its name, and a hash of its architecture, weights and tokenizers."""
+    """Who makes a model's vectors: its name, and a hash of its architecture, weights and tokenizers. A model that only adds parts
+    to its base gives the vectors of the base."""
+    if bundle.base is not None and _same_space(bundle, bundle.base):
+        return origin(bundle.base)
     digest = hashlib.sha256()
     for file in sorted(bundle.folder.iterdir()):
         if file.suffix in (".safetensors", ".onnx") or (file.suffix == ".json" and file.name != "interface.json"):
             with open(regular(file, math.inf), "rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
     return Origin(bundle.interface.card.name or bundle.folder.name, digest.hexdigest())
+
+
+def _same_space(bundle: Bundle, base: Bundle) -> bool:
+    """Whether what both models read has the same vector in both: everything that embeds it is the base's."""
+    assert bundle.interface.base is not None
+    output = next(name for name, config in bundle.interface.outputs.items() if config.kind == EMBEDDING)
+    inputs = [name for name in bundle.interface.inputs if name in base.interface.inputs]
+    embed_it = {"fusion", f"decoders.{output}", *(f"{group}.{name}" for group in ("encoders", "projections") for name in inputs)}
+    needed = {name for name in base.shapes() if part_of(name) in embed_it}
+    return bool(inputs) and needed <= bundle.taken
+
+
+def extension(bundle: Bundle, roles: Iterable[str]) -> str:
+    """The built-in model that adds inputs to this built-in one and reads all ``roles``; "" if this one does, or none."""
+    inputs = bundle.interface.inputs
+    if bundle.folder.parent != BUILT_IN or all(input_named(inputs, role) in inputs for role in roles):
+        return ""
+    for file in sorted(BUILT_IN.glob("*/interface.json")):
+        other = read_bundle(file.parent).interface
+        adds = other.base is not None and other.base.model == bundle.folder.name
+        if adds and all(input_named(other.inputs, role) in other.inputs for role in roles):
+            return file.parent.name
+    return ""
 
 
 def choose_by_embedding(

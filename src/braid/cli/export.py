@@ -23,6 +23,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="8 bit weights, if answers stay within bounds.")] = False,
     photos: Annotated[str, typer.Option(help="Data to compare int8 with; default: scenes.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many rows to compare on.")] = 100,
+    base: Annotated[str, typer.Option(help="A model with which it shares parts: leave those out.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Write a model as ONNX, so that it runs without torch.
@@ -37,11 +38,20 @@ def export(
         braid export small --output small-onnx
 
         braid export small --output small-int8 --int8 --photos photos/captions.jsonl
+
+        braid export runs/speech --output speech --base small
     """
-    from braid.bundle import find_bundle, read_bundle, write_descriptions
+    from braid.bundle import find_bundle, read_bundle, write_descriptions, write_without
     from braid.runtime.export import export as write_graphs
 
     bundle = read_bundle(find_bundle(model_of("export", words, model)))
+    if base:
+        if int8 or output is None:
+            raise UserError(
+                "--base writes a model of its own, in float32 or float16; give its folder with --output, without --int8"
+            )
+        write_without(bundle, base, output)
+        bundle = read_bundle(output)
     if int8:
         result, paths = _export_int8(bundle, output, photos, limit, json)
         measured: dict[str, Any] = {"parity": [asdict(one) for one in result]}
@@ -50,7 +60,7 @@ def export(
     else:
         measured, folder = {}, output or bundle.folder
         paths = write_graphs(bundle, folder, with_progress("exporting"))
-        if folder != bundle.folder:
+        if folder.resolve() != bundle.folder.resolve():
             write_descriptions(folder, bundle.interface, bundle.tokenizers)
     if json:
         print_json({"folder": str(output or bundle.folder), "files": [path.name for path in paths], **measured})

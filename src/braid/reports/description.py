@@ -3,18 +3,17 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 
-from braid.bundle import WEIGHTS, DataCard, bundle_folder, find_bundle, read_bundle
+from braid.bundle import DataCard, bundle_folder, find_bundle, part_of, read_bundle
 from braid.config import parse_yaml, to_dict
 from braid.errors import UserError
 from braid.files import as_written, regular, user_path
-from braid.files.foreign import told
+from braid.files.tensors import tensor_shapes
 from braid.files.text import read_text
 
 RUN = "run.yaml"
@@ -78,7 +77,7 @@ def describe(model: str | Path) -> Description:
         return describe_checkpoint(folder)
     bundle = read_bundle(find_bundle(model))
     interface = bundle.interface
-    shapes = tensor_shapes(bundle.folder / WEIGHTS) if bundle.architecture else {}
+    shapes = bundle.shapes() if bundle.architecture else {}
     return Description(
         bundle.folder,
         model_parts(bundle.architecture or {}, shapes),
@@ -123,24 +122,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def tensor_shapes(path: Path, prefix: str = "") -> dict[str, tuple[int, ...]]:
-    """Shapes by name of a safetensors file's tensors whose names begin with ``prefix`` (removed), from its header alone."""
-    try:
-        with safe_open(regular(path, inf), framework="np") as file:
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a dict
-            return {name.removeprefix(prefix): tuple(file.get_slice(name).get_shape()) for name in names}
-    except FileNotFoundError:
-        raise UserError(f"{path.parent} has no {path.name}; this bundle runs on ONNX only") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(told(path, f"cannot be read ({error}); it may be cut short, copy it again")) from None
-
-
 def model_parts(architecture: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
     """Encoders, projections, fusion, decoders and codecs, with their settings in model.json and numbers of parameters."""
     counts: dict[str, int] = {}
     for name, shape in shapes.items():
-        part = "fusion" if name.startswith("fusion.") else ".".join(name.split(".")[:2])
-        counts[part] = counts.get(part, 0) + prod(shape)
+        counts[part_of(name)] = counts.get(part_of(name), 0) + prod(shape)
     result = []
     for group in (*GROUPS[:2], "fusion", *GROUPS[2:]):
         members = {"fusion": architecture.get("fusion", {})} if group == "fusion" else _members(group, architecture, shapes)

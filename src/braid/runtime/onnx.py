@@ -1,6 +1,5 @@
 """A bundle on ONNX Runtime: it needs numpy alone and starts quickly. ``export.py`` writes the graphs."""
 
-import hashlib
 import math
 import mmap
 import re
@@ -13,7 +12,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from braid.bundle import FORMAT, WEIGHTS, Bundle
+from braid.bundle import FORMAT, WEIGHTS, Bundle, fingerprint
 from braid.environment import threads
 from braid.errors import UserError
 from braid.files import read_json, regular, utf8_path
@@ -44,13 +43,6 @@ def shared_path(graph: Path) -> Path:
     return graph.with_suffix(".weights.json")
 
 
-def fingerprint(folder: Path) -> str:
-    """A hash of a bundle's weights. Small and folded weights stay in a graph, so a graph fits only the weights that it was
-    exported from."""
-    with open(folder / WEIGHTS, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class Graphs:
     """The graphs of a bundle in memory. Each graph is read once, and shared weights are loaded once."""
 
@@ -74,7 +66,7 @@ class Graphs:
             self._sessions[path] = _session(path, self._shared(shared_path(path)))
         return self._sessions[path]
 
-    @cached_property
+    @cached_property  # small and folded weights stay in a graph, so a graph fits only the weights that it was exported from
     def _fingerprint(self) -> str:
         return fingerprint(self.bundle.folder)
 

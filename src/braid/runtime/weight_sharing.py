@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, load_model, numpy_helper
 
-from braid.bundle import FORMAT, WEIGHTS
+from braid.bundle import FORMAT, WEIGHTS, fingerprint
 from braid.files import whole, write_whole
-from braid.runtime.onnx import fingerprint, shared_path
+from braid.runtime.onnx import shared_path
 
 SMALL = 256  # bytes; smaller tensors stay in the graph
 

@@ -91,11 +91,12 @@ def _settings(config: RunConfig) -> Iterator[str]:
 def _random_parts(config: RunConfig) -> Iterator[str]:
     """Frozen parts that have no trained weights."""
     for start in config.freeze:
-        group, _, rest = start.partition(".")
-        name = rest.partition(".")[0]
-        given = getattr(getattr(config.model, group, {}).get(name), "source", "")
-        if group in ("encoders", "decoders") and not given and f"{group}.{name}" not in config.initialize:
+        part = start if start == "fusion" else ".".join(start.split(".")[:2])
+        group, _, name = part.partition(".")
+        members = getattr(config.model, group, {}) if group in ("encoders", "decoders") else {}
+        trained = part in config.initialize or getattr(members.get(name), "source", "")
+        if (name in members or part == "fusion") and not trained:
             yield (
-                f"{start} is frozen with random weights; give it trained ones with "
-                f"initialize: {{{group}.{name}: small}}, or do not freeze it"
+                f"{start} is frozen with random weights; give it trained ones with initialize: {{{part}: small}}, "
+                "or do not freeze it"
             )
