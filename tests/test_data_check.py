@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
@@ -14,6 +15,7 @@ from braid.datasets import open_dataset
 from braid.datasets.checks import Defect, by_kind, check
 from braid.datasets.scenes import Scenes
 from conftest import Ran
+from heard import tone, wav
 
 Braid = Callable[..., Ran]
 LEAK, TEXT_LEAK = "leak: a file in two splits", "leak: a text in two splits"
@@ -256,3 +258,23 @@ def test_true_and_false_are_labels(tmp_path: Path) -> None:
     assert [row.fields["label"] for row in dataset.examples] == ["true", "false", "3", "dog"]
     several = [{"text": "a", "labels": [True, "dog"]}, {"text": "b", "labels": [False]}]
     assert [row.fields["label"] for row in open_dataset(write(tmp_path, several)).examples] == [("true", "dog"), ("false",)]
+
+
+def test_recordings_that_are_silent_or_too_loud(tmp_path: Path) -> None:
+    rows = []
+    for name, samples in (
+        ("good", tone()),
+        ("silent", 0 * tone()),
+        ("faint", 1e-6 * tone()),
+        ("loud", np.clip(20 * tone(), -1, 1)),
+    ):
+        (tmp_path / f"{name}.wav").write_bytes(wav(samples))
+        rows.append({"audio": f"{name}.wav", "label": "tone"})
+    found = result(write(tmp_path, rows))
+    assert [one.what.split(": ", 1)[1] for one in found["silent recording"]] == [
+        "silent.wav is silent, all of it",
+        "faint.wav is silent, all of it",
+    ]
+    (loud,) = found["clipped recording"]
+    assert "loud.wav is cut off at full scale in 9" in loud.what
+    assert "silent recording" not in result(tmp_path / "data.jsonl", images=False)

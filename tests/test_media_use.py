@@ -2,8 +2,8 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ from braid.server.endpoints import Service
 from braid.server.guard import Metrics
 from braid.server.models import open_catalogue
 from braid.server.uploads import Uploads
+from braid.training import run_from
+from braid.training.setup import set_up
 from conftest import Ran
-from heard import RATE, HeardEncoderConfig, gif, image_model, moving, mp4, ogg, tone, wav, write_hearing_model
+from heard import RATE, SIZE, HeardEncoderConfig, gif, image_model, moving, mp4, ogg, tone, wav, write_hearing_model
+from test_training import TINY
 
 Braid = Callable[..., Ran]
 WAV, OTHER = wav(tone(1.0)), wav(tone(1.5, 2000.0))
@@ -108,17 +111,49 @@ def test_any_modality_finds_any_other(media: Path, braid: Braid, tmp_path: Path)
     assert ran.code == 1 and "Traceback" not in ran.err
 
 
-def test_a_clip_is_read_with_its_sound_if_the_model_learned_both(media: Path, braid: Braid, tmp_path: Path) -> None:
-    from braid.cli.options import rows_of
+def test_a_clip_is_heard_if_the_model_hears_clips(media: Path, client: TestClient, tmp_path: Path) -> None:
+    plain = library.load(media / "model")
+    clip, silent, other = (str(media / "files" / name) for name in ("clip.mp4", "silent.mp4", "dog.wav"))
+    shutil.copytree(media / "model", tmp_path / "hears")
+    said = (tmp_path / "hears" / "interface.json").read_text()
+    assert '"sound_of": ""' in said
+    (tmp_path / "hears" / "interface.json").write_text(said.replace('"sound_of": ""', '"sound_of": "video"'))
+    model = library.load(tmp_path / "hears")
+    both = plain.classify(video=clip, audio=clip).scores
+    assert model.classify(clip).scores == both != plain.classify(clip).scores
+    assert model.classify(silent).scores == plain.classify(silent).scores
+    assert model.classify(clip, audio=other).scores == plain.classify(video=clip, audio=other).scores
+    catalogue = open_catalogue([str(tmp_path / "hears")], None, Limits(), Metrics())
+    service = Service(catalogue, Uploads(10**6, lambda url: CLIP), Limits(), Metrics())
+    with TestClient(application(service, Access()), base_url="http://localhost") as hears:
+        items = [{"video": uri(content, "video/mp4")} for content in (CLIP, SILENT)]
+        answers = hears.post("/v1/classify", json={"items": items}).json()["results"]
+    for answer, file in zip(answers, (clip, silent), strict=True):
+        assert answer["scores"] == pytest.approx(model.classify(file).scores, abs=1e-3)
 
-    model = library.load(media / "model")
-    clip, silent = (str(media / "files" / name) for name in ("clip.mp4", "silent.mp4"))
-    assert rows_of(model, [clip], {}) == [{"video": clip}]
-    both = replace(model.bundle.interface, trained_on=(("audio", "video"),))
-    heard = replace(model, bundle=replace(model.bundle, interface=both))
-    assert rows_of(heard, [clip, silent], {}) == [{"video": clip, "audio": clip}, {"video": silent}]
-    other = str(media / "files" / "dog.wav")
-    assert rows_of(heard, [clip], {"audio": other}) == [{"video": clip, "audio": other}]
+
+def test_training_on_clips_and_their_own_sound_hears_clips(media: Path, tmp_path: Path) -> None:
+    """The same column is read as video and as audio; recordings from a column of their own are no sound of clips."""
+    clip, other = (str(media / "files" / name) for name in ("clip.mp4", "dog.wav"))
+    rows = [
+        {"file": clip, "own": other, "label": label, "split": split} for label in ("cat", "dog") for split in ("train", "val")
+    ]
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    frame = {"kind": "vit", "patch_size": 8, "width": 16, "depth": 1, "heads": 2}
+    encoders = {
+        "video": {"kind": "video_shift", "frame": frame, "width": 16},
+        "audio": {"kind": "audio_transformer", "width": 16, "depth": 1, "heads": 2},
+    }
+    for column, heard in (("file", "video"), ("own", "")):
+        columns = {"video": "file", "audio": column, "label": "label"}
+        run = {
+            **TINY,
+            "task": "classification",
+            "data": {"path": str(tmp_path / "clips.jsonl"), "columns": columns},
+            "model": {"width": 16, "encoders": encoders, "decoders": {"label": {"kind": "classes"}}},
+            "inputs": {"video": {"kind": "video", "size": SIZE}, "audio": {"kind": "audio"}},
+        }
+        assert set_up(run_from(run, [])).interface.inputs["audio"].sound_of == heard  # type: ignore[union-attr]
 
 
 def test_the_server_reads_uploads_and_data_uris(client: TestClient, media: Path) -> None:

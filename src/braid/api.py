@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,11 @@ from braid.config import from_dict
 from braid.errors import UserError
 from braid.evaluation import Answers, predict
 from braid.files import file_named, user_path
-from braid.files.reading import find_files, has_suffix
+from braid.files.reading import has_suffix
 from braid.generation import GenerationConfig, Runtime, generate
 from braid.generation.images import StepWatch
 from braid.given import given_values, is_one, several, several_rows
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
-from braid.modalities import NOT_READ
 from braid.modalities.cells import check_text
 from braid.records import Batch, Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
@@ -34,6 +33,7 @@ from braid.search import (
     embed,
     extension,
     file_input,
+    files_by_input,
     index_files,
     input_named,
     labels_of,
@@ -41,6 +41,7 @@ from braid.search import (
     source_of,
     source_of_row,
     values_by_role,
+    with_sounds,
 )
 from braid.shapes import Float
 from braid.tasks import Task, task_of, task_reading
@@ -158,7 +159,7 @@ class LoadedModel:
         """Unit vectors of images, then of texts, then of the values of any other input, in one space: of each, one or several."""
         given = values_by_role(self.bundle.interface.inputs, images, {"text": texts, **inputs})
         if wider := extension(self.bundle, given):
-            return load(wider).embed(**given)
+            return _built_in(wider).embed(**given)
         parts = [
             embed(self.runtime, self.collator, values, input_named(self.collator.inputs, role), strict=True).vectors
             for role, values in given.items()
@@ -267,6 +268,7 @@ class LoadedModel:
     def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
         """A row as the task prepares it; an input that the task does not name goes to the model as it is."""
         known = self.bundle.inputs
+        row = with_sounds(self.bundle.interface.inputs, row)
         check_reads(known, row)
         fields = {task.role_of(name) if name in known else name: value for name, value in row.items()}
         sample = task.prepare(Example(str(number), fields, source=source_of_row(row, number)))
@@ -385,17 +387,7 @@ class LoadedModel:
         Raises:
             UserError: when no input reads files, or a folder or a pattern has none.
         """
-        given = several(paths)
-        readers = {name: config for name, config in self.bundle.interface.inputs.items() if config.suffixes}
-        if given and not readers:
-            raise UserError(f"this model reads no files; it reads {', '.join(self.bundle.inputs)}")
-        suffixes = frozenset().union(*(config.suffixes for config in readers.values()))
-        kind = next(iter(readers.values())).kind if len(readers) == 1 else "file"
-        found = find_files(given, suffixes, kind, NOT_READ, on_note)
-        return {
-            file: next((name for name, config in readers.items() if has_suffix(file, config.suffixes)), next(iter(readers)))
-            for file in found
-        }
+        return files_by_input(self.bundle.interface.inputs, several(paths), on_note)
 
     def is_file(self, name: str | Path) -> bool:
         """Whether a name has the suffix of a file that one of the inputs reads."""
@@ -451,3 +443,6 @@ class LoadedModel:
     @property
     def collator(self) -> Collator:
         return Collator(self.bundle.inputs, self.bundle.outputs)
+
+
+_built_in = cache(load)

@@ -16,14 +16,15 @@ from braid.errors import UserError
 from braid.evaluation import Answers
 from braid.files import regular, writable
 from braid.files.gallery import Card, gallery
-from braid.files.reading import has_suffix, identities
+from braid.files.reading import find_files, has_suffix, identities
 from braid.generation import Runtime
 from braid.given import between_commas, is_one, several
 from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
 from braid.index.files import HASH, Compared, compare, entry, file_of, is_gone, stamp
 from braid.index.local import FILE
+from braid.media import has_sound
 from braid.metrics import frechet_distance, kernel_distance, precision_recall
-from braid.modalities import EmbeddingModalityConfig, modality_of, thumbnail_uri
+from braid.modalities import NOT_READ, EmbeddingModalityConfig, modality_of, thumbnail_uri
 from braid.modalities.cells import check_text
 from braid.records import Prediction, Sample
 from braid.shapes import Float
@@ -219,11 +220,35 @@ def file_input(inputs: Mapping[str, Any], value: Any) -> str:
     return next(iter(fitting), "image" if "image" in readers else next(iter(readers), "image"))
 
 
+def files_by_input(inputs: Mapping[str, Any], given: Sequence[Any], on_note: Callable[[str], None]) -> dict[str, str]:
+    """The files that paths, patterns and folders mean, each with the input that reads it; ``on_note`` is told of the rest.
+
+    Raises:
+        UserError: when no input reads files, or a folder or a pattern has none.
+    """
+    readers = {name: config for name, config in inputs.items() if config.suffixes}
+    if given and not readers:
+        raise UserError(f"this model reads no files; it reads {', '.join(inputs)}")
+    suffixes = frozenset().union(*(config.suffixes for config in readers.values()))
+    kind = next(iter(readers.values())).kind if len(readers) == 1 else "file"
+    found = find_files(given, suffixes, kind, NOT_READ, on_note)
+    return {
+        file: next((name for name, config in readers.items() if has_suffix(file, config.suffixes)), next(iter(readers)))
+        for file in found
+    }
+
+
 def values_by_role(inputs: Mapping[str, Any], files: Any, others: Mapping[str, Any]) -> dict[str, list[Any]]:
     """One value or several of each role; ``files`` are for the input that reads the first of them."""
     first = files if is_one(files) else next(iter(files := several(files)), None)
     named = {file_input(inputs, first): files, **others}
     return {role: several(values, role == "video") for role, values in named.items()}
+
+
+def with_sounds(inputs: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the sound of its clip, where an input hears clips and the row has no recording of its own."""
+    clips = {name: config.sound_of for name, config in inputs.items() if getattr(config, "sound_of", "") in row}
+    return {**row, **{name: row[clip] for name, clip in clips.items() if name not in row and has_sound(row[clip])}}
 
 
 def check_reads(inputs: Mapping[str, Any], row: Mapping[str, Any]) -> None:

@@ -47,9 +47,7 @@ def export(
     bundle = read_bundle(find_bundle(model_of("export", words, model)))
     if base:
         if int8 or output is None:
-            raise UserError(
-                "--base writes a model of its own, in float32 or float16; give its folder with --output, without --int8"
-            )
+            raise UserError("--base writes a folder of its own, not in 8 bit; give it with --output, and leave --int8 out")
         write_without(bundle, base, output)
         bundle = read_bundle(output)
     if int8:

@@ -142,26 +142,10 @@ def rows_of(loaded: "LoadedModel", paths: Sequence[str], given: Mapping[str, Any
         if len(set(readers)) < len(readers):
             raise UserError("there are several files of several inputs; give one of each, or a table to braid predict")
         return [{**{name: file for file, name in files.items()}, **given}]
-    rows = [{name: file, **_sound(loaded, name, file), **given} for file, name in files.items()]
+    rows = [{name: file, **given} for file, name in files.items()]
     if twice := [name for name in set(readers) if name in given]:
         raise UserError(f"--input {twice[0]} and files are both given for the input {twice[0]!r}; give one of them")
     return rows or ([dict(given)] if given else [])
-
-
-def _sound(loaded: "LoadedModel", name: str, file: str) -> dict[str, str]:
-    """The sound track of a clip, for a model that was trained on clips together with their sound; nothing for a silent clip."""
-    from braid.media import open_sound
-
-    inputs = loaded.bundle.interface.inputs
-    heard = [other for other, config in inputs.items() if config.kind == "audio"]
-    together = any(name in seen and heard[0] in seen for seen in loaded.bundle.interface.trained_on) if heard else False
-    if inputs[name].kind != "video" or not together:
-        return {}
-    try:
-        with open_sound(file, file):
-            return {heard[0]: file}
-    except UserError:  # without sound; a damaged file is told when its frames are read
-        return {}
 
 
 def choose_task(loaded: "LoadedModel", task: str, usual: str = "") -> str:

@@ -10,7 +10,7 @@ from braid.cli.console import note, print_json, print_text
 from braid.errors import UserError
 from braid.files.text import read_lines
 
-DEFAULT = ("small", "sentiment", "imagine")
+DEFAULT = ("small", "sentiment", "sounds", "imagine")
 WORKERS = min(2, os.cpu_count() or 1)  # a second worker halves the time for many clients, if there is a second core
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -37,6 +37,7 @@ def serve(
     max_batch: Annotated[int, typer.Option(min=1, help="Items that a model answers at once.")] = 8,
     workers: Annotated[int, typer.Option(min=1, help="Threads that run one model.")] = WORKERS,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 30,
+    max_decoding: Annotated[float, typer.Option(min=0.1, help="Seconds that decoding one clip may take.")] = 10,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON object.")] = False,
 ) -> None:
     """Serve models: an HTTP API for OpenAI clients, a page to try them, and metrics for Prometheus.
@@ -68,6 +69,7 @@ def serve(
         queue=max_queue,
         batch=max_batch,
         timeout=timeout,
+        decoding=max_decoding,
         workers=workers,
     )
     access = Access(keys, host in LOCAL, frozenset(name.lower() for name in fetch_host or ()))

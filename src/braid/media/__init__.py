@@ -3,6 +3,6 @@
 from braid.media.clip import Clip
 from braid.media.frames import read_frames
 from braid.media.moments import FrameLimits, Frames
-from braid.media.sound import Recording, open_sound, read_sound
+from braid.media.sound import Recording, has_sound, open_sound, read_sound
 
-__all__ = ["Clip", "FrameLimits", "Frames", "Recording", "open_sound", "read_frames", "read_sound"]
+__all__ = ["Clip", "FrameLimits", "Frames", "Recording", "has_sound", "open_sound", "read_frames", "read_sound"]

@@ -96,6 +96,15 @@ def read_sound(value: Any, source: str = "", rate: int = RATE, most: float = MOS
         return recording.read(0.0, most, rate)
 
 
+def has_sound(value: Any, source: str = "") -> bool:
+    """Whether a recording, or a clip that has a sound track, can be opened."""
+    try:
+        with open_sound(value, source):
+            return True
+    except UserError:
+        return False
+
+
 @contextmanager
 def open_sound(value: Any, source: str = "") -> Iterator[Recording]:
     """Open a recording.

@@ -23,6 +23,7 @@ class Limits:
         batch: items that a model answers at once.
         timeout: seconds until a request is given up, from its first byte to its answer; and seconds in which an answer must be
             read.
+        decoding: seconds that decoding one clip may take.
         head: seconds in which the first line and the headers of a request must arrive.
         workers: threads that run one model.
     """
@@ -35,13 +36,15 @@ class Limits:
     queue: int = 256
     batch: int = 8
     timeout: float = 30.0
+    decoding: float = 10.0
     head: float = 10.0
     workers: int = 1
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "body", "received", "unread", "pixels", "items", "queue", "batch", "workers")
-        if not self.timeout > 0 or not self.head > 0:
-            raise UserError(f"timeout is {self.timeout:g} and head {self.head:g} seconds; both must be above 0")
+        for name in ("timeout", "decoding", "head"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name):g} seconds; it must be above 0")
         if self.items > self.queue:
             raise UserError(f"a request may hold {self.items} items and the queue {self.queue}; let the queue hold as many")
         if self.body > self.received:

@@ -59,12 +59,14 @@ class Service:
             keep: also keep the bytes of the files.
         """
         begun = time.monotonic()
-        distinct = list({(name, value): None for item in items for name, value in item.items() if served.reads_file(name)})
+        heard = [(name, item[clip]) for item in items for name, clip in served.heard(item).items()]
+        files = [(name, value) for item in items for name, value in item.items() if served.reads_file(name)]
+        distinct = list(dict.fromkeys([*files, *heard]))
         loop = asyncio.get_running_loop()
         made = await asyncio.gather(*(loop.run_in_executor(self._pool, self._prepared, served, *one) for one in distinct))
-        files = dict(zip(distinct, made, strict=True))
+        prepared = dict(zip(distinct, made, strict=True))
         self.metrics.stages.labels("prepare").observe(time.monotonic() - begun)
-        return [_row(served, item, files, keep) for item in items]
+        return [_row(served, item, prepared, keep) for item in items]
 
     async def ask(self, served: Served, verb: Verb, rows: Rows) -> list[Any]:
         """Answer the rows; a ``UserError`` among them is returned unchanged.
@@ -116,6 +118,9 @@ def _row(served: Served, item: Mapping[str, Any], files: Mapping[tuple[str, Any]
                 return UserError(f"the {name} has {len(value):,} characters; a text may have {schemas.MOST_TEXT:,}")
             elif isinstance(value, str) and is_data_uri(value):
                 return UserError(f"the {name} is a data URI, which is a file and no text; send it as a file, such as an image")
+        for name, clip in served.heard(item).items():
+            if not isinstance(made := files[name, item[clip]], UserError):  # a clip without sound is a clip, too
+                fields[name], encoded[name] = made
     except UserError as error:
         return error
     return Row(fields, encoded if keep else {})

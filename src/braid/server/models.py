@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from math import ceil
@@ -16,6 +16,7 @@ from braid.api import LoadedModel, load
 from braid.bundle import DataCard
 from braid.errors import UserError
 from braid.index import Index, open_index
+from braid.modalities import VideoModalityConfig
 from braid.search import input_named
 from braid.server.answers import answered
 from braid.server.config import Limits
@@ -221,6 +222,11 @@ class Served:
             raise UserError(f"this model does not read {field}; it reads {', '.join(self.inputs)}")
         return modality
 
+    def heard(self, item: Mapping[str, Any]) -> dict[str, str]:
+        """The inputs that hear the clips of an item that has no recordings of its own, each with the clip's field."""
+        clips = {name: getattr(config, "sound_of", "") for name, config in self.inputs.items()}
+        return {name: clip for name, clip in clips.items() if clip in item and name not in item}
+
     def reads_file(self, field: str) -> bool:
         """Whether this model reads the field as a file."""
         config = self.inputs.get(input_named(self.inputs, field))
@@ -297,10 +303,21 @@ def open_catalogue(names: Sequence[str], index: Path | None, limits: Limits, met
         name = name or Path(place).name or place
         if name in loaded:
             raise UserError(f"two models are named {name!r}; give one another name with --model NAME=FOLDER")
-        loaded[name] = load(place)
+        loaded[name] = _limited(load(place), limits.decoding)
     searching, opened = _searching(loaded, index) if index is not None else ("", None)
     served = [Served(name, model, _engine(name, model, limits, metrics), _written(model)) for name, model in loaded.items()]
     return Catalogue(served, opened, searching)
+
+
+def _limited(model: LoadedModel, seconds: float) -> LoadedModel:
+    """The model with this limit of the time that decoding one clip may take, if its own is higher."""
+    inputs = {
+        name: replace(config, decoding_limit=min(seconds, config.decoding_limit))
+        if isinstance(config, VideoModalityConfig)
+        else config
+        for name, config in model.bundle.interface.inputs.items()
+    }
+    return replace(model, bundle=replace(model.bundle, interface=replace(model.bundle.interface, inputs=inputs)))
 
 
 def _engine(name: str, model: LoadedModel, limits: Limits, metrics: Metrics) -> Engine:

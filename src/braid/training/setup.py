@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +20,11 @@ from braid.files import writable
 from braid.huggingface import hub
 from braid.layers.attention import SharedTokenEmbedding, TokenEmbedding
 from braid.modalities import (
+    AudioModalityConfig,
     EncodedModality,
     InputModalityConfig,
     Tokenizer,
+    VideoModalityConfig,
     build_modalities,
     tokenizer_names,
 )
@@ -94,6 +96,7 @@ def _texts_of(samples: Iterable[Iterable[Sample]], name: str) -> Iterator[str]:
 
 
 T = TypeVar("T")
+LOOKED_AT = 100  # rows in which sounds are compared with clips
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,22 @@ def fitted(config: RunConfig, tasks: Sequence[TaskData]) -> RunConfig:
         if name in inputs:
             with named(tasks[0].mixed.data.path):
                 inputs[name] = inputs[name].fitted(values)
+    inputs |= _hearing_clips(inputs, tasks)
     return replace(config, inputs=inputs, outputs=outputs)
+
+
+def _hearing_clips(inputs: Mapping[str, InputModalityConfig], tasks: Sequence[TaskData]) -> dict[str, InputModalityConfig]:
+    """The inputs that hear what others show: in every training row that has both, they are the same file."""
+    clips = [name for name, config in inputs.items() if isinstance(config, VideoModalityConfig)]
+    rows = [sample.inputs for data in tasks for sample in islice(data.train, LOOKED_AT)]
+    result: dict[str, InputModalityConfig] = {}
+    for name, config in inputs.items():
+        if isinstance(config, AudioModalityConfig):
+            for clip in clips:
+                both = [row for row in rows if name in row and clip in row]
+                if both and all(row[name] == row[clip] for row in both):
+                    result[name] = replace(config, sound_of=clip)
+    return result
 
 
 def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None = None) -> None:

@@ -94,7 +94,7 @@ def _random_parts(config: RunConfig) -> Iterator[str]:
         part = start if start == "fusion" else ".".join(start.split(".")[:2])
         group, _, name = part.partition(".")
         members = getattr(config.model, group, {}) if group in ("encoders", "decoders") else {}
-        trained = part in config.initialize or getattr(members.get(name), "source", "")
+        trained = part in config.initialize or bool(getattr(members.get(name), "source", ""))
         if (name in members or part == "fusion") and not trained:
             yield (
                 f"{start} is frozen with random weights; give it trained ones with initialize: {{{part}: small}}, "

@@ -60,6 +60,8 @@ def _of_files(files: Sequence[File], watch: Watch) -> Iterator[Defect]:
     for one in in_threads(look, files, watch, "opening"):
         if isinstance(one, Looked):
             looked.append(one)
+            if one.odd is not None:
+                yield one.odd
         else:
             yield one
     yield from compared(looked, watch)

@@ -14,6 +14,8 @@ ADVICE = {
     "missing value": "fill it in or remove the row",
     "broken row": "correct or remove the row",
     "unreadable file": "copy the file again or remove its rows",
+    "silent recording": "record it again, or remove the row",
+    "clipped recording": "record it again, not so loud, or remove the row",
     "duplicate file": "keep one; --fix does",
     "near-duplicate image": "look at both and keep one",
     "leak: a file in two splits": "keep it in one split; --fix removes it from train",

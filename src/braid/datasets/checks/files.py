@@ -13,9 +13,10 @@ import numpy as np
 
 from braid.datasets.checks.defects import Defect, Key, file_key
 from braid.datasets.checks.near_copies import ROWS, SIZE, aligned, are_copies, candidates, colour_descriptor, descriptor
+from braid.datasets.checks.sounds import odd_sound
 from braid.errors import UserError
 from braid.media import Clip
-from braid.modalities import ImageModality, ImageModalityConfig, modality_of
+from braid.modalities import AudioModalityConfig, ImageModality, ImageModalityConfig, modality_of
 
 ALIGNED = 256  # pairs between two steps of the progress bar
 KEPT = 4096  # images that stay in memory while pairs are aligned: 50 MB
@@ -49,6 +50,7 @@ class Looked:
     file: File
     digest: bytes
     descriptors: tuple[np.ndarray, np.ndarray] | None = None  # grey, colour
+    odd: Defect | None = None
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], watch: Watch, label: str) -> Iterator[Result]:
@@ -66,7 +68,9 @@ def look(file: File) -> Looked | Defect:
     try:
         if file.role != ImageModalityConfig.kind:
             content, _ = modality_of(file.role).encoded(file.value, file.source, 0)
-            return Looked(file, _digest(content))
+            heard = file.role == AudioModalityConfig.kind
+            odd = odd_sound(file.value, file.source, _name(file)) if heard else None
+            return Looked(file, _digest(content), odd=odd)
         pixels = _modality().prepare(file.value, file.source).pixels
     except UserError as error:
         return Defect("unreadable file", (file.source,), str(error), file.keys(file.rows))

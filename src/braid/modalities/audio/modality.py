@@ -54,6 +54,8 @@ class AudioModalityConfig:
         windows: parts of ``seconds`` that are read in use, evenly spread, one after another; an encoder averages over them.
         spectrogram: log_mel with settings of your own, or that of whisper or ast.
         augmentation: random changes to training recordings; not saved with a model.
+        sound_of: an input of clips. In use, a clip without a recording beside it is heard, too, if it has a sound track. Training
+            sets it where the clips' own sound is learned from.
     """
 
     kind: Literal["audio"] = "audio"
@@ -62,6 +64,7 @@ class AudioModalityConfig:
     windows: int = 1
     spectrogram: SpectrogramConfig = field(default_factory=LogMelConfig)
     augmentation: AudioAugmentation | None = None
+    sound_of: str = ""
 
     columns: ClassVar[tuple[str, ...]] = (
         "audio",
