@@ -213,6 +213,14 @@ def test_a_clip_is_augmented_alike_in_all_frames() -> None:
     assert wide.pixels.shape[1:] == (16, 16, 3) and wide.pixels.min() >= 20
 
 
+def test_a_padded_clip_keeps_its_proportions() -> None:
+    padded = VideoModalityConfig(frames=2, size=16, resize="pad", mean=(0.2, 0.4, 0.6)).build()
+    for height, width, inside in ((8, 32, np.s_[6:10]), (32, 8, np.s_[:, 6:10])):
+        pixels = padded.prepare(np.full((2, height, width, 3), 200, np.uint8)).pixels[0]
+        assert (pixels[inside] == 200).all()
+        assert (np.delete(pixels, range(6, 10), 0 if width > height else 1) == (51, 102, 153)).all()
+
+
 def test_moments_are_removed_one_by_one() -> None:
     modality = VideoModalityConfig(frames=4, size=8).build()
     given = modality.pad([modality.prepare(np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8))])

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from braid.config import from_dict, plain_names, to_dict
+from braid.config import did_you_mean, from_dict, plain_names, to_dict
 from braid.errors import UserError
 from braid.files import read_json, regular, replaced, user_path, whole, write_whole
 from braid.files.foreign import START, foreign, told
 from braid.files.tensors import fits_half, read_tensors, tensor_shapes, write_tensors
 from braid.modalities import (
+    AudioModalityConfig,
     InputModality,
     InputModalityConfig,
     OutputModality,
@@ -118,6 +119,11 @@ class Interface:
         names = tokenizer_names(self.outputs)
         if len(names) > 1:
             raise UserError(f"the outputs write with the tokenizers {' and '.join(names)}; give them one")
+        clips = [name for name, config in self.inputs.items() if config.kind == "video"]
+        for name, config in self.inputs.items():
+            if isinstance(config, AudioModalityConfig) and config.sound_of not in ("", *clips):
+                known = did_you_mean(config.sound_of, clips) if clips else "this model reads no clips, so leave it out"
+                raise UserError(f"inputs.{name}.sound_of is {config.sound_of!r}; {known}")
 
 
 @dataclass(frozen=True, eq=False)

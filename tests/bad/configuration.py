@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from bad.case import CASES, SETTINGS, Case, case, command, run, table
+from braid.config import to_dict
 from braid.errors import UserError
+from braid.presets import tiny
 from braid.training import read_run, run_from, train
 from braid.training.guard import claimed
 from huggingface_models import configured, tokenizer
@@ -18,6 +20,20 @@ def setting(what: str, *settings: str) -> None:
 
 def trained(what: str, *settings: str) -> None:
     CASES.append(Case("configuration", f"{what}: `{' '.join(settings)}`", lambda home: train(run(None, *settings), home / "run")))
+
+
+HEARING: dict[str, Any] = {
+    **SETTINGS,
+    "data": {"path": "scenes:audio,train=8,val=4,test=1,compositional=1"},
+    "model": to_dict(tiny(["audio", "prompt"])),
+    "inputs": {"audio": {"kind": "audio", "seconds": 2.0}, "prompt": {"kind": "text", "max_length": 16}},
+}
+
+
+def heard(what: str, *settings: str) -> None:
+    """A model of recordings that cannot be."""
+    case = Case("configuration", f"{what}: `{' '.join(settings)}`", lambda home: train(run_from(HEARING, settings), home / "run"))
+    CASES.append(case)
 
 
 setting("an unknown setting", "optimizer.learning_rat=1e-4")
@@ -55,6 +71,18 @@ trained("a negative width", "model.decoders.text.width=-32")
 trained("dropout above 1", "model.decoders.text.dropout=1.5")
 trained("patches that do not divide the picture", "model.encoders.image.patch_size=7")
 trained("patches of no pixels", "model.encoders.image.patch_size=0")
+heard("patches that do not divide the bands of a recording", "model.encoders.audio.patch_mels=10")
+heard("a width that no pair of waves divides", "model.encoders.audio.width=33")
+heard("patches of no frames", "model.encoders.audio.patch_frames=0")
+heard("an encoder of clips for recordings", "model.encoders.audio={kind: video_shift, frame: {kind: vit}}")
+heard("an encoder of images for recordings", "model.encoders.audio={kind: vit}")
+heard("a pretrained encoder that is not there", "model.encoders.audio={kind: pretrained_audio, source: ./gone}")
+heard("Whisper's spectrogram at another rate", "inputs.audio={kind: audio, rate: 8000, spectrogram: {kind: whisper}}")
+heard("no seconds of a recording", "inputs.audio.seconds=0")
+heard("more than ten minutes at once", "inputs.audio.seconds=600", "inputs.audio.windows=2")
+heard("a spectrogram of no bands", "inputs.audio.spectrogram={kind: log_mel, mels: 0}")
+heard("bands above what the rate holds", "inputs.audio.spectrogram={kind: log_mel, low: 9000}")
+heard("the sound of clips that the model does not see", "inputs.audio.sound_of=video")
 trained("an input without a modality", "inputs={image: {kind: image, size: 32}}")
 trained("a modality of the wrong kind", "inputs.image={kind: text}")
 trained("a split without rows", "data.val=dev")

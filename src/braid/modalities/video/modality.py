@@ -52,7 +52,7 @@ class VideoModalityConfig:
     Args:
         frames: of a clip.
         size: pixels a side of the square frames.
-        resize: squash changes the proportions, crop takes the middle square.
+        resize: squash changes the proportions, crop takes the middle square, pad adds borders of the mean colour.
         mean: of each channel, 0..1.
         std: of each channel, above 0.
         random_moments: take random moments in training; not saved with a model.
@@ -64,7 +64,7 @@ class VideoModalityConfig:
     kind: Literal["video"] = "video"
     frames: int = 8
     size: int = 224
-    resize: Literal["squash", "crop"] = "squash"
+    resize: Literal["squash", "crop", "pad"] = "squash"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     random_moments: bool = True
@@ -226,8 +226,20 @@ class VideoModality:
             flip, seed = rng.random() < changes.horizontal_flip, int(rng.integers(1 << 32))
             images = [jittered(one, changes, np.random.default_rng(seed)) for one in images]
         box = _middle(box) if config.resize == "crop" else box
-        result = np.stack([np.asarray(one.resize((size, size), Image.Resampling.BILINEAR, box)) for one in images])
+        result = np.stack([self._square(one, size, box) for one in images])
         return PreparedVideo(np.ascontiguousarray(result[:, :, ::-1]) if changes is not None and flip else result)
+
+    def _square(self, image: Image.Image, size: int, box: Box) -> UInt8[np.ndarray, "size size 3"]:
+        """A part of a frame as a square: with borders, or with other proportions."""
+        if self.config.resize != "pad":
+            return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
+        width, height = box[2] - box[0], box[3] - box[1]
+        scale = size / max(width, height)
+        inner = max(1, round(scale * width)), max(1, round(scale * height))
+        red, green, blue = (round(255 * value) for value in self.config.mean)
+        result = Image.new("RGB", (size, size), (red, green, blue))
+        result.paste(image.resize(inner, Image.Resampling.BILINEAR, box), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return np.asarray(result)
 
     def pad(self, values: Sequence[PreparedVideo]) -> Padded:
         """Stack clips: normalised ``values [n, frames, 3, size, size]`` float32, ``mask [n, frames]``."""
