@@ -10,7 +10,7 @@ from braid.cli.console import note, print_json, print_text
 from braid.errors import UserError
 from braid.files.text import read_lines
 
-DEFAULT = ("small", "sentiment", "sounds", "imagine")
+DEFAULT = ("small", "sentiment", "sounds", "speech", "imagine")
 WORKERS = min(2, os.cpu_count() or 1)  # a second worker halves the time for many clients, if there is a second core
 LOCAL = ("localhost", "127.0.0.1", "::1")
 

@@ -330,14 +330,14 @@ def _written(model: LoadedModel) -> int:
 
 
 def _searching(loaded: dict[str, LoadedModel], folder: Path) -> tuple[str, Index]:
-    """The model that made the index."""
+    """The model that made the index, or of several in its space the one that reads the most."""
     able = {name: model for name, model in loaded.items() if "retrieval" in model.bundle.interface.tasks}
     if not able:
         raise UserError(f"no model that is served gives embeddings, so {folder} cannot be searched; give one with --model")
     opened = open_index(folder)
-    for name, model in able.items():
-        if model.origin == opened.origin:
-            return name, opened
+    fitting = [name for name, model in able.items() if model.origin == opened.origin]
+    if fitting:
+        return max(fitting, key=lambda name: len(able[name].bundle.interface.inputs)), opened
     opened.close()
     raise UserError(
         f"{folder} was made by model {opened.origin}; serve it with --model, or make the index anew with `braid index`"

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, groupby
 from typing import Any, TypeVar
 
@@ -117,7 +117,8 @@ def _near_pairs(places: list[int], looked: list[Looked], watch: Watch) -> Iterat
         return
     pixels = lru_cache(KEPT)(lambda place: _modality().prepare(looked[place].file.value).pixels)
     grey, colour = (np.stack(kind) for kind in zip(*(looked[place].descriptors or () for place in places), strict=True))
-    portions = [candidates(grey, colour, start) for start in watch(range(0, len(places), ROWS), "comparing")]
+    compare = partial(candidates, grey.astype(np.float32), colour)
+    portions = list(in_threads(compare, range(0, len(places), ROWS), watch, "comparing"))
     pairs = [(places[one], places[other]) for one, other in aligned(portions)]
     groups = [pairs[start : start + ALIGNED] for start in range(0, len(pairs), ALIGNED)]
 

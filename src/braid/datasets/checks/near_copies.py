@@ -58,7 +58,7 @@ def _normalised(image: Image.Image) -> Float16[np.ndarray, "insets cells"]:
 
 
 def candidates(
-    grey: Float16[np.ndarray, "images insets cells"], colour: Float16[np.ndarray, "images insets colours"], start: int
+    grey: Float32[np.ndarray, "images insets cells"], colour: Float16[np.ndarray, "images insets colours"], start: int
 ) -> Int[np.ndarray, "pairs 3"]:
     """Pairs of images that are worth an alignment, as (first, second, rank), first < second.
 
@@ -86,9 +86,9 @@ def aligned(portions: Sequence[Int[np.ndarray, "pairs 3"]]) -> Int[np.ndarray, "
     return result
 
 
-def _alike(grey: Float16[np.ndarray, "images insets cells"], rows: slice, stop: int) -> Float32[np.ndarray, "rows stop"]:
+def _alike(grey: Float32[np.ndarray, "images insets cells"], rows: slice, stop: int) -> Float32[np.ndarray, "rows stop"]:
     """The highest correlation of each of ``rows`` with all images before ``stop``, one of the two cropped."""
-    some, others = grey[rows].astype(np.float32), grey[:stop].astype(np.float32)
+    some, others = grey[rows], grey[:stop]
     best = some[:, 0] @ others[:, 0].T
     for inset in range(1, len(INSETS)):
         np.maximum(best, some[:, 0] @ others[:, inset].T, out=best)
