@@ -83,13 +83,13 @@ def test_no_name_can_break_a_diagram() -> None:
     assert nodes["fusion"] == "<b>concat fusion</b><br/>over #60;script#62;<br/>3 parameters"
 
 
-@pytest.mark.parametrize("name", ["small", "sentiment", "sounds", "imagine"])
+@pytest.mark.parametrize("name", ["small", "sentiment", "sounds", "speech", "imagine"])
 def test_a_built_in_model_is_shown_with_every_output(name: str, braid: Braid) -> None:
     ran = braid("inspect", name)
     assert ran.code == 0, ran.err
     described = describe(name)
     assert all(f"out: {output}" in ran.out for output in described.outputs)
-    assert ("labels" in ran.out) == (name != "imagine")
+    assert ("labels" in ran.out) == (name not in ("speech", "imagine"))
 
 
 def test_the_verb_prints_the_diagram_alone(braid: Braid, captioner: Path) -> None:

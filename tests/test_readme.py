@@ -90,7 +90,8 @@ def write_media(folder: Path, splits: Sequence[str]) -> None:
         tone = 0.3 * np.sin(np.arange(8000) * (0.1, 0.4)[k % 2])
         (folder / f"{k}.wav").write_bytes(wav(tone.astype(np.float32), 16000))
         (folder / f"{k}.mp4").write_bytes(clip(3))
-    (folder / "dog.wav").write_bytes((folder / "0.wav").read_bytes())
+    for name in ("dog.wav", "spoken.wav"):
+        (folder / name).write_bytes((folder / "0.wav").read_bytes())
     (folder / "sounds").mkdir()
     (folder / "sounds" / "dog.wav").write_bytes((folder / "0.wav").read_bytes())
     (folder / "clip.mp4").write_bytes((folder / "0.mp4").read_bytes())

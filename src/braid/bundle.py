@@ -168,7 +168,8 @@ class Bundle:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of all parameters by name, also of those that the base has, without reading their values."""
         own = tensor_shapes(self.folder / WEIGHTS)
-        return own | {name: shape for name, shape in (self.base.shapes() if self.base else {}).items() if name in self.taken}
+        theirs = self.base.shapes() if self.base is not None else {}
+        return own | {name: theirs[name] for name in self.taken}
 
     @cached_property
     def taken(self) -> frozenset[str]:
