@@ -1,24 +1,24 @@
 """Words from lips, from sound, from sound in noise, and from lips and that sound together (GRID, one speaker).
 
-    python benchmarks/lips_and_sound.py ../shared/data/grid-s1/clips.jsonl            more than an hour of a core
+    python benchmarks/lips_and_sound.py ../shared/data/grid-s1/clips.jsonl            about half an hour of two cores
 
 Every sentence is cut into its words, with --margin seconds around each, by the times of words in the table. White noise is added
-to the sound of all rows, train rows too. The sentences of split val are held out; a tenth of the others chooses the epoch. All
-models have the same sizes and settings.
+to the sound of all rows, train rows too. The sentences of split val are held out; a tenth of the others chooses the epoch. Every
+model is what `braid train --task classification` makes, within --time if it is given.
 """
 
 import argparse
 import json
+import os
 import wave
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from braid.media import read_frames, read_sound
-from runs import answered, lead, report, say, shown, trained
+from runs import answered, lead, report, say, shown, trained_by_default
 
 RATE = 16_000  # samples a second
 WIDE, HIGH, DOWN = 24, 16, 73  # half the box of the mouth, and how far below the top of the hair it is, in pixels
@@ -29,19 +29,6 @@ SYSTEMS = {
     "sound in noise": ("noisy",),
     "lips and sound in noise": ("video", "noisy"),
 }
-ENCODERS = {
-    "video": {
-        "kind": "video_shift",
-        "frame": {"kind": "cnn", "channels": 16, "stages": 2},
-        "width": 96,
-        "cells": False,
-    },
-    "audio": {"kind": "audio_cnn", "channels": 16, "stages": 2},
-}
-INPUTS = {
-    "video": {"kind": "video", "frames": 10, "size": 32, "augmentation": {"crop_scale": [0.7, 1.0]}},
-    "audio": {"kind": "audio", "spectrogram": {"kind": "log_mel", "mels": 40}, "augmentation": {"shift": 0.05, "noise": 0.0}},
-}
 
 
 def main() -> None:
@@ -49,52 +36,26 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--snr", type=float, default=-10.0, help="decibels that the sound is louder than the noise")
     parser.add_argument("--margin", type=float, default=0.1)
-    parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--time", default="", help="of each training, such as 10m")
     parser.add_argument("--output", type=Path, default=Path("runs/lips"))
     chosen = parser.parse_args()
     table = table_of(chosen.data, chosen.output, chosen.snr, chosen.margin)
+    os.environ.setdefault("BRAID_CACHE", str(chosen.output / "cache"))
     right = {}
-    for name, columns in SYSTEMS.items():
-        each = []
-        for seed in range(chosen.seeds):
-            config = settings(table, columns, chosen.epochs, seed)
-            run = trained(config, chosen.output / f"{name.replace(' ', '-')}-{seed}")
-            each.append(answered(run.folder, "classification", table, config["data"]["columns"], "held").right)
-        right[name] = np.mean(each, axis=0)
+    for name, inputs in SYSTEMS.items():
+        columns = {("video" if one == "video" else "audio"): one for one in inputs} | {"label": "word"}
+        folder = chosen.output / f"{name.replace(' ', '-')}{chosen.time}"
+        trained_by_default("classification", table, columns, folder, (), chosen.time)
+        right[name] = answered(folder, "classification", table, columns, "held").right
         say(f"{name}: {shown(right[name])}")
     both = right["lips and sound in noise"]
     rows = [[name, shown(one), "" if one is both else lead(both, one)] for name, one in right.items()]
     how = (
         f"{len(both)} words of {len(both) // 6} held-out sentences, 51 different words, x100, with 95% bootstrap intervals; "
-        f"{chosen.seeds} seed(s), {chosen.epochs} epochs; white noise, {-chosen.snr:g} dB louder than the sound. The last column "
-        "is the paired lead of lips and sound in noise together."
+        f"seed 0; time: {chosen.time or 'the default'}; white noise, {-chosen.snr:g} dB louder than the sound. The last is "
+        "the paired lead of lips and sound in noise together."
     )
     report("lips_and_sound", "Words from lips and sound", ["input", "right", "both less this"], rows, how)
-
-
-def settings(table: Path, columns: tuple[str, ...], epochs: int, seed: int) -> dict[str, Any]:
-    roles = {"video" if column == "video" else "audio": column for column in columns}
-    weights = dict.fromkeys(roles, 0.3) if len(roles) > 1 else {}  # so that the lips are learned beside the sound
-    return {
-        "task": {"kind": "classification"},
-        "data": {"path": str(table), "columns": {**roles, "label": "word", "start": "", "end": ""}},
-        "model": {
-            "width": 192,
-            "encoders": {role: ENCODERS[role] for role in roles},
-            "fusion": {"kind": "concat", "mode": "vectors"},
-            "decoders": {"label": {"kind": "classes", "hidden_width": 192, "dropout": 0.3}},
-        },
-        "inputs": {role: INPUTS[role] for role in roles},
-        "optimizer": {"learning_rate": 5e-4, "warmup_steps": 50},
-        "objective": {"kind": "likelihood", "label_smoothing": 0.1, "input_weights": weights},
-        "evaluation": {"batch_size": 64},
-        "epochs": epochs,
-        "batch_size": 64,
-        "seed": seed,
-        "workers": 0,
-        "threads": 1,
-    }
 
 
 def table_of(data: Path, output: Path, snr: float, margin: float) -> Path:

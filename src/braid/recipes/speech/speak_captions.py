@@ -1,16 +1,16 @@
 """Captions spoken by a free synthesiser (espeak-ng), in many voices: the rows of the model that finds photos by speech.
 
     apt-get install espeak-ng
-    python recipes/speech/speak_captions.py data/flickr8k/captions.jsonl runs/speech
+    python recipes/speech/speak_captions.py data/flickr8k/captions.jsonl runs/spoken
 
-Every caption of a photo is one row: a recording, its words, the photo. The accents and timbres
-of val are none of train's (voices.yaml).
-Recordings that are there already are not spoken again.
+Every caption of a photo is one row: a recording, its words, the photo. The accents and timbres of val are none of train's
+(voices.yaml). Recordings that are there already are not spoken again.
 """
 
 import argparse
 import json
 import random
+import shutil
 import subprocess
 from collections import deque
 from collections.abc import Iterator
@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("captions", type=Path, help="a table with image, captions, split")
     parser.add_argument("output", type=Path, help="the folder of the recordings and of speech.jsonl")
     chosen = parser.parse_args()
+    if not shutil.which("espeak-ng"):
+        raise SystemExit("espeak-ng is not installed; install it (apt-get install espeak-ng, brew install espeak-ng)")
     spoken = list(all_spoken(chosen.captions, chosen.output))
     for split in VOICES:
         (chosen.output / split).mkdir(parents=True, exist_ok=True)
