@@ -8,6 +8,7 @@ import pytest
 
 from braid.errors import UserError
 from braid.generation import GenerationConfig, generate, likeliest, log_softmax
+from braid.generation.text import readable
 from braid.modalities import SpecialTokens
 from braid.modalities.text.tokenizer import BOS, EOS, PAD
 from braid.records import Batch
@@ -153,3 +154,8 @@ def test_bad_settings(settings: dict[str, float], message: str) -> None:
     with pytest.raises(UserError) as caught:
         GenerationConfig(**settings)  # type: ignore[arg-type]
     assert str(caught.value) == message
+
+
+def test_a_text_holds_no_half_characters_and_no_control_characters() -> None:
+    assert readable("奔跑的狗\x10") == "奔跑的狗" and readable("\ufffd一只狗\x00\ufffd。") == "一只狗。"
+    assert readable("two lines\nand a\ttab") == "two lines\nand a\ttab"

@@ -161,3 +161,9 @@ def test_rows_of_one_s_own_are_no_files(here: Path, model: LoadedModel) -> None:
     made = model.index("img", "i", prune=True)
     assert (len(made.index), made.changed, made.moved, made.gone) == (6, 0, 0, 0)
     assert dict(open_index(here / "i").rows())["7"] == {"price": 3}
+
+
+def test_a_table_is_not_taken_for_a_file_to_index(braid: Braid, tmp_path: Path) -> None:
+    (tmp_path / "photos.jsonl").write_text('{"image": "a.jpg"}\n')
+    ran = braid("index", tmp_path / "photos.jsonl", "-o", tmp_path / "index")
+    assert ran.code == 1 and "photos.jsonl is a table; give the files that it names, or their folder" in ran.err

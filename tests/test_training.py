@@ -257,7 +257,7 @@ def test_a_setting_that_cannot_be_is_told(setting: str, message: str) -> None:
         (["initialize.encoders.image=gone"], r"gone is no weight file; give a .safetensors, .pt or .pth file"),
         (
             ["optimizer.scales={encoder: 0}"],
-            r"freeze and optimizer.scales: no parameter starts with 'encoder'; parts are decoders.text, enc",
+            r"freeze or optimizer.scales: no parameter starts with 'encoder'; choose from decoders.text, enc",
         ),
         (["data.path=gone.csv"], r"gone.csv does not exist; check the path"),
         (["data.val=dev"], r"has no rows in split 'dev'; it has"),

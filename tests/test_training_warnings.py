@@ -63,3 +63,29 @@ def test_a_folder_that_another_run_works_in_is_refused(tmp_path: Path) -> None:
                 with pytest.raises(UserError, match=busy):
                     run(tiny(), tmp_path / "run", resume=resume)
     assert not (tmp_path / "run").exists()
+
+
+def test_texts_that_are_mostly_longer_than_what_is_read_are_told(tmp_path: Path) -> None:
+    table = tmp_path / "posts.csv"
+    long = "a very long post about a day at the sea with many words in it"
+    table.write_text(
+        "text,label,split\n" + "".join(f"{long} {n},{'ab'[n % 2]},{'val' if n > 5 else 'train'}\n" for n in range(8))
+    )
+    inputs = {"prompt": {"kind": "text", "max_length": 8}}
+    whole = {**TINY, "task": "classification", "data": {"path": str(table)}, "inputs": inputs}
+    notes: list[str] = []
+    train(run_from(whole, ["epochs=1"]), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    said = "100% of the texts are longer than the 6 tokens that are read; --set inputs.prompt.max_length=16 reads more"
+    assert f"warning: {said}" in notes
+
+
+def test_frozen_levels_that_are_new_are_told(tmp_path: Path) -> None:
+    levels = "model.encoders.image={kind: efficientnet, variant: lite2, folded: true, levels: {}}"
+    settings = [levels, "initialize={encoders.image: small}", "freeze=image", "epochs=1"]
+    told: dict[str, list[str]] = {}
+    for frozen in ("image", "encoders.image.features"):
+        notes = told.setdefault(frozen, [])
+        config = run_from(TINY, [*settings, f"freeze=[{frozen}]"])
+        train(config, tmp_path / frozen, watcher=Watcher(on_note=notes.append))
+    said = "warning: encoders.image is frozen with its new levels, which stay random; freeze encoders.image.features instead"
+    assert said in told["image"] and said not in told["encoders.image.features"]

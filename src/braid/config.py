@@ -63,7 +63,9 @@ def with_overrides(data: Mapping[str, Any], settings: Sequence[str]) -> dict[str
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path:
-            raise UserError(f"--set {setting}: write it as path=value, for example optimizer.learning_rate=1e-4")
+            name, colon, value = setting.partition(":")
+            example = f"{name.strip()}={value.strip()}" if colon and name.strip() else "for example optimizer.learning_rate=1e-4"
+            raise UserError(f"--set {setting}: write it as path=value, {example}")
         *parents, last = path.split(".")
         node: Any = result
         for name in parents:

@@ -19,7 +19,7 @@ from braid.files.gallery import Card, gallery
 from braid.files.reading import find_files, has_suffix, identities
 from braid.generation import Runtime
 from braid.given import between_commas, is_one, several
-from braid.index import Hit, Index, IndexConfig, Origin, create_index, open_index
+from braid.index import Hit, Index, IndexConfig, Origin, create_index, needed, open_index
 from braid.index.files import HASH, Compared, compare, entry, file_of, is_gone, stamp
 from braid.index.local import FILE
 from braid.media import has_sound
@@ -33,6 +33,7 @@ from braid.tasks import Task
 PHRASE = "a photo of a {}"  # a label as a caption would say it
 EMBEDDING = EmbeddingModalityConfig.kind
 THUMBNAIL = 480  # pixels, the longer side
+TABLES = frozenset({".csv", ".tsv", ".jsonl", ".json", ".parquet"})
 AT_ONCE = 1024  # vectors handed to an index together
 
 IndexWatch = Callable[[Sequence[Sequence[str]]], Iterable[Sequence[str]]]  # wraps portions of files in a progress bar
@@ -130,6 +131,8 @@ def index_files(
     named = dict(zip(reversed([*identities(files)]), reversed([*files]), strict=True))  # the first spelling of each file
     names = [*reversed(named)]
     opened = open_index(folder, model) if (folder / FILE).exists() else None
+    if opened is None:
+        needed(*config.needs)  # before the files are embedded, which may take hours
     rows = compare(opened, named) if opened else Compared()
     skipped: list[tuple[Sample, str]] = []
     new_files = moved = 0
@@ -230,6 +233,9 @@ def files_by_input(inputs: Mapping[str, Any], given: Sequence[Any], on_note: Cal
     if given and not readers:
         raise UserError(f"this model reads no files; it reads {', '.join(inputs)}")
     suffixes = frozenset().union(*(config.suffixes for config in readers.values()))
+    for one in given:
+        if has_suffix(one, TABLES - suffixes):
+            raise UserError(f"{one} is a table; give the files that it names, or their folder")
     kind = next(iter(readers.values())).kind if len(readers) == 1 else "file"
     found = find_files(given, suffixes, kind, NOT_READ, on_note)
     return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from unicodedata import category
 from zlib import crc32
 
 import numpy as np
@@ -13,6 +14,7 @@ from braid.shapes import Float, Int
 
 NEVER = -np.inf
 BLOCK = 128  # scores per block
+HALF = "\N{REPLACEMENT CHARACTER}"  # which stands for bytes that are no character
 
 
 @dataclass(frozen=True)
@@ -219,12 +221,17 @@ def _drawn(logs: Float[np.ndarray, " vocab"], config: GenerationConfig, rng: np.
     return int(rng.choice(order, p=kept / kept.sum()))
 
 
+def readable(text: str) -> str:
+    """A generated text without half characters and control characters, which are bytes that a model put together wrongly."""
+    return "".join(one for one in text if one in "\n\t" or (one != HALF and category(one) != "Cc")).strip()
+
+
 def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: GenerationConfig) -> list[Prediction]:
     """Generate one text per row; its confidence is the mean probability of its tokens, including <eos>."""
     return [
         Prediction(
             identity,
-            text=tokenizer.decode(generated.tokens),
+            text=readable(tokenizer.decode(generated.tokens)),
             confidence=generated.confidence,
             token_probabilities=generated.token_probabilities,
         )

@@ -8,7 +8,7 @@ from braid.index.exact import ExactIndexConfig
 from braid.index.hnsw import HnswIndexConfig
 from braid.index.lancedb import DATABASE, LanceDBIndexConfig
 from braid.index.local import FILE, REVISION, Header, read_header
-from braid.index.protocol import Hit, Index, Origin
+from braid.index.protocol import Hit, Index, Origin, needed
 
 IndexConfig = ExactIndexConfig | HnswIndexConfig | LanceDBIndexConfig
 
@@ -24,6 +24,7 @@ __all__ = [
     "Origin",
     "check_origin",
     "create_index",
+    "needed",
     "open_index",
 ]
 

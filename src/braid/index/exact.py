@@ -32,6 +32,8 @@ class ExactIndexConfig:
 
     file: ClassVar[str] = "vectors.bin"
 
+    needs: ClassVar[tuple[str, str]] = ("numkong", "search")  # the package, and the extra that installs it
+
     def build(self, folder: Path, header: Header) -> LocalIndex:
         return LocalIndex(folder, header, self)
 

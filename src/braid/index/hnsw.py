@@ -43,6 +43,8 @@ class HnswIndexConfig:
         within(self, 2, 512, "connectivity")
         within(self, 1, 100_000, "expansion_add", "expansion_search")
 
+    needs: ClassVar[tuple[str, str]] = ("usearch", "search")  # the package, and the extra that installs it
+
     def build(self, folder: Path, header: Header) -> LocalIndex:
         return LocalIndex(folder, header, self)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class LanceDBIndexConfig:
     uri: str = ""
     host: str = ""
     table: str = "vectors"
+
+    needs: ClassVar[tuple[str, str]] = ("lancedb", "lancedb")  # the package, and the extra that installs it
 
     def build(self, folder: Path, header: Header) -> "LanceDBIndex":
         return LanceDBIndex(folder, header, self)

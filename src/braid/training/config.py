@@ -281,7 +281,7 @@ def run_from(data: Mapping[str, Any], settings: Sequence[str] = (), where: str =
         return from_dict(RunConfig, whole, where)
     except UserError as error:
         nearly = "train|trainable|frozen|freeze|fixed|requires_grad"
-        if re.search(rf"has no setting '({nearly})'", str(error)) or (
+        if re.search(rf"has no setting '({nearly})'|\.freeze is ", str(error)) or (
             "has no setting" in str(error) and any(re.search(rf"\b({nearly})=|=frozen\b", one) for one in settings)
         ):
             raise UserError(f"{error}. To freeze a part, write freeze: [encoders.image]") from None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from braid.config import did_you_mean
 from braid.errors import UserError
 from braid.training.sections import OptimizerConfig
 
@@ -30,7 +31,7 @@ def freeze(model: nn.Module, scales: dict[str, float]) -> None:
     for start in scales:
         if not any(scale_of(name, {start: 0.0}) == 0.0 for name in names):
             tops = sorted({".".join(name.split(".")[:2]) for name in names})
-            raise UserError(f"freeze and optimizer.scales: no parameter starts with {start!r}; parts are {', '.join(tops)}")
+            raise UserError(f"freeze or optimizer.scales: no parameter starts with {start!r}; {did_you_mean(start, tops)}")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and scale_of(name, scales) != 0.0)
 

@@ -5,13 +5,17 @@ from itertools import islice
 
 import numpy as np
 
+from braid.bundle import bundle_folder, read_bundle
 from braid.datasets.checks import leaking_columns
+from braid.modalities import TextModality
 from braid.modalities.tabular import TabularModalityConfig, described
 from braid.training.config import RunConfig
 from braid.training.run import Run
 from braid.training.setup import TaskData
 
 COLUMNS = 8  # unread columns that are named
+LOOKED_AT = 300  # rows of each task whose texts are measured
+OFTEN = 0.2  # the share of texts that are cut from which it is told
 
 
 def introduce(run: Run, config: RunConfig) -> None:
@@ -27,7 +31,7 @@ def introduce(run: Run, config: RunConfig) -> None:
             run.warn(f"{leak}; remove it, unless you know it before the label when you use the model")
         for message in (*_same_targets(data), *_alone_in_batches(run, place, data)):
             run.warn(message)
-    for message in (*_settings(config), *_random_parts(config)):
+    for message in (*_long_texts(run), *_settings(config), *_random_parts(config)):
         run.warn(message)
 
 
@@ -74,6 +78,20 @@ def _alone_in_batches(run: Run, place: int, data: TaskData) -> Iterator[str]:
         yield f"no batch of {data.task.kind} has two images to compare, so nothing is learned; set a larger batch_size"
 
 
+def _long_texts(run: Run) -> Iterator[str]:
+    """Texts of which a model reads the beginning alone."""
+    for name, modality in run.setup.collator.inputs.items():
+        if isinstance(modality, TextModality):
+            samples = (sample for data in run.setup.tasks for sample in islice(data.train, LOOKED_AT))
+            texts = [text for sample in samples if isinstance(text := sample.inputs.get(name), str) and text]
+            cut = sum(map(modality.cuts, texts))
+            if cut > OFTEN * len(texts):
+                yield (
+                    f"{100 * cut / len(texts):.0f}% of the texts are longer than the {modality.max_length - 2} tokens that are "
+                    f"read; --set inputs.{name}.max_length={2 * modality.max_length} reads more"
+                )
+
+
 def _settings(config: RunConfig) -> Iterator[str]:
     """Settings under which nothing is learned, or nothing measured."""
     if config.optimizer.learning_rate == 0:
@@ -100,3 +118,13 @@ def _random_parts(config: RunConfig) -> Iterator[str]:
                 f"{start} is frozen with random weights; give it trained ones with initialize: {{{part}: small}}, "
                 "or do not freeze it"
             )
+        new = getattr(members.get(name), "levels", None) is not None and not _has_levels(config.initialize.get(part, ""), name)
+        if part == start and trained and new:
+            yield f"{start} is frozen with its new levels, which stay random; freeze {start}.features instead"
+
+
+def _has_levels(source: str, encoder: str) -> bool:
+    """Whether an encoder of a saved model has levels, so that a run which begins with it has trained ones."""
+    folder = bundle_folder(source)
+    architecture = read_bundle(folder).architecture if folder else None
+    return bool(((architecture or {}).get("encoders", {}).get(encoder) or {}).get("levels"))
