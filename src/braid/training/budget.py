@@ -203,6 +203,9 @@ class _Sequence:
             self._write_progress()
         while (stage := self._next()) is not None:
             self._train(*stage)
+        if LEAST < self.left <= DEEPER and self.outcome is not None and self._encoder_frozen():
+            needs = f"training the encoder, too, needs {DEEPER / 60:.0f} minutes; --resume --time 10m does it"
+            self.watcher.on_note(f"{self.left:.0f} s of the time are left, and {needs}")
         assert self.outcome is not None or self.progress.best  # there is always a main stage
         best = next((one.metric for one in self.progress.stages if one.name == self.progress.best), None)
         said = advice(self.config, self.folder, self._halves(), self._encoder_frozen())
