@@ -247,6 +247,14 @@ def test_the_verdict_says_which_cells_beat_which_controls() -> None:
     assert message(**{"prompt-only": 0.9})[0][1].startswith("prompt-only, which has one input alone, has accuracy 90.0 and leads")
 
 
+def test_one_seed_makes_no_clear_winner() -> None:
+    shares = {"concat": 0.7, "gated": 0.5, "image-only": 0.3, "prompt-only": 0.5}
+    result = evaluated("mine", configured(), cells(configured()), {name: [made_up(share)] for name, share in shares.items()}, {})
+    first = result.verdict[0]
+    assert (result.winner, first.title, first.good) == (None, "Ahead with one seed", None)
+    assert first.text.endswith("by 20.0 [16.5, 24.0]; with another seed, another cell may lead; add --seeds 3")
+
+
 def made_up(share: float) -> Scores:
     items = right(share)[:, 0]
     ids = tuple(map(str, range(len(items))))

@@ -118,6 +118,10 @@ def test_stages_keep_the_best_model(table: Path, tmp_path: Path) -> None:
     assert list(by_name) == ["first", "main", "half"]
     assert outcome.best == max(by_name["first"], by_name["main"]) == by_name[stages["best"]]
     assert stages["first_model"] > 0
+    left_over = [file for file in (folder / "stages").rglob("*") if file.name in ("checkpoint.safetensors", "last")]
+    assert (
+        not left_over and (folder / "checkpoint.safetensors").exists()
+    )  # what only unfinished stages need takes most of the disk
     kept = read_bundle(find_bundle(folder)).interface
     assert kept.card.scores["macro-f1"] == pytest.approx(outcome.best, abs=0.01)
     with pytest.raises(UserError, match="already holds a run; add --resume"):

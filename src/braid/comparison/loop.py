@@ -81,7 +81,8 @@ def evaluated(
     }
     by_name = {cell.name: cell for cell in cells}
     compared = [_cell(by_name[cell], scores[cell], ranking.leads.get(cell), over[cell]) for cell in ranking.order]
-    findings = [_winner(ranking, task.per_sample_metric, compared)] if len(compared) > 1 else []
+    seeds = min((len(runs) for runs in scores.values()), default=0)
+    findings = [_winner(ranking, task.per_sample_metric, compared, seeds)] if len(compared) > 1 else []
     findings += _against_controls([cell for cell in cells if cell.controls and cell.name in rows], over)
     if failed:
         text = "; ".join(f"{cell} is left out: {reason}" for cell, reason in failed.items())
@@ -95,7 +96,7 @@ def evaluated(
         seeds=config.seeds,
         metric=task.per_sample_metric,
         better=task.better,
-        winner=ranking.winner,
+        winner=ranking.winner if seeds > 1 else None,
         equals=ranking.equals,
         cells=tuple(compared),
         failed=dict(failed),
@@ -135,12 +136,15 @@ def _cell(cell: Cell, scores: Sequence[Scores], behind: Difference | None, over:
     )
 
 
-def _winner(ranking: Ranking, metric: str, cells: Sequence[ComparedCell]) -> Finding:
+def _winner(ranking: Ranking, metric: str, cells: Sequence[ComparedCell], seeds: int) -> Finding:
     best, second, *_ = ranking.order
     best += ", which has one input alone," if cells[0].control else ""
     figure = f"{metric} {rounded(cells[0].metrics[metric].mean)}"
     if ranking.winner:
         least = f"the next, {second}, by {format_difference(ranking.leads[second])}"
+        if seeds == 1:
+            luck = "with another seed, another cell may lead; add --seeds 3"
+            return Finding("Ahead with one seed", f"{best} has {figure} and leads every other cell, {least}; {luck}", None)
         return Finding("A clear winner", f"{best} has {figure} and leads every other cell, {least}", True)
     equals = _and(ranking.equals)
     return Finding("No clear winner", f"{best} has the best figure, {figure}, but cannot be told apart from {equals}", None)

@@ -332,6 +332,8 @@ class _Sequence:
             self.outcome = outcome
         self.outcome = self.outcome or outcome
         self._write_progress()
+        (folder / CHECKPOINT).unlink(missing_ok=True)  # which only an unfinished stage needs
+        shutil.rmtree(folder / "last", ignore_errors=True)
         kept = "kept" if better else "not kept" if measures else f"not better than {self.progress.best}"
         self.watcher.on_note(f"stage {stage.name}: {config.best} {outcome.best:.2f} after {done.seconds:.0f} s, {kept}")
 
