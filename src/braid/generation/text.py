@@ -14,7 +14,6 @@ from braid.shapes import Float, Int
 
 NEVER = -np.inf
 BLOCK = 128  # scores per block
-HALF = "\N{REPLACEMENT CHARACTER}"  # which stands for bytes that are no character
 
 
 @dataclass(frozen=True)
@@ -222,8 +221,8 @@ def _drawn(logs: Float[np.ndarray, " vocab"], config: GenerationConfig, rng: np.
 
 
 def readable(text: str) -> str:
-    """A generated text without half characters and control characters, which are bytes that a model put together wrongly."""
-    return "".join(one for one in text if one in "\n\t" or (one != HALF and category(one) != "Cc")).strip()
+    """A generated text without control characters, which no caption has: a model put bytes together wrongly."""
+    return "".join(one for one in text if one in "\n\t" or category(one) != "Cc").strip()
 
 
 def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: GenerationConfig) -> list[Prediction]:
