@@ -184,6 +184,19 @@ def test_data_check(braid: Braid, photos: Path) -> None:
     assert braid("data", "check", photos / "data.csv", "--strict").code == 1
 
 
+def test_data_check_counts_the_labels(braid: Braid, tmp_path: Path) -> None:
+    rows = ["a word,dog,train", "two words,dog,val", "three,cat,train", *(f"word {k},kind {k},train" for k in range(15))]
+    (tmp_path / "data.csv").write_text("\n".join(["text,label,split", *rows]) + "\n")
+    (shown,) = lines(braid("data", "check", tmp_path / "data.csv", "--json"))
+    assert len(shown["labels"]) == 17  # type: ignore[arg-type]
+    assert list(shown["labels"].items())[:2] == [("dog", {"train": 1, "val": 1}), ("cat", {"train": 1})]  # type: ignore[attr-defined]
+    ran = braid("data", "check", tmp_path / "data.csv")
+    assert "17 labels label train val dog 1 1 cat 1 0 kind 0 1 0" in " ".join(ran.out.split())
+    assert "and 2 more, the rarest with 1 row; --json lists them all" in ran.err
+    (tmp_path / "numbers.csv").write_text("text,label\n" + "".join(f"word {k},{k / 2}\n" for k in range(20)))
+    assert "the labels are 20 different numbers, from 0 to 9.5" in braid("data", "check", tmp_path / "numbers.csv").err
+
+
 def test_train_from_flags_writes_the_run_it_used(braid: Braid, photos: Path, tmp_path: Path) -> None:
     rows = [f"{k}.png,a shape number {k},{'val' if k == 4 else 'train'}" for k in range(5)]
     (photos / "data.csv").write_text("\n".join(["photo,title,split", *rows]) + "\n")

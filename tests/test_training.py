@@ -198,7 +198,7 @@ def test_the_same_caption_for_every_picture_is_told() -> None:
 def test_a_picture_that_is_not_looked_at_is_told(tmp_path: Path) -> None:
     notes: list[str] = []
     train(tiny("epochs=1", "optimizer.scales={encoders.image: 0}"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
-    assert any(note.startswith("warning: the model ignores its input 'image': val loss is 5") for note in notes)
+    assert any(note.startswith("warning: the model ignores its input image: val loss is 5") for note in notes)
     assert notes.count("val: captions are compared word by word (tokenizer ptb)") == 1
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from braid.records import Example
 
 SHOWN = 4  # defects of each kind that are printed; others are only counted
+LABELS = 15  # labels that are printed, the commonest
 MEGABYTE = 1_000_000
 UNREAD = ("missing value", "broken row")
 
@@ -243,6 +244,7 @@ def _as_json(
         "notes": list(dataset.said),
         "num_hidden": dataset.hidden,
         "splits": splits,
+        "labels": {label: dict(counts) for label, counts in _labels(dataset).items()},
         "num_examples": len(dataset.examples),
         "num_broken": len(skipped),
         "broken": skipped,
@@ -279,6 +281,38 @@ def _splits(dataset: "Dataset") -> dict[str, dict[str, int]]:
     return {split: dict(counts) for split, counts in sorted(result.items(), key=lambda item: -item[1]["rows"])}
 
 
+def _labels(dataset: "Dataset") -> dict[str, Counter[str]]:
+    """Label -> number of rows by split, the commonest label first."""
+    result: dict[str, Counter[str]] = {}
+    for example in dataset.examples:
+        given = example.fields.get("label", example.fields.get("labels", ()))
+        for label in given if isinstance(given, tuple) else (given,):
+            result.setdefault(str(label), Counter())[example.split or "unassigned"] += 1
+    return dict(sorted(result.items(), key=lambda item: -item[1].total()))
+
+
+def _as_numbers(labels: Iterable[str]) -> list[float]:
+    """The labels as numbers; none if one of them is a word."""
+    try:
+        return [float(label) for label in labels]
+    except ValueError:
+        return []
+
+
+def _print_labels(labels: dict[str, Counter[str]], splits: Sequence[str]) -> None:
+    """The commonest labels, and how many there are; of many numbers, the smallest and the largest."""
+    if len(labels) > LABELS and (numbers := _as_numbers(labels)):
+        note(f"the labels are {len(labels):,} different numbers, from {min(numbers):g} to {max(numbers):g}")
+        return
+    rows = [[label, *(f"{counts[split]:,}" for split in splits)] for label, counts in list(labels.items())[:LABELS]]
+    print_table(f"\n{len(labels):,} labels", ["label", *splits], rows, splits)
+    if len(labels) > LABELS:
+        rarest = list(labels.values())[-1].total()
+        note(
+            f"and {len(labels) - LABELS:,} more, the rarest with {rarest:,} row{'s' if rarest > 1 else ''}; --json lists them all"
+        )
+
+
 def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequence[Defect]", unused: "Unused") -> None:
     from braid.datasets.checks import ADVICE, by_kind, described_columns
 
@@ -294,6 +328,8 @@ def _print(dataset: "Dataset", splits: dict[str, dict[str, int]], defects: "Sequ
         print_table("\nTable columns", ["column", "kind"], [[one.column.name, str(one)] for one in kinds])
     for text in _of_unused(dataset, unused):
         note(text)
+    if labels := _labels(dataset):
+        _print_labels(labels, list(splits))
     example = next(iter(dataset.examples), None)
     if example is not None:
         print_table(f"\nThe first row ({example.source})", ["role", "value"], _shown(example))

@@ -86,6 +86,7 @@ __all__ = [
     "build_modalities",
     "default_inputs",
     "image_files",
+    "input_in_words",
     "is_image",
     "modality_of",
     "show",
@@ -115,6 +116,11 @@ def thumbnail_uri(value: Any, size: int) -> str:
         return draw(value, size).uri
     except UserError:
         return ""
+
+
+def input_in_words(name: str) -> str:
+    """The name of an input, for a sentence: ``prompt`` is the text of a row, whatever its column is called."""
+    return f"{name} (the text)" if name == TextModalityConfig.input_name else name
 
 
 def show(role: str, value: Any, size: int = 320, source: str = "") -> View:

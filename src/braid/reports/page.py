@@ -53,6 +53,7 @@ def page(runs: Sequence[LoggedRun]) -> str:
         ("Against other runs", comparison(runs) if len(runs) > 1 else "", ""),
         ("Curves", _curves(run), ""),
         *((task.titled("Answers"), _samples(run, task), "samples") for task in run.tasks),
+        ("Stages", _stages(run), ""),
         ("Epochs", _epochs(run), ""),
         ("Model", _model(run.description), ""),
         ("Settings", _settings(run), ""),
@@ -125,6 +126,14 @@ def _facts(run: LoggedRun) -> dict[str, str]:
         "seed": str(run.settings.get("seed", "")),
         "time": duration(run.seconds),
     }
+
+
+def _stages(run: LoggedRun) -> str:
+    """The stages of a run in stages; the model is that of the highlighted one."""
+    stages = run.progress.stages
+    rows = [(escape(one.name), escape(one.why), metric(run.metric, one.metric), escape(duration(one.seconds))) for one in stages]
+    best = next((place for place, one in enumerate(stages) if one.name == run.progress.best), -1)
+    return table(("stage", "what it is", run.metric, "time"), rows, (run.metric, "time"), best) if rows else ""
 
 
 def marked(finding: Finding) -> str:

@@ -11,7 +11,9 @@ from braid.bundle import bundle_folder
 from braid.config import kinds, without_nan
 from braid.errors import UserError
 from braid.files import as_written, read_json_lines
+from braid.modalities import input_in_words
 from braid.reports.description import Description, describe, read_settings
+from braid.reports.stages import Progress, read_progress
 from braid.skipped_rows import FILE as LEFT_OUT
 from braid.tasks import MEAN, Task
 
@@ -68,7 +70,7 @@ class LoggedTask:
 @dataclass(frozen=True)
 class LoggedRun:
     """A run's folder. ``steps`` and ``epochs`` are the records of log.jsonl, ``samples`` those of samples.jsonl, by the prefix of
-    a task's metrics and by epoch."""
+    a task's metrics and by epoch; ``progress`` has the stages of a run in stages, whose best one wrote all the rest."""
 
     folder: Path
     settings: dict[str, Any]
@@ -76,6 +78,7 @@ class LoggedRun:
     epochs: tuple[dict[str, Any], ...]
     samples: dict[str, dict[int, list[dict[str, Any]]]]
     skipped_rows: tuple[str, ...]
+    progress: Progress
 
     @property
     def name(self) -> str:
@@ -137,7 +140,9 @@ class LoggedRun:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds of training and evaluation, without interruptions; None if the log has no times."""
+        """Seconds of training and evaluation, of all stages, without interruptions; None if the log has no times."""
+        if self.progress.stages:
+            return self.progress.seconds
         result = [record["seconds"] for record in (*self.steps, *self.epochs) if "seconds" in record]
         return sum(result) if result else None
 
@@ -198,6 +203,7 @@ def _logged_run(folder: Path, settings: dict[str, Any]) -> LoggedRun:
         tuple(epochs[epoch] for epoch in sorted(epochs)),
         samples,
         skipped_rows,
+        read_progress(folder),
     )
 
 
@@ -233,10 +239,9 @@ def _reliance(run: LoggedRun, task: LoggedTask) -> list[Finding]:
         if one["loss"] is None or one["loss_shuffled"] is None:
             continue
         more = 100 * (one["loss_shuffled"] / one["loss"] - 1) if one["loss"] else 0.0
-        calm = (
-            f"val loss is {one['loss']:.3f}, and {one['loss_shuffled']:.3f} ({more:+.0f}%) with another row’s {name} in its place"
-        )
-        findings.append(Finding(task.titled(f"Reads its {name}"), one["warning"] or calm, not one["warning"]))
+        losses, what = f"{one['loss']:.3f}, and {one['loss_shuffled']:.3f} ({more:+.0f}%)", input_in_words(name)
+        calm = f"val loss is {losses} with another row’s {what} in its place"
+        findings.append(Finding(task.titled(f"Reads its {what}"), one["warning"] or calm, not one["warning"]))
     return findings
 
 

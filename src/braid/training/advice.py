@@ -5,14 +5,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from braid.modalities import input_in_words
 from braid.reports import read_log
 from braid.training.config import RunConfig
 
 HELPS = 1.05  # the loss grows at least so much where an input is that of another row
 RISE = 1.05  # the loss on val rises at least so much where training rows are learned by heart
 GAIN = 1.0  # of the main metric, from half of the rows to all, that is worth more rows
-
-
+EXAMPLES = {
+    "audio": "sound.wav",
+    "image": "photo.jpg",
+    "tabular": "",
+    "video": "clip.mp4",
+}  # a value of an input, if it is a file
 REMOVED = (0.0, 0.2)  # shares of the errors that ten more minutes removed in two benchmarks (docs/results.md, "Your own data")
 
 
@@ -42,10 +47,29 @@ def next_commands(config: RunConfig, folder: Path, time: str) -> list[str]:
     given = f" --task {config.task.kind} --data {data}" + (f" --columns {shlex.quote(columns)}" if columns else "")
     given += f" --split {shlex.quote(config.data.val)}" if config.data.val != "val" else ""
     return [
+        _use(config, model),
         f"braid evaluate --model {model}{given} --html {model}/evaluation.html",
-        f"braid serve --model {model}",
         f"braid train --output {model} --resume --time {time}",
     ]
+
+
+def _use(config: RunConfig, model: str) -> str:
+    """The command that gives an answer about one file or text; where a row has several files or table columns, about a table."""
+    kinds = {name: config.inputs[name].kind for name in sorted(config.model.encoders)}  # a clip after its sound
+    files = {config.data.columns.get(name, name): EXAMPLES[kind] for name, kind in kinds.items() if kind != "text"}
+    if len(files) > 1 or "" in files.values():
+        return f"braid predict {model} rows.csv --output predicted.csv"
+    file = "".join(f" {name}" for name in files.values())
+    text = ' --text "a few words"' if "text" in kinds.values() else ""
+    command = {
+        "captioning": f"caption{file}",
+        "image_generation": f'imagine "a few words"{file and " --image"}{file} --output image.png',
+        "language_modelling": 'complete "a few words"',
+        "reconstruction": f"inspect --reconstruct{file} --output beside.png",
+        "retrieval": "index folder/ --output folder.index",
+        "vqa": f'ask{file} "a question"',
+    }.get(config.task.kind, f"classify{file}{text}")
+    return f"braid {command} --model {model}"
 
 
 def _inputs(reliance: dict[str, dict[str, float]]) -> list[str]:
@@ -56,7 +80,9 @@ def _inputs(reliance: dict[str, dict[str, float]]) -> list[str]:
     for name, one in reliance.items():
         helps = one["loss_shuffled"] > HELPS * one["loss"]
         verb = "matters" if helps else "hardly matters"
-        said.append(f"{name} {verb} (val loss {one['loss']:.2f}, with other rows' values {one['loss_shuffled']:.2f})")
+        said.append(
+            f"{input_in_words(name)} {verb} (val loss {one['loss']:.2f}, with other rows' values {one['loss_shuffled']:.2f})"
+        )
     return ["inputs: " + "; ".join(said)]
 
 

@@ -9,24 +9,26 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from braid.bundle import read_bundle
-from braid.config import from_dict, json_text, to_dict
+from braid.config import json_text, to_dict
 from braid.datasets import open_dataset
 from braid.datasets.table import columns_given
 from braid.errors import UserError
-from braid.files import read_json, user_path, whole, write_whole
+from braid.files import user_path, whole, write_whole
 from braid.given import several
 from braid.objectives import LikelihoodConfig
 from braid.reports import read_log
+from braid.reports.stages import LIST, Progress, Stage, read_progress
 from braid.trained_rows import FILE as TRAINED
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
 from braid.training.config import RunConfig, read_run, run_from, write_run
 from braid.training.defaults import WRITES_VALUES, default_run
+from braid.training.followers import write_page
 from braid.training.guard import claimed
 from braid.training.kept import measured
 from braid.training.loop import train
@@ -35,7 +37,7 @@ from braid.training.samples import MEDIA
 from braid.training.sections import seconds_of
 from braid.training.watcher import Outcome, Watcher
 
-STAGES, LIST, PLAN = "stages", "stages.json", "run.yaml"
+STAGES, PLAN = "stages", "run.yaml"
 COPIED = (
     "best",
     "last",
@@ -43,7 +45,6 @@ COPIED = (
     "log.jsonl",
     "samples.jsonl",
     MEDIA,
-    "report.html",
     "skipped_rows.jsonl",
     TRAINED,
     CHECKPOINT,
@@ -66,28 +67,6 @@ DEEPER_RATE = 2e-4  # learning rate then
 HEARD_RATE = 3e-4  # the same of recordings
 MIXUP = 0.2  # of recordings then
 WHOLE_RATE = 0.2  # the share of it that a whole encoder has
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One run of the sequence.
-
-    ``metric``: its best value of the main metric; None if it was not finished. ``seconds``: what it took.
-    """
-
-    name: str
-    why: str
-    metric: float | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The stages so far, the best of them, and the seconds after which the first model was there."""
-
-    stages: tuple[Stage, ...] = field(default_factory=tuple)
-    best: str = ""
-    first_model: float = 0.0
 
 
 def train_in_stages(
@@ -196,7 +175,7 @@ class _Sequence:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --output")
         if path.exists():
             check_data(self.config, self.folder)
-            self.progress = from_dict(Progress, read_json(path, "remove the folder and start again"), str(path))
+            self.progress = read_progress(self.folder)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_run(self.config, self.folder / STAGES / PLAN)
@@ -332,6 +311,7 @@ class _Sequence:
             self.outcome = outcome
         self.outcome = self.outcome or outcome
         self._write_progress()
+        write_page(self.folder, self.watcher.on_note)
         (folder / CHECKPOINT).unlink(missing_ok=True)  # which only an unfinished stage needs
         shutil.rmtree(folder / "last", ignore_errors=True)
         kept = "kept" if better else "not kept" if measures else f"not better than {self.progress.best}"

@@ -27,6 +27,14 @@ class Mark:
     epoch: int = -1
 
 
+def write_page(folder: Path, note: Callable[[str], None]) -> None:
+    """Write report.html of a run; whatever goes wrong is a note, because the run matters more."""
+    try:
+        write_report([folder], folder / "report.html")
+    except Exception as error:
+        note(f"report.html was not written ({_message(error)}); braid report {folder} tries again")
+
+
 class Followers:
     """Sends new records of log.jsonl to every sink, and writes the page at the end of each epoch.
 
@@ -68,10 +76,7 @@ class Followers:
 
     def end_epoch(self) -> None:
         self.follow(now=True)
-        try:
-            write_report([self._folder], self._folder / "report.html")
-        except Exception as error:
-            self._note(f"report.html was not written ({_message(error)}); braid report {self._folder} tries again")
+        write_page(self._folder, self._note)
 
     def _open(self, config: SinkConfig) -> None:
         self._marks = self._marks or self._read_marks()

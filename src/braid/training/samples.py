@@ -14,7 +14,7 @@ from torch import Tensor
 from braid.config import json_text
 from braid.errors import UserError
 from braid.evaluation import Answers
-from braid.modalities import show
+from braid.modalities import input_in_words, show
 from braid.records import Batch, Prediction, View
 from braid.reports.rows import SIZE, input_views, places, references_of
 from braid.shapes import Float
@@ -64,9 +64,10 @@ class Reliance:
     def warning(self) -> str | None:
         if self.loss_shuffled > 1.005 * self.loss:
             return None
+        losses = f"{self.loss:.3f}, and {self.loss_shuffled:.3f} with other rows' values in its place"
         return (
-            f"the model ignores its input {self.input!r}: val loss is {self.loss:.3f}, and {self.loss_shuffled:.3f} with "
-            "other rows' values in its place; train longer, or check that the column belongs to its row"
+            f"the model ignores its input {input_in_words(self.input)}: val loss is {losses}; "
+            "train longer, or check that the column belongs to its row"
         )
 
 
