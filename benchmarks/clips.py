@@ -4,7 +4,7 @@
 
 The clips are key frames of 690 videos of MSR-VTT's public *test* set (20 captions each, 20 categories, no sound), in an own split
 by source: 610 train, 80 held out. A tenth of the train clips chooses the epoch. Controls: the built-in model on the middle frame
-as it is, and the same recipe trained on the middle frames.
+as it is, and what `braid train` makes of the middle frames in the same --time.
 """
 
 import argparse
@@ -28,11 +28,12 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", choices=("captions", "categories"))
+    parser.add_argument("--time", default="10m", help="of each training of a captioner")
     chosen = parser.parse_args()
     os.environ.setdefault("BRAID_CACHE", str(ROOT / "cache"))
     table = table_of(chosen.clips)
     if chosen.only != "categories":
-        captions(table, chosen.seeds)
+        captions(table, chosen.seeds, chosen.time)
     if chosen.only != "captions":
         categories(table, chosen.seeds)
 
@@ -55,7 +56,7 @@ def table_of(source: Path) -> Path:
     return target
 
 
-def captions(table: Path, seeds: int) -> None:
+def captions(table: Path, seeds: int, limit: str) -> None:
     systems = {
         "built-in, middle frame": ("image", None),
         "trained on middle frames": ("image", "frames"),
@@ -66,7 +67,8 @@ def captions(table: Path, seeds: int) -> None:
         columns = {role: "clip" if role == "video" else "frame", "captions": "captions"}
         each, whole = [], []
         for seed in range(seeds if run else 1):
-            folder = trained_by_default("captioning", table, columns, ROOT / f"{run}-{seed}") if run else "small"
+            place = ROOT / f"{run}-{limit}-{seed}"
+            folder = trained_by_default("captioning", table, columns, place, [f"seed={seed}"], limit) if run else "small"
             said = answered(folder, "captioning", table, columns, "held", BEAM)
             each.append(said.right)
             whole.append(said.metrics)
@@ -77,9 +79,10 @@ def captions(table: Path, seeds: int) -> None:
         say(str(rows[-1]))
     for name in list(systems)[:-1]:
         rows.append([f"clips less {name}", "", lead(items["trained on clips"], items[name]), "", ""])
+    number = len(items["trained on clips"])
     how = (
-        f"{len(items['trained on clips'])} held-out clips, 20 references each, beam {BEAM}, tokenizer ptb. CIDEr is that of "
-        "coco-caption, with a 95% bootstrap interval over clips; the last rows are paired. No claim on the public test set."
+        f"{number} held-out clips, 20 references each, beam {BEAM}, tokenizer ptb; {limit} a training. CIDEr is that "
+        "of coco-caption, with a 95% bootstrap interval over clips; the last rows are paired. No claim on the public test set."
     )
     report("clips_captions", "Captions of clips", ["system", "seeds", "cider", "bleu-4", "rouge-l"], rows, how)
 
@@ -90,7 +93,7 @@ def categories(table: Path, seeds: int) -> None:
         columns = {role: "clip" if role == "video" else "frame", "label": "category"}
         each = []
         for seed in range(seeds):
-            folder = trained_by_default("classification", table, columns, ROOT / f"categories-{role}-{seed}")
+            folder = trained_by_default("classification", table, columns, ROOT / f"categories-{role}-{seed}", [f"seed={seed}"])
             each.append(answered(folder, "classification", table, columns, "held").right)
         right[name] = np.mean(each, axis=0)
         rows.append([name, seeds, shown(right[name])])
