@@ -89,7 +89,8 @@ def killed(command: Command, home: Path, kills: int, rng: random.Random) -> dict
             result[what] = result.get(what, 0) + 1
         if standing(command, place) != "whole":
             assert ended(started(command.words(place))) == 0
-        assert command.read(place) == expected
+        found = command.read(place)
+        assert found == expected, f"after {kills} kills {place.name} holds {found}, not {expected}"
     return result
 
 

@@ -56,14 +56,14 @@ def explained(
     config = replace(config, codecs=codecs_read(config.encoders))
     given: dict[str, OutputModality] = {"label": LabelsModalityConfig(labels=LABELS).build()} if labels else outputs()  # type: ignore[dict-item]
     read = {**inputs(config), **({"image": image.build()} if image else {})}
-    for seed in range(9):
+    for seed in range(30):
         torch.manual_seed(seed)
         runtime = TorchRuntime(config.build(read, given).eval(), tokenizer())
         try:
             return subject_of(runtime, Collator(read, given), chosen, sample or replace(samples_of(config)[0], targets={}))[0]
         except NothingToExplain:
             continue
-    raise AssertionError("nine random models said nothing")
+    raise AssertionError("thirty random models said nothing")
 
 
 @pytest.mark.parametrize("decoder", ANSWERS.values(), ids=ANSWERS)

@@ -24,7 +24,7 @@ from braid.index import (
     open_index,
 )
 from conftest import shapes_unchecked
-from indexes import MODEL, WIDTH, cosines, every_index, local, made, result, vectors
+from indexes import MODEL, WIDTH, cosines, every_index, every_local_index, local, made, result, vectors
 from variants import INDEXES
 
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3, "int8": 1e-2}  # of a score
@@ -67,7 +67,9 @@ def test_the_database_and_every_local_kind_give_the_same_hits(config: IndexConfi
 def test_rows_are_added_and_deleted_across_openings(config: IndexConfig, tmp_path: Path) -> None:
     """Against a dictionary, in chance order."""
     rng, pool, known = random.Random(0), vectors(250, seed=3), {}
-    create_index(tmp_path / "index", config, WIDTH, MODEL).close()
+    created = create_index(tmp_path / "index", config, WIDTH, MODEL)
+    created.save()
+    created.close()
     for step in range(5):
         index = open_index(tmp_path / "index")
         fresh = [str(k) for k in range(50 * step, 50 * step + 50)]
@@ -86,6 +88,17 @@ def test_rows_are_added_and_deleted_across_openings(config: IndexConfig, tmp_pat
         assert all(hits[row] == [name] for name, row in known.items())
         assert {one[0] for one in hits} <= known.keys()
     assert len(open_index(tmp_path / "index")) == len(known)
+
+
+@every_local_index
+def test_an_index_whose_maker_was_killed_is_no_index(config: IndexConfig, tmp_path: Path) -> None:
+    begun = create_index(tmp_path / "index", config, WIDTH, MODEL)
+    begun.add(["one"], vectors(1))
+    with pytest.raises(UserError, match="there is no index at"):
+        open_index(tmp_path / "index")
+    index = create_index(tmp_path / "index", config, WIDTH, MODEL)
+    index.save()
+    assert len(open_index(tmp_path / "index")) == 0
 
 
 @every_index

@@ -30,7 +30,7 @@ __all__ = [
 
 
 def create_index(folder: Path, config: IndexConfig, width: int, model: Origin) -> Index:
-    """Create an empty index for vectors of size ``width`` from ``model``.
+    """Create an empty index for vectors of size ``width`` from ``model``. A local one is in ``folder`` after its first ``save``.
 
     Raises:
         UserError: when ``folder`` already exists, or the package for this kind is not installed.

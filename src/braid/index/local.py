@@ -146,7 +146,7 @@ class LocalIndex:
     index.json, which names the current revision."""
 
     def __init__(self, folder: Path, header: Header, kind: LocalKind) -> None:
-        """Open the revision that the header names, or create an empty one if index.json does not exist yet.
+        """Open the revision that the header names, or begin an empty one if index.json does not exist yet.
 
         Raises:
             FileNotFoundError: when the revision is gone, because another process has saved the next one.
@@ -159,8 +159,7 @@ class LocalIndex:
         if (folder / FILE).exists():
             self._open()
         else:
-            self._begin()
-            self.save()
+            self._begin()  # nothing stands in the folder before the first save, so that a killed process leaves no empty index
 
     @property
     def width(self) -> int:
