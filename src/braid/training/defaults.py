@@ -15,7 +15,7 @@ from braid.modalities import default_inputs
 from braid.runtime.device import find_device
 from braid.training.config import outputs_and_inputs, parts_of, preset
 from braid.training.sections import AUTO
-from braid.training.watcher import matrix_peak
+from braid.training.watcher import PRODUCT, matrix_peak
 
 BUILT_IN = "small"
 FINE_TUNED = ("captioning", "retrieval")  # tasks that the built-in model does itself
@@ -27,6 +27,7 @@ AUDIO_MELS = 128  # bands of frequency for an image encoder, one a row of its im
 TEXT_EPOCHS = 30  # n-grams start from nothing, and without images an epoch takes a second (docs/log.md)
 FEW_IMAGES = 1000  # with fewer, a hidden layer over image and question was worse on held-out rooms (docs/log.md)
 FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
+SMALL_PRODUCT = 256  # rows and columns of its matrices, at first
 
 
 def default_run(
@@ -165,7 +166,11 @@ def threads() -> int:
 
 
 def precision() -> str:
-    """bfloat16 where this machine computes it much faster than float32."""
+    """bfloat16 where this machine computes it much faster than float32. Where it computes it a hundred times slower, a small
+    matrix product shows it at once."""
     device = find_device()
-    rough, full = (matrix_peak(dtype, device) for dtype in (torch.bfloat16, torch.float32))
-    return "bfloat16" if rough > FASTER * full else "float32"
+    for size, faster in ((SMALL_PRODUCT, 1 / FASTER), (PRODUCT, FASTER)):
+        rough, full = (matrix_peak(dtype, device, size) for dtype in (torch.bfloat16, torch.float32))
+        if rough < faster * full:
+            return "float32"
+    return "bfloat16"

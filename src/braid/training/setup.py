@@ -1,8 +1,9 @@
 """Build everything that the training loop needs from a RunConfig: samples, tokenizers, model, pretrained parts."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from braid.bundle import Interface, Source, bundle_folder, find_bundle, read_bundle
+from braid.bundle import Bundle, Interface, Source, bundle_folder, find_bundle, read_bundle
 from braid.collate import Collator
 from braid.config import did_you_mean, named, to_dict
 from braid.datasets import Dataset, Rows, SkippedRow, open_dataset
@@ -168,8 +169,9 @@ def set_up(config: RunConfig) -> Setup:
     torch.manual_seed(config.seed)
     model = config.model.build(build_modalities(interface.inputs, tokenizers), build_modalities(interface.outputs, tokenizers))
     taken.fill(model)
+    read = lru_cache(maxsize=1)(_saved)  # most runs take all their parts from one model
     for part, path in config.initialize.items():
-        initialize(model, part, path, _tokenizer_of(part, interface, tokenizers))
+        initialize(model, part, path, _tokenizer_of(part, interface, tokenizers), read)
     freeze(model, config.scales)
     return Setup(config, tokenizers, interface, model.to(device), tasks, skipped, device)
 
@@ -239,7 +241,18 @@ def _hearing_clips(inputs: Mapping[str, InputModalityConfig], tasks: Sequence[Ta
     return result
 
 
-def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None = None) -> None:
+def _saved(folder: Path) -> tuple[Bundle, Model]:
+    bundle = read_bundle(folder)
+    return bundle, load_model(bundle)
+
+
+def initialize(
+    model: Model,
+    part: str,
+    path: str,
+    tokenizer: Tokenizer | None = None,
+    read: Callable[[Path], tuple[Bundle, Model]] = _saved,
+) -> None:
     """Initialize one part, such as ``encoders.image`` or ``decoders.text``, from a weight file or a saved model.
 
     Parameters that the saved model lacks, or that have another shape there, keep their random values. At least half of the
@@ -249,6 +262,7 @@ def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None =
     Args:
         tokenizer: of the texts that the part reads or writes. If the saved model has another one, each token begins with the mean
             of the vectors that its text has there.
+        read: gives the saved model of a folder.
     """
     if part not in _parts(model):
         raise UserError(f"initialize names {part!r}; {did_you_mean(part, _parts(model))}")
@@ -257,8 +271,7 @@ def initialize(model: Model, part: str, path: str, tokenizer: Tokenizer | None =
     if folder is None:
         load_weights(module, Path(path))
         return
-    bundle = read_bundle(folder)
-    source = load_model(bundle)
+    bundle, source = read(folder)
     given = part if part in _parts(source) else _read_as_image(part)
     if given != part and part.startswith("encoders."):
         module = getattr(module, "frame", None)

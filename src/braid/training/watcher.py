@@ -15,7 +15,7 @@ from braid.runtime.device import CPU, finish
 T = TypeVar("T")
 
 PARTS = ("data", "forward", "backward", "optimizer")
-PEAK_SIZE, PEAK_TIMES = 1024, 10
+PRODUCT, PEAK_TIMES = 1024, 10  # rows and columns of the matrices, and how often they are multiplied
 
 
 class Clock:
@@ -70,9 +70,9 @@ def profile(clock: Clock, steps: int, flops: float, precision: str, device: torc
     return Profile(steps, milliseconds, flops, matrix_peak(getattr(torch, precision), device))
 
 
-def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
+def matrix_peak(dtype: torch.dtype, device: torch.device, size: int = PRODUCT) -> float:
     """FLOP/s of a large matrix product on the run's device, with the run's number of threads; the best of several tries."""
-    size = PEAK_SIZE if device.type == "cpu" else 8 * PEAK_SIZE
+    size = size if device.type == "cpu" else 8 * size
     one, other = torch.randn(2, size, size).to(device, dtype)
     seconds = []
     for _ in range(PEAK_TIMES):
