@@ -39,7 +39,8 @@ def main() -> None:
 
 
 def table_of(source: Path) -> Path:
-    """The rows with the path of the clip and of its middle frame; val rows are ``held``, a tenth of the others is val."""
+    """The rows with the path of the clip and of its middle frame; val rows are ``held``, a tenth of the others is val. No column
+    of files has a name that Braid knows, because it would read it beside the others."""
     target = ROOT / "clips.jsonl"
     (ROOT / "frames").mkdir(parents=True, exist_ok=True)
     lines = []
@@ -50,8 +51,8 @@ def table_of(source: Path) -> Path:
         if not frame.exists():
             Image.fromarray(read_frames(str(clip), number=1).pixels[0]).save(frame)
         split = "held" if row["split"] == "val" else "val" if number % 10 == 7 else "train"
-        kept = {"captions": row["captions"], "category": row["category"], "split": split}
-        lines.append(json.dumps({"clip": str(clip), "frame": str(frame.resolve()), **kept}))
+        kept = {"captions": row["captions"], "topic": row["category"], "split": split}
+        lines.append(json.dumps({"moving": str(clip), "still": str(frame.resolve()), **kept}))
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return target
 
@@ -64,7 +65,7 @@ def captions(table: Path, seeds: int, limit: str) -> None:
     }
     rows, items, seed_count = [], {}, {}
     for name, (role, run) in systems.items():
-        columns = {role: "clip" if role == "video" else "frame", "captions": "captions"}
+        columns = {role: "moving" if role == "video" else "still", "captions": "captions"}
         each, whole = [], []
         for seed in range(seeds if run else 1):
             place = ROOT / f"{run}-{limit}-{seed}"
@@ -90,7 +91,7 @@ def captions(table: Path, seeds: int, limit: str) -> None:
 def categories(table: Path, seeds: int) -> None:
     rows, right = [], {}
     for name, role in (("middle frames", "image"), ("clips", "video")):
-        columns = {role: "clip" if role == "video" else "frame", "label": "category"}
+        columns = {role: "moving" if role == "video" else "still", "label": "topic"}
         each = []
         for seed in range(seeds):
             folder = trained_by_default("classification", table, columns, ROOT / f"categories-{role}-{seed}", [f"seed={seed}"])
@@ -98,7 +99,7 @@ def categories(table: Path, seeds: int) -> None:
         right[name] = np.mean(each, axis=0)
         rows.append([name, seeds, shown(right[name])])
         say(str(rows[-1]))
-    held = [json.loads(line)["category"] for line in table.read_text().splitlines() if json.loads(line)["split"] == "held"]
+    held = [json.loads(line)["topic"] for line in table.read_text().splitlines() if json.loads(line)["split"] == "held"]
     rows.append(["largest category", "", f"{100 * max(held.count(one) for one in set(held)) / len(held):.1f}"])
     how = f"Accuracy on {len(held)} held-out clips, 20 categories, x100, with 95% bootstrap intervals over clips."
     report("clips_categories", "Categories of clips", ["input", "seeds", "accuracy"], rows, how)

@@ -24,10 +24,10 @@ RATE = 16_000  # samples a second
 WIDE, HIGH, DOWN = 24, 16, 73  # half the box of the mouth, and how far below the top of the hair it is, in pixels
 BLUE = 20  # a pixel that is so much more blue than red is background
 SYSTEMS = {
-    "lips": ("video",),
+    "lips": ("lips",),
     "sound": ("clean",),
     "sound in noise": ("noisy",),
-    "lips and sound in noise": ("video", "noisy"),
+    "lips and sound in noise": ("lips", "noisy"),
 }
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     os.environ.setdefault("BRAID_CACHE", str(chosen.output / "cache"))
     right = {}
     for name, inputs in SYSTEMS.items():
-        columns = {("video" if one == "video" else "audio"): one for one in inputs} | {"label": "word"}
+        columns = {("video" if one == "lips" else "audio"): one for one in inputs} | {"label": "word"}
         folder = chosen.output / f"{name.replace(' ', '-')}{chosen.time}"
         trained_by_default("classification", table, columns, folder, (), chosen.time)
         right[name] = answered(folder, "classification", table, columns, "held").right
@@ -86,7 +86,7 @@ def cut(data: Path, folder: Path, snr: float, margin: float) -> Iterator[dict[st
             part = slice(int(RATE * first), int(RATE * last))
             write_wave(Path(f"{name}.wav"), samples[part])
             write_wave(Path(f"{name}-noisy.wav"), (samples + noise)[part])
-            files = {"video": f"{name}.webp", "clean": f"{name}.wav", "noisy": f"{name}-noisy.wav"}
+            files = {"lips": f"{name}.webp", "clean": f"{name}.wav", "noisy": f"{name}-noisy.wav"}
             yield {kind: str(Path(file).resolve()) for kind, file in files.items()} | {"word": word, "split": split}
 
 

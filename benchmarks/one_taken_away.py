@@ -60,11 +60,11 @@ def over_seeds(
     name: str, columns: Mapping[str, str], without: Sequence[str], taken: str, chosen: argparse.Namespace
 ) -> np.ndarray:
     """How right each row is, x100: of a model that was trained ``without`` some inputs, when another is ``taken`` away in use."""
-    kept = {role: column for role, column in columns.items() if role not in without}
+    kept = {role: "" if role in without else column for role, column in columns.items()}  # "": no column has it
     runs = []
     for seed in range(chosen.seeds):
         folder = ROOT / "-".join(
-            [name.split()[0], *(role for role in kept if role != "label"), chosen.time or "default", str(seed)]
+            [name.split()[0], *(role for role, column in kept.items() if column), chosen.time or "default", str(seed)]
         )
         trained_by_default("classification", chosen.data, kept, folder, [f"seed={seed}"], chosen.time)
         runs.append(right(folder, chosen.data, kept, taken) if taken else answered(folder, *of_val(chosen.data, kept)).right)
