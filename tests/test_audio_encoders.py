@@ -1,6 +1,7 @@
 """Audio encoders: honest masks, image weights over spectrograms, pretrained ones, exports for any length, defaults of runs."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from braid.huggingface import hub
 from braid.layers.context import BuildContext
 from braid.layers.sound_levels import SoundLevelsConfig
 from braid.media.sound import RATE
-from braid.modalities import AudioModality, LabelsModalityConfig, build_modalities
+from braid.modalities import AudioAugmentation, AudioModality, AudioModalityConfig, LabelsModalityConfig, build_modalities
+from braid.modalities.audio import LogMelConfig, SamplesConfig
 from braid.model import ModelConfig
 from braid.presets import tiny
 from braid.records import Features, Padded, Sample
@@ -221,6 +223,18 @@ HEARD = {
     "depths": [1, 1],
     "window_size": 4,
 }
+SPOKEN = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": [8, 8],
+    "conv_kernel": [10, 4],
+    "conv_stride": [8, 4],
+    "num_feat_extract_layers": 2,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
 CLAP = {**HEARD, "num_attention_heads": [2, 2], "hidden_size": 16, "projection_dim": 8}
 
 
@@ -234,6 +248,11 @@ def saved(kind: str, folder: Path) -> Path:
         config = transformers.AutoConfig.for_model(**WHISPER)
         transformers.AutoModel.from_config(config).save_pretrained(folder)
         transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=1).save_pretrained(folder)
+    elif kind in ("wav2vec2", "hubert"):
+        norm = "layer" if kind == "hubert" else "group"
+        config = transformers.AutoConfig.for_model(kind, **SPOKEN, feat_extract_norm=norm)
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+        transformers.Wav2Vec2FeatureExtractor(return_attention_mask=norm == "layer").save_pretrained(folder)
     else:
         text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 50}
         config = transformers.ClapConfig(
@@ -297,9 +316,58 @@ def test_clap_without_fusion_gives_what_transformers_gives(tmp_path: Path) -> No
     assert torch.allclose(_heard(encoder, modality, tone(1.0, 48_000), 48_000).values, theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
+def test_models_of_samples_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
+    encoder, modality = taken(saved(kind, tmp_path / kind))
+    assert modality.mels == 32 and modality.length == math.ceil(SOUND.seconds * RATE / 32)
+    reads = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path / kind)
+    network = transformers.AutoModel.from_pretrained(tmp_path / kind).eval()
+    for seconds in (0.3, SOUND.seconds):
+        given = reads(tone(seconds), sampling_rate=RATE, return_tensors="pt")
+        rest = (0, 32 * modality.length - given.input_values.shape[1])
+        with torch.no_grad():
+            theirs = network(**{name: torch.nn.functional.pad(value, rest) for name, value in given.items()}).last_hidden_state
+        ours = _heard(encoder, modality, tone(seconds))
+        heard = ours.mask[0]
+        assert heard.sum() == pytest.approx(seconds * RATE / 32, abs=3)
+        assert torch.allclose(ours.values[0, : heard.sum() - 3], theirs[0, : heard.sum() - 3], atol=1e-3)
+    assert _heard(encoder, modality, tone(1.0)[:1]).values.isfinite().all()
+
+
 def _heard(encoder: nn.Module, modality: AudioModality, samples: np.ndarray, rate: int = RATE) -> Features:
     given = modality.pad([modality.prepare((samples, rate))])
     return encoded(encoder, Padded(torch.from_numpy(given.values), torch.from_numpy(given.mask)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "spectrogram", "message"),
+    [
+        (
+            "wav2vec2",
+            LogMelConfig(),
+            "this wav2vec2 model reads samples, not this spectrogram; set spectrogram to {kind: samples, step: 32}",
+        ),
+        (
+            "ast",
+            SamplesConfig(),
+            "this audio-spectrogram-transformer model reads a spectrogram, not samples; set the kind of spectrogram to log_mel, "
+            "whisper or ast",
+        ),
+    ],
+)
+def test_an_input_that_a_model_does_not_read_is_told(kind: str, spectrogram: Any, message: str, tmp_path: Path) -> None:
+    part, _, _ = PretrainedAudioEncoderConfig(source=str(saved(kind, tmp_path / kind))).taken_over(tmp_path / kind, SOUND, "")
+    with pytest.raises(UserError) as told:
+        encoder_of(part, replace(SOUND, spectrogram=spectrogram).build())
+    assert str(told.value) == message
+
+
+def test_masks_of_samples_are_stretches_of_time(tmp_path: Path) -> None:
+    augmentation = AudioAugmentation(gain=0.0, shift=0.0, noise=0.0, masks=1, time_mask=0.5)
+    modality = AudioModalityConfig(spectrogram=SamplesConfig(), augmentation=augmentation).build()
+    frames = modality.prepare((tone(1.0), RATE), rng=np.random.default_rng(0)).frames
+    hidden = (frames == frames[:, :1]).all(1)
+    assert 0 < hidden.sum() < 25 and (frames[~hidden].std(1) > 0.1).all()
 
 
 def test_a_longer_recording_is_read_in_pieces(tmp_path: Path) -> None:
@@ -312,15 +380,15 @@ def test_a_longer_recording_is_read_in_pieces(tmp_path: Path) -> None:
 
 def test_models_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     config = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    transformers.Wav2Vec2Config(**config).save_pretrained(tmp_path / "wav2vec2")
+    transformers.UniSpeechConfig(**config).save_pretrained(tmp_path / "unispeech")
     transformers.BertConfig(**config).save_pretrained(tmp_path / "bert")
     saved("fused", tmp_path / "fused")
     (saved("ast", tmp_path / "bare") / "preprocessor_config.json").unlink()
     expected = {
-        "wav2vec2": f"{tmp_path}/wav2vec2 holds a wav2vec2 model, which does not read the spectrograms of Braid's audio inputs "
-        "(wav2vec2 and HuBERT read samples); give AST, Whisper or CLAP",
+        "unispeech": f"{tmp_path}/unispeech holds a unispeech model, which Braid does not use; give AST, Whisper, CLAP, "
+        "wav2vec2 or HuBERT",
         "bert": f"{tmp_path}/bert holds a bert model, which does not encode recordings; give an audio encoder such as AST, "
-        "Whisper or CLAP",
+        "Whisper, CLAP or wav2vec2",
         "fused": "this CLAP model fuses several parts of a recording; give one without, as laion/clap-htsat-unfused",
         "bare": f"{tmp_path}/bare has no readable preprocessor_config.json, which says how the model prepares its recordings; "
         "copy it, too",
@@ -340,10 +408,14 @@ def test_a_source_without_a_network_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 # ------------------------------------------------------------------ models
 
 
-@pytest.mark.parametrize("name", ["audio cnn", "audio frame levels"])
+@pytest.mark.parametrize("name", ["audio cnn", "audio frame levels", "wav2vec2", "hubert"])
 def test_an_exported_classifier_takes_any_length(name: str, tmp_path: Path) -> None:
-    config = ModelConfig(width=32, encoders={"audio": AUDIO[name]}, decoders={"label": VECTOR_DECODERS["classes"]})
-    modality = replace(SOUND, seconds=5.0).build()
+    encoder, sound = AUDIO.get(name), SOUND
+    if encoder is None:
+        part = PretrainedAudioEncoderConfig(source=str(saved(name, tmp_path / name)))
+        encoder, sound, _ = part.taken_over(tmp_path / name, SOUND, "audio.tokenizer")
+    config = ModelConfig(width=32, encoders={"audio": encoder}, decoders={"label": VECTOR_DECODERS["classes"]})
+    modality = replace(sound, seconds=5.0).build()
     labels = LabelsModalityConfig(labels=("a", "b", "c"))
     torch.manual_seed(0)
     outputs = build_modalities({"label": labels}, {})

@@ -51,7 +51,7 @@ AUDIO = Role(
     "MODEL_MAPPING",
     "audio_config",
     "input_features input_values",
-    "encode recordings; give an audio encoder such as AST, Whisper or CLAP",
+    "encode recordings; give an audio encoder such as AST, Whisper, CLAP or wav2vec2",
 )
 WRITER = Role(
     "AutoModelForCausalLM",

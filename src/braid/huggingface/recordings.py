@@ -8,7 +8,7 @@ from typing import Any
 from braid.errors import UserError
 from braid.huggingface import hub
 from braid.modalities import AudioModalityConfig
-from braid.modalities.audio import ASTConfig, LogMelConfig, WhisperConfig
+from braid.modalities.audio import ASTConfig, LogMelConfig, SamplesConfig, WhisperConfig
 
 AST_HOP = 0.01  # seconds
 CLAP_FLOOR = 1e-10
@@ -22,10 +22,7 @@ def recordings(folder: Path, config: Any) -> AudioModalityConfig:
     """
     kind = config.model_type
     if kind not in HEARS:
-        raise UserError(
-            f"{folder} holds a {kind} model, which does not read the spectrograms of Braid's audio inputs (wav2vec2 and HuBERT "
-            "read samples); give AST, Whisper or CLAP"
-        )
+        raise UserError(f"{folder} holds a {kind} model, which Braid does not use; give AST, Whisper, CLAP, wav2vec2 or HuBERT")
     try:
         given = hub.library().AutoFeatureExtractor.from_pretrained(folder, **hub.AS_DATA)
     except (OSError, ValueError, KeyError, TypeError, ImportError):
@@ -70,9 +67,16 @@ def _as_clap(given: Any, config: Any) -> AudioModalityConfig:
     return AudioModalityConfig(rate=rate, seconds=float(given.max_length_s), spectrogram=bands)
 
 
+def _as_samples(given: Any, config: Any) -> AudioModalityConfig:
+    samples = SamplesConfig(step=math.prod(config.conv_stride), normalised=bool(given.do_normalize))
+    return AudioModalityConfig(rate=int(given.sampling_rate), spectrogram=samples)
+
+
 # by model_type: from the feature extractor and the configuration to the audio input
 HEARS: dict[str, Callable[[Any, Any], AudioModalityConfig]] = {
     "audio-spectrogram-transformer": _as_ast,
     "clap_audio_model": _as_clap,
+    "hubert": _as_samples,
+    "wav2vec2": _as_samples,
     "whisper": _as_whisper,
 }

@@ -1,7 +1,8 @@
-"""The audio modality: recordings as log-mel frames, augmentation."""
+"""The audio modality: recordings as log-mel frames or as samples, augmentation."""
 
 from braid.modalities.audio.augmentation import AudioAugmentation
 from braid.modalities.audio.modality import AudioModality, AudioModalityConfig, PreparedSound
+from braid.modalities.audio.samples import SamplesConfig
 from braid.modalities.audio.spectrogram import ASTConfig, LogMelConfig, SpectrogramConfig, WhisperConfig
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "AudioModalityConfig",
     "LogMelConfig",
     "PreparedSound",
+    "SamplesConfig",
     "SpectrogramConfig",
     "WhisperConfig",
 ]

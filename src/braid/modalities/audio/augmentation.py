@@ -58,12 +58,12 @@ def with_noise(samples: Float32[np.ndarray, " n"], decibels: float, rng: np.rand
 
 
 def masked(
-    frames: Float32[np.ndarray, "frames mels"], augmentation: AudioAugmentation, rng: np.random.Generator
+    frames: Float32[np.ndarray, "frames mels"], augmentation: AudioAugmentation, rng: np.random.Generator, bands: bool = True
 ) -> Float32[np.ndarray, "frames mels"]:
-    """The frames with stretches of time and of frequency replaced by their mean."""
+    """The frames with stretches of time, and of frequency where they have ``bands``, replaced by their mean."""
     frames, mean = frames.copy(), frames.mean()
     for _ in range(augmentation.masks):
-        for part, share in ((frames, augmentation.time_mask), (frames.T, augmentation.mel_mask)):
+        for part, share in ((frames, augmentation.time_mask), (frames.T, augmentation.mel_mask))[: 1 + bands]:
             width = round(rng.uniform(0, share) * len(part))
             first = rng.integers(0, len(part) - width + 1)
             part[first : first + width] = mean

@@ -1,4 +1,4 @@
-"""The audio modality: recordings -> log-mel frames."""
+"""The audio modality: recordings -> log-mel frames, or frames of samples."""
 
 import hashlib
 import io
@@ -38,7 +38,7 @@ CHECKED = 10.0  # seconds of a file that are decoded to see whether it is damage
 
 
 class PreparedSound(NamedTuple):
-    """One prepared recording: normalised log-mel frames. ``mask`` is True where real: everywhere."""
+    """One prepared recording: normalised log-mel frames, or frames of samples. ``mask`` is True where real: everywhere."""
 
     frames: Float32[np.ndarray, "frames mels"]
     mask: Bool[np.ndarray, " frames"]
@@ -52,7 +52,7 @@ class AudioModalityConfig:
         rate: samples a second; others are resampled.
         seconds: of a longer recording that are read: its middle, or in training with ``augmentation`` a random part.
         windows: parts of ``seconds`` that are read in use, evenly spread, one after another; an encoder averages over them.
-        spectrogram: log_mel with settings of your own, or that of whisper or ast.
+        spectrogram: log_mel with settings of your own, that of whisper or ast, or none: samples.
         augmentation: random changes to training recordings; not saved with a model.
         sound_of: an input of clips. In use, a clip without a recording beside it is heard, too, if it has a sound track. Training
             sets it where the clips' own sound is learned from.
@@ -110,7 +110,8 @@ class AudioModalityConfig:
     def summary(self) -> str:
         modality = self.build()
         length = f"{self.windows} x {self.seconds:g}" if self.windows > 1 else f"{self.seconds:g}"
-        return f"[{modality.length}, {modality.mels}] floats: log-mel frames of up to {length} s"
+        kind = "log-mel frames" if modality.spectrogram.bands else "frames of samples"
+        return f"[{modality.length}, {modality.mels}] floats: {kind} of up to {length} s"
 
     def fields(self) -> list[dict[str, Any]]:
         return [{"name": "audio", "type": "file", "accept": "audio/*"}]
@@ -229,7 +230,7 @@ class AudioModality:
         if augmentation and rng:
             parts = [(changed(samples, augmentation, rng), goes_on) for samples, goes_on in parts]
         frames = np.concatenate([self.spectrogram(*part) for part in parts])
-        frames = masked(frames, augmentation, rng) if augmentation and rng else frames
+        frames = masked(frames, augmentation, rng, self.spectrogram.bands) if augmentation and rng else frames
         return PreparedSound(frames, np.ones(len(frames), bool))
 
     def _parts(self, recording: Recording, rng: np.random.Generator | None) -> list[tuple[Float32[np.ndarray, " _"], bool]]:

@@ -3,13 +3,14 @@
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from braid.config import within
 from braid.errors import UserError
+from braid.modalities.audio.samples import SamplesConfig
 from braid.shapes import Float, Float32
 
 DECADE = math.log(10)  # in natural logarithms, which all figures here are
@@ -116,7 +117,7 @@ class ASTConfig:
         return LogMel(bands, rate)
 
 
-SpectrogramConfig = LogMelConfig | WhisperConfig | ASTConfig
+SpectrogramConfig = LogMelConfig | WhisperConfig | ASTConfig | SamplesConfig
 
 
 def _check_rate(kind: str, rate: int) -> None:
@@ -126,6 +127,8 @@ def _check_rate(kind: str, rate: int) -> None:
 
 class LogMel:
     """Samples -> normalised log-mel frames."""
+
+    bands: ClassVar[bool] = True  # a frame has bands of frequency side by side
 
     def __init__(self, config: LogMelConfig, rate: int) -> None:
         self.config, self.rate = config, rate
