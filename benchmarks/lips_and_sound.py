@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--snr", type=float, default=-10.0, help="decibels that the sound is louder than the noise")
     parser.add_argument("--margin", type=float, default=0.1)
+    parser.add_argument("--size", type=int, default=128, help="pixels of a frame: mouths have 48 x 32")
     parser.add_argument("--time", default="", help="of each training, such as 10m")
     parser.add_argument("--output", type=Path, default=Path("runs/lips"))
     chosen = parser.parse_args()
@@ -45,7 +46,8 @@ def main() -> None:
     for name, inputs in SYSTEMS.items():
         columns = {("video" if one == "lips" else "audio"): one for one in inputs} | {"label": "word"}
         folder = chosen.output / f"{name.replace(' ', '-')}{chosen.time}"
-        trained_by_default("classification", table, columns, folder, (), chosen.time)
+        settings = [f"inputs.video.size={chosen.size}"] if "video" in columns else []
+        trained_by_default("classification", table, columns, folder, settings, chosen.time)
         right[name] = answered(folder, "classification", table, columns, "held").right
         say(f"{name}: {shown(right[name])}")
     both = right["lips and sound in noise"]
