@@ -406,6 +406,16 @@ def test_the_next_commands_are_commands(table: Path, tmp_path: Path, braid: Call
         assert ran.code == 0, ran.err
 
 
+@pytest.mark.parametrize(("rows", "captions", "batch"), [(60, 1, 16), (1200, 1, 40), (3000, 1, 64), (700, 20, 16), (3000, 5, 64)])
+def test_a_step_of_captioning_has_rows_as_the_data_allows(rows: int, captions: int, batch: int, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    lines = [
+        {"id": str(k), "image": "one.png", "captions": ["a"] * captions, "split": "train", "question": "q"} for k in range(rows)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert default_run("captioning", {"path": str(tmp_path / "rows.jsonl")})["batch_size"] == batch
+
+
 def test_the_first_of_the_next_commands_uses_the_model_as_its_task_and_inputs_say(table: Path) -> None:
     config = tiny(table)
     encoder, decoder = config.model.encoders["image"], config.model.decoders["label"]

@@ -26,6 +26,9 @@ FROZEN = {"image": CONVOLUTIONS, "video": "encoders.video.frame.features", "audi
 AUDIO_MELS = 128  # bands of frequency for an image encoder, one a row of its images
 TEXT_EPOCHS = 30  # n-grams start from nothing, and without images an epoch takes a second (docs/log.md)
 FEW_IMAGES = 1000  # with fewer, a hidden layer over image and question was worse on held-out rooms (docs/log.md)
+MOST_ROWS, LEAST_ROWS = 64, 16  # of a step
+CAPTIONS = 320  # of a step, at most
+STEPS, EPOCHS = 300, 10  # that captioning needs at least to learn the words of the data (docs/log.md), and has
 FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
 SMALL_PRODUCT = 256  # rows and columns of its matrices, at first
 
@@ -57,11 +60,10 @@ def default_run(
         if "image" in inputs:
             tuned = with_overrides(tuned, ["model.encoders.image.levels={cells: true}"])
         tuned = tuned if "image" in inputs else _reading_clips(tuned)
+        quick = {"freeze": [FROZEN["image" if "image" in inputs else "video"]], "cache_features": AUTO, "batch_size": MOST_ROWS}
         if task == "captioning":  # in the words, the script and the case of the data
-            tuned = {**tuned, "tokenizer": {}}
-        rate = {"learning_rate": 3e-4, "warmup_steps": 50}
-        quick = {"freeze": [FROZEN["image" if "image" in inputs else "video"]], "cache_features": AUTO, "batch_size": 64}
-        return {**whole, **tuned, **machine, **quick, "optimizer": rate}
+            quick |= {"tokenizer": {}, "batch_size": _batch_size(data)}
+        return {**whole, **tuned, **machine, **quick, "optimizer": {"learning_rate": 3e-4, "warmup_steps": 50}}
     if not WRITES_VALUES.issuperset(outputs):
         return {**whole, **_with_image_encoder("compact", outputs, inputs), **(machine if FROZEN.keys() & set(inputs) else {})}
     rest = {"objective": {"kind": "likelihood", "label_smoothing": 0.1}} if "number" not in outputs else {}
@@ -84,6 +86,17 @@ def _reading_clips(tuned: Mapping[str, Any]) -> dict[str, Any]:
     begin = {part.replace(".image", ".video"): start for part, start in tuned["initialize"].items()}
     model["encoders"] = {"video": clip, **encoders}
     return {**tuned, "model": model, "inputs": {"video": read, **inputs}, "initialize": begin}
+
+
+def _batch_size(data: Mapping[str, Any]) -> int:
+    """Rows of a step, so that few rows make steps enough, and rows of many captions do not make a step long."""
+    rows = captions = 0
+    with suppress(UserError):
+        for example in open_dataset(data["path"], data.get("columns")).split(data.get("train", "train")):
+            rows, captions = rows + 1, captions + len(example.fields.get("captions", ()))
+    if not captions:
+        return MOST_ROWS
+    return max(LEAST_ROWS, min(MOST_ROWS, CAPTIONS * rows // captions, EPOCHS * rows // STEPS))
 
 
 def _few_images(data: Mapping[str, Any]) -> bool:
