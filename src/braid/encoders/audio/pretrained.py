@@ -62,7 +62,8 @@ class PretrainedAudioEncoderConfig:
 
 
 class PretrainedAudioEncoder(PretrainedEncoder):
-    """Spectrogram [n, length, mels] -> the network's vector at each stretch of time; the mean over its frequencies."""
+    """Spectrogram [n, length, mels], or samples [n, length, step] -> the network's vector at each stretch of time; the mean over
+    its frequencies."""
 
     role = hub.AUDIO
 
@@ -74,7 +75,6 @@ class PretrainedAudioEncoder(PretrainedEncoder):
         self.reads = READERS[kind]
         given = modality.spectrogram.config
         _check(given, kind, self.network.config)
-        self.network.config.apply_spec_augment = False  # Braid's own augmentation hides stretches
         self.frames = modality.spectrogram.frames(round(modality.config.seconds * modality.config.rate))
         # after a recording: zeros of the logarithm (AST), or silence, which may be limited by the loudest moment (Whisper)
         bands = given if isinstance(given, LogMelConfig) else None
