@@ -18,13 +18,12 @@ from braid.api import load
 from braid.bundle import find_bundle, read_bundle
 from braid.cli.train import _best_so_far
 from braid.cli.training import WORDS, TrainingLines
-from braid.comparison import comparison_of, read_comparison, within_time
+from braid.comparison import comparison_of, within_time
 from braid.comparison.config import cells, planned
 from braid.comparison.loop import _Jobs
 from braid.config import kinds
 from braid.errors import UserError
 from braid.evaluation import empty_answers
-from braid.files import shipped
 from braid.modalities import default_inputs
 from braid.records import Prediction, Sample
 from braid.reports import read_log
@@ -190,14 +189,6 @@ def test_fine_tuning_takes_the_outputs_of_its_task_alone(table: Path) -> None:
     assert {part.partition(".")[0] for part in finding.initialize} == {"encoders", "projections", "decoders", "fusion"}
 
 
-def test_presets_and_saved_models_have_different_names() -> None:
-    with pytest.raises(UserError) as error:
-        run_from({"task": "captioning", "data": {"path": "scenes:captioning"}, "model": "small"})
-    assert str(error.value) == (
-        "'small' is a saved model, not a preset; begin with it by --start small; its old preset is called compact"
-    )
-
-
 def test_tokens_begin_with_the_vectors_of_their_text_in_another_tokenizer(table: Path, tmp_path: Path) -> None:
     captions = {"path": str(table), "columns": {"captions": "title"}}
     setup = set_up(run_from(default_run("captioning", captions), ["threads=1"]))
@@ -351,17 +342,6 @@ def test_every_main_metric_has_words() -> None:
     assert {task.main_metric for task in kinds(Task).values()} | {MEAN} == {*WORDS, "val_loss"}
 
 
-def test_recipes_ship_with_braid(braid: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # no folder recipes/ here
-    listed = [json.loads(line) for line in braid("recipes", "--json").out.splitlines()]
-    assert {"sentiment", "compare-scenes", "small/2-captions"} <= {one["recipe"] for one in listed}
-    assert all(one["about"] for one in listed)
-    assert braid("recipes", "sentiment").out == Path(shipped(Path("recipes/sentiment.yaml"))).read_text(encoding="utf-8")
-    assert read_comparison(Path("recipes/compare-scenes.yaml")).vary
-    wrong = braid("recipes", "sentimen")
-    assert wrong.code == 1 and "did you mean 'sentiment'?" in wrong.err
-
-
 def test_a_comparison_says_what_it_will_train_and_stays_within_its_time(table: Path, tmp_path: Path) -> None:
     write_run(tiny(table, "cache_features=''", "freeze=[]"), tmp_path / "run" / "run.yaml")
     compared = comparison_of(tmp_path / "run", ["fusion=concat,gated"], 3)
@@ -404,16 +384,6 @@ def test_the_next_commands_are_commands(table: Path, tmp_path: Path, braid: Call
         _, *words = shlex.split(line.replace(" photo.jpg ", f" {table.with_name('0.png')} "))
         ran = braid(*words)
         assert ran.code == 0, ran.err
-
-
-@pytest.mark.parametrize(("rows", "captions", "batch"), [(60, 1, 16), (1200, 1, 40), (3000, 1, 64), (700, 20, 16), (3000, 5, 64)])
-def test_a_step_of_captioning_has_rows_as_the_data_allows(rows: int, captions: int, batch: int, tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
-    lines = [
-        {"id": str(k), "image": "one.png", "captions": ["a"] * captions, "split": "train", "question": "q"} for k in range(rows)
-    ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert default_run("captioning", {"path": str(tmp_path / "rows.jsonl")})["batch_size"] == batch
 
 
 def test_the_first_of_the_next_commands_uses_the_model_as_its_task_and_inputs_say(table: Path) -> None:
