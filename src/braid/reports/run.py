@@ -1,7 +1,7 @@
 """Reads a run from its folder: settings, records, samples, problems, and differences from other runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -78,7 +78,7 @@ class LoggedRun:
     epochs: tuple[dict[str, Any], ...]
     samples: dict[str, dict[int, list[dict[str, Any]]]]
     skipped_rows: tuple[str, ...]
-    progress: Progress
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def name(self) -> str:
