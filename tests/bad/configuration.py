@@ -81,6 +81,7 @@ heard("Whisper's spectrogram at another rate", "inputs.audio={kind: audio, rate:
 heard("no seconds of a recording", "inputs.audio.seconds=0")
 heard("more than ten minutes at once", "inputs.audio.seconds=600", "inputs.audio.windows=2")
 heard("a spectrogram of no bands", "inputs.audio.spectrogram={kind: log_mel, mels: 0}")
+heard("frames of no samples", "inputs.audio.spectrogram={kind: samples, step: 0}")
 heard("bands above what the rate holds", "inputs.audio.spectrogram={kind: log_mel, low: 9000}")
 heard("the sound of clips that the model does not see", "inputs.audio.sound_of=video")
 trained("an input without a modality", "inputs={image: {kind: image, size: 32}}")

@@ -285,7 +285,7 @@ def _labels(dataset: "Dataset") -> dict[str, Counter[str]]:
     """Label -> number of rows by split, the commonest label first."""
     result: dict[str, Counter[str]] = {}
     for example in dataset.examples:
-        given = example.fields.get("label", example.fields.get("labels", ()))
+        given = example.fields.get("label", ())
         for label in given if isinstance(given, tuple) else (given,):
             result.setdefault(str(label), Counter())[example.split or "unassigned"] += 1
     return dict(sorted(result.items(), key=lambda item: -item[1].total()))

@@ -40,8 +40,7 @@ class ComparedCell:
 @dataclass(frozen=True)
 class Compared:
     """The result of a comparison. ``cells``: best first, without ``failed`` ones; ``equals``: cells that are not significantly
-    worse than the best. There is a ``winner`` only with several seeds, and if ``equals`` is
-    empty."""
+    worse than the best. There is a ``winner`` only with several seeds and without equals."""
 
     name: str
     task: str

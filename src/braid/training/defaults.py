@@ -31,6 +31,7 @@ CAPTIONS = 320  # of a step, at most
 STEPS, EPOCHS = 300, 10  # that captioning needs at least to learn the words of the data (docs/log.md), and has
 FASTER = 1.3  # bfloat16 is used where a matrix product is so many times as fast
 SMALL_PRODUCT = 256  # rows and columns of its matrices, at first
+HOPELESS = 0.25  # as fast as float32, at most, where bfloat16 is emulated
 
 
 def default_run(
@@ -179,11 +180,11 @@ def threads() -> int:
 
 
 def precision() -> str:
-    """bfloat16 where this machine computes it much faster than float32. Where it computes it a hundred times slower, a small
+    """bfloat16 where this machine computes it much faster than float32. Where it is emulated, a hundred times slower, a small
     matrix product shows it at once."""
     device = find_device()
-    for size, faster in ((SMALL_PRODUCT, 1 / FASTER), (PRODUCT, FASTER)):
+    for size, least in ((SMALL_PRODUCT, HOPELESS), (PRODUCT, FASTER)):
         rough, full = (matrix_peak(dtype, device, size) for dtype in (torch.bfloat16, torch.float32))
-        if rough < faster * full:
+        if rough < least * full:
             return "float32"
     return "bfloat16"
