@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 from braid.errors import UserError
 from braid.training import Watcher, run_from, train
@@ -51,6 +52,33 @@ def test_the_run_learns_what_it_would_from_pixels(given: dict[str, Any], tmp_pat
     (values,) = (tmp_path / "features").glob("*/values")
     assert len((values.parent / "index").read_bytes()) == 41 * 11
     assert values.stat().st_size % (11 * 2) == 0
+
+
+def test_the_frozen_first_blocks_of_an_encoder_are_kept_while_the_others_learn(given: dict[str, Any], tmp_path: Path) -> None:
+    frozen = ", ".join(f"encoders.image.features.{block}: 0" for block in range(5))
+    settings = ["model.encoders.image={kind: mobilenet, folded: true}", "optimizer.scales={%s}" % frozen, "inputs.image.size=64", "epochs=2"]
+    for name, more in (("pixels", ["cache_features=''"]), ("kept", [])):
+        train(run_from(given, [*settings, *more]), tmp_path / name)
+    pixels, features = (losses(tmp_path / name) for name in ("pixels", "kept"))
+    assert [*pixels.values()] == pytest.approx([*features.values()], rel=5e-3)
+    (values,) = (tmp_path / "features").glob("*/values")
+    assert values.stat().st_size == 11 * 8 * 8 * 32 * 2  # maps of 8 x 8 cells and 32 channels
+    weights = [load_file(tmp_path / name / "last" / "model.safetensors") for name in ("pixels", "kept")]
+    name = "encoders.image.features.7.conv.0.0.weight"
+    assert np.allclose(weights[0][name], weights[1][name], atol=1e-2)
+
+
+def test_training_draws_from_augmented_versions_that_are_kept(given: dict[str, Any], tmp_path: Path) -> None:
+    settings = [*FROZEN, "inputs.image.augmentation={brightness: 0.9}", "cached_views=2"]
+    notes: list[str] = []
+    for name in ("first", "again"):
+        train(run_from(given, settings), tmp_path / name, watcher=Watcher(on_note=notes.append))
+    train(run_from(given, FROZEN), tmp_path / "plain")
+    encoded = [note for note in notes if "encoded now" in note]
+    assert len(encoded) == 1 and encoded[0].startswith("21 images")  # three of val, two versions of nine others
+    assert same_weights(tmp_path / "first" / "last", tmp_path / "again" / "last")
+    assert not same_weights(tmp_path / "first" / "last", tmp_path / "plain" / "last")
+    assert (tmp_path / "first" / "skipped_rows.jsonl").read_text() == (tmp_path / "plain" / "skipped_rows.jsonl").read_text()
 
 
 class Killed(Exception):
@@ -110,7 +138,12 @@ def test_runs_that_differ_after_the_encoder_share_its_features(given: dict[str, 
         (FROZEN[1:], "cache_features is set, but no image encoder is frozen; set freeze: [encoders.image]"),
         (
             [*FROZEN, "inputs.image.augmentation={horizontal_flip: 0.5}"],
-            "run: cache_features is set, and inputs.image.augmentation changes images at random; remove one of the two",
+            "run: cache_features is set, and inputs.image.augmentation changes images at random; set cached_views: 4 to keep "
+            "four versions of each, or remove one of the two",
+        ),
+        (
+            [*FROZEN, "cached_views=2"],
+            "run: cached_views needs cache_features, and an input with augmentation; set both, or leave it out",
         ),
         (
             [*FROZEN, f"data.path={TINY['data']['path']}"],

@@ -88,31 +88,28 @@ class LoadedModel:
     bundle: Bundle
     runtime: Runtime
 
-    def caption(self, images: Any = None, beam: int | None = None, **inputs: Any) -> Any:
+    def caption(self, images: Any = None, beam: int | None = None, language: str = "", **inputs: Any) -> Any:
         """Describe one image, recording or clip (str), or a list of them (list of str).
 
         Args:
             images: path, bytes, PIL image, array (uint8 [h, w, 3]), (samples, rate) or several of them in any container.
-            beam: beams of the search; 1 is greedy.
+            beam: beams of the search, 1 is greedy; ``language``: one that the model writes, such as ``zh``, "" its usual one.
         """
-        single = is_one(images)
-        rows = [self._given(image, **inputs) for image in ([images] if single else images)]
-        texts = [one.text for one in self.answer_rows("captioning", rows, beam, strict=True).predictions]
-        return texts[0] if single else texts
+        texts = [one.text for one in self.captions(images, beam, language, **inputs)]
+        return texts[0] if is_one(images) else texts
 
     def _given(self, file: Any, **values: Any) -> dict[str, Any]:
         """The values of a row by name; a file without a name is for the input that reads such files."""
         return given_values(**{file_input(self.bundle.interface.inputs, file): file, **values})
 
-    def captions(self, images: Any, beam: int | None = None) -> list[Prediction]:
-        """Captions with confidence, one an image, in order; the first unreadable image is an error."""
-        rows = [self._given(image) for image in several(images)]
-        return list(self.answer_rows("captioning", rows, beam, strict=True).predictions)
+    def captions(self, images: Any = None, beam: int | None = None, language: str = "", **inputs: Any) -> list[Prediction]:
+        """``caption`` with confidence, in order; the first unreadable image is an error."""
+        rows = [self._given(image, **inputs) for image in ([images] if is_one(images) else several(images))]
+        return list(self.answer_rows("captioning", rows, beam, strict=True, language=language).predictions)
 
     def answer(self, image: Any = None, question: str | Iterable[str] = "", **inputs: Any) -> Any:
         """Answer a question about an image or any other input (str), or several questions (list of str)."""
-        questions = [question] if is_one(question) else several(question)
-        rows = [self._given(image, question=one, **inputs) for one in questions]
+        rows = [self._given(image, question=one, **inputs) for one in several(question)]
         texts = [one.text for one in self.answer_rows("vqa", rows, strict=True).predictions]
         return texts[0] if is_one(question) else texts
 
@@ -255,13 +252,14 @@ class LoadedModel:
         batch_size: int = 16,
         strict: bool = False,
         watch: Watch | None = None,
+        language: str = "",
     ) -> Answers:
         """Do one of the model's tasks on rows, each with its values by name; ids are the rows' numbers, from 0.
 
         Raises:
-            UserError: for a name that the model does not read; with ``strict``, for the first row that cannot be read.
+            UserError: for a name that it does not read, or a language; with ``strict``, for the first row that cannot be read.
         """
-        chosen = self.task(task, beam)
+        chosen = self.task(task, beam, language)
         samples = [self._sample(chosen, row, number) for number, row in enumerate(several_rows(rows))]
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
@@ -283,9 +281,10 @@ class LoadedModel:
         batch_size: int = 16,
         strict: bool = False,
         watch: Watch | None = None,
+        language: str = "",
     ) -> Answers:
         """Do one of the model's tasks on many examples; rows that cannot be read come back with the reason."""
-        chosen = self.task(task, beam)
+        chosen = self.task(task, beam, language)
         samples = [chosen.prepare(example) for example in several(examples)]
         return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
@@ -310,6 +309,7 @@ class LoadedModel:
         method: str = "",
         task: str = "",
         graded: bool = True,
+        language: str = "",
         **inputs: Any,
     ) -> "Explanation":
         """Answer, and say which parts of the inputs (patches, words, columns) moved each word of the answer.
@@ -321,7 +321,7 @@ class LoadedModel:
             method: attention, rollout, gradients, grad_cam, integrated_gradients, occlusion or shapley; "" takes the one that
                 points best on scenes.
             task: captioning, vqa, classification or regression, to choose another one.
-            graded: also grade the explanation, which takes about as long again.
+            graded: also grade the explanation, which takes about as long again; ``language``: as for ``caption``.
         Raises:
             UserError: when there is nothing to explain, the method is unknown, or the model runs on ONNX only.
         """
@@ -330,6 +330,7 @@ class LoadedModel:
 
         row = self._given(image, question=question, text=text, **inputs)
         chosen = self.task(task) if task else task_reading(self.bundle.interface, Example("0", row, source=source_of_row(row)))
+        chosen = chosen.speaking(language) if language else chosen
         return explain(torch_runtime, self.collator, chosen, self._sample(chosen, row), method, graded)
 
     def rank_explanations(
@@ -374,9 +375,10 @@ class LoadedModel:
             raise UserError("a whole Hugging Face model cannot be looked into; train a model that has it as a part")
         return runtime
 
-    def task(self, kind: str, beam: int | None = None) -> Task:
-        """One of the model's tasks as it was trained for; ``beam`` 1 is greedy."""
+    def task(self, kind: str, beam: int | None = None, language: str = "") -> Task:
+        """One of the model's tasks as it was trained for; ``beam`` 1 is greedy, "" the usual ``language``."""
         task = task_of(self.bundle.interface, kind)
+        task = task.speaking(language) if language else task
         return task if beam is None else task.searching(beam)
 
     def files(

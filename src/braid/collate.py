@@ -66,7 +66,9 @@ class Collator:
         inputs = {name: prepared[name].batch(modality) for name, modality in self.inputs.items() if prepared[name].items}
         whole = [name for name, values in targets.items() if values and len(values) == len(kept)]
         padded = {name: self.outputs[name].pad_targets(targets[name]) for name in whole}
-        return Collated(Batch(tuple(sample.id for sample in kept), inputs, padded), tuple(kept), tuple(skipped))
+        languages = tuple(sample.language for sample in kept) if any(sample.language for sample in kept) else ()
+        batch = Batch(tuple(sample.id for sample in kept), inputs, padded, languages)
+        return Collated(batch, tuple(kept), tuple(skipped))
 
     @property
     def augments(self) -> bool:

@@ -44,6 +44,7 @@ class Sample:
     targets: Mapping[str, Any] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     source: str = ""
+    language: str = ""  # of the text to write; "" if the model knows no languages by name
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,12 @@ class BatchInput:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows ready for a model. An input that no row has is absent from ``inputs``."""
+    """Rows ready for a model. An input that no row has is absent from ``inputs``; ``languages`` is empty or has one a row."""
 
     ids: tuple[str, ...]
     inputs: Mapping[str, BatchInput]
     targets: Mapping[str, Padded] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

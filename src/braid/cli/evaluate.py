@@ -16,6 +16,7 @@ from braid.cli.options import (
     ColumnsOption,
     DataOption,
     JsonOption,
+    LanguageOption,
     LimitOption,
     MinConfidenceOption,
     ModelOption,
@@ -50,6 +51,7 @@ def evaluate(
     split: SplitOption = "",
     model: ModelOption = "",
     beam: BeamOption = None,
+    language: LanguageOption = "",
     tokenizer: TokenizerOption = "auto",
     columns: ColumnsOption = "",
     limit: LimitOption = 0,
@@ -74,6 +76,8 @@ def evaluate(
 
         braid evaluate --task captioning --data photos/captions.jsonl --split val --beam 3
 
+        braid evaluate small photos-zh.jsonl --language zh
+
         braid evaluate --task vqa --data questions.jsonl --split test --model runs/vqa --json
 
         braid evaluate --task classification --data posts.csv --model runs/sentiment --html posts.html --min-confidence 0.6
@@ -85,7 +89,6 @@ def evaluate(
     from braid.api import load
     from braid.evaluation import cut_texts, empty_answers, remarks
     from braid.evaluation import evaluate as score
-    from braid.metrics import chosen_tokenizer
     from braid.reports import Evaluated, shown_rows, write_evaluated
     from braid.search import fidelity
 
@@ -93,7 +96,7 @@ def evaluate(
     loaded = load(model)
     embedder = load(extractor) if extractor else None
     task = choose_task(loaded, task, USUAL_TASK)
-    chosen = loaded.task(task, beam)
+    chosen = loaded.task(task, beam, language)
     if record:
         _check_recordable(loaded)
     dataset = open_rows(loaded, data, columns)
@@ -119,13 +122,12 @@ def evaluate(
     cut = cut_texts(loaded.bundle.inputs, answers.samples)
     for message in (*cut, *remarks(interface, chosen, answers, tokenizer), *empty_answers(answers.predictions)):
         note(f"warning: {message}")
-    tokenizer = chosen_tokenizer(tokenizer, (text for sample in answers.samples for text in sample.references))
     texts = [answer_of(prediction, min_confidence) for prediction in answers.predictions]
     if save_predictions is not None:
         named = {prediction.id: text for prediction, text in zip(answers.predictions, texts, strict=True)}
         write_whole(save_predictions, json_text(named, ensure_ascii=False, indent=1) + "\n")
     method = chosen.method + (f", answered from a confidence of {min_confidence:g}" if min_confidence else "")
-    how = f"{method}, tokenizer {tokenizer}"
+    how = f"{method}, {_split_by(tokenizer, answers)}"
     scores = _of_subsets(loaded, chosen, answers, tokenizer, batch_size) if subsets else []
     if record:
         _record(loaded, metrics, f"{Path(data).name} {split}, {len(answers.predictions)} rows, {how}")
@@ -145,6 +147,17 @@ def evaluate(
     print_table(title, ["metric", chosen.unit], cells, ["x100", "value"])
     if subsets:
         _print_subsets(scores, chosen.main_metric)
+
+
+def _split_by(tokenizer: str, answers: "Answers") -> str:
+    """The tokenizer of each language, for a title."""
+    from braid.metrics import chosen_tokenizer
+
+    languages = dict.fromkeys(sample.language for sample in answers.samples)
+    texts = {
+        name: [text for sample in answers.samples if sample.language == name for text in sample.references] for name in languages
+    }
+    return ", ".join(f"{name} tokenizer {chosen_tokenizer(tokenizer, own)}".strip() for name, own in texts.items())
 
 
 def _of_subsets(loaded: "LoadedModel", task: Any, answers: "Answers", tokenizer: str, batch_size: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from braid.cli.options import (
     DataOption,
     InputOption,
     JsonOption,
+    LanguageOption,
     LimitOption,
     ModelOption,
     SplitOption,
@@ -40,6 +41,7 @@ def explain(
     inputs: InputOption = None,
     model: ModelOption = "small",
     method: Annotated[str, typer.Option(help=f"{METHODS}. Default: the one that points best on scenes.")] = "",
+    language: LanguageOption = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="why.html, a page, or why.png, an image.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -67,7 +69,7 @@ def explain(
     loaded = load(model)
     files = {name: file for file, name in loaded.files(image, note).items()} if image else {}
     given = {**files, **parsed(loaded, inputs)}
-    result = loaded.explain(question=question, text=text, method=method, **given)
+    result = loaded.explain(question=question, text=text, method=method, language=language, **given)
     note_cut(loaded, [one for one in (question, text) if one])
     if output is not None:
         result.save(output)

@@ -46,6 +46,9 @@ SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="Overrid
 
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows processed together.")]
 BeamOption = Annotated[int | None, typer.Option(min=1, help="Beams; 1 is greedy. Default: the model's own.")]
+LanguageOption = Annotated[
+    str, typer.Option("--language", help="A language that the model writes, such as zh. Default: its usual one.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 TemperatureHelp = "Sampling temperature; higher is more varied."
 TokenizerOption = Annotated[str, typer.Option(help="Tokenizer of caption metrics: auto (by language), ptb, characters or none.")]

@@ -27,6 +27,7 @@ from braid.cli.options import (
     FilesArgument,
     InputOption,
     JsonOption,
+    LanguageOption,
     LinesOption,
     MinConfidenceOption,
     ModelOption,
@@ -63,6 +64,7 @@ def caption(
     inputs: InputOption = None,
     model: ModelOption = "small",
     beam: BeamOption = None,
+    language: LanguageOption = "",
     batch_size: BatchOption = 16,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
@@ -73,6 +75,8 @@ def caption(
     Examples:
 
         braid caption dog.jpg
+
+        braid caption dog.jpg --language zh
 
         braid caption clip.mp4 --model runs/clips
 
@@ -87,7 +91,7 @@ def caption(
         ready(skipped_rows)
     loaded = load(model)
     rows = rows_of(loaded, paths, parsed(loaded, inputs))
-    answers = loaded.answer_rows("captioning", rows, beam, batch_size, strict, with_progress("describing"))
+    answers = loaded.answer_rows("captioning", rows, beam, batch_size, strict, with_progress("describing"), language)
     pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
     records = ({"id": source, "text": one.text, "confidence": round(one.confidence, 4)} for source, one in pairs)
     cells = [[source, one.text, f"{one.confidence:.2f}"] for source, one in pairs]
@@ -138,6 +142,7 @@ def predict(
     task: TaskOption = "",
     columns: ColumnsOption = "",
     beam: BeamOption = None,
+    language: LanguageOption = "",
     min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 32,
     strict: StrictOption = False,
@@ -164,7 +169,7 @@ def predict(
     model, data = model_and_data("predict", words, model, data)
     table = Path(data)
     loaded = load(model)
-    chosen = loaded.task(choose_task(loaded, task), beam)
+    chosen = loaded.task(choose_task(loaded, task), beam, language)
     if min_confidence:
         confident(chosen, "--min-confidence")
     check_name(output)
@@ -173,7 +178,7 @@ def predict(
     given, rows = read_rows(table, named, chosen.target_fields, note)
     examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
     numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
-    answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"))
+    answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"), language)
     reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}
     if strict and reasons:
         raise UserError(reasons[min(reasons)])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from braid.config import within
-from braid.layers.attention import StepwiseTransformer, TokenEmbedding, sequence_loss
+from braid.layers.attention import StepwiseTransformer, TokenEmbedding, token_loss
 from braid.layers.context import BuildContext
 from braid.modalities import TextModality
 from braid.records import Fused, Padded
@@ -63,8 +63,8 @@ class TransformerTextDecoder(StepwiseTransformer):
         """Mean cross-entropy of ``target`` [batch, group, length], each text's part times its weight."""
         # weighted texts were sampled with every token shown
         vectors = self.embedding(target.values, dropped=self._dropped(target) if weights is None else None)
-        hidden = self.read(vectors, self.remember(fused))
-        return sequence_loss(hidden, self.embedding.logits, target, label_smoothing, weights)  # type: ignore[arg-type]
+        hidden = self.read_real(vectors[..., :-1, :], target.mask[..., 1:], self.remember(fused))
+        return token_loss(self.embedding.logits(hidden), target, label_smoothing, weights)  # type: ignore[operator]
 
     def _dropped(self, target: Padded) -> Bool[Tensor, "batch group length"] | None:
         """The tokens that are hidden from those after them; never the one that begins a text."""

@@ -63,7 +63,7 @@ def _openly(name: str, module: Attention, result: list[AttentionMap]) -> Callabl
     """``Attention.forward`` with explicit weights, which are recorded."""
 
     def forward(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        split = module._split(module.query(queries))
+        split = module.split(module.query(queries))
         scores = split @ keys.transpose(-1, -2) / math.sqrt(split.shape[-1])
         if mask is not None:
             scores = scores + torch.where(mask, 0.0, -1e9).to(scores.dtype).unsqueeze(1)

@@ -227,7 +227,7 @@ def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sa
     (prediction,) = task.predict(runtime, collated.batch)
     if prediction.text is None:
         raise refusal
-    answer = _answer(runtime, output, prediction)
+    answer = _answer(runtime, output, prediction, sample.language)
     batch = to_tensors(collated.batch, runtime.device)
     with torch.no_grad():
         features = model.encode(batch)
@@ -244,8 +244,8 @@ def repeated(features: Features, rows: int, leaf: bool = False) -> Features:
     return Features(values.detach().clone().requires_grad_() if leaf else values, features.mask.expand(rows, -1), features.extent)
 
 
-def _answer(runtime: TorchRuntime, output: str, prediction: Prediction) -> Answer:
-    """The answer in a prediction: a number, labels, or a text."""
+def _answer(runtime: TorchRuntime, output: str, prediction: Prediction, language: str) -> Answer:
+    """The answer in a prediction: a number, labels, or a text, after the name of its ``language`` if it has one."""
     modality: Any = runtime.outputs[output]
     decoder: Any = runtime.model.decoders[output]
     if prediction.value is not None:
@@ -256,8 +256,10 @@ def _answer(runtime: TorchRuntime, output: str, prediction: Prediction) -> Answe
             raise NothingToExplain("the model gave no label, so there is nothing to explain; try another row")
         places = torch.tensor([modality.labels.index(label) for label in labels], device=runtime.device)
         return Labelled(decoder, labels, places, prediction.labels is not None)
-    tokens = modality.tokenizer.framed(prediction.text or "", modality.max_length)
-    spans = modality.tokenizer.words(tokens)
+    text = prediction.text or ""
+    tokens = modality.tokenizer.framed(f"{language} {text}" if language else text, modality.max_length)
+    given = len(modality.tokenizer.encode(language))
+    spans = [(first, last) for first, last in modality.tokenizer.words(tokens) if first > given]
     if not spans:
         raise NothingToExplain("the model wrote nothing, so there is nothing to explain; try another image or question")
     words = tuple(modality.tokenizer.decode(tokens[first : last + 1]) for first, last in spans)

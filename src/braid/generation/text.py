@@ -1,7 +1,7 @@
 """Greedy decoding, beam search and sampling of texts, through the decode protocol. Independent of the runtime."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from unicodedata import category
 from zlib import crc32
 
@@ -226,7 +226,14 @@ def readable(text: str) -> str:
 
 
 def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: GenerationConfig) -> list[Prediction]:
-    """Generate one text per row; its confidence is the mean probability of its tokens, including <eos>."""
+    """Generate one text per row; its confidence is the mean probability of its tokens, including <eos>.
+
+    A text in a language begins with the name of the language, which is given to the model and left out of the result. Its tokens
+    count among the ``max_length``.
+    """
+    prefixes = [tokenizer.encode(language) for language in batch.languages]
+    if prefixes:
+        config = replace(config, max_length=max(1, config.max_length - max(map(len, prefixes))))
     return [
         Prediction(
             identity,
@@ -234,7 +241,7 @@ def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: Gen
             confidence=generated.confidence,
             token_probabilities=generated.token_probabilities,
         )
-        for identity, generated in zip(batch.ids, generate(decoder, batch, config), strict=True)
+        for identity, generated in zip(batch.ids, generate(decoder, batch, config, prefixes or None), strict=True)
     ]
 
 

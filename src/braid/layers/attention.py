@@ -78,7 +78,7 @@ class Attention(nn.Module):
         self, memory: Float[Tensor, "batch keys memory_width"]
     ) -> tuple[Float[Tensor, "batch heads keys head_width"], Float[Tensor, "batch heads keys head_width"]]:
         keys, values = self.key_value(memory).chunk(2, dim=-1)
-        return self._split(keys), self._split(values)
+        return self.split(keys), self.split(values)
 
     def forward(
         self,
@@ -89,17 +89,27 @@ class Attention(nn.Module):
         causal: bool = False,
     ) -> Float[Tensor, "batch queries width"]:
         """``mask`` is True where a query may read a key; ``causal`` (without a mask) hides later keys."""
-        dropout = self.dropout if self.training else 0.0
-        split = self._split(self.query(queries))
-        if mask is None:
-            read = F.scaled_dot_product_attention(split, keys, values, dropout_p=dropout, is_causal=causal)
-            return self.output(self._join(read))
-        # The finite bias avoids NaN in a row without keys; such a row is then set to zero.
-        bias = torch.where(mask, 0.0, -1e9).to(split.dtype).unsqueeze(1)
-        read = F.scaled_dot_product_attention(split, keys, values, attn_mask=bias, dropout_p=dropout)
-        return self.output(self._join(read)) * mask.any(-1, keepdim=True).to(split.dtype)
+        read = self.output(self.attend(self.query(queries), keys, values, mask, causal))
+        return read if mask is None else read * mask.any(-1, keepdim=True).to(read.dtype)
 
-    def _split(self, values: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch heads length head_width"]:
+    def attend(
+        self,
+        queries: Float[Tensor, "batch queries width"],
+        keys: Float[Tensor, "batch heads keys head_width"],
+        values: Float[Tensor, "batch heads keys head_width"],
+        mask: Bool[Tensor, "#batch #queries keys"] | None = None,
+        causal: bool = False,
+    ) -> Float[Tensor, "batch queries width"]:
+        """What ``queries``, already projected, read of the values, before the output's projection."""
+        dropout = self.dropout if self.training else 0.0
+        split = self.split(queries)
+        if mask is None:
+            return self._join(F.scaled_dot_product_attention(split, keys, values, dropout_p=dropout, is_causal=causal))
+        # A finite bias avoids NaN in a row without keys, which is set to zero later.
+        bias = torch.where(mask, 0.0, -1e9).to(split.dtype).unsqueeze(1)
+        return self._join(F.scaled_dot_product_attention(split, keys, values, attn_mask=bias, dropout_p=dropout))
+
+    def split(self, values: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch heads length head_width"]:
         batch, length, width = values.shape
         return values.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
@@ -210,6 +220,35 @@ class DecoderBlock(nn.Module):
         row = row + self.dropout(self.feed_forward(self.feed_forward_norm(row)))
         return row.view(batch, group, length, width), (keys, own)
 
+    def read_real(
+        self,
+        values: Float[Tensor, "real width"],
+        real: Bool[Tensor, "batch group length"],
+        memory_keys: Float[Tensor, "batch heads memory head_width"],
+        memory_values: Float[Tensor, "batch heads memory head_width"],
+        memory_mask: Bool[Tensor, "batch memory"],
+    ) -> Float[Tensor, "real width"]:
+        """``forward`` of the real positions alone, which come first in each text: only the attention sees padding."""
+        batch, group, length = real.shape
+        places = real.flatten().nonzero().squeeze(1)
+
+        def padded(vectors: Float[Tensor, "real width"], *shape: int) -> Float[Tensor, "rows positions width"]:
+            empty = vectors.new_zeros(real.numel(), vectors.shape[-1])
+            return empty.index_copy(0, places, vectors).view(*shape, -1)
+
+        own, other = self.self_attention, self.cross_attention
+        normed = self.self_norm(values)
+        texts = (batch * group, length)
+        keys, vectors = own.key_value(normed).chunk(2, dim=-1)
+        split = own.split(padded(keys, *texts)), own.split(padded(vectors, *texts))
+        read = own.attend(padded(own.query(normed), *texts), *split, causal=True)
+        values = values + self.dropout(own.output(read.flatten(0, 1)[places]))
+        queries = padded(other.query(self.cross_norm(values)), batch, group * length)
+        read = other.attend(queries, memory_keys, memory_values, memory_mask.unsqueeze(1))
+        known = memory_mask.any(1).repeat_interleave(group * length)[places].unsqueeze(1)
+        values = values + self.dropout(other.output(read.flatten(0, 1)[places]) * known.to(values.dtype))
+        return values + self.dropout(self.feed_forward(self.feed_forward_norm(values)))
+
 
 class CrossTransformer(nn.Module):
     """Blocks over a sequence that read ``Fused`` by cross-attention; a row without any memory is decoded without it."""
@@ -240,6 +279,19 @@ class CrossTransformer(nn.Module):
             keys, values = state["memory.keys"][:, layer], state["memory.values"][:, layer]
             hidden, _ = block(hidden, keys, values, state["memory.mask"], causal=causal)
         return self.norm(hidden)
+
+    def read_real(
+        self,
+        hidden: Float[Tensor, "batch group length width"],
+        real: Bool[Tensor, "batch group length"],
+        state: Mapping[str, Tensor],
+    ) -> Float[Tensor, "real width"]:
+        """``read`` of the real positions alone, which come first in each text: half of a batch of captions is padding."""
+        values = hidden[real]
+        for layer, block in enumerate(self.blocks):
+            keys, vectors = state["memory.keys"][:, layer], state["memory.values"][:, layer]
+            values = cast(DecoderBlock, block).read_real(values, real, keys, vectors, state["memory.mask"])
+        return self.norm(values)
 
 
 class StepwiseTransformer(CrossTransformer):
@@ -364,11 +416,21 @@ def sequence_loss(
     ``head`` only gets real positions: the product with the vocabulary is the largest of a small decoder, and a third of a
     padded batch is padding.
     """
+    return token_loss(head(values[..., :-1, :][target.mask[..., 1:]]), target, label_smoothing, weights)
+
+
+def token_loss(
+    logits: Float[Tensor, "real vocab"],
+    target: Padded,
+    label_smoothing: float = 0.0,
+    weights: Float[Tensor, "batch group"] | None = None,
+) -> Float[Tensor, ""]:
+    """``sequence_loss`` from the logits of the real tokens after <bos>, text by text."""
     real = target.mask[..., 1:]
-    logits, tokens = head(values[..., :-1, :][real]).float(), target.values[..., 1:][real]
+    tokens = target.values[..., 1:][real]
     if weights is None:
-        return F.cross_entropy(logits, tokens, label_smoothing=label_smoothing)
-    losses = F.cross_entropy(logits, tokens, reduction="none", label_smoothing=label_smoothing)
+        return F.cross_entropy(logits.float(), tokens, label_smoothing=label_smoothing)
+    losses = F.cross_entropy(logits.float(), tokens, reduction="none", label_smoothing=label_smoothing)
     return (losses * weights.unsqueeze(-1).expand(real.shape)[real]).mean()
 
 

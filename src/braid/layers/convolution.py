@@ -1,5 +1,6 @@
 """Convolutions: a residual block, and networks of inverted residuals (MobileNetV2, EfficientNet-Lite) as image encoders."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -171,13 +172,23 @@ class InvertedResidualEncoder(nn.Module):
     @property
     def described_by(self) -> list[nn.Module]:
         """The modules that ``describe`` uses: if they are frozen, its result can be cached."""
-        return [self.features]
+        return [block for place, block in enumerate(self.features) if place < self._described]
+
+    @property
+    def _described(self) -> int:
+        """How many blocks ``describe`` computes: those before the first that is trained, or all if that is the first."""
+        trained = (place for place, block in enumerate(self.features) if any(p.requires_grad for p in block.parameters()))
+        one_map = self.levels is None and len(self.scales) == 1
+        return (next(trained, 0) if one_map else 0) or len(self.features)
 
     def describe(self, inputs: Padded) -> Features:
-        """The result of the convolutions."""
-        if self.levels is None:
+        """The result of the convolutions, or of the frozen ones at their start: positions are the cells of its map."""
+        if self.levels is not None:
+            return self.levels.describe(self.maps(inputs.values), inputs)
+        if self._described == len(self.features):
             return self(inputs)
-        return self.levels.describe(self.maps(inputs.values), inputs)
+        pixels = inputs.values.contiguous(memory_format=torch.channels_last)
+        return grid_features(self.features[: self._described](pixels), inputs.mask)
 
     def maps(self, pixels: Float[Tensor, "n 3 height width"]) -> list[Tensor]:
         """The last map of each stage, and that of the head: [n, channels, rows, columns], from the largest to the smallest."""
@@ -196,7 +207,13 @@ class InvertedResidualEncoder(nn.Module):
         return self.stage_widths[:stages]
 
     def read(self, described: Features) -> Features:
-        return described if self.levels is None else self.levels.read(described)
+        if self.levels is not None:
+            return self.levels.read(described)
+        if self._described == len(self.features):
+            return described
+        side = math.isqrt(described.values.shape[1])
+        cells = described.values.transpose(1, 2).unflatten(2, (side, side))
+        return grid_features(self.features[self._described :](cells), described.mask.unflatten(1, (side, side)))
 
     def _grid(self, inputs: Padded, scale: float) -> Features:
         pixels, mask = inputs.values, inputs.mask

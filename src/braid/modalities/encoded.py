@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,8 @@ class EncodedModality:
     """The path or the bytes of an image -> its features, which ``made`` identifies.
 
     ``values`` [images, positions, width] float16 and ``masks`` [images, positions] bool are plain arrays on disk. ``places`` maps
-    the ``key_of`` a value to its row, ``skipped`` to the reason why it has no features.
+    the ``key_of`` a value to its row, ``skipped`` to the reason why it has no features. ``views`` maps it to the rows of its
+    augmented versions, of which training draws one.
     """
 
     config: Any
@@ -33,9 +34,13 @@ class EncodedModality:
     places: Mapping[str, int]
     skipped: Mapping[str, str]
     made: str
+    views: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
-    augments: ClassVar[bool] = False
     shared: ClassVar[bool] = True
+
+    @property
+    def augments(self) -> bool:
+        return bool(self.views)
 
     @staticmethod
     def key_of(value: Any, source: str = "") -> str:
@@ -53,7 +58,7 @@ class EncodedModality:
         raise UserError(f"{source}: cache_features needs images in files, and this one is in memory; remove cache_features")
 
     def prepare(self, value: Any, source: str = "", rng: np.random.Generator | None = None) -> Encoded:
-        """Read the features of one image.
+        """Read the features of one image; with ``rng``, of one of its augmented versions if it has any.
 
         Raises:
             UserError: with the reason why the image could not be read.
@@ -62,6 +67,8 @@ class EncodedModality:
         if key in self.skipped:
             raise UserError(self.skipped[key])
         place = self.places[key]
+        if rng is not None and key in self.views:
+            place = int(rng.choice(self.views[key]))
         values = _mapped(self.values, self.shape, "float16", self.made)
         return values[place], _mapped(self.masks, self.shape[:2], "bool", self.made)[place]
 

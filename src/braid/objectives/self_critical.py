@@ -1,6 +1,6 @@
 """Self-critical training: the model samples texts, and those that score well on a caption metric become more likely."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,21 +46,27 @@ class SelfCriticalConfig:
 
 
 class SelfCritical:
-    """Document frequencies are those of all training references; <eos> counts as a word of a text that ended."""
+    """Document frequencies are those of all training references in a text's language; <eos> counts as a word of a text that
+    ended."""
 
     def __init__(self, config: SelfCriticalConfig, task: Task, tokenizer: Tokenizer, samples: Sequence[Sample]) -> None:
         self.config = config
         self.output = task.decoder
         self.max_length = task.generation.max_length if task.generation else 0
         self.tokenizer = tokenizer
-        references = (text for sample in samples for text in sample.references)
-        self._words = tokenizer_named(chosen_tokenizer("auto", references))
-        self._cider = Cider([ngram_counts(words) for words in self._references(sample)] for sample in samples)
+        self._words: dict[str, Callable[[str], list[str]]] = {}
+        self._cider: dict[str, Cider] = {}
+        for language in dict.fromkeys(sample.language for sample in samples):
+            own = [sample for sample in samples if sample.language == language]
+            references = (text for sample in own for text in sample.references)
+            self._words[language] = tokenizer_named(chosen_tokenizer("auto", references))
+            self._cider[language] = Cider([ngram_counts(words) for words in self._references(sample)] for sample in own)
 
     def __call__(self, model: Model, batch: Batch, samples: Sequence[Sample]) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The loss, and the mean reward of the sampled texts."""
         fused, decoder = model(batch), model.decoder(self.output)
-        generated = sample_texts(decoder, fused, self.config.num_samples, self.max_length, self.tokenizer.special)
+        prefixes = [self.tokenizer.encode(sample.language) for sample in samples]
+        generated = sample_texts(decoder, fused, self.config.num_samples, self.max_length, self.tokenizer.special, prefixes)
         rewards = self.rewards(generated, samples)
         others = (rewards.sum(1, keepdims=True) - rewards) / (self.config.num_samples - 1)
         advantage = torch.from_numpy(rewards - others).to(fused.values.device, torch.float32)
@@ -75,27 +81,37 @@ class SelfCritical:
         tokens = generated.values.cpu().numpy()
         result = np.zeros(tokens.shape[:2])
         for row, sample in enumerate(samples):
+            split, cider = self._words[sample.language], self._cider[sample.language]
             references = self._references(sample)
             counts = [ngram_counts(words) for words in references]
-            vectors, lengths = [self._cider.vector(count) for count in counts], [len(words) for words in references]
+            vectors, lengths = [cider.vector(count) for count in counts], [len(words) for words in references]
+            first = 1 + len(self.tokenizer.encode(sample.language))
             for place, text in enumerate(tokens[row]):
-                words = self._words(self.tokenizer.decode(text.tolist())) + [END] * (self.tokenizer.special.eos in text[1:])
+                words = split(self.tokenizer.decode(text[first:].tolist())) + [END] * (self.tokenizer.special.eos in text[1:])
                 grams = ngram_counts(words)
-                score = self._cider.cider(self._cider.vector(grams), vectors)
+                score = cider.cider(cider.vector(grams), vectors)
                 result[row, place] = (
                     score + self.config.bleu_4_weight * bleu(bleu_statistics(grams, len(words), counts, lengths))[3]
                 )
         return result
 
     def _references(self, sample: Sample) -> list[list[str]]:
-        return [[*self._words(text), END] for text in sample.references]
+        return [[*self._words[sample.language](text), END] for text in sample.references]
 
 
 @torch.no_grad()
-def sample_texts(decoder: TextDecoder, fused: Fused, group: int, max_length: int, special: SpecialTokens) -> Padded:
-    """``group`` texts a row, sampled from the model without dropout: [batch, group, length], <bos> first.
+def sample_texts(
+    decoder: TextDecoder,
+    fused: Fused,
+    group: int,
+    max_length: int,
+    special: SpecialTokens,
+    prefixes: Sequence[Sequence[int]] = (),
+) -> Padded:
+    """``group`` texts a row, sampled from the model without dropout: [batch, group, length], <bos> first, then the row's prefix.
 
-    The mask ends with <eos>, or with the last token of a text that ``max_length`` tokens did not end.
+    The advantages of a row's texts add up to 0, so its prefix, which they share, is not learned. The mask ends with <eos>, or
+    with the last token of a text that ``max_length`` tokens did not end.
     """
     training = decoder.training
     decoder.eval()
@@ -108,12 +124,18 @@ def sample_texts(decoder: TextDecoder, fused: Fused, group: int, max_length: int
     ended: Bool[Tensor, "batch group"] = torch.zeros_like(first, dtype=torch.bool)
     written: list[Int[Tensor, "batch group"]] = [tokens]
     masks = [~ended]
-    for _ in range(max_length):
+    longest = max(map(len, prefixes), default=0)
+    given = torch.full((batch, longest), -1, device=first.device)
+    for row, prefix in enumerate(prefixes):
+        given[row, : len(prefix)] = torch.tensor(prefix, device=first.device)
+    for position in range(max_length):
         logits, state = decoder.step(tokens, state)
         logits = logits.float()
         logits[..., never] = -torch.inf
         masks.append(~ended)
         tokens = _chosen(logits.softmax(-1)).masked_fill(ended, special.pad)
+        if position < longest:
+            tokens = torch.where(given[:, position, None] >= 0, given[:, position, None], tokens)
         written.append(tokens)
         ended = ended | (tokens == special.eos)
         if ended.all():

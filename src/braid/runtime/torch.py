@@ -41,7 +41,7 @@ def to_tensors(batch: Batch, device: torch.device) -> Batch:
     inputs = {
         name: replace(given, distinct=padded(given.distinct), index=tensor(given.index)) for name, given in batch.inputs.items()
     }
-    return Batch(batch.ids, inputs, {name: padded(target) for name, target in batch.targets.items()})
+    return replace(batch, inputs=inputs, targets={name: padded(target) for name, target in batch.targets.items()})
 
 
 def load_model(bundle: Bundle) -> Model:

@@ -43,9 +43,10 @@ Answer = dict[str, Any] | UserError
 
 @dataclass(frozen=True)
 class Caption:
-    """Describe an item."""
+    """Describe an item, in a ``language`` of the model; "" is its usual one."""
 
     explain: bool = False
+    language: str = ""
 
     task: ClassVar[str] = "captioning"
     shown: ClassVar[int | None] = None
@@ -65,6 +66,7 @@ class Reply:
     explain: bool = False
 
     task: ClassVar[str] = "vqa"
+    language: ClassVar[str] = ""
     shown: ClassVar[int | None] = 5
 
     @property
@@ -82,6 +84,7 @@ class Label:
     explain: bool = False
 
     task: ClassVar[str] = "classification"
+    language: ClassVar[str] = ""
     shown: ClassVar[int | None] = None
 
     @property
@@ -212,7 +215,7 @@ def to_json(prediction: Prediction, shown: int | None = None) -> dict[str, Any]:
 
 def _predicted(model: LoadedModel, rows: Sequence[Row], verb: Predicting) -> list[Answer]:
     examples = [Example(str(number), row.fields, source=f"item {number + 1}") for number, row in enumerate(rows)]
-    result = model.predict(verb.task, examples, batch_size=len(rows))
+    result = model.predict(verb.task, examples, batch_size=len(rows), language=verb.language)
     answers: dict[int, Answer] = {int(one.id): to_json(one, verb.shown) for one in result.predictions}
     answers |= {int(sample.id): UserError(reason) for sample, reason in result.skipped}
     ordered = [answers[number] for number in range(len(rows))]
@@ -223,12 +226,12 @@ def _with_reason(model: LoadedModel, row: Row, answer: Answer, verb: Predicting)
     if isinstance(answer, UserError):
         return answer
     try:
-        return {**answer, "explanation": explained(model, verb.task, {**row.fields, **row.files})}
+        return {**answer, "explanation": explained(model, verb.task, {**row.fields, **row.files}, verb.language)}
     except UserError as error:
         return error
 
 
-def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def explained(model: LoadedModel, task: str, fields: Mapping[str, Any], language: str = "") -> dict[str, Any]:
     """Explain an answer of a model, for the web page.
 
     Each word of the answer has ``heat``, a grid over the image (row by row from the upper left corner): how much each cell
@@ -247,7 +250,7 @@ def explained(model: LoadedModel, task: str, fields: Mapping[str, Any]) -> dict[
         if id(model) not in _COPIES:
             _COPIES[id(model)] = model.apart()
         copy = _COPIES[id(model)]
-        chosen = copy.task(task)
+        chosen = copy.task(task, language=language)
         sample = chosen.prepare(Example("0", fields, source="the item"))
         result = explain(copy.runtime, copy.collator, chosen, sample, graded=False)  # type: ignore[arg-type]
     names = {input_named(model.bundle.inputs, field): field for field in fields}

@@ -26,7 +26,7 @@ from braid.server.config import Access, Limits
 from braid.server.connections import patient
 from braid.server.endpoints import ENDPOINTS, Endpoint, Service, task_routes
 from braid.server.guard import Guard, Metrics, answer_of, start_logging
-from braid.server.models import Catalogue, open_catalogue
+from braid.server.models import Catalogue, Served, open_catalogue
 from braid.server.openai import openai_routes
 from braid.server.openai_schemas import ChatRequest, EmbeddingsRequest
 from braid.server.requests import ApiError, Form, example_of, fields_of, multipart_schema
@@ -126,9 +126,17 @@ def _abilities(catalogue: Catalogue) -> dict[str, Any]:
         "tools": {name: _inputs(tools[name], model.inputs) for name, model in answering.items()},
         "labels": next((one.labels for one in served if one.labels), []),
         "zero_shot": any("retrieval" in one.tasks for one in served),
+        "languages": _languages(answering),
         "explains": [name for name, model in answering.items() if model.model.explains],
         "models": list(catalogue.served),
     }
+
+
+def _languages(answering: Mapping[str, Served]) -> list[str]:
+    """The languages of the model that captions."""
+    if "caption" not in answering:
+        return []
+    return list(getattr(answering["caption"].model.task("captioning"), "languages", ()))
 
 
 def _inputs(endpoint: Endpoint, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:

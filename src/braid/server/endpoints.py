@@ -198,7 +198,7 @@ class Endpoint:
 
 
 def _caption(service: Service, settings: Any, items: Items) -> Verb:
-    return Caption(settings.explain)
+    return Caption(settings.explain, settings.language)
 
 
 def _answer(service: Service, settings: Any, items: Items) -> Verb:
@@ -262,7 +262,13 @@ def _imagine(service: Service, settings: Any, items: Items) -> Verb:
 DOGS = "two dogs in the snow"
 ENDPOINTS = (
     Endpoint(
-        "caption", "Describe images", ("captioning",), schemas.Explained, schemas.WrittenResponse, _caption, nothing="caption"
+        "caption",
+        "Describe images",
+        ("captioning",),
+        schemas.CaptionSettings,
+        schemas.WrittenResponse,
+        _caption,
+        nothing="caption",
     ),
     Endpoint(
         "answer",

@@ -64,6 +64,10 @@ class Explained(Settings):
     explain: bool = Field(False, description="Say for each word or label what it was based on.")
 
 
+class CaptionSettings(Explained):
+    language: str = Field("", max_length=40, description="One of the model's languages, such as zh; none: its usual one.")
+
+
 class LabelSettings(Explained):
     labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(fail_fast=True)] = Field(
         [], max_length=1000, description="Labels of your own; none: those that the model was trained on."

@@ -1,11 +1,13 @@
 """Captioning: an image -> a sentence, scored by the official caption metrics."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
 from braid.metrics import (
@@ -31,15 +33,22 @@ class Captioning(TaskProtocol):
 
     In a row with an ``instruction``, the model reads that instead of the prompt, and captions describe the edited image.
 
+    Rows may say the ``language`` of their captions. Each caption then begins with the name of its language, so that the name
+    chooses the language that a trained model writes in.
+
     Args:
         prompt: what a model with a text encoder reads beside the image; "" gives it nothing to read.
         generation: how a caption is searched for.
+        languages: those that the model writes, by the names that the training rows give them; the first is the usual one.
+        language: of rows that say none; "" is the usual one.
         calibration: turns the mean token probability into the probability that a caption is good; null leaves it.
     """
 
     kind: Literal["captioning"] = "captioning"
     prompt: str = "describe the picture"
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+    languages: tuple[str, ...] = ()
+    language: str = ""
     calibration: Calibration | None = None
 
     decoder: ClassVar[str] = "text"
@@ -59,7 +68,38 @@ class Captioning(TaskProtocol):
         inputs = self.inputs_of(example.fields)
         need_inputs({name for name in inputs if name != "prompt"}, example, self.kind, "image")
         captions = tuple(example.fields.get("captions", ()))
-        return Sample(example.id, inputs, {self.decoder: captions} if captions else {}, captions, example.source)
+        language = self._language_of(example)
+        targets = tuple(f"{language} {caption}" for caption in captions) if language else captions
+        return Sample(example.id, inputs, {self.decoder: targets} if captions else {}, captions, example.source, language)
+
+    def _language_of(self, example: Example) -> str:
+        """The language of a row; "" if the model knows no languages by name.
+
+        Raises:
+            UserError: naming the row, when the model does not write its language.
+        """
+        if not self.languages:
+            return ""
+        language = str(example.fields.get("language", "")) or self.language or self.languages[0]
+        if language not in self.languages:
+            raise UserError(f"{example.source}: {_unknown(language, self.languages)}")
+        return language
+
+    def speaking(self, language: str) -> "Captioning":
+        """The task in one of its languages.
+
+        Raises:
+            UserError: when it is none of them.
+        """
+        if language not in self.languages:
+            raise UserError(_unknown(language, self.languages))
+        return replace(self, language=language)
+
+    def fitted_to(self, examples: Iterable[Example]) -> "Captioning":
+        named = Counter(language for example in examples if (language := example.fields.get("language")))
+        if not named or self.languages:
+            return self
+        return replace(self, languages=tuple(language for language, _ in named.most_common()))
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
         result = runtime.write(self.decoder, batch, self.generation)
@@ -72,7 +112,15 @@ class Captioning(TaskProtocol):
         calibration, which makes it a probability."""
         scores = _scores(predictions, samples, tokenizer)
         decisions = self._decisions(predictions, scores)
-        return scores.metrics | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
+        own = self._by_language(scores, samples)
+        return scores.metrics | own | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
+
+    def _by_language(self, scores: CaptionScores, samples: Sequence[Sample]) -> dict[str, float]:
+        """The main metric of each language, where rows have several."""
+        ciders: dict[str, list[float]] = defaultdict(list)
+        for cider, sample in zip(scores.column(self.main_metric), samples, strict=True):
+            ciders[sample.language].append(float(cider))
+        return {f"{self.main_metric}_{name}": float(np.mean(own)) for name, own in ciders.items() if len(ciders) > 1}
 
     def variety(self, texts: Sequence[str], training: Iterable[Example], tokenizer: str = "auto") -> Mapping[str, float]:
         """How varied captions are, and how many of them training did not have."""
@@ -80,10 +128,19 @@ class Captioning(TaskProtocol):
         return caption_diversity(texts, known, tokenizer)
 
     def remarks(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> list[str]:
-        return caption_remarks([sample.references for sample in samples], tokenizer)
+        of_rows = caption_remarks([sample.references for sample in samples], tokenizer)
+        languages = dict.fromkeys(sample.language for sample in samples)
+        written = chosen_tokenizer("auto", (one.text or "" for one in predictions))
+        wanted = chosen_tokenizer("auto", (text for sample in samples for text in sample.references))
+        if len(languages) == 1 and len(self.languages) > 1 and written != wanted:
+            said = f"captions are written in {next(iter(languages))!r}, and those of these rows in another script"
+            of_rows.append(f"{said}; choose one of {', '.join(self.languages)} with --language, or by a column 'language'")
+        return of_rows
 
     def compared(self, samples: Sequence[Sample], tokenizer: str = "auto") -> str:
         name = chosen_tokenizer(tokenizer, (text for sample in samples for text in sample.references))
+        if len(dict.fromkeys(sample.language for sample in samples)) > 1:
+            return "captions of each language are compared by themselves"
         by = {"ptb": "word by word", "characters": "character by character"}.get(name, "as they are split by spaces")
         why = ", because most of them have no spaces" if tokenizer == "auto" and name == "characters" else ""
         return f"captions are compared {by} (tokenizer {name}){why}"
@@ -118,7 +175,20 @@ class Captioning(TaskProtocol):
 
 
 def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> CaptionScores:
-    # Keyed by row number, because rows may share an id.
-    texts = {str(row): prediction.text or "" for row, prediction in enumerate(predictions)}
-    references = {str(row): sample.references for row, sample in enumerate(samples)}
-    return score_captions(texts, references, tokenizer)
+    """The scores of all rows; each language has its own words and document frequencies."""
+    rows: dict[str, list[str]] = defaultdict(list)  # by row number, because rows may share an id
+    for row, sample in enumerate(samples):
+        rows[sample.language].append(str(row))
+    parts = []
+    for numbers in rows.values():
+        texts = {row: predictions[int(row)].text or "" for row in numbers}
+        parts.append(score_captions(texts, {row: samples[int(row)].references for row in numbers}, tokenizer))
+    return parts[0] if len(parts) == 1 else CaptionScores.joined(parts, [str(row) for row in range(len(samples))])
+
+
+def _unknown(language: str, known: Sequence[str]) -> str:
+    if not known:
+        return (
+            f"the model was trained without named languages, so it cannot be told to write {language!r}; leave the language out"
+        )
+    return f"the model does not write {language!r}; its languages are {', '.join(known)}"

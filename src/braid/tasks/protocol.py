@@ -99,6 +99,18 @@ class TaskProtocol(Protocol):
         """The rows of the task: by default those of the data set."""
         return examples
 
+    def fitted_to(self, examples: Iterable[Example]) -> Any:
+        """The task with what it learns from the training rows before they are prepared."""
+        return self
+
+    def speaking(self, language: str) -> Any:
+        """The task in one of its languages.
+
+        Raises:
+            UserError: for a task that writes in none.
+        """
+        raise UserError(f"{self.kind} writes in no language by name; leave the language out")
+
     def inputs_of(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs of the model, by name, from the fields of a row."""
         return {}

@@ -109,7 +109,8 @@ class RunConfig:
         precision: of the computation; weights stay float32.
         sharded: let several processes share parameters, gradients and optimizer state (FSDP2).
         cache_features: a folder that keeps the features of frozen image encoders, so that each image is encoded once; ``auto`` is
-            a folder that all your runs share; "" keeps none.
+            a folder that all your runs share; "" keeps none. Of an encoder with frozen first blocks, it keeps what they give.
+        cached_views: augmented versions of each training image that ``cache_features`` keeps; each row draws one of them.
         input_dropout: inputs to the probability that a training row loses them, so that missing inputs are learned. A model
             with three inputs or more has 0.1 for each, unless you set it; ``{}`` keeps all inputs.
         ema: decay of a moving average of the weights; 0 keeps none.
@@ -144,6 +145,7 @@ class RunConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     sharded: bool = False
     cache_features: str = ""
+    cached_views: int = 0
     input_dropout: dict[str, float] = field(default_factory=dict)
     ema: float = 0.0
     checkpoint_steps: int = 100
@@ -156,11 +158,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "epochs", "batch_size", "checkpoint_steps", "threads")
         within(self, 0, math.inf, "workers", "seed", "keep")
+        within(self, 0, 1000, "cached_views")
         within(self, 0, 1, "ema")
         seconds_of(self.time)
-        if self.cache_features not in ("", AUTO) and self.augmented:
+        if self.cache_features not in ("", AUTO) and self.augmented and not self.cached_views:
             message = f"cache_features is set, and inputs.{self.augmented[0]}.augmentation changes images at random"
-            raise UserError(f"{message}; remove one of the two")
+            raise UserError(f"{message}; set cached_views: 4 to keep four versions of each, or remove one of the two")
+        if self.cached_views and not (self.cache_features and self.augmented):
+            raise UserError("cached_views needs cache_features, and an input with augmentation; set both, or leave it out")
         varied = [name for name, encoder in self.model.encoders.items() if getattr(encoder, "reconstruction_probability", 0)]
         if self.cache_features not in ("", AUTO) and varied:
             message = f"cache_features is set, and encoders.{varied[0]}.reconstruction_probability changes images at random"

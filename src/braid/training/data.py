@@ -20,7 +20,7 @@ from braid.collate import Collated, Collator
 from braid.datasets import Rows
 from braid.errors import UserError
 from braid.modalities import InputModalityConfig
-from braid.records import Batch, Padded, Sample
+from braid.records import Padded, Sample
 from braid.tasks import Task
 from braid.training.guard import Flag, follow_the_run
 from braid.training.parallel import Group
@@ -215,7 +215,7 @@ def _converted(part: Collated, convert: Callable[[Any], Any]) -> Collated:
 
     inputs = {name: replace(given, distinct=padded(given.distinct)) for name, given in part.batch.inputs.items()}
     targets = {name: padded(target) for name, target in part.batch.targets.items()}
-    return replace(part, batch=Batch(part.batch.ids, inputs, targets))
+    return replace(part, batch=replace(part.batch, inputs=inputs, targets=targets))
 
 
 def batches(

@@ -62,14 +62,30 @@ def frozen_inputs(model: Model, collator: Collator) -> dict[str, InputModality]:
     }
 
 
+@dataclass(frozen=True)
+class Views:
+    """Augmented versions of what ``samples`` hold, ``number`` of each, made by the ``inputs`` of the model."""
+
+    number: int
+    inputs: Mapping[str, InputModality]
+    samples: Iterable[Sample]
+
+
 def with_features(
-    model: Model, collator: Collator, samples: Iterable[Sample], setting: str, on_note: OnNote, precision: str = "float32"
+    model: Model,
+    collator: Collator,
+    samples: Iterable[Sample],
+    setting: str,
+    on_note: OnNote,
+    precision: str = "float32",
+    views: Views | None = None,
 ) -> Collator:
     """A collator that gives features instead of pixels to every frozen image encoder.
 
-    Values are encoded without dropout and augmentation.
+    Values are encoded without dropout, and without augmentation unless they are ``views``.
 
     Args:
+        samples: what is encoded as it is.
         setting: a folder; or "auto": the user's own folder, and nothing is cached where that is not possible.
     Raises:
         UserError: when no image encoder is frozen, or an image is neither a file nor bytes.
@@ -81,6 +97,7 @@ def with_features(
         raise UserError("cache_features is set, but no image encoder is frozen; set freeze: [encoders.image]")
     try:
         given = _given(frozen, samples)
+        varied = _given(frozen, views.samples) if views else {}
     except UserError:
         if setting == AUTO:
             return collator
@@ -89,10 +106,11 @@ def with_features(
     if folder is None:
         on_note(f"your cache folder cannot be written, so images are encoded in every epoch; {FOLDER}=FOLDER names another one")
         return collator
-    cached = {
-        name: _Store(model.encoders[name], modality, folder, precision).encoded(given[name], on_note)
-        for name, modality in frozen.items()
-    }
+    cached = {}
+    for name, modality in frozen.items():
+        store = _Store(model.encoders[name], modality, folder, precision)
+        seen = _Seen(views.inputs[name], views.number, varied[name]) if views else None
+        cached[name] = store.encoded(given[name], on_note, seen)
     _bound(folder, MOST)
     return replace(collator, inputs={**collator.inputs, **cached})
 
@@ -123,6 +141,9 @@ class _Given:
     value: Any
     source: str
 
+    def prepare(self, modality: InputModality) -> Any:
+        return modality.prepare(self.value, self.source)
+
     def content(self) -> str:
         """A hash of the value's bytes; "" if its file cannot be read."""
         with suppress(OSError, ValueError):
@@ -144,6 +165,39 @@ class _Given:
         return hashlib.sha1(value, usedforsecurity=False).hexdigest()
 
 
+@dataclass(frozen=True)
+class _View(_Given):
+    """A value to encode as ``modality`` augments it, with the random numbers of ``number`` and its content."""
+
+    modality: InputModality
+    number: int
+
+    def _hash(self) -> str:
+        made = f"{super()._hash()} {self.number} {self.modality.config!r}"
+        return hashlib.sha1(made.encode(), usedforsecurity=False).hexdigest()
+
+    def prepare(self, modality: InputModality) -> Any:
+        seed = int(super()._hash()[:8], 16)
+        return self.modality.prepare(self.value, self.source, np.random.default_rng((self.number, seed)))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What training sees ``number`` augmented versions of."""
+
+    modality: InputModality
+    number: int
+    given: Mapping[str, _Given]
+
+    def views(self) -> dict[str, _View]:
+        """By key and number, the first versions of all before the second ones."""
+        return {
+            f"{key}#{number}": _View(one.value, one.source, self.modality, number)
+            for number in range(self.number)
+            for key, one in self.given.items()
+        }
+
+
 class _Store:
     """What is kept of one encoder."""
 
@@ -156,12 +210,28 @@ class _Store:
         self.made = _fingerprint(encoder, modality, f"{self.shape} {precision}")
         self.folder = folder / self.made[:16]
 
-    def encoded(self, given: Mapping[str, _Given], on_note: OnNote) -> EncodedModality:
+    def encoded(self, given: Mapping[str, _Given], on_note: OnNote, seen: _Seen | None = None) -> EncodedModality:
         """Encode what is not kept yet.
 
         Args:
             given: by the key of ``EncodedModality``.
+            seen: what is encoded in augmented versions alone, unless it is among ``given``, too.
         """
+        result = self._encoded({**given, **(seen.views() if seen else {})}, on_note)
+        if seen is None:
+            return result
+        places, skipped = dict(result.places), dict(result.skipped)
+        views = {}
+        for key in seen.given:
+            own = [f"{key}#{number}" for number in range(seen.number)]
+            if kept := tuple(places[one] for one in own if one in places):
+                views[key] = kept
+                places.setdefault(key, kept[0])
+            else:
+                skipped.setdefault(key, skipped[own[0]])
+        return replace(result, places=places, skipped=skipped, views=views)
+
+    def _encoded(self, given: Mapping[str, _Given], on_note: OnNote) -> EncodedModality:
         self.folder.mkdir(parents=True, exist_ok=True)
         hashes = {key: one.content() for key, one in given.items()}
         with alone(self.folder):
@@ -209,7 +279,7 @@ class _Store:
                 prepared, kept = [], []
                 for content, one in new[first : first + self.batch]:
                     try:
-                        prepared.append(self.modality.prepare(one.value, one.source))
+                        prepared.append(one.prepare(self.modality))
                         kept.append(content)
                     except UserError:
                         unreadable.write(f"{content}\n".encode("ascii"))
@@ -236,7 +306,7 @@ class _Store:
     def _reason(self, one: _Given) -> str:
         """Why a value cannot be read; "" if it can be."""
         try:
-            self.modality.prepare(one.value, one.source)
+            one.prepare(self.modality)
         except UserError as error:
             return str(error)
         return ""

@@ -30,7 +30,7 @@ from braid.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from braid.training.config import RunConfig, write_run
 from braid.training.data import batches
 from braid.training.estimates import estimated, fitted_to_time
-from braid.training.features import with_features
+from braid.training.features import Views, with_features
 from braid.training.followers import FILE as SINKS
 from braid.training.followers import Followers
 from braid.training.guard import claimed, guarded
@@ -135,10 +135,15 @@ def _trained(config: RunConfig, run: Run, estimate: Estimate, before: Before | N
 
 def _collator(setup: Setup, watcher: Watcher) -> Collator:
     config = setup.config
-    if not config.cache_features or (config.cache_features == AUTO and config.augmented):
+    if not config.cache_features or (config.cache_features == AUTO and config.augmented and not config.cached_views):
         return setup.collator
-    samples = chain.from_iterable((*data.train, *prepared(data.task, evaluation_rows(config, data))) for data in setup.tasks)
-    return with_features(setup.model, setup.collator, samples, config.cache_features, watcher.on_note, config.precision)
+    train = [data.train for data in setup.tasks]
+    val = [prepared(data.task, evaluation_rows(config, data)) for data in setup.tasks]
+    views = None
+    if config.cached_views:
+        views = Views(config.cached_views, setup.augmented, chain.from_iterable(train))
+    samples = chain.from_iterable(val if views else (*train, *val))
+    return with_features(setup.model, setup.collator, samples, config.cache_features, watcher.on_note, config.precision, views)
 
 
 def _begin(setup: Setup, collator: Collator, folder: Path, watcher: Watcher, group: Group) -> Run:

@@ -23,6 +23,7 @@ from braid.layers.attention import SharedTokenEmbedding, TokenEmbedding
 from braid.modalities import (
     AudioModalityConfig,
     EncodedModality,
+    InputModality,
     InputModalityConfig,
     Tokenizer,
     VideoModalityConfig,
@@ -138,12 +139,17 @@ class Setup:
             build_modalities(self.interface.inputs, self.tokenizers), build_modalities(self.interface.outputs, self.tokenizers)
         )
 
+    @property
+    def augmented(self) -> Mapping[str, InputModality]:
+        """The inputs with the run's augmentation."""
+        return build_modalities({name: self.config.inputs[name] for name in self.interface.inputs}, self.tokenizers)
+
     def augmenting(self, collator: Collator) -> Collator:
         """The same collator with the run's augmentation; cached features stay as they are."""
-        inputs = build_modalities({name: self.config.inputs[name] for name in collator.inputs}, self.tokenizers)
+        inputs = {name: one for name, one in self.augmented.items() if name in collator.inputs}
         kept = {name: one for name, one in collator.inputs.items() if isinstance(one, EncodedModality)}
         outputs = build_modalities({name: self.config.outputs[name] for name in collator.outputs}, self.tokenizers)
-        return Collator(inputs | kept, outputs)
+        return Collator({**inputs, **kept}, outputs)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -193,6 +199,7 @@ def _rows(mixed: MixedTask, dataset: Dataset, inputs: Mapping[str, InputModality
     data = mixed.data
     train_examples = _limited(dataset.split(data.train), data.limit_train)
     val = _limited(dataset.split(data.val), data.limit_val)
+    mixed = replace(mixed, task=mixed.task.fitted_to(train_examples))
     train = with_targets(mixed.task, train_examples)
     if data.every > 1 and len(train):
         numbers = shared_numbers(train, inputs)

@@ -193,6 +193,9 @@ def _example(
         elif role in LABEL:
             ((column, value),) = cells.items()
             fields["label"] = labels(value, column, role == "labels", here.notes)
+        elif role == "language":
+            ((column, value),) = cells.items()
+            fields |= {} if is_empty(value) else {role: text_cell(value, column)}
         elif role not in UNREAD:
             fields[role] = modalities[role].from_cells(cells)
             if modalities[role].suffixes and role == modalities[role].kind:
@@ -252,8 +255,10 @@ def _file_name(cell: Any) -> str:
 
 
 def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:
-    """Give rows with the same id unique ones: the path of the file, or the row number if the table contains the file."""
-    pairs = np.fromiter(((hash(row.id), hash(_first_file(row, files))) for row in rows), np.dtype((np.int64, 2)), len(rows))
+    """Give rows with the same id unique ones: the path of the file and the language, or the row number if the table contains the
+    file."""
+    described = ((hash(row.id), hash((_first_file(row, files), row.fields.get("language")))) for row in rows)
+    pairs = np.fromiter(described, np.dtype((np.int64, 2)), len(rows))
     result, times = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
     shared = set(result[times > 1].tolist())
     if not shared:
@@ -262,6 +267,7 @@ def _named_apart(rows: Rows, files: Sequence[str], folder: Path) -> Rows:
     def apart(row: Example) -> Example:
         file = _first_file(row, files)
         part = next((f" {one}" for one in parts_of(row, files).values() if isinstance(one, Clip)), "")
+        part += f" {row.fields['language']}" if "language" in row.fields else ""
         return replace(row, id=os.path.relpath(file, folder) + part if isinstance(file, str) else row.source)
 
     return Rows(apart(row) if hash(row.id) in shared else row for row in rows)
@@ -272,8 +278,13 @@ def _first_file(row: Example, files: Sequence[str]) -> Any:
 
 
 def _grouped(rows: Rows, files: Sequence[str]) -> Rows:
-    """One example per file, or part of one, and split, with the captions of all its rows, in order of first appearance."""
-    keys = np.fromiter((hash((tuple(parts_of(row, files).values()) or row.id, row.split)) for row in rows), np.int64, len(rows))
+    """One example per file, or part of one, language and split, with the captions of all its rows, in order of first
+    appearance."""
+
+    def key(row: Example) -> int:
+        return hash((tuple(parts_of(row, files).values()) or row.id, row.fields.get("language"), row.split))
+
+    keys = np.fromiter(map(key, rows), np.int64, len(rows))
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     if len(first) == len(rows):
         return rows

@@ -23,6 +23,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "answers": ("answers", "answer"),
     "label": ("label", "class", "category", "sentiment"),
     "labels": ("labels",),
+    "language": ("language", "lang"),
     "split": ("split", "subset", "set", "fold"),
     "start": ("start", "start_time", "start_seconds", "begin"),
     "end": ("end", "end_time", "end_seconds", "stop"),
@@ -95,6 +96,8 @@ def roles_of(table: Table, columns: Mapping[str, str], target_fields: Collection
         roles.pop("label" if "labels" in columns else "labels")
     if "text" in roles and file_kinds().keys() & roles.keys() and not {"captions", "question", *LABEL} & {*roles, *target_fields}:
         roles["captions"] = roles.pop("text")  # with a file and no label, the text describes the file
+    if "captions" not in roles and "language" not in columns:
+        roles.pop("language", None)
     if not _timed(roles):
         if named := [role for role in TIMES if columns.get(role)]:
             raise UserError(f"{table.path}: {named[0]} is a time in a file, and no column holds files with times; leave it out")

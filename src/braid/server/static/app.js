@@ -1,14 +1,14 @@
 // What the page does: tabs, forms, and a history of answers that lives as long as the tab.
 
 import { ask, get } from "./api.js";
-import { card } from "./cards.js";
+import { card, element } from "./cards.js";
 import { build, files, filled, readsImage, readsMedia, restore } from "./fields.js";
 import { Media } from "./media.js";
 import { Stage } from "./stage.js";
 
 const byId = (id) => document.getElementById(id);
 const MOST = 100; // answers that are kept
-let able = { tools: {}, labels: [], explains: [], models: [], zero_shot: false };
+let able = { tools: {}, labels: [], languages: [], explains: [], models: [], zero_shot: false };
 
 const reads = (tool, name) => able.tools[tool].some((input) => input.name === name);
 const explain = (form) => form.explain.checked || null;
@@ -20,7 +20,8 @@ const TOOLS = {
   caption: (form, file) => {
     const more = others(form, "caption");
     const image = readsImage(able.tools.caption) ? file : null;
-    return image || Object.keys(more).length ? { image, ...more, explain: explain(form) } : first("caption");
+    const language = form.language.value || null;
+    return image || Object.keys(more).length ? { image, ...more, language, explain: explain(form) } : first("caption");
   },
   answer: (form, file) => {
     const more = others(form, "answer");
@@ -163,11 +164,24 @@ function offer() {
     for (const one of form.querySelectorAll("[data-image]")) one.hidden = !readsImage(inputs);
     for (const one of form.querySelectorAll("[data-file]")) one.hidden = !readsImage(inputs) && !readsMedia(inputs);
   }
+  const named = new Intl.DisplayNames("en", { type: "language" });
+  const options = able.languages.map((one) => element("option", { value: one, textContent: languageName(named, one) }));
+  byId("languages").hidden = options.length < 2;
+  byId("languages").querySelector("select").replaceChildren(...options);
   media.build(Object.values(able.tools).flat());
   byId("stage").hidden = !Object.values(able.tools).some(readsImage);
   byId("own-labels").hidden = !able.zero_shot;
   byId("own-text").hidden = !able.zero_shot && able.tools.classify && !reads("classify", "text");
   byId("trained").textContent = able.labels.length ? `; none: ${able.labels.slice(0, 5).join(", ")}` : "";
+}
+
+// Training data may give a language any name.
+function languageName(named, language) {
+  try {
+    return named.of(language);
+  } catch {
+    return language;
+  }
 }
 
 async function begin() {
