@@ -12,9 +12,11 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from braid.errors import UserError
-from braid.training import Watcher, run_from, train
+from braid.runtime.export import export_encoder
+from braid.training import Watcher, encoding, run_from, train
 from braid.training.data import Plan
 from braid.training.features import _bound
+from conftest import shapes_unchecked
 from test_training import TINY, log, losses, same_weights
 
 FROZEN = ["optimizer.scales={encoders.image: 0}", "epochs=2"]
@@ -56,7 +58,12 @@ def test_the_run_learns_what_it_would_from_pixels(given: dict[str, Any], tmp_pat
 
 def test_the_frozen_first_blocks_of_an_encoder_are_kept_while_the_others_learn(given: dict[str, Any], tmp_path: Path) -> None:
     frozen = ", ".join(f"encoders.image.features.{block}: 0" for block in range(5))
-    settings = ["model.encoders.image={kind: mobilenet, folded: true}", "optimizer.scales={%s}" % frozen, "inputs.image.size=64", "epochs=2"]
+    settings = [
+        "model.encoders.image={kind: mobilenet, folded: true}",
+        f"optimizer.scales={{{frozen}}}",
+        "inputs.image.size=64",
+        "epochs=2",
+    ]
     for name, more in (("pixels", ["cache_features=''"]), ("kept", [])):
         train(run_from(given, [*settings, *more]), tmp_path / name)
     pixels, features = (losses(tmp_path / name) for name in ("pixels", "kept"))
@@ -66,6 +73,25 @@ def test_the_frozen_first_blocks_of_an_encoder_are_kept_while_the_others_learn(g
     weights = [load_file(tmp_path / name / "last" / "model.safetensors") for name in ("pixels", "kept")]
     name = "encoders.image.features.7.conv.0.0.weight"
     assert np.allclose(weights[0][name], weights[1][name], atol=1e-2)
+
+
+def test_many_pictures_are_encoded_by_a_graph(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported: list[Path] = []
+
+    def watched(encoder: Any, example: Any, path: Path) -> None:
+        export_encoder(encoder, example, path)
+        exported.append(path)
+
+    monkeypatch.setattr(encoding, "export_encoder", watched)
+    settings = [*FROZEN, "model.encoders.image={kind: mobilenet, folded: true}", "inputs.image.size=64"]
+    for name, most in (("torch", 100), ("graph", 1)):
+        monkeypatch.setattr(encoding, "MANY", most)
+        with shapes_unchecked():
+            train(run_from(given, [*settings, f"cache_features={tmp_path / name}"]), tmp_path / "runs" / name)
+    assert len(exported) == 1
+    assert [*losses(tmp_path / "runs" / "torch").values()] == pytest.approx(
+        [*losses(tmp_path / "runs" / "graph").values()], rel=2e-3
+    )
 
 
 def test_training_draws_from_augmented_versions_that_are_kept(given: dict[str, Any], tmp_path: Path) -> None:

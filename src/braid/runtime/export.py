@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from braid.bundle import Bundle, read_bundle, write_descriptions
 from braid.codecs import Codec
 from braid.decoders import MaskedDecoder, TextDecoder
+from braid.encoders import TwoPartEncoder
 from braid.errors import UserError
 from braid.files import utf8_path, whole
 from braid.modalities import InputModality
@@ -169,6 +170,30 @@ def export_decoder(model: Model, inputs: Mapping[str, InputModality], name: str,
     arguments = (tokens, *grown.values())
     _write(_Step(decoder, names), arguments, step_names, outputs, _axes(arguments), step)
     return [start, step]
+
+
+def export_encoder(encoder: nn.Module, example: Padded, path: Path) -> None:
+    """Write what an encoder, or its first part, makes of values and their mask as one graph; only the number of values may vary.
+
+    Args:
+        example: two values or more, as arrays.
+    """
+    arguments = (torch.from_numpy(example.values), torch.from_numpy(example.mask))
+    rows = ({0: torch.export.Dim.AUTO},) * 2
+    _write(_Described(encoder.eval()), arguments, ["values", "mask"], ["features", "real"], rows, path)
+
+
+class _Described(nn.Module):
+    """Takes values and their mask, and returns features and theirs."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, *flat: Tensor) -> tuple[Tensor, Tensor]:
+        given = Padded(*flat)
+        result = self.encoder.describe(given) if isinstance(self.encoder, TwoPartEncoder) else self.encoder(given)
+        return result.values, result.mask
 
 
 class _Start(nn.Module):

@@ -10,14 +10,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from braid.collate import Collator
 from braid.encoders import TwoPartEncoder
@@ -27,7 +26,8 @@ from braid.files.reading import read_part
 from braid.media import Clip
 from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
-from braid.records import Features, Padded, Sample
+from braid.records import Padded, Sample
+from braid.training.encoding import fastest, on_torch
 from braid.training.sections import AUTO
 
 FOLDER = "BRAID_CACHE"  # environment variable with another folder for AUTO
@@ -203,7 +203,7 @@ class _Store:
 
     def __init__(self, encoder: nn.Module, modality: InputModality, folder: Path, precision: str) -> None:
         self.encoder, self.modality, self.precision = encoder.eval(), modality, precision
-        _, *shape = self._features(_longest(modality)).values.shape
+        _, *shape = on_torch(encoder, precision)(_longest(modality)).values.shape
         self.shape = (int(shape[0]), int(shape[1]))
         self.kinds = KINDS.get(modality.config.kind, "images")
         self.batch = PIECES if self.kinds == "recordings" else max(1, BATCH // getattr(modality.config, "frames", 1))
@@ -271,6 +271,7 @@ class _Store:
 
     def _append(self, new: list[tuple[str, _Given]], known: dict[str, int], on_note: OnNote) -> None:
         """Encode values, and add their places to ``known``."""
+        encode = fastest(self.encoder, self.precision, self.modality, len(new))
         started = told = time.perf_counter()
         with ExitStack() as stack:
             names = ("values", "masks", "index", "unreadable")
@@ -284,8 +285,8 @@ class _Store:
                     except UserError:
                         unreadable.write(f"{content}\n".encode("ascii"))
                 if prepared:
-                    features = self._features(self.modality.pad(prepared))
-                    values.write(self._filled(features.values.float().clamp(-LARGEST, LARGEST).half()).tobytes())
+                    features = encode(self.modality.pad(prepared))
+                    values.write(self._filled(features.values.clip(-LARGEST, LARGEST).astype(np.float16)).tobytes())
                     masks.write(self._filled(features.mask).tobytes())
                     values.flush()
                     masks.flush()
@@ -297,10 +298,10 @@ class _Store:
                     left = (now - started) / done * (len(new) - done)
                     on_note(f"  {done:,} of {len(new):,} {self.kinds}, {left:.0f} s left")
 
-    def _filled(self, values: Tensor) -> np.ndarray:
+    def _filled(self, values: np.ndarray) -> np.ndarray:
         """With positions that are not real, up to those of the longest value."""
-        filled = np.zeros((len(values), self.shape[0], *values.shape[2:]), values.cpu().numpy().dtype)
-        filled[:, : values.shape[1]] = values.cpu().numpy()
+        filled = np.zeros((len(values), self.shape[0], *values.shape[2:]), values.dtype)
+        filled[:, : values.shape[1]] = values
         return filled
 
     def _reason(self, one: _Given) -> str:
@@ -310,15 +311,6 @@ class _Store:
         except UserError as error:
             return str(error)
         return ""
-
-    @torch.no_grad()
-    def _features(self, given: Padded) -> Features:
-        device = next(self.encoder.parameters()).device
-        padded = Padded(torch.from_numpy(given.values).to(device), torch.from_numpy(given.mask).to(device))
-        fast = self.precision == "bfloat16"
-        with torch.autocast(device.type, torch.bfloat16) if fast else nullcontext():
-            result: Features = self.encoder.describe(padded) if isinstance(self.encoder, TwoPartEncoder) else self.encoder(padded)
-        return result
 
 
 def _longest(modality: InputModality) -> Padded:

@@ -1,6 +1,8 @@
-"""Questions with answers for the built-in model: made from the captions of photos by rules, and asked by people indoors (DAQUAR).
+"""Questions with answers for the built-in model: made from captions by rules, in English and in Chinese, and asked by people:
+indoors (DAQUAR) and about everyday photos (COCO-QA, VQA v2).
 
     python benchmarks/questions.py --split runs/daquar.jsonl
+    python recipes/small/everyday.py ../shared/data runs/everyday.jsonl
     python recipes/small/ask_captions.py runs/questions.jsonl
 
 A caption is read for colours, numbers, actions, clothes, places and things ("a brown dog is running on the beach"), each a
@@ -21,6 +23,7 @@ from typing import Any
 import yaml
 
 from braid.files import write_whole
+from braid.recipes.small import ask_in_chinese
 
 Asked = tuple[str, str]  # a question, its answer
 
@@ -33,10 +36,29 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--captions", type=Path, default=Path("../shared/data/flickr8k/captions.jsonl"))
     parser.add_argument("--asked", type=Path, default=Path("runs/daquar.jsonl"))
+    parser.add_argument("--everyday", type=Path, default=Path("../shared/data/coco-vqa/qa.jsonl"))
+    parser.add_argument("--chinese", type=Path, default=Path("runs/everyday.jsonl"), help="captions, some of them in Chinese")
     chosen = parser.parse_args()
-    rows = [*from_captions(chosen.captions), *(row for row in _rows(chosen.asked) if row["split"] == "train")]
-    write_whole(chosen.output, "".join(json.dumps(row) + "\n" for row in rows))
+    asked = [*from_captions(chosen.captions), *(row for row in _rows(chosen.asked) if row["split"] == "train")]
+    rows = [*asked, *_located(chosen.everyday), *in_chinese(chosen.chinese)]
+    write_whole(chosen.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     print(f"{chosen.output}: {Counter(row['split'] for row in rows)}")
+
+
+def in_chinese(path: Path) -> Iterator[dict[str, Any]]:
+    """Chinese questions about the photos with Chinese captions."""
+    chance = random.Random(0)
+    photos = [row for row in _rows(path) if row["language"] == "zh"]
+    shares = Counter(thing for row in photos for thing in ask_in_chinese.present(row["captions"]))
+    for row in photos:
+        for question, answer in ask_in_chinese.questions(row["captions"], shares, chance):
+            yield {"image": row["image"], "split": row["split"], "question": question, "answer": answer, "answers": [answer]}
+
+
+def _located(path: Path) -> Iterator[dict[str, Any]]:
+    for row in _rows(path):
+        given = {name: row[name] for name in ("split", "question", "answer", "answers")}
+        yield {"image": str((path.parent / row["image"]).resolve()), **given}
 
 
 def from_captions(path: Path) -> Iterator[dict[str, Any]]:
