@@ -21,6 +21,7 @@ from braid.runtime.torch import load_model, to_tensors
 from braid.tasks import Captioning
 from braid.training import run_from, train
 from conftest import Ran, shapes_unchecked
+from served import Server, data_uri
 
 COLOURS = {"red": ("红色", (200, 30, 30)), "green": ("绿色", (30, 200, 30)), "blue": ("蓝色", (30, 30, 200))}
 
@@ -142,6 +143,16 @@ def test_rewards_are_given_in_each_language(bilingual: Path, squares: Path) -> N
     loss, record = objective(model, batch, samples)
     assert torch.isfinite(loss)
     assert record["reward"] > 2  # most samples are right; in the wrong language, or with its name in it, they would get 0
+
+
+def test_the_server_and_its_page_offer_them(bilingual: Path, squares: Path) -> None:
+    image = data_uri((squares.parent / "2.png").read_bytes())
+    with Server("--model", bilingual) as server, server.client() as client:
+        assert client.get("/abilities").json()["languages"] == ["en", "zh"]
+        said = [client.post("/v1/caption", json={"image": image, "language": one}).json() for one in ("zh", "en", None)]
+        assert [one["results"][0]["text"] for one in said] == ["一个蓝色的方块", "a blue square", "a blue square"]
+        wrong = client.post("/v1/caption", json={"image": image, "language": "fr"})
+    assert wrong.status_code == 400 and "its languages are en, zh" in wrong.json()["error"]["message"]
 
 
 def test_rows_of_two_languages_stay_apart(squares: Path) -> None:

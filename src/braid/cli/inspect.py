@@ -99,6 +99,7 @@ def _shapes(result: "Description") -> list[list[str]]:
 def _card(result: "Description") -> list[list[str]]:
     card = result.card
     rows = [["tasks", ", ".join(result.tasks)]]
+    rows += [["languages", ", ".join(result.tasks.get("captioning", {}).get("languages", ()))]]
     rows += [["trained on", "; ".join(" + ".join(subset) or "no input" for subset in result.trained_on)]]
     rows += [["about", card.description], ["terms", card.terms]]
     rows += [["made from", f"{source.name} ({source.use}): {source.terms}"] for source in card.sources]

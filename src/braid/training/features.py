@@ -248,7 +248,10 @@ class _Store:
         skipped = {key: self._reason(one) or f"{one.source}: {changed}" for key, one in given.items() if key not in places}
         os.utime(self.folder / "index")
         values, masks = self.folder / "values", self.folder / "masks"
-        return EncodedModality(self.modality.config, values, masks, (len(known), *self.shape), places, skipped, self.made)
+        return EncodedModality(self.modality.config, values, masks, (self._rows(), *self.shape), places, skipped, self.made)
+
+    def _rows(self) -> int:
+        return (self.folder / "index").stat().st_size // LINE
 
     def _unreadable(self) -> set[str]:
         """The hashes of what could not be decoded before."""
@@ -273,6 +276,7 @@ class _Store:
         """Encode values, and add their places to ``known``."""
         encode = fastest(self.encoder, self.precision, self.modality, len(new))
         started = told = time.perf_counter()
+        place = self._rows()
         with ExitStack() as stack:
             names = ("values", "masks", "index", "unreadable")
             values, masks, index, unreadable = (stack.enter_context(open(self.folder / name, "ab")) for name in names)
@@ -291,7 +295,8 @@ class _Store:
                     values.flush()
                     masks.flush()
                     index.write("".join(f"{content}\n" for content in kept).encode("ascii"))
-                    known |= {content: len(known) + k for k, content in enumerate(kept)}
+                    known |= {content: place + k for k, content in enumerate(kept)}
+                    place += len(kept)
                 done, now = min(first + self.batch, len(new)), time.perf_counter()
                 if now - told > TELL and done < len(new):
                     told = now

@@ -1,6 +1,7 @@
 """Captions of everyday photos in two languages for the built-in model: one table from Flickr8k, its Chinese captions, and COCO's.
 
     python recipes/small/everyday.py ../shared/data runs/everyday.jsonl
+    python recipes/small/everyday.py ../shared/data runs/references.jsonl --references
 
 The captions of a photo in one language are a row. Chinese captions by people are those of Flickr8k's photos; COCO's training
 photos get short ones made from their English captions by rules (in_chinese.py). Rows stand in a random order, so that the first
@@ -25,32 +26,33 @@ SOURCES = {
     "coco2014-captioned/captions.jsonl": "en",
     "coco2014-cocoqa/captions.jsonl": "en",
 }
+LEAST = 3  # captions of a photo that rewards are measured against
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with the data sets")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--people-only", action="store_true", help="leave out the Chinese captions made by rules")
+    parser.add_argument("--references", action="store_true", help="only photos with several captions by people")
     chosen = parser.parse_args()
-    found = list(rows(chosen.data, not chosen.people_only))
+    found = list(rows(chosen.data, chosen.references))
     random.Random(0).shuffle(found)
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(chosen.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found))
     print(f"{chosen.output}: {Counter((row['split'], row['language']) for row in found)}")
 
 
-def rows(data: Path, made: bool) -> Iterator[dict[str, Any]]:
+def rows(data: Path, references: bool) -> Iterator[dict[str, Any]]:
     for name, language in SOURCES.items():
         path = data / name
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            if row["split"] not in ("train", "val"):
+            if row["split"] not in ("train", "val") or (references and len(row["captions"]) < LEAST):
                 continue
             common = {"image": str((path.parent / row["image"]).resolve()), "split": row["split"]}
             yield {**common, "language": language, "captions": row["captions"]}
-            own = captions_in_chinese(row["captions"]) if made and name.startswith("coco") and row["split"] == "train" else []
-            if own:
+            made = name.startswith("coco") and row["split"] == "train" and not references
+            if made and (own := captions_in_chinese(row["captions"])):
                 yield {**common, "language": "zh", "captions": own}
 
 

@@ -1,0 +1,55 @@
+"""The scripts of the recipes: what they make of captions."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from braid.recipes.small import ask_in_chinese, everyday
+from braid.recipes.small.in_chinese import captions_in_chinese, in_chinese
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("A brown dog laying on top of a couch in a home.", "一只棕色的狗躺在沙发上"),
+        ("Two women are playing tennis on a tennis court.", "两个女人在网球场上打网球"),
+        ("A man riding a skateboard up a ramp", "一个男人玩滑板"),
+        ("a plate of food sits on a wooden table", "桌子上有一盘食物"),
+        ("Several giraffes standing in a grassy field.", "几只长颈鹿站在草地上"),
+        ("a man holding an umbrella", "一个男人打着伞"),
+        ("a red bus", "一辆红色的公共汽车"),
+        ("Bunches of bananas are piled up at a market", ""),
+    ],
+)
+def test_an_english_caption_of_a_known_pattern_is_said_in_chinese(english: str, chinese: str) -> None:
+    assert in_chinese(english) == chinese
+
+
+def test_a_photo_gets_different_captions_and_the_longest_first() -> None:
+    made = captions_in_chinese(["A cat.", "a cat sitting on a bed", "a cat sits on the bed", "What a mess!"])
+    assert made == ["一只猫坐在床上", "一只猫"]
+
+
+def test_chinese_captions_are_asked_about() -> None:
+    captions = ["一只黑狗在草地上奔跑。", "草地上的一只黑色的狗。", "奔跑的狗。"]
+    asked = {pair for seed in range(40) for pair in ask_in_chinese.questions(captions, {}, random.Random(seed))}
+    assert {("狗是什么颜色的？", "黑色"), ("狗在做什么？", "奔跑"), ("狗在哪里？", "草地上"), ("图片里有几只狗？", "1")} <= asked
+    assert ("图片里有狗吗？", "有") in asked
+    assert ("图片里有狗吗？", "没有") not in asked
+
+
+def test_the_table_of_everyday_photos_keeps_val_photos_to_captions_by_people(tmp_path: Path) -> None:
+    for name, language in everyday.SOURCES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        captions = ["一只猫在床上。"] * 5 if language == "zh" else ["a cat sitting on a bed"] * (1 if "cocoqa" in name else 5)
+        rows = [{"image": f"{split}.jpg", "split": split, "captions": captions} for split in ("train", "val", "unassigned")]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole = list(everyday.rows(tmp_path, references=False))
+    assert {row["split"] for row in whole} == {"train", "val"}
+    made = [row for row in whole if row["language"] == "zh" and "coco" in row["image"]]
+    assert len(made) == 3 and {row["split"] for row in made} == {"train"}
+    rewarded = list(everyday.rows(tmp_path, references=True))
+    assert not any("cocoqa" in row["image"] or (row["language"] == "zh" and "coco" in row["image"]) for row in rewarded)
