@@ -1,17 +1,18 @@
 """Questions about photos: does a model use the photo, or does it guess from the question?
 
     python benchmarks/questions.py --split runs/daquar.jsonl                    only write the split of the indoor photos, for the
-    recipe python benchmarks/questions.py recipes/small/4-tasks.yaml
+    recipe python benchmarks/questions.py recipes/small/5-tasks.yaml
 
-Two tables of held-out photos: questions of people about indoor photos (DAQUAR), and questions that
-``recipes/small/ask_captions.py`` makes of the captions of Flickr8k's val. DAQUAR's validation photos are contiguous blocks of 25
-numbers, every fifth block, because neighbours are frames of one room and a split by photo would leak. The control is the recipe
-without images and other tasks.
+Questions about held-out photos: of people about indoor photos (DAQUAR), of people and of rules about everyday photos (COCO-QA and
+VQA v2), and those that ``recipes/small/ask_captions.py`` makes of captions of Flickr8k's val, in English and in Chinese. DAQUAR's
+validation photos are contiguous blocks of 25 numbers, every fifth block, because neighbours are frames of one room and a split by
+photo would leak. The control is the recipe without images and other tasks.
 """
 
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from braid.datasets import open_dataset
 from braid.evaluation import evaluate
 from braid.files import write_whole
 from braid.metrics import interval
+from braid.records import Example
 from braid.training import run_from
 from runs import report, trained
 
@@ -46,14 +48,16 @@ def main() -> None:
     recipe = parse_yaml(chosen.recipe.read_text(encoding="utf-8"))
     control = trained(question_only(recipe, chosen.epochs), chosen.output / "question-only").folder / "last"
     models = {"image + question": chosen.model, "question only": str(control)}
-    tables = {"indoor photos (DAQUAR)": chosen.split, "made from captions (Flickr8k)": MADE}
-    rows = [[kind, name, *scored(model, table)] for kind, table in tables.items() for name, model in models.items()]
-    indoor, made = (f"{len(open_dataset(table).split('val')):,}" for table in (chosen.split, MADE))
+    tables = {"indoor photos (DAQUAR)": list(open_dataset(chosen.split).split("val")), **held_out(MADE)}
+    rows = [
+        [f"{kind}, {len(examples):,}", name, *scored(model, examples)]
+        for kind, examples in tables.items()
+        for name, model in models.items()
+    ]
     how = (
         "Accuracy (exact match of the whole answer) x100, seed 0, intervals (95%) from 1,000 bootstrap samples of questions. "
-        f"DAQUAR: {indoor} questions about the validation blocks of its official training photos; for scale, on its official "
-        "test photos: Ask Your Neurons 19.4, Stacked Attention Networks 29.3, people 50.2. "
-        f"Made from captions: {made} about the 1,000 val photos."
+        "DAQUAR: the validation blocks of its official training photos; for scale, on its official test photos: Ask Your Neurons "
+        "19.4, Stacked Attention Networks 29.3, people 50.2."
     )
     report("questions", "Questions about photos", ["questions", "inputs", "accuracy (95%)", *KINDS], rows, how)
 
@@ -70,6 +74,18 @@ def split(source: Path, path: Path) -> None:
     write_whole(path, "".join(lines))
 
 
+def held_out(table: Path) -> dict[str, list[Example]]:
+    """The val rows of the recipe's table by where they are from."""
+    rows = list(open_dataset(table).split("val"))
+    coco = [row for row in rows if "coco" in str(row.fields["image"])]
+    made = [row for row in rows if "coco" not in str(row.fields["image"])]
+    return {
+        "everyday photos (COCO-QA, VQA v2)": coco,
+        "made from captions (Flickr8k)": [row for row in made if row.fields["question"].isascii()],
+        "made from Chinese captions (Flickr8k-CN)": [row for row in made if not row.fields["question"].isascii()],
+    }
+
+
 def question_only(recipe: dict[str, Any], epochs: int) -> dict[str, Any]:
     """The question task of the recipe, without images and without its other tasks."""
     (vqa,) = (mixed for mixed in run_from(recipe).mixture if mixed.task.kind == "vqa")
@@ -78,10 +94,10 @@ def question_only(recipe: dict[str, Any], epochs: int) -> dict[str, Any]:
     return to_dict(alone(run, "prompt"))
 
 
-def scored(model: str, table: Path) -> list[Any]:
+def scored(model: str, examples: Sequence[Example]) -> list[Any]:
     loaded = load(model)
     task = loaded.task("vqa")
-    metrics, answers = evaluate(loaded.runtime, loaded.collator, task, open_dataset(table).split("val"))
+    metrics, answers = evaluate(loaded.runtime, loaded.collator, task, examples)
     low, high = interval(task.items(answers.predictions, answers.samples)[:, None] / 100, lambda means: means[:, 0])
     accuracy = f"{metrics['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
     return [accuracy, *(metrics.get(f"accuracy/{kind}", "") for kind in KINDS)]

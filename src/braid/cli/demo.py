@@ -19,12 +19,22 @@ if TYPE_CHECKING:
     from braid.bundle import DataCard
     from braid.files.gallery import Card
 
-# Free photos in the scikit-image wheel, so nothing is downloaded.
+# Free photos that packages carry, so nothing is downloaded: package -> file in it -> credit.
 SAMPLES = {
-    "astronaut.png": "Eileen Collins, NASA, public domain",
-    "chelsea.png": "Chelsea by Stéfan van der Walt, CC0",
-    "coffee.png": "Pikolo Espresso Bar by Rachel Michetti, CC0",
-    "rocket.jpg": "DSCOVR on Falcon 9, SpaceX, public domain",
+    "skimage": {
+        "data/astronaut.png": "Eileen Collins, NASA, public domain",
+        "data/camera.png": "Photographer by Lav Varshney, CC0",
+        "data/chelsea.png": "Chelsea by Stéfan van der Walt, CC0",
+        "data/clock_motion.png": "Wall clock by Stéfan van der Walt, public domain",
+        "data/coffee.png": "Pikolo Espresso Bar by Rachel Michetti, CC0",
+        "data/coins.png": "Coins from Pompeii, Brooklyn Museum, no known restrictions",
+        "data/rocket.jpg": "DSCOVR on Falcon 9, SpaceX, public domain",
+    },
+    "sklearn": {
+        "datasets/images/china.jpg": "Photo by danielbuechele, CC BY 2.0",
+        "datasets/images/flower.jpg": "Photo by vultilion, CC BY 2.0",
+    },
+    "matplotlib": {"mpl-data/sample_data/grace_hopper.jpg": "Grace Hopper, US Navy, public domain"},
 }
 SURE = {
     False: "the mean probability of the words that the model chose",
@@ -81,14 +91,15 @@ def demo(
 
 
 def _paths(photos: list[str]) -> dict[Path, str]:
-    """Photos and their credits: first the user's, then the samples, if their package is installed."""
+    """Photos and their credits: first the user's, then the samples of the packages that are installed."""
     from braid.modalities import image_files
 
     result = {Path(path): "" for path in image_files(photos)} if photos else {}
-    package = find_spec("skimage")
-    if package is not None and package.submodule_search_locations:
-        folder = Path(package.submodule_search_locations[0]) / "data"
-        result |= {folder / name: credit for name, credit in SAMPLES.items() if (folder / name).is_file()}
+    for package, samples in SAMPLES.items():
+        found = find_spec(package)
+        if found is not None and found.submodule_search_locations:
+            folder = Path(found.submodule_search_locations[0])
+            result |= {folder / name: credit for name, credit in samples.items() if (folder / name).is_file()}
     if not result:
         raise UserError('there are no photos to show; name some, or install the samples with: pip install "braidlm[demo]"')
     return result

@@ -65,6 +65,7 @@ def caption(
     model: ModelOption = "small",
     beam: BeamOption = None,
     language: LanguageOption = "",
+    min_confidence: MinConfidenceOption = 0.0,
     batch_size: BatchOption = 16,
     skipped_rows: SkippedRowsOption = None,
     strict: StrictOption = False,
@@ -93,8 +94,8 @@ def caption(
     rows = rows_of(loaded, paths, parsed(loaded, inputs))
     answers = loaded.answer_rows("captioning", rows, beam, batch_size, strict, with_progress("describing"), language)
     pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
-    records = ({"id": source, "text": one.text, "confidence": round(one.confidence, 4)} for source, one in pairs)
-    cells = [[source, one.text, f"{one.confidence:.2f}"] for source, one in pairs]
+    records = ({"id": source, **_as_json(one, min_confidence)} for source, one in pairs)
+    cells = [[source, _shown(one, min_confidence), f"{one.confidence:.2f}"] for source, one in pairs]
     print_rows(json, records, "Captions", ["file", "caption", "confidence"], cells, ["confidence"])
     for message in empty_answers(answers.predictions):
         note(message)
