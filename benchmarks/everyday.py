@@ -100,8 +100,8 @@ def write_shown(model: LoadedModel, examples: Sequence[Example], path: Path) -> 
     lines = [
         "# Captions of everyday photos",
         "",
-        f"Every {EVERY}th of the 219 val photos of COCO that training never saw, not chosen; beam 3. The photos belong to their owners,",
-        "so their numbers stand here. `python benchmarks/everyday.py ../shared/data --shown docs/everyday.md`",
+        f"One of {EVERY} of the 219 val photos of COCO that training never saw, not chosen; beam 3. The photos may not be passed",
+        "on, so their numbers stand here. `python benchmarks/everyday.py ../shared/data --shown docs/everyday.md`",
         "",
         "| photo | English | Chinese | a person |",
         "|---|---|---|---|",

@@ -14,6 +14,7 @@ from braid.bundle import read_bundle
 from braid.collate import Collator
 from braid.datasets import open_dataset
 from braid.errors import UserError
+from braid.generation import GenerationConfig
 from braid.objectives import SelfCriticalConfig
 from braid.records import Example
 from braid.runtime.export import export
@@ -126,6 +127,11 @@ def test_captions_in_another_script_than_the_model_writes_are_told(
     assert "choose one of en, zh with --language" in braid("evaluate", bilingual, path).err
     told = braid("evaluate", bilingual, path, "--language", "zh", "--json")
     assert "with --language" not in told.err and json.loads(told.out)["bleu-1"] > 90
+
+
+def test_a_text_is_continued_in_the_usual_language(bilingual: Path) -> None:
+    said = braid.load(bilingual).complete("a red", GenerationConfig(max_length=6)).text
+    assert said is not None and said.startswith("a red")
 
 
 def test_an_explanation_is_of_the_words_and_not_of_the_name(bilingual: Path, squares: Path) -> None:

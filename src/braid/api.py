@@ -17,12 +17,12 @@ from braid.errors import UserError
 from braid.evaluation import Answers, predict
 from braid.files import file_named, user_path
 from braid.files.reading import has_suffix
-from braid.generation import GenerationConfig, Runtime, generate
+from braid.generation import GenerationConfig, Runtime, continue_text
 from braid.generation.images import StepWatch
 from braid.given import given_values, is_one, several, several_rows
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.modalities.cells import check_text
-from braid.records import Batch, Example, Prediction, Sample
+from braid.records import Example, Prediction, Sample
 from braid.runtime.opening import has_torch, open_runtime
 from braid.search import (
     PHRASE,
@@ -294,12 +294,9 @@ class LoadedModel:
             self.runtime.decoder("text")  # a whole Hugging Face model says what it can do instead
         name, modality = self._output("writes texts")
         settings = config or GenerationConfig(method="sample", temperature=0.8, top_p=0.9)
-        tokens, limit = modality.tokenizer.encode(check_text(text, "the text")), modality.max_length
-        if len(tokens) >= limit - 2:
-            raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {limit - 2} in all")
-        settings = replace(settings, max_length=min(settings.max_length, limit - 1 - len(tokens)))
-        (result,) = generate(self.runtime.decoder(name), Batch(("0",), {}), settings, [tokens])
-        return Prediction("0", modality.tokenizer.decode([*tokens, *result.tokens]), confidence=result.confidence)
+        languages = self.bundle.interface.tasks.get("captioning", {}).get("languages") or [""]
+        text = check_text(text, "the text")
+        return continue_text(self.runtime.decoder(name), modality.tokenizer, text, settings, modality.max_length, languages[0])
 
     def explain(
         self,

@@ -10,7 +10,7 @@ from braid.generation.protocol import (
     check_generates,
     check_output,
 )
-from braid.generation.text import Generated, generate, likeliest, log_softmax, score_text, write_text
+from braid.generation.text import Generated, continue_text, generate, likeliest, log_softmax, score_text, write_text
 
 __all__ = [
     "ImageCodec",
@@ -22,6 +22,7 @@ __all__ = [
     "Stepper",
     "check_generates",
     "check_output",
+    "continue_text",
     "generate",
     "likeliest",
     "log_softmax",

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
+from braid.errors import UserError
 from braid.generation.protocol import Decoder, GenerationConfig
 from braid.modalities import SpecialTokens, Tokenizer
 from braid.records import Batch, Prediction
@@ -243,6 +244,25 @@ def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: Gen
         )
         for identity, generated in zip(batch.ids, generate(decoder, batch, config, prefixes or None), strict=True)
     ]
+
+
+def continue_text(
+    decoder: Decoder, tokenizer: Tokenizer, text: str, config: GenerationConfig, room: int, language: str = ""
+) -> Prediction:
+    """``text`` and what follows it: the decoder alone, as a language model.
+
+    Args:
+        room: tokens that the decoder reads and writes in all, <bos> and <eos> included.
+    Raises:
+        UserError: when the text leaves no room.
+    """
+    given, tokens = tokenizer.encode(language), tokenizer.encode(text)
+    most = room - 2 - len(given)
+    if len(tokens) >= most:
+        raise UserError(f"the text has {len(tokens)} tokens; this model reads and writes at most {most} in all")
+    config = replace(config, max_length=min(config.max_length, most + 1 - len(tokens)))
+    (result,) = generate(decoder, Batch(("0",), {}), config, [[*given, *tokens]])
+    return Prediction("0", tokenizer.decode([*tokens, *result.tokens]), confidence=result.confidence)
 
 
 def score_text(decoder: Decoder, batch: Batch, name: str) -> list[Prediction]:
