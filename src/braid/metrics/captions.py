@@ -223,16 +223,6 @@ class CaptionScores:
         rows = np.concatenate([100 * bleu(self.bleu_statistics), self.averaged], 1)
         return {key: dict(zip((*BLEUS, *AVERAGED), row.tolist(), strict=True)) for key, row in zip(self.ids, rows, strict=True)}
 
-    @classmethod
-    def joined(cls, parts: "Sequence[CaptionScores]", order: Sequence[str]) -> "CaptionScores":
-        """Several corpora as one, such as two languages, each scored by itself. ``order``: the ids of all."""
-        place = {key: k for k, key in enumerate(key for part in parts for key in part.ids)}
-        rows = [place[key] for key in order]
-        statistics, averaged = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("bleu_statistics", "averaged")
-        )
-        return cls(tuple(order), statistics[rows], averaged[rows])
-
     def column(self, metric: str) -> Float[np.ndarray, " items"]:
         """One metric of ``AVERAGED`` of each item, x100."""
         return self.averaged[:, AVERAGED.index(metric)]

@@ -183,7 +183,15 @@ def _scores(predictions: Sequence[Prediction], samples: Sequence[Sample], tokeni
     for numbers in rows.values():
         texts = {row: predictions[int(row)].text or "" for row in numbers}
         parts.append(score_captions(texts, {row: samples[int(row)].references for row in numbers}, tokenizer))
-    return parts[0] if len(parts) == 1 else CaptionScores.joined(parts, [str(row) for row in range(len(samples))])
+    return parts[0] if len(parts) == 1 else _joined(parts, [str(row) for row in range(len(samples))])
+
+
+def _joined(parts: Sequence[CaptionScores], order: Sequence[str]) -> CaptionScores:
+    """Several corpora as one. ``order``: the ids of all."""
+    place = {key: k for k, key in enumerate(key for part in parts for key in part.ids)}
+    rows = [place[key] for key in order]
+    statistics, averaged = (np.concatenate([getattr(part, name) for part in parts]) for name in ("bleu_statistics", "averaged"))
+    return CaptionScores(tuple(order), statistics[rows], averaged[rows])
 
 
 def _unknown(language: str, known: Sequence[str]) -> str:
