@@ -239,7 +239,7 @@ def test_demo_page(braid: Braid, captioner: Path, photos: Path, tmp_path: Path) 
     page = (tmp_path / "page" / "index.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
-    assert page.count("<figure>") == len(message["images"]) == 10  # type: ignore[arg-type]
+    assert page.count("<figure>") == len(message["images"]) == 16  # type: ignore[arg-type]
     for image in message["images"]:  # type: ignore[attr-defined]
         assert image["text"] in page
     assert "broken.png" in page

@@ -140,7 +140,7 @@ def test_a_batch_of_many_clients_answers_what_single_requests_do(client: httpx.C
             {"image": URI, "colour": 1},
             400,
             "invalid_request",
-            "colour: there is no such field; choose from explain, image, model",
+            "colour: there is no such field; choose from explain, image, language, model",
         ),
         (
             "caption",

@@ -192,17 +192,21 @@ class DecoderBlock(nn.Module):
 
     def forward(
         self,
-        values: Float[Tensor, "batch group length width"],
+        values: Float[Tensor, "batch group length width"] | Float[Tensor, "real width"],
         memory_keys: Float[Tensor, "batch heads memory head_width"],
         memory_values: Float[Tensor, "batch heads memory head_width"],
         memory_mask: Bool[Tensor, "batch memory"],
         past: tuple[Float[Tensor, "rows heads past head_width"], Float[Tensor, "rows heads past head_width"]] | None = None,
         causal: bool = True,
         at: Int[Tensor, " 1"] | None = None,
-    ) -> tuple[Float[Tensor, "batch group length width"], tuple[Tensor, Tensor]]:
+        real: Bool[Tensor, "batch group length"] | None = None,
+    ) -> tuple[Float[Tensor, "batch group length width"] | Float[Tensor, "real width"], tuple[Tensor, ...]]:
         """With ``past``, the length is 1, and the returned keys and values include the new ones; rows = batch * group. If ``at``
         is also given, ``past`` has free positions: new keys and values are written at ``at`` in place, and later positions are
-        not read. Without ``past``, a position does not read later ones, unless ``causal`` is False."""
+        not read. Without ``past``, a position does not read later ones, unless ``causal`` is False. With ``real``, the values are
+        those of the real positions alone, and no keys are returned."""
+        if real is not None:
+            return self._of_real(values, real, memory_keys, memory_values, memory_mask), ()
         batch, group, length, width = values.shape
         flat = values.reshape(batch * group, length, width)
         normed = self.self_norm(flat)
@@ -220,7 +224,7 @@ class DecoderBlock(nn.Module):
         row = row + self.dropout(self.feed_forward(self.feed_forward_norm(row)))
         return row.view(batch, group, length, width), (keys, own)
 
-    def read_real(
+    def _of_real(
         self,
         values: Float[Tensor, "real width"],
         real: Bool[Tensor, "batch group length"],
@@ -290,7 +294,7 @@ class CrossTransformer(nn.Module):
         values = hidden[real]
         for layer, block in enumerate(self.blocks):
             keys, vectors = state["memory.keys"][:, layer], state["memory.values"][:, layer]
-            values = cast(DecoderBlock, block).read_real(values, real, keys, vectors, state["memory.mask"])
+            values, _ = block(values, keys, vectors, state["memory.mask"], real=real)  # FSDP gathers what ``forward`` uses
         return self.norm(values)
 
 
