@@ -17,6 +17,7 @@ from braid.training.config import outputs_and_inputs, parts_of, preset
 from braid.training.sections import AUTO
 from braid.training.watcher import PRODUCT, matrix_peak
 
+OF_DATA = ("sides", "languages", "language")  # settings of tasks that a run has from its own data
 BUILT_IN = "small"
 FINE_TUNED = ("captioning", "retrieval")  # tasks that the built-in model does itself
 WRITES_VALUES = {"label", "answer", "number"}
@@ -164,7 +165,7 @@ def starting_from(model: str, task: str, outputs: Sequence[str] = ()) -> dict[st
     written = (*kept, *(architecture.get("codecs") or {}))
     task_settings = bundle.interface.tasks.get(task, {})
     return {
-        "task": {name: value for name, value in task_settings.items() if name not in FITTED} or task,
+        "task": {name: value for name, value in task_settings.items() if name not in (*FITTED, *OF_DATA)} or task,
         "model": architecture,
         "inputs": {name: to_dict(modality) for name, modality in bundle.interface.inputs.items()},
         "outputs": {name: to_dict(one) for name, one in bundle.interface.outputs.items() if name in written},
