@@ -203,8 +203,8 @@ class DecoderBlock(nn.Module):
     ) -> tuple[Float[Tensor, "batch group length width"] | Float[Tensor, "real width"], tuple[Tensor, ...]]:
         """With ``past``, the length is 1, and the returned keys and values include the new ones; rows = batch * group. If ``at``
         is also given, ``past`` has free positions: new keys and values are written at ``at`` in place, and later positions are
-        not read. Without ``past``, a position does not read later ones, unless ``causal`` is False. With ``real``, the values are
-        those of the real positions alone, and no keys are returned."""
+        not read. Without ``past``, a position does not read later ones, unless ``causal`` is False. With ``real``, the values
+        are those of the real positions alone, and no keys are returned."""
         if real is not None:
             return self._of_real(values, real, memory_keys, memory_values, memory_mask), ()
         batch, group, length, width = values.shape
@@ -236,18 +236,16 @@ class DecoderBlock(nn.Module):
         batch, group, length = real.shape
         places = real.flatten().nonzero().squeeze(1)
 
-        def padded(vectors: Float[Tensor, "real width"], *shape: int) -> Float[Tensor, "rows positions width"]:
+        def padded(vectors: Float[Tensor, "real width"], rows: int) -> Float[Tensor, "rows positions width"]:
             empty = vectors.new_zeros(real.numel(), vectors.shape[-1])
-            return empty.index_copy(0, places, vectors).view(*shape, -1)
+            return empty.index_copy(0, places, vectors).view(rows, -1, vectors.shape[-1])
 
         own, other = self.self_attention, self.cross_attention
-        normed = self.self_norm(values)
-        texts = (batch * group, length)
-        keys, vectors = own.key_value(normed).chunk(2, dim=-1)
-        split = own.split(padded(keys, *texts)), own.split(padded(vectors, *texts))
-        read = own.attend(padded(own.query(normed), *texts), *split, causal=True)
+        normed, texts = self.self_norm(values), batch * group
+        split = (own.split(padded(one, texts)) for one in own.key_value(normed).chunk(2, dim=-1))
+        read = own.attend(padded(own.query(normed), texts), *split, causal=True)
         values = values + self.dropout(own.output(read.flatten(0, 1)[places]))
-        queries = padded(other.query(self.cross_norm(values)), batch, group * length)
+        queries = padded(other.query(self.cross_norm(values)), batch)
         read = other.attend(queries, memory_keys, memory_values, memory_mask.unsqueeze(1))
         known = memory_mask.any(1).repeat_interleave(group * length)[places].unsqueeze(1)
         values = values + self.dropout(other.output(read.flatten(0, 1)[places]) * known.to(values.dtype))
@@ -290,7 +288,7 @@ class CrossTransformer(nn.Module):
         real: Bool[Tensor, "batch group length"],
         state: Mapping[str, Tensor],
     ) -> Float[Tensor, "real width"]:
-        """``read`` of the real positions alone, which come first in each text: half of a batch of captions is padding."""
+        """``read`` of the real positions alone, first in each text: half of a batch of captions is padding."""
         values = hidden[real]
         for layer, block in enumerate(self.blocks):
             keys, vectors = state["memory.keys"][:, layer], state["memory.values"][:, layer]
