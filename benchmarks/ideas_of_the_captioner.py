@@ -17,6 +17,7 @@ from braid.api import load
 from braid.config import parse_yaml, with_overrides
 from braid.datasets import open_dataset
 from braid.evaluation import predict, prepared
+from braid.files import shipped
 from braid.metrics import score_captions
 from runs import report, trained
 
@@ -54,7 +55,7 @@ def main() -> None:
     chosen = parser.parse_args()
     short = [f"data.limit_train={chosen.photos}", f"epochs={chosen.epochs}", f"threads={chosen.threads}", "keep=0"]
     short += ["evaluation.limit=100", "optimizer.warmup_steps=50", "ema=0.99"]
-    recipe = parse_yaml(chosen.recipe.read_text(encoding="utf-8"))
+    recipe = parse_yaml(shipped(chosen.recipe).read_text(encoding="utf-8"))
     whole = items(recipe, short, chosen.output / "whole")
     rows = [["the recipe", "", f"{np.mean(whole):.1f}", ""]]
     for changes, sign in ((IDEAS, 1), (ADDED, -1)):

@@ -1,7 +1,7 @@
 """Questions about photos: does a model use the photo, or does it guess from the question?
 
-    python benchmarks/questions.py --split runs/daquar.jsonl                    only write the split of the indoor photos, for the
-    recipe python benchmarks/questions.py recipes/small/5-tasks.yaml
+    python benchmarks/questions.py --split runs/daquar.jsonl     only write the split of the indoor photos, for the recipe
+    python benchmarks/questions.py recipes/small/5-tasks.yaml
 
 Questions about held-out photos: of people about indoor photos (DAQUAR), of people and of rules about everyday photos (COCO-QA and
 VQA v2), and those that ``recipes/small/ask_captions.py`` makes of captions of Flickr8k's val, in English and in Chinese. DAQUAR's
@@ -21,7 +21,7 @@ from braid.comparison.config import alone
 from braid.config import parse_yaml, to_dict
 from braid.datasets import open_dataset
 from braid.evaluation import evaluate
-from braid.files import write_whole
+from braid.files import shipped, write_whole
 from braid.metrics import interval
 from braid.records import Example
 from braid.training import run_from
@@ -45,7 +45,7 @@ def main() -> None:
     split(chosen.data, chosen.split)
     if chosen.recipe is None:
         return
-    recipe = parse_yaml(chosen.recipe.read_text(encoding="utf-8"))
+    recipe = parse_yaml(shipped(chosen.recipe).read_text(encoding="utf-8"))
     control = trained(question_only(recipe, chosen.epochs), chosen.output / "question-only").folder / "last"
     models = {"image + question": chosen.model, "question only": str(control)}
     tables = {"indoor photos (DAQUAR)": list(open_dataset(chosen.split).split("val")), **held_out(MADE)}

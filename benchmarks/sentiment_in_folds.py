@@ -21,7 +21,7 @@ from braid.comparison.config import alone
 from braid.config import parse_yaml, to_dict
 from braid.datasets import open_dataset
 from braid.evaluation import evaluate
-from braid.files import write_whole
+from braid.files import shipped, write_whole
 from braid.metrics import accuracy, interval, macro_f1, paired_difference
 from braid.training import run_from
 from runs import report, trained
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("runs/sentiment_in_folds"))
     chosen = parser.parse_args()
-    recipe = parse_yaml(chosen.recipe.read_text(encoding="utf-8"))
+    recipe = parse_yaml(shipped(chosen.recipe).read_text(encoding="utf-8"))
     tables = [folded(Path(recipe["data"]["path"]), fold, chosen.output) for fold in range(FOLDS)]
     outcomes: dict[str, list[np.ndarray]] = {}
     for fold, table in enumerate(tables):

@@ -1,6 +1,6 @@
 """Photos found by spoken captions: Flickr8k's val, in voices and accents that the model never heard.
 
-    python recipes/speech/speak_captions.py ../shared/data/flickr8k/captions.jsonl runs/spoken
+    python -m braid.recipes.speech.speak_captions ../shared/data/flickr8k/captions.jsonl runs/spoken
     python benchmarks/speech.py runs/spoken/speech.jsonl            about five minutes of two cores
 
 Each of the 5,000 captions of the 1,000 photos is one query among all photos. Beside it: the same captions as written, by the

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from braid.errors import UserError
 from braid.runtime.export import export_encoder
-from braid.training import Watcher, encoding, run_from, train
+from braid.training import Watcher, encoding, features, run_from, train
 from braid.training.data import Plan
 from braid.training.features import _bound
 from conftest import shapes_unchecked
@@ -92,6 +92,22 @@ def test_many_pictures_are_encoded_by_a_graph(given: dict[str, Any], tmp_path: P
     assert [*losses(tmp_path / "runs" / "torch").values()] == pytest.approx(
         [*losses(tmp_path / "runs" / "graph").values()], rel=2e-3
     )
+
+
+def test_what_a_killed_run_left_is_encoded_as_the_rest_was(
+    given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch and a graph differ in the last bit, so the number of all pictures decides, not that of those that are left."""
+    numbers: list[int] = []
+
+    def watched(encoder: Any, precision: str, modality: Any, number: int) -> Any:
+        numbers.append(number)
+        return encoding.on_torch(encoder, precision)
+
+    monkeypatch.setattr(features, "fastest", watched)
+    for limit in (4, 0):
+        train(run_from(given, [*FROZEN, f"data.limit_train={limit}"]), tmp_path / f"limit-{limit}")
+    assert numbers == [7, 12]
 
 
 def test_training_draws_from_augmented_versions_that_are_kept(given: dict[str, Any], tmp_path: Path) -> None:

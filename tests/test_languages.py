@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,23 @@ from braid.records import Example
 from braid.runtime.export import export
 from braid.runtime.torch import load_model, to_tensors
 from braid.tasks import Captioning
-from braid.training import run_from, train
+from braid.training import Watcher, run_from, train
 from conftest import Ran, shapes_unchecked
 from served import Server, data_uri
 
 COLOURS = {"red": ("红色", (200, 30, 30)), "green": ("绿色", (30, 200, 30)), "blue": ("蓝色", (30, 30, 200))}
+
+SETTINGS = {
+    "task": {"kind": "captioning", "prompt": ""},
+    "model": "tiny",
+    "inputs": {"image": {"kind": "image", "size": 32}},
+    "tokenizer": {"vocab_size": 300},
+    "optimizer": {"learning_rate": 5e-3},
+    "epochs": 25,
+    "batch_size": 10,
+    "workers": 0,
+    "threads": 1,
+}
 
 
 def write_rows(folder: Path) -> Path:
@@ -53,18 +66,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bilingual(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = {
-        "task": {"kind": "captioning", "prompt": ""},
-        "data": {"path": str(squares)},
-        "model": "tiny",
-        "inputs": {"image": {"kind": "image", "size": 32}},
-        "tokenizer": {"vocab_size": 300},
-        "optimizer": {"learning_rate": 5e-3},
-        "epochs": 25,
-        "batch_size": 10,
-        "workers": 0,
-        "threads": 1,
-    }
+    settings = {**SETTINGS, "data": {"path": str(squares)}}
     folder = tmp_path_factory.mktemp("bilingual") / "run"
     train(run_from(settings), folder)
     with shapes_unchecked():
@@ -159,6 +161,21 @@ def test_the_server_and_its_page_offer_them(bilingual: Path, squares: Path) -> N
         assert [one["results"][0]["text"] for one in said] == ["一个蓝色的方块", "a blue square", "a blue square"]
         wrong = client.post("/v1/caption", json={"image": image, "language": "fr"})
     assert wrong.status_code == 400 and "its languages are en, zh" in wrong.json()["error"]["message"]
+
+
+def test_a_column_that_names_no_languages_is_told(squares: Path) -> None:
+    rows = open_dataset(str(squares)).split("train")
+    with pytest.raises(UserError, match=r"row \d+: '0 words of a film in' is no short name of a language; .*--columns language="):
+        Captioning().fitted_to([replace(rows[0], fields={"language": "0 words of a film in English"})])
+    with pytest.raises(UserError, match="is one language too many"):
+        Captioning().fitted_to([replace(rows[0], fields={"language": str(number)}) for number in range(101)])
+
+
+def test_a_training_says_that_it_reads_the_languages(bilingual: Path, squares: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    settings = {**SETTINGS, "data": {"path": str(squares)}, "epochs": 1}
+    train(run_from(settings), tmp_path / "run", watcher=Watcher(on_note=notes.append))
+    assert any("language=language" in note for note in notes)
 
 
 def test_rows_of_two_languages_stay_apart(squares: Path) -> None:

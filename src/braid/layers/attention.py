@@ -89,20 +89,18 @@ class Attention(nn.Module):
         causal: bool = False,
     ) -> Float[Tensor, "batch queries width"]:
         """``mask`` is True where a query may read a key; ``causal`` (without a mask) hides later keys."""
-        read = self.output(self.attend(self.query(queries), keys, values, mask, causal))
+        read = self.output(self.attend(self.query(queries), (keys, values), mask, causal))
         return read if mask is None else read * mask.any(-1, keepdim=True).to(read.dtype)
 
     def attend(
         self,
         queries: Float[Tensor, "batch queries width"],
-        keys: Float[Tensor, "batch heads keys head_width"],
-        values: Float[Tensor, "batch heads keys head_width"],
+        memory: tuple[Float[Tensor, "batch heads keys head_width"], Float[Tensor, "batch heads keys head_width"]],
         mask: Bool[Tensor, "#batch #queries keys"] | None = None,
         causal: bool = False,
     ) -> Float[Tensor, "batch queries width"]:
-        """What ``queries``, already projected, read of the values, before the output's projection."""
-        dropout = self.dropout if self.training else 0.0
-        split = self.split(queries)
+        """``forward`` without projections: what ``queries`` read of the keys and values of ``memory``."""
+        split, (keys, values), dropout = self.split(queries), memory, self.dropout if self.training else 0.0
         if mask is None:
             return self._join(F.scaled_dot_product_attention(split, keys, values, dropout_p=dropout, is_causal=causal))
         # A finite bias avoids NaN in a row without keys, which is set to zero later.
@@ -242,11 +240,11 @@ class DecoderBlock(nn.Module):
 
         own, other = self.self_attention, self.cross_attention
         normed, texts = self.self_norm(values), batch * group
-        split = (own.split(padded(one, texts)) for one in own.key_value(normed).chunk(2, dim=-1))
-        read = own.attend(padded(own.query(normed), texts), *split, causal=True)
+        keys, vectors = (own.split(padded(one, texts)) for one in own.key_value(normed).chunk(2, dim=-1))
+        read = own.attend(padded(own.query(normed), texts), (keys, vectors), causal=True)
         values = values + self.dropout(own.output(read.flatten(0, 1)[places]))
         queries = padded(other.query(self.cross_norm(values)), batch)
-        read = other.attend(queries, memory_keys, memory_values, memory_mask.unsqueeze(1))
+        read = other.attend(queries, (memory_keys, memory_values), memory_mask.unsqueeze(1))
         known = memory_mask.any(1).repeat_interleave(group * length)[places].unsqueeze(1)
         values = values + self.dropout(other.output(read.flatten(0, 1)[places]) * known.to(values.dtype))
         return values + self.dropout(self.feed_forward(self.feed_forward_norm(values)))

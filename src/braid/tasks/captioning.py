@@ -24,6 +24,7 @@ from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
 from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
+LONGEST_NAME, MOST_LANGUAGES = 20, 100  # characters of a language's name, and languages of a model
 QUALITY = "cider-2015"  # the metric that says whether a single caption is good; confidence is calibrated on it
 
 
@@ -56,6 +57,7 @@ class Captioning(TaskProtocol):
     per_sample_metric: ClassVar[str] = "cider"
     objectives: ClassVar[tuple[str, ...]] = ("likelihood", "self_critical")
     target_fields: ClassVar[tuple[str, ...]] = ("captions",)
+    setting_fields: ClassVar[tuple[str, ...]] = ("language",)
     parity_metric: ClassVar[str] = "cider"
     confident: ClassVar[bool] = True
 
@@ -96,9 +98,16 @@ class Captioning(TaskProtocol):
         return replace(self, language=language)
 
     def fitted_to(self, examples: Iterable[Example]) -> "Captioning":
-        named = Counter(language for example in examples if (language := example.fields.get("language")))
-        if not named or self.languages:
+        if self.languages:
             return self
+        named: Counter[str] = Counter()
+        for example in examples:
+            if language := example.fields.get("language"):
+                named[language] += 1
+                if named[language] == 1 and (len(language) > LONGEST_NAME or len(named) > MOST_LANGUAGES):
+                    fault = "is no short name of a language" if len(named) <= MOST_LANGUAGES else "is one language too many"
+                    left_out = "name the language as in en or zh, or leave the column out with --columns language="
+                    raise UserError(f"{example.source}: {language[:LONGEST_NAME]!r} {fault}; {left_out}")
         return replace(self, languages=tuple(language for language, _ in named.most_common()))
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:

@@ -44,6 +44,7 @@ class TaskProtocol(Protocol):
     unit: ClassVar[str] = "x100"
     objectives: ClassVar[tuple[str, ...]] = ("likelihood",)
     target_fields: ClassVar[tuple[str, ...]] = ()
+    setting_fields: ClassVar[tuple[str, ...]] = ()  # roles that say how a row is answered
     labels_rows: ClassVar[bool] = False  # targets are labels, which an objective may weigh by how rare they are
     parity_metric: ClassVar[str] = ""  # also compared between float32 and 8 bit weights
     confident: ClassVar[bool] = False
@@ -100,7 +101,11 @@ class TaskProtocol(Protocol):
         return examples
 
     def fitted_to(self, examples: Iterable[Example]) -> Any:
-        """The task with what it learns from the training rows before they are prepared."""
+        """The task with what it learns from the training rows before they are prepared.
+
+        Raises:
+            UserError: naming the row that it cannot learn from.
+        """
         return self
 
     def speaking(self, language: str) -> Any:

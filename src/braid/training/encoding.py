@@ -1,6 +1,7 @@
 """What turns values into the features that are kept: a frozen encoder on torch, or its graph on ONNX Runtime.
 
-On a processor, ONNX Runtime computes convolutions about three times as fast as torch, which pays off for many values.
+On a processor, ONNX Runtime computes convolutions several times as fast as torch (benchmarks/encoding.py). Its graph takes some
+seconds to make, which pays off for many values.
 """
 
 from collections.abc import Callable

@@ -27,7 +27,7 @@ from braid.media import Clip
 from braid.modalities import EncodedModality, InputModality
 from braid.model import Model
 from braid.records import Padded, Sample
-from braid.training.encoding import fastest, on_torch
+from braid.training.encoding import Encode, fastest, on_torch
 from braid.training.sections import AUTO
 
 FOLDER = "BRAID_CACHE"  # environment variable with another folder for AUTO
@@ -97,7 +97,7 @@ def with_features(
         raise UserError("cache_features is set, but no image encoder is frozen; set freeze: [encoders.image]")
     try:
         given = _given(frozen, samples)
-        varied = _given(frozen, views.samples) if views else {}
+        trained = _given(frozen, views.samples) if views else {}
     except UserError:
         if setting == AUTO:
             return collator
@@ -109,8 +109,10 @@ def with_features(
     cached = {}
     for name, modality in frozen.items():
         store = _Store(model.encoders[name], modality, folder, precision)
-        seen = _Seen(views.inputs[name], views.number, varied[name]) if views else None
-        cached[name] = store.encoded(given[name], on_note, seen)
+        if views and views.inputs[name].augments:
+            cached[name] = store.encoded(given[name], on_note, _Seen(views.inputs[name], views.number, trained[name]))
+        else:
+            cached[name] = store.encoded({**given[name], **trained.get(name, {})}, on_note)
     _bound(folder, MOST)
     return replace(collator, inputs={**collator.inputs, **cached})
 
@@ -242,7 +244,9 @@ class _Store:
                 on_note(
                     f"{len(new):,} {self.kinds} are encoded now, once for all runs with this encoder; {self.folder} keeps them"
                 )
-                self._append(list(new.items()), known, on_note)
+                # By the number of all values, so that a run that was killed while it encoded goes on in the same way.
+                encode = fastest(self.encoder, self.precision, self.modality, len(given))
+                self._append(list(new.items()), known, encode, on_note)
         places = {key: known[content] for key, content in hashes.items() if content in known}
         changed = "the image changed while the run started; start the run again"
         skipped = {key: self._reason(one) or f"{one.source}: {changed}" for key, one in given.items() if key not in places}
@@ -272,9 +276,8 @@ class _Store:
                 file.truncate(number * size)
         return {lines[LINE * k : LINE * k + LINE - 1].decode("ascii", errors="replace"): k for k in range(number)}
 
-    def _append(self, new: list[tuple[str, _Given]], known: dict[str, int], on_note: OnNote) -> None:
+    def _append(self, new: list[tuple[str, _Given]], known: dict[str, int], encode: Encode, on_note: OnNote) -> None:
         """Encode values, and add their places to ``known``."""
-        encode = fastest(self.encoder, self.precision, self.modality, len(new))
         started = told = time.perf_counter()
         place = self._rows()
         with ExitStack() as stack:

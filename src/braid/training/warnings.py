@@ -37,8 +37,8 @@ def introduce(run: Run, config: RunConfig) -> None:
 
 def _say_columns(run: Run, data: TaskData) -> None:
     """Say which columns of a table are read, and as what, and how the data set is read where that is not plain."""
-    inputs, targets = run.setup.interface.inputs.keys(), data.task.target_fields
-    reads = [role for role in data.columns if role in targets or inputs & data.task.inputs_of({role: ""})]
+    inputs, others = run.setup.interface.inputs.keys(), (*data.task.target_fields, *data.task.setting_fields)
+    reads = [role for role in data.columns if role in others or inputs & data.task.inputs_of({role: ""})]
     read = [f"{role}={data.columns[role]}" for role in reads]
     names = ", ".join(data.unused[:COLUMNS]) + (", ..." if len(data.unused) > COLUMNS else "")
     rest = f"; not read: {names}" if names else ""

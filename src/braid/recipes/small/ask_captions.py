@@ -2,8 +2,8 @@
 indoors (DAQUAR) and about everyday photos (COCO-QA, VQA v2).
 
     python benchmarks/questions.py --split runs/daquar.jsonl
-    python recipes/small/everyday.py ../shared/data runs/everyday.jsonl
-    python recipes/small/ask_captions.py runs/questions.jsonl
+    python -m braid.recipes.small.everyday ../shared/data runs/everyday.jsonl
+    python -m braid.recipes.small.ask_captions runs/questions.jsonl
 
 A caption is read for colours, numbers, actions, clothes, places and things ("a brown dog is running on the beach"), each a
 question (Ren, Kiros & Zemel 2015, arXiv:1505.02074, did so with a parser). "is there a ...?" asks for a thing of two captions,

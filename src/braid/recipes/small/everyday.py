@@ -1,7 +1,7 @@
 """Captions of everyday photos in two languages for the built-in model: one table from Flickr8k, its Chinese captions, and COCO's.
 
-    python recipes/small/everyday.py ../shared/data runs/everyday.jsonl
-    python recipes/small/everyday.py ../shared/data runs/references.jsonl --references
+    python -m braid.recipes.small.everyday ../shared/data runs/everyday.jsonl
+    python -m braid.recipes.small.everyday ../shared/data runs/references.jsonl --references
 
 The captions of a photo in one language are a row. Chinese captions by people are those of Flickr8k's photos; COCO's training
 photos get short ones made from their English captions by rules (in_chinese.py). Rows stand in a random order, so that the first

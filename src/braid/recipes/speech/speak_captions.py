@@ -1,7 +1,7 @@
 """Captions spoken by a free synthesiser (espeak-ng), in many voices: the rows of the model that finds photos by speech.
 
     apt-get install espeak-ng
-    python recipes/speech/speak_captions.py data/flickr8k/captions.jsonl runs/spoken
+    python -m braid.recipes.speech.speak_captions data/flickr8k/captions.jsonl runs/spoken
 
 Every caption of a photo is one row: a recording, its words, the photo. The accents and timbres of val are none of train's
 (voices.yaml). Recordings that are there already are not spoken again.
