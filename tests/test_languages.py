@@ -22,6 +22,7 @@ from braid.runtime.export import export
 from braid.runtime.torch import load_model, to_tensors
 from braid.tasks import Captioning
 from braid.training import Watcher, run_from, train
+from chromium import chromium
 from conftest import Ran, shapes_unchecked
 from served import Server, data_uri
 
@@ -153,7 +154,7 @@ def test_rewards_are_given_in_each_language(bilingual: Path, squares: Path) -> N
     assert record["reward"] > 2  # most samples are right; in the wrong language, or with its name in it, they would get 0
 
 
-def test_the_server_and_its_page_offer_them(bilingual: Path, squares: Path) -> None:
+def test_the_server_offers_them(bilingual: Path, squares: Path) -> None:
     image = data_uri((squares.parent / "2.png").read_bytes())
     with Server("--model", bilingual) as server, server.client() as client:
         assert client.get("/abilities").json()["languages"] == ["en", "zh"]
@@ -161,6 +162,19 @@ def test_the_server_and_its_page_offer_them(bilingual: Path, squares: Path) -> N
         assert [one["results"][0]["text"] for one in said] == ["一个蓝色的方块", "a blue square", "a blue square"]
         wrong = client.post("/v1/caption", json={"image": image, "language": "fr"})
     assert wrong.status_code == 400 and "its languages are en, zh" in wrong.json()["error"]["message"]
+
+
+def test_the_page_has_a_menu_of_them(bilingual: Path, squares: Path, tmp_path: Path) -> None:
+    with chromium(tmp_path) as page, Server("--model", bilingual) as server:
+        page.open(f"{server.url}/")
+        page.wait("document.querySelectorAll('#languages option').length === 2")
+        assert page.js("document.querySelector('#languages').innerText") == "Language\nEnglish\nChinese"
+        page.choose_file("#file", squares.parent / "2.png")
+        page.wait("!document.querySelector('#shown').hidden")
+        page.js("document.querySelector('#languages select').value = 'zh'")
+        page.click("#tool-caption .go")
+        page.wait("document.querySelectorAll('#answers > li').length === 1")
+        assert "一个蓝色的方块" in page.js("document.querySelector('#answers > li').innerText")
 
 
 def test_a_column_that_names_no_languages_is_told(squares: Path) -> None:

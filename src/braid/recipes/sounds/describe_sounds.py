@@ -1,6 +1,6 @@
 """The rows of the built-in model that hears: sounds with their labels, and what people may say of them (words.yaml).
 
-    python -m braid.recipes.sounds.describe_sounds runs/sounds.jsonl --esc10 data/esc10/clips.jsonl --urban data/UrbanSound8K/audio
+    python -m braid.recipes.sounds.describe_sounds runs/sounds.jsonl --esc10 data/esc10/clips.jsonl --urban URBAN/audio
 
 Fold 5 of ESC-10 and fold 10 of UrbanSound8K are val; all other folds that are there are train.
 """
