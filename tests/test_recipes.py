@@ -47,9 +47,19 @@ def test_the_table_of_everyday_photos_keeps_val_photos_to_captions_by_people(tmp
         captions = ["一只猫在床上。"] * 5 if language == "zh" else ["a cat sitting on a bed"] * (1 if "cocoqa" in name else 5)
         rows = [{"image": f"{split}.jpg", "split": split, "captions": captions} for split in ("train", "val", "unassigned")]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = tmp_path / everyday.QUESTIONS
+    asked.parent.mkdir()
+    rows = [
+        {"image": f"../{name}/{split}.jpg", "split": "val"}
+        for name, split in (("coco2014-cocoqa", "train"), ("coco-val2017", "val"))
+    ]
+    asked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     whole = list(everyday.rows(tmp_path, references=False))
+    kept = {(Path(row["image"]).parent.name, row["split"]) for row in whole}
+    assert ("coco2014-cocoqa", "train") not in kept  # its captions would give answers away
+    assert {("coco-val2017", "val"), ("coco2014-captioned", "train")} <= kept
     assert {row["split"] for row in whole} == {"train", "val"}
     made = [row for row in whole if row["language"] == "zh" and "coco" in row["image"]]
-    assert len(made) == 3 and {row["split"] for row in made} == {"train"}
+    assert len(made) == 2 and {row["split"] for row in made} == {"train"}
     rewarded = list(everyday.rows(tmp_path, references=True))
     assert not any("cocoqa" in row["image"] or (row["language"] == "zh" and "coco" in row["image"]) for row in rewarded)

@@ -4,8 +4,8 @@
     python -m braid.recipes.small.everyday ../shared/data runs/references.jsonl --references
 
 The captions of a photo in one language are a row. Chinese captions by people are those of Flickr8k's photos; COCO's training
-photos get short ones made from their English captions by rules (in_chinese.py). Rows stand in a random order, so that the first
-of a split stand for all.
+photos get short ones made from their English captions by rules (in_chinese.py). The photos of validation questions are left out
+of training, or captions would give their answers away. Rows stand in a random order, so that the first of a split stand for all.
 """
 
 import argparse
@@ -26,6 +26,7 @@ SOURCES = {
     "coco2014-captioned/captions.jsonl": "en",
     "coco2014-cocoqa/captions.jsonl": "en",
 }
+QUESTIONS = "coco-vqa/qa.jsonl"
 LEAST = 3  # captions of a photo that rewards are measured against
 
 
@@ -43,6 +44,7 @@ def main() -> None:
 
 
 def rows(data: Path, references: bool) -> Iterator[dict[str, Any]]:
+    asked = _asked_about(data / QUESTIONS)
     for name, language in SOURCES.items():
         path = data / name
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -50,10 +52,18 @@ def rows(data: Path, references: bool) -> Iterator[dict[str, Any]]:
             if row["split"] not in ("train", "val") or (references and len(row["captions"]) < LEAST):
                 continue
             common = {"image": str((path.parent / row["image"]).resolve()), "split": row["split"]}
+            if row["split"] == "train" and common["image"] in asked:
+                continue
             yield {**common, "language": language, "captions": row["captions"]}
             made = name.startswith("coco") and row["split"] == "train" and not references
             if made and (own := captions_in_chinese(row["captions"])):
                 yield {**common, "language": "zh", "captions": own}
+
+
+def _asked_about(path: Path) -> set[str]:
+    """The photos of validation questions."""
+    found = map(json.loads, path.read_text(encoding="utf-8").splitlines()) if path.exists() else ()
+    return {str((path.parent / row["image"]).resolve()) for row in found if row["split"] == "val"}
 
 
 if __name__ == "__main__":
