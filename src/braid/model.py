@@ -14,6 +14,7 @@ from braid.decoders import DecoderConfig, ImageDecoder, TextDecoder, VectorDecod
 from braid.encoders import EncoderConfig, TwoPartEncoder
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig, FusionConfig
+from braid.layers.attention import masked_mean
 from braid.layers.context import BuildContext
 from braid.modalities import InputModality, OutputModality
 from braid.records import Batch, Features, Fused, Padded
@@ -69,7 +70,8 @@ class Projection(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Features) -> Features:
-        return Features(self.norm(self.linear(features.values)), features.mask, features.extent)
+        native = masked_mean(features.values, features.mask)
+        return Features(self.norm(self.linear(features.values)), features.mask, features.extent, native)
 
 
 class Model(nn.Module):
@@ -87,7 +89,8 @@ class Model(nn.Module):
         self.projections = nn.ModuleDict({name: Projection(part.width, config.width) for name, part in encoders.items()})
         with named("fusion"):
             self.fusion = config.fusion.build(context)
-        decoders = _parts("decoders", config.decoders, replace(context, memory_width=self.fusion.width))
+        widths = {name: part.width for name, part in encoders.items()}
+        decoders = _parts("decoders", config.decoders, replace(context, memory_width=self.fusion.width, native_widths=widths))
         self.decoders = nn.ModuleDict(decoders)
         context.hooks.finish(decoders)
         self._augment = context.hooks.augment
@@ -110,7 +113,8 @@ class Model(nn.Module):
         return features
 
     def fuse(self, features: Mapping[str, Features]) -> Fused:
-        return self.fusion(features)
+        native = {name: one.native for name, one in features.items() if one.native is not None}
+        return replace(self.fusion(features), native=native)
 
     def decoder(self, name: str) -> TextDecoder:
         """A decoder that writes."""
@@ -188,7 +192,7 @@ class Model(nn.Module):
         if not len(rows):  # processes that share a model take the same steps, so that a row is computed for nothing
             rows = torch.zeros(1, dtype=torch.long, device=rows.device)
         own = {other: self._missing(len(rows)) for other in features}
-        own[name] = Features(features[name].values[rows], features[name].mask[rows], features[name].extent)
+        own[name] = features[name].rows(rows)
         inputs = {name: replace(given, index=given.index[rows])} if given is not None else {}
         targets = {key: Padded(target.values[rows], target.mask[rows]) for key, target in batch.targets.items()}
         part = Batch(batch.ids[: len(rows)], inputs, targets)
@@ -217,8 +221,10 @@ def deal(features: Features, index: Int[Tensor, " batch"]) -> Features:
     """Distinct features to the rows that use them; a row with index -1 is masked and zero."""
     present = index >= 0
     rows = index.clamp(min=0)
-    values: Float[Tensor, "batch length width"] = features.values[rows] * present.view(-1, 1, 1).to(features.values.dtype)
-    return Features(values, features.mask[rows] & present.unsqueeze(1), features.extent)
+    own, real = features.rows(rows), present.unsqueeze(1)
+    values: Float[Tensor, "batch length width"] = own.values * real.unsqueeze(2).to(own.values.dtype)
+    native = None if own.native is None else own.native * real.to(own.native.dtype)
+    return Features(values, own.mask & real, own.extent, native)
 
 
 def _parts(group: str, configs: Mapping[str, Any], context: BuildContext) -> dict[str, Any]:

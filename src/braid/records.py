@@ -154,11 +154,18 @@ class Batch:
 class Features:
     """One input after its encoder. ``extent`` gives the source of each position, the same for all rows: a box (left, top, right,
     bottom in 0..1) of an image, the (first, last) token of a text, the number of a column, a time (start, end in 0..1) of a
-    recording, or a time and a box (start, end, left, top, right, bottom) of a clip. The input's modality reads it."""
+    recording, or a time and a box (start, end, left, top, right, bottom) of a clip. The input's modality reads it. ``native`` is
+    the mean of what the encoder gave, before it was projected to the shared width."""
 
     values: Float[Any, "batch length width"]
     mask: Bool[Any, "batch length"]
     extent: Float[Any, "length corners"] | None = None
+    native: Float[Any, "batch native"] | None = None
+
+    def rows(self, chosen: Any) -> "Features":
+        """Some rows: a slice, or an array of their numbers."""
+        native = None if self.native is None else self.native[chosen]
+        return Features(self.values[chosen], self.mask[chosen], self.extent, native)
 
 
 @dataclass(frozen=True)
@@ -166,8 +173,8 @@ class Fused:
     """All inputs in one sequence; a vector fusion gives length 1.
 
     ``pooled`` is one vector per row. ``spans`` maps an input to its positions (first, end), if the fusion keeps them apart;
-    ``weights`` is the share of each input per row, if the fusion computes it; ``given`` holds the inputs themselves, for a
-    decoder that edits one.
+    ``weights`` is the share of each input per row, if the fusion computes it. ``given`` holds the inputs themselves, for a
+    decoder that edits one; ``native`` the mean of what the encoder of each gave, for a decoder that reads one before the fusion.
     """
 
     values: Float[Any, "batch length width"]
@@ -176,6 +183,7 @@ class Fused:
     spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     weights: Mapping[str, Float[Any, " batch"]] = field(default_factory=dict)
     given: Mapping[str, BatchInput] = field(default_factory=dict)
+    native: Mapping[str, Float[Any, "batch native"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from braid.config import within
+from braid.config import did_you_mean, within
+from braid.errors import UserError
 from braid.layers.attention import AttentionPooling, weighted_mean
 from braid.layers.context import BuildContext
 from braid.modalities import LabelsModality
@@ -25,13 +26,18 @@ class ClassesDecoderConfig:
         reads: ``pooled`` is the fusion's own vector of a row; ``attention`` a mean of its positions by a learned query; ``max``
             the maximum of each feature over the positions, which finds small things in an image (Oquab et al., CVPR 2015);
             ``positions`` scores every position and averages the scores by the inputs' weights, or evenly where there are none.
+        input: the decoder reads the mean of what this input's encoder gives, before projection and fusion, instead of all that
+            was fused; so the head of a pretrained encoder may go on from the same features. "" reads what was fused.
         hidden_width: of a layer before the head; 0 has none.
+        linear: the hidden layer has no activation, so that it and the head are one matrix of a low rank.
         dropout: probability that a value is dropped in training.
     """
 
     kind: Literal["classes"] = "classes"
     reads: Literal["pooled", "attention", "positions", "max"] = "pooled"
+    input: str = ""
     hidden_width: int = 0
+    linear: bool = False
     dropout: float = 0.1
 
     modality: ClassVar[str] = "labels"
@@ -41,25 +47,31 @@ class ClassesDecoderConfig:
         within(self, 0, 1, "dropout")
 
     def build(self, context: BuildContext) -> "ClassesDecoder":
-        return ClassesDecoder(self, context.memory_width, context.output)
+        if self.input and self.input not in context.native_widths:
+            raise UserError(f"input is {self.input!r}; {did_you_mean(self.input, list(context.native_widths))}")
+        width = context.native_widths[self.input] if self.input else context.memory_width
+        return ClassesDecoder(self, width, context.output)
 
 
 class ClassesDecoder(nn.Module):
     """Softmax over labels that exclude each other, or a sigmoid each where a row may have several."""
 
-    def __init__(self, config: ClassesDecoderConfig, memory_width: int, modality: LabelsModality) -> None:
+    def __init__(self, config: ClassesDecoderConfig, width: int, modality: LabelsModality) -> None:
         super().__init__()
         self.config = config
-        self.pooling = AttentionPooling(memory_width) if config.reads == "attention" else None
+        self.width = width
+        self.pooling = AttentionPooling(width) if config.reads == "attention" and not config.input else None
         self.multiple = modality.config.multiple
-        hidden = (
-            [nn.Linear(memory_width, config.hidden_width), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden_width else []
-        )
-        last = nn.Linear(config.hidden_width or memory_width, len(modality.labels))
-        self.layers = nn.Sequential(nn.LayerNorm(memory_width), nn.Dropout(config.dropout), *hidden, last)
+        activation = [] if config.linear else [nn.GELU()]
+        hidden = [nn.Linear(width, config.hidden_width), *activation, nn.Dropout(config.dropout)] if config.hidden_width else []
+        last = nn.Linear(config.hidden_width or width, len(modality.labels))
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), *hidden, last)
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch labels"]:
         """Logits."""
+        if self.config.input:
+            native = fused.native.get(self.config.input)  # a batch without the input has none
+            return self.layers(fused.pooled.new_zeros(len(fused.pooled), self.width) if native is None else native)
         if self.config.reads == "pooled":
             return self.layers(fused.pooled)
         if self.pooling is not None:

@@ -184,7 +184,9 @@ class Subject:
     def without(self, lost: Sequence[str]) -> dict[str, Features]:
         """The features of one row without some inputs."""
         return {
-            name: replace(one, mask=torch.zeros_like(one.mask), values=torch.zeros_like(one.values)) if name in lost else one
+            name: replace(one, mask=torch.zeros_like(one.mask), values=torch.zeros_like(one.values), native=None)
+            if name in lost
+            else one
             for name, one in self.features.items()
         }
 
@@ -208,7 +210,9 @@ class Subject:
             parts.append(self.model.encode(batch)[name])
         length = max(part.mask.shape[1] for part in parts)
         grown = [_longer(part, length) for part in parts]
-        return Features(torch.cat([one.values for one in grown]), torch.cat([one.mask for one in grown]), parts[0].extent)
+        native = torch.cat([one.native for one in parts if one.native is not None])
+        values, mask = (torch.cat([getattr(one, name) for one in grown]) for name in ("values", "mask"))
+        return Features(values, mask, parts[0].extent, native)
 
 
 def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sample) -> tuple[Subject, Prediction]:
@@ -235,13 +239,17 @@ def subject_of(runtime: TorchRuntime, collator: Collator, task: Task, sample: Sa
     units = {
         name: _units(modalities[name], features[name], batch.inputs[name].distinct) for name in features if name in batch.inputs
     }
+    if read := getattr(model.config.decoders[output], "input", ""):  # from the mean of the encoder's features alone
+        units[read] = replace(units[read], positions=np.ones_like(units[read].positions))
     return Subject(model, batch, answer, output, modalities, features, units), prediction
 
 
 def repeated(features: Features, rows: int, leaf: bool = False) -> Features:
     """One row's features, repeated ``rows`` times; with ``leaf``, a copy that takes gradients."""
     values = features.values.expand(rows, -1, -1)
-    return Features(values.detach().clone().requires_grad_() if leaf else values, features.mask.expand(rows, -1), features.extent)
+    values = values.detach().clone().requires_grad_() if leaf else values
+    native = None if features.native is None else features.native.expand(rows, -1)
+    return Features(values, features.mask.expand(rows, -1), features.extent, native)
 
 
 def _answer(runtime: TorchRuntime, output: str, prediction: Prediction, language: str) -> Answer:
@@ -283,12 +291,11 @@ def _longer(features: Features, length: int) -> Features:
     """Pad the features to a length with masked positions."""
     lacking = length - features.mask.shape[1]
     values = torch.nn.functional.pad(features.values, (0, 0, 0, lacking))
-    return Features(values, torch.nn.functional.pad(features.mask, (0, lacking)), None)
+    return replace(features, values=values, mask=torch.nn.functional.pad(features.mask, (0, lacking)), extent=None)
 
 
 def _parts(features: Mapping[str, Features]) -> Iterator[dict[str, Features]]:
     """Split the features into parts of at most ``ROWS`` rows."""
     rows = next(iter(features.values())).mask.shape[0]
     for first in range(0, rows, ROWS):
-        some = slice(first, first + ROWS)
-        yield {name: Features(one.values[some], one.mask[some], one.extent) for name, one in features.items()}
+        yield {name: one.rows(slice(first, first + ROWS)) for name, one in features.items()}

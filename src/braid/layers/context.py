@@ -42,6 +42,7 @@ class BuildContext:
         encoders: names of the inputs that are fused, in order.
         width: the shared width of the features that are fused.
         memory_width: the width of the fusion's output; decoders know it.
+        native_widths: the widths of what the encoders give, by input; decoders know them.
         codecs: the model's codecs, by output.
         hooks: see ``Hooks``.
     """
@@ -52,6 +53,7 @@ class BuildContext:
     encoders: tuple[str, ...] = ()
     width: int = 0
     memory_width: int = 0
+    native_widths: Mapping[str, int] = field(default_factory=dict)
     codecs: Mapping[str, nn.Module] = field(default_factory=dict)
     hooks: Hooks = field(default_factory=Hooks)
 

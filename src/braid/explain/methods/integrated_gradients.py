@@ -1,7 +1,7 @@
 """Integrated gradients: distributes the change of the score, from empty features to the row's features, over positions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from braid.explain.subject import ROWS, Attributed, Subject, repeated
-from braid.records import Features
 from braid.shapes import Float
 
 CLOSE = 0.02  # maximum error of the sum of attributions, as a share of the change
@@ -29,7 +28,7 @@ class IntegratedGradients:
 
     def attribute(self, subject: Subject) -> Attributed:
         ends = {name: repeated(one, subject.num_outputs) for name, one in subject.features.items()}
-        none = {name: Features(torch.zeros_like(one.values), one.mask, one.extent) for name, one in ends.items()}
+        none = {name: replace(one, values=torch.zeros_like(one.values)) for name, one in ends.items()}
         change = subject.scored(ends).diagonal() - subject.scored(none).diagonal()
         steps = self.steps
         while True:
@@ -64,7 +63,7 @@ def _gradients(
     for name, one in subject.features.items():
         scale = torch.tensor(points, dtype=one.values.dtype, device=one.values.device).repeat_interleave(outputs)
         values = (scale[:, None, None] * one.values.detach()).requires_grad_()
-        leaves[name] = Features(values, one.mask.expand(len(scale), -1), one.extent)
+        leaves[name] = replace(repeated(one, len(scale)), values=values)
     with torch.enable_grad():
         scores = subject.scores(leaves).view(len(points), outputs, outputs)
         score = scores.diagonal(dim1=1, dim2=2).sum()

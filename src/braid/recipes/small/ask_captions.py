@@ -1,5 +1,5 @@
-"""Questions with answers for the built-in model: made from captions by rules, in English and in Chinese, and asked by people:
-indoors (DAQUAR) and about everyday photos (COCO-QA, VQA v2).
+"""Questions with answers for the built-in model: made from captions by rules, in English and in Chinese, and others: of people
+about rooms (DAQUAR), and about everyday photos (COCO-QA, VQA v2).
 
     python benchmarks/questions.py --split runs/daquar.jsonl
     python -m braid.recipes.small.everyday ../shared/data runs/everyday.jsonl
@@ -7,7 +7,8 @@ indoors (DAQUAR) and about everyday photos (COCO-QA, VQA v2).
 
 A caption is read for colours, numbers, actions, clothes, places and things ("a brown dog is running on the beach"), each a
 question (Ren, Kiros & Zemel 2015, arXiv:1505.02074, did so with a parser). "is there a ...?" asks for a thing of two captions,
-or for one that no caption names, nor one like it. Validation rows are those of Flickr8k; DAQUAR gives training rows alone.
+or for one that no caption names, nor one like it. Captions of all training photos also give questions in the manner of COCO-QA
+(ask_what.py). Validation rows are those of Flickr8k, and COCO-QA's and VQA's own; DAQUAR gives training rows alone.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 import yaml
 
 from braid.files import write_whole
-from braid.recipes.small import ask_in_chinese
+from braid.recipes.small import ask_in_chinese, ask_what
 
 Asked = tuple[str, str]  # a question, its answer
 
@@ -37,12 +38,24 @@ def main() -> None:
     parser.add_argument("--captions", type=Path, default=Path("../shared/data/flickr8k/captions.jsonl"))
     parser.add_argument("--asked", type=Path, default=Path("runs/daquar.jsonl"))
     parser.add_argument("--everyday", type=Path, default=Path("../shared/data/coco-vqa/qa.jsonl"))
-    parser.add_argument("--chinese", type=Path, default=Path("runs/everyday.jsonl"), help="captions, some of them in Chinese")
+    parser.add_argument("--described", type=Path, default=Path("runs/everyday.jsonl"), help="captions in both languages")
     chosen = parser.parse_args()
     asked = [*from_captions(chosen.captions), *(row for row in _rows(chosen.asked) if row["split"] == "train")]
-    rows = [*asked, *_located(chosen.everyday), *in_chinese(chosen.chinese)]
+    made = [*left_out(chosen.described, chosen.everyday), *in_chinese(chosen.described)]
+    rows = [*asked, *_located(chosen.everyday), *made]
     write_whole(chosen.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     print(f"{chosen.output}: {Counter(row['split'] for row in rows)}")
+
+
+def left_out(path: Path, asked: Path) -> Iterator[dict[str, Any]]:
+    """Questions that leave a word out of a caption: a word that often answers the questions that people ``asked``."""
+    chance = random.Random(0)
+    answers = Counter(row["answer"] for row in _rows(asked) if row["split"] == "train" and row["kind"] in ("object", "location"))
+    nouns = {answer for answer, count in answers.items() if count >= WORDS["often"]}
+    for row in _rows(path):
+        if row["split"] == "train" and row["language"] == "en":
+            for _, question, answer in ask_what.questions(row["captions"], nouns, WORDS["left_out"], chance):
+                yield {"image": row["image"], "split": "train", "question": question, "answer": answer, "answers": [answer]}
 
 
 def in_chinese(path: Path) -> Iterator[dict[str, Any]]:
