@@ -5,8 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 
-from braid.recipes.small import ask_in_chinese, everyday
+from braid.recipes.small import ask_in_chinese, ask_what, everyday, imagenet_labels
 from braid.recipes.small.in_chinese import captions_in_chinese, in_chinese
 
 
@@ -63,3 +64,52 @@ def test_the_table_of_everyday_photos_keeps_val_photos_to_captions_by_people(tmp
     assert len(made) == 2 and {row["split"] for row in made} == {"train"}
     rewarded = list(everyday.rows(tmp_path, references=True))
     assert not any("cocoqa" in row["image"] or (row["language"] == "zh" and "coco" in row["image"]) for row in rewarded)
+
+
+@pytest.mark.parametrize(
+    ("caption", "question", "answer"),
+    [
+        ("A giraffe standing in a field.", "what is standing in a field?", "giraffe"),
+        ("Two giraffes eat leaves", "what eat leaves?", "giraffes"),
+        ("a man riding a brown horse on a beach", "what is the man riding on a beach?", "horse"),
+        ("two men are flying kites in a park", "what are two men flying in a park?", "kites"),
+        ("a man riding a horse on a beach", "where is the man riding a horse?", "beach"),
+        ("three giraffes standing in a field", "how many giraffes are standing in a field?", "three"),
+        ("a grey horse runs", "what is the color of the horse?", "gray"),
+        ("a vase of flowers on a table", "a vase of flowers on what?", "table"),
+    ],
+)
+def test_a_word_that_a_caption_leaves_out_is_asked_for(caption: str, question: str, answer: str) -> None:
+    nouns = {"giraffe", "giraffes", "horse", "kites", "beach", "field", "table", "flowers"}
+    asked = {pair[1:] for seed in range(20) for pair in ask_what.questions([caption], nouns, 20, random.Random(seed))}
+    assert (question, answer) in asked
+
+
+def test_a_photo_gives_each_question_once_and_a_few_of_each_kind() -> None:
+    captions = ["a man riding a horse on a beach", "a man riding a horse on a beach", "two horses on a beach near a red horse"]
+    asked = ask_what.questions(captions, {"horse", "horses", "beach"}, 6, random.Random(0))
+    assert len({one.question for one in asked}) == len(asked) <= 6
+    assert all(sum(one.kind == kind for one in asked) <= most for kind, most in ask_what.MOST.items())
+
+
+def test_a_map_of_low_rank_is_found_from_photos_without_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(600, 24, generator=generator, dtype=torch.float64)
+    inputs = torch.nn.functional.layer_norm(features, (24,))
+    logits = (
+        inputs
+        @ torch.randn(24, 3, generator=generator, dtype=torch.float64)
+        @ torch.randn(3, 40, generator=generator, dtype=torch.float64)
+    )
+    decoder, temperature = imagenet_labels.fitted(features, 3 * logits, rank=3)
+    guessed = inputs @ decoder["layers.2.weight"].T @ decoder["layers.4.weight"].T + decoder["layers.4.bias"]
+    agree = (guessed.argmax(1) == logits.argmax(1)).double().mean()
+    assert agree > 0.9
+    assert 0.5 < temperature < 1.1
+    worse, _ = imagenet_labels.fitted(features, 3 * logits, rank=1)
+    guessed = inputs @ worse["layers.2.weight"].T @ worse["layers.4.weight"].T + worse["layers.4.bias"]
+    assert (guessed.argmax(1) == logits.argmax(1)).double().mean() < 0.7
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    assert imagenet_labels.distinct(["missile", "sunglasses", "missile"]) == ["missile", "sunglasses", "missile 2"]

@@ -42,6 +42,7 @@ class Captioning(TaskProtocol):
         generation: how a caption is searched for.
         languages: those that the model writes, by the names that the training rows give them; the first is the usual one.
         language: of rows that say none; "" is the usual one.
+        hints: beside a caption that the model is not sure of, give the label that it is sure of, by its classification.
         calibration: turns the mean token probability into the probability that a caption is good; null leaves it.
     """
 
@@ -50,6 +51,7 @@ class Captioning(TaskProtocol):
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     languages: tuple[str, ...] = ()
     language: str = ""
+    hints: bool = False
     calibration: Calibration | None = None
 
     decoder: ClassVar[str] = "text"

@@ -1,4 +1,4 @@
-"""Questions made from English captions by leaving a word out, as those of COCO-QA were (Ren, Kiros & Zemel 2015, arXiv:1505.02074).
+"""Questions made from English captions by leaving a word out, as COCO-QA's were (Ren, Kiros & Zemel 2015, arXiv:1505.02074).
 
 "a giraffe standing in a field" gives "what is standing in a field?", "giraffe". COCO-QA's authors parsed their captions; here a
 word is a noun if people answered with it, and a phrase begins at its article.

@@ -31,6 +31,7 @@ function* parts(answer, request, stage, media) {
   const reasons = element("div", { className: "units" });
   if (answer.explanation) yield words(answer.explanation, request, stage, media, reasons);
   else if (answer.text) yield element("p", { className: "answer", textContent: answer.text });
+  if (request.tool === "caption" && answer.labels) yield element("p", { className: "hint", textContent: `Perhaps: ${answer.labels.join(", ")}` });
   if (answer.scores) yield scores(answer.scores);
   else if (answer.confidence !== undefined) yield sure(answer.confidence);
   if (answer.explanation) {

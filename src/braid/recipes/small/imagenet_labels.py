@@ -1,0 +1,136 @@
+"""The built-in model learns to say what its image encoder knew of ImageNet's 1,000 classes before it learned captions.
+
+    python -m braid.recipes.small.imagenet_labels runs/small-tasks/last efficientnet-lite2.pth classes.json runs/everyday.jsonl \\
+        --output runs/small
+
+Training has moved the encoder's features, so the head of the published weights does not fit any more. Ridge regression finds, on
+photos without labels, the linear map from the new features to the logits of the old encoder; the best map of a low rank, for the
+covariance of the features, becomes a label decoder. One temperature makes its probabilities those of the old encoder, on photos
+that the map was not fitted on.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from braid.bundle import Bundle, find_bundle, read_bundle, write_bundle
+from braid.cli.console import progress
+from braid.config import to_dict
+from braid.modalities import LabelsModalityConfig
+from braid.runtime.torch import load_model
+from braid.shapes import Float
+from braid.training.encoding import fastest
+
+OUTPUT = "label"
+RIDGE = 100.0  # of standardised features
+HELD_OUT = 10  # of so many photos, one chooses the temperature
+TEMPERATURES = np.geomspace(0.2, 2.0, 37)
+TOGETHER = 32  # photos
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a folder whose image encoder began with the weights")
+    parser.add_argument("weights", type=Path, help="the published weights of the encoder, with their head _fc")
+    parser.add_argument("classes", type=Path, help="a list of the names of the head's classes, as JSON")
+    parser.add_argument("photos", type=Path, help="a table with image and split")
+    parser.add_argument("--rank", type=int, default=192)
+    parser.add_argument("--output", "-o", type=Path, required=True)
+    chosen = parser.parse_args()
+    bundle = read_bundle(find_bundle(chosen.model))
+    state = torch.load(chosen.weights, map_location="cpu", weights_only=True)
+    rows = map(json.loads, chosen.photos.read_text(encoding="utf-8").splitlines())
+    photos = sorted({row["image"] for row in rows if row["split"] == "train"})
+    features, logits = seen(bundle, state, photos)
+    decoder, temperature = fitted(features, logits, chosen.rank)
+    write(bundle, decoder, distinct(json.loads(chosen.classes.read_text(encoding="utf-8"))), temperature, chosen.output)
+    print(f"{chosen.output}: {len(photos):,} photos, temperature {temperature:.2f}")
+
+
+def seen(bundle: Bundle, state: Mapping[str, Tensor], photos: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """The mean features of the model's encoder for each photo, and the logits of the old encoder."""
+    modality: Any = bundle.inputs["image"]
+    model = load_model(bundle).eval()
+    encoder: Any = model.encoders["image"]
+    old = type(encoder)(model.config.encoders["image"], modality).eval()
+    old.load_state_dict(old.standard_names(state))
+    encoders = [fastest(part, "float32", modality, len(photos)) for part in (encoder, old)]
+    found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    parts = [photos[first : first + TOGETHER] for first in range(0, len(photos), TOGETHER)]
+    for some in progress(parts, "encoding"):
+        padded = modality.pad([modality.prepare(photo, photo) for photo in some])
+        for encode, vectors in zip(encoders, found, strict=True):
+            vectors.append(encode(padded).values.mean(1))
+    features, own = (torch.from_numpy(np.concatenate(vectors)).double() for vectors in found)
+    return features, own @ state["_fc.weight"].double().T + state["_fc.bias"].double()
+
+
+def fitted(
+    features: Float[Tensor, "photos width"], logits: Float[Tensor, "photos classes"], rank: int
+) -> tuple[dict[str, Tensor], float]:
+    """The parameters of the decoder, and its temperature."""
+    inputs = F.layer_norm(features, features.shape[1:])
+    targets = logits - logits.mean(1, keepdim=True)  # a softmax does not see what all classes share
+    held = torch.arange(len(inputs)) % HELD_OUT == 0
+    down, up, bias = low_rank(inputs[~held], targets[~held], rank)
+    guessed = inputs[held] @ down.T @ up.T + bias
+    truth = targets[held].softmax(1)
+    losses = [float(F.cross_entropy(guessed / temperature, truth)) for temperature in TEMPERATURES]
+    width = features.shape[1]
+    norm = {"layers.0.weight": torch.ones(width), "layers.0.bias": torch.zeros(width)}
+    linear = {"layers.2.weight": down, "layers.2.bias": torch.zeros(rank), "layers.4.weight": up, "layers.4.bias": bias}
+    return norm | linear, float(TEMPERATURES[int(np.argmin(losses))])
+
+
+def low_rank(
+    inputs: Float[Tensor, "photos width"], targets: Float[Tensor, "photos classes"], rank: int
+) -> tuple[Float[Tensor, "rank width"], Float[Tensor, "classes rank"], Float[Tensor, " classes"]]:
+    """Reduced-rank ridge regression: ``down``, ``up`` and the bias (Mukherjee & Zhu 2011, arXiv:1012.2405)."""
+    mean, deviation, centre = inputs.mean(0), inputs.std(0), targets.mean(0)
+    standard = (inputs - mean) / deviation
+    covariance = standard.T @ standard + RIDGE * torch.eye(inputs.shape[1], dtype=inputs.dtype)
+    whole = torch.linalg.solve(covariance, standard.T @ (targets - centre))
+    values, vectors = torch.linalg.eigh(covariance)
+    half = vectors * values.sqrt()  # half @ half.T is the covariance
+    left, strengths, right = torch.linalg.svd(half.T @ whole, full_matrices=False)
+    share = strengths[:rank].sqrt()
+    down = (vectors * values.rsqrt() @ left[:, :rank] * share).T / deviation
+    up = right[:rank].T * share
+    return down, up, centre - up @ down @ mean
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names of the classes; a name that two have gets a number: "missile 2"."""
+    times: Counter[str] = Counter()
+    result = []
+    for name in names:
+        times[name] += 1
+        result.append(name if times[name] == 1 else f"{name} {times[name]}")
+    return result
+
+
+def write(bundle: Bundle, decoder: Mapping[str, Tensor], names: Sequence[str], temperature: float, folder: Path) -> None:
+    """Save the model with the decoder, a task that names labels, and captions that have hints."""
+    architecture: Any = bundle.architecture
+    rank = decoder["layers.2.bias"].shape[0]
+    part = {"kind": "classes", "reads": "pooled", "input": "image", "hidden_width": rank, "linear": True, "dropout": 0.0}
+    decoders = {**architecture["decoders"], OUTPUT: part}
+    weights = bundle.weights() | {f"decoders.{OUTPUT}.{name}": value.float().numpy() for name, value in decoder.items()}
+    tasks = {name: {**task, "hints": True} if name == "captioning" else task for name, task in bundle.interface.tasks.items()}
+    tasks["classification"] = {"kind": "classification", "temperature": temperature}
+    outputs = {**bundle.interface.outputs, OUTPUT: LabelsModalityConfig(labels=tuple(names))}
+    interface = replace(bundle.interface, outputs=outputs, tasks=tasks)
+    write_bundle(folder, interface, bundle.tokenizers, {**to_dict(architecture), "decoders": decoders}, weights, half=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Hints: beside a caption that the model is not sure of, the label that it is sure of, from what its image encoder gives."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import braid
+from braid.bundle import Interface, read_bundle, write_bundle
+from braid.config import to_dict
+from braid.decoders import ClassesDecoderConfig
+from braid.errors import UserError
+from braid.generation import GenerationConfig
+from braid.hints import _hinted
+from braid.modalities import LabelsModalityConfig
+from braid.model import ModelConfig
+from braid.presets import tiny
+from braid.records import Prediction
+from braid.runtime.export import export
+from braid.tasks import Captioning, Classification
+from conftest import Ran, shapes_unchecked
+from variants import inputs, outputs, samples, tokenizer
+
+LABELS = ("espresso", "teapot", "tabby cat")
+
+
+def write_model(folder: Path, bias: float) -> Path:
+    """An untrained captioner, with labels of which the first is the surer the higher its ``bias``."""
+    base = tiny(inputs=("image",))
+    label = ClassesDecoderConfig(input="image", hidden_width=4, linear=True, dropout=0.0)
+    config = ModelConfig(base.width, base.encoders, base.fusion, {**base.decoders, "label": label})
+    written = {"text": outputs()["text"].config, "label": LabelsModalityConfig(labels=LABELS)}
+    torch.manual_seed(0)
+    model = config.build(inputs(config), {"text": outputs()["text"], "label": written["label"].build()})
+    with torch.no_grad():
+        last: torch.nn.Linear = model.decoders["label"].layers[-1]  # type: ignore[index, assignment, union-attr]
+        last.bias.copy_(torch.tensor([bias, 0.0, 0.0]))
+    tasks = {
+        "captioning": to_dict(Captioning(prompt="", generation=GenerationConfig(max_length=20), hints=True)),
+        "classification": to_dict(Classification()),
+    }
+    modalities = {name: modality.config for name, modality in inputs(config).items()}
+    weights = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    interface = Interface(modalities, written, tasks, (("image",),))
+    write_bundle(folder, interface, {"tokenizer": tokenizer()}, to_dict(config), weights)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_model(tmp_path_factory.mktemp("hints") / "model", bias=9.0)
+    with shapes_unchecked():
+        export(read_bundle(folder), folder)
+    return folder
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_an_unsure_caption_has_the_label_that_the_model_is_sure_of(model: Path, photos: Path, runtime: str) -> None:
+    loaded = braid.load(model, runtime)
+    for one in loaded.captions([photos / "0.png", photos / "1.png"]):
+        assert one.confidence < 0.5
+        assert one.labels == ("espresso",)
+
+
+def test_no_label_is_given_where_none_is_sure(tmp_path: Path, photos: Path) -> None:
+    (caption,) = braid.load(write_model(tmp_path / "model", bias=0.1)).captions([photos / "0.png"])
+    assert caption.labels is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "confidence", "labels"),
+    [
+        ("a man in a red shirt", "espresso", 0.9, ("espresso",)),
+        ("a cup of espresso", "espresso", 0.9, None),
+        ("a cat on a bed", "tabby cat", 0.9, None),
+        ("a man in a red shirt", "espresso", 0.4, None),
+    ],
+)
+def test_a_hint_says_what_the_caption_does_not(text: str, label: str, confidence: float, labels: tuple[str, ...] | None) -> None:
+    assert _hinted(Prediction("0", text, confidence=0.1), Prediction("0", label=label, confidence=confidence)).labels == labels
+
+
+def test_the_command_shows_hints(braid: Callable[..., Ran], model: Path, photos: Path) -> None:
+    (row,) = map(json.loads, braid("caption", photos / "0.png", "-m", model, "--json").out.splitlines())
+    assert row["labels"] == ["espresso"]
+    assert "(perhaps: espresso)" in " ".join(braid("caption", photos / "0.png", "-m", model).out.split())
+    unsure = " ".join(braid("caption", photos / "0.png", "-m", model, "--min-confidence", "0.9").out.split())
+    assert "(not sure) (perhaps: espresso)" in unsure
+
+
+def test_the_decoder_reads_what_the_encoder_gives(model: Path) -> None:
+    """Before the projection: the fusion, which all other decoders read, changes nothing."""
+    loaded = braid.load(model, "torch")
+    batch = loaded.collator(list(samples(8))).batch
+    before = loaded.runtime.vector("label", batch)
+    with torch.no_grad():
+        for parameter in (*loaded.runtime.model.projections.parameters(), *loaded.runtime.model.fusion.parameters()):  # type: ignore[attr-defined]
+            parameter.zero_()
+    assert np.ptp(before, axis=0).max() > 0
+    np.testing.assert_array_equal(loaded.runtime.vector("label", batch), before)
+
+
+def test_a_label_of_the_encoder_is_explained_at_the_input(model: Path, photos: Path) -> None:
+    explained = braid.load(model, "torch").explain(photos / "0.png", task="classification")
+    assert explained.method == "occlusion"
+    assert np.abs(explained.inputs[0].values).max() > 0
+
+
+def test_an_input_that_the_model_lacks_is_an_error() -> None:
+    config = ModelConfig(16, tiny().encoders, decoders={"label": ClassesDecoderConfig(input="sound")})
+    with pytest.raises(UserError, match="decoders.label: input is 'sound'"):
+        config.build(inputs(config), {"label": LabelsModalityConfig(labels=LABELS).build()})
