@@ -43,7 +43,7 @@ def main() -> None:
     if chosen.shown:
         write_shown(load(chosen.model), sets["COCO, own split"][1][::EVERY], chosen.shown)
         return
-    models = {name: load(name) for name in (chosen.model, chosen.before) if name}
+    models = {chosen.model: load(chosen.model), **({"before": load(chosen.before)} if chosen.before else {})}
     rows = []
     for place, (title, (language, examples)) in enumerate(sets.items()):
         for name, model in models.items():

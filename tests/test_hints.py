@@ -21,6 +21,7 @@ from braid.presets import tiny
 from braid.records import Prediction
 from braid.runtime.export import export
 from braid.tasks import Captioning, Classification
+from braid.tasks.captioning import Hints
 from conftest import Ran, shapes_unchecked
 from variants import inputs, outputs, samples, tokenizer
 
@@ -39,7 +40,7 @@ def write_model(folder: Path, bias: float) -> Path:
         last: torch.nn.Linear = model.decoders["label"].layers[-1]  # type: ignore[index, assignment, union-attr]
         last.bias.copy_(torch.tensor([bias, 0.0, 0.0]))
     tasks = {
-        "captioning": to_dict(Captioning(prompt="", generation=GenerationConfig(max_length=20), hints=True)),
+        "captioning": to_dict(Captioning(prompt="", generation=GenerationConfig(max_length=20), hints=Hints("label"))),
         "classification": to_dict(Classification()),
     }
     modalities = {name: modality.config for name, modality in inputs(config).items()}

@@ -262,7 +262,7 @@ class LoadedModel:
         """
         chosen = self.task(task, beam, language)
         samples = [self._sample(chosen, row, number) for number, row in enumerate(several_rows(rows))]
-        return answer(self.runtime, self.collator, self.bundle.interface, chosen, samples, batch_size, strict, watch)
+        return answer(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
         """A row as the task prepares it; an input that the task does not name goes to the model as it is."""
@@ -287,7 +287,7 @@ class LoadedModel:
         """Do one of the model's tasks on many examples; rows that cannot be read come back with the reason."""
         chosen = self.task(task, beam, language)
         samples = [chosen.prepare(example) for example in several(examples)]
-        return answer(self.runtime, self.collator, self.bundle.interface, chosen, samples, batch_size, strict, watch)
+        return answer(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
         """Continue a text: the decoder alone, as a language model."""

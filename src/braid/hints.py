@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from braid.bundle import Interface
-from braid.collate import Collator, Watch
+from braid.collate import Collator, Watch, over_batches
 from braid.evaluation import Answers, predict
 from braid.generation import Runtime
 from braid.records import Prediction, Sample
-from braid.tasks import Captioning, Task, task_of
+from braid.tasks import Captioning, Task
+from braid.tasks.label_selection import choose
 
 SURE = 0.5  # the confidence from which a label is a hint, and below which a caption needs one
 
@@ -20,7 +20,6 @@ SURE = 0.5  # the confidence from which a label is a hint, and below which a cap
 def answer(
     runtime: Runtime,
     collator: Collator,
-    interface: Interface,
     task: Task,
     samples: Sequence[Sample],
     batch_size: int = 32,
@@ -36,11 +35,11 @@ def answer(
     unsure = [row for row, one in enumerate(answers.predictions) if one.confidence < SURE]
     if not (isinstance(task, Captioning) and task.hints and unsure):
         return answers
-    labels = task_of(interface, "classification")
-    named = predict(runtime, collator, labels, [answers.samples[row] for row in unsure], batch_size).predictions
-    predictions = list(answers.predictions)
-    for row, label in zip(unsure, named, strict=True):
-        predictions[row] = _hinted(predictions[row], label)
+    output, temperature = task.hints.output, task.hints.temperature
+    again = [answers.samples[row] for row in unsure]
+    labels, read, _ = over_batches(collator, again, lambda part: choose(runtime, output, part.batch, temperature), batch_size)
+    by_id = dict(zip((sample.id for sample in read), labels, strict=True))
+    predictions = [_hinted(one, by_id[one.id]) if one.id in by_id else one for one in answers.predictions]
     return replace(answers, predictions=tuple(predictions))
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from braid.config import within
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
@@ -29,6 +30,22 @@ QUALITY = "cider-2015"  # the metric that says whether a single caption is good;
 
 
 @dataclass(frozen=True)
+class Hints:
+    """Labels that may say what a caption does not: things that the image encoder knew before it learned captions.
+
+    Args:
+        output: the output that gives them.
+        temperature: divides their logits.
+    """
+
+    output: str
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        within(self, 1e-6, 1e6, "temperature")
+
+
+@dataclass(frozen=True)
 class Captioning(TaskProtocol):
     """An input, such as an image, gets a sentence that describes it.
 
@@ -42,7 +59,7 @@ class Captioning(TaskProtocol):
         generation: how a caption is searched for.
         languages: those that the model writes, by the names that the training rows give them; the first is the usual one.
         language: of rows that say none; "" is the usual one.
-        hints: beside a caption that the model is not sure of, give the label that it is sure of, by its classification.
+        hints: labels, of which a sure one is given beside a caption that the model is not sure of; null gives none.
         calibration: turns the mean token probability into the probability that a caption is good; null leaves it.
     """
 
@@ -51,7 +68,7 @@ class Captioning(TaskProtocol):
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     languages: tuple[str, ...] = ()
     language: str = ""
-    hints: bool = False
+    hints: Hints | None = None
     calibration: Calibration | None = None
 
     decoder: ClassVar[str] = "text"

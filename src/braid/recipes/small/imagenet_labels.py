@@ -28,6 +28,7 @@ from braid.config import to_dict
 from braid.modalities import LabelsModalityConfig
 from braid.runtime.torch import load_model
 from braid.shapes import Float
+from braid.tasks.captioning import Hints
 from braid.training.encoding import fastest
 
 OUTPUT = "label"
@@ -119,14 +120,14 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 
 def write(bundle: Bundle, decoder: Mapping[str, Tensor], names: Sequence[str], temperature: float, folder: Path) -> None:
-    """Save the model with the decoder, a task that names labels, and captions that have hints."""
+    """Save the model with the decoder, whose labels are hints beside captions."""
     architecture: Any = bundle.architecture
     rank = decoder["layers.2.bias"].shape[0]
     part = {"kind": "classes", "reads": "pooled", "input": "image", "hidden_width": rank, "linear": True, "dropout": 0.0}
     decoders = {**architecture["decoders"], OUTPUT: part}
     weights = bundle.weights() | {f"decoders.{OUTPUT}.{name}": value.float().numpy() for name, value in decoder.items()}
-    tasks = {name: {**task, "hints": True} if name == "captioning" else task for name, task in bundle.interface.tasks.items()}
-    tasks["classification"] = {"kind": "classification", "temperature": temperature}
+    hints = to_dict(Hints(OUTPUT, temperature))
+    tasks = {**bundle.interface.tasks, "captioning": {**bundle.interface.tasks["captioning"], "hints": hints}}
     outputs = {**bundle.interface.outputs, OUTPUT: LabelsModalityConfig(labels=tuple(names))}
     interface = replace(bundle.interface, outputs=outputs, tasks=tasks)
     write_bundle(folder, interface, bundle.tokenizers, {**to_dict(architecture), "decoders": decoders}, weights, half=True)
