@@ -1,7 +1,7 @@
 """Questions about photos: does a model use the photo, or does it guess from the question?
 
     python benchmarks/questions.py --split runs/daquar.jsonl     only write the split of the indoor photos, for the recipe
-    python benchmarks/questions.py recipes/small/5-tasks.yaml
+    python benchmarks/questions.py recipes/small/4-everyday.yaml
 
 Questions about held-out photos: of people about indoor photos (DAQUAR), of people and of rules about everyday photos (COCO-QA and
 VQA v2), and those that ``recipes/small/ask_captions.py`` makes of captions of Flickr8k's val, in English and in Chinese. DAQUAR's
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--split", type=Path, default=Path("runs/daquar.jsonl"), help="where to write the table with its split")
     parser.add_argument("--model", default="small")
-    parser.add_argument("--epochs", type=int, default=7, help="epochs of the control")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of the control; about two minutes each")
     parser.add_argument("--output", type=Path, default=Path("runs/questions"))
     chosen = parser.parse_args()
     split(chosen.data, chosen.split)

@@ -90,12 +90,15 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
         "input_dropout": {"image": 0.1},
         "optimizer": {"scales": {"encoders.image.blocks": 0.1, "decoders": 0.5}},
         "cache_features": "kept",
+        "cached_views": 4,
+        "inputs": {**RUN["inputs"], "image": {"kind": "image", "size": 32, "augmentation": {"horizontal_flip": 0.5}}},
     }
     *_, image, prompt = cells(configured(run={**RUN, **more}))
     assert prompt.run.initialize == {"encoders.prompt": "words"}
     assert prompt.run.optimizer.scales == {"decoders": 0.5}
     assert prompt.run.input_dropout == {}
-    assert (image.run.cache_features, prompt.run.cache_features) == ("kept", "")
+    assert (image.run.cache_features, image.run.cached_views) == ("kept", 4)
+    assert (prompt.run.cache_features, prompt.run.cached_views) == ("", 0)
 
 
 def test_a_run_as_it_was_written_is_varied(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ def alone(run: RunConfig, name: str) -> RunConfig:
     """The run with only one of its inputs. Its sequence goes to the decoder without a fusion, which could add nothing."""
     lost = [f"{group}.{other}" for group in ("encoders", "projections") for other in run.model.encoders if other != name]
     fusion = ConcatFusionConfig(mode="sequences")
+    cached = run.cache_features if run.inputs[name].suffixes else ""
     return replace(
         run,
         model=replace(run.model, encoders={name: run.model.encoders[name]}, fusion=fusion),
@@ -175,7 +176,8 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         freeze=tuple(_without([*lost, "fusion"], dict.fromkeys(run.freeze))),
         input_dropout={},  # a row's only input must not be dropped
         objective=replace(run.objective, input_weights={}) if isinstance(run.objective, LikelihoodConfig) else run.objective,
-        cache_features=run.cache_features if run.inputs[name].suffixes else "",
+        cache_features=cached,
+        cached_views=run.cached_views if cached and name in run.augmented else 0,
     )
 
 
