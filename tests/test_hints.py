@@ -14,11 +14,10 @@ from braid.config import to_dict
 from braid.decoders import ClassesDecoderConfig
 from braid.errors import UserError
 from braid.generation import GenerationConfig
-from braid.hints import _hinted
+from braid.hints import _says
 from braid.modalities import LabelsModalityConfig
 from braid.model import ModelConfig
 from braid.presets import tiny
-from braid.records import Prediction
 from braid.runtime.export import export
 from braid.tasks import Captioning, Classification
 from braid.tasks.captioning import Hints
@@ -26,6 +25,7 @@ from conftest import Ran, shapes_unchecked
 from variants import inputs, outputs, samples, tokenizer
 
 LABELS = ("espresso", "teapot", "tabby cat")
+CHINESE = {"zh": ("浓缩咖啡", "茶壶", "虎斑猫")}
 
 
 def write_model(folder: Path, bias: float) -> Path:
@@ -39,10 +39,9 @@ def write_model(folder: Path, bias: float) -> Path:
     with torch.no_grad():
         last: torch.nn.Linear = model.decoders["label"].layers[-1]  # type: ignore[index, assignment, union-attr]
         last.bias.copy_(torch.tensor([bias, 0.0, 0.0]))
-    tasks = {
-        "captioning": to_dict(Captioning(prompt="", generation=GenerationConfig(max_length=20), hints=Hints("label"))),
-        "classification": to_dict(Classification()),
-    }
+    hints = Hints("label", names=CHINESE)
+    captioning = Captioning(prompt="", generation=GenerationConfig(max_length=20), languages=("en", "zh"), hints=hints)
+    tasks = {"captioning": to_dict(captioning), "classification": to_dict(Classification())}
     modalities = {name: modality.config for name, modality in inputs(config).items()}
     weights = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     interface = Interface(modalities, written, tasks, (("image",),))
@@ -64,6 +63,8 @@ def test_an_unsure_caption_has_the_label_that_the_model_is_sure_of(model: Path, 
     for one in loaded.captions([photos / "0.png", photos / "1.png"]):
         assert one.confidence < 0.5
         assert one.labels == ("espresso",)
+    (chinese,) = loaded.captions([photos / "0.png"], language="zh")
+    assert chinese.labels == ("浓缩咖啡",)
 
 
 def test_no_label_is_given_where_none_is_sure(tmp_path: Path, photos: Path) -> None:
@@ -72,16 +73,17 @@ def test_no_label_is_given_where_none_is_sure(tmp_path: Path, photos: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "label", "confidence", "labels"),
+    ("caption", "label", "said"),
     [
-        ("a man in a red shirt", "espresso", 0.9, ("espresso",)),
-        ("a cup of espresso", "espresso", 0.9, None),
-        ("a cat on a bed", "tabby cat", 0.9, None),
-        ("a man in a red shirt", "espresso", 0.4, None),
+        ("a man in a red shirt", "espresso", False),
+        ("a cup of espresso", "espresso", True),
+        ("a cat on a bed", "tabby cat", True),
+        ("一个男人站在墙边", "虎斑猫", False),
+        ("一只灰色的猫", "虎斑猫", True),
     ],
 )
-def test_a_hint_says_what_the_caption_does_not(text: str, label: str, confidence: float, labels: tuple[str, ...] | None) -> None:
-    assert _hinted(Prediction("0", text, confidence=0.1), Prediction("0", label=label, confidence=confidence)).labels == labels
+def test_a_hint_says_what_the_caption_does_not(caption: str, label: str, said: bool) -> None:
+    assert _says(caption, label) == said
 
 
 def test_the_command_shows_hints(braid: Callable[..., Ran], model: Path, photos: Path) -> None:

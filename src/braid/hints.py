@@ -10,7 +10,7 @@ from dataclasses import replace
 from braid.collate import Collator, Watch, over_batches
 from braid.evaluation import Answers, predict
 from braid.generation import Runtime
-from braid.records import Prediction, Sample
+from braid.records import Sample
 from braid.tasks import Captioning, Task
 from braid.tasks.label_selection import choose
 
@@ -35,15 +35,25 @@ def answer(
     unsure = [row for row, one in enumerate(answers.predictions) if one.confidence < SURE]
     if not (isinstance(task, Captioning) and task.hints and unsure):
         return answers
-    output, temperature = task.hints.output, task.hints.temperature
-    again = [answers.samples[row] for row in unsure]
-    labels, read, _ = over_batches(collator, again, lambda part: choose(runtime, output, part.batch, temperature), batch_size)
-    by_id = dict(zip((sample.id for sample in read), labels, strict=True))
-    predictions = [_hinted(one, by_id[one.id]) if one.id in by_id else one for one in answers.predictions]
+    output, temperature, names = task.hints.output, task.hints.temperature, task.hints.names
+    again = [replace(answers.samples[row], id=str(row)) for row in unsure]
+    labels, _, _ = over_batches(collator, again, lambda part: choose(runtime, output, part.batch, temperature), batch_size)
+    predictions = list(answers.predictions)
+    for label in labels:
+        row = int(label.id)
+        own = names.get(answers.samples[row].language)
+        name = own[list(label.scores).index(label.label or "")] if own else label.label or ""
+        if label.confidence >= SURE and not _says(predictions[row].text or "", name):
+            predictions[row] = replace(predictions[row], labels=(name,))
     return replace(answers, predictions=tuple(predictions))
 
 
-def _hinted(caption: Prediction, label: Prediction) -> Prediction:
-    words = set(re.findall(r"\w+", (label.label or "").lower()))
-    known = words & set(re.findall(r"\w+", (caption.text or "").lower()))
-    return caption if label.confidence < SURE or known else replace(caption, labels=(label.label or "",))
+def _says(caption: str, label: str) -> bool:
+    """Whether a caption has a word of a label; where words are not apart, its last character: the cat of a tabby cat."""
+    if not label.isascii():
+        return label[-1:] in caption
+    return bool(set(_words(label)) & set(_words(caption)))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())

@@ -36,10 +36,12 @@ class Hints:
     Args:
         output: the output that gives them.
         temperature: divides their logits.
+        names: the labels in other languages that captions are written in, in the order of the labels.
     """
 
     output: str
     temperature: float = 1.0
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         within(self, 1e-6, 1e6, "temperature")

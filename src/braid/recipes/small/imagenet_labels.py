@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,6 +33,7 @@ from braid.tasks.captioning import Hints
 from braid.training.encoding import fastest
 
 OUTPUT = "label"
+CHINESE = Path(__file__).parent / "chinese-classes.yaml"
 RIDGE = 100.0  # of standardised features
 HELD_OUT = 10  # of so many photos, one chooses the temperature
 TEMPERATURES = np.geomspace(0.2, 2.0, 37)
@@ -126,7 +128,8 @@ def write(bundle: Bundle, decoder: Mapping[str, Tensor], names: Sequence[str], t
     part = {"kind": "classes", "reads": "pooled", "input": "image", "hidden_width": rank, "linear": True, "dropout": 0.0}
     decoders = {**architecture["decoders"], OUTPUT: part}
     weights = bundle.weights() | {f"decoders.{OUTPUT}.{name}": value.float().numpy() for name, value in decoder.items()}
-    hints = to_dict(Hints(OUTPUT, temperature))
+    chinese: list[list[Any]] = yaml.safe_load(CHINESE.read_text(encoding="utf-8"))
+    hints = to_dict(Hints(OUTPUT, temperature, {"zh": tuple(str(name) for line in chinese for name in line)}))
     tasks = {**bundle.interface.tasks, "captioning": {**bundle.interface.tasks["captioning"], "hints": hints}}
     outputs = {**bundle.interface.outputs, OUTPUT: LabelsModalityConfig(labels=tuple(names))}
     interface = replace(bundle.interface, outputs=outputs, tasks=tasks)
