@@ -83,6 +83,16 @@ def answer_of(prediction: "Prediction", least: float) -> str | None:
     return prediction.text if prediction.confidence >= least else None
 
 
+def labels_beside(caption: "Prediction") -> dict[str, Any]:
+    """The hint beside an unsure caption, for JSON."""
+    return {} if caption.labels is None else {"labels": caption.labels}
+
+
+def perhaps(caption: "Prediction") -> str:
+    """The hint beside an unsure caption, for a table."""
+    return "" if caption.labels is None else f" (perhaps: {', '.join(caption.labels)})"
+
+
 def note(text: str) -> None:
     """A line for the person, never part of the output: stderr."""
     stderr.print(Text(printable(text)), soft_wrap=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, progress
+from braid.cli.console import labels_beside, note, perhaps, print_json, print_table, progress
 from braid.cli.options import JsonOption, ModelOption, OptionalFilesArgument
 from braid.errors import UserError
 from braid.files import ready, write_whole
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from braid.api import LoadedModel
     from braid.bundle import DataCard
     from braid.files.gallery import Card
+    from braid.records import Prediction
 
 # Free photos that packages carry, so nothing is downloaded: package -> file in it -> credit.
 SAMPLES = {
@@ -49,9 +50,21 @@ class Photo:
 
     path: Path
     credit: str
-    text: str = ""
-    confidence: float = 0.0
+    caption: "Prediction | None" = None
     error: str = ""
+
+    @property
+    def text(self) -> str:
+        """The caption, with the hint beside it."""
+        return "" if self.caption is None else f"{self.caption.text}{perhaps(self.caption)}"
+
+    @property
+    def confidence(self) -> float:
+        return 0.0 if self.caption is None else self.caption.confidence
+
+    def as_json(self) -> dict[str, Any]:
+        text, hint = ("", {}) if self.caption is None else (self.caption.text, labels_beside(self.caption))
+        return {"id": str(self.path), "text": text, "confidence": round(self.confidence, 4), "error": self.error, **hint}
 
 
 def demo(
@@ -81,10 +94,10 @@ def demo(
     calibrated = loaded.bundle.interface.tasks["captioning"].get("calibration") is not None
     write_whole(output, _page(images, loaded.bundle.interface.card, model, calibrated, loading, seconds))
     if json:
-        shown = [{"id": str(p.path), "text": p.text, "confidence": round(p.confidence, 4), "error": p.error} for p in images]
+        shown = [photo.as_json() for photo in images]
         print_json({"page": str(output), "seconds_per_image": round(seconds, 4), "images": shown})
         return
-    rows = [[p.path.name, p.text or p.error, f"{p.confidence:.2f}" if p.text else ""] for p in images]
+    rows = [[p.path.name, p.text or p.error, f"{p.confidence:.2f}" if p.caption else ""] for p in images]
     print_table("Captions", ["photo", "caption", "confidence"], rows, ["confidence"])
     note(f"\n{len(images)} photos, {seconds:.2f} s each; the model was ready in {loading:.1f} s")
     note(f"the page: {output.resolve()}")
@@ -108,10 +121,10 @@ def _paths(photos: list[str]) -> dict[Path, str]:
 def _captioned(loaded: "LoadedModel", path: Path, credit: str) -> Photo:
     """Caption one photo at a time, so that an unreadable one is reported on the page and does not stop the others."""
     try:
-        (prediction,) = loaded.captions([str(path)])
+        (caption,) = loaded.captions([str(path)])
     except UserError as error:
         return Photo(path, credit, error=str(error))
-    return Photo(path, credit, prediction.text or "", prediction.confidence)
+    return Photo(path, credit, caption)
 
 
 def _page(images: list[Photo], card: "DataCard", model: str, calibrated: bool, loading: float, seconds: float) -> str:

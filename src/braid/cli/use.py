@@ -11,7 +11,9 @@ import typer
 from braid.cli.console import (
     NOT_SURE,
     answer_of,
+    labels_beside,
     note,
+    perhaps,
     print_json,
     print_rows,
     print_text,
@@ -94,8 +96,8 @@ def caption(
     rows = rows_of(loaded, paths, parsed(loaded, inputs))
     answers = loaded.answer_rows("captioning", rows, beam, batch_size, strict, with_progress("describing"), language)
     pairs = [(sample.source, one) for one, sample in zip(answers.predictions, answers.samples, strict=True)]
-    records = ({"id": source, **_as_json(one, min_confidence), **_hint(one)} for source, one in pairs)
-    cells = [[source, _shown(one, min_confidence) + _hint_in_words(one), f"{one.confidence:.2f}"] for source, one in pairs]
+    records = ({"id": source, **_as_json(one, min_confidence), **labels_beside(one)} for source, one in pairs)
+    cells = [[source, _shown(one, min_confidence) + perhaps(one), f"{one.confidence:.2f}"] for source, one in pairs]
     print_rows(json, records, "Captions", ["file", "caption", "confidence"], cells, ["confidence"])
     for message in empty_answers(answers.predictions):
         note(message)
@@ -368,14 +370,6 @@ def _files_and_questions(loaded: "LoadedModel", words: Sequence[str], given: boo
 def _as_json(prediction: "Prediction", least: float, name: str = "text") -> dict[str, object]:
     """An answer as JSON; null if the model abstains."""
     return {name: answer_of(prediction, least), "confidence": round(prediction.confidence, 4)}
-
-
-def _hint(caption: "Prediction") -> dict[str, object]:
-    return {} if caption.labels is None else {"labels": caption.labels}
-
-
-def _hint_in_words(caption: "Prediction") -> str:
-    return "" if caption.labels is None else f" (perhaps: {', '.join(caption.labels)})"
 
 
 def _labelled(prediction: "Prediction", least: float) -> dict[str, object]:
