@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from braid.api import load
-from braid.hints import SURE
 from braid.recipes.small.imagenet_labels import seen
 from braid.records import Sample
 from braid.runtime.opening import open_runtime
+from braid.tasks.hints import SURE
 from braid.tasks.label_selection import choose
 from runs import report, say, shown
 

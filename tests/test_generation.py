@@ -1,7 +1,7 @@
 """Generation against exhaustive search, on a decoder small enough to enumerate: a random table of next-token logits."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -55,9 +55,12 @@ def batch(*rows: int) -> Batch:
     return Batch(tuple(str(row) for row in rows), {})
 
 
-def best_by_enumeration(decoder: TableDecoder, row: int, config: GenerationConfig) -> tuple[int, ...]:
+def best_by_enumeration(
+    decoder: TableDecoder, row: int, config: GenerationConfig, allowed: Callable[[Sequence[int]], bool] = lambda text: True
+) -> tuple[int, ...]:
     words = range(EOS + 1, VOCAB)
-    texts = [(*text, EOS) for length in range(1, config.max_length) for text in itertools.product(words, repeat=length)]
+    every = (text for length in range(1, config.max_length) for text in itertools.product(words, repeat=length))
+    texts = [(*text, EOS) for text in every if allowed(text)]
     return max(texts, key=lambda text: sum(decoder.logs(row, text, 1)) / len(text) ** config.length_penalty)
 
 
@@ -69,6 +72,42 @@ def test_a_wide_beam_finds_the_best_text_there_is(length_penalty: float) -> None
         best = best_by_enumeration(decoder, row, config)
         assert (*result.tokens, EOS) == best
         assert result.score == pytest.approx(sum(decoder.logs(row, best, 1)) / len(best) ** length_penalty)
+
+
+WORDS = ([4, 5], [6])  # one of two tokens, one of one
+
+
+def has_word(text: Sequence[int]) -> bool:
+    return any(list(text[place : place + len(word)]) == word for word in WORDS for place in range(len(text)))
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_a_wide_beam_finds_the_best_text_that_has_a_word(length_penalty: float) -> None:
+    decoder = TableDecoder(eos=1.0)
+    config = GenerationConfig(beam=300, length_penalty=length_penalty, max_length=5)
+    wanted = generate(decoder, batch(*range(6)), config, words=[WORDS] * 6)
+    free = generate(decoder, batch(*range(6)), config)
+    for row, (result, other) in enumerate(zip(wanted, free, strict=True)):
+        best = best_by_enumeration(decoder, row, config, has_word)
+        assert (*result.tokens, EOS) == best
+        assert result == other or not has_word(other.tokens)
+    assert any(not has_word(other.tokens) for other in free)
+
+
+@pytest.mark.parametrize("beam", [1, 2, 3])
+def test_a_narrow_beam_writes_a_wanted_word_and_leaves_other_rows_alone(beam: int) -> None:
+    decoder = TableDecoder(5, eos=0.5)
+    config = GenerationConfig(beam=beam, max_length=8)
+    mixed = generate(decoder, batch(*range(10)), config, words=[WORDS if row % 2 else () for row in range(10)])
+    free = generate(decoder, batch(*range(10)), config)
+    assert all(has_word(result.tokens) for result in mixed[1::2])
+    assert mixed[::2] == free[::2]
+
+
+def test_a_wanted_word_is_written_however_short_a_text_must_be() -> None:
+    decoder = TableDecoder(5, eos=4.0)
+    for result in generate(decoder, batch(*range(10)), GenerationConfig(max_length=3), words=[WORDS] * 10):
+        assert has_word(result.tokens)
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])

@@ -14,13 +14,13 @@ from braid.config import to_dict
 from braid.decoders import ClassesDecoderConfig
 from braid.errors import UserError
 from braid.generation import GenerationConfig
-from braid.hints import _says
 from braid.modalities import LabelsModalityConfig
 from braid.model import ModelConfig
 from braid.presets import tiny
+from braid.records import Prediction
 from braid.runtime.export import export
 from braid.tasks import Captioning, Classification
-from braid.tasks.captioning import Hints
+from braid.tasks.hints import Hints, _says
 from conftest import Ran, shapes_unchecked
 from variants import inputs, outputs, samples, tokenizer
 
@@ -28,7 +28,7 @@ LABELS = ("espresso", "teapot", "tabby cat")
 CHINESE = {"zh": ("浓缩咖啡", "茶壶", "虎斑猫")}
 
 
-def write_model(folder: Path, bias: float) -> Path:
+def write_model(folder: Path, bias: float, words: dict[str, tuple[str, ...]] | None = None) -> Path:
     """An untrained captioner, with labels of which the first is the surer the higher its ``bias``."""
     base = tiny(inputs=("image",))
     label = ClassesDecoderConfig(input="image", hidden_width=4, linear=True, dropout=0.0)
@@ -39,7 +39,7 @@ def write_model(folder: Path, bias: float) -> Path:
     with torch.no_grad():
         last: torch.nn.Linear = model.decoders["label"].layers[-1]  # type: ignore[index, assignment, union-attr]
         last.bias.copy_(torch.tensor([bias, 0.0, 0.0]))
-    hints = Hints("label", names=CHINESE)
+    hints = Hints("label", names=CHINESE, words=words or {})
     captioning = Captioning(prompt="", generation=GenerationConfig(max_length=20), languages=("en", "zh"), hints=hints)
     tasks = {"captioning": to_dict(captioning), "classification": to_dict(Classification())}
     modalities = {name: modality.config for name, modality in inputs(config).items()}
@@ -70,6 +70,29 @@ def test_an_unsure_caption_has_the_label_that_the_model_is_sure_of(model: Path, 
 def test_no_label_is_given_where_none_is_sure(tmp_path: Path, photos: Path) -> None:
     (caption,) = braid.load(write_model(tmp_path / "model", bias=0.1)).captions([photos / "0.png"])
     assert caption.labels is None
+
+
+def test_an_unsure_caption_gets_the_word_of_a_sure_label(tmp_path: Path, photos: Path) -> None:
+    plain = braid.load(write_model(tmp_path / "plain", bias=9.0))
+    wanted = braid.load(write_model(tmp_path / "wanted", bias=9.0, words={"en": ("circle, square", "", "star")}))
+    files = [photos / f"{number}.png" for number in range(4)]
+    before, after = plain.captions(files), wanted.captions(files)
+    assert all({"circle", "circles", "square", "squares"} & set((one.text or "").split()) for one in after)
+    assert not all({"circle", "square"} & set((one.text or "").split()) for one in before)
+    assert [one.text for one in wanted.captions(files, language="zh")] == [
+        one.text for one in plain.captions(files, language="zh")
+    ]
+
+
+def test_labels_of_the_same_words_count_together() -> None:
+    hints = Hints("label", words={"en": ("dog, puppy", "dog, puppy", "beach", "")})
+    scores = {"husky": 0.3, "pug": 0.3, "sandbar": 0.1, "abacus": 0.3}
+    label = Prediction("0", label="husky", scores=scores, confidence=0.3)
+    assert hints.missing(label, "en", "a man on a wall") == ("dog", "dogs", "puppy", "puppys")
+    assert hints.missing(label, "en", "two dogs run") == ()
+    assert hints.missing(label, "zh", "一个男人") == ()
+    unsure = Prediction("0", label="husky", scores={**scores, "pug": 0.1}, confidence=0.3)
+    assert hints.missing(unsure, "en", "a man on a wall") == ()
 
 
 @pytest.mark.parametrize(

@@ -113,3 +113,15 @@ def test_a_map_of_low_rank_is_found_from_photos_without_labels() -> None:
 
 def test_classes_of_one_name_are_told_apart() -> None:
     assert imagenet_labels.distinct(["missile", "sunglasses", "missile"]) == ["missile", "sunglasses", "missile 2"]
+
+
+def test_classes_have_words_and_chinese_names() -> None:
+    words, chinese = imagenet_labels.words(1000), imagenet_labels.chinese_names()
+    assert len(chinese) == len(set(chinese)) == len(words["en"]) == len(words["zh"]) == 1000
+    named = {place: (words["en"][place], words["zh"][place], chinese[place]) for place in (281, 963, 979, 111)}
+    assert named == {
+        281: ("cat, kitten", "猫", "虎斑猫"),
+        963: ("pizza", "披萨", "披萨"),
+        979: ("valley", "", "山谷"),
+        111: ("", "", "线虫"),
+    }

@@ -14,13 +14,12 @@ from braid.bundle import WEIGHTS, Bundle, find_bundle, read_bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.config import from_dict
 from braid.errors import UserError
-from braid.evaluation import Answers
+from braid.evaluation import Answers, predict
 from braid.files import file_named, user_path
 from braid.files.reading import has_suffix
 from braid.generation import GenerationConfig, Runtime, continue_text
 from braid.generation.images import StepWatch
 from braid.given import given_values, is_one, several, several_rows
-from braid.hints import answer
 from braid.index import Hit, Index, IndexConfig, Origin, check_origin, open_index
 from braid.modalities.cells import check_text
 from braid.records import Example, Prediction, Sample
@@ -262,7 +261,7 @@ class LoadedModel:
         """
         chosen = self.task(task, beam, language)
         samples = [self._sample(chosen, row, number) for number, row in enumerate(several_rows(rows))]
-        return answer(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
+        return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def _sample(self, task: Task, row: Given, number: int = 0) -> Sample:
         """A row as the task prepares it; an input that the task does not name goes to the model as it is."""
@@ -287,7 +286,7 @@ class LoadedModel:
         """Do one of the model's tasks on many examples; rows that cannot be read come back with the reason."""
         chosen = self.task(task, beam, language)
         samples = [chosen.prepare(example) for example in several(examples)]
-        return answer(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
+        return predict(self.runtime, self.collator, chosen, samples, batch_size, strict, watch)
 
     def complete(self, text: str, config: GenerationConfig | None = None) -> Prediction:
         """Continue a text: the decoder alone, as a language model."""

@@ -7,8 +7,8 @@ everywhere.
 """
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
@@ -138,16 +138,33 @@ class BatchInput:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows ready for a model. An input that no row has is absent from ``inputs``; ``languages`` is empty or has one a row."""
+    """Rows ready for a model. An input that no row has is absent from ``inputs``.
+
+    ``languages`` and ``words`` are empty or have one entry a row: the language of the text to write, and words of which the text
+    has to have one.
+    """
 
     ids: tuple[str, ...]
     inputs: Mapping[str, BatchInput]
     targets: Mapping[str, Padded] = field(default_factory=dict)
     languages: tuple[str, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
 
     @property
     def size(self) -> int:
         return len(self.ids)
+
+    def rows(self, chosen: Sequence[int]) -> "Batch":
+        """Some rows of a batch of arrays, without targets, and only with the distinct values that they use."""
+        inputs = {}
+        for name, given in self.inputs.items():
+            used, index = np.unique(given.index[chosen], return_inverse=True)
+            if (absent := int((used < 0).sum())) < len(used):
+                values, mask = given.distinct.values[used[absent:]], given.distinct.mask[used[absent:]]
+                inputs[name] = replace(given, distinct=Padded(values, mask), index=index - absent)
+        languages = tuple(self.languages[row] for row in chosen) if self.languages else ()
+        words = tuple(self.words[row] for row in chosen) if self.words else ()
+        return Batch(tuple(self.ids[row] for row in chosen), inputs, {}, languages, words)
 
 
 @dataclass(frozen=True)

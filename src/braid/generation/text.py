@@ -1,6 +1,6 @@
 """Greedy decoding, beam search and sampling of texts, through the decode protocol. Independent of the runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from unicodedata import category
 from zlib import crc32
@@ -14,6 +14,8 @@ from braid.records import Batch, Prediction
 from braid.shapes import Float, Int
 
 NEVER = -np.inf
+BANKS = 3  # of texts, where words are wanted
+MET = 2  # the bank of texts that have one
 BLOCK = 128  # scores per block
 
 
@@ -31,18 +33,26 @@ class Generated:
         return float(np.mean(self.token_probabilities)) if self.token_probabilities else 0.0
 
 
+Words = Sequence[Sequence[int]]  # of which a text has to have one, as tokens; () asks for none
+
+
 def generate(
-    decoder: Decoder, batch: Batch, config: GenerationConfig, prefixes: Sequence[Sequence[int]] | None = None
+    decoder: Decoder,
+    batch: Batch,
+    config: GenerationConfig,
+    prefixes: Sequence[Sequence[int]] | None = None,
+    words: Sequence[Words] | None = None,
 ) -> list[Generated]:
     """Generate one text per row; a row's text does not depend on the other rows of its batch.
 
     Args:
         prefixes: the first tokens of each row's text; the result does not include them.
+        words: each row's text has to have one of its words, for which it is searched with beams; () asks for none.
     """
     starts = [list(prefix) for prefix in prefixes] if prefixes is not None else [[] for _ in batch.ids]
     assert len(starts) == batch.size
-    if config.method == "beam":
-        return _beam(decoder, batch, config, starts)
+    if config.method == "beam" or words:
+        return _beam(decoder, batch, config, starts, words or [()] * batch.size)
     return _one_by_one(decoder, batch, config, starts)
 
 
@@ -76,11 +86,15 @@ def _first(decoder: Decoder, batch: Batch) -> Int[np.ndarray, "batch 1"]:
 
 @dataclass
 class _Text:
-    """An unfinished text: the token that ends it, its tokens and their log-probabilities."""
+    """An unfinished text: the token that ends it, its tokens and their log-probabilities.
+
+    ``due``: the tokens of a wanted word that come next; () if nothing is wanted any more, None if no word has begun.
+    """
 
     eos: int
     tokens: list[int] = field(default_factory=list)
     logs: list[float] = field(default_factory=list)
+    due: Sequence[int] | None = ()
 
     @property
     def ended(self) -> bool:
@@ -94,8 +108,13 @@ class _Text:
         self.tokens.append(token)
         self.logs.append(log)
 
-    def extended(self, token: int, log: float) -> "_Text":
-        return _Text(self.eos, [*self.tokens, token], [*self.logs, log])
+    @property
+    def bank(self) -> int:
+        """Texts without a wanted word, in the middle of one, and with one: each are compared among themselves."""
+        return 0 if self.due is None else 1 if self.due else MET
+
+    def extended(self, token: int, log: float, due: Sequence[int] | None) -> "_Text":
+        return _Text(self.eos, [*self.tokens, token], [*self.logs, log], due)
 
     def score(self, config: GenerationConfig) -> float:
         return self.log_probability / float(max(len(self.tokens), 1) ** config.length_penalty)
@@ -107,10 +126,11 @@ class _Text:
 
 @dataclass
 class _Row:
-    """One row of a beam search: unfinished texts, the best finished text, and the given prefix."""
+    """One row of a beam search: the given prefix, unfinished texts, the wanted words, and the best finished text."""
 
     start: list[int]
     live: list[_Text]
+    words: Words = ()
     best: _Text | None = None
     done: bool = False
 
@@ -126,15 +146,22 @@ class _Row:
         self.done = hope / config.max_length**config.length_penalty <= self.best.score(config)
 
 
-def _beam(decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list[list[int]]) -> list[Generated]:
-    """Beam search; the state's group is 1 until the first free choice, then ``config.beam``."""
+def _beam(
+    decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list[list[int]], words: Sequence[Words]
+) -> list[Generated]:
+    """Beam search; the state's group is 1 until the first free choice, then ``config.beam``, or that for each bank of texts where
+    words are wanted (Anderson et al., EMNLP 2017, arXiv:1612.00576)."""
     state = decoder.start(batch)
-    rows = [_Row(start, [_Text(decoder.special.eos)]) for start in starts]
+    rows = [
+        _Row(start, [_Text(decoder.special.eos, due=None if wanted else ())], wanted)
+        for start, wanted in zip(starts, words, strict=True)
+    ]
+    group = config.beam * (BANKS if any(words) else 1)
     tokens = _first(decoder, batch)
     for position in range(config.max_length + max(map(len, starts), default=0)):
         logits, state = decoder.step(tokens, state)
-        parents = np.zeros((batch.size, config.beam), dtype=np.int64)
-        tokens = np.full((batch.size, config.beam), decoder.special.eos, dtype=np.int64)
+        parents = np.zeros((batch.size, group), dtype=np.int64)
+        tokens = np.full((batch.size, group), decoder.special.eos, dtype=np.int64)
         logs = _allowed(logits, [position - len(start) for start in starts], config, decoder.special)
         for row, search in enumerate(rows):
             if position < len(search.start):
@@ -150,34 +177,59 @@ def _beam(decoder: Decoder, batch: Batch, config: GenerationConfig, starts: list
 def _advance(
     search: _Row,
     logs: Float[np.ndarray, "group vocab"],
-    parents: Int[np.ndarray, " beam"],
-    tokens: Int[np.ndarray, " beam"],
+    parents: Int[np.ndarray, " beams"],
+    tokens: Int[np.ndarray, " beams"],
     config: GenerationConfig,
 ) -> None:
-    """Extend one row's texts by a token: finished texts are removed, and the ``beam`` most probable others continue."""
-    beam, vocab = config.beam, logs.shape[1]
-    sums = np.array([text.log_probability for text in search.live])
-    ranked = (logs[: len(search.live)] + sums[:, None]).ravel()
-    # Each unfinished text can only end in one way, so twice the beam size always has enough texts that do not end.
-    top = likeliest(ranked, 2 * beam)
-    old, search.live = search.live, []
-    for rank, candidate in enumerate(top):
-        parent, token = divmod(int(candidate), vocab)
-        if ranked[candidate] == NEVER:
-            break
-        grown = old[parent].extended(token, float(logs[parent, token]))
-        if grown.ended:
-            if rank < beam:
-                search.end(grown, config)
-        elif len(search.live) < beam:
-            parents[len(search.live)], tokens[len(search.live)] = parent, token
-            search.live.append(grown)
+    """Extend one row's texts by a token: finished texts are removed; of each bank the ``beam`` most probable others continue."""
+    grown = [*_free(search, logs, config), *_wanted(search, logs)]
+    search.live = []
+    for bank in sorted({text.bank for _, text in grown}):
+        own = sorted((pair for pair in grown if pair[1].bank == bank), key=lambda pair: -pair[1].log_probability)
+        kept = 0
+        for rank, (parent, text) in enumerate(own):
+            if text.ended:
+                if rank < config.beam:
+                    search.end(text, config)
+            elif kept < config.beam:
+                parents[len(search.live)], tokens[len(search.live)] = parent, text.tokens[-1]
+                search.live.append(text)
+                kept += 1
     if search.live and len(search.live[0].tokens) >= config.max_length:
-        for text in search.live if search.best is None else ():
+        whole = [text for text in search.live if text.bank == MET] or search.live
+        for text in whole if search.best is None else ():
             search.end(text, config)
         search.done = True
         return
     search.settle(config)
+
+
+def _free(search: _Row, logs: Float[np.ndarray, "group vocab"], config: GenerationConfig) -> Iterator[tuple[int, _Text]]:
+    """The most probable ways to go on with texts that are not in the middle of a wanted word, each with its parent. A text that
+    lacks one does not end."""
+    vocab = logs.shape[1]
+    for bank in (0, MET):
+        places = [place for place, text in enumerate(search.live) if text.bank == bank]
+        if not places:
+            continue
+        sums = np.array([search.live[place].log_probability for place in places])
+        scores = logs[places] + sums[:, None]
+        if bank == 0:
+            scores[:, search.live[0].eos] = NEVER
+        # Each unfinished text can only end in one way, so twice the beam size always has enough texts that do not end.
+        for candidate in likeliest(scores.ravel(), 2 * config.beam):
+            row, token = divmod(int(candidate), vocab)
+            if scores[row, token] == NEVER:
+                break
+            parent = search.live[places[row]]
+            yield places[row], parent.extended(token, float(logs[places[row], token]), parent.due)
+
+
+def _wanted(search: _Row, logs: Float[np.ndarray, "group vocab"]) -> Iterator[tuple[int, _Text]]:
+    """The texts that begin a wanted word, or go on with it, each with its parent."""
+    for place, text in enumerate(search.live):
+        for word in search.words if text.due is None else [text.due] if text.due else []:
+            yield place, text.extended(word[0], float(logs[place, word[0]]), word[1:])
 
 
 def _allowed(
@@ -233,6 +285,7 @@ def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: Gen
     count among the ``max_length``.
     """
     prefixes = [tokenizer.encode(language) for language in batch.languages]
+    words = [[tokenizer.encode(word) for word in row] for row in batch.words]
     if prefixes:
         config = replace(config, max_length=max(1, config.max_length - max(map(len, prefixes))))
     return [
@@ -242,7 +295,7 @@ def write_text(decoder: Decoder, batch: Batch, tokenizer: Tokenizer, config: Gen
             confidence=generated.confidence,
             token_probabilities=generated.token_probabilities,
         )
-        for identity, generated in zip(batch.ids, generate(decoder, batch, config, prefixes or None), strict=True)
+        for identity, generated in zip(batch.ids, generate(decoder, batch, config, prefixes or None, words), strict=True)
     ]
 
 

@@ -3,11 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from braid.config import within
 from braid.errors import UserError
 from braid.generation import GenerationConfig, Runtime
 from braid.generation.images import StepWatch
@@ -23,28 +23,11 @@ from braid.metrics import (
 )
 from braid.records import Batch, Example, Prediction, Sample
 from braid.shapes import Float
+from braid.tasks.hints import Hints, with_hints
 from braid.tasks.protocol import TaskProtocol, inputs_of, need_inputs
 
 LONGEST_NAME, MOST_LANGUAGES = 20, 100  # characters of a language's name, and languages of a model
 QUALITY = "cider-2015"  # the metric that says whether a single caption is good; confidence is calibrated on it
-
-
-@dataclass(frozen=True)
-class Hints:
-    """Labels that may say what a caption does not: things that the image encoder knew before it learned captions.
-
-    Args:
-        output: the output that gives them.
-        temperature: divides their logits.
-        names: the labels in other languages that captions are written in, in the order of the labels.
-    """
-
-    output: str
-    temperature: float = 1.0
-    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        within(self, 1e-6, 1e6, "temperature")
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,7 @@ class Captioning(TaskProtocol):
         generation: how a caption is searched for.
         languages: those that the model writes, by the names that the training rows give them; the first is the usual one.
         language: of rows that say none; "" is the usual one.
-        hints: labels, of which a sure one is given beside a caption that the model is not sure of; null gives none.
+        hints: labels that may say what an unsure caption does not; null gives none.
         calibration: turns the mean token probability into the probability that a caption is good; null leaves it.
     """
 
@@ -132,6 +115,10 @@ class Captioning(TaskProtocol):
         return replace(self, languages=tuple(language for language, _ in named.most_common()))
 
     def predict(self, runtime: Runtime, batch: Batch, watch: StepWatch | None = None) -> list[Prediction]:
+        captions = self._written(runtime, batch)
+        return with_hints(self.hints, runtime, batch, captions, partial(self._written, runtime)) if self.hints else captions
+
+    def _written(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
         result = runtime.write(self.decoder, batch, self.generation)
         if self.calibration is None:
             return result
@@ -192,8 +179,8 @@ class Captioning(TaskProtocol):
 
     @property
     def unfitted(self) -> "Captioning":
-        """The task without calibration: confidence is the mean probability of a caption's tokens."""
-        return replace(self, calibration=None)
+        """The task without calibration and hints: confidence is the mean probability of a caption's tokens."""
+        return replace(self, calibration=None, hints=None)
 
     def fitted(self, calibration: Calibration) -> "Captioning":
         return replace(self, calibration=calibration)

@@ -29,11 +29,10 @@ from braid.config import to_dict
 from braid.modalities import LabelsModalityConfig
 from braid.runtime.torch import load_model
 from braid.shapes import Float
-from braid.tasks.captioning import Hints
+from braid.tasks.hints import Hints
 from braid.training.encoding import fastest
 
 OUTPUT = "label"
-CHINESE = Path(__file__).parent / "chinese-classes.yaml"
 RIDGE = 100.0  # of standardised features
 HELD_OUT = 10  # of so many photos, one chooses the temperature
 TEMPERATURES = np.geomspace(0.2, 2.0, 37)
@@ -121,6 +120,27 @@ def distinct(names: Sequence[str]) -> list[str]:
     return result
 
 
+def chinese_names() -> tuple[str, ...]:
+    lines: list[list[Any]] = _read("chinese-classes.yaml")
+    return tuple(str(name) for line in lines for name in line)
+
+
+def words(number: int) -> dict[str, tuple[str, ...]]:
+    """The words that captions have for each of a ``number`` of classes, in English and, by the nouns of in_chinese.py, in Chinese."""
+    english = [""] * number
+    for names, numbers in _read("everyday-words.yaml").items():
+        for part in str(numbers).split():
+            first, _, last = part.partition("-")
+            for place in range(int(first), int(last or first) + 1):
+                english[place] = names
+    nouns = {name: chinese for group in _read("chinese-words.yaml")["nouns"].values() for name, chinese in group.items()}
+    return {"en": tuple(english), "zh": tuple(nouns.get(names.split(", ")[0], "") for names in english)}
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
 def write(bundle: Bundle, decoder: Mapping[str, Tensor], names: Sequence[str], temperature: float, folder: Path) -> None:
     """Save the model with the decoder, whose labels are hints beside captions."""
     architecture: Any = bundle.architecture
@@ -128,8 +148,7 @@ def write(bundle: Bundle, decoder: Mapping[str, Tensor], names: Sequence[str], t
     part = {"kind": "classes", "reads": "pooled", "input": "image", "hidden_width": rank, "linear": True, "dropout": 0.0}
     decoders = {**architecture["decoders"], OUTPUT: part}
     weights = bundle.weights() | {f"decoders.{OUTPUT}.{name}": value.float().numpy() for name, value in decoder.items()}
-    chinese: list[list[Any]] = yaml.safe_load(CHINESE.read_text(encoding="utf-8"))
-    hints = to_dict(Hints(OUTPUT, temperature, {"zh": tuple(str(name) for line in chinese for name in line)}))
+    hints = to_dict(Hints(OUTPUT, temperature, {"zh": chinese_names()}, words(len(names))))
     tasks = {**bundle.interface.tasks, "captioning": {**bundle.interface.tasks["captioning"], "hints": hints}}
     outputs = {**bundle.interface.outputs, OUTPUT: LabelsModalityConfig(labels=tuple(names))}
     interface = replace(bundle.interface, outputs=outputs, tasks=tasks)

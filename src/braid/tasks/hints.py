@@ -1,0 +1,96 @@
+"""Hints: what a model's labels say where its caption is not sure.
+
+An image encoder may know many things that no caption taught, such as the classes of ImageNet. A caption that the model is not
+sure of is searched for anew, among those that have the word of a sure label; and the label itself stands beside it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from braid.config import within
+from braid.generation import Runtime
+from braid.records import Batch, Prediction
+from braid.tasks.label_selection import choose
+
+SURE = 0.5  # the confidence from which a label is a hint, and below which a caption needs one
+HISSING = ("s", "x", "z", "ch", "sh")
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Labels that may say what a caption does not.
+
+    Args:
+        output: the output that gives them.
+        temperature: divides their logits.
+        names: the labels in other languages that captions are written in, in the order of the labels.
+        words: by language, the words that captions have for each label, in the same order: ``airplane, plane``; "" for none.
+            Labels of the same words count together.
+    """
+
+    output: str
+    temperature: float = 1.0
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        within(self, 1e-6, 1e6, "temperature")
+
+    def name(self, label: Prediction, language: str) -> str:
+        own = self.names.get(language)
+        return own[list(label.scores).index(label.label or "")] if own else label.label or ""
+
+    def missing(self, label: Prediction, language: str, caption: str) -> tuple[str, ...]:
+        """The words of which a caption should have one and has none."""
+        shares: Counter[str] = Counter()
+        for words, score in zip(self.words.get(language, ()), label.scores.values(), strict=False):
+            shares[words] += score  # type: ignore[assignment]  # a share of 1
+        del shares[""]
+        if not shares or max(shares.values()) < SURE:
+            return ()
+        forms = tuple(form for word in shares.most_common(1)[0][0].split(", ") for form in _forms(word))
+        return () if any(_has(caption, form) for form in forms) else forms
+
+
+def with_hints(
+    hints: Hints, runtime: Runtime, batch: Batch, captions: Sequence[Prediction], write: Callable[[Batch], list[Prediction]]
+) -> list[Prediction]:
+    """The captions of a batch; of those that the model is not sure of, some anew, and with a sure label in ``labels``.
+
+    Args:
+        write: writes the captions of a batch.
+    """
+    result = list(captions)
+    unsure = [row for row, one in enumerate(captions) if one.confidence < SURE]
+    if not unsure:
+        return result
+    languages = batch.languages or ("",) * batch.size
+    labels = dict(zip(unsure, choose(runtime, hints.output, batch.rows(unsure), hints.temperature), strict=True))
+    missing = {row: hints.missing(label, languages[row], result[row].text or "") for row, label in labels.items()}
+    wanted = {row: words for row, words in missing.items() if words}
+    if wanted:
+        for row, one in zip(wanted, write(replace(batch.rows(list(wanted)), words=tuple(wanted.values()))), strict=True):
+            result[row] = one
+    for row, label in labels.items():
+        name = hints.name(label, languages[row])
+        if label.confidence >= SURE and not _says(result[row].text or "", name):
+            result[row] = replace(result[row], labels=(name,))
+    return result
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """A word, and an English noun in the plural."""
+    return (word, f"{word}{'es' if word.endswith(HISSING) else 's'}") if word.isascii() else (word,)
+
+
+def _has(caption: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word)}\b", caption) is not None if word.isascii() else word in caption
+
+
+def _says(caption: str, label: str) -> bool:
+    """Whether a caption has a word of a label; where words are not apart, its last character: the cat of a tabby cat."""
+    if not label.isascii():
+        return label[-1:] in caption
+    return any(_has(caption.lower(), word) for word in re.findall(r"\w+", label.lower()))
