@@ -77,11 +77,10 @@ def test_an_unsure_caption_gets_the_word_of_a_sure_label(tmp_path: Path, photos:
     wanted = braid.load(write_model(tmp_path / "wanted", bias=9.0, words={"en": ("circle, square", "", "star")}))
     files = [photos / f"{number}.png" for number in range(4)]
     before, after = plain.captions(files), wanted.captions(files)
-    assert all({"circle", "circles", "square", "squares"} & set((one.text or "").split()) for one in after)
-    assert not all({"circle", "square"} & set((one.text or "").split()) for one in before)
-    assert [one.text for one in wanted.captions(files, language="zh")] == [
-        one.text for one in plain.captions(files, language="zh")
-    ]
+    assert all("circle" in (one.text or "") or "square" in (one.text or "") for one in after)
+    assert not any("circle" in (one.text or "") or "square" in (one.text or "") for one in before)
+    chinese = [[one.text for one in model.captions(files, language="zh")] for model in (plain, wanted)]
+    assert chinese[0] == chinese[1]
 
 
 def test_labels_of_the_same_words_count_together() -> None:

@@ -126,7 +126,7 @@ def chinese_names() -> tuple[str, ...]:
 
 
 def words(number: int) -> dict[str, tuple[str, ...]]:
-    """The words that captions have for each of a ``number`` of classes, in English and, by the nouns of in_chinese.py, in Chinese."""
+    """The words that captions have for each of a ``number`` of classes: in English, and those of in_chinese.py in Chinese."""
     english = [""] * number
     for names, numbers in _read("everyday-words.yaml").items():
         for part in str(numbers).split():
