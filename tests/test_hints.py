@@ -85,12 +85,12 @@ def test_an_unsure_caption_gets_the_word_of_a_sure_label(tmp_path: Path, photos:
 
 def test_labels_of_the_same_words_count_together() -> None:
     hints = Hints("label", words={"en": ("dog, puppy", "dog, puppy", "beach", "")})
-    scores = {"husky": 0.3, "pug": 0.3, "sandbar": 0.1, "abacus": 0.3}
-    label = Prediction("0", label="husky", scores=scores, confidence=0.3)
+    scores = {"husky": 0.5, "pug": 0.42, "sandbar": 0.05, "abacus": 0.03}
+    label = Prediction("0", label="husky", scores=scores, confidence=0.5)
     assert hints.missing(label, "en", "a man on a wall") == ("dog", "dogs", "puppy", "puppys")
     assert hints.missing(label, "en", "two dogs run") == ()
     assert hints.missing(label, "zh", "一个男人") == ()
-    unsure = Prediction("0", label="husky", scores={**scores, "pug": 0.1}, confidence=0.3)
+    unsure = Prediction("0", label="husky", scores={**scores, "pug": 0.3}, confidence=0.5)
     assert hints.missing(unsure, "en", "a man on a wall") == ()
 
 

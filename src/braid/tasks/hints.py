@@ -1,7 +1,7 @@
 """Hints: what a model's labels say where its caption is not sure.
 
 An image encoder may know many things that no caption taught, such as the classes of ImageNet. A caption that the model is not
-sure of is searched for anew, among those that have the word of a sure label; and the label itself stands beside it.
+sure of is searched for anew, among those that have the word of a certain label; and a sure label stands beside it.
 """
 
 import re
@@ -15,6 +15,7 @@ from braid.records import Batch, Prediction
 from braid.tasks.label_selection import choose
 
 SURE = 0.5  # the confidence from which a label is a hint, and below which a caption needs one
+CERTAIN = 0.9  # the probability from which a caption is written anew with the word of a label
 HISSING = ("s", "x", "z", "ch", "sh")
 
 
@@ -48,7 +49,7 @@ class Hints:
         for words, score in zip(self.words.get(language, ()), label.scores.values(), strict=False):
             shares[words] += score  # type: ignore[assignment]  # a share of 1
         del shares[""]
-        if not shares or max(shares.values()) < SURE:
+        if not shares or max(shares.values()) < CERTAIN:
             return ()
         forms = tuple(form for word in shares.most_common(1)[0][0].split(", ") for form in _forms(word))
         return () if any(_has(caption, form) for form in forms) else forms
