@@ -101,14 +101,21 @@ def test_a_map_of_low_rank_is_found_from_photos_without_labels() -> None:
         @ torch.randn(24, 3, generator=generator, dtype=torch.float64)
         @ torch.randn(3, 40, generator=generator, dtype=torch.float64)
     )
-    decoder, temperature = imagenet_labels.fitted(features, 3 * logits, rank=3)
-    guessed = inputs @ decoder["layers.2.weight"].T @ decoder["layers.4.weight"].T + decoder["layers.4.bias"]
-    agree = (guessed.argmax(1) == logits.argmax(1)).double().mean()
-    assert agree > 0.9
-    assert 0.5 < temperature < 1.1
-    worse, _ = imagenet_labels.fitted(features, 3 * logits, rank=1)
-    guessed = inputs @ worse["layers.2.weight"].T @ worse["layers.4.weight"].T + worse["layers.4.bias"]
-    assert (guessed.argmax(1) == logits.argmax(1)).double().mean() < 0.7
+    for rank, agree in ((3, 0.9), (1, 0.0)):
+        decoder = imagenet_labels.fitted(features, 3 * logits, rank)
+        same = (imagenet_labels.read_by(decoder, features).argmax(1) == logits.argmax(1)).double().mean()
+        assert agree < same < (1.1 if rank == 3 else 0.7)
+
+
+def test_the_temperature_is_that_at_which_words_are_found() -> None:
+    """Pizza at a probability of 0.9 by the logits, in the captions of 0.6 of the photos."""
+    logits = torch.full((1000, 1000), -300.0, dtype=torch.float64)
+    logits[:, 963], logits[:, 281] = 0.0, -2.2
+    captions = [["a slice of pizza" if row < 600 else "a man"] for row in range(1000)]
+    temperature = imagenet_labels.calibrated(logits, captions)
+    assert torch.sigmoid(torch.tensor(2.2 / temperature)) == pytest.approx(0.6, abs=0.02)
+    surer = [["a slice of pizza" if row < 950 else "a man"] for row in range(1000)]
+    assert torch.sigmoid(torch.tensor(2.2 / imagenet_labels.calibrated(logits, surer))) == pytest.approx(0.95, abs=0.02)
 
 
 def test_classes_of_one_name_are_told_apart() -> None:

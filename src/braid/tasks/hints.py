@@ -51,8 +51,8 @@ class Hints:
         del shares[""]
         if not shares or max(shares.values()) < CERTAIN:
             return ()
-        forms = tuple(form for word in shares.most_common(1)[0][0].split(", ") for form in _forms(word))
-        return () if any(_has(caption, form) for form in forms) else forms
+        wanted = forms(shares.most_common(1)[0][0])
+        return () if has(caption, wanted) else wanted
 
 
 def with_hints(
@@ -81,17 +81,22 @@ def with_hints(
     return result
 
 
-def _forms(word: str) -> tuple[str, ...]:
-    """A word, and an English noun in the plural."""
-    return (word, f"{word}{'es' if word.endswith(HISSING) else 's'}") if word.isascii() else (word,)
+def forms(words: str) -> tuple[str, ...]:
+    """The words of ``airplane, plane``, and of English nouns the plurals."""
+    return tuple(form for word in words.split(", ") for form in ((word, _plural(word)) if word.isascii() else (word,)))
 
 
-def _has(caption: str, word: str) -> bool:
-    return re.search(rf"\b{re.escape(word)}\b", caption) is not None if word.isascii() else word in caption
+def has(caption: str, words: Sequence[str]) -> bool:
+    """Whether a caption has one of the words."""
+    return any(re.search(rf"\b{re.escape(word)}\b", caption) if word.isascii() else word in caption for word in words)
+
+
+def _plural(word: str) -> str:
+    return f"{word}es" if word.endswith(HISSING) else f"{word}s"
 
 
 def _says(caption: str, label: str) -> bool:
     """Whether a caption has a word of a label; where words are not apart, its last character: the cat of a tabby cat."""
     if not label.isascii():
         return label[-1:] in caption
-    return any(_has(caption.lower(), word) for word in re.findall(r"\w+", label.lower()))
+    return has(caption.lower(), re.findall(r"\w+", label.lower()))

@@ -5,8 +5,8 @@
 
 Training has moved the encoder's features, so the head of the published weights does not fit any more. Ridge regression finds, on
 photos without labels, the linear map from the new features to the logits of the old encoder; the best map of a low rank, for the
-covariance of the features, becomes a label decoder. One temperature makes its probabilities those of the old encoder, on photos
-that the map was not fitted on.
+covariance of the features, becomes a label decoder. One temperature makes the probability of an everyday word, such as dog for its
+120 classes, that of finding it in a caption.
 """
 
 import argparse
@@ -29,13 +29,12 @@ from braid.config import to_dict
 from braid.modalities import LabelsModalityConfig
 from braid.runtime.torch import load_model
 from braid.shapes import Float
-from braid.tasks.hints import Hints
+from braid.tasks.hints import Hints, forms, has
 from braid.training.encoding import fastest
 
 OUTPUT = "label"
 RIDGE = 100.0  # of standardised features
-HELD_OUT = 10  # of so many photos, one chooses the temperature
-TEMPERATURES = np.geomspace(0.2, 2.0, 37)
+TEMPERATURES = np.geomspace(0.2, 5.0, 65)
 TOGETHER = 32  # photos
 
 
@@ -44,18 +43,19 @@ def main() -> None:
     parser.add_argument("model", help="a folder whose image encoder began with the weights")
     parser.add_argument("weights", type=Path, help="the published weights of the encoder, with their head _fc")
     parser.add_argument("classes", type=Path, help="a list of the names of the head's classes, as JSON")
-    parser.add_argument("photos", type=Path, help="a table with image and split")
+    parser.add_argument("photos", type=Path, help="a table with image, captions, language and split")
     parser.add_argument("--rank", type=int, default=192)
     parser.add_argument("--output", "-o", type=Path, required=True)
     chosen = parser.parse_args()
     bundle = read_bundle(find_bundle(chosen.model))
     state = torch.load(chosen.weights, map_location="cpu", weights_only=True)
-    rows = map(json.loads, chosen.photos.read_text(encoding="utf-8").splitlines())
-    photos = sorted({row["image"] for row in rows if row["split"] == "train"})
-    features, logits = seen(bundle, state, photos)
-    decoder, temperature = fitted(features, logits, chosen.rank)
+    rows = list(map(json.loads, chosen.photos.read_text(encoding="utf-8").splitlines()))
+    english = {row["image"]: row["captions"] for row in rows if row["split"] == "train" and row["language"] == "en"}
+    features, logits = seen(bundle, state, list(english))
+    decoder = fitted(features, logits, chosen.rank)
+    temperature = calibrated(read_by(decoder, features), list(english.values()))
     write(bundle, decoder, distinct(json.loads(chosen.classes.read_text(encoding="utf-8"))), temperature, chosen.output)
-    print(f"{chosen.output}: {len(photos):,} photos, temperature {temperature:.2f}")
+    print(f"{chosen.output}: {len(english):,} photos, temperature {temperature:.2f}")
 
 
 def seen(bundle: Bundle, state: Mapping[str, Tensor], photos: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -76,21 +76,32 @@ def seen(bundle: Bundle, state: Mapping[str, Tensor], photos: Sequence[str]) -> 
     return features, own @ state["_fc.weight"].double().T + state["_fc.bias"].double()
 
 
-def fitted(
-    features: Float[Tensor, "photos width"], logits: Float[Tensor, "photos classes"], rank: int
-) -> tuple[dict[str, Tensor], float]:
-    """The parameters of the decoder, and its temperature."""
-    inputs = F.layer_norm(features, features.shape[1:])
-    targets = logits - logits.mean(1, keepdim=True)  # a softmax does not see what all classes share
-    held = torch.arange(len(inputs)) % HELD_OUT == 0
-    down, up, bias = low_rank(inputs[~held], targets[~held], rank)
-    guessed = inputs[held] @ down.T @ up.T + bias
-    truth = targets[held].softmax(1)
-    losses = [float(F.cross_entropy(guessed / temperature, truth)) for temperature in TEMPERATURES]
+def fitted(features: Float[Tensor, "photos width"], logits: Float[Tensor, "photos classes"], rank: int) -> dict[str, Tensor]:
+    """The parameters of the decoder: a norm, and a linear map of a low rank."""
     width = features.shape[1]
+    targets = logits - logits.mean(1, keepdim=True)  # a softmax does not see what all classes share
+    down, up, bias = low_rank(F.layer_norm(features, (width,)), targets, rank)
     norm = {"layers.0.weight": torch.ones(width), "layers.0.bias": torch.zeros(width)}
-    linear = {"layers.2.weight": down, "layers.2.bias": torch.zeros(rank), "layers.4.weight": up, "layers.4.bias": bias}
-    return norm | linear, float(TEMPERATURES[int(np.argmin(losses))])
+    return norm | {"layers.2.weight": down, "layers.2.bias": torch.zeros(rank), "layers.4.weight": up, "layers.4.bias": bias}
+
+
+def read_by(decoder: Mapping[str, Tensor], features: Float[Tensor, "photos width"]) -> Float[Tensor, "photos classes"]:
+    """The logits of the decoder."""
+    inputs = F.layer_norm(features, features.shape[1:])
+    return inputs @ decoder["layers.2.weight"].T @ decoder["layers.4.weight"].T + decoder["layers.4.bias"]
+
+
+def calibrated(logits: Float[Tensor, "photos classes"], captions: Sequence[Sequence[str]]) -> float:
+    """The temperature at which a word is in a photo's captions with its probability: that of the lowest cross-entropy."""
+    by_class = words(logits.shape[1])["en"]
+    named = sorted({*by_class} - {""})
+    member = torch.tensor([[float(one == name) for name in named] for one in by_class], dtype=logits.dtype)
+    losses = []
+    for temperature in TEMPERATURES:
+        sure, place = ((logits / temperature).softmax(1) @ member).max(1)
+        found = [has(" ".join(own).lower(), forms(named[k])) for own, k in zip(captions, place.tolist(), strict=True)]
+        losses.append(float(F.binary_cross_entropy(sure.clamp(0, 1), torch.tensor(found).to(sure.dtype))))
+    return float(TEMPERATURES[int(np.argmin(losses))])
 
 
 def low_rank(
