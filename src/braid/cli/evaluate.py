@@ -326,8 +326,8 @@ def calibrate(
     """Make confidence the probability of being right: fit on half of a split, measured on the other half.
 
     From then on, the confidence of a label or an answer is the probability that it is right; that of a caption is the probability
-    that its own cider-2015 is above the median. No answer changes; the model's interface.json is rewritten. ECE is the mean gap
-    between confidence and truth, in ten bins.
+    that its own cider-2015 is above the median. No answer changes, but which captions have hints; the model's interface.json
+    is rewritten. ECE is the mean gap between confidence and truth, in ten bins.
 
     Examples:
 
@@ -346,7 +346,8 @@ def calibrate(
     model, data = model_and_data("calibrate", words, model, data)
     loaded = load(model)
     task = choose_task(loaded, task, USUAL_TASK)
-    raw = confident(loaded.task(task), "braid calibrate").unfitted
+    chosen = confident(loaded.task(task), "braid calibrate")
+    raw = chosen.unfitted
     split, rows = rows_to_score(loaded, open_rows(loaded, data, columns), split)
     samples = [sample for sample in prepared(raw, rows) if sample.targets]
     if not samples:
@@ -354,7 +355,7 @@ def calibrate(
         raise UserError(f"{message}; map the column of captions, answers or label with --columns")
     note_trained(loaded, samples, "confidences of them")
     answers = predict(loaded.runtime, loaded.collator, raw, samples, batch_size, watch=with_progress("answering")).some()
-    report = fit(raw, answers, tokenizer, seed)
+    report = fit(chosen, answers, tokenizer, seed)
     write_task(loaded.bundle, report.task)
     if json:
         metrics = {"ece-before": 100 * report.error_before, "ece": 100 * report.error, "num_samples": report.num_samples}

@@ -92,15 +92,17 @@ def read_by(decoder: Mapping[str, Tensor], features: Float[Tensor, "photos width
 
 
 def calibrated(logits: Float[Tensor, "photos classes"], captions: Sequence[Sequence[str]]) -> float:
-    """The temperature at which a word is in a photo's captions with its probability: that of the lowest cross-entropy."""
+    """The temperature at which the word of the first class is in a photo's captions with its probability: that of the lowest
+    cross-entropy."""
     by_class = words(logits.shape[1])["en"]
-    named = sorted({*by_class} - {""})
-    member = torch.tensor([[float(one == name) for name in named] for one in by_class], dtype=logits.dtype)
+    firsts = [by_class[place] for place in logits.argmax(1).tolist()]
+    named = [row for row, word in enumerate(firsts) if word]
+    found = torch.tensor([has(" ".join(captions[row]).lower(), forms(firsts[row])) for row in named]).to(logits.dtype)
+    member = torch.tensor([[float(firsts[row] == word) for word in by_class] for row in named], dtype=logits.dtype)
     losses = []
     for temperature in TEMPERATURES:
-        sure, place = ((logits / temperature).softmax(1) @ member).max(1)
-        found = [has(" ".join(own).lower(), forms(named[k])) for own, k in zip(captions, place.tolist(), strict=True)]
-        losses.append(float(F.binary_cross_entropy(sure.clamp(0, 1), torch.tensor(found).to(sure.dtype))))
+        sure = ((logits[named] / temperature).softmax(1) * member).sum(1).clamp(0, 1)
+        losses.append(float(F.binary_cross_entropy(sure, found)))
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
