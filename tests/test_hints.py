@@ -119,8 +119,9 @@ def test_the_command_shows_hints(braid: Callable[..., Ran], model: Path, photos:
 def test_a_calibration_leaves_hints_as_they_are(braid: Callable[..., Ran], tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model", bias=9.0)
     hints = read_bundle(folder).interface.tasks["captioning"]["hints"]
-    rows = "scenes:captioning,train=1,val=24,test=1,compositional=1,size=32"
-    assert braid("calibrate", folder, rows, "--task", "captioning").code == 0
+    rows = "scenes:captioning,train=1,val=48,test=1,compositional=1,size=32"
+    ran = braid("calibrate", folder, rows, "--task", "captioning")
+    assert ran.code == 0, ran.err
     after = read_bundle(folder).interface.tasks["captioning"]
     assert after["calibration"] and after["hints"] == hints
 
