@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import braid
-from braid.bundle import Interface, read_bundle, write_bundle
+from braid.bundle import Interface, read_bundle, write_bundle, write_task
 from braid.config import to_dict
 from braid.decoders import ClassesDecoderConfig
 from braid.errors import UserError
@@ -19,7 +22,7 @@ from braid.model import ModelConfig
 from braid.presets import tiny
 from braid.records import Prediction
 from braid.runtime.export import export
-from braid.tasks import Captioning, Classification
+from braid.tasks import Captioning, Classification, task_of
 from braid.tasks.hints import Hints, _says
 from conftest import Ran, shapes_unchecked
 from variants import inputs, outputs, samples, tokenizer
@@ -116,14 +119,15 @@ def test_the_command_shows_hints(braid: Callable[..., Ran], model: Path, photos:
     assert "(not sure) (perhaps: espresso)" in unsure
 
 
-def test_a_calibration_leaves_hints_as_they_are(braid: Callable[..., Ran], tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "model", bias=9.0)
-    hints = read_bundle(folder).interface.tasks["captioning"]["hints"]
-    rows = "scenes:captioning,train=1,val=48,test=1,compositional=1,size=32"
-    ran = braid("calibrate", folder, rows, "--task", "captioning")
+def test_a_calibration_leaves_hints_as_they_are(braid: Callable[..., Ran], captioner: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    copytree(captioner / "best", folder)
+    bundle = read_bundle(folder)
+    write_task(bundle, replace(task_of(bundle.interface, "captioning"), hints=Hints("label", words={"en": ("circle",)})))
+    ran = braid("calibrate", folder, "scenes:captioning,train=1,val=80,test=1,compositional=1,size=32")
     assert ran.code == 0, ran.err
-    after = read_bundle(folder).interface.tasks["captioning"]
-    assert after["calibration"] and after["hints"] == hints
+    after: Any = task_of(read_bundle(folder).interface, "captioning")
+    assert after.calibration and after.hints == Hints("label", words={"en": ("circle",)})
 
 
 def test_the_decoder_reads_what_the_encoder_gives(model: Path) -> None:
