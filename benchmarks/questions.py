@@ -92,10 +92,10 @@ def held_out(table: Path) -> dict[str, list[Example]]:
 
 
 def question_only(recipe: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """The question task of the recipe, without images and without its other tasks."""
+    """The question task of the recipe, without images and without its other tasks, from nothing."""
     (vqa,) = (mixed for mixed in run_from(recipe).mixture if mixed.task.kind == "vqa")
     task = {"task": to_dict(vqa.task), "data": to_dict(vqa.data), "objective": to_dict(vqa.objective), "tasks": []}
-    run = run_from({**recipe, **task, "batch_size": vqa.batch_size, "epochs": epochs})
+    run = run_from({**recipe, **task, "initialize": {}, "batch_size": vqa.batch_size, "epochs": epochs})
     return to_dict(alone(run, "prompt"))
 
 

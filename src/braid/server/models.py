@@ -234,8 +234,9 @@ class Served:
 
     @property
     def labels(self) -> list[str]:
-        """The labels that the model was trained on."""
-        return list(getattr(self.model.bundle.interface.outputs.get("label"), "labels", ()))
+        """The labels that the model was trained to classify with."""
+        output = self.model.bundle.interface.outputs.get("label") if "classification" in self.tasks else None
+        return list(getattr(output, "labels", ()))
 
     @property
     def card(self) -> DataCard:
