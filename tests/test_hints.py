@@ -22,7 +22,7 @@ from braid.model import ModelConfig
 from braid.presets import tiny
 from braid.records import Prediction
 from braid.runtime.export import export
-from braid.server.models import Served
+from braid.server.models import Engine, Metrics, Served
 from braid.tasks import Captioning, Classification, task_of
 from braid.tasks.hints import Hints, _says
 from conftest import Ran, shapes_unchecked
@@ -156,6 +156,6 @@ def test_an_input_that_the_model_lacks_is_an_error() -> None:
 
 
 def test_the_page_offers_labels_of_models_that_classify(model: Path) -> None:
-    nothing: Any = None  # an engine, which labels do not need
-    assert Served("tiny", braid.load(model), nothing, 0).labels == list(LABELS)
-    assert Served("small", braid.load("small"), nothing, 0).labels == []
+    engine = Engine("none", lambda verb, rows: [], 1, 1, 0, Metrics())
+    assert Served("tiny", braid.load(model), engine, 0).labels == list(LABELS)
+    assert Served("small", braid.load("small"), engine, 0).labels == []
