@@ -99,4 +99,4 @@ def _says(caption: str, label: str) -> bool:
     """Whether a caption has a word of a label; where words are not apart, its last character: the cat of a tabby cat."""
     if not label.isascii():
         return label[-1:] in caption
-    return has(caption.lower(), re.findall(r"\w+", label.lower()))
+    return has(caption.lower(), forms(", ".join(re.findall(r"\w+", label.lower()))))
