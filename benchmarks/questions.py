@@ -29,7 +29,6 @@ from runs import report, trained
 
 DATA = Path("../shared/data/daquar/qa.jsonl")
 MADE = Path("runs/questions.jsonl")
-DESCRIBED = Path("runs/everyday.jsonl")  # photos with the captions that training had
 BLOCK, BLOCKS, VALIDATION = 25, 5, 2
 KINDS = ("yes-no", "number", "other")
 
@@ -78,14 +77,10 @@ def split(source: Path, path: Path) -> None:
 def held_out(table: Path) -> dict[str, list[Example]]:
     """The val rows of the recipe's table by where they are from."""
     rows = list(open_dataset(table).split("val"))
-    described = {
-        row["image"] for row in map(json.loads, DESCRIBED.read_text(encoding="utf-8").splitlines()) if row["split"] == "train"
-    }
     coco = [row for row in rows if "coco" in str(row.fields["image"])]
     made = [row for row in rows if "coco" not in str(row.fields["image"])]
     return {
-        "everyday photos (COCO-QA, VQA v2)": [row for row in coco if row.fields["image"] not in described],
-        "everyday photos whose captions were learned": [row for row in coco if row.fields["image"] in described],
+        "everyday photos (COCO-QA, VQA v2)": coco,
         "made from captions (Flickr8k)": [row for row in made if row.fields["question"].isascii()],
         "made from Chinese captions (Flickr8k-CN)": [row for row in made if not row.fields["question"].isascii()],
     }
