@@ -87,6 +87,12 @@ def test_an_unsure_caption_gets_the_word_of_a_sure_label(tmp_path: Path, photos:
     assert chinese[0] == chinese[1]
 
 
+def test_names_of_other_labels_are_an_error() -> None:
+    label = Prediction("0", label="teapot", scores=dict.fromkeys(LABELS, 0.3), confidence=0.3)
+    with pytest.raises(UserError, match="hints has 2 names in 'zh' for 3 labels; copy the model again"):
+        Hints("label", names={"zh": ("茶壶", "猫")}).name(label, "zh")
+
+
 def test_labels_of_the_same_words_count_together() -> None:
     hints = Hints("label", words={"en": ("dog, puppy", "dog, puppy", "beach", "")})
     scores = {"husky": 0.5, "pug": 0.42, "sandbar": 0.05, "abacus": 0.03}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from braid.config import within
+from braid.errors import UserError
 from braid.generation import Runtime
 from braid.records import Batch, Prediction
 from braid.tasks.label_selection import choose
@@ -40,8 +41,16 @@ class Hints:
         within(self, 1e-6, 1e6, "temperature")
 
     def name(self, label: Prediction, language: str) -> str:
-        own = self.names.get(language)
-        return own[list(label.scores).index(label.label or "")] if own else label.label or ""
+        """The name of a label in a language.
+
+        Raises:
+            UserError: when the language has names of other labels.
+        """
+        own = self.names.get(language, tuple(label.scores))
+        if len(own) != len(label.scores):
+            counts = f"{len(own):,} names in {language!r} for {len(label.scores):,} labels"
+            raise UserError(f"interface.json: tasks.captioning.hints has {counts}; copy the model again")
+        return own[list(label.scores).index(label.label or "")]
 
     def missing(self, label: Prediction, language: str, caption: str) -> tuple[str, ...]:
         """The words of which a caption should have one and has none."""
