@@ -85,7 +85,10 @@ def task_of(interface: Interface, kind: str) -> Task:
     if kind not in kinds(Task):
         raise UserError(f"there is no task {kind!r}; {did_you_mean(kind, list(kinds(Task)))}")
     if kind not in interface.tasks:
-        raise UserError(f"this model was not trained for {kind}; it does {', '.join(sorted(interface.tasks)) or 'nothing yet'}")
+        own = kind == "classification" and "retrieval" in interface.tasks
+        instead = "; name labels of your own, such as dog,cat, and it compares them" if own else ""
+        does = ", ".join(sorted(interface.tasks)) or "nothing yet"
+        raise UserError(f"this model was not trained for {kind}; it does {does}{instead}")
     task: Task = from_dict(Task, interface.tasks[kind], f"interface.json: tasks.{kind}")
     if message := too_long(task, interface.outputs):
         raise UserError(f"interface.json: tasks.{kind}.generation.max_length is {message}")
