@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import braid
-from braid.bundle import Interface, read_bundle, write_bundle, write_task
+from braid.bundle import Interface, find_bundle, read_bundle, write_bundle, write_task
 from braid.config import to_dict
 from braid.decoders import ClassesDecoderConfig
 from braid.errors import UserError
@@ -25,6 +25,7 @@ from braid.runtime.export import export
 from braid.server.models import Engine, Metrics, Served
 from braid.tasks import Captioning, Classification, task_of
 from braid.tasks.hints import Hints, _says
+from braid.training.defaults import starting_from
 from conftest import Ran, shapes_unchecked
 from variants import inputs, outputs, samples, tokenizer
 
@@ -85,6 +86,13 @@ def test_an_unsure_caption_gets_the_word_of_a_sure_label(tmp_path: Path, photos:
     assert not any("circle" in (one.text or "") or "square" in (one.text or "") for one in before)
     chinese = [[one.text for one in model.captions(files, language="zh")] for model in (plain, wanted)]
     assert chinese[0] == chinese[1]
+
+
+def test_a_run_that_begins_with_a_model_has_no_hints() -> None:
+    """They are of the old weights, and of an output that the new captioner does not have."""
+    settings = starting_from("small", "captioning", ["text"])
+    assert "hints" in read_bundle(find_bundle("small")).interface.tasks["captioning"]
+    assert "hints" not in settings["task"] and list(settings["outputs"]) == ["text"]
 
 
 def test_names_of_other_labels_are_an_error() -> None:

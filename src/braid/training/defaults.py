@@ -147,7 +147,7 @@ def _with_image_encoder(name: str, outputs: Sequence[str], inputs: Sequence[str]
 
 def starting_from(model: str, task: str, outputs: Sequence[str] = ()) -> dict[str, Any]:
     """The settings that fine-tune a saved model: its architecture, interface, tokenizer, weights and task settings (without
-    calibration and temperature, which were fitted on the old weights), with a lower learning rate.
+    calibration, hints and temperature, which were fitted on the old weights), with a lower learning rate.
 
     Args:
         outputs: the outputs of the task; others are left out. Without any, all are kept.
