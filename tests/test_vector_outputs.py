@@ -49,10 +49,15 @@ def built(decoder: DecoderConfig, seed: int = 0) -> Model:
 
 
 def rows(decoder: DecoderConfig) -> tuple[Sample, ...]:
-    """Eight samples, each with one of three targets."""
+    """Eight samples, each with one of three targets: one for each value of the only input that the decoder reads, if it does."""
     targets = learned[decoder.modality]
     given = [[target] if decoder.modality == "labels" else target for target in targets]
-    return tuple(replace(sample, targets={OUT: given[row % 3]}) for row, sample in enumerate(samples()))
+    read = getattr(decoder, "input", "")
+    values = [sample.inputs[read] if read else row for row, sample in enumerate(samples())]
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return tuple(
+        replace(sample, targets={OUT: given[places[value] % 3]}) for value, sample in zip(values, samples(), strict=True)
+    )
 
 
 def batch_of(decoder: DecoderConfig, chosen: tuple[Sample, ...]) -> Batch:

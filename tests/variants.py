@@ -241,7 +241,7 @@ VECTOR_DECODERS: dict[str, DecoderConfig] = {
     "classes by attention": ClassesDecoderConfig(reads="attention", dropout=0.0),
     "classes by maximum": ClassesDecoderConfig(reads="max", dropout=0.0),
     "classes by position": ClassesDecoderConfig(reads="positions", dropout=0.0),
-    "classes of an encoder": ClassesDecoderConfig(input="image", hidden_width=8, linear=True, dropout=0.0),
+    "classes of an encoder": ClassesDecoderConfig(input="prompt", hidden_width=16, linear=True, dropout=0.0),
     "embedding": EmbeddingDecoderConfig(width=16),
     "number": NumberDecoderConfig(dropout=0.0),
 }
