@@ -111,7 +111,8 @@ def scored(folder: Path, task: str, data: str, split: str, beam: int | None = No
 
 def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], how: str) -> None:
     """Print a Markdown table, and write it with its command to ``results/NAME.md``."""
-    lines = [f"# {title}", "", how, "", f"Command: `python {' '.join(sys.argv)}`", ""]
+    command = " ".join(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)  # no path of one machine
+    lines = [f"# {title}", "", how, "", f"Command: `python {command}`", ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row) + " |" for row in rows]
     write_whole(RESULTS / f"{name}.md", "\n".join(lines) + "\n")

@@ -149,3 +149,10 @@ def test_a_page_names_tests_that_exist(page: str) -> None:
     named = re.findall(r"`(?:(test_\w+\.py)::)?(test_\w+)`", (ROOT / "docs" / page).read_text(encoding="utf-8"))
     for file, test in named:
         assert f"def {test}" in (files[file] if file else "".join(files.values())), (file, test)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "benchmarks" / "results").glob("*.md")), ids=lambda page: page.stem)
+def test_the_command_of_a_result_runs_on_any_machine(page: Path) -> None:
+    """It names no path of the machine that it was measured on."""
+    (command,) = re.findall(r"^Command: `(.*)`", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[:1] or [""]
+    assert not [word for word in command.split() if word.startswith("/")]

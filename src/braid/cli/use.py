@@ -73,7 +73,7 @@ def caption(
 ) -> None:
     """Describe images, clips or recordings, as the model reads them: path, caption, confidence.
 
-    Beside a caption that it is not sure of, the model may name what else it sees, "(perhaps: espresso)".
+    Beside a caption that it is not sure of, the model may name what else it sees, "(perhaps: tripod)".
 
     Examples:
 

@@ -6,7 +6,7 @@
 Training has moved the encoder's features, so the head of the published weights does not fit any more. Ridge regression finds, on
 photos without labels, the linear map from the new features to the logits of the old encoder; the best map of a low rank, for the
 covariance of the features, becomes a label decoder. One temperature makes the probability of an everyday word, such as dog for
-its 120 classes, that of finding it in a caption.
+its 121 classes, that of finding it in a caption.
 """
 
 import argparse
