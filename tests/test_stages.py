@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from braid.api import load
 from braid.bundle import find_bundle, read_bundle
+from braid.cli.console import note, stderr
 from braid.cli.train import _best_so_far
-from braid.cli.training import WORDS, TrainingLines
 from braid.comparison import comparison_of, within_time
 from braid.comparison.config import cells, planned
 from braid.comparison.loop import _Jobs
@@ -32,6 +32,7 @@ from braid.training import Watcher, default_run, next_commands, plan_of, read_ru
 from braid.training.advice import advice
 from braid.training.defaults import _few_images
 from braid.training.kept import Kept, measured
+from braid.training.lines import WORDS, TrainingLines
 from braid.training.sections import seconds_of
 from braid.training.setup import set_up
 from conftest import Ran
@@ -311,7 +312,7 @@ def test_a_run_that_is_stopped_in_its_first_stage_has_the_first_model(table: Pat
 
 
 def test_an_epoch_is_one_line_in_words(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = TrainingLines(tiny(table))
+    lines = TrainingLines(tiny(table), stderr, False, note)
     watcher = lines.watcher()
     step = {"step": 3, "steps": 9, "epoch": 0, "epochs": 3, "loss": 1.25, "seconds_left": 130.0}
     watcher.on_step(step)

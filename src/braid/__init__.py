@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: spinning ba
 
 if TYPE_CHECKING:
     from braid.api import load
-    from braid.training.budget import train_on as train
+    from braid.trained import train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "train"]
@@ -26,5 +26,5 @@ def __getattr__(name: str) -> Any:
     if name == "load":
         return import_module("braid.api").load
     if name == "train":
-        return import_module("braid.training.budget").train_on
+        return import_module("braid.trained").train
     raise AttributeError(f"module 'braid' has no attribute {name!r}")

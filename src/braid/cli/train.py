@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from braid.cli.console import note, print_json, print_table, print_text, rows_were, with_progress
+from braid.cli.console import note, print_json, print_table, print_text, rows_were, stderr, with_progress
 from braid.cli.options import DATA, ColumnsOption, JsonOption, SettingsOption, StrictOption
-from braid.cli.training import TrainingLines
 from braid.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def train(
     from braid.training import Stopped, next_commands, plan_of, train_in_stages
     from braid.training import train as run_training
     from braid.training.kept import Kept, measured
+    from braid.training.lines import TrainingLines
     from braid.training.parallel import Group
 
     if resume and run is None and not task and output is not None:
@@ -81,7 +81,7 @@ def train(
     if time and not staged:
         settings.append(f"time={time}")
     config, folder = _config(plan or run, task, data, columns, model, start, settings, begun if plan else output)
-    lines = TrainingLines(config)
+    lines = TrainingLines(config, stderr, stderr.is_terminal, note)
     try:
         with lines.progress:
             if staged:

@@ -8,7 +8,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,18 @@ from typing import Any
 from braid.bundle import read_bundle
 from braid.config import json_text, to_dict
 from braid.datasets import open_dataset
-from braid.datasets.table import columns_given
 from braid.errors import UserError
-from braid.files import user_path, whole, write_whole
-from braid.given import several
+from braid.files import whole, write_whole
 from braid.objectives import LikelihoodConfig
 from braid.reports import read_log
 from braid.reports.stages import LIST, Progress, Stage, read_progress
 from braid.trained_rows import FILE as TRAINED
 from braid.training.advice import advice
 from braid.training.checkpoint import FILE as CHECKPOINT
-from braid.training.config import RunConfig, read_run, run_from, write_run
-from braid.training.defaults import WRITES_VALUES, default_run
+from braid.training.config import RunConfig, read_run, write_run
+from braid.training.defaults import WRITES_VALUES
 from braid.training.followers import write_page
 from braid.training.guard import claimed
-from braid.training.kept import measured
 from braid.training.loop import train
 from braid.training.resuming import check_data, read_before
 from braid.training.samples import MEDIA
@@ -81,41 +78,6 @@ def train_in_stages(
         UserError: like ``train``.
     """
     return _Sequence(config, folder, seconds_of(time_limit), watcher or Watcher()).run(resume)
-
-
-def train_on(
-    task: str,
-    data: str | Path,
-    output: str | Path,
-    time: str = "",
-    columns: Mapping[str, str] | str | None = None,
-    start: str = "",
-    settings: str | Iterable[str] = (),
-    resume: bool = False,
-) -> Outcome:
-    """Train a model on your own data, as ``braid train --task TASK --data DATA --time TIME`` does; ``braid.train`` in Python.
-    The outcome's ``metrics`` are those of the best model, as ``braid evaluate`` measures them.
-
-    Args:
-        task: captioning, classification, vqa, retrieval, ...
-        data: a file or folder of any supported format.
-        output: the run's folder; ``braid.load(output)`` gives the best model.
-        time: what training may take, such as "10m"; "" takes the quick stages.
-        columns: roles to column names, such as ``{"label": "colour"}`` or ``"label=colour"``.
-        start: a saved model to fine-tune.
-        settings: overrides, such as ``"seed=1"``.
-        resume: go on with the run that the folder holds.
-    Raises:
-        UserError: for bad settings or data, or a folder already in use.
-    """
-    folder, changes = user_path(output), several(settings)
-    if resume and (plan := plan_of(folder)) is not None:
-        config = read_run(plan, changes)
-    else:
-        section = {"path": str(data), "columns": columns_given(columns)}
-        config = run_from(default_run(task, section, start=start, settings=changes), changes)
-    outcome = train_in_stages(config, folder, time, resume)
-    return replace(outcome, metrics=measured(replace(config, time=time), folder).metrics)
 
 
 def deeper_run(config: RunConfig, start: Path, name: str, blocks: float) -> RunConfig:

@@ -40,9 +40,11 @@ def main() -> None:
     parser.add_argument("--everyday", type=Path, default=Path("../shared/data/coco-vqa/qa.jsonl"))
     parser.add_argument("--described", type=Path, default=Path("runs/everyday.jsonl"), help="captions in both languages")
     chosen = parser.parse_args()
-    asked = [*from_captions(chosen.captions), *(row for row in _rows(chosen.asked) if row["split"] == "train")]
-    made = [*left_out(chosen.described, chosen.everyday), *in_chinese(chosen.described)]
-    rows = [*asked, *_located(chosen.everyday), *made]
+    rooms = [row for row in _rows(chosen.asked) if row["split"] == "train"]
+    everyday = list(_located(chosen.everyday))
+    again = [row for row in everyday if row["split"] == "train"] * (WORDS["times"]["everyday"] - 1)
+    made = [*from_captions(chosen.captions), *left_out(chosen.described, chosen.everyday), *in_chinese(chosen.described)]
+    rows = [*made, *everyday, *again, *rooms * WORDS["times"]["rooms"]]
     write_whole(chosen.output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     print(f"{chosen.output}: {Counter(row['split'] for row in rows)}")
 

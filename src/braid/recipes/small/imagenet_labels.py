@@ -61,19 +61,24 @@ def main() -> None:
 def seen(bundle: Bundle, state: Mapping[str, Tensor], photos: Sequence[str]) -> tuple[Tensor, Tensor]:
     """The mean features of the model's encoder for each photo, and the logits of the old encoder."""
     modality: Any = bundle.inputs["image"]
-    model = load_model(bundle).eval()
-    encoder: Any = model.encoders["image"]
-    old = type(encoder)(model.config.encoders["image"], modality).eval()
-    old.load_state_dict(old.standard_names(state))
-    encoders = [fastest(part, "float32", modality, len(photos)) for part in (encoder, old)]
+    parts = (load_model(bundle).eval().encoders["image"], published(bundle, state))
+    encoders = [fastest(part, "float32", modality, len(photos)) for part in parts]
     found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    parts = [photos[first : first + TOGETHER] for first in range(0, len(photos), TOGETHER)]
-    for some in progress(parts, "encoding"):
+    for some in progress([photos[first : first + TOGETHER] for first in range(0, len(photos), TOGETHER)], "encoding"):
         padded = modality.pad([modality.prepare(photo, photo) for photo in some])
         for encode, vectors in zip(encoders, found, strict=True):
             vectors.append(encode(padded).values.mean(1))
     features, own = (torch.from_numpy(np.concatenate(vectors)).double() for vectors in found)
     return features, own @ state["_fc.weight"].double().T + state["_fc.bias"].double()
+
+
+def published(bundle: Bundle, state: Mapping[str, Tensor]) -> Any:
+    """The model's image encoder with its published weights."""
+    model = load_model(bundle)
+    encoder: Any = model.encoders["image"]
+    old = type(encoder)(model.config.encoders["image"], bundle.inputs["image"]).eval()
+    old.load_state_dict(old.standard_names(state))
+    return old
 
 
 def fitted(features: Float[Tensor, "photos width"], logits: Float[Tensor, "photos classes"], rank: int) -> dict[str, Tensor]:
@@ -158,12 +163,16 @@ def write(bundle: Bundle, decoder: Mapping[str, Tensor], names: Sequence[str], t
     """Save the model with the decoder, whose labels are hints beside captions."""
     architecture: Any = bundle.architecture
     rank = decoder["layers.2.bias"].shape[0]
+    order = sorted(range(len(names)), key=names.__getitem__)  # as a run that is trained on them has them
+    ordered = {name: value[order] if name.startswith("layers.4.") else value for name, value in decoder.items()}
     part = {"kind": "classes", "reads": "pooled", "input": "image", "hidden_width": rank, "linear": True, "dropout": 0.0}
     decoders = {**architecture["decoders"], OUTPUT: part}
-    weights = bundle.weights() | {f"decoders.{OUTPUT}.{name}": value.float().numpy() for name, value in decoder.items()}
-    hints = to_dict(Hints(OUTPUT, temperature, {"zh": chinese_names()}, words(len(names))))
+    weights = bundle.weights() | {f"decoders.{OUTPUT}.{name}": value.float().numpy() for name, value in ordered.items()}
+    own = {language: tuple(said[place] for place in order) for language, said in words(len(names)).items()}
+    chinese = chinese_names()
+    hints = to_dict(Hints(OUTPUT, temperature, {"zh": tuple(chinese[place] for place in order)}, own))
     tasks = {**bundle.interface.tasks, "captioning": {**bundle.interface.tasks["captioning"], "hints": hints}}
-    outputs = {**bundle.interface.outputs, OUTPUT: LabelsModalityConfig(labels=tuple(names))}
+    outputs = {**bundle.interface.outputs, OUTPUT: LabelsModalityConfig(labels=tuple(sorted(names)))}
     interface = replace(bundle.interface, outputs=outputs, tasks=tasks)
     write_bundle(folder, interface, bundle.tokenizers, {**to_dict(architecture), "decoders": decoders}, weights, half=True)
 

@@ -1,15 +1,15 @@
-"""What `braid train` says while it trains: a live line on a terminal, and one line an epoch."""
+"""What a run says while it trains: a live line on a terminal or in a notebook, and one line an epoch."""
 
+from collections.abc import Callable
 from statistics import fmean
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from braid.cli.console import note, stderr
-
-if TYPE_CHECKING:
-    from braid.training import Estimate, RunConfig, Watcher
+from braid.training.config import RunConfig
+from braid.training.watcher import Estimate, Watcher
 
 TELL = 15.0  # seconds between two lines where output is no terminal
 WORDS = {
@@ -26,11 +26,17 @@ PERCENT = ("accuracy", "image-recall@1")
 
 
 class TrainingLines:
-    """The lines of a run. Every step updates the live line; without a terminal it is printed now and then."""
+    """The lines of a run. Every step updates the live line; without one, a line is said now and then.
 
-    def __init__(self, config: "RunConfig") -> None:
+    Args:
+        live: whether ``console`` can redraw a line.
+        note: says a line.
+    """
+
+    def __init__(self, config: RunConfig, console: Console, live: bool, note: Callable[[str], None]) -> None:
         line = TextColumn("{task.fields[line]}")
-        self.progress = Progress(line, BarColumn(), TimeElapsedColumn(), console=stderr, disable=not stderr.is_terminal)
+        self.progress = Progress(line, BarColumn(), TimeElapsedColumn(), console=console, disable=not live)
+        self._note = note
         self.val_rows = ""  # of the last epoch
         self._config = config
         self._task: TaskID | None = None
@@ -38,15 +44,13 @@ class TrainingLines:
         self._last: dict[str, Any] = {}  # the record of the last step
         self._told = perf_counter()
 
-    def watcher(self) -> "Watcher":
-        from braid.training import Watcher
+    def watcher(self) -> Watcher:
+        return Watcher(self._start, self._step, self._epoch, self._note)
 
-        return Watcher(self._start, self._step, self._epoch, note)
-
-    def _start(self, estimate: "Estimate") -> None:
+    def _start(self, estimate: Estimate) -> None:
         parameters = f"{estimate.parameters / 1e6:.1f} M parameters, {estimate.trained / 1e6:.1f} M of them trained"
         cost = f"about {_time(estimate.seconds)} and {estimate.memory_bytes / 1e9:.1f} GB of memory"
-        note(f"{parameters}; {estimate.steps} steps, {cost}")
+        self._note(f"{parameters}; {estimate.steps} steps, {cost}")
         if self._task is not None:
             self.progress.remove_task(self._task)
         self._task = self.progress.add_task("", total=estimate.steps, line="starting")
@@ -60,7 +64,7 @@ class TrainingLines:
             self.progress.update(self._task, completed=record["step"], line=line)
         if self.progress.disable and perf_counter() - self._told > TELL:
             self._told = perf_counter()
-            note(line)
+            self._note(line)
 
     def _epoch(self, record: dict[str, Any]) -> None:
         """Print the loss and the metric that chooses the best epoch; log.jsonl has the others. Each further task has a line."""
@@ -69,10 +73,10 @@ class TrainingLines:
         loss = f"loss {fmean(self._losses):.2f}, " if self._losses else ""
         rows = f" on {self.val_rows} val row{'' if self.val_rows == '1' else 's'}" if self.val_rows else ""
         kept = " (best so far)" if record["best"] else ""
-        note(f"{_epoch({**self._last, **record})}: {loss}{in_words(best, record[best])}{rows}{kept}, {self._left()}")
+        self._note(f"{_epoch({**self._last, **record})}: {loss}{in_words(best, record[best])}{rows}{kept}, {self._left()}")
         for mixed in self._config.tasks:
             name = mixed.task.main_metric
-            note(f"  {mixed.task.kind}: {in_words(name, record[f'{mixed.task.kind}.{name}'])}")
+            self._note(f"  {mixed.task.kind}: {in_words(name, record[f'{mixed.task.kind}.{name}'])}")
         self._losses, self._told = [], perf_counter()
 
     def _left(self) -> str:
