@@ -145,6 +145,50 @@ def test_a_free_folder_is_taken_and_lines_go_to_the_logger(
     assert capsys.readouterr().err == ""
 
 
+def test_predict_adds_columns_to_a_frame_and_keeps_its_index(run: Run) -> None:
+    frame = pd.DataFrame({"text": ["a good day", None, "bad work"], "price": [1, 2, 3]}, index=["x", "y", "z"])
+    found = braid.predict(frame, run.model)
+    assert list(found.columns) == ["text", "price", "prediction", "confidence", "error"] and list(found.index) == ["x", "y", "z"]
+    assert list(found["prediction"].isin(["good", "bad"])) == [True, False, True]
+    assert "row 2" in found["error"]["y"] and frame.columns.tolist() == ["text", "price"]
+    with pytest.raises(UserError, match="row 2"):
+        braid.predict(frame, run.model, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["dicts", "generator", "columns", "polars", "datasets", "file"])
+def test_predict_takes_what_train_takes(kind: str, run: Run, tmp_path: Path) -> None:
+    columns = {"text": ["a good day", "bad work"]}
+    rows = [{"text": text} for text in columns["text"]]
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {
+        "dicts": rows,
+        "generator": iter(rows),
+        "columns": columns,
+        "polars": pl.DataFrame(columns),
+        "datasets": datasets.Dataset.from_dict(columns),
+        "file": tmp_path / "words.jsonl",
+    }[kind]
+    found = braid.predict(data, run.folder)
+    assert found["text"].tolist() == columns["text"] and found["prediction"].isin(["good", "bad"]).all()
+
+
+def test_evaluate_is_what_the_command_prints(run: Run) -> None:
+    rows = [json.loads(line) for line in (run.folder / "data" / "rows.jsonl").read_text().splitlines()]
+    metrics = braid.evaluate(rows, run.model)
+    assert metrics["num_samples"] == len(rows) and 0 <= metrics["accuracy"] <= 100
+
+
+def test_a_model_of_several_tasks_needs_one_named() -> None:
+    with pytest.raises(UserError, match=r"choose one with --task \(in Python, task=...\)"):
+        braid.predict([{"image": PHOTO}], "small")
+
+
+def test_a_loaded_model_is_one_line_and_braid_lists_what_it_has() -> None:
+    text = repr(braid.load())
+    assert len(text) < 200 and "image, prompt -> " in text and "captioning" in text
+    assert dir(braid) == ["__version__", "evaluate", "load", "predict", "train"]
+
+
 def test_an_unknown_task_is_one_error() -> None:
     with pytest.raises(UserError, match="there is no task 'photos.csv'"):
         braid.train("captioning", "photos.csv")

@@ -14,17 +14,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: spinning ba
 
 if TYPE_CHECKING:
     from braid.api import load
+    from braid.tables import evaluate, predict
     from braid.trained import train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train"]
+__all__ = ["__version__", "evaluate", "load", "predict", "train"]
+
+_FOUND = {"evaluate": "braid.tables", "load": "braid.api", "predict": "braid.tables", "train": "braid.trained"}
 
 
 def __getattr__(name: str) -> Any:
-    """Find ``load`` and ``train`` when they are first asked for, so that ``import braid`` is instant and imports no torch."""
-    # by name: an import statement here would put the roof under every floor
-    if name == "load":
-        return import_module("braid.api").load
-    if name == "train":
-        return import_module("braid.trained").train
+    """Find a function when it is first asked for, so that ``import braid`` is instant and imports no torch."""
+    if name in _FOUND:
+        return getattr(import_module(_FOUND[name]), name)  # an import statement would put the roof under every floor
     raise AttributeError(f"module 'braid' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,7 @@ class LoadedModel:
     """
 
     bundle: Bundle
-    runtime: Runtime
+    runtime: Runtime = field(repr=False)
 
     def caption(self, images: Any = None, beam: int | None = None, language: str = "", **inputs: Any) -> Any:
         """Describe one image, recording or clip (str), or a list of them (list of str).

@@ -135,6 +135,10 @@ class Bundle:
     tokenizers: Mapping[str, Tokenizer]
     architecture: dict[str, Any] | None
 
+    def __repr__(self) -> str:
+        own = self.interface
+        return f"Bundle({str(self.folder)!r}: {', '.join(own.inputs)} -> {', '.join(own.outputs)}; {', '.join(own.tasks)})"
+
     @cached_property
     def inputs(self) -> dict[str, InputModality]:
         return build_modalities(self.interface.inputs, self.tokenizers)

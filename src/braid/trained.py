@@ -16,9 +16,9 @@ from braid.api import LoadedModel, load
 from braid.config import json_text
 from braid.datasets.table import columns_given
 from braid.datasets.table.memory import kept
-from braid.errors import UserError
 from braid.files import user_path
 from braid.reports import read_log
+from braid.tables import dataframe
 from braid.tasks import task_named
 from braid.training import Outcome, RunConfig, plan_of, read_run, run_from, train_in_stages
 from braid.training import train as train_once
@@ -162,16 +162,3 @@ def _free(data: Any, task: str) -> Path:
     while (folder := RUNS / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return folder
-
-
-def dataframe(rows: Any) -> Any:
-    """Dicts as a ``pandas.DataFrame``.
-
-    Raises:
-        UserError: when pandas is not installed.
-    """
-    try:
-        import pandas
-    except ImportError:
-        raise UserError("to_pandas needs pandas; install it with: pip install pandas") from None
-    return pandas.DataFrame(list(rows))

@@ -157,12 +157,9 @@ def choose_task(loaded: "LoadedModel", task: str, usual: str = "") -> str:
     Raises:
         UserError: when the model does several, and none is named.
     """
-    kinds = sorted(loaded.bundle.interface.tasks)
-    if not task and usual in kinds:
-        return usual
-    if not task and len(kinds) > 1:
-        raise UserError(f"this model does {', '.join(kinds)}; choose one with --task")
-    return task or kinds[0]
+    from braid.tables import only_task
+
+    return only_task(loaded, task, usual)
 
 
 def columns_of(loaded: "LoadedModel", columns: str, path: str | Path) -> dict[str, str]:

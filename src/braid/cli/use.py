@@ -1,6 +1,6 @@
 """braid caption, ask, classify, complete, predict, imagine: a finished model at work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -163,10 +163,9 @@ def predict(
         braid predict runs/vqa questions.jsonl -o answered.jsonl --columns image=photo
     """
     from braid.api import load
-    from braid.datasets import read_rows
     from braid.datasets.table import check_name, table_for, write_table
     from braid.evaluation import cut_texts, empty_answers, unseen
-    from braid.records import Example
+    from braid.tables import predicted
     from braid.tasks import confident
 
     model, data = model_and_data("predict", words, model, data)
@@ -178,15 +177,8 @@ def predict(
     check_name(output)
     ready(output)
     named = columns_of(loaded, columns, table)
-    given, rows = read_rows(table, named, chosen.target_fields, note)
-    examples = {number: row for number, row in enumerate(rows) if isinstance(row, Example)}
-    numbered = [Example(str(number), row.fields, row.split, row.source) for number, row in examples.items()]
-    answers = loaded.predict(chosen.kind, numbered, beam, batch_size, strict, with_progress("predicting"), language)
-    reasons = {number: f"{row.source}: {row.reason}" for number, row in enumerate(rows) if not isinstance(row, Example)}
-    if strict and reasons:
-        raise UserError(reasons[min(reasons)])
-    reasons |= {int(sample.id): reason for sample, reason in answers.skipped}
-    result = {int(prediction.id): prediction for prediction in answers.predictions}
+    done = predicted(loaded, chosen.kind, table, named, beam, language, batch_size, strict, with_progress("predicting"), note)
+    given, answers, reasons, result = done.table, done.answers, done.reasons, done.predictions
     whole_table = table_for(given, named, output)
     write_table(_joined(whole_table, _with_images(result, output), reasons, min_confidence), output)
     if json:
@@ -194,17 +186,17 @@ def predict(
     else:
         below = sum(one.confidence < min_confidence for one in result.values())
         unsure = f", {below} of them below --min-confidence" if below else ""
-        note(f"{output}: {len(result)} of {len(rows)} rows predicted{unsure}, {len(reasons)} could not be read")
+        note(f"{output}: {len(result)} of {done.num_rows} rows predicted{unsure}, {len(reasons)} could not be read")
     note_trained(loaded, answers.samples, "their predictions")
     cut = cut_texts(loaded.bundle.inputs, answers.samples)
     unlike = unseen(loaded.bundle.interface, chosen, answers.samples)
     for message in (*(f"{table}: {text}" for text in (*given.notes, *cut)), *unlike, *empty_answers(answers.predictions)):
         note(message)
-    if report_each((rows[number].source, reasons[number]) for number in sorted(reasons)):
+    if report_each(done.broken):
         raise typer.Exit(1)
 
 
-def _with_images(result: dict[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
+def _with_images(result: Mapping[int, "Prediction"], output: Path) -> dict[int, "Prediction"]:
     """Write generated images, one per row; a prediction then has the image's path, relative to the output's folder."""
     from PIL import Image
 
@@ -220,7 +212,7 @@ def _with_images(result: dict[int, "Prediction"], output: Path) -> dict[int, "Pr
     return named
 
 
-def _joined(table: "Table", result: dict[int, Any], reasons: dict[int, str], least: float) -> "Table":
+def _joined(table: "Table", result: Mapping[int, Any], reasons: Mapping[int, str], least: float) -> "Table":
     from braid.datasets.table import Table
 
     added = ["prediction", "confidence", *(["error"] if reasons else [])]
