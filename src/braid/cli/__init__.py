@@ -16,6 +16,7 @@ from braid.cli import (
     evaluate,
     explain,
     export,
+    first_steps,
     inspect,
     recipes,
     search,
@@ -42,7 +43,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         demo.demo,
         serve.serve,
     ),
-    "Train a model": (train.train, evaluate.calibrate, train.average, export.export),
+    "Train a model": (first_steps.new, train.train, evaluate.calibrate, train.average, export.export),
     "Evaluate and inspect": (
         evaluate.evaluate,
         explain.explain,
@@ -53,6 +54,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
         inspect.report,
         settings.settings,
         recipes.recipes,
+        first_steps.doctor,
     ),
 }
 # package -> the extra that installs it
