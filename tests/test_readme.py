@@ -21,11 +21,12 @@ from served import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+CHINESE = ROOT / "README.zh-CN.md"
 DOCS = ROOT / "docs"
 # In this order, because later pages use what earlier ones made.
 BASICS = [README, DOCS / "sounds.md"]
 WITH_COMMANDS = [DOCS / f"{name}.md" for name in ("training", "use", "data", "evaluation", "explain", "generation")]
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [README, CHINESE, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 SHORTER = {  # the same work, less of it
     "train": ["--set", "epochs=1", "--set", "workers=0", "--set", "threads=1", "--set", "data.limit_train=64"],
     "grade-explanations": ["--limit", "8"],
@@ -137,6 +138,7 @@ def test_every_command_of_the_docs_works(braid: Callable[..., Ran], home: Path) 
 def test_every_page_with_commands_is_run() -> None:
     assert {page for page in PAGES if re.search(r"```(bash|python)\n", page.read_text(encoding="utf-8"))} == {
         *BASICS,
+        CHINESE,
         *WITH_COMMANDS,
     }
 
@@ -171,5 +173,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [f"{place}#{anchor}" for place, anchor in places if anchor and anchor not in anchors(place)] == []
 
 
-def test_the_readme_is_short() -> None:
-    assert len(README.read_text(encoding="utf-8").splitlines()) <= 220
+def test_the_readmes_are_short_and_share_their_commands_and_links() -> None:
+    english, chinese = (page.read_text(encoding="utf-8") for page in (README, CHINESE))
+    assert max(len(text.splitlines()) for text in (english, chinese)) <= 150
+    for shared in (r"```.*?```", r"\]\([^)]*\)", r"^#+"):
+        assert re.findall(shared, english, re.DOTALL | re.MULTILINE) == re.findall(shared, chinese, re.DOTALL | re.MULTILINE)

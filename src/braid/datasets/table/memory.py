@@ -4,8 +4,6 @@ A run reads its rows many times, and again when it is resumed, so rows in memory
 bytes become files beside it.
 """
 
-import io
-import wave
 from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +17,9 @@ from braid.datasets.table.cells import class_named, plain
 from braid.errors import UserError
 from braid.files.writing import whole
 from braid.given import several_rows
+from braid.modalities.audio.modality import wav
 
 FILE = "rows.jsonl"
-PCM = 32767  # the loudest sample of 16 bits
 IMAGE_AXES = (2, 3)
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"OggS": ".ogg", b"fLaC": ".flac", b"ID3": ".mp3"}
 RIFF = {b"WAVE": ".wav", b"WEBP": ".webp"}
@@ -156,13 +154,11 @@ class _Writer:
         return [self._cell(one, column, name) for one in value.tolist()]
 
     def _samples(self, samples: np.ndarray, rate: Any, name: str) -> str:
-        """A recording [n] or [n, channels] as a WAV file of 16 bits."""
-        sound = samples if samples.dtype == np.int16 else (np.clip(samples, -1, 1) * PCM).round().astype(np.int16)
-        content = io.BytesIO()
-        with wave.open(content, "wb") as file:
-            file.setparams((sound.shape[1] if sound.ndim > 1 else 1, 2, int(rate), len(sound), "NONE", ""))
-            file.writeframes(sound.tobytes())
-        return self._bytes(content.getvalue(), name)
+        """A recording [n] or [n, channels] as a mono WAV file."""
+        whole_numbers = np.issubdtype(samples.dtype, np.integer)
+        values = samples / -float(np.iinfo(samples.dtype).min) if whole_numbers else samples
+        mono = values if values.ndim == 1 else values.mean(1)
+        return self._bytes(wav(mono.astype(np.float32), int(rate)), name)
 
     def _bytes(self, content: bytes, name: str) -> str:
         return self._written(name, _suffix(content), lambda path: path.write_bytes(content))
