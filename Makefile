@@ -1,6 +1,7 @@
 # make demo [PHOTOS="~/Pictures/*.jpg"]   caption sample photos, and yours, with the built-in model
 # make test                               lint, types, floors and tests, as CI does
-# Both create .venv the first time; while constraints.txt and pyproject.toml stay the same, no later run uses the network.
+# make docs                               build the site of the docs in site/
+# All create .venv the first time; while constraints.txt and pyproject.toml stay the same, no later run uses the network.
 
 BIN := .venv/bin
 
@@ -15,11 +16,16 @@ TEST_READY := .venv/.test-$(PINS)
 # What the tests need holds all that the demo needs.
 DEMO_READY := $(firstword $(wildcard $(TEST_READY)) .venv/.demo-$(PINS))
 
-.PHONY: demo test
+.PHONY: demo docs test
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_READY)
 	$(BIN)/braid demo $(PHOTOS)
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(TEST_READY)
+	$(BIN)/mkdocs build --quiet
+	@echo "the site: $(CURDIR)/site/index.html"
 
 test: export OMP_NUM_THREADS := 1
 test: $(TEST_READY)
