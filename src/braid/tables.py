@@ -109,6 +109,13 @@ def evaluate(
     return metrics
 
 
+def predict_frame(frame: Any, loaded: LoadedModel, task: str, columns: Mapping[str, str]) -> list[Prediction]:
+    """The prediction of every row of a DataFrame; the first row that cannot be read is an error."""
+    with TemporaryDirectory() as folder:
+        result = predicted(loaded, task, kept(frame, Path(folder)), columns, strict=True)
+    return [result.predictions[number] for number in range(len(frame))]
+
+
 def predicted(
     loaded: LoadedModel,
     task: str,
