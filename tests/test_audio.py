@@ -15,7 +15,7 @@ import soundfile
 from bad.sounds import RATE, TONE, film, saved
 from braid.config import from_dict, to_dict
 from braid.datasets import open_dataset
-from braid.errors import Missing, UserError
+from braid.errors import Missing, UserError, install_command
 from braid.files.reading import part_name
 from braid.media import Clip, open_sound, read_sound
 from braid.modalities import AudioAugmentation, AudioModalityConfig, InputConfig, InputModality, InputModalityConfig
@@ -360,4 +360,4 @@ def test_a_missing_package_is_told(package: str, value: Any, needs: str, monkeyp
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(UserError) as caught:
         read_sound(value)
-    assert str(caught.value) == f'{needs}; run pip install "braidlm[audio]"'
+    assert str(caught.value) == f"{needs}; run: {install_command('audio')}"

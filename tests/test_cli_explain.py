@@ -12,6 +12,7 @@ from PIL import Image
 
 import braid as library
 from braid.datasets.scenes import grounded, scene_examples
+from braid.errors import install_command
 from braid.training import run_from, train
 from conftest import Ran
 from test_training import TINY
@@ -138,5 +139,5 @@ def test_a_bundle_without_weights_says_what_it_lacks(braid: Braid, captioner: Pa
     assert (ran.code, ran.err) == (
         1,
         "error: an explanation looks inside the model, and this one runs on ONNX; it needs torch "
-        '(pip install "braidlm[train]") and model.safetensors in the model\'s folder\n',
+        f"({install_command('train')}) and model.safetensors in the model's folder\n",
     )

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import braid
 from braid import cli
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 
 VERBS = [
     "caption",
@@ -88,11 +88,11 @@ def test_an_error_of_the_user_is_one_line_with_json_too() -> None:
         (UserError("photos.csv, row 3:\n  no picture"), "error: photos.csv, row 3: no picture\n"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
-            f'error: this needs torch, which is not installed; run: {sys.executable} -m pip install "braidlm[train]"\n',
+            f"error: this needs torch, which is not installed; run: {sys.executable} -m {install_command('train')}\n",
         ),
         (
             ModuleNotFoundError("No module named 'onnx.helper'", name="onnx.helper"),
-            f'error: this needs onnx, which is not installed; run: {sys.executable} -m pip install "braidlm[onnx]"\n',
+            f"error: this needs onnx, which is not installed; run: {sys.executable} -m {install_command('onnx')}\n",
         ),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/x"),

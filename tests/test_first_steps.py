@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from braid.errors import install_command
 from braid.training import default_run, read_run, run_from
 from conftest import Ran
 
@@ -71,3 +72,29 @@ def test_a_new_file_for_no_task_is_not_written(tmp_path: Path, braid: Callable[.
     path = tmp_path / "run.yaml"
     ran = braid("new", "caption", "photos.csv", "--output", path)
     assert ran.code == 1 and "did you mean 'captioning'" in ran.err and not path.exists()
+
+
+def test_quiet_leaves_results_and_errors(table: Path, braid: Callable[..., Ran]) -> None:
+    loud, quiet = (braid("data", "check", table, *option) for option in ((), ("--quiet",)))
+    assert loud.out == quiet.out and loud.err and not quiet.err
+    failed = braid("inspect", "nothing", "-q")
+    assert (failed.code, failed.out) == (1, "") and failed.err.startswith("error: there is no model 'nothing'")
+    assert braid("data", "check", table).err == loud.err  # the next command speaks again
+
+
+def test_verbose_says_where_an_error_comes_from(braid: Callable[..., Ran]) -> None:
+    assert "Traceback" not in braid("inspect", "nothing").err
+    ran = braid("inspect", "nothing", "--verbose")
+    assert "Traceback" in ran.err and ran.err.splitlines()[-1].startswith("error: there is no model 'nothing'")
+
+
+def test_a_shell_can_complete_the_verbs(braid: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_BRAID_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "braid tra")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert braid("tra").out.split() == ["train"]
+
+
+def test_an_extra_is_installed_from_the_clone_that_braid_is_in() -> None:
+    root = Path(__file__).resolve().parents[1]
+    assert install_command("search") in (f'pip install -e "{root}[search]"', 'pip install "braidlm[search]"')

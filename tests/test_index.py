@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from braid.config import kinds
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.index import (
     ExactIndexConfig,
     Hit,
@@ -263,7 +263,7 @@ def test_a_missing_package_is_told_with_its_command(
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not there, loaded or not
     with pytest.raises(UserError) as message:
         create_index(tmp_path / "index", config, WIDTH, MODEL)
-    assert str(message.value) == f'this index needs {package}, which is not installed; run: pip install "braidlm[{extra}]"'
+    assert str(message.value) == f"this index needs {package}, which is not installed; run: {install_command(extra)}"
 
 
 def test_a_hit_is_a_plain_record() -> None:

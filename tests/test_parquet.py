@@ -16,7 +16,7 @@ from PIL import Image
 from braid.datasets import open_dataset
 from braid.datasets.table import parquet, parse_columns, read_table, write_table
 from braid.datasets.table.files import stream_table
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from conftest import Ran
 
 Braid = Callable[..., Ran]
@@ -258,7 +258,7 @@ def test_without_pyarrow_the_error_says_what_to_install(
     (photos / "table.csv").write_text("image\n0.png\n")
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not there, loaded or not
-    install = 'needs pyarrow, which is not installed; run: pip install "braidlm[parquet]"'
+    install = f"needs pyarrow, which is not installed; run: {install_command('parquet')}"
     with pytest.raises(UserError) as caught:
         open_dataset(table)
     assert str(caught.value) == f"{table} {install}"

@@ -17,7 +17,7 @@ from braid import api
 from braid.bundle import read_bundle
 from braid.decoders import PretrainedTextDecoderConfig
 from braid.encoders import PretrainedImageEncoderConfig, PretrainedTextEncoderConfig
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.huggingface import hub
 from braid.layers.context import BuildContext
 from braid.modalities import ImageModalityConfig, InputModality, OutputModality, TextModalityConfig, Tokenizer
@@ -396,8 +396,8 @@ def test_a_damaged_folder_is_told(damage: str, message: str, part_models: Path, 
 @pytest.mark.parametrize(
     ("package", "message"),
     [
-        ("transformers", 'pretrained parts need transformers, which is not installed; run: pip install "braidlm[hf]"'),
-        ("peft", 'train: lora needs peft, which is not installed; run: pip install "braidlm[hf]"'),
+        ("transformers", f"pretrained parts need transformers, which is not installed; run: {install_command('hf')}"),
+        ("peft", f"train: lora needs peft, which is not installed; run: {install_command('hf')}"),
     ],
 )
 def test_a_missing_package_is_told(package: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

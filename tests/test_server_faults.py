@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.server import Limits
 from braid.server.app import listening_on
 from braid.server.connections import patient
@@ -379,7 +379,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, braid: Any)
     monkeypatch.delitem(sys.modules, "braid.server.app")
     ran = braid("serve")
     assert ran.code == 1
-    install = f'{sys.executable} -m pip install "braidlm[serve]"'
+    install = f"{sys.executable} -m {install_command('serve')}"
     assert ran.err == f"error: this needs uvicorn, which is not installed; run: {install}\n"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.sinks import TensorBoardSinkConfig, metrics
 from braid.training import Watcher, read_run, run_from, train
 from braid.training.config import RunConfig
@@ -97,7 +97,7 @@ def test_a_package_that_is_not_installed_is_told_once(
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not there, loaded or not
     notes: list[str] = []
     train(tiny(captioner, f"sinks=[{kind}]", "epochs=1"), tmp_path / "run", watcher=Watcher(on_note=notes.append))
-    message = f'sink {kind} is disabled: {package} is not installed; run: pip install "braidlm[{kind}]"; log.jsonl has everything'
+    message = f"sink {kind} is disabled: {package} is not installed; run: {install_command(kind)}; log.jsonl has everything"
     assert [note for note in notes if note.startswith("sink")] == [message]
     assert (tmp_path / "run" / "best").is_dir()
 

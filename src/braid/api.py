@@ -13,7 +13,7 @@ from PIL import Image
 from braid.bundle import WEIGHTS, Bundle, find_bundle, read_bundle
 from braid.collate import Collator, Watch, over_batches
 from braid.config import from_dict
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.evaluation import Answers, predict
 from braid.files import file_named, user_path
 from braid.files.reading import has_suffix
@@ -363,7 +363,7 @@ class LoadedModel:
 
         graphs = isinstance(self.runtime, OnnxRuntime)
         if graphs and not has_torch(self.bundle):
-            needed = f'it needs torch (pip install "braidlm[train]") and {WEIGHTS} in the model\'s folder'
+            needed = f"it needs torch ({install_command('train')}) and {WEIGHTS} in the model's folder"
             raise UserError(f"an explanation looks inside the model, and this one runs on ONNX; {needed}")
         from braid.runtime.torch import TorchRuntime
 

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 import braid
 from braid.cli import (
+    console,
     data,
     demo,
     evaluate,
@@ -26,8 +28,8 @@ from braid.cli import (
     use,
 )
 from braid.cli.console import printable
-from braid.cli.places import Verb
-from braid.errors import UserError
+from braid.cli.places import Command, Verb
+from braid.errors import UserError, install_command
 
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
     "Use a model": (
@@ -76,7 +78,6 @@ EXTRAS = {
 app = typer.Typer(
     name="braid",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -86,10 +87,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at a data set before tra
 for panel, verbs in VERBS.items():
     for verb in verbs:
         app.command(rich_help_panel=panel, cls=Verb)(verb)
-score_app.command()(evaluate.captions)
-data_app.command()(data.check)
-data_app.command()(data.shard)
-data_app.command()(data.clips)
+score_app.command(cls=Command)(evaluate.captions)
+data_app.command(cls=Command)(data.check)
+data_app.command(cls=Command)(data.shard)
+data_app.command(cls=Command)(data.clips)
 app.add_typer(score_app, name="score", rich_help_panel="Evaluate and inspect")
 app.add_typer(data_app, name="data", rich_help_panel="Evaluate and inspect")
 
@@ -125,12 +126,14 @@ def main() -> None:
     try:
         app(prog_name="braid")
     except UserError as error:
+        if console.verbose:
+            traceback.print_exc()
         _fail(str(error))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        _fail(f'this needs {package}, which is not installed; run: {sys.executable} -m pip install "braidlm[{EXTRAS[package]}]"')
+        _fail(f"this needs {package}, which is not installed; run: {sys.executable} -m {install_command(EXTRAS[package])}")
     except OSError as error:
         if error.errno not in _FIXABLE:
             raise

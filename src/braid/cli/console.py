@@ -29,6 +29,7 @@ FIRST_LINE, NEXT_LINE = 5.0, 10.0  # seconds until the first and until every oth
 drop_odd_widths()  # before a console reads them
 stdout = Console()
 stderr = Console(stderr=True)
+verbose = False  # whether an error says where it comes from
 
 # Characters that move the cursor, colour the terminal or turn the order of a line around, and halves of characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -91,6 +92,17 @@ def labels_beside(caption: "Prediction") -> dict[str, Any]:
 def perhaps(caption: "Prediction") -> str:
     """The hint beside an unsure caption, for a table."""
     return "" if caption.labels is None else f" (perhaps: {', '.join(caption.labels)})"
+
+
+def be_quiet(ctx: object, param: object, wanted: bool) -> None:
+    """What ``--quiet`` does."""
+    stderr.quiet = wanted
+
+
+def be_verbose(ctx: object, param: object, wanted: bool) -> None:
+    """What ``--verbose`` does."""
+    global verbose
+    verbose = wanted
 
 
 def note(text: str) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from braid.cli.console import labels_beside, note, perhaps, print_json, print_table, progress
 from braid.cli.options import JsonOption, ModelOption, OptionalFilesArgument
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.files import ready, write_whole
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _paths(photos: list[str]) -> dict[Path, str]:
             folder = Path(found.submodule_search_locations[0])
             result |= {folder / name: credit for name, credit in samples.items() if (folder / name).is_file()}
     if not result:
-        raise UserError('there are no photos to show; name some, or install the samples with: pip install "braidlm[demo]"')
+        raise UserError(f"there are no photos to show; name some, or install the samples with: {install_command('demo')}")
     return result
 
 

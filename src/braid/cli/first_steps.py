@@ -13,10 +13,9 @@ import typer
 import braid
 from braid.cli.console import note, print_json, print_table, print_text
 from braid.cli.options import ColumnsOption, JsonOption
-from braid.errors import UserError
+from braid.errors import PACKAGE, UserError, install_command
 from braid.files import user_path, write_whole
 
-PACKAGE = "braidlm"
 WIDTH = 100  # characters of a comment's line
 PLAIN = ('""', "[]", "{}", "auto", "true", "false")  # defaults that a file may have as they are printed
 
@@ -38,7 +37,7 @@ def doctor(json: JsonOption = False) -> None:
         return
     print_table("This machine", ["", ""], facts.items())
     rows = [
-        [name, f"missing: {', '.join(lacking)}" if lacking else "installed", _install(name) if lacking else ""]
+        [name, f"missing: {', '.join(lacking)}" if lacking else "installed", install_command(name) if lacking else ""]
         for name, lacking in extras.items()
     ]
     print_table("\nExtras", ["extra", "", "the command that brings it"], rows)
@@ -65,7 +64,7 @@ def _torch() -> str:
     try:
         import torch
     except ImportError:
-        return f"not installed: models can be used, not trained; {_install('train')}"
+        return f"not installed: models can be used, not trained; {install_command('train')}"
     devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         devices.append("mps")
@@ -91,12 +90,6 @@ def _is_installed(name: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _install(extra: str) -> str:
-    """The command; from a clone, it installs from there."""
-    cloned = '"editable": true' in (metadata.distribution(PACKAGE).read_text("direct_url.json") or "")
-    return f'pip install -e ".[{extra}]"' if cloned else f'pip install "{PACKAGE}[{extra}]"'
 
 
 def new(

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
+from braid.cli.console import be_quiet, be_verbose
 from braid.errors import UserError
 from braid.files import is_there
 
@@ -87,7 +88,25 @@ def _is_model(word: str, by_name: bool = True) -> bool:
         return False
 
 
-class Verb(TyperCommand):
+class Command(TyperCommand):
+    """A command with the options that all have."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        *own, help_option = super().get_params(ctx)
+        return [*own, *_of_all(), help_option]
+
+
+def _of_all() -> list[TyperOption]:
+    return [
+        TyperOption(param_decls=names, is_flag=True, default=False, expose_value=False, callback=told, help=what)
+        for names, told, what in (
+            (["--quiet", "-q"], be_quiet, "Print results and errors alone: no progress, no notes."),
+            (["--verbose"], be_verbose, "Also print where an error comes from."),
+        )
+    ]
+
+
+class Verb(Command):
     """A command that takes its model by ``--model`` alone says so when the model is its first word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.files import read_json
 from braid.files.foreign import told
 from braid.layers.context import BuildContext
@@ -21,7 +21,7 @@ from braid.shapes import Float, Int
 
 CLASS = "VQModel"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-INSTALL = 'run: pip install "braidlm[diffusers]"'
+INSTALL = f"run: {install_command('diffusers')}"
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.files import user_path
 from braid.files.foreign import foreign, told
 from braid.huggingface import hub
 from braid.modalities import ImageModalityConfig, Tokenizer
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # what is fetched from the hub
-INSTALL = 'run: pip install "braidlm[hf]"'
+INSTALL = f"run: {install_command('hf')}"
 # Settings that would let a saved model fetch or run code, or that name this machine's own choices.
 AS_DATA = {"local_files_only": True, "trust_remote_code": False}  # no code in a folder runs, and nobody is asked about it
 LEFT_OUT = ("auto_map", "quantization_config", "attn_implementation", "_attn_implementation", "_name_or_path")

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from braid.config import parse_json
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.given import several
 from braid.shapes import Float, Float32, Num
 
@@ -124,7 +124,7 @@ def needed(package: str, extra: str) -> Any:
         return import_module(package)
     except ModuleNotFoundError:
         name = package.partition(".")[0]
-        raise UserError(f'this index needs {name}, which is not installed; run: pip install "braidlm[{extra}]"') from None
+        raise UserError(f"this index needs {name}, which is not installed; run: {install_command(extra)}") from None
 
 
 Storage = Literal["float32", "float16", "int8"]  # the type in which a vector's values are stored

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.files import file_named
 from braid.files.foreign import foreign
 from braid.files.paths import not_a_path, shortened
@@ -113,7 +113,7 @@ def installed(where: str, extra: str) -> Any:
     try:
         import av
     except ImportError:
-        raise UserError(f'{where} needs PyAV to be read; run pip install "braidlm[{extra}]"') from None
+        raise UserError(f"{where} needs PyAV to be read; run: {install_command(extra)}") from None
     return av
 
 

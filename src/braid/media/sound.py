@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.media.clip import Clip
 from braid.media.opened import File, container, opened, where_of
 from braid.shapes import Float32, Shaped
@@ -146,7 +146,7 @@ def _decoder(file: File, where: str) -> Iterator[_Decoder]:
     try:
         import soundfile
     except ImportError:
-        raise UserError(f'{where} needs soundfile to be read; run pip install "braidlm[audio]"') from None
+        raise UserError(f"{where} needs soundfile to be read; run: {install_command('audio')}") from None
     try:
         sound = soundfile.SoundFile(os.fsencode(file) if isinstance(file, str) else file)
     except soundfile.LibsndfileError as error:
@@ -324,7 +324,7 @@ def _resampled(blocks: Iterator[Float32[np.ndarray, " _"]], given: int, wanted: 
     try:
         import soxr
     except ImportError:
-        raise UserError(f'{where} has {given} Hz and needs soxr; run pip install "braidlm[audio]"') from None
+        raise UserError(f"{where} has {given} Hz and needs soxr; run: {install_command('audio')}") from None
     stream = soxr.ResampleStream(given, wanted, 1, dtype="float32")
     parts = [stream.resample_chunk(block) for block in blocks]
     return np.concatenate([*parts, stream.resample_chunk(np.zeros(0, np.float32), last=True)])

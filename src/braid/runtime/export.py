@@ -17,7 +17,7 @@ from braid.bundle import Bundle, read_bundle, write_descriptions
 from braid.codecs import Codec
 from braid.decoders import MaskedDecoder, TextDecoder
 from braid.encoders import TwoPartEncoder
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.files import utf8_path, whole
 from braid.modalities import InputModality
 from braid.model import Model
@@ -296,7 +296,7 @@ def _write(
     try:
         import onnxscript  # noqa: F401 - the exporter needs it, but its own message is less clear
     except ImportError:
-        raise UserError("export needs the packages onnx and onnxscript: pip install 'braidlm[onnx]'") from None
+        raise UserError(f"export needs the packages onnx and onnxscript: {install_command('onnx')}") from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which Braid does not use
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")

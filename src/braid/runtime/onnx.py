@@ -14,7 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from braid.bundle import FORMAT, WEIGHTS, Bundle, fingerprint
 from braid.environment import threads
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.files import read_json, regular, utf8_path
 from braid.files.foreign import foreign, told
 from braid.generation import GenerationConfig, check_generates, check_output, write_text
@@ -222,7 +222,7 @@ def _missing(modality: InputModality, rows: int) -> BatchInput:
 def _session(path: Path, shared: Mapping[str, onnxruntime.OrtValue]) -> onnxruntime.InferenceSession:
     if not regular(path, math.inf).is_file():
         raise UserError(
-            f"{path} is missing; run `braid export {path.parent}` where torch is installed, or install braidlm[train]"
+            f"{path} is missing; run `braid export {path.parent}` where torch is installed, or: {install_command('train')}"
         )
     _check_repeats(path)
     options = onnxruntime.SessionOptions()

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from braid.config import kinds
+from braid.errors import install_command
 from braid.files import write_whole
 from braid.reports import read_settings, write_report
 from braid.sinks import Sink, SinkConfig, metrics
@@ -108,7 +109,7 @@ class Followers:
             self._sinks.pop(name, None)
             if isinstance(error, ModuleNotFoundError):
                 package = kinds(SinkConfig)[name].package
-                why = f'{package} is not installed; run: pip install "braidlm[{name}]"'
+                why = f"{package} is not installed; run: {install_command(name)}"
             else:
                 why = _message(error)
             self._note(f"sink {name} is disabled: {why}; log.jsonl has everything")

@@ -8,7 +8,7 @@ from typing import Any
 
 from braid.config import parse_json
 from braid.datasets.table.cells import as_text
-from braid.errors import UserError
+from braid.errors import UserError, install_command
 from braid.files import writable
 from braid.files.foreign import told
 
@@ -116,7 +116,7 @@ def _parquet(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ModuleNotFoundError:
-        raise UserError(f'{path} needs pyarrow, which is not installed; run: pip install "braidlm[parquet]"') from None
+        raise UserError(f"{path} needs pyarrow, which is not installed; run: {install_command('parquet')}") from None
     return pyarrow.parquet
 
 
