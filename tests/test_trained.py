@@ -172,6 +172,11 @@ def test_predict_takes_what_train_takes(kind: str, run: Run, tmp_path: Path) -> 
     assert found["text"].tolist() == columns["text"] and found["prediction"].isin(["good", "bad"]).all()
 
 
+def test_predict_takes_one_table_at_a_time(run: Run) -> None:
+    with pytest.raises(UserError, match="a table for each split"):
+        braid.predict({"train": pd.DataFrame({"text": ["a"]}), "val": [{"text": "b"}]}, run.model)
+
+
 def test_evaluate_is_what_the_command_prints(run: Run) -> None:
     rows = [json.loads(line) for line in (run.folder / "data" / "rows.jsonl").read_text().splitlines()]
     metrics = braid.evaluate(rows, run.model)

@@ -15,14 +15,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from braid.api import LoadedModel, load
+from braid.api import LoadedModel
 from braid.datasets.table.roles import usual_names
 from braid.records import Prediction
-from braid.tables import dataframe, predict_frame
+from braid.tables import frame_of, predict_frame
 from braid.trained import train
 
-TARGET = "label"
-NO_INPUT = ("id", "split", "label", "labels")  # roles that rows of an estimator do not have
+TARGET = "braid_target"  # a column that rows do not have
+RECOGNISED = ("image", "audio", "video", "text")  # roles of inputs that columns of usual names have
 
 
 class _Multimodal(BaseEstimator):  # type: ignore[misc]
@@ -81,7 +81,7 @@ class _Multimodal(BaseEstimator):  # type: ignore[misc]
             **settings,
         )
         self.metrics_ = dict(run.metrics)
-        self.model_: LoadedModel = load(run.folder)
+        self.model_: LoadedModel = run.model
 
     def _predicted(self, rows: Any) -> list[Prediction]:
         check_is_fitted(self, "model_")
@@ -98,7 +98,7 @@ class _Multimodal(BaseEstimator):  # type: ignore[misc]
             if not rows.shape[1]:
                 raise ValueError(f"Found array with 0 feature(s) (shape={rows.shape}) while a minimum of 1 is required.")
             rows = {f"x{place}": rows[:, place] for place in range(rows.shape[1])}
-        frame = rows.copy() if hasattr(rows, "itertuples") else dataframe(rows)
+        frame = frame_of(rows)
         names = [str(name) for name in frame.columns]
         if fitting:
             self.n_features_in_ = len(names)
@@ -111,7 +111,7 @@ class _Multimodal(BaseEstimator):  # type: ignore[misc]
         """Roles to columns; a column without a usual name is one of a table."""
         given = dict(self.columns or {})
         taken = {part for value in given.values() for part in value.split("+")}
-        usual = {name: role for role, names in usual_names().items() for name in names if role not in NO_INPUT}
+        usual = {name: role for role, names in usual_names().items() for name in names if role in RECOGNISED}
         roles = {usual[name.lower()]: name for name in frame.columns if name.lower() in usual and name not in taken}
         rest = [name for name in frame.columns if name not in taken and name not in roles.values()]
         table = {"tabular": "+".join(rest)} if rest and "tabular" not in given else {}

@@ -11,7 +11,7 @@ from braid.api import LoadedModel, load
 from braid.collate import Watch
 from braid.datasets import SkippedRow, open_dataset, read_rows
 from braid.datasets.table import Table, columns_given, with_model_columns
-from braid.datasets.table.memory import kept
+from braid.datasets.table.memory import has_splits, kept
 from braid.errors import UserError
 from braid.evaluation import Answers
 from braid.records import Example, Prediction
@@ -62,11 +62,13 @@ def predict(
         UserError: for bad data, or a model that does several tasks of which none is named.
     """
     loaded = model if isinstance(model, LoadedModel) else load(model)
+    if has_splits(data):
+        raise UserError("data has a table for each split; give predict one of them")
     data = list(data) if isinstance(data, Iterator) else data
     with TemporaryDirectory() as folder:
         path = kept(data, Path(folder))
         result = predicted(loaded, only_task(loaded, task), path, columns, beam, language, batch_size, strict)
-        frame = _frame(result.table if isinstance(data, str | Path) else data)
+        frame = frame_of(result.table if isinstance(data, str | Path) else data)
     numbers = range(len(frame))
     found = [result.predictions.get(number) for number in numbers]
     added: dict[str, list[Any]] = {
@@ -173,7 +175,7 @@ def dataframe(rows: Iterable[Any]) -> Any:
     return pandas.DataFrame(rows if isinstance(rows, Mapping) else list(rows))
 
 
-def _frame(data: Any) -> Any:
+def frame_of(data: Any) -> Any:
     """Rows in memory as a new ``pandas.DataFrame``; one of pandas keeps its index."""
     if isinstance(data, Table):
         return dataframe(row if isinstance(row, dict) else {} for row in data.rows)

@@ -47,8 +47,13 @@ def kept(data: Any, folder: Path) -> Path:
     return folder / FILE
 
 
+def has_splits(data: Any) -> bool:
+    """Whether ``data`` has a table for each split: ``{"train": frame, "val": frame}``."""
+    return isinstance(data, Mapping) and bool(data) and all(map(_is_table, data.values()))
+
+
 def _rows(data: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(data, Mapping) and data and all(map(_is_table, data.values())):
+    if has_splits(data):
         for split, table in data.items():
             for row in _rows(table):
                 yield {**row, "split": str(split)}
