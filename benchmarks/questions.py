@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--split", type=Path, default=Path("runs/daquar.jsonl"), help="where to write the table with its split")
     parser.add_argument("--model", default="small")
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of the control; about two minutes each")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of the control; about two minutes each")
     parser.add_argument("--output", type=Path, default=Path("runs/questions"))
     chosen = parser.parse_args()
     split(chosen.data, chosen.split)
@@ -90,7 +90,11 @@ def question_only(recipe: dict[str, Any], epochs: int) -> dict[str, Any]:
     """The question task of the recipe, without images and without its other tasks, from nothing."""
     (vqa,) = (mixed for mixed in run_from(recipe).mixture if mixed.task.kind == "vqa")
     task = {"task": to_dict(vqa.task), "data": to_dict(vqa.data), "objective": to_dict(vqa.objective), "tasks": []}
-    run = run_from({**recipe, **task, "initialize": {}, "batch_size": vqa.batch_size, "epochs": epochs})
+    own = ("text", vqa.task.decoder)  # the text decoder has the vectors of words
+    model = {**recipe["model"], "decoders": {name: part for name, part in recipe["model"]["decoders"].items() if name in own}}
+    outputs = {name: part for name, part in recipe["outputs"].items() if name in own}
+    whole = {**recipe, **task, "model": model, "outputs": outputs, "initialize": {}}
+    run = run_from({**whole, "batch_size": vqa.batch_size, "epochs": epochs})
     return to_dict(alone(run, "prompt"))
 
 

@@ -101,6 +101,14 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
     assert (prompt.run.cache_features, prompt.run.cached_views) == ("", 0)
 
 
+def test_a_decoder_of_an_input_that_a_control_lacks_reads_the_others() -> None:
+    model = to_dict(run_from(RUN).model)
+    model["decoders"]["label"] = {"kind": "classes", "input": "image"}
+    _, image, prompt = cells(configured(run={**RUN, "model": model}, vary={"fusion": {"concat": FUSIONS["concat"]}}))
+    read = [cell.run.model.decoders["label"].input for cell in (image, prompt)]
+    assert read == ["image", ""]
+
+
 def test_a_run_as_it_was_written_is_varied(tmp_path: Path) -> None:
     """The whole run.yaml of a run, its seed included, is where a comparison starts."""
     config = run_from({**RUN, "seed": 5, "freeze": ["encoders.image"]})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from braid.config import from_dict, named, parse_yaml, with_overrides
+from braid.decoders import ClassesDecoderConfig, DecoderConfig
 from braid.errors import UserError
 from braid.fusions import ConcatFusionConfig
 from braid.objectives import LikelihoodConfig
@@ -164,13 +165,14 @@ def cells(config: ComparisonConfig) -> tuple[Cell, ...]:
 
 
 def alone(run: RunConfig, name: str) -> RunConfig:
-    """The run with only one of its inputs. Its sequence goes to the decoder without a fusion, which could add nothing."""
+    """The run with only one of its inputs. Its sequence goes to the decoder without a fusion, which could add nothing; a decoder
+    that read another input alone reads that sequence, too."""
     lost = [f"{group}.{other}" for group in ("encoders", "projections") for other in run.model.encoders if other != name]
     fusion = ConcatFusionConfig(mode="sequences")
     cached = run.cache_features if run.inputs[name].suffixes else ""
     return replace(
         run,
-        model=replace(run.model, encoders={name: run.model.encoders[name]}, fusion=fusion),
+        model=replace(run.model, encoders={name: run.model.encoders[name]}, fusion=fusion, decoders=_reading(run, name)),
         initialize=_without([*lost, "fusion"], run.initialize),
         optimizer=replace(run.optimizer, scales=_without([*lost, "fusion"], run.optimizer.scales)),
         freeze=tuple(_without([*lost, "fusion"], dict.fromkeys(run.freeze))),
@@ -179,6 +181,16 @@ def alone(run: RunConfig, name: str) -> RunConfig:
         cache_features=cached,
         cached_views=run.cached_views if cached and name in run.augmented else 0,
     )
+
+
+def _reading(run: RunConfig, name: str) -> dict[str, DecoderConfig]:
+    """The decoders of a run with only one input."""
+    lost = {
+        output: decoder
+        for output, decoder in run.model.decoders.items()
+        if isinstance(decoder, ClassesDecoderConfig) and decoder.input not in ("", name)
+    }
+    return {**run.model.decoders, **{output: replace(decoder, input="") for output, decoder in lost.items()}}
 
 
 def _without(parts: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
