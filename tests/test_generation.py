@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -75,6 +77,29 @@ def test_a_wide_beam_finds_the_best_text_there_is(length_penalty: float) -> None
 
 
 WORDS = ([4, 5], [6])  # one of two tokens, one of one
+
+
+def repeats(text: Sequence[int], size: int) -> bool:
+    parts = [tuple(text[k : k + size]) for k in range(len(text) - size + 1)]
+    return len(set(parts)) < len(parts)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_wide_beam_finds_the_best_text_that_repeats_nothing(size: int) -> None:
+    decoder = TableDecoder()
+    config = GenerationConfig(beam=300, max_length=6, no_repeat=size)
+    found = [result.tokens for result in generate(decoder, batch(*range(10)), config)]
+    for row, tokens in enumerate(found):
+        assert (*tokens, EOS) == best_by_enumeration(decoder, row, config, lambda text: not repeats(text, size))
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
+def test_no_method_repeats(method: Literal["greedy", "sample", "beam"]) -> None:
+    config = GenerationConfig(method=method, max_length=12, no_repeat=2)
+    results = [result.tokens for result in generate(TableDecoder(eos=-9.0), batch(*range(10)), config)]
+    assert not any(repeats(tokens, 2) for tokens in results)
+    free = [result.tokens for result in generate(TableDecoder(eos=-9.0), batch(*range(10)), replace(config, no_repeat=0))]
+    assert any(repeats(tokens, 2) for tokens in free)
 
 
 def has_word(text: Sequence[int]) -> bool:

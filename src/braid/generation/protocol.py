@@ -112,6 +112,7 @@ class GenerationConfig:
         length_penalty: texts are ranked by log-probability / length ** this: 0 favours short texts, 1 takes the mean.
         max_length: most tokens of a text, <eos> included.
         min_length: fewest tokens before <eos>.
+        no_repeat: a text has no so many tokens twice in the same order: 3 forbids "a tall tower with a tall tower"; 0 allows all.
         temperature: divides the logits in sampling; higher is more varied.
         top_k: sampling keeps the most probable tokens, so many; 0 keeps all.
         top_p: sampling keeps the most probable tokens that make up this probability (arXiv:1904.09751).
@@ -123,6 +124,7 @@ class GenerationConfig:
     length_penalty: float = 0.7
     max_length: int = 24
     min_length: int = 1
+    no_repeat: int = 0
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -131,7 +133,7 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         within(self, 1, MAX_BEAM, "beam")
         within(self, 1, math.inf, "max_length")
-        within(self, 0, math.inf, "min_length", "top_k", "seed")
+        within(self, 0, math.inf, "min_length", "no_repeat", "top_k", "seed")
         if not self.temperature > 0:
             raise UserError(
                 f"temperature is {self.temperature}; it must be above 0 (method greedy takes the most probable token)"

@@ -70,6 +70,7 @@ def _one_by_one(decoder: Decoder, batch: Batch, config: GenerationConfig, starts
             if position < len(starts[row]):
                 tokens[row, 0] = starts[row][position]
             elif not text.ended and len(text.tokens) < config.max_length:
+                logs[row, text.repeated(config.no_repeat)] = NEVER
                 chosen = int(logs[row].argmax()) if config.method == "greedy" else _drawn(logs[row], config, rngs[row])
                 text.add(chosen, float(logs[row, chosen]))
                 tokens[row, 0] = chosen
@@ -115,6 +116,14 @@ class _Text:
 
     def extended(self, token: int, log: float, due: Sequence[int] | None) -> "_Text":
         return _Text(self.eos, [*self.tokens, token], [*self.logs, log], due)
+
+    def repeated(self, size: int) -> list[int]:
+        """The tokens that would repeat ``size`` tokens of the text; 0 has none."""
+        last = len(self.tokens) - size + 1  # where the tokens begin that the next one completes
+        if not size or last < 0:
+            return []
+        begun = self.tokens[last:]
+        return [self.tokens[k + size - 1] for k in range(last) if self.tokens[k : k + size - 1] == begun]
 
     def score(self, config: GenerationConfig) -> float:
         return self.log_probability / float(max(len(self.tokens), 1) ** config.length_penalty)
@@ -182,6 +191,8 @@ def _advance(
     config: GenerationConfig,
 ) -> None:
     """Extend one row's texts by a token: finished texts are removed; of each bank the ``beam`` most probable others continue."""
+    for place, text in enumerate(search.live):
+        logs[place, text.repeated(config.no_repeat)] = NEVER
     grown = [*_free(search, logs, config), *_wanted(search, logs)]
     search.live = []
     for bank in sorted({text.bank for _, text in grown}):
