@@ -15,7 +15,9 @@ from braid.bundle import read_bundle
 from braid.collate import Collator
 from braid.datasets import open_dataset
 from braid.errors import UserError
+from braid.evaluation import predict
 from braid.generation import GenerationConfig
+from braid.metrics import Calibration
 from braid.objectives import SelfCriticalConfig
 from braid.records import Example
 from braid.runtime.export import export
@@ -89,6 +91,22 @@ def test_one_batch_may_hold_several_languages(bilingual: Path, squares: Path) ->
     answers = braid.load(bilingual).predict("captioning", rows, beam=3)
     assert [one.text for one in answers.predictions] == [row.fields["captions"][0] for row in rows]
     assert all(one.confidence > 0.5 for one in answers.predictions)
+
+
+def test_each_language_may_have_its_own_confidence(bilingual: Path, squares: Path) -> None:
+    model, rows = braid.load(bilingual), open_dataset(str(squares)).split("val")
+    usual, chinese = Calibration(1.0, -2.0, 0.5), Calibration(1.0, 3.0, 0.5)
+    task = model.task("captioning")
+    assert isinstance(task, Captioning)
+    fitted = task.fitted(usual).speaking("zh").fitted(chinese)
+    assert (fitted.calibration, fitted.calibrations, fitted.language) == (usual, {"zh": chinese}, "")
+    samples = [fitted.prepare(row) for row in rows]
+    raw, sure = (predict(model.runtime, model.collator, one, samples).predictions for one in (fitted.unfitted, fitted))
+    for sample, before, after in zip(samples, raw, sure, strict=True):
+        own = chinese if sample.language == "zh" else usual
+        assert after.confidence == own.probability(before.confidence)
+    assert "ece" in fitted.score(sure, samples) and "ece" not in task.score(sure, samples)
+    assert "ece" not in replace(fitted, calibration=None).score(sure, samples)  # English has none
 
 
 def test_languages_stand_in_the_interface_and_others_are_one_clear_error(bilingual: Path, squares: Path) -> None:

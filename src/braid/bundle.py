@@ -36,7 +36,7 @@ from braid.modalities import (
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 TRAINING_ONLY = ("dropout", "_probability")  # suffixes of settings that only training uses
-FITTED = ("calibration", "hints", "temperature")  # settings of tasks that were fitted on what a model gives
+FITTED = ("calibration", "calibrations", "hints", "temperature")  # settings of tasks that were fitted on what a model gives
 INCOMPLETE = "the folder is not a complete model"
 BUILT_IN = Path(__file__).parent / "checkpoints"
 

@@ -317,6 +317,7 @@ def calibrate(
     split: Annotated[
         str, typer.Option(help="The split to fit and measure on, never the one trained on. Default: as evaluate.")
     ] = "",
+    language: LanguageOption = "",
     tokenizer: TokenizerOption = "auto",
     columns: ColumnsOption = "",
     batch_size: BatchOption = 32,
@@ -327,7 +328,8 @@ def calibrate(
 
     From then on, the confidence of a label or an answer is the probability that it is right; that of a caption is the probability
     that its own cider-2015 is above the median. No answer changes, but which captions have hints; the model's interface.json
-    is rewritten. ECE is the mean gap between confidence and truth, in ten bins.
+    is rewritten. With --language, the fit is for captions in this language alone. ECE is the mean gap between confidence and
+    truth, in ten bins.
 
     Examples:
 
@@ -336,6 +338,8 @@ def calibrate(
         braid calibrate runs/sentiment --task classification --data posts.csv
 
         braid calibrate runs/vqa --task vqa --data questions.jsonl --json
+
+        braid calibrate small photos-zh.jsonl --task captioning --language zh
     """
     from braid.api import load
     from braid.bundle import write_task
@@ -346,7 +350,7 @@ def calibrate(
     model, data = model_and_data("calibrate", words, model, data)
     loaded = load(model)
     task = choose_task(loaded, task, USUAL_TASK)
-    chosen = confident(loaded.task(task), "braid calibrate")
+    chosen = confident(loaded.task(task, language=language), "braid calibrate")
     raw = chosen.unfitted
     split, rows = rows_to_score(loaded, open_rows(loaded, data, columns), split)
     samples = [sample for sample in prepared(raw, rows) if sample.targets]

@@ -80,7 +80,12 @@ def groups() -> tuple[Group, ...]:
         Group("task", "Tasks", "`task` of a run", kinds(Task)),
         Group("generation", "Text generation", "`task.generation`", {"": GenerationConfig}),
         Group("sampling", "Image generation", "`task.sampling` of image generation", {"": ImageSamplingConfig}),
-        Group("calibration", "Calibration", "`task.calibration`; `braid calibrate` writes it", {"": Calibration}),
+        Group(
+            "calibration",
+            "Calibration",
+            "`task.calibration`, or one a language in `task.calibrations`; `braid calibrate` writes it",
+            {"": Calibration},
+        ),
         Group("objective", "Objectives", "`objective` of a run", kinds(ObjectiveConfig)),
         Group("modality", "Inputs and outputs", "`inputs.NAME` and `outputs.NAME`", kinds(ModalityConfig)),
         Group("augmentation", "Image augmentation", "`inputs.NAME.augmentation` of an image", {"": Augmentation}),

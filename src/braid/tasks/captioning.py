@@ -46,6 +46,7 @@ class Captioning(TaskProtocol):
         language: of rows that say none; "" is the usual one.
         hints: labels that may say what an unsure caption does not; null gives none.
         calibration: turns the mean token probability into the probability that a caption is good; null leaves it.
+        calibrations: those of languages that have their own, by language.
     """
 
     kind: Literal["captioning"] = "captioning"
@@ -55,6 +56,7 @@ class Captioning(TaskProtocol):
     language: str = ""
     hints: Hints | None = None
     calibration: Calibration | None = None
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
 
     decoder: ClassVar[str] = "text"
     main_metric: ClassVar[str] = "cider"
@@ -120,17 +122,21 @@ class Captioning(TaskProtocol):
 
     def _written(self, runtime: Runtime, batch: Batch) -> list[Prediction]:
         result = runtime.write(self.decoder, batch, self.generation)
-        if self.calibration is None:
-            return result
-        return [replace(prediction, confidence=self.calibration.probability(prediction.confidence)) for prediction in result]
+        fits = [self._calibration_of(language) for language in batch.languages or [""] * batch.size]
+        pairs = zip(result, fits, strict=True)
+        return [replace(one, confidence=fit.probability(one.confidence)) if fit else one for one, fit in pairs]
+
+    def _calibration_of(self, language: str) -> Calibration | None:
+        return self.calibrations.get(language, self.calibration)
 
     def score(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Mapping[str, float]:
         """Corpus metrics x100 and ``num_samples`` (see ``braid.metrics``); for confidence ``aurc``, and ``ece`` with a
         calibration, which makes it a probability."""
         scores = _scores(predictions, samples, tokenizer)
-        decisions = self._decisions(predictions, scores)
+        decisions = self._decisions(predictions, samples, scores)
         own = self._by_language(scores, samples)
-        return scores.metrics | own | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if self.calibration else {})
+        calibrated = all(self._calibration_of(sample.language) for sample in samples)
+        return scores.metrics | own | {"aurc": decisions.aurc} | ({"ece": decisions.ece} if calibrated else {})
 
     def _by_language(self, scores: CaptionScores, samples: Sequence[Sample]) -> dict[str, float]:
         """The main metric of each language, where rows have several."""
@@ -168,22 +174,27 @@ class Captioning(TaskProtocol):
 
     def decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> Decisions:
         """A caption is correct if its ``cider-2015`` is above the calibration's threshold, or above the median without one."""
-        return self._decisions(predictions, _scores(predictions, samples, tokenizer))
+        return self._decisions(predictions, samples, _scores(predictions, samples, tokenizer))
 
     def report(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> dict[str, Any]:
         return {"decisions": self.decisions(predictions, samples, tokenizer)}
 
-    def _decisions(self, predictions: Sequence[Prediction], scores: CaptionScores) -> Decisions:
-        threshold = self.calibration.threshold if self.calibration else np.median(scores.column(QUALITY))
-        return Decisions(np.array([one.confidence for one in predictions], np.float64), scores.column(QUALITY) > threshold)
+    def _decisions(self, predictions: Sequence[Prediction], samples: Sequence[Sample], scores: CaptionScores) -> Decisions:
+        quality = scores.column(QUALITY)
+        fits = [self._calibration_of(sample.language) for sample in samples]
+        thresholds = np.array([fit.threshold if fit else np.median(quality) for fit in fits], np.float64)
+        return Decisions(np.array([one.confidence for one in predictions], np.float64), quality > thresholds)
 
     @property
     def unfitted(self) -> "Captioning":
         """The task without calibration and hints: confidence is the mean probability of a caption's tokens."""
-        return replace(self, calibration=None, hints=None)
+        return replace(self, calibration=None, calibrations={}, hints=None)
 
     def fitted(self, calibration: Calibration) -> "Captioning":
-        return replace(self, calibration=calibration)
+        """The task with a calibration: of the language that it was told to speak, or of all."""
+        if self.language in ("", *self.languages[:1]):
+            return replace(self, calibration=calibration)
+        return replace(self, calibrations={**self.calibrations, self.language: calibration}, language="")
 
     def outcomes(self, predictions: Sequence[Prediction], samples: Sequence[Sample], tokenizer: str = "auto") -> TextOutcomes:
         """The data for a calibration, from predictions of ``unfitted``, with the document frequencies of all rows."""
