@@ -85,7 +85,10 @@ def test_a_control_differs_where_what_is_left_of_its_cells_differs() -> None:
 
 
 def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
+    model = to_dict(run_from(RUN).model)
+    model["decoders"]["label"] = {"kind": "classes", "input": "image"}
     more = {
+        "model": model,
         "initialize": {"encoders.image": "small", "encoders.prompt": "words", "fusion": "small"},
         "input_dropout": {"image": 0.1},
         "optimizer": {"scales": {"encoders.image.blocks": 0.1, "decoders": 0.5}},
@@ -97,16 +100,9 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
     assert prompt.run.initialize == {"encoders.prompt": "words"}
     assert prompt.run.optimizer.scales == {"decoders": 0.5}
     assert prompt.run.input_dropout == {}
+    assert [cell.run.model.decoders["label"].input for cell in (image, prompt)] == ["image", ""]
     assert (image.run.cache_features, image.run.cached_views) == ("kept", 4)
     assert (prompt.run.cache_features, prompt.run.cached_views) == ("", 0)
-
-
-def test_a_decoder_of_an_input_that_a_control_lacks_reads_the_others() -> None:
-    model = to_dict(run_from(RUN).model)
-    model["decoders"]["label"] = {"kind": "classes", "input": "image"}
-    _, image, prompt = cells(configured(run={**RUN, "model": model}, vary={"fusion": {"concat": FUSIONS["concat"]}}))
-    read = [cell.run.model.decoders["label"].input for cell in (image, prompt)]
-    assert read == ["image", ""]
 
 
 def test_a_run_as_it_was_written_is_varied(tmp_path: Path) -> None:
