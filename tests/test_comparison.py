@@ -101,8 +101,7 @@ def test_a_control_lets_go_of_what_belongs_to_the_parts_it_lacks() -> None:
     assert prompt.run.optimizer.scales == {"decoders": 0.5}
     assert prompt.run.input_dropout == {}
     assert [cell.run.model.decoders["label"].input for cell in (image, prompt)] == ["image", ""]
-    assert (image.run.cache_features, image.run.cached_views) == ("kept", 4)
-    assert (prompt.run.cache_features, prompt.run.cached_views) == ("", 0)
+    assert [(one.run.cache_features, one.run.cached_views) for one in (image, prompt)] == [("kept", 4), ("", 0)]
 
 
 def test_a_run_as_it_was_written_is_varied(tmp_path: Path) -> None:
