@@ -123,8 +123,9 @@ def run_pages(pages: Sequence[Path], braid: Callable[..., Ran], home: Path) -> i
                 (home / "photos.index").rename(home / f"{page.stem}.before.index")
             run_as_written(example, {"braid": library})
             assert (home / "photos.index" / "index.json").is_file()
-    with open(home / "described.csv", newline="") as file:
-        assert all(row["prediction"] for row in csv.DictReader(file))
+    if any("described.csv" in command for command in done):
+        with open(home / "described.csv", newline="") as file:
+            assert all(row["prediction"] for row in csv.DictReader(file))
     return len(done)
 
 
