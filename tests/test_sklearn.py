@@ -17,7 +17,10 @@ from sklearn.utils import estimator_checks
 
 from braid.sklearn import MultimodalClassifier, MultimodalRegressor
 
-QUICK: dict[str, Any] = {"model": "quick", "settings": {"epochs": 20, "batch_size": 8, "optimizer": {"learning_rate": 2e-3}}}
+QUICK: dict[str, Any] = {
+    "model": "quick",
+    "settings": {"epochs": 6, "batch_size": 4, "optimizer": {"learning_rate": 3e-3, "warmup_steps": 10}},
+}
 ESTIMATORS = [MultimodalClassifier(**QUICK), MultimodalRegressor(**QUICK)]
 WITHOUT_TRAINING = [  # checks of scikit-learn that are about parameters, not about what is learned from numbers
     "check_estimator_cloneable",
