@@ -194,6 +194,15 @@ def test_a_loaded_model_is_one_line_and_braid_lists_what_it_has() -> None:
     assert dir(braid) == ["__version__", "evaluate", "load", "predict", "train"]
 
 
+def test_a_folder_with_a_run_keeps_its_rows(run: Run) -> None:
+    rows = run.folder / "data" / "rows.jsonl"
+    before = rows.read_bytes()
+    for model in ("tiny", ""):
+        with pytest.raises(UserError, match="already holds a run; give resume=True"):
+            braid.train([{"text": "other", "label": "x"}], "classification", run.folder, model=model, progress=False)
+    assert rows.read_bytes() == before
+
+
 def test_an_unknown_task_is_one_error() -> None:
     with pytest.raises(UserError, match="there is no task 'photos.csv'"):
         braid.train("captioning", "photos.csv")

@@ -16,6 +16,7 @@ from braid.api import LoadedModel, load
 from braid.config import json_text
 from braid.datasets.table import columns_given
 from braid.datasets.table.memory import kept
+from braid.errors import UserError
 from braid.files import user_path
 from braid.reports import read_log
 from braid.tables import dataframe
@@ -122,6 +123,8 @@ def train(
         config = read_run(plan, changes)
     else:
         task_named(task)
+        if not resume and (plan_of(folder) is not None or (folder / "run.yaml").exists()):  # before its rows are replaced
+            raise UserError(f"{folder} already holds a run; give resume=True to continue it, or another output")
         path = data if isinstance(data, str | Path) else kept(data, folder / "data")
         section = {"path": str(path), "columns": columns_given(columns)}
         config = run_from(default_run(task, section, model, start, changes), changes)
